@@ -1,0 +1,1 @@
+"""The Cargo registry: crates, their versions and owners, the index and the downloads."""

@@ -1,0 +1,36 @@
+"""The sparse index, as The Cargo Book has it under "Registry Index"."""
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.authentication import CargoToken, Reader
+from crates.models import Crate
+from registry_site.dialects import Cargo
+from registry_site.errors import Missing
+
+
+class Index(Cargo, ViewSet):
+    authentication_classes = [CargoToken]
+    permission_classes = [Reader]
+
+    def config(self, request: Request) -> Response:
+        """`config.json`: where the rest is."""
+        config = {"dl": f"{settings.PUBLIC_URL}/dl", "api": settings.PUBLIC_URL}
+        return Response(config | ({"auth-required": True} if settings.AUTH_REQUIRED else {}))
+
+    def retrieve(self, request: Request, path: str) -> HttpResponseBase:
+        """The file of one crate: its lines are kept ready on the crate's row."""
+        row = Crate.objects.filter(index_path=path).values_list("index_text", "index_etag", "index_modified").first()
+        if row is None:
+            raise Missing("There is no such crate in this index.")
+        text, etag, modified = row
+        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+        response["ETag"] = etag
+        response["Last-Modified"] = http_date(modified.timestamp())
+        response["Cache-Control"] = "no-cache"
+        return get_conditional_response(request._request, etag, int(modified.timestamp()), response) or response

@@ -1,0 +1,89 @@
+"""Who owns a crate: at least one account that is open, always."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from accounts import audit, names
+from accounts.models import User, UserQuerySet
+from accounts.principals import Principal
+from accounts.tokens import Scope
+from crates.models import Crate, Ownership
+from registry_site.errors import Conflict, Denied, Invalid, Missing
+
+MOST_AT_ONCE = 50
+
+
+def find(name: str) -> Crate:
+    """The crate; raises `Missing`."""
+    crate = Crate.objects.named(name).first()
+    if crate is None:
+        raise Missing(f"The crate {name!r} does not exist here.")
+    return crate
+
+
+def owners(name: str) -> list[User]:
+    """In the order in which they were added; raises `Missing`."""
+    return [ownership.user for ownership in find(name).ownerships.select_related("user")]
+
+
+def require_owner(crate: Crate, principal: Principal) -> None:
+    """Raises `Denied` unless the principal owns the crate."""
+    if not crate.ownerships.filter(user=principal.user).exists():
+        raise Denied(f"{principal.user} does not own the crate {crate}; ask one of its owners (`cargo owner --list`).")
+
+
+def lock(principal: Principal, name: str) -> Crate:
+    """Inside a transaction: the crate, of which nobody else changes anything until its end.
+
+    Raises `Unauthenticated`, `Missing` and `Denied`.
+    """
+    principal.hold()
+    crate = Crate.objects.select_for_update(no_key=True).get(pk=find(name).pk)
+    require_owner(crate, principal)
+    return crate
+
+
+def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
+    """Make accounts owners, all or none → a sentence for the person. Who is one already stays one.
+
+    Raises `Invalid` for unknown or closed accounts, `Missing` and `Denied`.
+    """
+    principal.require(Scope.OWNERS)
+    wanted = _find(logins, User.objects.in_good_standing())
+    with transaction.atomic():
+        crate = lock(principal, name)
+        for user in wanted:
+            Ownership.objects.get_or_create(crate=crate, user=user, defaults={"added_by": principal.user})
+        audit.record(principal.user, "crate.add_owners", crate.name, users=[str(user) for user in wanted])
+    if len(wanted) == 1:
+        return f"user {wanted[0].login} has been added to the owners list of crate {crate}"
+    listed = ", ".join(f'"{user.login}"' for user in wanted)
+    return f"users [{listed}] have been added to the owners list of crate {crate}"
+
+
+def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
+    """Take ownership from accounts, all or none.
+
+    Raises `Invalid` when one of them is unknown or no owner, `Conflict` when no open account would be left as owner,
+    `Missing` and `Denied`.
+    """
+    principal.require(Scope.OWNERS)
+    with transaction.atomic():
+        crate = lock(principal, name)
+        leaving = _find(logins, User.objects.filter(ownerships__crate=crate))
+        crate.ownerships.filter(user__in=leaving).delete()
+        if not User.objects.in_good_standing().filter(ownerships__crate=crate).exists():
+            raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")
+        audit.record(principal.user, "crate.remove_owners", crate.name, users=[str(user) for user in leaving])
+
+
+def _find(logins: Sequence[str], among: UserQuerySet) -> list[User]:
+    """The accounts of these logins, each once; raises `Invalid` when one of them is not `among` those."""
+    if not 0 < len(logins) <= MOST_AT_ONCE:
+        raise Invalid(f"Name 1 to {MOST_AT_ONCE} accounts.")
+    found = {user.reservation.name: user for user in among.named(*logins).select_related("reservation")}
+    unknown = [login for login in logins if names.canonical(names.from_login(login)) not in found]
+    if unknown:
+        raise Invalid(f"one or more invalid login names are detected: {unknown}")
+    return list(found.values())

@@ -1,0 +1,22 @@
+"""Where cargo finds the registry."""
+
+from django.urls import path
+
+from crates.api import cargo
+from crates.api.index import Index
+
+urlpatterns = [
+    # The Cargo Book: Registry Web API
+    path("api/v1/crates", cargo.Crates.as_view({"get": "search"})),
+    path("api/v1/crates/new", cargo.Publish.as_view({"put": "publish"})),
+    path("api/v1/crates/<str:name>/<str:number>/yank", cargo.Versions.as_view({"delete": "yank"})),
+    path("api/v1/crates/<str:name>/<str:number>/unyank", cargo.Versions.as_view({"put": "unyank"})),
+    path(
+        "api/v1/crates/<str:name>/owners",
+        cargo.CrateOwners.as_view({"get": "list", "put": "add", "delete": "remove"}),
+    ),
+    # The Cargo Book: Registry Index
+    path("index/config.json", Index.as_view({"get": "config"})),
+    path("index/<path:path>", Index.as_view({"get": "retrieve"})),
+    path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
+]

@@ -1,0 +1,159 @@
+"""A content-addressed, create-only, durable store of bytes over Django's storages: the local disk, or S3.
+
+A blob's name is the SHA-256 of its bytes, so the same bytes are kept once and no writer can overwrite another.
+Rows decide what exists: a blob without a row is never served, and may be left behind by a publish that failed.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from django.core.files.storage import FileSystemStorage, storages
+
+from registry_site.errors import Missing, Unavailable
+
+CHUNK = 64 * 1024
+LOST = "The registry has lost the bytes of this file; please tell its operator."
+
+
+@dataclass(frozen=True)
+class Blob:
+    """`sha256` in lower-case hex, `size` in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Backend(Protocol):
+    """What a storage offers as a store of blobs."""
+
+    def create(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
+    def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
+    def signed_url(self, name: str, filename: str) -> str | None: ...
+
+
+def put(content: IO[bytes]) -> Blob:
+    """Keep all bytes of a seekable stream; on return they are durable. The same bytes again change nothing.
+
+    Raises `Unavailable` when the disk is full or the storage does not answer; nothing partial stays behind.
+    """
+    content.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while chunk := content.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    blob = Blob(digest.hexdigest(), size)
+    content.seek(0)
+    _backend().create(_name(blob.sha256), content, blob)
+    return blob
+
+
+def open(sha256: str, start: int = 0, length: int | None = None) -> IO[bytes]:
+    """The bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
+
+    Raises `Missing` when no such blob is kept and `Unavailable` when the storage does not answer.
+    """
+    return _backend().read(_name(sha256), start, length)
+
+
+def url(sha256: str, filename: str) -> str | None:
+    """A short-lived URL where the client gets the bytes itself, where the storage is set up to give one."""
+    return _backend().signed_url(_name(sha256), filename)
+
+
+def chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of an open file, piece by piece; closes it at the end."""
+    try:
+        while chunk := file.read(CHUNK):
+            yield chunk
+    finally:
+        file.close()
+
+
+def _backend() -> Backend:
+    return cast(Backend, storages["blobs"])
+
+
+def _name(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+class _Slice:
+    """The next `length` bytes of an open file."""
+
+    def __init__(self, file: IO[bytes], length: int) -> None:
+        self.file = file
+        self.left = length
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self.left if size < 0 else min(size, self.left)
+        data = self.file.read(wanted)
+        self.left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class DiskBlobs(FileSystemStorage):
+    """A directory of the local disk; a blob stands at its name only when it is whole and on the platter."""
+
+    def create(self, name: str, content: IO[bytes], blob: Blob) -> None:
+        try:
+            self._create(Path(self.path(name)), content)
+        except OSError as error:
+            raise Unavailable(f"The registry cannot store files at present: {error.strerror}.") from error
+
+    def _create(self, target: Path, content: IO[bytes]) -> None:
+        if target.exists():
+            return
+        incoming = Path(self.location) / "incoming"
+        for directory in (incoming, target.parent):
+            _make_directory(directory)
+        handle, temporary = tempfile.mkstemp(dir=incoming)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                while chunk := content.read(CHUNK):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return
+            _sync_directory(target.parent)
+        finally:
+            os.unlink(temporary)
+
+    def read(self, name: str, start: int, length: int | None) -> IO[bytes]:
+        try:
+            file = Path(self.path(name)).open("rb")  # noqa: SIM115 - the caller closes it
+        except FileNotFoundError as error:
+            raise Missing(LOST) from error
+        except OSError as error:
+            raise Unavailable(f"The registry cannot read its files at present: {error.strerror}.") from error
+        file.seek(start)
+        return file if length is None else cast(IO[bytes], _Slice(file, length))
+
+    def signed_url(self, name: str, filename: str) -> str | None:
+        return None
+
+
+def _make_directory(directory: Path) -> None:
+    if directory.exists():
+        return
+    _make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

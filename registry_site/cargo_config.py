@@ -1,0 +1,16 @@
+"""What a person pastes into `.cargo/config.toml` to use this registry."""
+
+from django.conf import settings
+
+REGISTRY_NAME = "entrepot"
+
+
+def cargo_config() -> str:
+    """Ready to paste. The credential provider is stated because cargo asks for it where reading needs a token."""
+    return (
+        f"[registries.{REGISTRY_NAME}]\n"
+        f'index = "sparse+{settings.PUBLIC_URL}/index/"\n'
+        "\n"
+        "[registry]\n"
+        'global-credential-providers = ["cargo:token"]\n'
+    )

@@ -1,0 +1,100 @@
+"""Typed readers of `REGISTRY_*` variables: each value is understood, or the start stops with one clear line."""
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+
+class Environment:
+    """Reads variables that share a prefix; an unset or empty variable means its default.
+
+    Every reader raises `ImproperlyConfigured` with the variable, its value and what would be understood.
+    `names` collects what was asked for, so that a misspelt variable can be pointed out.
+    """
+
+    def __init__(self, prefix: str, variables: Mapping[str, str] = os.environ) -> None:
+        self.prefix = prefix
+        self.variables = variables
+        self.names: set[str] = set()
+
+    def refuse(self, name: str, wanted: str) -> ImproperlyConfigured:
+        value = self.variables.get(self.prefix + name, "")
+        return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {wanted}.")
+
+    def read(self, name: str, default: T, convert: Callable[[str], T], wanted: str) -> T:
+        self.names.add(self.prefix + name)
+        raw = self.variables.get(self.prefix + name, "").strip()
+        if not raw:
+            return default
+        try:
+            return convert(raw)
+        except ValueError as error:
+            raise self.refuse(name, wanted) from error
+
+    def text(self, name: str, default: str) -> str:
+        return self.read(name, default, str, "give a text")
+
+    def number(self, name: str, default: int, minimum: int = 1) -> int:
+        def convert(raw: str) -> int:
+            if not re.fullmatch(r"[0-9]{1,15}", raw) or int(raw) < minimum:
+                raise ValueError(raw)
+            return int(raw)
+
+        return self.read(name, default, convert, f"give a whole number, {minimum} or more")
+
+    def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
+        def convert(raw: str) -> str:
+            if raw not in allowed:
+                raise ValueError(raw)
+            return raw
+
+        return self.read(name, default, convert, f"give one of {', '.join(allowed)}")
+
+    def flag(self, name: str, default: bool) -> bool:
+        return self.choice(name, "1" if default else "0", ("0", "1")) == "1"
+
+    def words(self, name: str, default: str) -> list[str]:
+        return self.text(name, default).split()
+
+    def file(self, name: str) -> Path | None:
+        def convert(raw: str) -> Path:
+            path = Path(raw).resolve()
+            if not os.access(path, os.R_OK) or not path.is_file():
+                raise ValueError(raw)
+            return path
+
+        return self.read(name, None, convert, "give the path of a file that this user can read")
+
+    def address(self, name: str, default: str) -> tuple[str, int]:
+        """`host:port`, the host of IPv6 in brackets → (host, port)."""
+
+        def convert(raw: str) -> tuple[str, int]:
+            match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", raw)
+            if not match or not 0 < int(match[2]) < 65536:
+                raise ValueError(raw)
+            return match[1], int(match[2])
+
+        return self.read(name, convert(default), convert, "give host:port, such as 127.0.0.1:8000")
+
+    def origin(self, name: str, default: str) -> str:
+        """An absolute http(s) URL → the same without a trailing slash."""
+
+        def convert(raw: str) -> str:
+            parts = urlsplit(raw)
+            plain = not (parts.query or parts.fragment or parts.username or parts.path.strip("/"))
+            if parts.scheme not in ("http", "https") or not parts.hostname or not plain or parts.port == 0:
+                raise ValueError(raw)
+            return raw.rstrip("/")
+
+        return self.read(name, default, convert, "give scheme and host only, such as https://crates.example.com")
+
+    def unknown(self) -> list[str]:
+        """Variables with our prefix that nothing reads: most likely misspelt."""
+        return sorted(n for n in self.variables if n.startswith(self.prefix) and n not in self.names)

@@ -1,0 +1,42 @@
+"""Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
+
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from registry_site.dialects import Cargo, Dialect
+
+OWNERS: dict[str, type[Dialect]] = {
+    "/api/v1": Cargo,
+    "/index": Cargo,
+    "/dl": Cargo,
+    "/ktra": Cargo,
+    "/me": Cargo,
+    "/replace_token": Cargo,
+}
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _answer(request, HTTPStatus.BAD_REQUEST, "The request cannot be understood, or names another host.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _answer(request, HTTPStatus.FORBIDDEN, "This is not allowed.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _answer(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    message = "The registry failed on this request; the cause is in its log."
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+
+def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
+    for prefix, dialect in OWNERS.items():
+        if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
+            return dialect.failure_response(message, status)
+    context = {"title": status.phrase, "message": message}
+    return render(request, "refusal.html", context, status=status)

@@ -1,0 +1,52 @@
+"""`manage.py serve`: set up what is missing, then become the server."""
+
+import os
+import secrets
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from registry_site.cargo_config import cargo_config
+from registry_site.settings import REGISTRY
+
+FIRST_ADMINISTRATOR = "admin"
+
+
+class Command(BaseCommand):
+    help = "Migrate the database, create the first administrator when there is none, and serve with gunicorn."
+    requires_system_checks: list[str] = []  # gunicorn's workers check; twice would only make the start slower
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for name in REGISTRY.unknown():
+            self.stderr.write(f"{name} is no setting of this version and has no effect.", self.style.WARNING)
+        try:
+            self._migrate()
+            self._first_administrator()
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {str(error).strip()}") from error
+        self.stdout.write(f"\nPut this into .cargo/config.toml:\n\n{cargo_config()}")
+        self.stdout.write(f"Serving {settings.PUBLIC_URL} on {settings.BIND_HOST}:{settings.BIND_PORT} …")
+        self.stdout.flush()
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:registry_site.gunicorn"]
+        os.chdir(settings.BASE_DIR)
+        os.execv(sys.executable, gunicorn)  # noqa: S606 - our own interpreter and nothing of a stranger's
+
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self.stdout.write("Setting up the database …")
+            call_command("migrate", verbosity=0, interactive=False)
+
+    def _first_administrator(self) -> None:
+        if get_user_model().objects.filter(is_superuser=True).exists():
+            return
+        password = secrets.token_urlsafe(15)
+        call_command("createuser", FIRST_ADMINISTRATOR, admin=True, password=password)
+        self.stdout.write(f"The first administrator (shown only now):\n  name      {FIRST_ADMINISTRATOR}")
+        self.stdout.write(f"  password  {password}\n  admin     {settings.PUBLIC_URL}/admin/")

@@ -1,0 +1,214 @@
+"""Every setting, read once from the environment; the table in README.md describes each variable."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from registry_site.environment import Environment
+from registry_site.keys import create_secret_key, secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+REGISTRY = Environment("REGISTRY_")
+
+# --- The place on disk ------------------------------------------------------------------------------------------
+
+DATA_DIR = Path(REGISTRY.text("DATA_DIR", str(BASE_DIR / "data"))).resolve()
+try:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as error:
+    raise REGISTRY.refuse("DATA_DIR", f"the directory cannot be made ({error.strerror})") from error
+if not os.access(DATA_DIR, os.W_OK | os.X_OK):
+    raise REGISTRY.refuse("DATA_DIR", f"this user cannot write to {DATA_DIR}")
+
+# A key file that is named must be there: to make a new one in its place would hide a failed mount.
+_key_file = REGISTRY.file("SECRET_KEY_FILE")
+if _key_file is None:
+    _key_file = DATA_DIR / "secret_key"
+    create_secret_key(_key_file)
+SECRET_KEY = secret_key(_key_file)
+
+# --- The address ------------------------------------------------------------------------------------------------
+
+BIND_HOST, BIND_PORT = REGISTRY.address("BIND", "127.0.0.1:8000")
+TLS_CERT = REGISTRY.file("TLS_CERT")
+TLS_KEY = REGISTRY.file("TLS_KEY")
+if (TLS_CERT is None) != (TLS_KEY is None):
+    raise ImproperlyConfigured("REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are needed both, or neither.")
+
+_visible_host = "localhost" if BIND_HOST in ("0.0.0.0", "[::]") else BIND_HOST  # noqa: S104 - compared, not bound
+PUBLIC_URL = REGISTRY.origin("PUBLIC_URL", f"{'https' if TLS_CERT else 'http'}://{_visible_host}:{BIND_PORT}")
+_public_host = urlsplit(PUBLIC_URL).hostname or ""
+_public_host = f"[{_public_host}]" if ":" in _public_host else _public_host
+ALLOWED_HOSTS = [_public_host, _visible_host, "localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+
+WORKERS = REGISTRY.number("WORKERS", 2)
+THREADS = REGISTRY.number("THREADS", 16)
+
+# --- What the registry does -------------------------------------------------------------------------------------
+
+SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
+AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
+MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
+PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
+ALLOWED_REGISTRIES = REGISTRY.words(
+    "ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index sparse+https://index.crates.io/"
+)
+
+# --- Django -----------------------------------------------------------------------------------------------------
+
+DEBUG = False
+ROOT_URLCONF = "registry_site.urls"
+WSGI_APPLICATION = "registry_site.wsgi.application"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "registry_site",
+    "accounts",
+    "crates",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Accounts ---------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.credentials.PasswordBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "accounts.passwords.LengthValidator", "OPTIONS": {"minimum": 6, "maximum": 64}},
+    {"NAME": "accounts.passwords.ContentValidator"},
+]
+SESSION_COOKIE_NAME = "registry_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+
+REST_FRAMEWORK = {
+    # Default is deny: a view without its own rule answers nobody.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["registry_site.permissions.Nobody"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["registry_site.parsers.StrictJSONParser"],
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+# --- Database ---------------------------------------------------------------------------------------------------
+
+
+def _database(url: str) -> dict[str, Any]:
+    if urlsplit(url).scheme not in ("sqlite", "postgres", "postgresql"):
+        raise ValueError(url)
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    if not config.get("NAME") or config["NAME"] == ":memory:":
+        raise ValueError(url)
+    config.setdefault("OPTIONS", {})
+    config["CONN_MAX_AGE"] = 600
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a transaction
+        # that reads first and writes later would be refused at once with "database is locked".
+        config["OPTIONS"] |= {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+    else:
+        config["CONN_HEALTH_CHECKS"] = True
+        config["OPTIONS"] |= {
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+        }
+    return config
+
+
+DATABASES = {
+    "default": REGISTRY.read(
+        "DATABASE_URL",
+        _database(f"sqlite:///{DATA_DIR / 'registry.sqlite3'}"),
+        _database,
+        "give sqlite:///path/to/file or postgres://user:password@host:port/name",
+    )
+}
+
+# --- Blobs and static files -------------------------------------------------------------------------------------
+
+
+def _blobs(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if parts.scheme != "s3" or not parts.netloc or set(query) - {"endpoint", "region", "redirect"}:
+        raise ValueError(url)
+    return {
+        "BACKEND": "registry_site.s3_blobs.S3Blobs",
+        "OPTIONS": {
+            "bucket_name": parts.netloc,
+            "location": parts.path.strip("/"),
+            "endpoint_url": query.get("endpoint"),
+            "region_name": query.get("region", "us-east-1"),
+            "redirect_clients": query.get("redirect") == "1",
+        },
+    }
+
+
+STORAGES: dict[str, Any] = {
+    "blobs": REGISTRY.read(
+        "BLOBS_URL",
+        {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+        _blobs,
+        "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
+    ),
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+
+# --- Headers and logs -------------------------------------------------------------------------------------------
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"django.request": {"level": "ERROR"}, "django.security.DisallowedHost": {"level": "CRITICAL"}},
+}

@@ -1,0 +1,50 @@
+"""JSON from strangers: one value, bounded depth, no NaN, no text that a database or a terminal cannot hold."""
+
+import json
+from typing import Any
+
+from registry_site.errors import Invalid
+
+MAXIMUM_DEPTH = 32
+
+
+def loads(body: bytes) -> Any:
+    """The value in `body` (UTF-8); raises `Invalid` saying what is wrong with it."""
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise Invalid("The JSON is not UTF-8.") from error
+    except RecursionError as error:
+        raise Invalid("The JSON is nested too deeply.") from error
+    except ValueError as error:  # bad syntax, and numbers of thousands of digits
+        raise Invalid(f"The JSON cannot be read: {str(error)[:200]}.") from error
+    _check(value, MAXIMUM_DEPTH)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise Invalid(f"The JSON is nested more than {MAXIMUM_DEPTH} deep.")
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_text(key)
+            _check(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth - 1)
+
+
+def check_text(text: str) -> None:
+    """Raises `Invalid` for NUL and for surrogates, which neither UTF-8 nor a database can hold."""
+    if "\0" in text:
+        raise Invalid("A text contains a NUL character.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Invalid("A text contains half of a surrogate pair, which is no character.") from error
