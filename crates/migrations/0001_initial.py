@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,91 +15,138 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Crate',
+            name="Crate",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='As it was first published.', max_length=64)),
-                ('canonical_name', models.CharField(editable=False, max_length=64)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('search_text', models.TextField(default='', editable=False)),
-                ('index_path', models.CharField(editable=False, max_length=80)),
-                ('index_text', models.TextField(default='', editable=False)),
-                ('index_etag', models.CharField(default='', editable=False, max_length=70)),
-                ('index_modified', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="As it was first published.", max_length=64)),
+                ("canonical_name", models.CharField(editable=False, max_length=64)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("search_text", models.TextField(default="", editable=False)),
+                ("index_path", models.CharField(editable=False, max_length=80)),
+                ("index_text", models.TextField(default="", editable=False)),
+                ("index_etag", models.CharField(default="", editable=False, max_length=70)),
+                ("index_modified", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                'ordering': ('canonical_name',),
+                "ordering": ("canonical_name",),
             },
         ),
         migrations.CreateModel(
-            name='Ownership',
+            name="Ownership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('added_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('added_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('crate', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ownerships', to='crates.crate')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ownerships', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("added_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "added_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "crate",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="ownerships", to="crates.crate"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ownerships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('pk',),
+                "ordering": ("pk",),
             },
         ),
         migrations.AddField(
-            model_name='crate',
-            name='owners',
-            field=models.ManyToManyField(related_name='crates', through='crates.Ownership', through_fields=('crate', 'user'), to=settings.AUTH_USER_MODEL),
+            model_name="crate",
+            name="owners",
+            field=models.ManyToManyField(
+                related_name="crates",
+                through="crates.Ownership",
+                through_fields=("crate", "user"),
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.CharField(max_length=150)),
-                ('release', models.CharField(editable=False, help_text='The number without build metadata.', max_length=150)),
-                ('checksum', models.CharField(help_text='SHA-256 of the .crate file.', max_length=64)),
-                ('size', models.PositiveIntegerField(help_text='Bytes of the .crate file.')),
-                ('published_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('yanked', models.BooleanField(default=False)),
-                ('dependencies', models.JSONField(default=list, help_text='In the form of the index.')),
-                ('features', models.JSONField(default=dict)),
-                ('links', models.CharField(blank=True, max_length=255)),
-                ('rust_version', models.CharField(blank=True, max_length=64)),
-                ('description', models.TextField(blank=True)),
-                ('license', models.CharField(blank=True, max_length=255)),
-                ('homepage', models.CharField(blank=True, max_length=2000)),
-                ('repository', models.CharField(blank=True, max_length=2000)),
-                ('documentation', models.CharField(blank=True, max_length=2000)),
-                ('keywords', models.JSONField(default=list)),
-                ('categories', models.JSONField(default=list)),
-                ('crate', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='crates.crate')),
-                ('published_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='published_versions', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.CharField(max_length=150)),
+                (
+                    "release",
+                    models.CharField(editable=False, help_text="The number without build metadata.", max_length=150),
+                ),
+                ("checksum", models.CharField(help_text="SHA-256 of the .crate file.", max_length=64)),
+                ("size", models.PositiveIntegerField(help_text="Bytes of the .crate file.")),
+                ("published_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("yanked", models.BooleanField(default=False)),
+                ("dependencies", models.JSONField(default=list, help_text="In the form of the index.")),
+                ("features", models.JSONField(default=dict)),
+                ("links", models.CharField(blank=True, max_length=255)),
+                ("rust_version", models.CharField(blank=True, max_length=64)),
+                ("description", models.TextField(blank=True)),
+                ("license", models.CharField(blank=True, max_length=255)),
+                ("homepage", models.CharField(blank=True, max_length=2000)),
+                ("repository", models.CharField(blank=True, max_length=2000)),
+                ("documentation", models.CharField(blank=True, max_length=2000)),
+                ("keywords", models.JSONField(default=list)),
+                ("categories", models.JSONField(default=list)),
+                (
+                    "crate",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="crates.crate"
+                    ),
+                ),
+                (
+                    "published_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="published_versions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-published_at', '-pk'),
+                "ordering": ("-published_at", "-pk"),
             },
         ),
         migrations.AddField(
-            model_name='crate',
-            name='newest',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crates.version'),
+            model_name="crate",
+            name="newest",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="crates.version",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.UniqueConstraint(fields=('crate', 'user'), name='each_owner_once_per_crate'),
+            model_name="ownership",
+            constraint=models.UniqueConstraint(fields=("crate", "user"), name="each_owner_once_per_crate"),
         ),
         migrations.AddIndex(
-            model_name='version',
-            index=models.Index(fields=['published_by', 'published_at'], name='version_by_publisher_and_time'),
+            model_name="version",
+            index=models.Index(fields=["published_by", "published_at"], name="version_by_publisher_and_time"),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('crate', 'release'), name='one_version_per_release'),
+            model_name="version",
+            constraint=models.UniqueConstraint(fields=("crate", "release"), name="one_version_per_release"),
         ),
         migrations.AddConstraint(
-            model_name='crate',
-            constraint=models.UniqueConstraint(fields=('canonical_name',), name='one_crate_per_canonical_name'),
+            model_name="crate",
+            constraint=models.UniqueConstraint(fields=("canonical_name",), name="one_crate_per_canonical_name"),
         ),
         migrations.AddConstraint(
-            model_name='crate',
-            constraint=models.UniqueConstraint(fields=('index_path',), name='one_crate_per_index_path'),
+            model_name="crate",
+            constraint=models.UniqueConstraint(fields=("index_path",), name="one_crate_per_index_path"),
         ),
     ]

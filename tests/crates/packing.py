@@ -1,0 +1,86 @@
+"""Makes `.crate` files and publish bodies, right ones and wrong ones."""
+
+import gzip
+import io
+import json
+import struct
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+
+def manifest(name: str = "demo", version: str = "1.0.0", extra: str = "") -> str:
+    """A packed `Cargo.toml`; `extra` continues its `[package]`."""
+    return f'[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\n{extra}\n'
+
+
+def tar_of(files: Mapping[str, bytes | str], **header: Any) -> bytes:
+    """A tar of files by their full paths; `header` sets fields of each `TarInfo`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            info = tarfile.TarInfo(path)
+            info.size, info.mode, info.mtime = len(data), 0o644, 1153704088
+            for key, value in header.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def crate(
+    name: str = "demo", version: str = "1.0.0", toml: str | None = None, files: Mapping[str, bytes | str] | None = None
+) -> bytes:
+    """A `.crate`; `files` are beside `Cargo.toml` and `src/lib.rs`, by their paths below the root."""
+    inside = {"Cargo.toml": toml or manifest(name, version), "src/lib.rs": "", **(files or {})}
+    return gzip.compress(tar_of({f"{name}-{version}/{path}": data for path, data in inside.items()}), mtime=0)
+
+
+def metadata(name: str = "demo", version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
+    """The JSON that cargo sends beside a crate without dependencies."""
+    return {
+        "name": name,
+        "vers": version,
+        "deps": [],
+        "features": {},
+        "authors": [],
+        "description": None,
+        "documentation": None,
+        "homepage": None,
+        "readme": None,
+        "readme_file": None,
+        "keywords": [],
+        "categories": [],
+        "license": None,
+        "license_file": None,
+        "repository": None,
+        "badges": {},
+        "links": None,
+        "rust_version": None,
+        **changes,
+    }
+
+
+def dependency(name: str, requirement: str = "^1", **changes: Any) -> dict[str, Any]:
+    """One of the JSON's `deps`, as cargo sends it for a crate of the same registry."""
+    return {
+        "optional": False,
+        "default_features": True,
+        "name": name,
+        "features": [],
+        "version_req": requirement,
+        "target": None,
+        "kind": "normal",
+        **changes,
+    }
+
+
+def frame(json_metadata: Mapping[str, Any] | bytes, crate_file: bytes) -> bytes:
+    """A publish body: `u32le length | JSON | u32le length | .crate`."""
+    text = json_metadata if isinstance(json_metadata, bytes) else json.dumps(json_metadata).encode()
+    return struct.pack("<I", len(text)) + text + struct.pack("<I", len(crate_file)) + crate_file
+
+
+def body(name: str = "demo", version: str = "1.0.0", toml: str | None = None, **changes: Any) -> bytes:
+    """A publish body that is right, unless `toml` or `changes` of the JSON make it wrong."""
+    return frame(metadata(name, version, **changes), crate(name, version, toml))

@@ -1,0 +1,117 @@
+"""Real servers for tests, started as a user would start them, on free ports and empty data directories."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psycopg
+from django.conf import settings
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A running registry; `url` has no trailing slash, `manage` runs a command of `manage.py` beside it."""
+
+    def __init__(self, data: Path, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data = data
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
+        inherited.pop("DJANGO_SETTINGS_MODULE", None)
+        self.environment = inherited | {
+            "REGISTRY_DATA_DIR": str(data),
+            "REGISTRY_BIND": f"127.0.0.1:{self.port}",
+            **environment,
+        }
+        self.log = data.parent / f"{data.name}.log"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"The server ended:\n{self.log.read_text()}")
+            try:
+                with urlopen(f"{self.url}/health", timeout=5):
+                    return
+            except URLError:
+                time.sleep(0.05)
+        raise AssertionError(f"The server does not answer:\n{self.log.read_text()}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(how)
+        self.process.wait(timeout=40)
+
+    def manage(self, *arguments: str, given: str | None = None) -> str:
+        """Standard output of a command; raises `CalledProcessError` with what it said when it fails."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            input=given or "",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def create_user(self, name: str) -> str:
+        """Open an account; returns its cargo token."""
+        return self.manage("createuser", name, "--token").splitlines()[-1]
+
+
+@contextmanager
+def running(data: Path, **environment: str) -> Iterator[Server]:
+    """A server that is ended at the end; on PostgreSQL, where the tests run there, with a database of its own."""
+    data.mkdir(parents=True, exist_ok=True)
+    with _database() as database:
+        server = Server(data, {**database, **environment})
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _database() -> Iterator[dict[str, str]]:
+    default = settings.DATABASES["default"]
+    if default["ENGINE"] != "django.db.backends.postgresql":
+        yield {}
+        return
+    name = f"live_{secrets.token_hex(6)}"
+    place = f"{default['USER']}:{default['PASSWORD']}@{default['HOST']}:{default['PORT']}"
+    with psycopg.connect(f"postgres://{place}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield {"REGISTRY_DATABASE_URL": f"postgres://{place}/{name}"}
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
