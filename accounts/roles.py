@@ -1,4 +1,4 @@
-"""Giving roles."""
+"""Giving roles, and taking them away."""
 
 from django.db import transaction
 
@@ -16,6 +16,14 @@ def role_of(name: str) -> Role:
         return Role(SYNONYMS.get(name, name))
     except ValueError as error:
         raise Invalid(f"There is no role {name!r}; there are: {', '.join(Role.values)}.") from error
+
+
+def take(user: User, role: Role, *, actor: User | None) -> None:
+    """Take a role away; one that the user has not changes nothing."""
+    with transaction.atomic():
+        taken, _ = RoleGrant.objects.filter(user=user, role=role).delete()
+        if taken:
+            audit.record(actor, "role.take", str(user), role=role.value)
 
 
 def grant(user: User, role: Role, *, actor: User | None) -> None:

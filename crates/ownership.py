@@ -34,14 +34,19 @@ def require_owner(crate: Crate, principal: Principal) -> None:
 
 
 def lock(principal: Principal, name: str) -> Crate:
-    """Inside a transaction: the crate, of which nobody else changes anything until its end.
+    """Inside a transaction: the crate for its owner, held as by `held`.
 
     Raises `Unauthenticated`, `Missing` and `Denied`.
     """
     principal.hold()
-    crate = Crate.objects.select_for_update(no_key=True).get(pk=find(name).pk)
+    crate = held(find(name))
     require_owner(crate, principal)
     return crate
+
+
+def held(crate: Crate) -> Crate:
+    """Inside a transaction: the crate as it is now, of which nobody else changes anything until its end."""
+    return Crate.objects.select_for_update(no_key=True).get(pk=crate.pk)
 
 
 def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
@@ -53,9 +58,7 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     wanted = _find(logins, User.objects.in_good_standing())
     with transaction.atomic():
         crate = lock(principal, name)
-        for user in wanted:
-            Ownership.objects.get_or_create(crate=crate, user=user, defaults={"added_by": principal.user})
-        audit.record(principal.user, "crate.add_owners", crate.name, users=[str(user) for user in wanted])
+        _change(crate, wanted, [], actor=principal.user)
     if len(wanted) == 1:
         return f"user {wanted[0].login} has been added to the owners list of crate {crate}"
     listed = ", ".join(f'"{user.login}"' for user in wanted)
@@ -71,11 +74,24 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     principal.require(Scope.OWNERS)
     with transaction.atomic():
         crate = lock(principal, name)
-        leaving = _find(logins, User.objects.filter(ownerships__crate=crate))
-        crate.ownerships.filter(user__in=leaving).delete()
-        if not User.objects.in_good_standing().filter(ownerships__crate=crate).exists():
-            raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")
-        audit.record(principal.user, "crate.remove_owners", crate.name, users=[str(user) for user in leaving])
+        _change(crate, [], _find(logins, User.objects.filter(ownerships__crate=crate)), actor=principal.user)
+
+
+def set_by_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
+    """Change the owners of a crate of others; raises `Conflict` when no open account would be left as owner."""
+    with transaction.atomic():
+        _change(held(crate), added, removed, actor=actor)
+
+
+def _change(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
+    for user in added:
+        Ownership.objects.get_or_create(crate=crate, user=user, defaults={"added_by": actor})
+    crate.ownerships.filter(user__in=removed).delete()
+    if removed and not User.objects.in_good_standing().filter(ownerships__crate=crate).exists():
+        raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")
+    for action, users in (("crate.add_owners", added), ("crate.remove_owners", removed)):
+        if users:
+            audit.record(actor, action, crate.name, users=[str(user) for user in users])
 
 
 def _find(logins: Sequence[str], among: UserQuerySet) -> list[User]:

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import audit
+from accounts.models import User
 from accounts.principals import Principal
 from accounts.tokens import Scope
 from crates import archive, framing, index, manifest, names, ownership, versions
@@ -68,15 +69,20 @@ def unyank(principal: Principal, name: str, number: str) -> None:
     _set_yanked(principal, name, number, yanked=False)
 
 
+def set_yanked_by_staff(version: Version, *, yanked: bool, actor: User) -> bool:
+    """Yank or unyank a crate of others; False when it was so before."""
+    with transaction.atomic():
+        return _change_yanked(ownership.held(version.crate), version.number, yanked=yanked, actor=actor)
+
+
 def _set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
     principal.require(Scope.YANK)
     with transaction.atomic():
         crate = ownership.lock(principal, name)
-        change_yanked(crate, number, yanked=yanked, actor=principal)
+        _change_yanked(crate, number, yanked=yanked, actor=principal.user)
 
 
-def change_yanked(crate: Crate, number: str, *, yanked: bool, actor: Principal) -> bool:
-    """Inside a transaction that holds the crate; False when it was so before. Raises `Missing`."""
+def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> bool:
     version = crate.versions.filter(number=number).first()
     if version is None:
         raise Missing(f"The crate {crate} has no version {number[:80]!r}.")
@@ -85,7 +91,7 @@ def change_yanked(crate: Crate, number: str, *, yanked: bool, actor: Principal) 
     version.yanked = yanked
     version.save(update_fields=["yanked"])
     settle(crate)
-    audit.record(actor.user, "crate.yank" if yanked else "crate.unyank", str(version))
+    audit.record(actor, "crate.yank" if yanked else "crate.unyank", str(version))
     return True
 
 

@@ -1,11 +1,9 @@
 """The cast, and how they reach the registry."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import storages
 from django.test import Client
 
 from accounts import registration, tokens
@@ -16,15 +14,14 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture(autouse=True)
-def blob_directory(tmp_path: Path, settings: Any) -> Iterator[Path]:
+def blob_directory(tmp_path: Path, settings: Any) -> Path:
     """Blobs of one test stay in its own directory."""
     location = tmp_path / "blobs"
     settings.STORAGES = {
         **settings.STORAGES,
         "blobs": {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": location}},
     }
-    yield location
-    storages._storages.clear()
+    return location
 
 
 @pytest.fixture

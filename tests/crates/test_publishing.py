@@ -27,7 +27,7 @@ def test_published_version_stands_in_the_index_at_once(as_alice: CargoClient) ->
 def test_published_bytes_come_back(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
     download = as_alice.get("/dl/demo/1.0.0/download")
-    assert b"".join(download.streaming_content) == packing.crate()
+    assert download.getvalue() == packing.crate()
 
 
 def test_publish_is_recorded(as_alice: CargoClient) -> None:

@@ -1,0 +1,229 @@
+"""What staff see and do about accounts. Nothing is deleted here: accounts are closed, credentials revoked."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserCreationForm, UsernameField
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponseRedirect
+
+from accounts import audit, bans, names, registration, roles, tokens
+from accounts.models import AuditEvent, Ban, Credential, NameReservation, Role, RoleGrant, User
+from registry_site.errors import RegistryError
+
+admin.site.site_header = "Entrepot"
+admin.site.site_title = "Entrepot"
+admin.site.index_title = "Registry"
+admin.site.site_url = "/"
+
+
+def staff(request: HttpRequest) -> User:
+    """Who is at work: the admin site lets nobody else in."""
+    assert isinstance(request.user, User)  # noqa: S101 - for the type checker
+    return request.user
+
+
+class DomainAdmin(admin.ModelAdmin):
+    """Rows that are never deleted here; what a verb of the domain refuses is told, and nothing has changed."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except RegistryError as error:
+            return self._tell(request, error)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changelist_view(request, *args, **kwargs)
+        except RegistryError as error:
+            return self._tell(request, error)
+
+    def _tell(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
+        self.message_user(request, error.message, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+
+class ReadOnlyAdmin(DomainAdmin):
+    """Rows that are only looked at."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class NewUser(UserCreationForm):
+    class Meta:
+        model = User
+        fields = ("username", "email")
+        field_classes = {"username": UsernameField}
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        try:
+            names.validate(username)
+        except RegistryError as error:
+            raise ValidationError(error.message) from error
+        if NameReservation.objects.filter(name=names.canonical(username)).exists():
+            raise ValidationError("This name is taken.")
+        return username
+
+
+class RoleInline(admin.TabularInline):
+    model = RoleGrant
+    extra = 0
+
+
+@admin.register(User)
+class Users(DomainAdmin, UserAdmin):
+    list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", "date_joined")
+    search_fields = ("username", "email")
+    ordering = ("username",)
+    inlines = [RoleInline]
+    actions = ["ban", "unban", "revoke_tokens"]
+    add_form = NewUser
+    add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
+    fieldsets = (
+        (None, {"fields": ("username", "password", "email")}),
+        ("Standing", {"fields": ("is_active", "banned", "date_joined", "last_login")}),
+        ("Rights in this admin site", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
+    )
+    readonly_fields = ("username", "banned", "date_joined", "last_login")
+    rights = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        queryset: QuerySet[User] = User.objects.with_standing()
+        return queryset
+
+    @admin.display(boolean=True, ordering="is_banned")
+    def banned(self, user: User) -> bool:
+        return bool(getattr(user, "is_banned", False))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        if obj is None:
+            return ()
+        return self.readonly_fields if staff(request).is_superuser else self.readonly_fields + self.rights
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Only administrators may touch administrators, or staff could set their passwords."""
+        allowed: bool = super().has_change_permission(request, obj)
+        return allowed and (obj is None or not obj.is_superuser or staff(request).is_superuser)
+
+    def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            audit.record(staff(request), "user.change", str(obj), fields=form.changed_data)
+        else:
+            password = form.cleaned_data["password1"]
+            obj.pk = registration.register(obj.username, password, obj.email, actor=staff(request)).pk
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        for granted in formset.save(commit=False):
+            roles.grant(granted.user, Role(granted.role), actor=staff(request))
+        for taken in formset.deleted_objects:
+            roles.take(taken.user, Role(taken.role), actor=staff(request))
+
+    def _each(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
+        """Those of the selected that this member of staff may change."""
+        allowed = [user for user in users if self.has_change_permission(request, user)]
+        if len(allowed) < len(users):
+            self.message_user(request, "Only administrators may do this to administrators.", messages.WARNING)
+        return allowed
+
+    @admin.action(description="Ban the selected users", permissions=["change"])
+    def ban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        users = [user for user in self._each(request, queryset) if user != staff(request)]
+        for user in users:
+            bans.ban(user, actor=staff(request), reason="banned in the admin site")
+        self.message_user(request, f"{len(users)} banned. For a reason and an end, add a ban by hand.")
+
+    @admin.action(description="Lift the ban of the selected users", permissions=["change"])
+    def unban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        lifted = sum(bans.unban(user, actor=staff(request)) for user in self._each(request, queryset))
+        self.message_user(request, f"{lifted} unbanned.")
+
+    @admin.action(description="Revoke all tokens of the selected users", permissions=["change"])
+    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        held = Credential.objects.filter(user__in=self._each(request, queryset), revoked_at=None)
+        revoked = sum(tokens.revoke(credential, staff(request)) for credential in held)
+        self.message_user(request, f"{revoked} tokens revoked.")
+
+
+@admin.register(Credential)
+class Credentials(ReadOnlyAdmin):
+    list_display = ("name", "user", "kind", "scopes", "created_at", "expires_at", "revoked_at", "live")
+    list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    search_fields = ("user__username", "name")
+    list_select_related = ("user",)
+    actions = ["revoke"]
+    fields = ("user", "kind", "name", "scopes", "created_at", "expires_at", "revoked_at")
+
+    @admin.display(boolean=True)
+    def live(self, credential: Credential) -> bool:
+        return credential.is_live
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_credential")
+
+    @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
+        revoked = sum(tokens.revoke(credential, staff(request)) for credential in queryset)
+        self.message_user(request, f"{revoked} revoked; {len(queryset) - revoked} had ended before.")
+
+
+@admin.register(Ban)
+class Bans(DomainAdmin):
+    list_display = ("user", "reason", "created_at", "created_by", "until", "lifted_at", "is_in_force")
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter), "created_at", "until")
+    search_fields = ("user__username", "reason")
+    list_select_related = ("user", "created_by")
+    autocomplete_fields = ("user",)
+    actions = ["lift"]
+    fields = ("user", "reason", "until", "created_at", "created_by", "lifted_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
+        return self.fields if obj else ("created_at", "created_by", "lifted_at")
+
+    @admin.display(boolean=True, description="in force")
+    def is_in_force(self, ban: Ban) -> bool:
+        return ban.in_force()
+
+    def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+
+        class Checked(form):  # type: ignore[valid-type,misc]
+            def clean_user(self) -> User:
+                user: User = self.cleaned_data["user"]
+                if user == staff(request) or (user.is_superuser and not staff(request).is_superuser):
+                    raise ValidationError("You cannot ban this account.")
+                return user
+
+        return form if change else Checked
+
+    def save_model(self, request: HttpRequest, obj: Ban, form: ModelForm, change: bool) -> None:
+        if change:
+            return
+        made = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=obj.until)
+        obj.pk = made.pk
+
+    @admin.action(description="Lift the selected bans", permissions=["change"])
+    def lift(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
+        in_force = queryset.in_force().select_related("user")  # type: ignore[attr-defined]
+        lifted = sum(bans.unban(ban.user, actor=staff(request)) for ban in in_force)
+        self.message_user(request, f"{lifted} lifted.")
+
+
+@admin.register(AuditEvent)
+class AuditEvents(ReadOnlyAdmin):
+    list_display = ("at", "actor_name", "action", "target", "detail")
+    list_filter = ("action", "at")
+    search_fields = ("actor_name", "target")
+    date_hierarchy = "at"

@@ -1,0 +1,93 @@
+"""What staff see and do about crates. Versions are never deleted: who depends on one must find it again."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from accounts.admin import DomainAdmin, ReadOnlyAdmin, staff
+from crates import ownership, publishing
+from crates.models import Crate, Ownership, Version
+
+
+class OwnerInline(admin.TabularInline):
+    model = Ownership
+    fk_name = "crate"
+    extra = 0
+    autocomplete_fields = ("user",)
+    readonly_fields = ("added_by", "added_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
+        return super().get_queryset(request).select_related("user", "added_by")
+
+
+@admin.register(Crate)
+class Crates(DomainAdmin):
+    list_display = ("name", "newest_number", "version_count", "owner_names", "created_at")
+    list_filter = ("created_at", ("newest", admin.EmptyFieldListFilter))
+    search_fields = ("name", "search_text")
+    inlines = [OwnerInline]
+    fields = ("name", "newest", "created_at", "index_path", "index_etag", "index_modified", "index_text")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Crate | None = None) -> Any:
+        return self.fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
+        listed = super().get_queryset(request).select_related("newest").prefetch_related("owners")
+        counted: QuerySet[Crate] = listed.annotate(version_total=Count("versions"))
+        return counted
+
+    @admin.display(description="newest", empty_value="all yanked")
+    def newest_number(self, crate: Crate) -> str | None:
+        return crate.newest.number if crate.newest else None
+
+    @admin.display(description="versions", ordering="version_total")
+    def version_count(self, crate: Crate) -> int:
+        return int(getattr(crate, "version_total", 0))
+
+    @admin.display(description="owners")
+    def owner_names(self, crate: Crate) -> str:
+        return ", ".join(user.username for user in crate.owners.all())
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        formset.save(commit=False)
+        added = [row.user for row in formset.new_objects]
+        removed = [row.user for row in formset.deleted_objects]
+        ownership.set_by_staff(form.instance, added, removed, actor=staff(request))
+
+
+@admin.register(Version)
+class Versions(ReadOnlyAdmin):
+    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at")
+    list_filter = ("yanked", "published_at")
+    search_fields = ("crate__name", "number", "checksum", "published_by__username")
+    list_select_related = ("crate", "published_by")
+    actions = ["yank", "unyank"]
+
+    def has_yank_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("crates.change_version")
+
+    @admin.action(description="Yank the selected versions", permissions=["yank"])
+    def yank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
+        self._set_yanked(request, queryset, yanked=True)
+
+    @admin.action(description="Unyank the selected versions", permissions=["yank"])
+    def unyank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
+        self._set_yanked(request, queryset, yanked=False)
+
+    def _set_yanked(self, request: HttpRequest, queryset: QuerySet[Version], *, yanked: bool) -> None:
+        versions = queryset.select_related("crate")
+        changed = sum(publishing.set_yanked_by_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
+        self.message_user(request, f"{changed} {'yanked' if yanked else 'unyanked'}; the others were so before.")
+
+
+@admin.register(Ownership)
+class Ownerships(ReadOnlyAdmin):
+    list_display = ("crate", "user", "added_by", "added_at")
+    list_filter = ("added_at",)
+    search_fields = ("crate__name", "user__username")
+    list_select_related = ("crate", "user", "added_by")
