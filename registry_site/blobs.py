@@ -5,12 +5,13 @@ Rows decide what exists: a blob without a row is never served, and may be left b
 """
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 from django.core.files.storage import FileSystemStorage, storages
 
@@ -82,21 +83,25 @@ def _name(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-class _Slice:
+class _Slice(io.RawIOBase):
     """The next `length` bytes of an open file."""
 
     def __init__(self, file: IO[bytes], length: int) -> None:
         self.file = file
         self.left = length
 
-    def read(self, size: int = -1) -> bytes:
-        wanted = self.left if size < 0 else min(size, self.left)
-        data = self.file.read(wanted)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(min(len(buffer), self.left))
+        buffer[: len(data)] = data
         self.left -= len(data)
-        return data
+        return len(data)
 
     def close(self) -> None:
         self.file.close()
+        super().close()
 
 
 class DiskBlobs(FileSystemStorage):

@@ -1,5 +1,6 @@
 """Real servers for tests, started as a user would start them, on free ports and empty data directories."""
 
+import json
 import os
 import secrets
 import signal
@@ -11,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psycopg
 from django.conf import settings
 from psycopg import sql
 
+PASSWORD = "correct horse"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +53,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         self._wait()
 
@@ -66,9 +69,14 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"The server does not answer:\n{self.log.read_text()}")
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        self.process.send_signal(how)
+    def stop(self) -> None:
+        self.process.terminate()
         self.process.wait(timeout=40)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def manage(self, *arguments: str, given: str | None = None) -> str:
         """Standard output of a command; raises `CalledProcessError` with what it said when it fails."""
@@ -83,9 +91,12 @@ class Server:
         )
         return done.stdout.strip()
 
-    def create_user(self, name: str) -> str:
-        """Open an account; returns its cargo token."""
-        return self.manage("createuser", name, "--token").splitlines()[-1]
+    def sign_up(self, name: str) -> str:
+        """Open an account over the web; returns its cargo token."""
+        body = json.dumps({"password": PASSWORD}).encode()
+        request = Request(f"{self.url}/ktra/api/v1/new_user/{name}", body, {"Content-Type": "application/json"})
+        with urlopen(request) as answer:
+            return str(json.load(answer)["token"])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -164,8 +165,8 @@ class Scene:
     def __init__(self, place: Path, server: Server) -> None:
         self.place = place
         self.server = server
-        self.token = server.create_user("alice")
-        self.bob_token = server.create_user("bob")
+        self.token = server.sign_up("alice")
+        self.bob_token = server.sign_up("bob")
         self.alice = Cargo(place / "alice", server, self.token)
         self.bob = Cargo(place / "bob", server, self.bob_token)
         self.workspace = write(place / "workspace", WORKSPACE)
@@ -175,8 +176,8 @@ class Scene:
         with urlopen(Request(self.server.url + path, headers={"Authorization": self.token})) as answer:
             return bytes(answer.read())
 
-    def index(self, path: str) -> dict[str, object]:
-        line: dict[str, object] = json.loads(self.get(f"/index/{path}"))
+    def index(self, path: str) -> dict[str, Any]:
+        line: dict[str, Any] = json.loads(self.get(f"/index/{path}"))
         return line
 
     def consumer(self, name: str) -> Path:
@@ -203,7 +204,7 @@ def test_workspace_is_published_in_order(scene: Scene) -> None:
 def test_index_says_what_the_manifest_said(scene: Scene) -> None:
     line = scene.index("mi/dd/middle")
     assert line["features2"] == {"fancy": ["first?/fancy"], "with-first": ["dep:first"]}
-    renamed, dev, target = line["deps"]  # type: ignore[misc]
+    renamed, dev, target = line["deps"]
     assert (renamed["name"], renamed["package"], renamed["optional"]) == ("first", "base", True)
     assert (dev["kind"], dev["req"]) == ("dev", ">=0.1, <0.3")
     assert (target["target"], target["registry"]) == ("cfg(any(unix,windows))", None)

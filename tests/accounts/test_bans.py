@@ -1,0 +1,198 @@
+"""A ban closes every door at once; lifting it opens them again."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts import bans, credentials, tokens
+from accounts.models import AuditEvent, Ban, User
+from accounts.principals import NOT_GOOD, Principal
+from registry_site.errors import Invalid, Unauthenticated, WrongPassword
+from tests.conftest import PASSWORD, CargoClient
+
+OWNERS = "/api/v1/crates/none/owners"
+
+
+def pass_by() -> None:
+    """The end of every ban comes."""
+    Ban.objects.exclude(until=None).update(until=timezone.now() - timedelta(microseconds=1))
+
+
+def tomorrow() -> Any:
+    return timezone.now() + timedelta(days=1)
+
+
+# --- The doors ---------------------------------------------------------------------------------------------------
+
+
+def test_token_of_a_banned_user_is_refused_at_once(as_alice: CargoClient, alice: User) -> None:
+    assert as_alice.get(OWNERS).status_code == 404
+    bans.ban(alice, actor=None)
+    response = as_alice.get(OWNERS)
+    assert (response.status_code, response.json()) == (401, {"errors": [{"detail": NOT_GOOD}]})
+
+
+def test_named_token_of_a_banned_user_is_refused(alice: User) -> None:
+    token = tokens.create(alice, "ci")
+    bans.ban(alice, actor=None)
+    with pytest.raises(Unauthenticated):
+        tokens.holder(token)
+
+
+def test_banned_user_cannot_log_in(alice: User) -> None:
+    bans.ban(alice, actor=None)
+    with pytest.raises(WrongPassword, match="The user name or the password is wrong."):
+        credentials.check("alice", PASSWORD)
+
+
+def test_banned_staff_is_logged_out_of_the_admin_site_at_once(root: User) -> None:
+    browser = Client()
+    assert browser.login(username="root", password=PASSWORD)
+    assert browser.get("/admin/").status_code == 200
+    bans.ban(root, actor=None)
+    assert browser.get("/admin/").status_code == 302
+
+
+def test_banned_staff_cannot_log_in_to_the_admin_site(root: User) -> None:
+    bans.ban(root, actor=None)
+    response = Client().post("/admin/login/", {"username": "root", "password": PASSWORD})
+    assert response.status_code == 200
+    assert "Please enter the correct" in response.content.decode()
+
+
+@pytest.mark.parametrize("issue", [tokens.replace_default, lambda user: tokens.create(user, "ci")])
+def test_banned_user_is_issued_no_token(alice: User, issue: Callable[[User], str]) -> None:
+    bans.ban(alice, actor=None)
+    with pytest.raises(Unauthenticated, match="The account is closed."):
+        issue(alice)
+
+
+def test_ban_of_one_leaves_the_others(alice: User, as_bob: CargoClient) -> None:
+    bans.ban(alice, actor=None)
+    assert as_bob.get(OWNERS).status_code == 404
+
+
+# --- The end of a ban --------------------------------------------------------------------------------------------
+
+
+def test_lifted_ban_opens_the_doors_again(as_alice: CargoClient, alice: User) -> None:
+    bans.ban(alice, actor=None)
+    assert bans.unban(alice, actor=None)
+    assert as_alice.get(OWNERS).status_code == 404
+    assert credentials.check("alice", PASSWORD) == alice
+
+
+def test_ban_holds_until_its_end(as_alice: CargoClient, alice: User) -> None:
+    bans.ban(alice, actor=None, until=tomorrow())
+    assert as_alice.get(OWNERS).status_code == 401
+    pass_by()
+    assert as_alice.get(OWNERS).status_code == 404
+
+
+def test_ban_without_an_end_stays_after_one_with_an_end(alice: User) -> None:
+    bans.ban(alice, actor=None, until=tomorrow())
+    bans.ban(alice, actor=None)
+    pass_by()
+    with pytest.raises(WrongPassword):
+        credentials.check("alice", PASSWORD)
+
+
+def test_unban_of_the_unbanned_changes_nothing(alice: User) -> None:
+    assert not bans.unban(alice, actor=None)
+    assert not AuditEvent.objects.filter(action="user.unban").exists()
+
+
+def test_unban_of_a_ban_that_has_ended_changes_nothing(alice: User) -> None:
+    bans.ban(alice, actor=None, until=tomorrow())
+    pass_by()
+    assert not bans.unban(alice, actor=None)
+    assert Ban.objects.get().lifted_at is None
+
+
+# --- What is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -86400])
+def test_ban_cannot_end_before_it_begins(alice: User, seconds: int) -> None:
+    with pytest.raises(Invalid, match="The end of the ban has passed already."):
+        bans.ban(alice, actor=None, until=timezone.now() + timedelta(seconds=seconds))
+    assert not Ban.objects.exists()
+
+
+def test_reason_has_its_longest_length(alice: User) -> None:
+    with pytest.raises(Invalid, match="at most 500 characters"):
+        bans.ban(alice, actor=None, reason="x" * 501)
+    assert bans.ban(alice, actor=None, reason="x" * 500).reason == "x" * 500
+
+
+def test_refused_ban_leaves_the_one_in_force(alice: User) -> None:
+    bans.ban(alice, actor=None, reason="spam")
+    with pytest.raises(Invalid):
+        bans.ban(alice, actor=None, until=timezone.now())
+    assert [(ban.reason, ban.in_force()) for ban in Ban.objects.all()] == [("spam", True)]
+
+
+# --- The history -------------------------------------------------------------------------------------------------
+
+
+def test_new_ban_replaces_the_one_in_force_and_keeps_it(alice: User, root: User) -> None:
+    bans.ban(alice, actor=root, reason="first")
+    bans.ban(alice, actor=None, reason="second", until=tomorrow())
+    history = [(ban.reason, ban.in_force(), ban.created_by) for ban in Ban.objects.order_by("pk")]
+    assert history == [("first", False, root), ("second", True, None)]
+
+
+def test_ban_twice_is_lifted_by_one_unban(alice: User) -> None:
+    bans.ban(alice, actor=None)
+    bans.ban(alice, actor=None)
+    bans.unban(alice, actor=None)
+    assert credentials.check("alice", PASSWORD) == alice
+
+
+def test_row_and_query_agree_on_what_is_in_force(alice: User, bob: User, charlie: User, root: User) -> None:
+    bans.ban(alice, actor=None)
+    bans.ban(bob, actor=None, until=tomorrow())
+    pass_by()
+    bans.ban(charlie, actor=None, until=tomorrow())
+    bans.ban(root, actor=None)
+    bans.unban(root, actor=None)
+    assert {ban.user for ban in Ban.objects.all() if ban.in_force()} == {alice, charlie}
+    assert {ban.user for ban in Ban.objects.in_force()} == {alice, charlie}
+
+
+def test_standing_is_seen_for_each_user(alice: User, bob: User) -> None:
+    bans.ban(alice, actor=None)
+    standing = {user.username: user.is_banned for user in User.objects.with_standing()}  # type: ignore[attr-defined]
+    assert standing == {"alice": True, "bob": False}
+
+
+def test_ban_is_recorded(alice: User, root: User) -> None:
+    end = tomorrow()
+    bans.ban(alice, actor=root, reason="spam", until=end)
+    event = AuditEvent.objects.get(action="user.ban")
+    assert (event.actor, event.actor_name, event.target) == (root, "root", "alice")
+    assert event.detail == {"reason": "spam", "until": end.isoformat()}
+
+
+def test_ban_by_the_operator_is_recorded(alice: User) -> None:
+    bans.ban(alice, actor=None)
+    event = AuditEvent.objects.get(action="user.ban")
+    assert (event.actor, event.actor_name, event.detail) == (None, "operator", {"reason": "", "until": None})
+
+
+def test_unban_is_recorded(alice: User, root: User) -> None:
+    bans.ban(alice, actor=None)
+    bans.unban(alice, actor=root)
+    event = AuditEvent.objects.get(action="user.unban")
+    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {})
+
+
+def test_staff_can_ban_themselves_and_the_operator_undo_it(root: User) -> None:
+    bans.ban(root, actor=root)
+    assert bans.unban(root, actor=None)
+    Principal(root).require("read")
+    assert credentials.check("root", PASSWORD) == root

@@ -1,0 +1,241 @@
+"""`manage.py createuser`, `createtoken`, `banuser` and `unbanuser`."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from accounts import bans, credentials, tokens
+from accounts.models import AuditEvent, Ban, NameReservation, User
+from registry_site.errors import Denied
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str, **options: Any) -> tuple[str, str]:
+    """What a command writes to standard output and to standard error."""
+    out, err = StringIO(), StringIO()
+    call_command(*arguments, stdout=out, stderr=err, **options)
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO())
+
+
+# --- createuser --------------------------------------------------------------------------------------------------
+
+
+def test_made_up_password_is_printed_and_works() -> None:
+    out, err = run("createuser", "alice")
+    created, password = out.splitlines()
+    assert (created, err) == ("Created alice.", "")
+    assert credentials.check("alice", password.removeprefix("Password: ")).username == "alice"
+
+
+@pytest.mark.parametrize("line", ["correct horse", "correct horse\n", "correct horse\r\n", "correct horse\nmore\n"])
+def test_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO(line))
+    assert run("createuser", "alice", "--password-stdin") == ("Created alice.\n", "")
+    assert credentials.check("alice", "correct horse").username == "alice"
+
+
+def test_empty_standard_input_is_no_password() -> None:
+    with pytest.raises(CommandError, match="The password has 0 characters"):
+        run("createuser", "alice", "--password-stdin")
+    assert not User.objects.exists()
+
+
+def test_password_is_no_option_that_others_could_read() -> None:
+    with pytest.raises(CommandError, match="unrecognized arguments"):
+        run("createuser", "alice", "--password=correct horse")
+
+
+def test_token_stands_on_standard_output_alone() -> None:
+    out, err = run("createuser", "alice", "--token")
+    assert tokens.holder(out.removesuffix("\n")).user.username == "alice"
+    assert [line.split(" ")[0] for line in err.splitlines()] == ["Created", "Password:"]
+
+
+def test_given_password_is_not_printed() -> None:
+    out, err = run("createuser", "alice", "--token", password=PASSWORD)
+    assert PASSWORD not in out + err
+
+
+def test_administrator_may_do_everything() -> None:
+    run("createuser", "alice", "--admin", "--email", "alice@example.com")
+    alice = User.objects.get()
+    assert (alice.is_staff, alice.is_superuser, alice.email) == (True, True, "alice@example.com")
+
+
+def test_user_without_options_has_no_rights() -> None:
+    run("createuser", "alice")
+    alice = User.objects.get()
+    assert (alice.is_staff, alice.is_superuser, alice.role_grants.count()) == (False, False, 0)
+
+
+def test_roles_are_given() -> None:
+    run("createuser", "alice", "--role", "collectionManager", "--role", "userManager", "--role", "collectionManager")
+    assert {grant.role for grant in User.objects.get().role_grants.all()} == {"collectionManager", "usersManager"}
+    assert AuditEvent.objects.filter(action="role.grant", actor=None).count() == 2
+
+
+BAD_USERS = [
+    (["a/b"], "The user name 'a/b' is not allowed"),
+    (["alice", "--role", "king"], "There is no role 'king'; there are: collectionManager, usersManager,"),
+    (["alice", "--role", "systemAdmin", "--role", ""], "There is no role ''"),
+    (["alice", "--email", "nonsense"], "The e-mail address is not valid: 'nonsense'."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), BAD_USERS)
+def test_refused_user_leaves_nothing_behind(arguments: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run("createuser", *arguments, "--token")
+    assert not (User.objects.exists() or NameReservation.objects.exists() or AuditEvent.objects.exists())
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE"])
+def test_user_is_created_once(alice: User, name: str) -> None:
+    with pytest.raises(CommandError, match=f"the user identified 'ktra-secure-auth:{name}' already exists"):
+        run("createuser", name, "--admin")
+    alice.refresh_from_db()
+    assert (User.objects.count(), alice.is_staff) == (1, False)
+    assert credentials.check("alice", PASSWORD) == alice
+
+
+def test_operator_can_give_a_reserved_name() -> None:
+    assert run("createuser", "support")[0].startswith("Created support.\n")
+
+
+# --- createtoken -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE", "ktra-secure-auth:alice"])
+def test_token_is_printed_alone(alice: User, name: str) -> None:
+    out, err = run("createtoken", name, "--name", "ci")
+    assert (tokens.holder(out.removesuffix("\n")).user, err) == (alice, "")
+
+
+def test_default_token_stays(alice: User) -> None:
+    default = tokens.replace_default(alice)
+    run("createtoken", "alice", "--name", "ci")
+    assert tokens.holder(default).user == alice
+
+
+def test_token_has_the_scopes_that_were_named(alice: User) -> None:
+    out, _ = run("createtoken", "alice", "--name", "ci", "--scope", "read", "--scope", "publish")
+    principal = tokens.holder(out.strip())
+    principal.require("publish")
+    with pytest.raises(Denied, match="it allows: read publish"):
+        principal.require("yank")
+
+
+def test_token_ends_after_its_days(alice: User) -> None:
+    out, _ = run("createtoken", "alice", "--name", "ci", "--days", "30")
+    credential = tokens.holder(out.strip()).credential
+    assert credential is not None
+    assert credential.expires_at is not None
+    assert timedelta(days=29) < credential.expires_at - timezone.now() <= timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nobody", "--name", "ci"], "There is no user 'nobody'."),
+        (["alice"], "the following arguments are required: --name"),
+        (["alice", "--name", " "], "Give the token a name of 1 to 64 characters."),
+        (["alice", "--name", "x" * 65], "Give the token a name of 1 to 64 characters."),
+        (["alice", "--name", "ci", "--scope", "everything"], "invalid choice: 'everything'"),
+        (["alice", "--name", "ci", "--days", "0"], "Give --days from 1 to 36500."),
+        (["alice", "--name", "ci", "--days", "-1"], "Give --days from 1 to 36500."),
+        (["alice", "--name", "ci", "--days", "99999999999999999999"], "Give --days from 1 to 36500."),
+        (["alice", "--name", "ci", "--days", "soon"], "invalid int value: 'soon'"),
+    ],
+)
+def test_bad_token_is_refused(alice: User, arguments: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run("createtoken", *arguments)
+    assert not alice.credentials.exists()
+
+
+def test_token_of_one_name_is_made_once(alice: User) -> None:
+    run("createtoken", "alice", "--name", "ci")
+    with pytest.raises(CommandError, match="alice has a token named 'ci' already; revoke it first."):
+        run("createtoken", "alice", "--name", "ci")
+
+
+def test_banned_user_is_made_no_token(alice: User) -> None:
+    bans.ban(alice, actor=None)
+    with pytest.raises(CommandError, match="The account is closed."):
+        run("createtoken", "alice", "--name", "ci")
+
+
+# --- banuser and unbanuser ---------------------------------------------------------------------------------------
+
+
+def test_user_is_banned_until_it_is_lifted(alice: User) -> None:
+    assert run("banuser", "alice", "--reason", "spam") == ("Banned alice until it is lifted.\n", "")
+    ban = Ban.objects.in_force().get(user=alice)
+    assert (ban.reason, ban.until, ban.created_by) == ("spam", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2999-01-31", datetime(2999, 1, 31, tzinfo=UTC)),
+        ("2999-01-31T12:30", datetime(2999, 1, 31, 12, 30, tzinfo=UTC)),
+        ("2999-01-31 12:30:15", datetime(2999, 1, 31, 12, 30, 15, tzinfo=UTC)),
+        ("2999-01-31T12:30+02:00", datetime(2999, 1, 31, 10, 30, tzinfo=UTC)),
+        ("2999-01-31T12:30Z", datetime(2999, 1, 31, 12, 30, tzinfo=UTC)),
+    ],
+)
+def test_user_is_banned_until_a_moment(alice: User, text: str, moment: datetime) -> None:
+    out, _ = run("banuser", "alice", "--until", text)
+    assert out.startswith("Banned alice until 2999-01-31 ")
+    assert Ban.objects.get().until == moment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nobody"], "There is no user 'nobody'."),
+        (["alice", "--until", "2020-01-31"], "The end of the ban has passed already."),
+        (["alice", "--until", "2999-02-30"], "There is no such date: 2999-02-30."),
+        (["alice", "--until", "2999-01-31T25:00"], "There is no such date: 2999-01-31T25:00."),
+        (["alice", "--until", "tomorrow"], "The date 'tomorrow' is not understood: write 2027-01-31 or"),
+        (["alice", "--until", ""], "The date '' is not understood"),
+        (["alice", "--until", "9999-12-31T23:59-23:00"], "There is no such date: 9999-12-31T23:59-23:00."),
+        (["alice", "--reason", "x" * 501], "Give a reason of at most 500 characters."),
+    ],
+)
+def test_bad_ban_is_refused(alice: User, arguments: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run("banuser", *arguments)
+    assert not Ban.objects.exists()
+
+
+def test_ban_twice_is_one_ban(alice: User) -> None:
+    run("banuser", "alice")
+    run("banuser", "ALICE", "--reason", "again")
+    assert Ban.objects.in_force().get().reason == "again"
+
+
+def test_user_is_unbanned_and_told_so(alice: User) -> None:
+    run("banuser", "alice")
+    assert run("unbanuser", "alice") == ("Unbanned alice.\n", "")
+    assert not Ban.objects.in_force().exists()
+
+
+def test_unban_of_the_unbanned_says_so(alice: User) -> None:
+    assert run("unbanuser", "alice") == ("alice was not banned.\n", "")
+
+
+def test_unban_of_nobody_is_refused() -> None:
+    with pytest.raises(CommandError, match="There is no user 'nobody'."):
+        run("unbanuser", "nobody")

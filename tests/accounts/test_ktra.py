@@ -1,0 +1,382 @@
+"""Ktra's user endpoints and `GET /me`, as its clients call them."""
+
+from typing import Any
+
+import pytest
+from django.test import Client, override_settings
+
+from accounts import bans, tokens
+from accounts.models import User
+from tests.conftest import PASSWORD, CargoClient
+
+API = "/ktra/api/v1"
+WRONG = "The user name or the password is wrong."
+OTHER = "battery staple"
+
+
+def call(action: str, name: str, **body: Any) -> Any:
+    return CargoClient().post(f"{API}/{action}/{name}", body, content_type="application/json")
+
+
+def send(action: str, name: str, body: bytes, content_type: str = "application/json") -> Any:
+    return CargoClient().generic("POST", f"{API}/{action}/{name}", body, content_type=content_type)
+
+
+def refusal(detail: str) -> dict[str, Any]:
+    return {"errors": [{"detail": detail}]}
+
+
+def is_good(token: str) -> bool:
+    """The owners of a crate that does not exist: 404 to whoever holds a good token."""
+    return CargoClient(token=token).get("/api/v1/crates/none/owners").status_code == 404
+
+
+# --- POST /ktra/api/v1/new_user/{user_name} ----------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_new_user_is_given_exactly_a_token() -> None:
+    response = call("new_user", "alice", password=PASSWORD)
+    assert response.status_code == 200
+    assert set(response.json()) == {"token"}
+    assert tokens.holder(response.json()["token"]).user.username == "alice"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "content_type", ["", "application/json", "application/json; charset=utf-8", "Application/JSON"]
+)
+def test_json_is_understood_however_it_is_announced(content_type: str) -> None:
+    assert send("new_user", "alice", b'{"password": "PASSWORD"}', content_type).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["new_user", "login", "change_password"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml", "json"],
+)
+def test_other_content_types_are_refused(action: str, content_type: str) -> None:
+    response = send(action, "alice", b'{"password": "PASSWORD"}', content_type)
+    assert response.status_code == 415
+    assert response.json() == refusal(f'Unsupported media type "{content_type}" in request.')
+    assert not response.cookies
+
+
+@pytest.mark.django_db
+def test_further_keys_are_ignored() -> None:
+    response = call("new_user", "alice", password=PASSWORD, is_staff=True, is_superuser=True, id=7)
+    assert response.status_code == 200
+    assert not User.objects.filter(is_staff=True).exists()
+
+
+BAD_BODIES = [
+    (b"", "password: This field is required."),
+    (b"{}", "password: This field is required."),
+    (b'{"Password": "secret1"}', "password: This field is required."),
+    (b'{"password": null}', "password: This field may not be null."),
+    (b'{"password": ""}', "password: This field may not be blank."),
+    (b'{"password": true}', "password: Not a valid string."),
+    (b'{"password": ["secret1"]}', "password: Not a valid string."),
+    (b'{"password": {"a": 1}}', "password: Not a valid string."),
+    (b'["secret1"]', "Invalid data. Expected a dictionary, but got list."),
+    (b'"secret1"', "Invalid data. Expected a dictionary, but got str."),
+    (b"null", "No data provided"),
+    (b'{"password": "sec\\u0000ret"}', "A text contains a NUL character."),
+    (b'{"password": "\\ud800secret"}', "A text contains half of a surrogate pair, which is no character."),
+    (b'{"password": "\xff"}', "The JSON is not UTF-8."),
+    (b'{"password": NaN}', "The JSON cannot be read: NaN is no JSON number."),
+    (b"[" * 100_000, "The JSON is nested too deeply."),
+    (b"[" * 40 + b"]" * 40, "The JSON is nested more than 32 deep."),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["new_user", "login"])
+@pytest.mark.parametrize(("body", "detail"), BAD_BODIES, ids=[body[:24].decode("latin-1") for body, _ in BAD_BODIES])
+def test_bad_body_is_refused_with_its_reason(action: str, body: bytes, detail: str) -> None:
+    response = send(action, "alice", body)
+    assert response.status_code == 400
+    assert response.json() == refusal(detail)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", [b"1234567", b"1e10", b"123456.5"])
+def test_number_is_no_password(number: bytes) -> None:
+    response = send("new_user", "alice", b'{"password": ' + number + b"}")
+    assert response.status_code == 400
+    assert response.json() == refusal("password: Not a valid string.")
+
+
+@pytest.mark.django_db
+def test_broken_json_is_refused() -> None:
+    response = send("new_user", "alice", b'{"password": "secret1"')
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["detail"].startswith("The JSON cannot be read: ")
+
+
+@pytest.mark.django_db
+def test_body_without_a_length_is_refused() -> None:
+    response = CargoClient().generic("POST", f"{API}/login/alice", headers={"Transfer-Encoding": "chunked"})
+    assert response.status_code == 411
+    assert response.json() == refusal("Send the body with a Content-Length; a chunked body is not taken here.")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["new_user", "login"])
+def test_password_of_a_megabyte_is_not_read(action: str) -> None:
+    response = call(action, "alice", password="x" * 1024 * 1024)
+    assert response.status_code == 413
+    assert response.json() == refusal("The body has 1048592 bytes; at most 1048576 are taken here.")
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE", "aLiCe"])
+def test_taken_name_is_refused_in_any_case(alice: User, name: str) -> None:
+    response = call("new_user", name, password=OTHER)
+    assert response.status_code == 409
+    assert response.json() == refusal(f"the user identified 'ktra-secure-auth:{name}' already exists")
+
+
+def test_refused_new_user_leaves_the_account_as_it_was(alice: User) -> None:
+    token = tokens.replace_default(alice)
+    call("new_user", "alice", password=OTHER)
+    assert is_good(token)
+    assert call("login", "alice", password=PASSWORD).status_code == 200
+
+
+@override_settings(SIGNUP_OPEN=False)
+@pytest.mark.parametrize("name", ["alice", "somebody"])
+def test_closed_registry_takes_no_new_users(alice: User, name: str) -> None:
+    response = call("new_user", name, password=PASSWORD)
+    assert response.status_code == 403
+    assert response.json() == refusal(
+        "This registry does not take new accounts over the web; ask its operator for one."
+    )
+    assert User.objects.count() == 1
+
+
+@override_settings(AUTH_REQUIRED=True)
+@pytest.mark.django_db
+def test_token_can_be_had_where_everything_needs_one() -> None:
+    assert call("new_user", "alice", password=PASSWORD).status_code == 200
+    assert call("login", "alice", password=PASSWORD).status_code == 200
+
+
+# --- POST /ktra/api/v1/login/{user_name} -------------------------------------------------------------------------
+
+
+def test_login_gives_exactly_a_token(alice: User) -> None:
+    response = call("login", "alice", password=PASSWORD)
+    assert response.status_code == 200
+    assert set(response.json()) == {"token"}
+    assert tokens.holder(response.json()["token"]).user == alice
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE", "ktra-secure-auth:alice", "%61lice"])
+def test_account_answers_to_its_name_in_each_form(alice: User, name: str) -> None:
+    assert call("login", name, password=PASSWORD).status_code == 200
+
+
+def test_login_ends_the_token_before_it(alice: User) -> None:
+    first = call("login", "alice", password=PASSWORD).json()["token"]
+    second = call("login", "alice", password=PASSWORD).json()["token"]
+    assert (is_good(first), is_good(second)) == (False, True)
+
+
+def test_refused_login_ends_no_token(alice: User) -> None:
+    token = tokens.replace_default(alice)
+    call("login", "alice", password=OTHER)
+    assert is_good(token)
+
+
+def test_refused_logins_look_alike(alice: User, bob: User, charlie: User) -> None:
+    bans.ban(bob, actor=None)
+    User.objects.filter(pk=charlie.pk).update(is_active=False)
+    tries = [("alice", OTHER), ("nobody", PASSWORD), ("bob", PASSWORD), ("charlie", PASSWORD), ("alice", "x" * 4096)]
+    responses = [call("login", name, password=password) for name, password in tries]
+    assert {(r.status_code, r.content) for r in responses} == {(401, responses[0].content)}
+    assert responses[0].json() == refusal(WRONG)
+    assert len({tuple(sorted(r.headers.items())) for r in responses}) == 1
+
+
+ODD_NAMES = ["a%00b", "%ff", "alice%0a", "%ed%a0%80", "alice%E2%80%8B", "%20alice", "a" * 5000, ".", "'", "%25", "é"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_name_is_an_unknown_name(alice: User, name: str) -> None:
+    login = call("login", name, password=PASSWORD)
+    change = call("change_password", name, old_password=PASSWORD, new_password=OTHER)
+    assert (login.status_code, login.json()) == (401, refusal(WRONG))
+    assert (change.status_code, change.json()) == (401, refusal(WRONG))
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "alice:x", "ktra-secure-auth:bob", "gitlab.com:bob"])
+def test_odd_name_is_not_allowed_for_a_new_user(alice: User, name: str) -> None:
+    response = call("new_user", name, password=PASSWORD)
+    assert response.status_code == 400
+    assert " is not allowed: use 1 to 63 of A-Z" in response.json()["errors"][0]["detail"]
+    assert User.objects.count() == 1
+
+
+# --- POST /ktra/api/v1/change_password/{user_name} ---------------------------------------------------------------
+
+
+def test_changed_password_gives_exactly_a_token(alice: User) -> None:
+    response = call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
+    assert response.status_code == 200
+    assert set(response.json()) == {"token"}
+    assert tokens.holder(response.json()["token"]).user == alice
+
+
+def test_changed_password_ends_the_token_before_it(alice: User) -> None:
+    token = tokens.replace_default(alice)
+    call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
+    assert not is_good(token)
+
+
+def test_only_the_new_password_logs_in(alice: User) -> None:
+    call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
+    statuses = [call("login", "alice", password=password).status_code for password in (PASSWORD, OTHER)]
+    assert statuses == [401, 200]
+
+
+def test_changed_password_ends_admin_sessions(root: User) -> None:
+    browser = Client()
+    assert browser.login(username="root", password=PASSWORD)
+    assert browser.get("/admin/").status_code == 200
+    call("change_password", "root", old_password=PASSWORD, new_password=OTHER)
+    assert browser.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+def test_same_passwords_are_refused(alice: User, name: str) -> None:
+    response = call("change_password", name, old_password=PASSWORD, new_password=PASSWORD)
+    assert response.status_code == 400
+    assert response.json() == refusal("the given passwords are the same")
+
+
+def test_refused_changes_look_alike(alice: User, bob: User) -> None:
+    bans.ban(bob, actor=None)
+    tries = [("alice", "wrong horse"), ("nobody", PASSWORD), ("bob", PASSWORD)]
+    responses = [call("change_password", name, old_password=old, new_password=OTHER) for name, old in tries]
+    assert {(r.status_code, r.content) for r in responses} == {(401, responses[0].content)}
+    assert responses[0].json() == refusal(WRONG)
+
+
+def test_refused_change_leaves_the_account_as_it_was(alice: User) -> None:
+    token = tokens.replace_default(alice)
+    call("change_password", "alice", old_password="wrong horse", new_password=OTHER)
+    call("change_password", "alice", old_password=PASSWORD, new_password="short")
+    assert is_good(token)
+    assert call("login", "alice", password=PASSWORD).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({}, "old_password: This field is required. new_password: This field is required."),
+        ({"old_password": PASSWORD}, "new_password: This field is required."),
+        ({"new_password": OTHER}, "old_password: This field is required."),
+        ({"old_password": PASSWORD, "new_password": "abc"}, "The password has 3 characters; use 6 to 64."),
+        ({"old_password": PASSWORD, "new_password": "x" * 65}, "The password has 65 characters; use 6 to 64."),
+        ({"old_password": PASSWORD, "new_password": "x\ty\nz\r"}, "The password is blank or has control characters."),
+        ({"old_password": PASSWORD, "new_password": " " * 8}, "The password is blank or has control characters."),
+    ],
+)
+def test_bad_change_is_refused_with_its_reason(alice: User, body: dict[str, str], detail: str) -> None:
+    response = call("change_password", "alice", **body)
+    assert response.status_code == 400
+    assert response.json() == refusal(detail)
+
+
+# --- GET /me -----------------------------------------------------------------------------------------------------
+
+
+def test_me_hints_how_to_get_a_token(client: Client) -> None:
+    response = client.get("/me")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.content.decode() == (
+        "$ curl -X POST -H 'Content-Type: application/json' -d '{\"password\":\"YOUR PASSWORD\"}' "
+        "http://testserver/ktra/api/v1/login/<YOUR USERNAME>\n"
+    )
+
+
+def test_me_is_a_page_for_a_browser(client: Client) -> None:
+    response = client.get("/me", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    assert "http://testserver/ktra/api/v1/new_user/YOUR_NAME" in response.content.decode()
+
+
+@override_settings(SIGNUP_OPEN=False)
+def test_page_of_a_closed_registry_offers_no_new_account(client: Client) -> None:
+    response = client.get("/me", headers={"Accept": "text/html"})
+    assert "new_user" not in response.content.decode()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html", "application/json", "nonsense"])
+def test_me_says_that_it_depends_on_accept(client: Client, accept: str) -> None:
+    assert client.get("/me", headers={"Accept": accept})["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_me_is_only_read(client: Client, accept: str) -> None:
+    response = client.post("/me", headers={"Accept": accept})
+    assert response.status_code == 405
+    assert "GET" in response["Allow"]
+
+
+# --- All of them -------------------------------------------------------------------------------------------------
+
+
+def test_token_is_not_to_be_stored_on_its_way(alice: User) -> None:
+    responses = [
+        call("new_user", "dora", password=PASSWORD),
+        call("login", "alice", password=PASSWORD),
+        call("change_password", "alice", old_password=PASSWORD, new_password=OTHER),
+    ]
+    assert [response["Cache-Control"] for response in responses] == ["no-store"] * 3
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"])
+@pytest.mark.parametrize("action", ["new_user", "login", "change_password"])
+def test_only_post_is_taken(client: Client, action: str, method: str) -> None:
+    response = client.generic(method, f"{API}/{action}/alice")
+    assert response.status_code == 405
+    assert response["Allow"] == "POST, OPTIONS"
+    assert method == "HEAD" or response.json() == refusal(f'Method "{method}" not allowed.')
+
+
+@pytest.mark.parametrize("headers", [{"X-HTTP-Method-Override": "POST"}, {"X-Method-Override": "POST"}])
+def test_method_cannot_be_overridden(alice: User, client: Client, headers: dict[str, str]) -> None:
+    body = b'{"password": "correct horse"}'
+    response = client.generic("PUT", f"{API}/login/alice?_method=POST", body, "application/json", headers=headers)
+    assert response.status_code == 405
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path", ["/ktra", "/ktra/", f"{API}/", f"{API}/nope", f"{API}/login", f"{API}/login/", f"{API}/login/a%2Fb"]
+)
+def test_unknown_path_is_told_as_ktra_tells_it(client: Client, method: str, path: str) -> None:
+    response = client.generic(method, path)
+    assert response.status_code == 404
+    assert response.json() == refusal("There is nothing at this path.")
+
+
+def test_dry_run_of_cargo_ktra_login_is_told_errors_alone(alice: User) -> None:
+    response = call("login", "alice")
+    assert response.json() == refusal("password: This field is required.")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "image/png", "nonsense"])
+def test_answer_is_json_whatever_is_accepted(alice: User, accept: str) -> None:
+    path, body = f"{API}/login/alice", {"password": PASSWORD}
+    response = CargoClient().post(path, body, content_type="application/json", headers={"Accept": accept})
+    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+
+
+def test_stale_token_in_the_header_does_not_hinder_a_login(alice: User) -> None:
+    stale = CargoClient(token="entc_stale")
+    response = stale.post(f"{API}/login/alice", {"password": PASSWORD}, content_type="application/json")
+    assert response.status_code == 200
