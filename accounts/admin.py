@@ -103,9 +103,9 @@ class Users(DomainAdmin, UserAdmin):
         queryset: QuerySet[User] = User.objects.with_standing()
         return queryset
 
-    @admin.display(boolean=True, ordering="is_banned")
-    def banned(self, user: User) -> bool:
-        return bool(getattr(user, "is_banned", False))
+    @admin.display(ordering="is_banned", empty_value="no")
+    def banned(self, user: User) -> str | None:
+        return "banned" if getattr(user, "is_banned", False) else None
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:

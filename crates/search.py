@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crates.models import Crate, Version
+from crates.models import Crate
 from registry_site.errors import Invalid
 
 LONGEST_QUERY = 200
@@ -10,10 +10,19 @@ MOST_WORDS = 10
 
 
 @dataclass(frozen=True)
-class Results:
-    """The newest usable version of each crate on one page, and how many crates there are on all pages."""
+class Found:
+    """A crate in a list, with what its highest usable version says of it."""
 
-    versions: list[Version]
+    name: str
+    max_version: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The crates of one page, and how many there are on all pages."""
+
+    crates: list[Found]
     total: int
 
 
@@ -21,7 +30,7 @@ def search(text: str, page: int, per_page: int) -> Results:
     """Crates that can be used and have every word of `text`, the best first; raises `Invalid`."""
     if len(text) > LONGEST_QUERY or len(text.split()) > MOST_WORDS:
         raise Invalid(f"Search for at most {MOST_WORDS} words and {LONGEST_QUERY} characters.")
-    found = Crate.objects.usable().matching(text)
+    matching = Crate.objects.usable().matching(text)
     start = (page - 1) * per_page
-    listed = found.select_related("newest").defer("index_text", "search_text")[start : start + per_page]
-    return Results([crate.newest for crate in listed if crate.newest is not None], found.count())
+    rows = matching.values_list("name", "newest__number", "newest__description")[start : start + per_page]
+    return Results([Found(*row) for row in rows], matching.count())

@@ -1,5 +1,7 @@
 """The registry web API, as The Cargo Book has it under "Registry Web API", and the downloads."""
 
+from dataclasses import asdict
+
 from django.http import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -90,11 +92,7 @@ class Crates(CargoView):
         given.is_valid(raise_exception=True)
         per_page = min(given.validated_data["per_page"], 100)
         results = searching.search(given.validated_data["q"], given.validated_data["page"], per_page)
-        crates = [
-            {"name": version.crate.name, "max_version": version.number, "description": version.description}
-            for version in results.versions
-        ]
-        return Response({"crates": crates, "meta": {"total": results.total}})
+        return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})
 
 
 class Downloads(CargoView):

@@ -52,8 +52,9 @@ def test_empty_standard_input_is_no_password() -> None:
 
 
 def test_password_is_no_option_that_others_could_read() -> None:
-    with pytest.raises(CommandError, match="unrecognized arguments"):
+    with pytest.raises(CommandError, match="--password-stdin: ignored explicit argument"):
         run("createuser", "alice", "--password=correct horse")
+    assert not User.objects.exists()
 
 
 def test_token_stands_on_standard_output_alone() -> None:
@@ -97,7 +98,7 @@ BAD_USERS = [
 def test_refused_user_leaves_nothing_behind(arguments: list[str], reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         run("createuser", *arguments, "--token")
-    assert not (User.objects.exists() or NameReservation.objects.exists() or AuditEvent.objects.exists())
+    assert not any(model.objects.exists() for model in (User, NameReservation, AuditEvent))
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE"])
@@ -166,13 +167,13 @@ def test_bad_token_is_refused(alice: User, arguments: list[str], reason: str) ->
 
 def test_token_of_one_name_is_made_once(alice: User) -> None:
     run("createtoken", "alice", "--name", "ci")
-    with pytest.raises(CommandError, match="alice has a token named 'ci' already; revoke it first."):
+    with pytest.raises(CommandError, match="alice has a token named 'ci' already; revoke it first"):
         run("createtoken", "alice", "--name", "ci")
 
 
 def test_banned_user_is_made_no_token(alice: User) -> None:
     bans.ban(alice, actor=None)
-    with pytest.raises(CommandError, match="The account is closed."):
+    with pytest.raises(CommandError, match="The account is closed"):
         run("createtoken", "alice", "--name", "ci")
 
 
@@ -210,7 +211,7 @@ def test_user_is_banned_until_a_moment(alice: User, text: str, moment: datetime)
         (["alice", "--until", "2999-01-31T25:00"], "There is no such date: 2999-01-31T25:00."),
         (["alice", "--until", "tomorrow"], "The date 'tomorrow' is not understood: write 2027-01-31 or"),
         (["alice", "--until", ""], "The date '' is not understood"),
-        (["alice", "--until", "9999-12-31T23:59-23:00"], "There is no such date: 9999-12-31T23:59-23:00."),
+        (["alice", "--until", "9999-12-31T23:59-23:00"], "date.* 9999-12-31T23:59-23:00"),
         (["alice", "--reason", "x" * 501], "Give a reason of at most 500 characters."),
     ],
 )
@@ -237,5 +238,5 @@ def test_unban_of_the_unbanned_says_so(alice: User) -> None:
 
 
 def test_unban_of_nobody_is_refused() -> None:
-    with pytest.raises(CommandError, match="There is no user 'nobody'."):
+    with pytest.raises(CommandError, match="There is no user 'nobody'"):
         run("unbanuser", "nobody")

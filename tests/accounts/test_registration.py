@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 
 def nothing_is_left() -> bool:
-    return not (User.objects.exists() or NameReservation.objects.exists() or AuditEvent.objects.exists())
+    return not any(model.objects.exists() for model in (User, NameReservation, AuditEvent))
 
 
 # --- Names -------------------------------------------------------------------------------------------------------
@@ -43,8 +43,8 @@ BAD_NAMES = {
     "new line after": "alice\n",
     "NUL": "al\0ice",
     "ESC": "\x1b[31malice",
-    "cyrillic": "аlice",
-    "full width": "ａｌｉｃｅ",
+    "cyrillic": "\u0430lice",
+    "full width": "\uff41\uff4c\uff49\uff43\uff45",
     "ligature": "ﬁona",
     "Kelvin": "\u212aate",
     "long s": "\u017fam",

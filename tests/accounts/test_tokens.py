@@ -154,7 +154,7 @@ def test_default_token_allows_everything(alice: User) -> None:
 
 
 def test_unknown_scope_is_refused(alice: User) -> None:
-    with pytest.raises(Invalid, match="There is no scope delete; there are: read, publish, yank, owners."):
+    with pytest.raises(Invalid, match="There is no scope delete; there are: read, publish, yank, owners"):
         tokens.create(alice, "ci", ("read", "delete"))
 
 

@@ -61,8 +61,13 @@ links = "mixedcase"
 name = "middle"
 version = "0.2.0"
 {COMMON}
-[dependencies]
-first = {{ package = "base", path = "../base", version = "0.1", registry = "priv", default-features = false, optional = true }}
+[dependencies.first]
+package = "base"
+path = "../base"
+version = "0.1"
+registry = "priv"
+default-features = false
+optional = true
 [target.'cfg(any(unix,windows))'.dependencies]
 Mixed-Case = {{ path = "../Mixed-Case", version = "1.2.3-rc.1", registry = "priv" }}
 [dev-dependencies]
@@ -86,7 +91,9 @@ middle = {{ path = "../middle", version = "0.2", registry = "priv", features = [
 base = {{ path = "../base", version = "~0.1.0", registry = "priv" }}
 """,
     "top/build.rs": 'fn main() { println!("cargo:rustc-env=BUILT_BY={}", base::name()); }',
-    "top/src/lib.rs": 'pub fn name() -> String { format!("top, built by {}, on {}", env!("BUILT_BY"), middle::name()) }',
+    "top/src/lib.rs": """
+pub fn name() -> String { format!("top, built by {}, on {}", env!("BUILT_BY"), middle::name()) }
+""",
     "tool/Cargo.toml": f"""
 [package]
 name = "tool"

@@ -1,18 +1,17 @@
 """`manage.py serve`: set up what is missing, then become the server."""
 
-import os
 import secrets
-import sys
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from registry_site.cargo_config import cargo_config
+from registry_site.gunicorn import Server
 from registry_site.settings import REGISTRY
 
 FIRST_ADMINISTRATOR = "admin"
@@ -20,7 +19,6 @@ FIRST_ADMINISTRATOR = "admin"
 
 class Command(BaseCommand):
     help = "Migrate the database, create the first administrator when there is none, and serve with gunicorn."
-    requires_system_checks: list[str] = []  # gunicorn's workers check; twice would only make the start slower
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name in REGISTRY.unknown():
@@ -33,9 +31,8 @@ class Command(BaseCommand):
         self.stdout.write(f"\nPut this into .cargo/config.toml:\n\n{cargo_config()}")
         self.stdout.write(f"Serving {settings.PUBLIC_URL} on {settings.BIND_HOST}:{settings.BIND_PORT} …")
         self.stdout.flush()
-        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:registry_site.gunicorn"]
-        os.chdir(settings.BASE_DIR)
-        os.execv(sys.executable, gunicorn)  # noqa: S606 - our own interpreter and nothing of a stranger's
+        connections.close_all()  # a connection to the database cannot be shared with the workers
+        Server().run()
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)

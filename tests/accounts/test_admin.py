@@ -1,0 +1,206 @@
+"""The admin site of accounts, read and used as staff would."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts import bans, registration, tokens
+from accounts.models import AuditEvent, Ban, Credential, RoleGrant, User
+from tests.conftest import PASSWORD, CargoClient
+
+ACTION = "/admin/accounts/user/"
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    assert client.login(username=user.username, password=PASSWORD)
+    return client
+
+
+@pytest.fixture
+def as_root(root: User) -> Client:
+    return signed_in(root)
+
+
+@pytest.fixture
+def helper(db: None) -> User:
+    """Staff who may see and change users, and nothing else."""
+    user = registration.register("helper", PASSWORD)
+    user.is_staff = True
+    user.save()
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_user", "change_user", "add_ban", "view_ban"])
+    )
+    return user
+
+
+def act(client: Client, path: str, action: str, *rows: Any) -> str:
+    """Run an action on rows; what the page then says."""
+    response = client.post(path, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("model", ["user", "credential", "ban", "auditevent"])
+def test_lists_open_and_search(as_root: Client, alice: User, model: str) -> None:
+    assert as_root.get(f"/admin/accounts/{model}/?q=alice").status_code == 200
+
+
+@pytest.mark.parametrize("model", ["user", "credential", "ban", "auditevent"])
+def test_lists_take_the_same_queries_for_one_row_and_for_many(
+    as_root: Client, alice: User, model: str, django_assert_max_num_queries: Any
+) -> None:
+    def fill(name: str) -> None:
+        user = registration.register(name, PASSWORD)
+        tokens.replace_default(user)
+        bans.ban(user, actor=alice)
+
+    fill("first")
+    with django_assert_max_num_queries(50) as few:
+        as_root.get(f"/admin/accounts/{model}/")
+    most = len(few)
+    for number in range(10):
+        fill(f"user{number}")
+    with django_assert_max_num_queries(most):
+        as_root.get(f"/admin/accounts/{model}/")
+
+
+def test_anonymous_is_sent_to_sign_in(client: Client, db: None) -> None:
+    assert client.get("/admin/accounts/user/")["Location"].startswith("/admin/login/")
+
+
+def test_account_without_staff_rights_stays_outside(alice: User) -> None:
+    assert signed_in(alice).get("/admin/").status_code == 302
+
+
+def test_token_is_no_key_to_the_admin_site(root: User) -> None:
+    assert CargoClient(root).get("/admin/").status_code == 302
+
+
+def test_ban_ends_a_session_of_staff(as_root: Client, root: User) -> None:
+    bans.ban(root, actor=None)
+    assert as_root.get("/admin/").status_code == 302
+
+
+def test_users_are_banned_and_unbanned(as_root: Client, alice: User, bob: User) -> None:
+    assert "2 banned" in act(as_root, ACTION, "ban", alice, bob)
+    assert "2 unbanned" in act(as_root, ACTION, "unban", alice, bob)
+    assert [event.actor_name for event in AuditEvent.objects.filter(action="user.ban")] == ["root", "root"]
+
+
+def test_nobody_bans_themselves(as_root: Client, root: User) -> None:
+    assert "0 banned" in act(as_root, ACTION, "ban", root)
+
+
+def test_tokens_of_users_are_revoked(as_root: Client, alice: User) -> None:
+    client = CargoClient(alice)
+    assert "1 tokens revoked" in act(as_root, ACTION, "revoke_tokens", alice)
+    assert client.get("/api/v1/crates/x/owners").status_code == 401
+
+
+def test_single_token_is_revoked_once(as_root: Client, alice: User) -> None:
+    tokens.create(alice, "ci")
+    credential = Credential.objects.get()
+    assert "1 revoked; 0 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
+    assert "0 revoked; 1 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
+
+
+def test_token_text_and_digest_are_nowhere(as_root: Client, alice: User) -> None:
+    text = tokens.create(alice, "ci")
+    pages = [f"/admin/accounts/credential/{path}" for path in ("", f"{Credential.objects.get().pk}/change/")]
+    shown = "".join(as_root.get(page).content.decode() for page in pages)
+    assert text not in shown
+    assert tokens.digest_of(text) not in shown
+
+
+@pytest.mark.parametrize("model", ["user", "credential", "ban", "auditevent"])
+def test_nothing_is_deleted(as_root: Client, alice: User, model: str) -> None:
+    tokens.create(alice, "ci")
+    bans.ban(alice, actor=None)
+    rows: dict[str, Any] = {"user": User, "credential": Credential, "ban": Ban, "auditevent": AuditEvent}
+    row = rows[model].objects.first()
+    assert as_root.post(f"/admin/accounts/{model}/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in as_root.get(f"/admin/accounts/{model}/").content.decode()
+
+
+def new_user(**changes: str) -> dict[str, str]:
+    roles = {f"role_grants-{key}": "0" for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    return {"username": "dora", "email": "", "password1": PASSWORD, "password2": PASSWORD, **roles, **changes}
+
+
+def test_account_is_opened_with_its_name_reserved(as_root: Client) -> None:
+    as_root.post("/admin/accounts/user/add/", new_user())
+    assert User.objects.get(username="dora").reservation.name == "dora"
+    assert signed_in(User.objects.get(username="dora"))
+
+
+@pytest.mark.parametrize("name", ["root", "ROOT", "a/b", "x:y", ""])
+def test_wrong_names_are_refused_in_the_form(as_root: Client, name: str) -> None:
+    page = as_root.post("/admin/accounts/user/add/", new_user(username=name))
+    assert "errorlist" in page.content.decode()
+    assert User.objects.count() == 1
+
+
+def change(client: Client, user: User, **fields: Any) -> Any:
+    roles = {"role_grants-TOTAL_FORMS": "0", "role_grants-INITIAL_FORMS": "0"}
+    return client.post(f"/admin/accounts/user/{user.pk}/change/", {"email": "", **roles, **fields})
+
+
+def test_deactivated_account_is_refused(as_root: Client, alice: User) -> None:
+    client = CargoClient(alice)
+    change(as_root, alice)  # a box that is not ticked is not sent
+    assert client.get("/api/v1/crates/x/owners").status_code == 401
+
+
+def test_role_is_given_and_recorded(as_root: Client, alice: User) -> None:
+    change(as_root, alice, is_active="on", **{"role_grants-TOTAL_FORMS": "1", "role_grants-0-role": "systemAdmin"})
+    assert RoleGrant.objects.get().role == "systemAdmin"
+    assert AuditEvent.objects.get(action="role.grant").actor_name == "root"
+
+
+def test_staff_cannot_make_themselves_administrator(helper: User) -> None:
+    change(signed_in(helper), helper, is_active="on", is_staff="on", is_superuser="on")
+    assert not User.objects.get(username="helper").is_superuser
+
+
+def test_staff_cannot_touch_administrators(helper: User, root: User) -> None:
+    client = signed_in(helper)
+    assert change(client, root).status_code == 403
+    assert client.post(f"/admin/accounts/user/{root.pk}/password/", {}).status_code == 403
+    assert "0 banned" in act(client, ACTION, "ban", root)
+
+
+def ban_form(user: User, until: str = "") -> dict[str, Any]:
+    return {"user": user.pk, "reason": "spam", "until_0": until, "until_1": "00:00:00" if until else ""}
+
+
+def test_ban_with_reason_and_end_is_added(as_root: Client, alice: User) -> None:
+    as_root.post("/admin/accounts/ban/add/", ban_form(alice, "2999-01-01"))
+    ban = Ban.objects.get()
+    assert (ban.reason, str(ban.created_by), ban.in_force()) == ("spam", "root", True)
+
+
+def test_ban_that_has_ended_already_is_refused_with_a_sentence(as_root: Client, alice: User) -> None:
+    page = as_root.post("/admin/accounts/ban/add/", ban_form(alice, "2001-01-01"), follow=True)
+    assert "The end of the ban has passed already." in page.content.decode()
+    assert not Ban.objects.exists()
+
+
+def test_staff_cannot_ban_administrators_by_form(helper: User, root: User) -> None:
+    signed_in(helper).post("/admin/accounts/ban/add/", ban_form(root))
+    assert not Ban.objects.exists()
+
+
+def test_ban_is_lifted(as_root: Client, alice: User) -> None:
+    bans.ban(alice, actor=None)
+    assert "1 lifted" in act(as_root, "/admin/accounts/ban/", "lift", Ban.objects.get())
+    assert not Ban.objects.in_force().exists()
+
+
+def test_strangers_words_are_escaped(as_root: Client, alice: User) -> None:
+    bans.ban(alice, actor=None, reason="<script>alert(1)</script>")
+    shown = as_root.get("/admin/accounts/ban/").content.decode()
+    assert not re.search(r"<script>alert", shown)

@@ -1,0 +1,88 @@
+"""Yank and unyank: twins, idempotent, and only for owners."""
+
+import json
+
+import pytest
+
+from accounts.models import User
+from accounts.principals import Principal
+from crates import publishing
+from crates.models import Version
+from tests.conftest import CargoClient
+from tests.crates import packing
+
+YANK = "/api/v1/crates/demo/1.0.0/yank"
+UNYANK = "/api/v1/crates/demo/1.0.0/unyank"
+
+
+@pytest.fixture(autouse=True)
+def demo(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+
+
+def test_yanked_line_says_so(as_alice: CargoClient) -> None:
+    assert as_alice.delete(YANK).json() == {"ok": True}
+    assert json.loads(as_alice.get("/index/de/mo/demo").content)["yanked"] is True
+
+
+def test_yank_changes_the_etag(as_alice: CargoClient) -> None:
+    before = as_alice.get("/index/de/mo/demo")["ETag"]
+    as_alice.delete(YANK)
+    assert as_alice.get("/index/de/mo/demo")["ETag"] != before
+
+
+def test_yank_twice_is_yank_once(as_alice: CargoClient) -> None:
+    assert [as_alice.delete(YANK).status_code for _ in range(2)] == [200, 200]
+
+
+def test_unyank_undoes_yank(as_alice: CargoClient) -> None:
+    before = as_alice.get("/index/de/mo/demo").content
+    as_alice.delete(YANK)
+    assert as_alice.put(UNYANK).json() == {"ok": True}
+    assert as_alice.get("/index/de/mo/demo").content == before
+
+
+def test_unyank_of_a_version_that_is_not_yanked_is_fine(as_alice: CargoClient) -> None:
+    assert as_alice.put(UNYANK).json() == {"ok": True}
+
+
+@pytest.mark.parametrize("path", ["demo/2.0.0", "nothing/1.0.0", "demo/1.0.0+build", "demo/latest"])
+def test_unknown_version_is_missing(as_alice: CargoClient, path: str) -> None:
+    response = as_alice.delete(f"/api/v1/crates/{path}/yank")
+    assert response.status_code == 404
+    assert set(response.json()) == {"errors"}
+
+
+def test_stranger_cannot_yank(as_charlie: CargoClient) -> None:
+    response = as_charlie.delete(YANK)
+    assert response.status_code == 403
+    assert response.json() == {
+        "errors": [{"detail": "charlie does not own the crate demo; ask one of its owners (`cargo owner --list`)."}]
+    }
+    assert not Version.objects.get().yanked
+
+
+def test_yanked_version_can_still_be_downloaded(as_alice: CargoClient) -> None:
+    as_alice.delete(YANK)
+    assert as_alice.get("/dl/demo/1.0.0/download").getvalue() == packing.crate()
+
+
+def test_yanked_version_stays_taken(as_alice: CargoClient) -> None:
+    as_alice.delete(YANK)
+    body = packing.body(toml=packing.manifest(extra='description = "other"'))
+    assert as_alice.publish(body).status_code == 409
+
+
+def test_number_with_build_metadata_is_taken_literally(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body(version="2.0.0+a.b"))
+    assert as_alice.delete("/api/v1/crates/demo/2.0.0+a.b/yank").json() == {"ok": True}
+
+
+def test_staff_can_yank_what_others_own(root: User) -> None:
+    assert publishing.set_yanked_by_staff(Version.objects.get(), yanked=True, actor=root)
+    assert not publishing.set_yanked_by_staff(Version.objects.get(), yanked=True, actor=root)
+
+
+def test_case_and_dash_of_the_name_do_not_matter(alice: User) -> None:
+    publishing.yank(Principal(alice), "DEMO", "1.0.0")
+    assert Version.objects.get().yanked

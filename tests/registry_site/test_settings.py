@@ -1,0 +1,266 @@
+"""Each `REGISTRY_*` variable, as a start reads it: its value has effect, or the start stops with one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_site.settings import REGISTRY, _blobs, _database
+from tests.servers import ROOT
+
+PRINTED = """
+import json
+from registry_site import settings as s
+names = [n for n in dir(s) if n.isupper()]
+print(json.dumps({n: getattr(s, n) for n in names}, default=str))
+"""
+
+
+def python(data: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run our interpreter with these `REGISTRY_*` variables and no others."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    environment |= {"REGISTRY_DATA_DIR": str(data)}
+    environment |= {f"REGISTRY_{name}": value for name, value in variables.items()}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def settings(data: Path, **variables: str) -> dict[str, Any]:
+    done = python(data, "-W", "error", "-c", PRINTED, **variables)
+    assert done.returncode == 0, done.stderr
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+# --- Values that are understood ----------------------------------------------------------------------------------
+
+
+def test_start_without_variables_has_its_defaults(tmp_path: Path) -> None:
+    read = settings(tmp_path)
+    assert (read["BIND_HOST"], read["BIND_PORT"]) == ("127.0.0.1", 8000)
+    assert read["PUBLIC_URL"] == "http://127.0.0.1:8000"
+    assert (read["SIGNUP_OPEN"], read["AUTH_REQUIRED"], read["DEBUG"]) == (True, False, False)
+    assert read["DATABASES"]["default"]["NAME"] == str(tmp_path / "registry.sqlite3")
+    assert read["STORAGES"]["blobs"]["OPTIONS"]["location"] == str(tmp_path / "blobs")
+
+
+def test_each_variable_has_its_effect(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    key.write_text("k" * 50)
+    certificate.touch()
+    read = settings(
+        tmp_path / "data",
+        SECRET_KEY_FILE=str(key),
+        BIND="[::]:9000",
+        TLS_CERT=str(certificate),
+        TLS_KEY=str(key),
+        PUBLIC_URL="https://crates.example.com/",
+        WORKERS="3",
+        THREADS="4",
+        SIGNUP="closed",
+        AUTH_REQUIRED="1",
+        MAX_CRATE_SIZE="1000",
+        PUBLISH_BURST="0",
+        ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
+        DATABASE_URL="postgres://u:p@db:5433/crates",
+        BLOBS_URL="s3://bucket/prefix?endpoint=http://s3:9000&region=eu-1&redirect=1",
+    )
+    expected = {
+        "DATA_DIR": str(tmp_path / "data"),
+        "SECRET_KEY": "k" * 50,
+        "BIND_HOST": "[::]",
+        "BIND_PORT": 9000,
+        "TLS_CERT": str(certificate),
+        "TLS_KEY": str(key),
+        "PUBLIC_URL": "https://crates.example.com",
+        "WORKERS": 3,
+        "THREADS": 4,
+        "SIGNUP_OPEN": False,
+        "AUTH_REQUIRED": True,
+        "MAX_CRATE_SIZE": 1000,
+        "PUBLISH_BURST": 0,
+        "ALLOWED_REGISTRIES": ["sparse+https://a/", "sparse+https://b/"],
+        "SESSION_COOKIE_SECURE": True,
+        "CSRF_COOKIE_SECURE": True,
+        "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
+    }
+    assert {name: read[name] for name in expected} == expected
+    assert read["DATABASES"]["default"]["HOST"] == "db"
+    assert read["STORAGES"]["blobs"]["OPTIONS"]["bucket_name"] == "bucket"
+
+
+def test_the_test_above_knows_every_variable() -> None:
+    read = {"DATA_DIR", "SECRET_KEY_FILE", "BIND", "TLS_CERT", "TLS_KEY", "PUBLIC_URL", "WORKERS", "THREADS", "SIGNUP"}
+    read |= {"AUTH_REQUIRED", "MAX_CRATE_SIZE", "PUBLISH_BURST", "ALLOWED_REGISTRIES", "DATABASE_URL", "BLOBS_URL"}
+    assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:8000", "[::]:8000"])
+def test_address_of_all_interfaces_is_not_the_public_one(tmp_path: Path, bind: str) -> None:
+    assert settings(tmp_path, BIND=bind)["PUBLIC_URL"] == "http://localhost:8000"
+
+
+def test_host_of_the_public_address_is_answered(tmp_path: Path) -> None:
+    read = settings(tmp_path, PUBLIC_URL="https://[2001:db8::1]:8443")
+    assert "[2001:db8::1]" in read["ALLOWED_HOSTS"]
+    assert "*" not in read["ALLOWED_HOSTS"]
+
+
+@pytest.mark.parametrize("public_url", ["https://crates.example.com", "HTTPS://crates.example.com"])
+def test_cookies_are_secure_behind_https(tmp_path: Path, public_url: str) -> None:
+    read = settings(tmp_path, PUBLIC_URL=public_url)
+    assert (read["SESSION_COOKIE_SECURE"], read["CSRF_COOKIE_SECURE"]) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["with space", "ümläut", "per%41cent", "ha#sh", "quest?ion", "a&b=c", "co:lon@at"])
+def test_database_lies_in_the_data_directory_whatever_its_name(tmp_path: Path, name: str) -> None:
+    read = settings(tmp_path / name)
+    assert read["DATABASES"]["default"]["NAME"] == str(tmp_path / name / "registry.sqlite3")
+
+
+def test_data_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    settings(tmp_path / "new" / "data")
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+
+
+# --- Addresses of databases and blobs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "engine", "name"),
+    [
+        ("sqlite:////srv/registry.sqlite3", "sqlite3", "/srv/registry.sqlite3"),
+        ("sqlite:///relative.sqlite3", "sqlite3", "relative.sqlite3"),
+        ("postgres://u:p@db:5432/crates", "postgresql", "crates"),
+        ("postgresql://u:p@db/crates?sslmode=require", "postgresql", "crates"),
+        ("postgres:///crates", "postgresql", "crates"),
+    ],
+)
+def test_database_is_understood(url: str, engine: str, name: str) -> None:
+    database = _database(url)
+    assert (database["ENGINE"], database["NAME"]) == (f"django.db.backends.{engine}", name)
+
+
+def test_password_of_the_database_is_decoded() -> None:
+    assert _database("postgres://u:p%40%2Fw@db/crates")["PASSWORD"] == "p@/w"
+
+
+def test_sqlite_waits_for_its_lock_and_survives_power_cuts() -> None:
+    options = _database("sqlite:////srv/registry.sqlite3")["OPTIONS"]
+    assert (options["transaction_mode"], options["timeout"]) == ("IMMEDIATE", 20)
+    assert options["init_command"] == "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+
+
+def test_postgresql_keeps_the_options_that_were_given() -> None:
+    options = _database("postgres://u:p@db/crates?sslmode=require")["OPTIONS"]
+    assert (options["sslmode"], options["connect_timeout"]) == ("require", 5)
+
+
+BAD_DATABASES = """
+    x registry.sqlite3 /srv/registry.sqlite3 sqlite:// sqlite:/// sqlite://:memory: sqlite:///:memory:
+    sqlite:////srv/registry.sqlite3?mode=ro mysql://db/crates http://db/crates
+    postgres:// postgres://db postgres://db/ postgres://db:port/crates postgres://db:99999/crates
+    postgres://[::1/crates postgres:crates
+"""
+
+
+@pytest.mark.parametrize("url", BAD_DATABASES.split())
+def test_what_is_no_database_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
+        _database(url)
+
+
+def test_blobs_are_understood() -> None:
+    assert _blobs("s3://bucket/a/b/?endpoint=https://s3.example.com")["OPTIONS"] == {
+        "bucket_name": "bucket",
+        "location": "a/b",
+        "endpoint_url": "https://s3.example.com",
+        "region_name": "us-east-1",
+        "redirect_clients": False,
+    }
+
+
+BAD_BLOBS = """
+    x bucket /srv/blobs file:///srv/blobs s3:// s3:///prefix s3:bucket S4://bucket
+    s3://bucket?regoin=eu s3://bucket?region s3://bucket?redirect=yes s3://bucket?redirect=2
+    s3://bucket?endpoint=nonsense s3://key:secret@bucket
+"""
+
+
+@pytest.mark.parametrize("url", BAD_BLOBS.split())
+def test_what_are_no_blobs_are_refused(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
+        _blobs(url)
+
+
+# --- Values that stop the start ----------------------------------------------------------------------------------
+
+
+def refusal(data: Path, **variables: str) -> str:
+    """The one line with which `manage.py check` ends."""
+    done = python(data, "manage.py", "check", **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Cannot start: ")
+    return line.removeprefix("Cannot start: ")
+
+
+BAD_VALUES = {
+    "BIND": "8000",
+    "TLS_CERT": "/missing.pem",
+    "TLS_KEY": "/missing.pem",
+    "PUBLIC_URL": "crates.example.com",
+    "WORKERS": "0",
+    "THREADS": "many",
+    "SIGNUP": "yes",
+    "AUTH_REQUIRED": "true",
+    "MAX_CRATE_SIZE": "10M",
+    "PUBLISH_BURST": "-1",
+    "DATABASE_URL": "mysql://localhost/registry",
+    "BLOBS_URL": "/srv/blobs",
+    "DATA_DIR": "/dev/null/data",
+    "SECRET_KEY_FILE": "/missing",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES.items())
+def test_value_that_is_not_understood_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str) -> None:
+    assert refusal(tmp_path, **{name: value}).startswith(f"REGISTRY_{name}={value!r} is not understood: ")
+
+
+@pytest.mark.parametrize("name", ["TLS_CERT", "TLS_KEY"])
+def test_half_of_a_certificate_stops_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "half.pem").touch()
+    line = refusal(tmp_path, **{name: str(tmp_path / "half.pem")})
+    assert line == "REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are needed both, or neither."
+
+
+def test_short_key_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("short")
+    assert refusal(tmp_path) == (f"The secret key in {tmp_path}/secret_key is too short: 5 characters, 50 are needed.")
+
+
+def test_data_directory_that_is_a_file_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    line = refusal(tmp_path / "data")
+    assert line.endswith("is not understood: the directory cannot be made (File exists).")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://alice:hunter22@db:port/crates", "mysql://alice:hunter22@db/crates", "postgres://a:hunter22@db"]
+)
+def test_refusal_keeps_the_password_of_the_database_to_itself(tmp_path: Path, url: str) -> None:
+    line = refusal(tmp_path, DATABASE_URL=url)
+    assert line.startswith("REGISTRY_DATABASE_URL")
+    assert "hunter22" not in line
+
+
+def test_good_values_pass_the_check(tmp_path: Path) -> None:
+    done = python(tmp_path, "manage.py", "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "System check identified no issues (0 silenced).\n"
