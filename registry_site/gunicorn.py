@@ -13,7 +13,7 @@ def configuration() -> dict[str, Any]:
     config: dict[str, Any] = {
         "bind": f"{settings.BIND_HOST}:{settings.BIND_PORT}",
         "workers": settings.WORKERS,
-        "worker_class": "gthread",
+        "worker_class": "registry_site.worker.Worker",
         "threads": settings.THREADS,
         "proc_name": "entrepot",
         # A kept-alive HTTP/1.1 connection costs nothing while it is idle; an HTTP/2 one keeps its thread.

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import psycopg
+import trustme
 from django.conf import settings
 from psycopg import sql
 
@@ -33,7 +35,8 @@ class Server:
 
     def __init__(self, data: Path, environment: dict[str, str]) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.scheme = "https" if "REGISTRY_TLS_CERT" in environment else "http"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
         self.data = data
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
         inherited.pop("DJANGO_SETTINGS_MODULE", None)
@@ -63,11 +66,17 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(f"The server ended:\n{self.log.read_text()}")
             try:
-                with urlopen(f"{self.url}/health", timeout=5):
+                with urlopen(f"{self.url}/health", timeout=5, context=self.tls()):
                     return
             except URLError:
                 time.sleep(0.05)
         raise AssertionError(f"The server does not answer:\n{self.log.read_text()}")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Trusts the authority that stands beside the certificate."""
+        if self.scheme == "http":
+            return None
+        return ssl.create_default_context(cafile=str(Path(self.environment["REGISTRY_TLS_CERT"]).parent / "ca.pem"))
 
     def stop(self) -> None:
         self.process.terminate()
@@ -95,8 +104,20 @@ class Server:
         """Open an account over the web; returns its cargo token."""
         body = json.dumps({"password": PASSWORD}).encode()
         request = Request(f"{self.url}/ktra/api/v1/new_user/{name}", body, {"Content-Type": "application/json"})
-        with urlopen(request) as answer:
+        with urlopen(request, context=self.tls()) as answer:
             return str(json.load(answer)["token"])
+
+
+def certificate(directory: Path) -> dict[str, str]:
+    """Settings for TLS on 127.0.0.1, by an authority of our own whose certificate is `ca.pem`."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    directory.mkdir(parents=True)
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    issued.private_key_pem.write_to_path(directory / "key.pem")
+    for part in issued.cert_chain_pems:
+        part.write_to_path(directory / "cert.pem", append=True)
+    return {"REGISTRY_TLS_CERT": str(directory / "cert.pem"), "REGISTRY_TLS_KEY": str(directory / "key.pem")}
 
 
 @contextmanager

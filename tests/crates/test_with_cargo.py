@@ -1,7 +1,7 @@
 """The installed cargo, unmodified, against a server that was started as a user starts it.
 
-One workspace of five crates is published, used and managed: once on an open registry, once on one that requires a
-token for everything.
+One workspace of five crates is published, used and managed: on an open registry, on one that requires a token for
+everything, and over HTTPS with HTTP/2.
 """
 
 import json
@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.servers import Server, running
+from tests.servers import Server, certificate, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 
@@ -126,9 +126,10 @@ class Cargo:
     def __init__(self, home: Path, server: Server, token: str | None) -> None:
         self.home = home
         home.mkdir(parents=True)
+        authority = f'[http]\ncainfo = "{home.parent}/tls/ca.pem"\n' if server.scheme == "https" else ""
         (home / "config.toml").write_text(
             f'[registries.priv]\nindex = "sparse+{server.url}/index/"\n'
-            '[registry]\nglobal-credential-providers = ["cargo:token"]\n'
+            f'[registry]\nglobal-credential-providers = ["cargo:token"]\n{authority}'
         )
         if token:
             self.run(home, "login", "--registry", "priv", given=token)
@@ -180,7 +181,8 @@ class Scene:
         self.said = self.alice.run(self.workspace, "publish", "--workspace", "--registry", "priv", "--allow-dirty")
 
     def get(self, path: str) -> bytes:
-        with urlopen(Request(self.server.url + path, headers={"Authorization": self.token})) as answer:
+        request = Request(self.server.url + path, headers={"Authorization": self.token})
+        with urlopen(request, context=self.server.tls()) as answer:
             return bytes(answer.read())
 
     def index(self, path: str) -> dict[str, Any]:
@@ -194,10 +196,12 @@ class Scene:
         return Cargo(self.place / f"{name}-home", self.server, self.bob_token)
 
 
-@pytest.fixture(scope="module", params=["0", "1"], ids=["open", "auth-required"])
+@pytest.fixture(scope="module", params=["open", "auth-required", "https"])
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     place = tmp_path_factory.mktemp("cargo")
-    with running(place / "data", REGISTRY_AUTH_REQUIRED=request.param) as server:
+    settings = certificate(place / "tls") if request.param == "https" else {}
+    required = "1" if request.param == "auth-required" else "0"
+    with running(place / "data", REGISTRY_AUTH_REQUIRED=required, **settings) as server:
         yield Scene(place, server)
 
 
@@ -294,7 +298,8 @@ def test_second_update_is_answered_by_304_alone(scene: Scene) -> None:
     cargo, place = scene.clean("update"), scene.consumer("update")
     cargo.run(place, "generate-lockfile")
     said = cargo.run(place, "update", CARGO_HTTP_DEBUG="true", CARGO_LOG="network=debug")
-    answers = re.findall(r"< HTTP/1.1 (\d+)", said)
+    version = "2" if scene.server.scheme == "https" else "1.1"
+    answers = re.findall(rf"< HTTP/{version} (\d+)", said)
     assert sorted(answers) == ["200"] + ["304"] * 4  # config.json, and one index file for each crate
 
 
