@@ -3,9 +3,10 @@
 import os
 import tempfile
 
-os.environ.setdefault("REGISTRY_DATA_DIR", tempfile.mkdtemp(prefix="entrepot-tests-"))
-os.environ.setdefault("REGISTRY_PUBLIC_URL", "http://testserver")
+_place = tempfile.TemporaryDirectory(prefix="entrepot-tests-")  # gone at the end of the process
+os.environ["REGISTRY_DATA_DIR"] = _place.name
+os.environ["REGISTRY_PUBLIC_URL"] = "http://testserver"
 
-from registry_site.settings import *  # noqa: F403
+from registry_site.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Argon2id would take most of the time
