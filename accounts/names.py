@@ -43,8 +43,8 @@ KTRA_PREFIX = "ktra-secure-auth:"
 
 
 def canonical(name: str) -> str:
-    """The form under which a name is unique."""
-    return name.lower()
+    """The form under which a name is unique; only A-Z have another case here, so that no look-alike becomes one."""
+    return name.lower() if name.isascii() else name
 
 
 def validate(name: str) -> None:

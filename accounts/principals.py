@@ -26,11 +26,13 @@ class Principal:
         An upload can take minutes. What is acknowledged was allowed at the moment of its commit.
         Raises `Unauthenticated`.
         """
-        User.objects.select_for_update(no_key=True).get(pk=self.user.pk)
+        held = User.objects.select_for_update(no_key=True).filter(pk=self.user.pk).first()
         if self.credential is not None:
             principal_of(self.credential.digest)
-        elif not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
-            raise Unauthenticated("The account is closed.")
+            return
+        proven = held is not None and held.password == self.user.password
+        if not proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
+            raise Unauthenticated("The account is closed, or its password has changed meanwhile.")
 
 
 def principal_of(digest: str) -> Principal:

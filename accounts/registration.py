@@ -2,7 +2,6 @@
 
 from django.conf import settings
 from django.contrib.auth import password_validation
-from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -10,6 +9,8 @@ from django.db import IntegrityError, transaction
 from accounts import audit, credentials, names, tokens
 from accounts.models import User
 from registry_site.errors import Conflict, Denied, Invalid, WrongPassword
+
+LONGEST_EMAIL = 254  # RFC 5321
 
 
 def sign_up(username: str, password: str, email: str = "") -> User:
@@ -29,10 +30,7 @@ def register(username: str, password: str, email: str = "", *, admin: bool = Fal
     names.validate(username)
     validate_password(password, User(username=username))
     if email:
-        try:
-            validate_email(email)
-        except ValidationError as error:
-            raise Invalid(f"The e-mail address is not valid: {email[:80]!r}.") from error
+        _validate_email(email)
     try:
         with transaction.atomic():
             user = User.objects.create_user(username, email, password, is_staff=admin, is_superuser=admin)
@@ -54,10 +52,20 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
     with transaction.atomic():
         # Of two changes at once that know the same old password, the second finds it gone.
         unchanged = User.objects.filter(pk=user.pk, password=user.password)
-        if not unchanged.update(password=make_password(new_password)):
+        user.set_password(new_password)
+        if not unchanged.update(password=user.password):
             raise WrongPassword("The user name or the password is wrong.")
         audit.record(user, "user.change_password", str(user))
         return user, tokens.replace_default(user)
+
+
+def _validate_email(email: str) -> None:
+    try:
+        if len(email) > LONGEST_EMAIL or not email.isprintable():
+            raise ValidationError("too long, or with control characters")
+        validate_email(email)
+    except ValidationError as error:
+        raise Invalid(f"The e-mail address is not valid: {email[:80]!r}.") from error
 
 
 def validate_password(password: str, user: User) -> None:

@@ -4,6 +4,7 @@ Nothing is ever unpacked to disk. What cargo, or a tool that unpacks the crate, 
 devices, extended headers, paths that lead out, that collide without case or that are hidden behind each other.
 """
 
+import re
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ MAXIMUM_MANIFEST = 1024 * 1024
 MAXIMUM_UNPACKED = 512 * 1024 * 1024
 ALWAYS_UNPACKED = 64 * 1024 * 1024
 MAXIMUM_RATIO = 100
+
+USTAR = b"ustar\x0000"
+OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
+# What one system takes for a separator, or a terminal for a command.
+FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 REGULAR, REGULAR_OLD, DIRECTORY, LONG_NAME = b"0", b"\0", b"5", b"L"
 KINDS = {
@@ -134,10 +140,10 @@ def _headers(tar: _Inflated) -> Iterator[_Header]:
         if kind == LONG_NAME:
             if long_name is not None or not 0 < size <= MAXIMUM_PATH + 1:
                 raise Invalid("The crate has a GNU long name that is empty, doubled or too long.")
-            long_name = tar.read(size).rstrip(b"\0")
+            long_name = tar.read(size).removesuffix(b"\0")
             tar.skip(-size % BLOCK)
             continue
-        yield _Header(_decode(long_name or _short_name(block)), size, kind)
+        yield _Header(_decode(_short_name(block) if long_name is None else long_name), size, kind)
         long_name = None
     if long_name is not None:
         raise Invalid("The crate ends in a GNU long name without an entry.")
@@ -167,16 +173,19 @@ def _check_header(block: bytes) -> int:
 
 
 def _octal(field: bytes) -> int:
-    digits = field.strip(b" \0")
-    if not digits.isdigit() or digits.strip(b"01234567"):
+    match = OCTAL.fullmatch(field)
+    if match is None:
         raise Invalid("The crate's tar has a number that is not octal.")
-    return int(digits, 8)
+    return int(match[1], 8)
 
 
 def _short_name(block: bytes) -> bytes:
-    name = block[:100].partition(b"\0")[0]
-    if block[257:263] == b"ustar\0" and (prefix := block[345:500].partition(b"\0")[0]):
-        return prefix + b"/" + name
+    name, prefix = block[:100].partition(b"\0")[0], block[345:500]
+    if block[257:265] == USTAR:
+        front = prefix.partition(b"\0")[0]
+        return front + b"/" + name if front else name
+    if prefix.strip(b"\0"):  # some readers would put it before the name, others not
+        raise Invalid("The crate's tar has a path prefix in a header that is not of the ustar format.")
     return name
 
 
@@ -202,31 +211,45 @@ class _Tree:
         if self.entries > MAXIMUM_ENTRIES:
             raise Invalid(f"The crate has more than {MAXIMUM_ENTRIES} entries.")
         is_directory = header.kind == DIRECTORY
-        components = self._components(header.path.removesuffix("/") if is_directory else header.path)
+        components = self._components(header.path.removesuffix("/") if is_directory else header.path, is_directory)
         relative = "/".join(components)
         key = _fold(relative)
-        parents = {_fold("/".join(components[:n])) for n in range(1, len(components))}
-        if key in self.files or not parents.isdisjoint(self.files) or (not is_directory and key in self.directories):
-            raise Invalid(f"The crate has two entries that some file systems cannot tell apart: {relative!r}.")
-        self.directories |= parents
         if is_directory:
-            self.directories.add(key)
+            self._add_directory(key)
+        elif key in self.files or key in self.directories:
+            raise _collision(relative)
         else:
             self.files[key] = relative
+        self._add_directory(key.rpartition("/")[0])
         return relative
 
-    def _components(self, path: str) -> list[str]:
+    def _add_directory(self, key: str) -> None:
+        """This directory and those above it, up to one that is known."""
+        while key and key not in self.directories:
+            if key in self.files:
+                raise _collision(key)
+            self.directories.add(key)
+            key = key.rpartition("/")[0]
+        if len(self.directories) > MAXIMUM_ENTRIES:
+            raise Invalid(f"The crate has more than {MAXIMUM_ENTRIES} directories.")
+
+    def _components(self, path: str, is_directory: bool) -> list[str]:
         root, *components = path.split("/")
-        if root != self.root or (not components and path != self.root):
+        if root != self.root or not (components or is_directory):
             raise Invalid(f"The crate has an entry outside of {self.root}/: {path[:200]!r}.")
         if len(path.encode()) > MAXIMUM_PATH or len(components) > MAXIMUM_DEPTH:
             raise Invalid(f"The crate has a path that is too long or too deep: {path[:200]!r}…")
-        for component in components:
-            bad = component in ("", ".", "..") or len(component.encode()) > MAXIMUM_COMPONENT
-            if bad or "\\" in component or any(unicodedata.category(c) == "Cc" for c in component):
-                raise Invalid(f"The crate has a path that is not allowed: {path[:200]!r}.")
+        too_long = any(len(component.encode()) > MAXIMUM_COMPONENT for component in components)
+        if too_long or FORBIDDEN.search(path) or not {"", ".", ".."}.isdisjoint(components):
+            raise Invalid(f"The crate has a path that is not allowed: {path[:200]!r}.")
         return components
 
 
+def _collision(path: str) -> Invalid:
+    return Invalid(f"The crate has two entries that some file systems cannot tell apart: {path!r}.")
+
+
 def _fold(path: str) -> str:
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFC", path).casefold()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from registry_site.errors import Invalid, TooLarge
+from registry_site.errors import Invalid, TooLarge, Unavailable
 
 MAXIMUM_METADATA = 1024 * 1024
 IN_MEMORY = 1024 * 1024
@@ -33,8 +33,8 @@ class Upload:
 def receive(body: Readable, length: int, maximum_crate: int) -> Iterator[Upload]:
     """Read a publish body of `length` bytes; sizes are in bytes.
 
-    Raises `TooLarge` before reading what is over a limit, and `Invalid` when lengths contradict each other or the
-    body ends early.
+    Raises `TooLarge` before reading what is over a limit, `Invalid` when lengths contradict each other or the body ends
+    early, and `Unavailable` when the disk for temporary files is full.
     """
     if length > maximum_crate + MAXIMUM_METADATA + 8:
         raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {maximum_crate} bytes.")
@@ -56,7 +56,10 @@ def receive(body: Readable, length: int, maximum_crate: int) -> Iterator[Upload]
         left = crate_length
         while left:
             chunk = _exactly(body, min(left, CHUNK), "crate")
-            crate.write(chunk)
+            try:
+                crate.write(chunk)
+            except OSError as error:
+                raise Unavailable(f"The registry cannot take the upload at present: {error.strerror}.") from error
             left -= len(chunk)
         crate.seek(0)
         yield Upload(metadata, crate)

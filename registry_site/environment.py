@@ -1,15 +1,30 @@
 """Typed readers of `REGISTRY_*` variables: each value is understood, or the start stops with one clear line."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+
+HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+PORT = r"([0-9]{1,5})"
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        ipaddress.IPv6Address(text.strip("[]"))
+    return text
+
+
+def _port(text: str) -> int:
+    if not 0 < int(text) < 65536:
+        raise ValueError(text)
+    return int(text)
 
 
 class Environment:
@@ -25,7 +40,7 @@ class Environment:
         self.names: set[str] = set()
 
     def refuse(self, name: str, wanted: str) -> ImproperlyConfigured:
-        value = self.variables.get(self.prefix + name, "")
+        value = re.sub(r"//[^/@]*@", "//…@", self.variables.get(self.prefix + name, ""))  # no password in a log
         return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {wanted}.")
 
     def read(self, name: str, default: T, convert: Callable[[str], T], wanted: str) -> T:
@@ -76,22 +91,23 @@ class Environment:
         """`host:port`, the host of IPv6 in brackets → (host, port)."""
 
         def convert(raw: str) -> tuple[str, int]:
-            match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", raw)
-            if not match or not 0 < int(match[2]) < 65536:
+            match = re.fullmatch(rf"({HOST}):{PORT}", raw)
+            if not match:
                 raise ValueError(raw)
-            return match[1], int(match[2])
+            return _host(match[1]), _port(match[2])
 
         return self.read(name, convert(default), convert, "give host:port, such as 127.0.0.1:8000")
 
     def origin(self, name: str, default: str) -> str:
-        """An absolute http(s) URL → the same without a trailing slash."""
+        """Scheme, host and perhaps a port, as browsers write an origin: lower-case, without the usual port."""
 
         def convert(raw: str) -> str:
-            parts = urlsplit(raw)
-            plain = not (parts.query or parts.fragment or parts.username or parts.path.strip("/"))
-            if parts.scheme not in ("http", "https") or not parts.hostname or not plain or parts.port == 0:
+            match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", raw.lower())
+            if not match:
                 raise ValueError(raw)
-            return raw.rstrip("/")
+            scheme, host, port = match.groups()
+            usual = {"http": "80", "https": "443"}[scheme]
+            return f"{scheme}://{_host(host)}" + (f":{_port(port)}" if port and port != usual else "")
 
         return self.read(name, default, convert, "give scheme and host only, such as https://crates.example.com")
 

@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
@@ -18,7 +20,10 @@ OWNERS: dict[str, type[Dialect]] = {
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    return _answer(request, HTTPStatus.BAD_REQUEST, "The request cannot be understood, or names another host.")
+    message = "The request cannot be understood."
+    if isinstance(exception, DisallowedHost):
+        message = f"This registry answers as {settings.PUBLIC_URL} only (REGISTRY_PUBLIC_URL)."
+    return _answer(request, HTTPStatus.BAD_REQUEST, message)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -1,6 +1,7 @@
 """Every setting, read once from the environment; the table in README.md describes each variable."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -92,6 +93,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -135,34 +137,46 @@ REST_FRAMEWORK = {
 
 
 def _database(url: str) -> dict[str, Any]:
-    if urlsplit(url).scheme not in ("sqlite", "postgres", "postgresql"):
-        raise ValueError(url)
-    config: dict[str, Any] = environ.Env.db_url_config(url)
-    if not config.get("NAME") or config["NAME"] == ":memory:":
-        raise ValueError(url)
-    config.setdefault("OPTIONS", {})
-    config["CONN_MAX_AGE"] = 600
-    if config["ENGINE"] == "django.db.backends.sqlite3":
-        # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a transaction
-        # that reads first and writes later would be refused at once with "database is locked".
-        config["OPTIONS"] |= {
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and not (parts.netloc or parts.query) and parts.path[1:] not in ("", ":memory:"):
+        return _sqlite(parts.path[1:])
+    if re.match("postgres(ql)?://", url) and parts.path[1:] and parts.port != 0:
+        return _postgresql(url)
+    raise ValueError(url)
+
+
+def _sqlite(path: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "CONN_MAX_AGE": 600,
+        "OPTIONS": {
+            # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a transaction
+            # that reads first and writes later would be refused at once with "database is locked".
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        }
-    else:
-        config["CONN_HEALTH_CHECKS"] = True
-        config["OPTIONS"] |= {
-            "connect_timeout": 5,
-            "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
-        }
-    return config
+        },
+    }
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    limits = {
+        "connect_timeout": 5,
+        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    }
+    return config | {
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": config.get("OPTIONS", {}) | limits,
+    }
 
 
 DATABASES = {
     "default": REGISTRY.read(
         "DATABASE_URL",
-        _database(f"sqlite:///{DATA_DIR / 'registry.sqlite3'}"),
+        _sqlite(str(DATA_DIR / "registry.sqlite3")),
         _database,
         "give sqlite:///path/to/file or postgres://user:password@host:port/name",
     )
@@ -174,7 +188,14 @@ DATABASES = {
 def _blobs(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if parts.scheme != "s3" or not parts.netloc or set(query) - {"endpoint", "region", "redirect"}:
+    if (
+        parts.scheme != "s3"
+        or not parts.netloc
+        or "@" in parts.netloc
+        or set(query) - {"endpoint", "region", "redirect"}
+    ):
+        raise ValueError(url)
+    if query.get("redirect", "0") not in ("0", "1") or urlsplit(query.get("endpoint", "http:")).scheme[:4] != "http":
         raise ValueError(url)
     return {
         "BACKEND": "registry_site.s3_blobs.S3Blobs",
@@ -203,6 +224,16 @@ WHITENOISE_USE_FINDERS = True
 # --- Headers and logs -------------------------------------------------------------------------------------------
 
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 SECURE_REFERRER_POLICY = "same-origin"
 
 LOGGING = {

@@ -1,6 +1,7 @@
 """JSON from strangers: one value, bounded depth, no NaN, no text that a database or a terminal cannot hold."""
 
 import json
+import math
 from typing import Any
 
 from registry_site.errors import Invalid
@@ -11,7 +12,7 @@ MAXIMUM_DEPTH = 32
 def loads(body: bytes) -> Any:
     """The value in `body` (UTF-8); raises `Invalid` saying what is wrong with it."""
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise Invalid("The JSON is not UTF-8.") from error
     except RecursionError as error:
@@ -24,6 +25,13 @@ def loads(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _check(value: Any, depth: int) -> None:

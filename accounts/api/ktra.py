@@ -15,13 +15,25 @@ from accounts.authentication import Anyone
 from registry_site.dialects import Cargo
 
 
+class Secret(serializers.CharField):
+    """A text as it is: not trimmed, and not made of a number."""
+
+    def __init__(self) -> None:
+        super().__init__(trim_whitespace=False, max_length=4096)
+
+    def to_internal_value(self, data: object) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class Password(serializers.Serializer[None]):
-    password = serializers.CharField(trim_whitespace=False, max_length=4096)
+    password = Secret()
 
 
 class PasswordChange(serializers.Serializer[None]):
-    old_password = serializers.CharField(trim_whitespace=False, max_length=4096)
-    new_password = serializers.CharField(trim_whitespace=False, max_length=4096)
+    old_password = Secret()
+    new_password = Secret()
 
 
 def _token(text: str) -> Response:

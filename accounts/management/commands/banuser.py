@@ -1,7 +1,7 @@
 """`manage.py banuser NAME`: close every door to an account."""
 
 from argparse import ArgumentParser
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -47,4 +47,7 @@ def _moment(text: str | None) -> datetime | None:
         moment = datetime(day.year, day.month, day.day)
     if moment is None:
         raise CommandError(f"The date {text!r} is not understood: write 2027-01-31 or 2027-01-31T12:00.")
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    try:
+        return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)).astimezone(UTC)
+    except OverflowError as error:
+        raise CommandError(f"The date is too far away: {text}.") from error

@@ -1,6 +1,7 @@
 """`manage.py serve`: set up what is missing, then become the server."""
 
 import secrets
+from itertools import count
 from typing import Any
 
 from django.conf import settings
@@ -41,9 +42,12 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
 
     def _first_administrator(self) -> None:
-        if get_user_model().objects.filter(is_superuser=True).exists():
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
             return
+        candidates = (f"{FIRST_ADMINISTRATOR}{number or ''}" for number in count())
+        name = next(name for name in candidates if not users.named(name).exists())
         password = secrets.token_urlsafe(15)
-        call_command("createuser", FIRST_ADMINISTRATOR, admin=True, password=password)
-        self.stdout.write(f"The first administrator (shown only now):\n  name      {FIRST_ADMINISTRATOR}")
+        call_command("createuser", name, admin=True, password=password)
+        self.stdout.write(f"The first administrator (shown only now):\n  name      {name}")
         self.stdout.write(f"  password  {password}\n  admin     {settings.PUBLIC_URL}/admin/")
