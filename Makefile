@@ -10,7 +10,7 @@ run: $(VENV)/serving
 	@exec $(BIN)/python manage.py serve
 
 test: $(VENV)/testing
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/testing
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
@@ -35,14 +36,22 @@ class UserQuerySet(models.QuerySet["User"]):
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
-    @transaction.atomic
     def create_user(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
+        """As Django calls it; the hash is made before the transaction, which others wait for."""
+        return self.open(username, email, make_password(password), **fields)
+
+    @transaction.atomic
+    def open(self, username: str, email: str, encoded_password: str, **fields: Any) -> "User":
         """Reserve the name and insert the user; raises `IntegrityError` when the name is taken."""
         reservation = NameReservation.objects.create(name=names.canonical(username))
-        user = self.model(username=username, email=self.normalize_email(email), reservation=reservation, **fields)
-        user.set_password(password)
-        user.save(using=self._db)
-        return cast("User", user)
+        user: User = self.create(
+            username=username,
+            email=self.normalize_email(email),
+            password=encoded_password,
+            reservation=reservation,
+            **fields,
+        )
+        return user
 
     def create_superuser(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
         return self.create_user(username, email, password, **{**fields, "is_staff": True, "is_superuser": True})

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib.auth import password_validation
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -31,9 +32,10 @@ def register(username: str, password: str, email: str = "", *, admin: bool = Fal
     validate_password(password, User(username=username))
     if email:
         _validate_email(email)
+    encoded = make_password(password)  # takes its time: never inside a transaction
     try:
         with transaction.atomic():
-            user = User.objects.create_user(username, email, password, is_staff=admin, is_superuser=admin)
+            user: User = User.objects.open(username, email, encoded, is_staff=admin, is_superuser=admin)
             audit.record(actor or user, "user.register", str(user), admin=admin)
     except IntegrityError as error:
         raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists") from error
@@ -49,10 +51,10 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
         raise Invalid("the given passwords are the same")
     user = credentials.check(username, old_password)
     validate_password(new_password, user)
+    # Of two changes at once that know the same old password, the second finds it gone.
+    unchanged = User.objects.filter(pk=user.pk, password=user.password)
+    user.password = make_password(new_password)
     with transaction.atomic():
-        # Of two changes at once that know the same old password, the second finds it gone.
-        unchanged = User.objects.filter(pk=user.pk, password=user.password)
-        user.set_password(new_password)
         if not unchanged.update(password=user.password):
             raise WrongPassword("The user name or the password is wrong.")
         audit.record(user, "user.change_password", str(user))

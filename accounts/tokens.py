@@ -43,14 +43,15 @@ def replace_default(user: User) -> str:
 
 def create(user: User, name: str, scopes: tuple[str, ...] = ALL_SCOPES, expires_at: datetime | None = None) -> str:
     """A further token of its own name, beside the default one; raises `Conflict` when that name is in use."""
-    if not name.strip() or len(name) > 64:
-        raise Invalid("Give the token a name of 1 to 64 characters.")
+    if not name.strip() or len(name) > 64 or name == Credential.DEFAULT:
+        raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT!r}.")
     if unknown := set(scopes) - set(ALL_SCOPES):
         raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(ALL_SCOPES)}.")
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The token would be expired from the start.")
     with transaction.atomic():
         Principal(user).hold()
+        _live(user).filter(name=name, expires_at__lte=timezone.now()).update(revoked_at=timezone.now())
         if _live(user).filter(name=name).exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
         return _issue(user, name, scopes, expires_at)
@@ -90,7 +91,7 @@ def _issue(user: User, name: str, scopes: tuple[str, ...], expires_at: datetime 
         kind=Credential.Kind.CARGO_TOKEN,
         name=name,
         digest=digest_of(text),
-        scopes=" ".join(scopes),
+        scopes=" ".join(dict.fromkeys(scopes)),
         expires_at=expires_at,
     )
     audit.record(user, "token.issue", str(user), token=name, scopes=list(scopes))

@@ -40,7 +40,7 @@ class Environment:
         self.names: set[str] = set()
 
     def refuse(self, name: str, wanted: str) -> ImproperlyConfigured:
-        value = re.sub(r"//[^/@]*@", "//…@", self.variables.get(self.prefix + name, ""))  # no password in a log
+        value = re.sub(r"(?s)(?<=//).*@", "…@", self.variables.get(self.prefix + name, ""))  # no password in a log
         return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {wanted}.")
 
     def read(self, name: str, default: T, convert: Callable[[str], T], wanted: str) -> T:
@@ -56,13 +56,14 @@ class Environment:
     def text(self, name: str, default: str) -> str:
         return self.read(name, default, str, "give a text")
 
-    def number(self, name: str, default: int, minimum: int = 1) -> int:
+    def number(self, name: str, default: int, minimum: int = 1, maximum: int = 10**15) -> int:
         def convert(raw: str) -> int:
-            if not re.fullmatch(r"[0-9]{1,15}", raw) or int(raw) < minimum:
+            if not re.fullmatch(r"[0-9]{1,15}", raw) or not minimum <= int(raw) <= maximum:
                 raise ValueError(raw)
             return int(raw)
 
-        return self.read(name, default, convert, f"give a whole number, {minimum} or more")
+        upper = "or more" if maximum == 10**15 else f"to {maximum}"
+        return self.read(name, default, convert, f"give a whole number, {minimum} {upper}")
 
     def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
         def convert(raw: str) -> str:

@@ -1,9 +1,10 @@
 """Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import BadRequest, DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
@@ -17,6 +18,17 @@ OWNERS: dict[str, type[Dialect]] = {
     "/me": Cargo,
     "/replace_token": Cargo,
 }
+
+
+def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware: no path of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        if "\0" in request.path_info:
+            raise BadRequest("NUL in the path")
+        return get_response(request)
+
+    return answer
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

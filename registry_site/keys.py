@@ -25,8 +25,14 @@ def secret_key(path: Path) -> str:
 
 def create_secret_key(path: Path) -> None:
     """Write a random key to `path` (mode 0600) unless it is there; of two processes at once one wins, for both."""
-    if path.exists():
-        return
+    try:
+        if not path.exists():
+            _write_key(path)
+    except OSError as error:
+        raise ImproperlyConfigured(f"The secret key cannot be written to {path}: {error.strerror}.") from error
+
+
+def _write_key(path: Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:

@@ -22,6 +22,7 @@ try:
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as error:
     raise REGISTRY.refuse("DATA_DIR", f"the directory cannot be made ({error.strerror})") from error
+os.umask(0o077)  # what is written from here on is for this user alone
 if not os.access(DATA_DIR, os.W_OK | os.X_OK):
     raise REGISTRY.refuse("DATA_DIR", f"this user cannot write to {DATA_DIR}")
 
@@ -47,8 +48,8 @@ _public_host = f"[{_public_host}]" if ":" in _public_host else _public_host
 ALLOWED_HOSTS = [_public_host, _visible_host, "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
-WORKERS = REGISTRY.number("WORKERS", 2)
-THREADS = REGISTRY.number("THREADS", 16)
+WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
+THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 
 # --- What the registry does -------------------------------------------------------------------------------------
 
@@ -86,6 +87,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "registry_site.fallback.refuse_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -138,7 +140,11 @@ REST_FRAMEWORK = {
 
 def _database(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not (parts.netloc or parts.query) and parts.path[1:] not in ("", ":memory:"):
+    if (
+        parts.scheme == "sqlite"
+        and not (parts.netloc or parts.query or parts.fragment)
+        and parts.path[1:] not in ("", ":memory:")
+    ):
         return _sqlite(parts.path[1:])
     if re.match("postgres(ql)?://", url) and parts.path[1:] and parts.port != 0:
         return _postgresql(url)
@@ -195,7 +201,9 @@ def _blobs(url: str) -> dict[str, Any]:
         or set(query) - {"endpoint", "region", "redirect"}
     ):
         raise ValueError(url)
-    if query.get("redirect", "0") not in ("0", "1") or urlsplit(query.get("endpoint", "http:")).scheme[:4] != "http":
+    if query.get("redirect", "0") not in ("0", "1"):
+        raise ValueError(url)
+    if "endpoint" in query and urlsplit(query["endpoint"]).scheme not in ("http", "https"):
         raise ValueError(url)
     return {
         "BACKEND": "registry_site.s3_blobs.S3Blobs",

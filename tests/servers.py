@@ -126,8 +126,8 @@ def running(data: Path, **environment: str) -> Iterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
     with _database() as database:
         server = Server(data, {**database, **environment})
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()

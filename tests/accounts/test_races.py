@@ -29,7 +29,7 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(tmp_path_factory.mktemp("races") / "data") as server:
         yield server
 
@@ -91,7 +91,7 @@ def test_many_changes_of_a_password_are_one(server: Server) -> None:
 def test_logins_beside_a_change_of_password_leave_one_token(server: Server) -> None:
     ktra(server, "new_user", "charlie", password=PASSWORD)
     change = partial(ktra, server, "change_password", "charlie", old_password=PASSWORD, new_password="secret")
-    answers = at_once([change, *[partial(ktra, server, "login", "charlie", password=PASSWORD)] * (RACERS - 1)])
+    answers = at_once([change, *[partial(ktra, server, "login", "charlie", password=PASSWORD)] * 19])
     assert answers[0].status == 200
     assert set(statuses(answers)) <= {200, 401}
     # A login that was proven by the old password must not outlive it.
@@ -102,25 +102,14 @@ def test_one_of_many_takes_a_new_name(server: Server) -> None:
     names = ["dora", "DORA", "Dora", "dORA", "doRa"] * (RACERS // 5)
     answers = at_once([partial(ktra, server, "new_user", name, password=PASSWORD) for name in names])
     assert statuses(answers) == {200: 1, 409: RACERS - 1}
-    (token,) = [answer.token for answer in answers if answer.status == 200]
-    assert good(server, [token]) == [token]
+    told = {json.dumps(answer.body) for answer in answers if answer.status == 409}
+    assert told == {
+        json.dumps({"errors": [{"detail": f"the user identified 'ktra-secure-auth:{name}' already exists"}]})
+        for name in set(names)
+    }
 
 
-def test_losers_for_a_name_are_told_in_ktras_words(server: Server) -> None:
-    answers = at_once([partial(ktra, server, "new_user", "erin", password=PASSWORD)] * 8)
-    lost = {json.dumps(answer.body) for answer in answers if answer.status == 409}
-    assert lost == {json.dumps({"errors": [{"detail": "the user identified 'ktra-secure-auth:erin' already exists"}]})}
-
-
-def test_many_new_names_are_all_taken(server: Server) -> None:
-    answers = at_once([partial(ktra, server, "new_user", f"user-{n}", password=PASSWORD) for n in range(RACERS)])
-    assert statuses(answers) == {200: RACERS}
-    assert len({answer.token for answer in answers}) == RACERS
-
-
-def test_banned_user_is_refused_by_every_worker(server: Server) -> None:
-    token = ktra(server, "new_user", "frank", password=PASSWORD).token
-    server.manage("banuser", "frank")
-    path = "/api/v1/crates/none/owners"
-    answers = at_once([partial(request, server, "GET", path, token=token)] * RACERS)
-    assert statuses(answers) == {401: RACERS}
+def test_new_names_at_once_are_all_taken(server: Server) -> None:
+    answers = at_once([partial(ktra, server, "new_user", f"user-{n}", password=PASSWORD) for n in range(20)])
+    assert statuses(answers) == {200: 20}
+    assert len({answer.token for answer in answers}) == 20

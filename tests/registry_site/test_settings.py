@@ -163,7 +163,7 @@ def test_postgresql_keeps_the_options_that_were_given() -> None:
 
 BAD_DATABASES = """
     x registry.sqlite3 /srv/registry.sqlite3 sqlite:// sqlite:/// sqlite://:memory: sqlite:///:memory:
-    sqlite:////srv/registry.sqlite3?mode=ro mysql://db/crates http://db/crates
+    sqlite:////srv/registry.sqlite3?mode=ro sqlite:////srv/a#b/registry.sqlite3 mysql://db/crates http://db/crates
     postgres:// postgres://db postgres://db/ postgres://db:port/crates postgres://db:99999/crates
     postgres://[::1/crates postgres:crates
 """
@@ -251,9 +251,13 @@ def test_data_directory_that_is_a_file_stops_the_start(tmp_path: Path) -> None:
     assert line.endswith("is not understood: the directory cannot be made (File exists).")
 
 
-@pytest.mark.parametrize(
-    "url", ["postgres://alice:hunter22@db:port/crates", "mysql://alice:hunter22@db/crates", "postgres://a:hunter22@db"]
-)
+WITH_PASSWORD = """
+    postgres://alice:hunter22@db:port/crates mysql://alice:hunter22@db/crates postgres://alice:hunter22@db
+    postgres://alice:a/hunter22@db:port/crates postgres://alice:a@hunter22@db:port/crates
+"""
+
+
+@pytest.mark.parametrize("url", WITH_PASSWORD.split())
 def test_refusal_keeps_the_password_of_the_database_to_itself(tmp_path: Path, url: str) -> None:
     line = refusal(tmp_path, DATABASE_URL=url)
     assert line.startswith("REGISTRY_DATABASE_URL")

@@ -7,10 +7,14 @@ from http.client import HTTPConnection, HTTPResponse
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
+from accounts import registration
+from accounts.models import User
+from registry_site.management.commands.serve import Command
+from tests.conftest import PASSWORD
 from tests.servers import Server, running
 
 
@@ -29,7 +33,7 @@ class Started:
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Started]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     with running(tmp_path_factory.mktemp("start") / "data", REGISTRY_WROKERS="2") as server:
         first = server.log.read_text()
         server.stop()
@@ -129,12 +133,11 @@ def test_session_cookie_is_out_of_the_reach_of_scripts(started: Started) -> None
 
 
 def test_operator_bans_and_unbans_beside_the_running_server(started: Started) -> None:
-    token = started.server.manage("createuser", "guest", "--token")
-    statuses = []
-    for command in ("createtoken guest --name ci", "banuser guest", "unbanuser guest"):
-        started.server.manage(*command.split())
-        statuses += [ask(started.server, token).status for _ in range(8)]  # both workers
-    assert statuses == [404] * 8 + [401] * 8 + [404] * 8
+    token, statuses = started.server.sign_up("guest"), []
+    for command in ("banuser", "unbanuser"):
+        started.server.manage(command, "guest")
+        statuses += [ask(started.server, token).status for _ in range(10)]  # both workers
+    assert statuses == [401] * 10 + [404] * 10
 
 
 # --- What only a real server can show ----------------------------------------------------------------------------
@@ -157,7 +160,7 @@ def ask(server: Server, *authorization: str) -> HTTPResponse:
 
 @pytest.fixture(scope="module")
 def token(started: Started) -> str:
-    return started.server.manage("createuser", "holder", "--token")
+    return started.server.sign_up("holder")
 
 
 def test_one_authorization_is_taken(started: Started, token: str) -> None:
@@ -178,6 +181,14 @@ def test_authorization_that_is_not_ascii_is_refused(started: Started, token: str
     assert ask(started.server, token + "ä€").status == 401
 
 
+def test_log_holds_no_secret(started: Started, token: str) -> None:
+    ask(started.server, token)
+    ask(started.server, token + "a" * 20_000)
+    Browser(started.server).log_in("admin", started.password)
+    log = started.server.log.read_text().removeprefix(started.first)
+    assert not any(secret in log for secret in (token, token[5:], started.password, PASSWORD))
+
+
 # --- A start that fails ------------------------------------------------------------------------------------------
 
 
@@ -191,10 +202,8 @@ def test_database_that_is_none_stops_the_start_with_one_line(tmp_path: Path) -> 
     assert line == "CommandError: The database cannot be used: file is not a database"
 
 
-def test_user_of_the_administrators_name_does_not_stop_the_start(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    server = Server(tmp_path / "data", {})
-    server.manage("migrate")
-    server.manage("createuser", "admin")
-    server.start()
-    server.stop()
+@pytest.mark.django_db
+def test_user_of_the_administrators_name_does_not_stop_the_start() -> None:
+    registration.register("admin", PASSWORD)
+    Command()._first_administrator()
+    assert not User.objects.get(username="admin").is_superuser
