@@ -5,53 +5,28 @@ Sources: The Cargo Book, "The Manifest Format" and "Registry Web API"; what carg
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from crates import names, versions
+from crates import features, names, versions
+from crates.dependencies import CRATES_IO, Dependency, Registries, dependency
+from crates.fields import LONGEST_URL, Fields
 from registry_site import strict_json
 from registry_site.errors import Invalid
 
-CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 MOST_DEPENDENCIES = 1000
 MOST_FEATURES = 5000
 MOST_KEYWORDS = 20
 USUAL_KEYWORDS = 5
 LONGEST_DESCRIPTION = 5000
-LONGEST_URL = 2000
+MOST_DOTS = 64
 
-KINDS = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
-# In a feature's name cargo allows letters and digits of any script, and these.
-_FEATURE = re.compile(r"[\w][\w.+-]*")
-_ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_RUST_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){0,2}")
+SECTIONS = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
+_RUST_VERSION = re.compile(r"(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){0,2}")
 _LINKS = re.compile(r"[A-Za-z0-9_.+-]+")
 _CATEGORY = re.compile(r"[a-z0-9_-]+(::[a-z0-9_-]+)*")
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """In the form of the index: `name` is the alias when there is one, and `package` then the crate's own name.
-
-    `registry` is None for this registry, else the URL of the other's index.
-    """
-
-    name: str
-    req: str
-    features: list[str]
-    optional: bool
-    default_features: bool
-    target: str | None
-    kind: str
-    registry: str | None
-    package: str | None
-
-    def comparable(self) -> tuple[Any, ...]:
-        """Equal for what differs in spelling only: cargo sets the blanks of a `cfg(…)` anew in the JSON."""
-        target = None if self.target is None else re.sub(r"\s", "", self.target)
-        return tuple(asdict(replace(self, target=target, features=sorted(self.features))).values())
+_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
 
 
 @dataclass(frozen=True)
@@ -73,84 +48,6 @@ class Manifest:
     categories: list[str] = field(default_factory=list)
     invalid_categories: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Registries:
-    """Index URLs: this registry's own, and the others that a crate here may depend on."""
-
-    own: str
-    allowed: frozenset[str]
-
-    def resolve(self, url: str | None) -> str | None:
-        """An index URL → None for this registry, or the URL; raises `Invalid` for one that is not allowed."""
-        if url is None or url.rstrip("/") == self.own.rstrip("/"):
-            return None
-        if url not in self.allowed:
-            raise Invalid(
-                f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own}) nor one "
-                "that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
-            )
-        return url
-
-
-class Fields:
-    """A table of strangers' values, read with the type that each should have; `where` is for the error."""
-
-    def __init__(self, table: Any, where: str) -> None:
-        if not isinstance(table, dict):
-            raise Invalid(f"{where} is not a table.")
-        self.table: Mapping[str, Any] = table
-        self.where = where
-
-    def _get(self, key: str, kind: type, default: Any, wanted: str) -> Any:
-        value = self.table.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind):
-            raise Invalid(f"{self.where}: {key} is not {wanted}.")
-        return value
-
-    def text(self, key: str, longest: int = 255) -> str:
-        value: str = self._get(key, str, "", "a text")
-        strict_json.check_text(value)
-        if len(value) > longest:
-            raise Invalid(f"{self.where}: {key} has {len(value)} characters; at most {longest} are taken.")
-        return value
-
-    def matching(self, key: str, pattern: re.Pattern[str], example: str) -> str:
-        value = self.text(key)
-        if value and not pattern.fullmatch(value):
-            raise Invalid(f"{self.where}: {key} is {value[:80]!r}; write it like {example}.")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        return bool(self._get(key, bool, default, "true or false"))
-
-    def texts(self, key: str) -> list[str]:
-        values: list[Any] = self._get(key, list, [], "a list")
-        for value in values:
-            if not isinstance(value, str):
-                raise Invalid(f"{self.where}: {key} is not a list of texts.")
-            strict_json.check_text(value)
-        return values
-
-    def tables(self, key: str) -> Iterator[tuple[str, Any]]:
-        yield from self._get(key, dict, {}, "a table").items()
-
-    def url(self, key: str) -> str:
-        value = self.text(key, LONGEST_URL)
-        if value and (urlsplit_scheme(value) not in ("http", "https") or re.search(r"[\s\x00-\x1f\x7f]", value)):
-            raise Invalid(f"{self.where}: {key} is {value[:80]!r}; give an http or https URL.")
-        return value
-
-
-def urlsplit_scheme(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return ""
-    return parts.scheme if parts.netloc else ""
 
 
 # --- The JSON metadata ------------------------------------------------------------------------------------------
@@ -181,7 +78,7 @@ def parse_metadata(body: bytes, registries: Registries) -> Metadata:
         name=name,
         version=version,
         dependencies=[_json_dependency(entry, registries) for entry in fields.table["deps"]],
-        features=_features(fields),
+        features=features.read(fields),
         links=fields.matching("links", _LINKS, "z"),
         rust_version=fields.matching("rust_version", _RUST_VERSION, "1.85"),
     )
@@ -190,10 +87,10 @@ def parse_metadata(body: bytes, registries: Registries) -> Metadata:
 def _json_dependency(entry: Any, registries: Registries) -> Dependency:
     fields = Fields(entry, "A dependency in the JSON metadata")
     name, alias = fields.text("name"), fields.text("explicit_name_in_toml")
-    return _dependency(
+    return dependency(
         fields,
         name=alias or name,
-        package=name if alias else "",
+        package=name,
         requirement=fields.text("version_req"),
         target=fields.text("target") or None,
         kind=fields.text("kind") or "normal",
@@ -217,7 +114,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         name=name,
         version=version,
         dependencies=list(_packed_dependencies(document, registries)),
-        features=_features(document),
+        features=features.read(document),
         links=package.matching("links", _LINKS, "z"),
         rust_version=package.matching("rust-version", _RUST_VERSION, "1.85"),
         description=package.text("description", LONGEST_DESCRIPTION),
@@ -230,7 +127,11 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         invalid_categories=[category for category in categories if not _CATEGORY.fullmatch(category)],
     )
     _check_limits(manifest, len(categories))
-    _check_features(manifest)
+    features.check_references(
+        manifest.features,
+        dependencies={d.name for d in manifest.dependencies},
+        optional={d.name for d in manifest.dependencies if d.optional},
+    )
     for key in ("readme", "license-file"):
         file = package.table.get(key)
         if isinstance(file, str) and file.removeprefix("./") not in paths:
@@ -243,7 +144,11 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
 
 def _toml(text: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(text.decode("utf-8"))
+        document = text.decode("utf-8")
+        # The reader's time grows with the square of a dotted key's length.
+        if any(_QUOTED.sub("", line).count(".") > MOST_DOTS for line in document.splitlines() if len(line) > MOST_DOTS):
+            raise Invalid(f"The packed Cargo.toml has a line with more than {MOST_DOTS} dots.")
+        return tomllib.loads(document)
     except UnicodeDecodeError as error:
         raise Invalid("The packed Cargo.toml is not UTF-8.") from error
     except RecursionError as error:
@@ -259,7 +164,7 @@ def _packed_dependencies(document: Fields, registries: Registries) -> Iterator[D
         for target, table in document.tables("target")
     ]
     for target, section in sections:
-        for key, kind in KINDS.items():
+        for key, kind in SECTIONS.items():
             for spelling in {key, key.replace("-", "_")}:
                 for alias, entry in section.tables(spelling):
                     yield _packed_dependency(alias, entry, target, kind, registries)
@@ -273,71 +178,18 @@ def _packed_dependency(alias: str, entry: Any, target: str | None, kind: str, re
             raise Invalid(
                 f"{fields.where} has the key {key!r}, which a published crate cannot have; use `cargo publish`."
             )
-    package = fields.text("package")
+    package = fields.text("package") if "package" in fields.table else None
     spelling = "default-features" if "default-features" in fields.table else "default_features"
-    return _dependency(
+    return dependency(
         fields,
         name=alias,
-        package=package if package != alias else "",
+        package=package,
         requirement=fields.text("version"),
         target=target,
         kind=kind,
         default_features=fields.flag(spelling, default=True),
         registry=registries.resolve(fields.text("registry-index", LONGEST_URL) or CRATES_IO),
     )
-
-
-# --- What both have ---------------------------------------------------------------------------------------------
-
-
-def _dependency(
-    fields: Fields,
-    *,
-    name: str,
-    package: str,
-    requirement: str,
-    target: str | None,
-    kind: str,
-    default_features: bool,
-    registry: str | None,
-) -> Dependency:
-    if not _ALIAS.fullmatch(name) or len(name) > names.MAXIMUM_LENGTH:
-        raise Invalid(f"{fields.where}: the name {name[:80]!r} is not allowed.")
-    if package and (not _ALIAS.fullmatch(package) or len(package) > names.MAXIMUM_LENGTH):
-        raise Invalid(f"{fields.where}: the package name {package[:80]!r} is not allowed.")
-    if kind not in KINDS.values():
-        raise Invalid(f"{fields.where}: the kind {kind[:80]!r} is none of {', '.join(KINDS.values())}.")
-    if target is not None and (not target.isprintable() or not 0 < len(target) <= 500):
-        raise Invalid(f"{fields.where}: the target {target[:80]!r} is not allowed.")
-    if not requirement:
-        raise Invalid(f"{fields.where} has no version; a published crate needs one for each dependency.")
-    features = fields.texts("features")
-    for feature in features:
-        _check_feature_name(feature, fields.where)
-    return Dependency(
-        name=name,
-        req=versions.requirement(requirement),
-        features=features,
-        optional=fields.flag("optional", default=False),
-        default_features=default_features,
-        target=target,
-        kind=kind,
-        registry=registry,
-        package=package or None,
-    )
-
-
-def _features(fields: Fields) -> dict[str, list[str]]:
-    features = {}
-    for feature, _ in fields.tables("features"):
-        _check_feature_name(feature, fields.where)
-        features[feature] = Fields(fields.table["features"], f"{fields.where}'s [features]").texts(feature)
-    return features
-
-
-def _check_feature_name(feature: str, where: str) -> None:
-    if not _FEATURE.fullmatch(feature) or len(feature) > 255:
-        raise Invalid(f"{where}: the feature name {feature[:80]!r} is not allowed.")
 
 
 def _check_limits(manifest: Manifest, categories: int) -> None:
@@ -352,27 +204,6 @@ def _check_limits(manifest: Manifest, categories: int) -> None:
     for word in (*manifest.keywords, *manifest.categories, *manifest.invalid_categories):
         if len(word) > 64 or not word.isprintable():
             raise Invalid(f"The keyword or category {word[:80]!r} is too long or not printable.")
-
-
-def _check_features(manifest: Manifest) -> None:
-    """A feature may only refer to what there is: cargo ignores an index line in which it does not."""
-    optional = {d.name for d in manifest.dependencies if d.optional}
-    usable = {d.name for d in manifest.dependencies if d.kind != "dev" or d.optional}
-    for feature, values in manifest.features.items():
-        for value in values:
-            dependency, slash, remote = value.partition("/")
-            if value.startswith("dep:"):
-                known = value[4:] in optional
-            elif slash:
-                _check_feature_name(remote, f"The feature {feature!r}")
-                known = dependency.removesuffix("?") in (optional if dependency.endswith("?") else usable)
-            else:
-                known = value in manifest.features or value in optional
-            if not known:
-                raise Invalid(
-                    f"The feature {feature!r} includes {value[:80]!r}, which is neither a feature nor an optional "
-                    "dependency of this crate."
-                )
 
 
 def _warnings(manifest: Manifest, licensed: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from accounts.tokens import Scope
 from crates import archive, framing, index, manifest, names, ownership, versions
+from crates.dependencies import Registries
 from crates.models import Crate, Ownership, Version
 from registry_site import blobs
 from registry_site.errors import Conflict, Missing, TooMany
@@ -52,8 +53,8 @@ def publish(principal: Principal, body: framing.Readable, length: int) -> Publis
     return Published(version, packed.invalid_categories, packed.warnings)
 
 
-def own_registries() -> manifest.Registries:
-    return manifest.Registries(f"sparse+{settings.PUBLIC_URL}/index/", frozenset(settings.ALLOWED_REGISTRIES))
+def own_registries() -> Registries:
+    return Registries(f"sparse+{settings.PUBLIC_URL}/index/", frozenset(settings.ALLOWED_REGISTRIES))
 
 
 def yank(principal: Principal, name: str, number: str) -> None:

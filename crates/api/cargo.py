@@ -35,10 +35,10 @@ class Publish(CargoView):
 
     def publish(self, request: Request) -> Response:
         """`PUT /api/v1/crates/new`"""
-        if not request.META.get("CONTENT_LENGTH"):
+        length = request.META.get("CONTENT_LENGTH", "")
+        if not (length.isascii() and length.isdigit()):
             raise LengthRequired
-        length = int(request.META["CONTENT_LENGTH"])
-        published = publishing.publish(principal(request), request._request, length)
+        published = publishing.publish(principal(request), request._request, int(length))
         warnings = {
             "invalid_categories": published.invalid_categories,
             "invalid_badges": [],

@@ -36,6 +36,64 @@ def crate(
     return gzip.compress(tar_of({f"{name}-{version}/{path}": data for path, data in inside.items()}), mtime=0)
 
 
+# Where the fields of a tar's header stand, and how long each is.
+HEADER = {
+    "name": (0, 100),
+    "mode": (100, 8),
+    "uid": (108, 8),
+    "gid": (116, 8),
+    "size": (124, 12),
+    "mtime": (136, 12),
+    "checksum": (148, 8),
+    "kind": (156, 1),
+    "linkname": (157, 100),
+    "magic": (257, 8),
+    "prefix": (345, 155),
+}
+END = bytes(1024)
+
+
+def header(path: str | bytes = "demo-1.0.0/x", **fields: bytes) -> bytes:
+    """A tar's header, byte for byte as cargo writes it, except for `fields`; the checksum is right unless given."""
+    usual = {
+        "name": path.encode() if isinstance(path, str) else path,
+        "mode": b"0000644\0",
+        "uid": b"0000000\0",
+        "gid": b"0000000\0",
+        "size": b"00000000000\0",
+        "mtime": b"10461340130\0",
+        "kind": b"0",
+        "magic": b"ustar  \0",
+    }
+    block = bytearray(512)
+    for field, value in {**usual, **fields}.items():
+        start, length = HEADER[field]
+        block[start : start + length] = value.ljust(length, b"\0")
+    if "checksum" not in fields:
+        block[148:156] = b"%06o\0 " % (sum(block) + 8 * ord(" "))
+    return bytes(block)
+
+
+def entry(path: str | bytes = "demo-1.0.0/x", data: bytes = b"", **fields: bytes) -> bytes:
+    """A header, and its data in whole blocks."""
+    return header(path, **{"size": b"%011o\0" % len(data), **fields}) + data + bytes(-len(data) % 512)
+
+
+def long_name(path: bytes, **fields: bytes) -> bytes:
+    """The GNU entry that holds the path of the next one."""
+    return entry("././@LongLink", path, **{"kind": b"L", **fields})
+
+
+def tar_around(*entries: bytes) -> bytes:
+    """A tar of `demo-1.0.0/Cargo.toml` and of these entries."""
+    return b"".join([entry("demo-1.0.0/Cargo.toml", manifest().encode()), *entries, END])
+
+
+def crate_around(*entries: bytes) -> bytes:
+    """A `.crate` of `demo-1.0.0/Cargo.toml` and of these entries."""
+    return gzip.compress(tar_around(*entries), mtime=0)
+
+
 def metadata(name: str = "demo", version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
     """The JSON that cargo sends beside a crate without dependencies."""
     return {

@@ -1,0 +1,192 @@
+"""The text of the index: one line for each version, in a form that no input can break."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from crates import index
+from crates.models import Version
+from tests.conftest import CargoClient
+from tests.crates import packing
+
+INDEX = "/index/de/mo/demo"
+PUBLISHED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def version(number: str = "1.0.0", **fields: Any) -> Version:
+    """A row that is not in the database."""
+    usual = {"number": number, "checksum": "ab" * 32, "published_at": PUBLISHED}
+    return Version(**{**usual, **fields})
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(index.render("Demo", [version(**fields)]))
+    return written
+
+
+def lines(client: CargoClient) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in client.get(INDEX).content.splitlines()]
+
+
+# --- The text ---------------------------------------------------------------------------------------------------
+
+
+def test_bare_version_is_written_in_full() -> None:
+    assert line() == {
+        "name": "Demo",
+        "vers": "1.0.0",
+        "deps": [],
+        "cksum": "ab" * 32,
+        "features": {},
+        "yanked": False,
+        "links": None,
+        "pubtime": "2026-01-02T03:04:05Z",
+    }
+
+
+def test_links_and_rust_version_are_written() -> None:
+    both = line(links="z", rust_version="1.70")
+    assert (both["links"], both["rust_version"]) == ("z", "1.70")
+
+
+def test_yanked_version_is_written() -> None:
+    assert line(yanked=True) == line() | {"yanked": True}
+
+
+def test_time_is_written_in_utc_and_20_characters() -> None:
+    elsewhere = PUBLISHED.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert line(published_at=elsewhere)["pubtime"] == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("features", "old", "new"),
+    [
+        ({}, {}, None),
+        ({"f": []}, {"f": []}, None),
+        ({"f": ["g", "a/b"], "g": []}, {"f": ["g", "a/b"], "g": []}, None),
+        ({"f": ["dep:a"]}, {}, {"f": ["dep:a"]}),
+        ({"f": ["a?/b"]}, {}, {"f": ["a?/b"]}),
+        ({"f": ["g", "dep:a"], "g": []}, {"g": []}, {"f": ["g", "dep:a"]}),
+    ],
+)
+def test_new_syntax_stands_in_features2(features: Any, old: Any, new: Any) -> None:
+    written = line(features=features)
+    assert (written["features"], written.get("features2"), written.get("v")) == (old, new, new and 2)
+
+
+def test_each_version_is_one_line() -> None:
+    text = index.render("demo", [version("1.0.0"), version("1.0.1-a+b"), version("2.0.0")])
+    assert text.endswith("}\n")
+    assert [json.loads(row)["vers"] for row in text.splitlines()] == ["1.0.0", "1.0.1-a+b", "2.0.0"]
+
+
+def test_crate_without_versions_has_no_lines() -> None:
+    assert index.render("demo", []) == ""
+
+
+@pytest.mark.parametrize(
+    "odd", ["\u2028", "\u2029", "\x85", "\n", "\r\n", '"}', "\\", "\0", "\u7279", "\U0001f980", "\x1b"]
+)
+def test_no_text_can_break_a_line(odd: str) -> None:
+    text = index.render("demo", [version(features={odd: [odd]}, links=odd, dependencies=[{"target": odd}])])
+    assert text.isascii()
+    assert text.isprintable() or text[:-1].isprintable()
+    assert json.loads(text)["features"] == {odd: [odd]}
+
+
+def test_etag_is_of_the_text() -> None:
+    one, other = index.etag("one\n"), index.etag("other\n")
+    assert one != other
+    assert one.startswith('"')
+    assert one == index.etag("one\n")
+
+
+# --- As it is served --------------------------------------------------------------------------------------------
+
+
+def test_renamed_dependency_stands_by_its_alias(as_alice: CargoClient) -> None:
+    toml = packing.manifest() + '[dependencies.alias]\nversion = "1"\npackage = "base"\n'
+    sent = packing.dependency(
+        "base", explicit_name_in_toml="alias", registry="https://github.com/rust-lang/crates.io-index"
+    )
+    assert as_alice.publish(packing.body(toml=toml, deps=[sent])).status_code == 200
+    assert lines(as_alice)[0]["deps"] == [
+        {
+            "name": "alias",
+            "req": "^1",
+            "features": [],
+            "optional": False,
+            "default_features": True,
+            "target": None,
+            "kind": "normal",
+            "registry": "https://github.com/rust-lang/crates.io-index",
+            "package": "base",
+        }
+    ]
+
+
+def test_text_is_ascii_lines(as_alice: CargoClient) -> None:
+    toml = packing.manifest() + '[features]\n"\u7279\u6027" = []\n'
+    for number in ("1.0.0", "1.0.1"):
+        as_alice.publish(
+            packing.body(version=number, toml=toml.replace("1.0.0", number), features={"\u7279\u6027": []})
+        )
+    text = as_alice.get(INDEX).content
+    assert text.isascii()
+    assert text.count(b"\n") == 2
+    assert text.endswith(b"}\n")
+
+
+def test_versions_stand_in_the_order_of_their_publishing(as_alice: CargoClient) -> None:
+    for number in ("2.0.0", "1.0.0", "1.5.0-rc.1"):
+        as_alice.publish(packing.body(version=number))
+    assert [row["vers"] for row in lines(as_alice)] == ["2.0.0", "1.0.0", "1.5.0-rc.1"]
+
+
+def test_yank_changes_nothing_but_yanked(as_alice: CargoClient) -> None:
+    for number in ("1.0.0", "1.0.1"):
+        as_alice.publish(packing.body(version=number))
+    before = lines(as_alice)
+    as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
+    assert lines(as_alice) == [before[0] | {"yanked": True}, before[1]]
+
+
+def test_later_version_leaves_the_lines_of_the_others(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    before = as_alice.get(INDEX).content
+    as_alice.publish(packing.body(version="2.0.0"))
+    assert as_alice.get(INDEX).content.startswith(before)
+
+
+def test_two_changes_in_one_second_have_two_times(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    times = [as_alice.get(INDEX)["Last-Modified"]]
+    for change in (as_alice.delete, as_alice.put, as_alice.delete):
+        assert change(f"/api/v1/crates/demo/1.0.0/{'unyank' if change == as_alice.put else 'yank'}").status_code == 200
+        times.append(as_alice.get(INDEX)["Last-Modified"])
+    moments = [parsedate_to_datetime(time) for time in times]
+    assert moments == sorted(set(moments))
+
+
+def test_yank_of_a_yanked_version_changes_no_byte(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
+    before = as_alice.get(INDEX)
+    as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
+    after = as_alice.get(INDEX)
+    assert (after.content, after["ETag"], after["Last-Modified"]) == (
+        before.content,
+        before["ETag"],
+        before["Last-Modified"],
+    )
+
+
+def test_refused_publish_changes_no_byte(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    before = as_alice.get(INDEX)
+    assert as_alice.publish(packing.body(version="1.0.0+build")).status_code == 409
+    after = as_alice.get(INDEX)
+    assert (after.content, after["ETag"]) == (before.content, before["ETag"])
