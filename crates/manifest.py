@@ -145,12 +145,13 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
 def _toml(text: bytes) -> dict[str, Any]:
     try:
         document = text.decode("utf-8")
-        # The reader's time grows with the square of a dotted key's length.
-        if any(_QUOTED.sub("", line).count(".") > MOST_DOTS for line in document.splitlines() if len(line) > MOST_DOTS):
-            raise Invalid(f"The packed Cargo.toml has a line with more than {MOST_DOTS} dots.")
-        return tomllib.loads(document)
     except UnicodeDecodeError as error:
         raise Invalid("The packed Cargo.toml is not UTF-8.") from error
+    # The reader's time grows with the square of a dotted key's length.
+    if any(_QUOTED.sub("", line).count(".") > MOST_DOTS for line in document.splitlines() if len(line) > MOST_DOTS):
+        raise Invalid(f"The packed Cargo.toml has a line with more than {MOST_DOTS} dots outside of quotes.")
+    try:
+        return tomllib.loads(document)
     except RecursionError as error:
         raise Invalid("The packed Cargo.toml is nested too deeply.") from error
     except ValueError as error:  # bad syntax, and numbers of thousands of digits
@@ -165,7 +166,7 @@ def _packed_dependencies(document: Fields, registries: Registries) -> Iterator[D
     ]
     for target, section in sections:
         for key, kind in SECTIONS.items():
-            for spelling in {key, key.replace("-", "_")}:
+            for spelling in dict.fromkeys((key, key.replace("-", "_"))):
                 for alias, entry in section.tables(spelling):
                     yield _packed_dependency(alias, entry, target, kind, registries)
 

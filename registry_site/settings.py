@@ -57,9 +57,8 @@ SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
-ALLOWED_REGISTRIES = REGISTRY.words(
-    "ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index sparse+https://index.crates.io/"
-)
+# The default is the name that cargo has for crates.io, whatever way it goes there.
+ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 
 # --- Django -----------------------------------------------------------------------------------------------------
 

@@ -297,10 +297,10 @@ def test_body_without_a_length_is_refused(as_alice: CargoClient) -> None:
     assert_refused(response, 411, "Content-Length")
 
 
-@pytest.mark.parametrize("length", ["0", "-1", "abc", "1e3", "+5", "\u0663", " "])
+@pytest.mark.parametrize("length", ["0", "-1", "abc", "1e3", "+5", "\u0663", " ", "9" * 5000])
 def test_absurd_length_is_refused(as_alice: CargoClient, length: str) -> None:
     response = as_alice.generic("PUT", "/api/v1/crates/new", body(), CONTENT_LENGTH=length)
-    assert response.status_code in (400, 411)
+    assert response.status_code in (400, 411, 413)
     assert set(response.json()) == {"errors"}
     assert_nothing_there(as_alice)
 
