@@ -26,8 +26,8 @@ MAXIMUM_RATIO = 100
 
 USTAR = b"ustar\x0000"
 OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
-# What one system takes for a separator, or a terminal for a command.
-FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
+# What one system takes for a separator or cannot have in a name, or a terminal takes for a command.
+FORBIDDEN = re.compile(r"[\\<>:\"|?*\x00-\x1f\x7f-\x9f]")
 
 REGULAR, REGULAR_OLD, DIRECTORY, LONG_NAME = b"0", b"\0", b"5", b"L"
 KINDS = {

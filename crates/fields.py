@@ -11,6 +11,8 @@ from registry_site.errors import Invalid
 LONGEST_TEXT = 255
 LONGEST_URL = 2000
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and the ends of lines
+
 
 class Fields:
     """One table; `where` is for the error. A value that is not there, or null, is the reader's default."""
@@ -32,6 +34,8 @@ class Fields:
     def text(self, key: str, longest: int = LONGEST_TEXT) -> str:
         value: str = self._get(key, str, "", "a text")
         strict_json.check_text(value)
+        if _CONTROL.search(value):
+            raise Invalid(f"{self.where}: {key} has control characters.")
         if len(value) > longest:
             raise Invalid(f"{self.where}: {key} has {len(value)} characters; at most {longest} are taken.")
         return value

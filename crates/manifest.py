@@ -20,13 +20,20 @@ MOST_FEATURES = 5000
 MOST_KEYWORDS = 20
 USUAL_KEYWORDS = 5
 LONGEST_DESCRIPTION = 5000
-MOST_DOTS = 64
+MOST_KEY_PARTS = 64
 
 SECTIONS = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
 _RUST_VERSION = re.compile(r"(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){0,2}")
 _LINKS = re.compile(r"[A-Za-z0-9_.+-]+")
 _CATEGORY = re.compile(r"[a-z0-9_-]+(::[a-z0-9_-]+)*")
-_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
+# Texts and comments of TOML, also such as do not end; what is left has its dots in keys and numbers only.
+_TEXT = re.compile(
+    r'''"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|"(?:[^"\\\n]|\\.)*+"?'''
+    r"""|'''(?:[^']|'(?!''))*+(?:'{3,5}|\Z)|'[^'\n]*+'?"""
+    r"|#[^\n]*+",
+    re.DOTALL,
+)
+_LONG_KEY = re.compile(rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MOST_KEY_PARTS},}}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ def parse_metadata(body: bytes, registries: Registries) -> Metadata:
     for key, kind in (("name", str), ("vers", str), ("deps", list), ("features", dict)):
         if not isinstance(fields.table.get(key), kind):
             raise Invalid(f"The JSON metadata has no {key}, or it is not of the right type.")
+    if len(fields.table["deps"]) > MOST_DEPENDENCIES:
+        raise Invalid(f"The crate has {len(fields.table['deps'])} dependencies; at most {MOST_DEPENDENCIES} are taken.")
     name, version = fields.text("name"), fields.text("vers")
     names.validate(name)
     versions.parse(version)
@@ -147,9 +156,9 @@ def _toml(text: bytes) -> dict[str, Any]:
         document = text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Invalid("The packed Cargo.toml is not UTF-8.") from error
-    # The reader's time grows with the square of a dotted key's length.
-    if any(_QUOTED.sub("", line).count(".") > MOST_DOTS for line in document.splitlines() if len(line) > MOST_DOTS):
-        raise Invalid(f"The packed Cargo.toml has a line with more than {MOST_DOTS} dots outside of quotes.")
+    # The reader's time and memory grow with the square of a dotted key's length.
+    if _LONG_KEY.search(_TEXT.sub("_", document)):
+        raise Invalid(f"The packed Cargo.toml has a key of more than {MOST_KEY_PARTS} parts.")
     try:
         return tomllib.loads(document)
     except RecursionError as error:

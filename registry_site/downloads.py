@@ -12,6 +12,12 @@ from registry_site import blobs
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
+class Whole(FileResponse):
+    """Sent by the kernel where it can be, else in pieces that are not too small for HTTP/2."""
+
+    block_size = blobs.CHUNK
+
+
 def deliver(
     request: HttpRequest, blob: blobs.Blob, *, filename: str, modified: datetime, cache_control: str
 ) -> HttpResponseBase:
@@ -39,7 +45,7 @@ def _body(request: HttpRequest, blob: blobs.Blob, etag: str, filename: str) -> H
         return HttpResponse(status=302, headers={"Location": elsewhere})
     span = _span(request, blob.size, etag)
     if span is None:
-        whole = FileResponse(blobs.open(blob.sha256), content_type="application/octet-stream")
+        whole = Whole(blobs.open(blob.sha256), content_type="application/octet-stream")
         whole["Content-Length"] = str(blob.size)
         return whole
     start, end = span

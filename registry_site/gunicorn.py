@@ -1,5 +1,6 @@
 """gunicorn, as this registry runs it: threads in a few processes, and HTTP/2 where there is TLS."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -44,4 +45,5 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         from registry_site.wsgi import application
 
         _ = get_resolver().url_patterns  # views are imported now, before the fork, and not on the first request
+        gc.freeze()  # the collector would touch, and so copy, what the workers share
         return application

@@ -1,5 +1,6 @@
 """The registry web API, as The Cargo Book has it under "Registry Web API", and the downloads."""
 
+import re
 from dataclasses import asdict
 
 from django.http import HttpResponseBase
@@ -35,10 +36,10 @@ class Publish(CargoView):
 
     def publish(self, request: Request) -> Response:
         """`PUT /api/v1/crates/new`"""
-        length = request.META.get("CONTENT_LENGTH", "")
-        if not (length.isascii() and length.isdigit()):
+        length = re.fullmatch(r"[0-9]{1,39}", request.META.get("CONTENT_LENGTH", ""))
+        if length is None:
             raise LengthRequired
-        published = publishing.publish(principal(request), request._request, int(length))
+        published = publishing.publish(principal(request), request._request, int(length[0]))
         warnings = {
             "invalid_categories": published.invalid_categories,
             "invalid_badges": [],

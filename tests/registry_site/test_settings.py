@@ -134,16 +134,16 @@ def test_data_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "engine", "name"),
     [
-        ("sqlite:////srv/registry.sqlite3", "sqlite3", "/srv/registry.sqlite3"),
-        ("sqlite:///relative.sqlite3", "sqlite3", "relative.sqlite3"),
-        ("postgres://u:p@db:5432/crates", "postgresql", "crates"),
-        ("postgresql://u:p@db/crates?sslmode=require", "postgresql", "crates"),
-        ("postgres:///crates", "postgresql", "crates"),
+        ("sqlite:////srv/registry.sqlite3", "registry_site.sqlite", "/srv/registry.sqlite3"),
+        ("sqlite:///relative.sqlite3", "registry_site.sqlite", "relative.sqlite3"),
+        ("postgres://u:p@db:5432/crates", "django.db.backends.postgresql", "crates"),
+        ("postgresql://u:p@db/crates?sslmode=require", "django.db.backends.postgresql", "crates"),
+        ("postgres:///crates", "django.db.backends.postgresql", "crates"),
     ],
 )
 def test_database_is_understood(url: str, engine: str, name: str) -> None:
     database = _database(url)
-    assert (database["ENGINE"], database["NAME"]) == (f"django.db.backends.{engine}", name)
+    assert (database["ENGINE"], database["NAME"]) == (engine, name)
 
 
 def test_password_of_the_database_is_decoded() -> None:

@@ -1,0 +1,102 @@
+"""What is measured, and how often: each function gives rows of the table."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks import load, memory, nginx, publishing, registry, site
+from benchmarks.fetching import Consumer
+from benchmarks.links import Link
+from benchmarks.table import Row, percentile
+
+ROUNDS = 3
+PATIENCE = 12  # seconds after which no further round is begun: what takes long varies little
+ACCOUNTS = 8
+SMALL, LARGE = 9_800, 8 * 1024 * 1024  # bytes, before the rest of a crate is around them
+FETCHED = [f"fetched{n:03}" for n in range(300)]
+CLIENTS = 64
+CROWD = [f"crowd{n:04}" for n in range(ROUNDS * CLIENTS * 5)]
+SECONDS = 2  # of each round of wrk
+
+
+def of_server(place: Path) -> Iterator[Row]:
+    """Publishing, index, download and memory; leaves the data in `data`, and in `site` the files for nginx."""
+    with registry.running(place / "data", Link()) as ours:
+        at_start = memory.megabytes(ours.process.pid)
+        tokens = [ours.sign_up(f"publisher{n}") for n in range(ACCOUNTS)]
+        yield from of_publishing(ours.port, tokens, FETCHED, 1)
+        yield from of_publishing(ours.port, tokens, CROWD, CLIENTS)
+        publishing.publish(ours.port, tokens[0], publishing.body("large", LARGE))
+        site.copy(ours.port, [*FETCHED, "large"], place / "site")
+        with nginx.running(place / "nginx", place / "site", Link()) as theirs:
+            pids = (ours.process.pid, theirs.process.pid)
+            their_start = memory.megabytes(theirs.process.pid)
+            yield from of_reading(ours, theirs)
+            yield Row("memory after the start, MB", at_start, their_start)
+            yield Row("memory after the load, MB", *map(memory.megabytes, pids))
+
+
+def of_publishing(port: int, tokens: Sequence[str], names: Sequence[str], clients: int) -> Iterator[Row]:
+    """New crates of 10 kB, one version each; nginx has nothing like it."""
+    bodies = [publishing.body(name, SMALL) for name in names]
+    rounds = [publishing.publish_all(port, tokens, bodies[n::ROUNDS], clients) for n in range(ROUNDS)]
+    milliseconds = [seconds * 1000 for taken in rounds for seconds in taken.each]
+    label = f"publish of 10 kB by {clients} at once"
+    yield Row(f"{label}: p50, ms", percentile(milliseconds, 50))
+    yield Row(f"{label}: p99, ms", percentile(milliseconds, 99))
+    yield Row(f"{label}: publishes/s", median(len(taken.each) / taken.together for taken in rounds))
+
+
+def of_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:
+    """As much as both give over HTTP/1.1, from as near as can be."""
+    servers = (ours, theirs)
+    paths = [site.index_url(name) for name in FETCHED]
+
+    def answers(url: str, etags: Sequence[str]) -> float:
+        return load.run(url, paths, etags, connections=32, seconds=SECONDS).answers
+
+    def megabytes(url: str) -> float:
+        return load.run(url, [site.download_url("large")], connections=4, seconds=SECONDS).bytes / 1e6
+
+    yield Row("index, 200: requests/s", *in_turns([partial(answers, server.url, []) for server in servers]))
+    known = [(server.url, site.etags(server.port, paths)) for server in servers]
+    yield Row("index, 304: requests/s", *in_turns([partial(answers, *pair) for pair in known]))
+    yield Row("download of 8 MiB: MB/s", *in_turns([partial(megabytes, server.url) for server in servers]))
+
+
+def of_cargo(place: Path, link: Link) -> Iterator[Row]:
+    """Stock cargo by one link, after `of_server`."""
+    with (
+        registry.running(place / "data", link) as ours,
+        nginx.running(place / "nginx", place / "site", link) as theirs,
+    ):
+        urls = (ours.public_url, theirs.public_url)
+        many = [Consumer(place / "cargo" / f"many{n}", FETCHED, url, link) for n, url in enumerate(urls)]
+        large = [Consumer(place / "cargo" / f"large{n}", ["large"], url, link) for n, url in enumerate(urls)]
+        count = len(FETCHED)
+        yield Row(f"cargo fetch of {count}, {link}: s", *in_turns([consumer.fetch_all for consumer in many]))
+        if ours.proxy and theirs.proxy:
+            # Counted in the same fetches: cargo does not treat all servers alike, and must not seem to.
+            accepted = (ours.proxy.accepted, theirs.proxy.accepted)
+            opened = [total / consumer.fetches for total, consumer in zip(accepted, many, strict=True)]
+            yield Row(f"cargo fetch of {count}, {link}: connections", *opened)
+        yield Row(f"cargo update of {count}, {link}: s", *in_turns([consumer.look_for_news for consumer in many]))
+        yield Row(f"cargo fetch of 8 MiB, {link}: s", *in_turns([consumer.fetch_all for consumer in large]))
+        for consumer in many:
+            consumer.check_update()
+    shutil.rmtree(place / "cargo")
+
+
+def in_turns(measures: Sequence[Callable[[], float]]) -> tuple[float, float]:
+    """The median of ours and of theirs, measured by turns, so that the machine's moods meet both."""
+    began = time.monotonic()
+    rounds: list[list[float]] = []
+    for _ in range(ROUNDS):
+        rounds.append([measure() for measure in measures])
+        if time.monotonic() - began > PATIENCE:
+            break
+    ours, theirs = (median(values) for values in zip(*rounds, strict=True))
+    return ours, theirs

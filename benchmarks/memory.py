@@ -1,0 +1,34 @@
+"""Memory of a server: the proportional set size of all its processes, in which shared pages are divided."""
+
+import re
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def megabytes(root: int) -> float:
+    """PSS of a process and of all that descend from it, in units of 1,000,000 bytes."""
+    return sum(_pss(pid) for pid in _family(root)) / 1e6
+
+
+def _pss(pid: int) -> int:
+    match = re.search(r"^Pss: +(\d+) kB", (PROC / str(pid) / "smaps_rollup").read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
+
+
+def _family(root: int) -> set[int]:
+    parents = {int(place.name): _parent(place) for place in PROC.iterdir() if place.name.isdigit()}
+    family: set[int] = set()
+    newcomers = {root}
+    while newcomers:
+        family |= newcomers
+        newcomers = {pid for pid, parent in parents.items() if parent in family} - family
+    return family
+
+
+def _parent(place: Path) -> int:
+    try:
+        # The name of a program stands in parentheses and can contain anything, also a parenthesis.
+        return int((place / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0  # it ended meanwhile

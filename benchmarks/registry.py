@@ -1,0 +1,61 @@
+"""The registry to be measured, on SQLite, started as a user starts it."""
+
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from benchmarks.delay import Proxy
+from benchmarks.links import Link
+from tests.servers import Server
+
+STARTING = 60  # seconds
+
+
+class Registry(Server):
+    """A running registry; clients find it at `public_url`."""
+
+    def __init__(self, data: Path, link: Link) -> None:
+        super().__init__(data, {"REGISTRY_PUBLISH_BURST": "0"})
+        self.outer_port = link.outer_port(self.port)
+        self.proxy: Proxy | None = None
+        self.url, self.public_url = link.origin(self.port), link.origin(self.outer_port)
+        self.environment["REGISTRY_PUBLIC_URL"] = self.public_url
+        self.trust: ssl.SSLContext | None = None
+        if link.certificate:
+            self.environment["REGISTRY_TLS_CERT"] = str(link.certificate.chain)
+            self.environment["REGISTRY_TLS_KEY"] = str(link.certificate.key)
+            self.trust = ssl.create_default_context(cafile=str(link.certificate.authority))
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + STARTING
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urlopen(f"{self.url}/health", timeout=5, context=self.trust):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"The registry does not start:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        try:
+            super().stop()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+@contextmanager
+def running(data: Path, link: Link) -> Iterator[Registry]:
+    """A registry on the directory `data`, which is kept, that is ended at the end."""
+    data.mkdir(exist_ok=True)
+    server = Registry(data, link)
+    try:
+        server.start()
+        with link.open(server.outer_port, server.port) as server.proxy:
+            yield server
+    finally:
+        server.stop()

@@ -1,0 +1,55 @@
+"""What the registry serves, copied off it as a tree of files for nginx."""
+
+import http.client
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.publishing import VERSION
+from crates.names import index_path
+
+
+def index_url(name: str) -> str:
+    """The path of a crate's index file."""
+    return f"/index/{index_path(name)}"
+
+
+def download_url(name: str) -> str:
+    """The path of a crate's `.crate` file."""
+    return f"/dl/{name}/{VERSION}/download"
+
+
+def copy(port: int, names: Iterable[str], site: Path) -> None:
+    """Write the index file and the `.crate` file of each crate under `site`, by their paths."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for name in names:
+        for path in (index_url(name), download_url(name)):
+            status, _, content = _get(connection, path)
+            if status != 200:
+                raise RuntimeError(f"{path} was answered by {status}.")
+            file = site / path.removeprefix("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    connection.close()
+
+
+def etags(port: int, paths: Sequence[str]) -> list[str]:
+    """The ETag of each path; raises `RuntimeError` when a server does not answer 304 to its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    found = []
+    for path in paths:
+        _, etag, _ = _get(connection, path)
+        status, _, _ = _get(connection, path, {"If-None-Match": etag})
+        if status != 304:
+            raise RuntimeError(f"{path} was answered by {status} to its own ETag.")
+        found.append(etag)
+    connection.close()
+    return found
+
+
+def _get(
+    connection: http.client.HTTPConnection, path: str, headers: dict[str, str] | None = None
+) -> tuple[int, str, bytes]:
+    """Status, ETag and body."""
+    connection.request("GET", path, headers=headers or {})
+    answer = connection.getresponse()
+    return answer.status, answer.headers.get("ETag", ""), answer.read()

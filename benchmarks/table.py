@@ -1,0 +1,44 @@
+"""What was measured, as a table: the registry, nginx beside it, and the first by the second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEAD = ("measure", "Entrepot", "nginx", "ratio")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure; `theirs` is missing where nginx has nothing like it."""
+
+    measure: str
+    ours: float
+    theirs: float | None = None
+
+    def cells(self) -> tuple[str, str, str, str]:
+        if self.theirs is None:
+            return self.measure, _number(self.ours), "-", "-"
+        return self.measure, _number(self.ours), _number(self.theirs), f"{_number(self.ours / self.theirs)}x"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the values that at least so many percent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Columns as wide as they have to be, numbers to the right."""
+    lines = [HEAD, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+def _number(value: float) -> str:
+    """Three digits that count, and all those before the point."""
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,96 @@
+"""The queue in front of SQLite's write lock, on a database file of its own."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+
+from registry_site import settings
+from registry_site.sqlite.base import DatabaseWrapper
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.sqlite3"
+
+
+@pytest.fixture
+def connections(path: Path) -> Iterator[list[DatabaseWrapper]]:
+    """Three connections to one file, each usable from any thread, with a short patience."""
+    configuration = settings._sqlite(str(path))
+    configuration["OPTIONS"] = {**configuration["OPTIONS"], "timeout": 0.2}
+    defaults = {"ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False, "TIME_ZONE": None}
+    made = [DatabaseWrapper({**defaults, **configuration}, alias=f"queue{number}") for number in range(3)]
+    for connection in made:
+        connection.inc_thread_sharing()
+    with made[0].cursor() as cursor:
+        cursor.execute("CREATE TABLE counts (n INTEGER)")
+        cursor.execute("INSERT INTO counts VALUES (0)")
+    yield made
+    for connection in made:
+        connection.close()
+
+
+def begin(connection: DatabaseWrapper) -> None:
+    connection.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+
+
+def end(connection: DatabaseWrapper) -> None:
+    connection.commit()
+    connection.set_autocommit(True)
+
+
+@pytest.mark.django_db
+def test_writers_follow_each_other_and_lose_nothing(connections: list[DatabaseWrapper]) -> None:
+    def count(connection: DatabaseWrapper) -> None:
+        for _ in range(50):
+            begin(connection)
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE counts SET n = n + 1")
+            end(connection)
+
+    threads = [threading.Thread(target=count, args=[connection]) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with connections[0].cursor() as cursor:
+        assert cursor.execute("SELECT n FROM counts").fetchone() == (150,)
+
+
+@pytest.mark.django_db
+def test_queue_that_does_not_move_is_left_after_the_timeout(connections: list[DatabaseWrapper]) -> None:
+    first, second, _ = connections
+    begin(first)
+    with pytest.raises(OperationalError, match="database is locked"):
+        begin(second)
+    end(first)
+    begin(second)
+    end(second)
+
+
+@pytest.mark.django_db
+def test_turn_ends_with_a_rollback_and_with_the_connection(connections: list[DatabaseWrapper]) -> None:
+    first, second, third = connections
+    begin(first)
+    first.rollback()
+    first.set_autocommit(True)
+    begin(second)
+    second.close()
+    begin(third)
+    end(third)
+
+
+@pytest.mark.django_db
+def test_writer_that_does_not_queue_is_waited_for_as_before(path: Path, connections: list[DatabaseWrapper]) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OperationalError, match="database is locked"):
+        begin(connections[0])
+    other.execute("COMMIT")
+    other.close()
+    begin(connections[0])
+    end(connections[0])
