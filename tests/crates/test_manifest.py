@@ -305,17 +305,17 @@ def test_bad_feature_of_a_dependency_is_refused(feature: str) -> None:
 
 @pytest.mark.parametrize("name", [*INJECTIONS, "", "1a", "-a", "a b", "a/b", "..", "\u00e9", "a" * 65])
 def test_bad_name_of_a_dependency_is_refused(name: str) -> None:
-    with pytest.raises(Invalid, match=r"name .* (is not allowed|control characters)"):
+    with pytest.raises(Invalid, match=r"is not allowed|has control characters"):
         packed(packing.manifest() + f'[dependencies.{toml_text(name)}]\nversion = "1"')
-    with pytest.raises(Invalid, match=r"name .* (is not allowed|control characters)"):
+    with pytest.raises(Invalid, match=r"is not allowed|has control characters"):
         parsed(metadata(deps=[dependency(name)]))
 
 
 @pytest.mark.parametrize("name", [*INJECTIONS, "1a", "-a", "a b", "a/b", "..", "\u00e9", "a" * 65])
 def test_bad_name_of_a_renamed_dependency_is_refused(name: str) -> None:
-    with pytest.raises(Invalid, match=r"name .* (is not allowed|control characters)"):
+    with pytest.raises(Invalid, match=r"is not allowed|has control characters"):
         packed(packing.manifest() + f'[dependencies.base]\nversion = "1"\npackage = {toml_text(name)}')
-    with pytest.raises(Invalid, match=r"name .* (is not allowed|control characters)"):
+    with pytest.raises(Invalid, match=r"is not allowed|has control characters"):
         parsed(metadata(deps=[dependency("base", explicit_name_in_toml=name)]))
 
 
