@@ -45,7 +45,7 @@ def test_anything_else_is_missing(anonymous: CargoClient, path: str) -> None:
 @pytest.mark.parametrize(("sent", "received"), [("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified")])
 def test_each_validator_alone_gives_304(anonymous: CargoClient, path: str, sent: str, received: str) -> None:
     first = anonymous.get(path)
-    first.close()
+    first.getvalue()
     second = anonymous.get(path, headers={sent: first[received]})
     assert (second.status_code, second.content) == (304, b"")
     assert second["ETag"] == first["ETag"]
@@ -75,7 +75,7 @@ def test_index_file_takes_one_query(anonymous: CargoClient, django_assert_num_qu
 
 def test_download_takes_one_query(anonymous: CargoClient, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        anonymous.get(DOWNLOAD).close()
+        anonymous.get(DOWNLOAD).getvalue()
 
 
 def test_head_has_the_length_and_no_body(anonymous: CargoClient) -> None:
@@ -121,7 +121,7 @@ def test_reading_can_require_a_token(anonymous: CargoClient, path: str) -> None:
 def test_reading_is_for_any_account_then(as_charlie: CargoClient, path: str) -> None:
     response = as_charlie.get(path)
     assert response.status_code == (404 if "nothing" in path else 200)
-    response.close()
+    response.getvalue()
 
 
 @override_settings(AUTH_REQUIRED=True)
@@ -138,5 +138,5 @@ def test_config_says_that_a_token_is_required(as_charlie: CargoClient) -> None:
 @override_settings(AUTH_REQUIRED=True)
 def test_private_files_are_not_for_shared_caches(as_alice: CargoClient) -> None:
     response = as_alice.get(DOWNLOAD)
-    response.close()
+    response.getvalue()
     assert response["Cache-Control"].startswith("private")
