@@ -1,10 +1,12 @@
 """Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
@@ -47,6 +49,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        response = _answer(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "The registry's database does not answer at present."
+        )
+        response["Retry-After"] = "5"
+        return response
     message = "The registry failed on this request; the cause is in its log."
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
 

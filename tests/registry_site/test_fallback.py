@@ -149,10 +149,15 @@ class Views(Cargo, ViewSet):
         raise OperationalError("a secret of this database")
 
 
+def lose_database(request: HttpRequest) -> HttpResponse:
+    raise OperationalError("a secret of this database")
+
+
 # The module is its own map of addresses, for the tests below.
 urlpatterns = [
     path("api/v1/crash", Views.as_view({"get": "crash"})),
     path("api/v1/database", Views.as_view({"get": "lose_database"})),
+    path("page/database", lose_database),
     re_path("", crash),
 ]
 handler500 = urls.handler500
@@ -192,6 +197,13 @@ def test_lost_database_is_told_when_to_come_again() -> None:
     response = CargoClient().get("/api/v1/database")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert response.json() == refusal("The registry's database does not answer at present.")
+
+
+@with_crashes
+def test_lost_database_of_a_page_is_told_when_to_come_again() -> None:
+    response = CargoClient().get("/page/database")
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert "database does not answer" in response.content.decode()
 
 
 def test_every_prefix_of_a_dialect_is_tested() -> None:
