@@ -13,6 +13,7 @@ from accounts import tokens
 from accounts.models import User
 from accounts.principals import Principal
 from registry_site.dialects import login_url
+from registry_site.errors import Unauthenticated
 
 
 class CargoToken(BaseAuthentication):
@@ -34,6 +35,11 @@ def principal(request: Request) -> Principal:
     return cast(Principal, request.auth)
 
 
+def _require_token(request: Request) -> None:
+    if request.auth is None:
+        raise Unauthenticated(f"This needs a token: get one at {login_url()}, and hand it to `cargo login`.")
+
+
 class Anyone(BasePermission):
     """Open to the world, whatever the settings: how one gets an account."""
 
@@ -44,8 +50,7 @@ class Reader(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not settings.AUTH_REQUIRED:
             return True
-        if request.auth is None:
-            return False
+        _require_token(request)
         principal(request).require(tokens.Scope.READ)
         return True
 
@@ -54,4 +59,5 @@ class Holder(BasePermission):
     """Whoever holds a good token; what it allows is decided by the verb that is called."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return request.auth is not None
+        _require_token(request)
+        return True

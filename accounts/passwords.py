@@ -28,7 +28,7 @@ class ContentValidator:
     """Not only blanks, no control characters, not the name of its own user."""
 
     def validate(self, password: str, user: Any = None) -> None:
-        if not password.strip() or any(unicodedata.category(character) == "Cc" for character in password):
+        if not password.strip() or any(unicodedata.category(character) in ("Cc", "Cs") for character in password):
             raise ValidationError("The password is blank or has control characters.", code="password_content")
         if user is not None and password.casefold() == user.get_username().casefold():
             raise ValidationError("The password is the user name.", code="password_is_name")

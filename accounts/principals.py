@@ -32,7 +32,7 @@ class Principal:
             return
         proven = held is not None and held.password == self.user.password
         if not proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
-            raise Unauthenticated("The account is closed, or its password has changed meanwhile.")
+            raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
 
 
 def principal_of(digest: str) -> Principal:

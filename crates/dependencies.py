@@ -50,6 +50,19 @@ class Dependency:
     registry: str | None
     package: str | None
 
+    def __str__(self) -> str:
+        """For a person: `first ^1 (base, dev, optional, without default features, with a b, for cfg(unix))`."""
+        details = (
+            self.package,
+            self.kind,
+            "optional" if self.optional else None,
+            None if self.default_features else "without default features",
+            f"with {' '.join(sorted(self.features))}" if self.features else None,
+            f"for {self.target}" if self.target else None,
+            f"from {self.registry}" if self.registry else None,
+        )
+        return f"{self.name} {self.req} ({', '.join(filter(None, details))})"
+
     def comparable(self) -> tuple[Any, ...]:
         """Equal for what differs in spelling only: cargo sets the blanks of a `cfg(…)` anew in the JSON."""
         target = None if self.target is None else re.sub(r"\s", "", self.target)

@@ -238,10 +238,11 @@ def check_agreement(metadata: Metadata, manifest: Manifest) -> None:
     packed_features = {name: sorted(values) for name, values in manifest.features.items()}
     if claimed_features != packed_features:
         raise _disagreement("features", *_first_difference(claimed_features.items(), packed_features.items()))
-    claimed_dependencies = [d.comparable() for d in metadata.dependencies]
-    packed_dependencies = [d.comparable() for d in manifest.dependencies]
-    if sorted(claimed_dependencies, key=repr) != sorted(packed_dependencies, key=repr):
-        raise _disagreement("dependencies", *_first_difference(claimed_dependencies, packed_dependencies))
+    claimed_dependencies = sorted((repr(d.comparable()), str(d)) for d in metadata.dependencies)
+    packed_dependencies = sorted((repr(d.comparable()), str(d)) for d in manifest.dependencies)
+    if [key for key, _ in claimed_dependencies] != [key for key, _ in packed_dependencies]:
+        told = [[text for _, text in both] for both in (claimed_dependencies, packed_dependencies)]
+        raise _disagreement("dependencies", *_first_difference(*told))
 
 
 def _first_difference(claimed: Any, packed: Any) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """Who owns a crate: at least one account that is open, always."""
 
+import json
 from collections.abc import Sequence
 
 from django.db import transaction
@@ -55,7 +56,7 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     Raises `Invalid` for unknown or closed accounts, `Missing` and `Denied`.
     """
     principal.require(Scope.OWNERS)
-    wanted = _find(logins, User.objects.in_good_standing())
+    wanted = _find(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
         crate = lock(principal, name)
         _change(crate, wanted, [], actor=principal.user)
@@ -74,7 +75,9 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     principal.require(Scope.OWNERS)
     with transaction.atomic():
         crate = lock(principal, name)
-        _change(crate, [], _find(logins, User.objects.filter(ownerships__crate=crate)), actor=principal.user)
+        _change(
+            crate, [], _find(logins, User.objects.filter(ownerships__crate=crate), "not an owner"), actor=principal.user
+        )
 
 
 def set_by_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
@@ -94,12 +97,12 @@ def _change(crate: Crate, added: Sequence[User], removed: Sequence[User], *, act
             audit.record(actor, action, crate.name, users=[str(user) for user in users])
 
 
-def _find(logins: Sequence[str], among: UserQuerySet) -> list[User]:
+def _find(logins: Sequence[str], among: UserQuerySet, otherwise: str) -> list[User]:
     """The accounts of these logins, each once; raises `Invalid` when one of them is not `among` those."""
     if not 0 < len(logins) <= MOST_AT_ONCE:
         raise Invalid(f"Name 1 to {MOST_AT_ONCE} accounts.")
     found = {user.reservation.name: user for user in among.named(*logins).select_related("reservation")}
     unknown = [login for login in logins if names.canonical(names.from_login(login)) not in found]
     if unknown:
-        raise Invalid(f"one or more invalid login names are detected: {unknown}")
+        raise Invalid(f"one or more invalid login names are detected: {json.dumps(unknown)} ({otherwise})")
     return list(found.values())

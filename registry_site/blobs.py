@@ -9,6 +9,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -115,6 +116,7 @@ class DiskBlobs(FileSystemStorage):
 
     def _create(self, target: Path, content: IO[bytes]) -> None:
         if target.exists():
+            _sync_directory(target.parent)  # whoever put it there may not have come so far
             return
         incoming = Path(self.location) / "incoming"
         for directory in (incoming, target.parent):
@@ -126,10 +128,8 @@ class DiskBlobs(FileSystemStorage):
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            try:
+            with suppress(FileExistsError):  # another one was first with the same bytes
                 os.link(temporary, target)
-            except FileExistsError:
-                return
             _sync_directory(target.parent)
         finally:
             os.unlink(temporary)

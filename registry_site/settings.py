@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -40,6 +41,13 @@ TLS_CERT = REGISTRY.file("TLS_CERT")
 TLS_KEY = REGISTRY.file("TLS_KEY")
 if (TLS_CERT is None) != (TLS_KEY is None):
     raise ImproperlyConfigured("REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are needed both, or neither.")
+if TLS_CERT:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(TLS_CERT, TLS_KEY)
+    except (ssl.SSLError, OSError) as error:
+        raise ImproperlyConfigured(
+            f"REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are no certificate with its key: {error}."
+        ) from error
 
 _visible_host = "localhost" if BIND_HOST in ("0.0.0.0", "[::]") else BIND_HOST  # noqa: S104 - compared, not bound
 PUBLIC_URL = REGISTRY.origin("PUBLIC_URL", f"{'https' if TLS_CERT else 'http'}://{_visible_host}:{BIND_PORT}")
@@ -59,6 +67,8 @@ MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
 # The default is the name that cargo has for crates.io, whatever way it goes there.
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
+if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
+    raise REGISTRY.refuse("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
 
 # --- Django -----------------------------------------------------------------------------------------------------
 

@@ -17,20 +17,22 @@ def loads(body: bytes) -> Any:
         raise Invalid("The JSON is not UTF-8.") from error
     except RecursionError as error:
         raise Invalid("The JSON is nested too deeply.") from error
-    except ValueError as error:  # bad syntax, and numbers of thousands of digits
+    except json.JSONDecodeError as error:
         raise Invalid(f"The JSON cannot be read: {str(error)[:200]}.") from error
+    except ValueError as error:
+        raise Invalid("The JSON cannot be read: a number in it has too many digits.") from error
     _check(value, MAXIMUM_DEPTH)
     return value
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise Invalid(f"The JSON cannot be read: {name} is no JSON number.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{text[:20]} is too large a number")
+        raise Invalid(f"The JSON cannot be read: {text[:20]} is too large a number.")
     return number
 
 

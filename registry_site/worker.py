@@ -2,23 +2,43 @@
 
 import json
 import socket
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what it has sent is there already
-STALL_SECONDS = 30  # without a byte of a body coming in, or of an answer going out
+BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
+SLOWEST = 10_000  # bytes of it
+STALL_SECONDS = 30  # without a byte of an answer going out
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A peer that begins a request and does not go on would keep one of the few threads for ever."""
 
+    wsgi: Callable[..., Any]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.deadlines: dict[TConn, float] = {}
+        self.deadlines: dict[TConn | None, float] = {}
+        self.serving = threading.local()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application = self.wsgi
+
+        def wsgi(*args: Any) -> Any:
+            try:
+                return application(*args)
+            finally:  # the body is read by now; the answer may take its time
+                self.deadlines.pop(self.serving.connection, None)
+
+        self.wsgi = wsgi
 
     def enqueue_req(self, conn: TConn) -> None:
         conn.deadline = time.monotonic() + HEAD_SECONDS
@@ -32,12 +52,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.deadlines.pop(conn, None)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        self.deadlines.pop(conn, None)
+        length = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), 0)
+        if length:
+            self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / SLOWEST
+        else:
+            self.deadlines.pop(conn, None)
+        self.serving.connection = conn
         conn.sock.settimeout(STALL_SECONDS)
         return super().handle_request(req, conn)
 
     def handle_http2(self, conn: TConn) -> Any:
         self.deadlines.pop(conn, None)  # from here on gunicorn has time limits of its own
+        self.serving.connection = None
         return super().handle_http2(conn)
 
     def murder_pending(self) -> None:
@@ -45,7 +71,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().murder_pending()
         now = time.monotonic()
         for conn, deadline in list(self.deadlines.items()):
-            if deadline < now:
+            if conn is not None and deadline < now:
                 with suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
 
@@ -53,7 +79,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         """What is no HTTP, or is over a limit, never reaches a view: it is refused here, as cargo reads it."""
         page = _Page()
         super().handle_error(req, page, addr, exc)
-        status = page.sent.partition(b"\r\n")[0].removeprefix(b"HTTP/1.1 ").decode("latin-1")
+        code = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))
+        status = f"{code.value} {code.phrase}"
         body = json.dumps({"errors": [{"detail": f"The request was refused: {status}."}]})
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):

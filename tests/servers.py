@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import psycopg
@@ -68,7 +68,7 @@ class Server:
             try:
                 with urlopen(f"{self.url}/health", timeout=5, context=self.tls()):
                     return
-            except URLError:
+            except (OSError, HTTPException):
                 time.sleep(0.05)
         raise AssertionError(f"The server does not answer:\n{self.log.read_text()}")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry_site.settings import REGISTRY, _blobs, _database
-from tests.servers import ROOT
+from tests.servers import ROOT, certificate
 
 PRINTED = """
 import json
@@ -50,15 +50,15 @@ def test_start_without_variables_has_its_defaults(tmp_path: Path) -> None:
 
 
 def test_each_variable_has_its_effect(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    key = tmp_path / "key"
     key.write_text("k" * 50)
-    certificate.touch()
+    tls = certificate(tmp_path / "tls")
     read = settings(
         tmp_path / "data",
         SECRET_KEY_FILE=str(key),
         BIND="[::]:9000",
-        TLS_CERT=str(certificate),
-        TLS_KEY=str(key),
+        TLS_CERT=tls["REGISTRY_TLS_CERT"],
+        TLS_KEY=tls["REGISTRY_TLS_KEY"],
         PUBLIC_URL="https://crates.example.com/",
         WORKERS="3",
         THREADS="4",
@@ -75,8 +75,8 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "SECRET_KEY": "k" * 50,
         "BIND_HOST": "[::]",
         "BIND_PORT": 9000,
-        "TLS_CERT": str(certificate),
-        "TLS_KEY": str(key),
+        "TLS_CERT": tls["REGISTRY_TLS_CERT"],
+        "TLS_KEY": tls["REGISTRY_TLS_KEY"],
         "PUBLIC_URL": "https://crates.example.com",
         "WORKERS": 3,
         "THREADS": 4,
@@ -238,6 +238,12 @@ def test_half_of_a_certificate_stops_the_start(tmp_path: Path, name: str) -> Non
     (tmp_path / "half.pem").touch()
     line = refusal(tmp_path, **{name: str(tmp_path / "half.pem")})
     assert line == "REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are needed both, or neither."
+
+
+def test_files_that_are_no_certificate_stop_the_start(tmp_path: Path) -> None:
+    tls = certificate(tmp_path / "tls")
+    swapped = refusal(tmp_path, TLS_CERT=tls["REGISTRY_TLS_KEY"], TLS_KEY=tls["REGISTRY_TLS_CERT"])
+    assert swapped.startswith("REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are no certificate with its key")
 
 
 def test_short_key_stops_the_start(tmp_path: Path) -> None:

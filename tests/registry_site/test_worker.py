@@ -59,6 +59,17 @@ def test_refusals_below_the_views_are_json_too(server: Server, data: bytes, stat
     assert set(json.loads(body)) == {"errors"}
 
 
+def test_uploads_may_be_slower_than_a_stall_of_some_seconds(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=40) as peer:
+        peer.sendall(b"POST /ktra/api/v1/login/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n")
+        peer.sendall(b"Content-Type: application/json\r\nContent-Length: 23\r\n\r\n")
+        for part in (b'{"password":', b'"secret12"', b"}"):
+            time.sleep(1)
+            peer.sendall(part)
+        answer = b"".join(iter(lambda: peer.recv(65536), b""))
+    assert answer.split()[1] == b"401"
+
+
 def test_peers_that_stop_in_the_head_do_not_keep_the_threads(server: Server) -> None:
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
     for peer in silent:
