@@ -281,11 +281,8 @@ def test_bad_token_is_refused_where_none_is_needed(anonymous: CargoClient, path:
 def test_missing_header_is_told_how_to_log_in(anonymous: CargoClient) -> None:
     response = anonymous.get(OWNERS)
     assert response.status_code == 401
-    assert response.json() == {
     detail = "This needs a token: get one at http://testserver/me, and hand it to `cargo login`."
-    refused = {"errors": [{"detail": detail}]}
-        "errors": [{"detail": "This needs a token: get one at http://testserver/me, and hand it to `cargo login`."}]
-    }
+    assert response.json() == {"errors": [{"detail": detail}]}
     assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
 
 
