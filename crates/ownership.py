@@ -87,8 +87,8 @@ def set_by_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *
 
 
 def _change(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
-    for user in added:
-        Ownership.objects.get_or_create(crate=crate, user=user, defaults={"added_by": actor})
+    new = [Ownership(crate=crate, user=user, added_by=actor) for user in added]
+    Ownership.objects.bulk_create(new, ignore_conflicts=True)  # who is an owner already stays one
     crate.ownerships.filter(user__in=removed).delete()
     if removed and not User.objects.in_good_standing().filter(ownerships__crate=crate).exists():
         raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accounts import bans
+from accounts import bans, registration
 from accounts.models import User
 from crates.models import Crate
 from tests.conftest import CargoClient
@@ -50,6 +50,13 @@ def test_owner_who_is_added_again_stays_one(as_alice: CargoClient, bob: User) ->
     for _ in range(2):
         assert as_alice.put_json(OWNERS, {"users": ["bob", "bob"]}).status_code == 200
     assert owners() == ["alice", "bob"]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_number_of_queries_is_constant(as_alice: CargoClient, django_assert_num_queries: Any, count: int) -> None:
+    logins = [registration.register(f"user{number}", "correct horse").username for number in range(count)]
+    with django_assert_num_queries(11):
+        assert as_alice.put_json(OWNERS, {"users": logins}).status_code == 200
 
 
 def test_several_owners_are_added_at_once(as_alice: CargoClient, bob: User, charlie: User) -> None:
