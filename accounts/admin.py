@@ -4,14 +4,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserCreationForm, UsernameField
+from django.contrib.auth.forms import UserChangeForm, UserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponseRedirect
+from django.utils import timezone
 
-from accounts import audit, bans, names, registration, roles, tokens
-from accounts.models import AuditEvent, Ban, Credential, NameReservation, Role, RoleGrant, User
+from accounts import audit, bans, emails, names, registration, revocation, roles
+from accounts.models import AuditEvent, Ban, Credential, LoginFailure, NameReservation, Role, RoleGrant, User
 from registry_site.errors import RegistryError
 
 admin.site.site_header = "Entrepot"
@@ -59,7 +60,20 @@ class ReadOnlyAdmin(DomainAdmin):
         return False
 
 
-class NewUser(UserCreationForm):
+class EmailForm(ModelForm):
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"]
+        try:
+            return emails.normalized(email) if email else ""
+        except RegistryError as error:
+            raise ValidationError(error.message) from error
+
+
+class ChangedUser(EmailForm, UserChangeForm):
+    pass
+
+
+class NewUser(EmailForm, UserCreationForm):
     class Meta:
         model = User
         fields = ("username", "email")
@@ -89,14 +103,15 @@ class Users(DomainAdmin, UserAdmin):
     ordering = ("username",)
     inlines = [RoleInline]
     actions = ["ban", "unban", "revoke_tokens"]
+    form = ChangedUser
     add_form = NewUser
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
     fieldsets = (
-        (None, {"fields": ("username", "password", "email")}),
-        ("Standing", {"fields": ("is_active", "banned", "date_joined", "last_login")}),
+        (None, {"fields": ("username", "password", "email", "email_verified_at", "avatar_uri")}),
+        ("Standing", {"fields": ("is_active", "banned", "allowed_networks", "date_joined", "last_login")}),
         ("Rights in this admin site", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
     )
-    readonly_fields = ("username", "banned", "date_joined", "last_login")
+    readonly_fields = ("username", "banned", "email_verified_at", "date_joined", "last_login")
     rights = ("is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -119,6 +134,8 @@ class Users(DomainAdmin, UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change:
+            if "email" in form.changed_data:
+                obj.email_verified_at = timezone.now() if obj.email else None
             super().save_model(request, obj, form, change)
             audit.record(staff(request), "user.change", str(obj), fields=form.changed_data)
         else:
@@ -150,21 +167,23 @@ class Users(DomainAdmin, UserAdmin):
         lifted = sum(bans.unban(user, actor=staff(request)) for user in self._each(request, queryset))
         self.message_user(request, f"{lifted} unbanned.")
 
-    @admin.action(description="Revoke all tokens of the selected users", permissions=["change"])
+    @admin.action(description="End all tokens, keys and sessions of the selected users", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         held = Credential.objects.filter(user__in=self._each(request, queryset), revoked_at=None)
-        revoked = sum(tokens.revoke(credential, staff(request)) for credential in held)
-        self.message_user(request, f"{revoked} tokens revoked.")
+        revoked = sum(revocation.revoke(credential, staff(request)) for credential in held)
+        self.message_user(request, f"{revoked} revoked.")
 
 
 @admin.register(Credential)
 class Credentials(ReadOnlyAdmin):
-    list_display = ("name", "user", "kind", "scopes", "created_at", "expires_at", "revoked_at", "live")
+    """Tokens, sessions and app keys; nothing that could be used to sign in is shown."""
+
+    list_display = ("name", "user", "kind", "scopes", "peer", "created_at", "expires_at", "revoked_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
-    search_fields = ("user__username", "name")
+    search_fields = ("user__username", "name", "peer")
     list_select_related = ("user",)
     actions = ["revoke"]
-    fields = ("user", "kind", "name", "scopes", "created_at", "expires_at", "revoked_at")
+    fields = ("user", "kind", "name", "scopes", "peer", "created_at", "expires_at", "revoked_at")
 
     @admin.display(boolean=True)
     def live(self, credential: Credential) -> bool:
@@ -173,10 +192,18 @@ class Credentials(ReadOnlyAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.change_credential")
 
-    @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
+    @admin.action(description="Revoke the selected tokens, sessions and keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
-        revoked = sum(tokens.revoke(credential, staff(request)) for credential in queryset)
+        revoked = sum(revocation.revoke(credential, staff(request)) for credential in queryset)
         self.message_user(request, f"{revoked} revoked; {len(queryset) - revoked} had ended before.")
+
+
+@admin.register(LoginFailure)
+class LoginFailures(ReadOnlyAdmin):
+    list_display = ("at", "name", "peer", "forgiven")
+    list_filter = ("at", "forgiven")
+    search_fields = ("name", "peer")
+    date_hierarchy = "at"
 
 
 @admin.register(Ban)
@@ -202,8 +229,8 @@ class Bans(DomainAdmin):
         class Checked(form):  # type: ignore[valid-type,misc]
             def clean_user(self) -> User:
                 user: User = self.cleaned_data["user"]
-                if user == staff(request) or (user.is_superuser and not staff(request).is_superuser):
-                    raise ValidationError("You cannot ban this account.")
+                if user == staff(request):
+                    raise ValidationError("You cannot ban yourself here.")
                 return user
 
         return form if change else Checked
@@ -223,7 +250,7 @@ class Bans(DomainAdmin):
 
 @admin.register(AuditEvent)
 class AuditEvents(ReadOnlyAdmin):
-    list_display = ("at", "actor_name", "action", "target", "detail")
+    list_display = ("at", "actor_name", "action", "target", "peer", "detail")
     list_filter = ("action", "at")
-    search_fields = ("actor_name", "target")
+    search_fields = ("actor_name", "target", "peer", "action")
     date_hierarchy = "at"

@@ -1,25 +1,30 @@
 """How DRF views learn who asks: `request.user` is the account, `request.auth` the `Principal` for the verbs."""
 
 import re
-from typing import cast
+from typing import ClassVar, cast
 
 from django.conf import settings
-from rest_framework.authentication import BaseAuthentication
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
+from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from accounts import tokens
+from accounts import appkeys, grants, sessions, tokens
 from accounts.models import User
 from accounts.principals import Principal
+from accounts.scopes import Scope
+from registry_site import errors
 from registry_site.dialects import login_url
-from registry_site.errors import Unauthenticated
+from registry_site.parsers import MAXIMUM_BODY
+
+Found = tuple[User, Principal] | None
 
 
 class CargoToken(BaseAuthentication):
     """`Authorization: <token>`, the token bare as cargo sends it, or after `Bearer`. Headers only."""
 
-    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+    def authenticate(self, request: Request) -> Found:
         header = request.headers.get("Authorization")
         if header is None:
             return None
@@ -30,18 +35,92 @@ class CargoToken(BaseAuthentication):
         return f'Cargo login_url="{login_url()}"'
 
 
+class SessionToken(JWTAuthentication):
+    """`Authorization: Bearer <token>` of one dialect's kind; nothing else of a request can hold one."""
+
+    kind: ClassVar[type[grants.SessionToken]]
+    challenge: ClassVar[str]
+
+    def authenticate(self, request: Request) -> Found:  # type: ignore[override]  # ours gives a principal
+        header = self.get_header(request)
+        token = None if header is None else self.get_raw_token(header)
+        if token is None:
+            return None
+        principal = grants.holder(self.kind, token.decode("latin-1"))
+        return principal.user, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return self.challenge
+
+
+class BackupsSession(SessionToken):
+    kind = grants.BackupsToken
+    challenge = "JWT realm=backup-repository"
+
+
+class TorrustSession(SessionToken):
+    kind = grants.TorrustToken
+    challenge = 'Bearer realm="torrust"'
+
+
+class AppKey(BaseAuthentication):
+    """A signed `Token` (or `X-Auth-Token`) header; where there is one, a cookie counts for nothing."""
+
+    def authenticate(self, request: Request) -> Found:
+        token = request.headers.get("Token") or request.headers.get("X-Auth-Token")
+        if token is None:
+            return None
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
+            raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
+        principal = appkeys.holder(token, request._request.body)
+        return principal.user, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Token"
+
+
+class BrowserSession(SessionAuthentication):
+    """The cookie of who logged in; what it changes needs a proof that the request comes from our own pages."""
+
+    def authenticate(self, request: Request) -> Found:
+        found = sessions.principal(request._request)
+        if found is None:
+            return None
+        if not is_from_here(request):
+            self.enforce_csrf(request)
+        return found.user, found
+
+
 def principal(request: Request) -> Principal:
     """Who asks, in a view that only a `Holder` reaches."""
     return cast(Principal, request.auth)
 
 
+def is_from_here(request: Request) -> bool:
+    """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
+    here = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+    return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
 def _require_token(request: Request) -> None:
     if request.auth is None:
-        raise Unauthenticated(f"This needs a token: get one at {login_url()}, and hand it to `cargo login`.")
+        raise errors.Unauthenticated(
+            f"This needs a token: get one at {login_url()}, and hand it to `cargo login`.", code="no_credential"
+        )
 
 
 class Anyone(BasePermission):
     """Open to the world, whatever the settings: how one gets an account."""
+
+
+class AnyoneHere(BasePermission):
+    """Open to the world, but not to the pages of other sites: they could sign a visitor in or out."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        said = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+        if said not in ((None, "none"), (None, "same-origin")) and not is_from_here(request):
+            raise errors.Denied("This must not be asked for by the page of another site.", code="other_site")
+        return True
 
 
 class Reader(BasePermission):
@@ -51,7 +130,7 @@ class Reader(BasePermission):
         if not settings.AUTH_REQUIRED:
             return True
         _require_token(request)
-        principal(request).require(tokens.Scope.READ)
+        principal(request).require(Scope.READ)
         return True
 
 
@@ -60,4 +139,13 @@ class Holder(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         _require_token(request)
+        return True
+
+
+class SignedIn(BasePermission):
+    """Whoever is signed in, in the way of the view's dialect."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if request.auth is None:
+            raise errors.Unauthenticated("This needs you to log in first.", code="no_credential")
         return True

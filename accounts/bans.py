@@ -5,23 +5,43 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, roles
 from accounts.models import Ban, User
-from registry_site.errors import Invalid
+from accounts.principals import Principal
+from registry_site.errors import Denied, Invalid, Missing
 
 
 def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | None = None) -> Ban:
-    """Ban until a moment, or until it is lifted; a ban that is in force is replaced. Raises `Invalid`."""
+    """Ban until a moment, or until it is lifted; a ban that is in force is replaced.
+
+    Raises `Invalid`, and `Denied` to staff who would ban an administrator and are none.
+    """
     if until is not None and until <= timezone.now():
         raise Invalid("The end of the ban has passed already.")
     if len(reason) > 500:
         raise Invalid("Give a reason of at most 500 characters.")
+    if actor is not None and user.is_superuser and not actor.is_superuser:
+        raise Denied("Only administrators may do this to administrators.", code="not_administrator")
     with transaction.atomic():
         # The lock waits for a publish that is being committed, so that none is acknowledged after the ban.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
         audit.record(actor, "user.ban", str(user), reason=reason, until=until.isoformat() if until else None)
         return Ban.objects.create(user=user, reason=reason, until=until, created_by=actor)
+
+
+def ban_named(principal: Principal, username: str) -> Ban:
+    """Ban until it is lifted, as torrust's administrators do; they can ban themselves, too.
+
+    Raises `Denied` and `Missing`.
+    """
+    roles.require_administrator(principal.user, "Only who administers may ban.")
+    user: User | None = User.objects.named(username).first()
+    if user is None:
+        raise Missing("There is no user of this name.", code="user_missing")
+    with transaction.atomic():
+        principal.hold(user)
+        return ban(user, actor=principal.user)
 
 
 def unban(user: User, *, actor: User | None) -> bool:

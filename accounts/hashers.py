@@ -1,6 +1,12 @@
-"""How passwords are hashed."""
+"""How passwords are hashed: how we do it, and how other systems did whose accounts were brought along."""
 
-from django.contrib.auth.hashers import Argon2PasswordHasher
+import base64
+import hashlib
+import hmac
+import re
+from typing import Any
+
+from django.contrib.auth.hashers import Argon2PasswordHasher, BasePasswordHasher
 
 
 class Argon2idHasher(Argon2PasswordHasher):
@@ -12,3 +18,48 @@ class Argon2idHasher(Argon2PasswordHasher):
     time_cost = 2
     memory_cost = 19 * 1024  # KiB
     parallelism = 1
+
+
+class PBKDF2PHCHasher(BasePasswordHasher):
+    """PBKDF2 with SHA-256 in the PHC string format, as torrust once kept it; only for verifying.
+
+    `pbkdf2-sha256$i=<iterations>,l=<bytes>$<salt>$<hash>`, the last two in base64 without padding.
+    """
+
+    algorithm = "pbkdf2-sha256"
+    pattern = re.compile(r"pbkdf2-sha256\$i=([0-9]{1,8}),l=([0-9]{1,3})\$([A-Za-z0-9+/]{4,88})\$([A-Za-z0-9+/]{16,88})")
+
+    def encode(self, password: str, salt: str) -> str:
+        raise NotImplementedError("New passwords are hashed with Argon2id.")
+
+    def decode(self, encoded: str) -> dict[str, Any]:
+        match = self.pattern.fullmatch(encoded)
+        if match is None:
+            raise ValueError("no PBKDF2 hash in the PHC string format")
+        iterations, length, salt, hashed = match.groups()
+        return {
+            "algorithm": self.algorithm,
+            "iterations": int(iterations),
+            "length": int(length),
+            "salt": _unpadded(salt),
+            "hash": _unpadded(hashed),
+        }
+
+    def verify(self, password: str, encoded: str) -> bool:
+        known = self.decode(encoded)
+        found = hashlib.pbkdf2_hmac("sha256", password.encode(), known["salt"], known["iterations"], known["length"])
+        return hmac.compare_digest(found, known["hash"])
+
+    def safe_summary(self, encoded: str) -> Any:
+        known = self.decode(encoded)
+        return {"algorithm": self.algorithm, "iterations": known["iterations"]}
+
+    def must_update(self, encoded: str) -> bool:
+        return True
+
+    def harden_runtime(self, password: str, encoded: str) -> None:
+        pass
+
+
+def _unpadded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4))

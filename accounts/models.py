@@ -6,17 +6,29 @@ from typing import Any, ClassVar, Self, cast
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import URLValidator
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts import names
+from accounts.networks import validate_networks
+from registry_site import peers
 
 
 class NameReservation(models.Model):
     """One name space for users and namespaces: whoever inserts the row has the name."""
 
     name = models.CharField(max_length=255, unique=True, help_text="In canonical form.")
+    former_user = models.ForeignKey(
+        "User",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="former_names",
+        help_text="Who was called so before; nobody else ever is.",
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -34,6 +46,10 @@ class UserQuerySet(models.QuerySet["User"]):
         """Those with one of these names, in any case, bare or with Ktra's prefix."""
         return self.filter(reservation__name__in=[names.canonical(names.from_login(login)) for login in logins])
 
+    def with_email(self, address: str) -> Self:
+        """Whoever has this address, in any case."""
+        return self.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
+
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
     def create_user(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
@@ -46,7 +62,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
         reservation = NameReservation.objects.create(name=names.canonical(username))
         user: User = self.create(
             username=username,
-            email=self.normalize_email(email),
+            email=email,
             password=encoded_password,
             reservation=reservation,
             **fields,
@@ -66,6 +82,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     username = models.CharField(max_length=255, unique=True)
     reservation = models.OneToOneField(NameReservation, on_delete=models.PROTECT, related_name="user", editable=False)
     email = models.EmailField(blank=True)
+    email_verified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its owner followed the link, or an operator vouched for it."
+    )
+    verification_sent_at = models.DateTimeField(null=True, blank=True, editable=False)
+    avatar_uri = models.CharField(max_length=500, blank=True, validators=[URLValidator(schemes=["http", "https"])])
+    allowed_networks = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_networks],
+        help_text="Addresses and networks, separated by blanks, from which alone the account may be used.",
+    )
     is_active = models.BooleanField(
         "active", default=True, help_text="Untick instead of deleting: what the account published stays attributed."
     )
@@ -80,6 +107,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         ordering = ("username",)
+        constraints = [
+            models.UniqueConstraint(Lower("email"), condition=~Q(email=""), name="each_email_once_in_any_case")
+        ]
+
+    # The session that this instance came in by, if any; a change of its password ends all others.
+    session: "Credential | None" = None
 
     def __str__(self) -> str:
         return self.username
@@ -89,12 +122,25 @@ class User(AbstractBaseUser, PermissionsMixin):
         """The name as cargo and Ktra's clients show it."""
         return names.KTRA_PREFIX + self.username
 
+    def admits(self, peer: str | None) -> bool:
+        """May the account be used from this address? From where there is none, such as a command, it may."""
+        return not self.allowed_networks or peer is None or peers.is_within(peer, self.allowed_networks)
+
 
 class Credential(models.Model):
-    """Something that proves a user. Only its SHA-256 is kept: the text cannot be shown again."""
+    """Something that proves a user, looked up by the SHA-256 of what its holder sends; that text is not kept.
+
+    An app key is known by its public id, and has a secret that must be shown again: it is kept encrypted.
+    """
 
     class Kind(models.TextChoices):
         CARGO_TOKEN = "cargo_token", "cargo token"
+        BACKUPS_SESSION = "backups_session", "backup-repository session"
+        TORRUST_SESSION = "torrust_session", "torrust session"
+        BROWSER_SESSION = "browser_session", "browser session"
+        APP_KEY = "app_key", "app key"
+
+    SESSIONS = (Kind.BACKUPS_SESSION, Kind.TORRUST_SESSION, Kind.BROWSER_SESSION)
 
     DEFAULT = "default"
 
@@ -103,26 +149,72 @@ class Credential(models.Model):
     name = models.CharField(max_length=64, default=DEFAULT)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.CharField(max_length=255, help_text="What it allows, separated by spaces.")
+    secret = models.TextField(blank=True, editable=False)
+    peer = models.GenericIPAddressField("from", null=True, blank=True, editable=False, unpack_ipv4=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
-        ordering = ("-created_at",)
+        ordering = ("-created_at", "-pk")
         constraints = [
             models.UniqueConstraint(
-                fields=["user", "kind", "name"],
-                condition=Q(revoked_at=None),
-                name="one_live_credential_per_user_kind_and_name",
+                fields=["user", "name"],
+                condition=Q(revoked_at=None, kind="cargo_token"),
+                name="one_live_cargo_token_per_user_and_name",
             )
         ]
+        indexes = [models.Index(fields=["user", "kind", "-created_at"], name="credentials_newest_first")]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.name!r} of {self.user}"
 
     @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
+
+    @property
+    def updated_at(self) -> datetime:
+        """Nothing else of a row ever changes."""
+        return self.revoked_at or self.created_at
+
+    @property
     def is_live(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+
+class Nonce(models.Model):
+    """A random value that a holder of an app key has signed with: whoever inserts the row may use it."""
+
+    credential = models.ForeignKey(Credential, on_delete=models.CASCADE, related_name="nonces")
+    digest = models.CharField(max_length=64)
+    used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["credential", "digest"], name="each_nonce_once")]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class LoginFailure(models.Model):
+    """A name and a password that did not belong together. The rows are the counters of guessing, too."""
+
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    name = models.CharField(max_length=255, help_text="As it was given, in canonical form.")
+    peer = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
+    network = models.CharField(max_length=64, help_text="Of the peer: counted together.")
+    forgiven = models.BooleanField(default=False, help_text="The right password followed from there.")
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["name", "at"], name="failures_by_name"),
+            models.Index(fields=["network", "at"], name="failures_by_network"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.peer}"
 
 
 class BanQuerySet(models.QuerySet["Ban"]):
@@ -186,6 +278,7 @@ class AuditEvent(models.Model):
     actor_name = models.CharField(max_length=255, help_text="As it was then.")
     action = models.CharField(max_length=64)
     target = models.CharField(max_length=400)
+    peer = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
     detail = models.JSONField(default=dict, blank=True)
 
     class Meta:

@@ -15,6 +15,7 @@ RESERVED = frozenset(
         "auth",
         "auth_verify",
         "dl",
+        "docs",
         "health",
         "index",
         "ktra",
@@ -47,20 +48,21 @@ def canonical(name: str) -> str:
     return name.lower() if name.isascii() else name
 
 
-def validate(name: str) -> None:
+def validate(name: str, longest: int = 63) -> None:
     """Raises `Invalid` unless `name` can be a local user's."""
-    if not PATTERN.fullmatch(name):
+    if not PATTERN.fullmatch(name) or len(name) > longest:
         raise Invalid(
-            f"The user name {name[:80]!r} is not allowed: use 1 to 63 of A-Z, a-z, 0-9, - and _, "
-            "and begin with a letter or a digit."
+            f"The user name {name[:80]!r} is not allowed: use 1 to {longest} of A-Z, a-z, 0-9, - and _, "
+            "and begin with a letter or a digit.",
+            code="name_invalid",
         )
 
 
-def validate_for_signup(name: str) -> None:
+def validate_for_signup(name: str, longest: int = 63) -> None:
     """Raises `Invalid` for what nobody may take over the web; an operator may."""
-    validate(name)
+    validate(name, longest)
     if canonical(name) in RESERVED:
-        raise Invalid(f"The user name {name!r} is reserved; choose another.")
+        raise Invalid(f"The user name {name!r} is reserved; choose another.", code="name_invalid")
 
 
 def from_login(login: str) -> str:

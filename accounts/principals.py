@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from accounts.models import Credential, User
-from registry_site.errors import Denied, Unauthenticated
+from registry_site import peers
+from registry_site.errors import Denied, Revoked, Unauthenticated
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
 
@@ -18,27 +19,36 @@ class Principal:
     def require(self, scope: str) -> None:
         """Raises `Denied` unless the credential allows `scope`."""
         if self.credential is not None and scope not in self.credential.scopes.split():
-            raise Denied(f"This token does not allow to {scope}; it allows: {self.credential.scopes or 'nothing'}.")
+            raise Denied(
+                f"This {self.credential.get_kind_display()} does not allow to {scope}; "
+                f"it allows: {self.credential.scopes or 'nothing'}.",
+                code="scope_missing",
+            )
 
-    def hold(self) -> None:
+    def hold(self, *others: User) -> None:
         """Inside a transaction: look again, and keep bans and revocations out until its end.
 
-        An upload can take minutes. What is acknowledged was allowed at the moment of its commit.
+        An upload can take minutes. What is acknowledged was allowed at the moment of its commit. Whatever else is
+        held comes in the same order everywhere, so that nobody waits for one another for ever.
         Raises `Unauthenticated`.
         """
-        held = User.objects.select_for_update(no_key=True).filter(pk=self.user.pk).first()
+        wanted = {self.user.pk, *(user.pk for user in others)}
+        users = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+        held = {user.pk: user for user in users}.get(self.user.pk)
         if self.credential is not None:
-            principal_of(self.credential.digest)
+            principal_of(self.credential.kind, self.credential.digest)
             return
         proven = held is not None and held.password == self.user.password
         if not proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
             raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
 
 
-def principal_of(digest: str) -> Principal:
-    """Who holds the credential with this SHA-256; raises `Unauthenticated` unless it and its user are good now."""
-    good = Credential.objects.select_related("user").filter(digest=digest, user__in=User.objects.in_good_standing())
-    credential = good.first()
-    if credential is None or not credential.is_live:
-        raise Unauthenticated(NOT_GOOD)
+def principal_of(kind: str, digest: str) -> Principal:
+    """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
+    good = Credential.objects.select_related("user").filter(user__in=User.objects.in_good_standing())
+    credential = good.filter(kind=kind, digest=digest).first()
+    if credential is None or not credential.is_live or not credential.user.admits(peers.current()):
+        raise Revoked(NOT_GOOD)
+    if credential.kind in Credential.SESSIONS:
+        credential.user.session = credential
     return Principal(credential.user, credential)

@@ -4,70 +4,97 @@ from django.conf import settings
 from django.contrib.auth import password_validation
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from accounts import audit, credentials, names, tokens
-from accounts.models import User
+from accounts import audit, credentials, emails, names, tokens, verification
+from accounts.models import NameReservation, User
+from accounts.principals import Principal
 from registry_site.errors import Conflict, Denied, Invalid, WrongPassword
 
-LONGEST_EMAIL = 254  # RFC 5321
 
-
-def sign_up(username: str, password: str, email: str = "") -> User:
+def sign_up(
+    username: str, password: str, email: str = "", *, confirmation: str | None = None, longest_name: int = 63
+) -> User:
     """An account that somebody opens for themselves over the web; it never has any right over others.
 
+    Where addresses are verified, the mail is out before the account is there: one that cannot be sent leaves nothing.
     Raises `Denied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address, `Conflict`
-    for a taken name.
+    for a taken name or address, `Unavailable` when the mail cannot be sent.
     """
     if not settings.SIGNUP_OPEN:
-        raise Denied("This registry does not take new accounts over the web; ask its operator for one.")
-    names.validate_for_signup(username)
-    return register(username, password, email, actor=None)
+        raise Denied(
+            "This registry does not take new accounts over the web; ask its operator for one.", code="signup_closed"
+        )
+    names.validate_for_signup(username, longest_name)
+    email = _wanted(email)
+    if confirmation not in (None, password):
+        raise Invalid("The two passwords differ.", code="passwords_differ")
+    encoded = _encoded(User(username=username), password)
+    _refuse_taken(username, email)
+    sent_at = None
+    if email and settings.EMAIL_VERIFICATION:
+        verification.send(username, email)
+        sent_at = timezone.now()
+    return _open(username, email, encoded, verification_sent_at=sent_at)
 
 
 def register(username: str, password: str, email: str = "", *, admin: bool = False, actor: User | None = None) -> User:
-    """An account that an operator or staff opens; raises `Invalid` and `Conflict`."""
+    """An account that an operator or staff opens, who vouch for its address; raises `Invalid` and `Conflict`."""
     names.validate(username)
-    validate_password(password, User(username=username))
-    if email:
-        _validate_email(email)
-    encoded = make_password(password)  # takes its time: never inside a transaction
-    try:
-        with transaction.atomic():
-            user: User = User.objects.open(username, email, encoded, is_staff=admin, is_superuser=admin)
-            audit.record(actor or user, "user.register", str(user), admin=admin)
-    except IntegrityError as error:
-        raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists") from error
-    return user
+    encoded = _encoded(User(username=username), password)
+    email = emails.normalized(email) if email else ""
+    verified_at = timezone.now() if email else None
+    return _open(username, email, encoded, actor, is_staff=admin, is_superuser=admin, email_verified_at=verified_at)
+
+
+def log_in_to_cargo(username: str, password: str) -> str:
+    """Ktra's log-in: a new default token, in the place of the one before; raises as `credentials.check` does."""
+    user = credentials.check(username, password)
+    with transaction.atomic():
+        token = tokens.replace_default(user)
+        audit.record(user, "user.log_in", str(user), door="cargo")
+        return token
 
 
 def change_password(username: str, old_password: str, new_password: str) -> tuple[User, str]:
     """Set a new password for who knows the old one → (user, new default token); the old default token ends.
 
-    Raises `Invalid` for the new password and `WrongPassword`.
+    Raises `Invalid` for the new password, and what `credentials.check` raises.
     """
     if old_password == new_password:
         raise Invalid("the given passwords are the same")
     user = credentials.check(username, old_password)
-    validate_password(new_password, user)
-    # Of two changes at once that know the same old password, the second finds it gone.
-    unchanged = User.objects.filter(pk=user.pk, password=user.password)
-    user.password = make_password(new_password)
+    encoded = _encoded(user, new_password)
     with transaction.atomic():
-        if not unchanged.update(password=user.password):
-            raise WrongPassword("The user name or the password is wrong.")
-        audit.record(user, "user.change_password", str(user))
+        store_password(user, new_password, encoded)
         return user, tokens.replace_default(user)
 
 
-def _validate_email(email: str) -> None:
-    try:
-        if len(email) > LONGEST_EMAIL or not email.isprintable():
-            raise ValidationError("too long, or with control characters")
-        validate_email(email)
-    except ValidationError as error:
-        raise Invalid(f"The e-mail address is not valid: {email[:80]!r}.") from error
+def change_own_password(principal: Principal, username: str, old_password: str, new: str, confirmation: str) -> User:
+    """The same for who is signed in as `username`, and stays so; raises `Denied` too."""
+    user = principal.user
+    if names.canonical(username) != names.canonical(user.username):
+        raise Denied("You can change your own password only.", code="not_administrator")
+    credentials.check(user.username, old_password)
+    if new != confirmation:
+        raise Invalid("The two passwords differ.", code="passwords_differ")
+    store_password(user, new, _encoded(user, new))
+    return user
+
+
+def store_password(user: User, password: str, encoded: str) -> None:
+    """Of two changes at once that begin from the same password one wins; all other sessions of the user end.
+
+    Raises `WrongPassword`.
+    """
+    unchanged = User.objects.filter(pk=user.pk, password=user.password)
+    with transaction.atomic():
+        if not unchanged.update(password=encoded):
+            raise WrongPassword("The password has changed meanwhile.")
+        user.password = encoded
+        password_validation.password_changed(password, user)
+        audit.record(user, "user.change_password", str(user))
 
 
 def validate_password(password: str, user: User) -> None:
@@ -75,4 +102,37 @@ def validate_password(password: str, user: User) -> None:
     try:
         password_validation.validate_password(password, user)
     except ValidationError as error:
-        raise Invalid(" ".join(error.messages)) from error
+        raise Invalid(" ".join(error.messages), code=error.error_list[0].code or "invalid") from error
+
+
+def _encoded(user: User, password: str) -> str:
+    """The hash of a password that is allowed. It takes its time, as a mail does: never inside a transaction."""
+    validate_password(password, user)
+    return make_password(password)
+
+
+def _wanted(email: str) -> str:
+    """The address as this registry's settings want it: normal, or none."""
+    if settings.EMAIL_ON_SIGNUP == "none" or not email.strip():
+        if settings.EMAIL_ON_SIGNUP == "required":
+            raise Invalid("An e-mail address is needed to sign up here.", code="email_required")
+        return ""
+    return emails.normalized(email.strip())
+
+
+def _refuse_taken(username: str, email: str) -> None:
+    if NameReservation.objects.filter(name=names.canonical(username)).exists():
+        raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists", code="name_taken")
+    if email and User.objects.with_email(email).exists():
+        raise Conflict(f"The address {email} belongs to an account already.", code="email_taken")
+
+
+def _open(username: str, email: str, encoded: str, actor: User | None = None, **fields: object) -> User:
+    try:
+        with transaction.atomic():
+            user: User = User.objects.open(username, email, encoded, **fields)
+            audit.record(actor or user, "user.register", str(user), admin=user.is_superuser)
+    except IntegrityError:
+        _refuse_taken(username, email)  # says which of the two it was
+        raise
+    return user

@@ -1,10 +1,10 @@
-"""Giving roles, and taking them away."""
+"""Giving roles, taking them away, and what they allow."""
 
 from django.db import transaction
 
 from accounts import audit
 from accounts.models import Role, RoleGrant, User
-from registry_site.errors import Invalid
+from registry_site.errors import Denied, Invalid
 
 # The original's code and its documents spell this one role in two ways.
 SYNONYMS = {"userManager": Role.USERS_MANAGER.value}
@@ -18,8 +18,33 @@ def role_of(name: str) -> Role:
         raise Invalid(f"There is no role {name!r}; there are: {', '.join(Role.values)}.") from error
 
 
+def of(user: User) -> list[str]:
+    """The roles of a user, in the order in which they were given; who administers the site administers all."""
+    given = list(RoleGrant.objects.filter(user=user).order_by("pk").values_list("role", flat=True))
+    if user.is_superuser and Role.SYSTEM_ADMIN not in given:
+        given.append(Role.SYSTEM_ADMIN.value)
+    return given
+
+
+def administers(user: User) -> bool:
+    """May the user do everything to everybody?"""
+    return Role.SYSTEM_ADMIN in of(user)
+
+
+def manages_users(user: User) -> bool:
+    """May the user look at the accounts of others?"""
+    return not {Role.SYSTEM_ADMIN, Role.USERS_MANAGER}.isdisjoint(of(user))
+
+
+def require_administrator(user: User, message: str) -> None:
+    """Raises `Denied` unless the user administers."""
+    if not administers(user):
+        raise Denied(message, code="not_administrator")
+
+
 def take(user: User, role: Role, *, actor: User | None) -> None:
-    """Take a role away; one that the user has not changes nothing."""
+    """Take a role away; one that the user has not changes nothing. Raises `Denied` as `grant` does."""
+    _require_rank(role, actor)
     with transaction.atomic():
         taken, _ = RoleGrant.objects.filter(user=user, role=role).delete()
         if taken:
@@ -27,8 +52,17 @@ def take(user: User, role: Role, *, actor: User | None) -> None:
 
 
 def grant(user: User, role: Role, *, actor: User | None) -> None:
-    """Give a role; to give it again changes nothing."""
+    """Give a role; to give it again changes nothing.
+
+    Raises `Denied` to staff who would make somebody an administrator and are none.
+    """
+    _require_rank(role, actor)
     with transaction.atomic():
         _, new = RoleGrant.objects.get_or_create(user=user, role=role)
         if new:
             audit.record(actor, "role.grant", str(user), role=role.value)
+
+
+def _require_rank(role: Role, actor: User | None) -> None:
+    if actor is not None and role is Role.SYSTEM_ADMIN:
+        require_administrator(actor, f"Only who administers may give or take the role {role.value}.")

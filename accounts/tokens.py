@@ -7,12 +7,13 @@ import zlib
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet, TextChoices
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, scopes
 from accounts.models import Credential, User
 from accounts.principals import NOT_GOOD, Principal, principal_of
+from registry_site import peers
 from registry_site.errors import Conflict, Invalid, Unauthenticated
 
 PREFIX = "entc_"
@@ -21,32 +22,20 @@ RANDOM_LENGTH = 32  # 190 bits
 CHECK_LENGTH = 6
 
 
-class Scope(TextChoices):
-    """What a cargo token can allow, in the words of cargo's credential protocol."""
-
-    READ = "read"
-    PUBLISH = "publish"
-    YANK = "yank"
-    OWNERS = "owners"
-
-
-ALL_SCOPES = tuple(Scope.values)
-
-
 def replace_default(user: User) -> str:
     """A new default token; the one before it ends. Named tokens stay. The text is given here and never again."""
     with transaction.atomic():
         Principal(user).hold()
         _live(user).filter(name=Credential.DEFAULT).update(revoked_at=timezone.now())
-        return _issue(user, Credential.DEFAULT, ALL_SCOPES, None)
+        return _issue(user, Credential.DEFAULT, scopes.CARGO, None)
 
 
-def create(user: User, name: str, scopes: tuple[str, ...] = ALL_SCOPES, expires_at: datetime | None = None) -> str:
+def create(user: User, name: str, allowed: tuple[str, ...] = scopes.CARGO, expires_at: datetime | None = None) -> str:
     """A further token of its own name, beside the default one; raises `Conflict` when that name is in use."""
     if not name.strip() or len(name) > 64 or name == Credential.DEFAULT:
         raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT!r}.")
-    if unknown := set(scopes) - set(ALL_SCOPES):
-        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(ALL_SCOPES)}.")
+    if unknown := set(allowed) - set(scopes.CARGO):
+        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(scopes.CARGO)}.")
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The token would be expired from the start.")
     with transaction.atomic():
@@ -54,25 +43,14 @@ def create(user: User, name: str, scopes: tuple[str, ...] = ALL_SCOPES, expires_
         _live(user).filter(name=name, expires_at__lte=timezone.now()).update(revoked_at=timezone.now())
         if _live(user).filter(name=name).exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
-        return _issue(user, name, scopes, expires_at)
-
-
-def revoke(credential: Credential, actor: User | None) -> bool:
-    """End a credential at once; False when it had ended before."""
-    with transaction.atomic():
-        # The lock waits for a publish that is being committed, so that none is acknowledged after the revocation.
-        User.objects.select_for_update(no_key=True).get(pk=credential.user_id)
-        ended = Credential.objects.filter(pk=credential.pk, revoked_at=None).update(revoked_at=timezone.now())
-        if ended:
-            audit.record(actor, "token.revoke", str(credential.user), token=credential.name)
-    return bool(ended)
+        return _issue(user, name, allowed, expires_at)
 
 
 def holder(text: str) -> Principal:
     """Who holds this token; raises `Unauthenticated`."""
     if not _is_well_formed(text):
         raise Unauthenticated(NOT_GOOD)
-    return principal_of(digest_of(text))
+    return principal_of(Credential.Kind.CARGO_TOKEN, digest_of(text))
 
 
 def digest_of(text: str) -> str:
@@ -83,7 +61,7 @@ def _live(user: User) -> QuerySet[Credential]:
     return Credential.objects.filter(user=user, kind=Credential.Kind.CARGO_TOKEN, revoked_at=None)
 
 
-def _issue(user: User, name: str, scopes: tuple[str, ...], expires_at: datetime | None) -> str:
+def _issue(user: User, name: str, allowed: tuple[str, ...], expires_at: datetime | None) -> str:
     body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     text = PREFIX + body + _check_of(body)
     Credential.objects.create(
@@ -91,10 +69,11 @@ def _issue(user: User, name: str, scopes: tuple[str, ...], expires_at: datetime 
         kind=Credential.Kind.CARGO_TOKEN,
         name=name,
         digest=digest_of(text),
-        scopes=" ".join(dict.fromkeys(scopes)),
+        scopes=" ".join(dict.fromkeys(allowed)),
+        peer=peers.current(),
         expires_at=expires_at,
     )
-    audit.record(user, "token.issue", str(user), token=name, scopes=list(scopes))
+    audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))
     return text
 
 

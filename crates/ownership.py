@@ -8,7 +8,7 @@ from django.db import transaction
 from accounts import audit, names
 from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
-from accounts.tokens import Scope
+from accounts.scopes import Scope
 from crates.models import Crate, Ownership
 from registry_site.errors import Conflict, Denied, Invalid, Missing
 

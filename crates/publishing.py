@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from accounts.principals import Principal
-from accounts.tokens import Scope
+from accounts.scopes import Scope
 from crates import archive, framing, index, manifest, names, ownership, versions
 from crates.dependencies import Registries
 from crates.models import Crate, Ownership, Version

@@ -79,6 +79,16 @@ class Environment:
     def words(self, name: str, default: str) -> list[str]:
         return self.text(name, default).split()
 
+    def networks(self, name: str) -> str:
+        """Addresses and networks in CIDR form, separated by blanks."""
+
+        def convert(raw: str) -> str:
+            for text in raw.split():
+                ipaddress.ip_network(text, strict=False)
+            return raw
+
+        return self.read(name, "", convert, "give addresses and networks such as 10.0.0.0/8, separated by blanks")
+
     def file(self, name: str) -> Path | None:
         def convert(raw: str) -> Path:
             path = Path(raw).resolve()

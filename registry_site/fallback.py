@@ -10,7 +10,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
-from registry_site.dialects import Cargo, Dialect
+from registry_site.dialects import Backups, Cargo, Dialect, Torrust, Yapkg, status_of
+from registry_site.errors import Later, RegistryError
 
 OWNERS: dict[str, type[Dialect]] = {
     "/api/v1": Cargo,
@@ -19,6 +20,13 @@ OWNERS: dict[str, type[Dialect]] = {
     "/ktra": Cargo,
     "/me": Cargo,
     "/replace_token": Cargo,
+    "/api/stable": Backups,
+    "/v1": Torrust,
+    "/register": Yapkg,
+    "/login": Yapkg,
+    "/logout": Yapkg,
+    "/users": Yapkg,
+    "/settings": Yapkg,
 }
 
 
@@ -31,6 +39,24 @@ def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Calla
         return get_response(request)
 
     return answer
+
+
+class Refusals:
+    """Middleware: what the domain refuses to a page, such as the log-in of the admin site."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if not isinstance(exception, RegistryError):
+            return None
+        response = _answer(request, HTTPStatus(status_of(exception)), exception.message)
+        if isinstance(exception, Later):
+            response["Retry-After"] = str(exception.retry_after)
+        return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -62,6 +88,6 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
     for prefix, dialect in OWNERS.items():
         if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
-            return dialect.failure_response(message, status)
+            return dialect.failure_response(status, status.name.lower(), message)
     context = {"title": status.phrase, "message": message}
     return render(request, "refusal.html", context, status=status)

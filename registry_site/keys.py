@@ -1,26 +1,37 @@
-"""The secret key of this registry, kept in a file of its own outside the database."""
+"""The secret key of this registry, kept in a file of its own outside the database, and what is derived from it."""
 
 import os
 import secrets
 import tempfile
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.core.exceptions import ImproperlyConfigured
 
 MINIMUM_LENGTH = 50
 
 
-def secret_key(path: Path) -> str:
-    """The key in `path`, at least 50 characters; raises `ImproperlyConfigured` when there is none that serves."""
+def secret_keys(path: Path) -> list[str]:
+    """The keys in `path`, one in a line: the present one, then former ones, each of at least 50 characters.
+
+    Raises `ImproperlyConfigured` when there is none that serves.
+    """
     try:
-        key = path.read_text(encoding="ascii").strip()
+        keys = [line.strip() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(f"The secret key cannot be read from {path}: {error}.") from error
-    if len(key) < MINIMUM_LENGTH:
+    shortest = min(map(len, keys), default=0)
+    if shortest < MINIMUM_LENGTH:
         raise ImproperlyConfigured(
-            f"The secret key in {path} is too short: {len(key)} characters, {MINIMUM_LENGTH} are needed."
+            f"The secret key in {path} is too short: {shortest} characters, {MINIMUM_LENGTH} are needed."
         )
-    return key
+    return keys
+
+
+def derive(secret: str, purpose: str) -> bytes:
+    """A key of 32 bytes for one purpose, from which neither the secret nor another purpose's key can be told."""
+    return HKDF(SHA256(), 32, salt=None, info=b"entrepot " + purpose.encode()).derive(secret.encode())
 
 
 def create_secret_key(path: Path) -> None:

@@ -1,6 +1,7 @@
 """One URL for people and for machines."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -12,12 +13,11 @@ View = Callable[..., HttpResponseBase]
 def by_accept(page: View, api: View) -> View:
     """`page` for a client that asks for HTML by name, as browsers do; `api` for everybody else."""
 
+    @wraps(api)  # CSRF is decided by the view that is chosen, and the API is what is described to machines
     def choose(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         chosen = page if "text/html" in request.headers.get("Accept", "") else api
         response = chosen(request, *args, **kwargs)
         patch_vary_headers(response, ["Accept"])
         return response
 
-    # CSRF is decided by the view that is chosen: an API without cookies needs none.
-    choose.csrf_exempt = getattr(api, "csrf_exempt", False)  # type: ignore[attr-defined]
     return choose

@@ -2,22 +2,20 @@
 
 from typing import Any
 
+from django.http import QueryDict
 from rest_framework import exceptions
-from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.parsers import BaseParser, FormParser, JSONParser
 
 from registry_site import errors, strict_json
 
-MAXIMUM_JSON = 1024 * 1024
+MAXIMUM_BODY = 1024 * 1024  # of JSON or a form
 
 
 class StrictJSONParser(JSONParser):
     """A JSON body of at most 1 MiB with a known length."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        length = int(parser_context["request"].META.get("CONTENT_LENGTH") or 0)
-        if length > MAXIMUM_JSON:
-            raise errors.TooLarge(f"The body has {length} bytes; at most {MAXIMUM_JSON} are taken here.")
-        return strict_json.loads(stream.read(length))
+        return strict_json.loads(_bounded(stream, parser_context))
 
 
 class UntypedJSONParser(StrictJSONParser):
@@ -31,6 +29,13 @@ class UntypedJSONParser(StrictJSONParser):
         return super().parse(stream, media_type, parser_context)
 
 
+class StrictFormParser(FormParser):
+    """A form of at most 1 MiB with a known length."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        return QueryDict(_bounded(stream, parser_context), encoding="utf-8")
+
+
 class RawParser(BaseParser):
     """The body as it comes, whatever it says it is; whoever takes it decides how much of it to read."""
 
@@ -38,3 +43,11 @@ class RawParser(BaseParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         return stream
+
+
+def _bounded(stream: Any, parser_context: Any) -> bytes:
+    length = int(parser_context["request"].META.get("CONTENT_LENGTH") or 0)
+    if length > MAXIMUM_BODY:
+        raise errors.TooLarge(f"The body has {length} bytes; at most {MAXIMUM_BODY} are taken here.")
+    body: bytes = stream.read(length)
+    return body

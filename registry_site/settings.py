@@ -11,7 +11,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.environment import Environment
-from registry_site.keys import create_secret_key, secret_key
+from registry_site.keys import create_secret_key, derive, secret_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 REGISTRY = Environment("REGISTRY_")
@@ -32,7 +32,7 @@ _key_file = REGISTRY.file("SECRET_KEY_FILE")
 if _key_file is None:
     _key_file = DATA_DIR / "secret_key"
     create_secret_key(_key_file)
-SECRET_KEY = secret_key(_key_file)
+SECRET_KEY, *SECRET_KEY_FALLBACKS = secret_keys(_key_file)
 
 # --- The address ------------------------------------------------------------------------------------------------
 
@@ -56,12 +56,23 @@ _public_host = f"[{_public_host}]" if ":" in _public_host else _public_host
 ALLOWED_HOSTS = [_public_host, _visible_host, "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
+# Who stands in front and may say for whom it asks; everybody else is the peer itself.
+TRUSTED_PROXIES = REGISTRY.networks("TRUSTED_PROXIES")
+
 WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
 THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 
 # --- What the registry does -------------------------------------------------------------------------------------
 
 SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
+EMAIL_ON_SIGNUP = REGISTRY.choice("EMAIL_ON_SIGNUP", "optional", ("none", "optional", "required"))
+EMAIL_VERIFICATION = REGISTRY.flag("EMAIL_VERIFICATION", default=False)
+MIN_PASSWORD_LENGTH = REGISTRY.number("MIN_PASSWORD_LENGTH", 6, maximum=1024)
+MAX_PASSWORD_LENGTH = REGISTRY.number("MAX_PASSWORD_LENGTH", 64, maximum=1024)
+if MIN_PASSWORD_LENGTH > MAX_PASSWORD_LENGTH:
+    raise REGISTRY.refuse("MIN_PASSWORD_LENGTH", f"the longest password has {MAX_PASSWORD_LENGTH} characters")
+SESSION_HOURS = REGISTRY.number("SESSION_HOURS", 24, maximum=24 * 3650)
+LOGIN_FAILURES = REGISTRY.number("LOGIN_FAILURES", 10, maximum=1000)
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
@@ -89,6 +100,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "registry_site",
     "accounts",
     "crates",
@@ -96,15 +109,17 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "registry_site.peers.remember",
     "registry_site.fallback.refuse_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sessions.BrowserSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "registry_site.fallback.Refusals",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -126,13 +141,20 @@ TEMPLATES: list[dict[str, Any]] = [
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.credentials.PasswordBackend"]
-PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher", "accounts.hashers.PBKDF2PHCHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
-    {"NAME": "accounts.passwords.LengthValidator", "OPTIONS": {"minimum": 6, "maximum": 64}},
+    {
+        "NAME": "accounts.passwords.LengthValidator",
+        "OPTIONS": {"minimum": MIN_PASSWORD_LENGTH, "maximum": MAX_PASSWORD_LENGTH},
+    },
     {"NAME": "accounts.passwords.ContentValidator"},
+    {"NAME": "accounts.passwords.SessionsEnd"},
 ]
 SESSION_COOKIE_NAME = "registry_session"
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+
+SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive(SECRET_KEY, "json web tokens").hex()}
 
 REST_FRAMEWORK = {
     # Default is deny: a view without its own rule answers nobody.
@@ -141,8 +163,51 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["registry_site.parsers.StrictJSONParser"],
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method here
+    "DEFAULT_SCHEMA_CLASS": "registry_site.openapi.Schema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Entrepot",
+    "DESCRIPTION": "One registry that speaks the APIs of Ktra and cargo, backup-repository, torrust-index and yapkg.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SORT_OPERATIONS": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+
+
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+
+def _mail(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme not in MAIL_PORTS or not parts.hostname or parts.port == 0 or parts.path.strip("/") or parts.query:
+        raise ValueError(url)
+    config: dict[str, Any] = environ.Env.email_url_config(url)
+    return config | {"EMAIL_PORT": parts.port or MAIL_PORTS[parts.scheme]}
+
+
+_mail_settings = REGISTRY.read(
+    "EMAIL_URL",
+    {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"},
+    _mail,
+    "give smtp://user:password@host:port, smtp+tls://… or smtp+ssl://…",
+)
+EMAIL_BACKEND = _mail_settings["EMAIL_BACKEND"]
+EMAIL_HOST = _mail_settings.get("EMAIL_HOST", "")
+EMAIL_PORT = _mail_settings.get("EMAIL_PORT", 0)
+EMAIL_HOST_USER = _mail_settings.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _mail_settings.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = _mail_settings.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail_settings.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = REGISTRY.text("EMAIL_FROM", f"Entrepot <entrepot@{_public_host}>")
 
 # --- Database ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.decorators.cache import cache_page
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 from registry_site import fallback, health, pages
 
@@ -9,6 +11,8 @@ urlpatterns = [
     path("", pages.home),
     path("admin/", admin.site.urls),
     path("health", health.health),
+    path("openapi.json", cache_page(3600)(SpectacularJSONAPIView.as_view()), name="openapi"),
+    path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi")),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),
 ]

@@ -10,30 +10,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import credentials, registration, tokens
+from accounts import registration, tokens
+from accounts.api.shapes import Text
 from accounts.authentication import Anyone
 from registry_site.dialects import Cargo
 
 
-class Secret(serializers.CharField):
-    """A text as it is: not trimmed, and not made of a number."""
-
-    def __init__(self) -> None:
-        super().__init__(trim_whitespace=False, max_length=4096)
-
-    def to_internal_value(self, data: object) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
 class Password(serializers.Serializer[None]):
-    password = Secret()
+    password = Text()
 
 
 class PasswordChange(serializers.Serializer[None]):
-    old_password = Secret()
-    new_password = Secret()
+    old_password = Text()
+    new_password = Text()
 
 
 def _token(text: str) -> Response:
@@ -48,23 +37,19 @@ class KtraUsers(Cargo, ViewSet):
 
     def new_user(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = Password(data=request.data)
-        given.is_valid(raise_exception=True)
-        user = registration.sign_up(user_name, given.validated_data["password"])
+        given = self.given(Password, request.data)
+        user = registration.sign_up(user_name, given["password"])
         return _token(tokens.replace_default(user))
 
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = Password(data=request.data)
-        given.is_valid(raise_exception=True)
-        user = credentials.check(user_name, given.validated_data["password"])
-        return _token(tokens.replace_default(user))
+        given = self.given(Password, request.data)
+        return _token(registration.log_in_to_cargo(user_name, given["password"]))
 
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
-        given = PasswordChange(data=request.data)
-        given.is_valid(raise_exception=True)
-        _, token = registration.change_password(user_name, **given.validated_data)
+        given = self.given(PasswordChange, request.data)
+        _, token = registration.change_password(user_name, **given)
         return _token(token)
 
 

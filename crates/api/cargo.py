@@ -71,16 +71,14 @@ class CrateOwners(CargoView):
 
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
-        given = Owners(data=request.data)
-        given.is_valid(raise_exception=True)
-        message = ownership.add(principal(request), name, given.validated_data["users"])
+        given = self.given(Owners, request.data)
+        message = ownership.add(principal(request), name, given["users"])
         return Response({"ok": True, "msg": message})
 
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
-        given = Owners(data=request.data)
-        given.is_valid(raise_exception=True)
-        ownership.remove(principal(request), name, given.validated_data["users"])
+        given = self.given(Owners, request.data)
+        ownership.remove(principal(request), name, given["users"])
         return Response({"ok": True, "msg": ""})
 
 
@@ -89,10 +87,9 @@ class Crates(CargoView):
 
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q={query}&per_page={n}`"""
-        given = Query(data=request.query_params)
-        given.is_valid(raise_exception=True)
-        per_page = min(given.validated_data["per_page"], 100)
-        results = searching.search(given.validated_data["q"], given.validated_data["page"], per_page)
+        given = self.given(Query, request.query_params)
+        per_page = min(given["per_page"], 100)
+        results = searching.search(given["q"], given["page"], per_page)
         return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})
 
 

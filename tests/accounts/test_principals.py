@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import bans, tokens
+from accounts import bans, revocation, tokens
 from accounts.models import Credential, User
 from accounts.principals import NOT_GOOD, Principal
 from crates import publishing
@@ -27,7 +27,7 @@ def deactivate(user: User) -> None:
 
 
 def revoke(user: User) -> None:
-    tokens.revoke(user.credentials.get(), actor=None)
+    revocation.revoke(user.credentials.get(), actor=None)
 
 
 def expire(user: User) -> None:

@@ -8,9 +8,10 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import credentials, registration, tokens
+from accounts import credentials, registration, revocation, scopes, tokens
 from accounts.models import AuditEvent, Credential, User
 from accounts.principals import NOT_GOOD
+from accounts.scopes import Scope
 from registry_site.errors import Conflict, Denied, Invalid, Unauthenticated
 from tests.conftest import PASSWORD, CargoClient
 
@@ -127,7 +128,7 @@ def test_two_users_can_use_one_name(alice: User, bob: User) -> None:
 
 def test_name_of_a_revoked_token_is_free(alice: User) -> None:
     tokens.create(alice, "ci")
-    tokens.revoke(Credential.objects.get(), actor=alice)
+    revocation.revoke(Credential.objects.get(), actor=alice)
     assert is_good(tokens.create(alice, "ci"))
 
 
@@ -138,7 +139,7 @@ def test_token_needs_a_name(alice: User, name: str) -> None:
 
 
 def test_issue_is_recorded(alice: User) -> None:
-    tokens.create(alice, "ci", (tokens.Scope.READ,))
+    tokens.create(alice, "ci", (Scope.READ,))
     event = AuditEvent.objects.get(action="token.issue")
     assert (event.actor_name, event.target, event.detail) == ("alice", "alice", {"token": "ci", "scopes": ["read"]})
 
@@ -146,18 +147,18 @@ def test_issue_is_recorded(alice: User) -> None:
 # --- What they allow ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scope", tokens.ALL_SCOPES)
+@pytest.mark.parametrize("scope", scopes.CARGO)
 def test_token_allows_its_scope_alone(alice: User, scope: str) -> None:
     principal = tokens.holder(tokens.create(alice, "ci", (scope,)))
     principal.require(scope)
-    for other in set(tokens.ALL_SCOPES) - {scope}:
-        with pytest.raises(Denied, match=f"This token does not allow to {other}; it allows: {scope}."):
+    for other in set(scopes.CARGO) - {scope}:
+        with pytest.raises(Denied, match=f"This cargo token does not allow to {other}; it allows: {scope}."):
             principal.require(other)
 
 
 def test_default_token_allows_everything(alice: User) -> None:
     principal = tokens.holder(tokens.replace_default(alice))
-    for scope in tokens.ALL_SCOPES:
+    for scope in scopes.CARGO:
         principal.require(scope)
 
 
@@ -179,7 +180,7 @@ def test_request_beyond_the_scope_is_refused(alice: User, method: str, path: str
     reader = CargoClient(token=tokens.create(alice, "reader", ("read",)))
     response = reader.generic(method, path, b'{"users": ["bob"]}', "application/json")
     assert response.status_code == 403
-    assert response.json() == {"errors": [{"detail": f"This token does not allow to {scope}; it allows: read."}]}
+    assert response.json() == {"errors": [{"detail": f"This cargo token does not allow to {scope}; it allows: read."}]}
 
 
 # --- How they end ------------------------------------------------------------------------------------------------
@@ -200,28 +201,28 @@ def test_token_cannot_begin_expired(alice: User) -> None:
 def test_revoked_token_is_dead_at_once(alice: User) -> None:
     client = CargoClient(alice)
     assert client.get(OWNERS).status_code == 404
-    assert tokens.revoke(Credential.objects.get(), actor=alice)
+    assert revocation.revoke(Credential.objects.get(), actor=alice)
     assert client.get(OWNERS).status_code == 401
 
 
 def test_token_is_revoked_once(alice: User) -> None:
     tokens.create(alice, "ci")
     credential = Credential.objects.get()
-    assert [tokens.revoke(credential, actor=None), tokens.revoke(credential, actor=None)] == [True, False]
-    assert AuditEvent.objects.filter(action="token.revoke").count() == 1
+    assert [revocation.revoke(credential, actor=None), revocation.revoke(credential, actor=None)] == [True, False]
+    assert AuditEvent.objects.filter(action="credential.revoke").count() == 1
 
 
 def test_revocation_is_recorded(alice: User, root: User) -> None:
     tokens.create(alice, "ci")
-    tokens.revoke(Credential.objects.get(), actor=root)
-    event = AuditEvent.objects.get(action="token.revoke")
-    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {"token": "ci"})
+    revocation.revoke(Credential.objects.get(), actor=root)
+    event = AuditEvent.objects.get(action="credential.revoke")
+    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {"kind": "cargo token", "name": "ci"})
 
 
 def test_revocation_leaves_the_other_tokens(alice: User) -> None:
     kept = tokens.create(alice, "laptop")
     tokens.create(alice, "ci")
-    tokens.revoke(Credential.objects.get(name="ci"), actor=alice)
+    revocation.revoke(Credential.objects.get(name="ci"), actor=alice)
     assert is_good(kept)
 
 

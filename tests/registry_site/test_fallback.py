@@ -17,6 +17,17 @@ from registry_site.dialects import Cargo
 from tests.conftest import CargoClient
 
 OURS = ["/api/v1", "/api/v1/nope", "/index", "/dl", "/dl/a/1.0.0", "/ktra/x", "/me/x", "/replace_token/x"]
+DIALECTS = {
+    "/api/stable": {"status", "error", "message", "code", "data"},
+    "/api/stable/auth/nope": {"status", "error", "message", "code", "data"},
+    "/v1": {"error"},
+    "/v1/user/nope": {"error"},
+    "/register/x": {"error", "message"},
+    "/login/x": {"error", "message"},
+    "/logout/x": {"error", "message"},
+    "/users": {"error", "message"},
+    "/settings/appid": {"error", "message"},
+}
 OTHERS = [
     "/nope",
     "/api",
@@ -45,6 +56,17 @@ def test_unknown_path_of_cargo_is_told_in_json(client: Client, method: str, addr
     assert response.status_code == 404
     assert response["Content-Type"] == "application/json"
     assert response.json() == refusal("There is nothing at this path.")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(("address", "keys"), DIALECTS.items())
+def test_unknown_path_of_another_dialect_is_told_in_its_shape(
+    client: Client, method: str, address: str, keys: set[str]
+) -> None:
+    response = client.generic(method, address)
+    assert (response.status_code, response["Content-Type"]) == (404, "application/json")
+    assert set(response.json()) == keys
+    assert response.json()["error"] in ("There is nothing at this path.", "not_found")
 
 
 @pytest.mark.parametrize("address", OTHERS)
@@ -207,4 +229,4 @@ def test_lost_database_of_a_page_is_told_when_to_come_again() -> None:
 
 
 def test_every_prefix_of_a_dialect_is_tested() -> None:
-    assert all(any(address.startswith(prefix) for address in OURS) for prefix in fallback.OWNERS)
+    assert all(any(address.startswith(prefix) for address in (*OURS, *DIALECTS)) for prefix in fallback.OWNERS)

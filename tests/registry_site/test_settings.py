@@ -63,6 +63,15 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         WORKERS="3",
         THREADS="4",
         SIGNUP="closed",
+        EMAIL_ON_SIGNUP="required",
+        EMAIL_VERIFICATION="1",
+        EMAIL_URL="smtp+tls://clerk:p%40ss@mail.example.com",
+        EMAIL_FROM="registry@example.com",
+        MIN_PASSWORD_LENGTH="8",
+        MAX_PASSWORD_LENGTH="128",
+        SESSION_HOURS="2",
+        LOGIN_FAILURES="3",
+        TRUSTED_PROXIES="10.0.0.0/8 2001:db8::1",
         AUTH_REQUIRED="1",
         MAX_CRATE_SIZE="1000",
         PUBLISH_BURST="0",
@@ -81,6 +90,17 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "WORKERS": 3,
         "THREADS": 4,
         "SIGNUP_OPEN": False,
+        "EMAIL_ON_SIGNUP": "required",
+        "EMAIL_VERIFICATION": True,
+        "EMAIL_HOST": "mail.example.com",
+        "EMAIL_PORT": 587,
+        "EMAIL_HOST_USER": "clerk",
+        "EMAIL_HOST_PASSWORD": "p@ss",
+        "EMAIL_USE_TLS": True,
+        "DEFAULT_FROM_EMAIL": "registry@example.com",
+        "SESSION_COOKIE_AGE": 7200,
+        "LOGIN_FAILURES": 3,
+        "TRUSTED_PROXIES": "10.0.0.0/8 2001:db8::1",
         "AUTH_REQUIRED": True,
         "MAX_CRATE_SIZE": 1000,
         "PUBLISH_BURST": 0,
@@ -90,12 +110,15 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
     }
     assert {name: read[name] for name in expected} == expected
+    assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
     assert read["DATABASES"]["default"]["HOST"] == "db"
     assert read["STORAGES"]["blobs"]["OPTIONS"]["bucket_name"] == "bucket"
 
 
 def test_the_test_above_knows_every_variable() -> None:
     read = {"DATA_DIR", "SECRET_KEY_FILE", "BIND", "TLS_CERT", "TLS_KEY", "PUBLIC_URL", "WORKERS", "THREADS", "SIGNUP"}
+    read |= {"EMAIL_ON_SIGNUP", "EMAIL_VERIFICATION", "EMAIL_URL", "EMAIL_FROM", "SESSION_HOURS", "LOGIN_FAILURES"}
+    read |= {"MIN_PASSWORD_LENGTH", "MAX_PASSWORD_LENGTH", "TRUSTED_PROXIES"}
     read |= {"AUTH_REQUIRED", "MAX_CRATE_SIZE", "PUBLISH_BURST", "ALLOWED_REGISTRIES", "DATABASE_URL", "BLOBS_URL"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 

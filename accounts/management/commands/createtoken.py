@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from accounts import tokens
+from accounts import scopes, tokens
 from accounts.models import User
 from registry_site.errors import RegistryError
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user")
         parser.add_argument("--name", required=True, help="what it is for, such as ci")
-        parser.add_argument("--scope", action="append", choices=tokens.ALL_SCOPES, help="default: all; can be repeated")
+        parser.add_argument("--scope", action="append", choices=scopes.CARGO, help="default: all; can be repeated")
         parser.add_argument("--days", type=int, help="ends after so many days; default: never")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,8 +29,8 @@ class Command(BaseCommand):
         if days is not None and not 0 < days <= 36500:
             raise CommandError("Give --days from 1 to 36500.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
-        scopes = tuple(options["scope"] or tokens.ALL_SCOPES)
+        allowed = tuple(options["scope"] or scopes.CARGO)
         try:
-            self.stdout.write(tokens.create(user, options["name"], scopes, expires_at))
+            self.stdout.write(tokens.create(user, options["name"], allowed, expires_at))
         except RegistryError as error:
             raise CommandError(error.message) from error

@@ -1,0 +1,135 @@
+"""backup-repository's "Users and Authentication API"."""
+
+from typing import Any
+
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts import credentials, grants, roles
+from accounts.api.shapes import Text
+from accounts.authentication import Anyone, BackupsSession, SignedIn, principal
+from registry_site import errors
+from registry_site.dialects import Backups
+from registry_site.openapi import WITHOUT_ENVELOPE
+from registry_site.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
+
+NO_STORE = {"Cache-Control": "no-store"}
+SESSION_ID = OpenApiParameter("sessionId", description="Another session than that of the token.")
+USER_NAME = OpenApiParameter("userName", description="Another user's; only for who administers.")
+
+
+class LogIn(serializers.Serializer[None]):
+    username = Text()
+    password = Text()
+
+
+class Session(serializers.Serializer[Any]):
+    expire = serializers.DateTimeField()
+    sessionId = serializers.CharField()
+    token = serializers.CharField()
+
+
+class Refreshed(serializers.Serializer[Any]):
+    code = serializers.IntegerField()
+    expire = serializers.DateTimeField()
+    token = serializers.CharField()
+
+
+class UserShape(serializers.Serializer[Any]):
+    email = serializers.CharField()
+    permissions = serializers.ListField(child=serializers.CharField())
+
+
+class GrantedAccess(serializers.Serializer[Any]):
+    """The keys as the original spells them: its own in camel case, those of its database in capitals."""
+
+    CreatedAt = serializers.DateTimeField(source="created_at")
+    UpdatedAt = serializers.DateTimeField(source="updated_at")
+    DeletedAt = serializers.DateTimeField(default=None)
+    id = serializers.CharField(source="digest")
+    expiresAt = serializers.DateTimeField(source="expires_at")
+    deactivated = serializers.BooleanField(source="is_revoked")
+    description = serializers.CharField(source="name")
+    requesterIP = serializers.CharField(source="peer", default="")
+    user = serializers.CharField(source="user.username")
+
+
+class WhoAmI(UserShape):
+    sessionId = serializers.CharField()
+    grantedAccess = GrantedAccess()
+
+
+class LoggedOut(serializers.Serializer[Any]):
+    message = serializers.CharField()
+    sessionId = serializers.CharField()
+
+
+class GrantedAccesses(serializers.Serializer[Any]):
+    grantedAccesses = GrantedAccess(many=True)
+
+
+class BackupsLogin(Backups, ViewSet):
+    """Whatever a body lacks, the original answers as if nobody had tried."""
+
+    permission_classes = [Anyone]
+    parser_classes = [StrictJSONParser, StrictFormParser, UntypedJSONParser]
+    statuses = {**Backups.statuses, errors.Invalid: status.HTTP_401_UNAUTHORIZED}
+    wordings = {**Backups.wordings} | dict.fromkeys(["malformed", "invalid"], "missing Username or Password")
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """There is no authenticator here: a stale token in the request must not keep anybody from a new one."""
+        return BackupsSession.challenge
+
+    @extend_schema(request=LogIn, responses=Session)
+    def log_in(self, request: Request) -> Response:
+        """`POST /api/stable/auth/login`"""
+        given = self.given(LogIn, request.data)
+        grant = grants.open_backups(credentials.check(given["username"], given["password"]))
+        session = {"expire": grant.session.expires_at, "sessionId": grant.session.digest, "token": grant.token}
+        return Response(Session(session).data, headers=NO_STORE)
+
+
+class BackupsView(Backups, ViewSet):
+    authentication_classes = [BackupsSession]
+    permission_classes = [SignedIn]
+
+
+class BackupsUsers(BackupsView):
+    @extend_schema(responses=UserShape)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """`GET /api/stable/auth/user/{userName}`"""
+        user = grants.profile_for(principal(request), name)
+        return Response({"email": user.email, "permissions": roles.of(user)})
+
+    @extend_schema(responses=WhoAmI)
+    def whoami(self, request: Request) -> Response:
+        """`GET /api/stable/auth/whoami`"""
+        session = GrantedAccess(principal(request).credential).data
+        user = principal(request).user
+        answer = {"email": user.email, "permissions": roles.of(user), "sessionId": session["id"]}
+        return Response({**answer, "grantedAccess": session})
+
+
+class BackupsSessions(BackupsView):
+    @extend_schema(parameters=[SESSION_ID], responses=LoggedOut)
+    def log_out(self, request: Request) -> Response:
+        """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
+        ended = grants.close_backups(principal(request), request.query_params.get("sessionId"))
+        return Response({"message": "JWT was revoked", "sessionId": ended})
+
+    @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
+    def list(self, request: Request) -> Response:
+        """`GET /api/stable/auth/token[?userName=]`"""
+        sessions = grants.granted_backups(principal(request), request.query_params.get("userName"))
+        return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})
+
+    @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
+    def refresh(self, request: Request) -> HttpResponse:
+        """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
+        grant = grants.refresh_backups(principal(request))
+        refreshed = {"code": status.HTTP_200_OK, "expire": grant.session.expires_at, "token": grant.token}
+        return JsonResponse(Refreshed(refreshed).data, headers=NO_STORE)

@@ -1,0 +1,145 @@
+"""torrust-index's API context `user`."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts import bans, credentials, grants, registration, roles, verification
+from accounts.api.shapes import Text
+from accounts.authentication import Anyone, SignedIn, TorrustSession, principal
+from accounts.models import User
+from registry_site.dialects import Torrust, TorrustFailure
+
+LONGEST_NAME = 20
+
+
+class Registration(serializers.Serializer[None]):
+    username = Text()
+    email = Text(required=False, allow_null=True, allow_blank=True, default="")
+    password = Text(allow_blank=True)
+    confirm_password = Text(allow_blank=True)
+
+
+class LogIn(serializers.Serializer[None]):
+    login = Text()
+    password = Text(allow_blank=True)
+
+
+class JsonWebToken(serializers.Serializer[None]):
+    token = Text(allow_blank=True)
+
+
+class PasswordChange(serializers.Serializer[None]):
+    current_password = Text(allow_blank=True)
+    password = Text(allow_blank=True)
+    confirm_password = Text(allow_blank=True)
+
+
+class NewUser(serializers.Serializer[Any]):
+    user_id = serializers.IntegerField()
+
+
+class LoggedIn(serializers.Serializer[Any]):
+    token = serializers.CharField()
+    username = serializers.CharField()
+    admin = serializers.BooleanField()
+
+
+def _logged_in(grant: grants.Grant, user: User) -> Response:
+    answer = {"token": grant.token, "username": user.username, "admin": roles.administers(user)}
+    return Response(answer, headers={"Cache-Control": "no-store"})
+
+
+class TorrustUsers(Torrust, ViewSet):
+    permission_classes = [Anyone]
+
+    @extend_schema(request=Registration, responses=NewUser)
+    def register(self, request: Request) -> Response:
+        """`POST /v1/user/register`"""
+        given = self.given(Registration, request.data)
+        user = registration.sign_up(
+            given["username"],
+            given["password"],
+            given["email"] or "",
+            confirmation=given["confirm_password"],
+            longest_name=LONGEST_NAME,
+        )
+        return Response({"user_id": user.pk})
+
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
+    def verify_email(self, request: Request, token: str) -> HttpResponse:
+        """`GET /v1/user/email/verify/{token}`, for a person who follows the link"""
+        verification.verify(token)
+        return HttpResponse("Email verified, you can close this page.", content_type="text/plain; charset=utf-8")
+
+    @extend_schema(request=LogIn, responses=LoggedIn)
+    def log_in(self, request: Request) -> Response:
+        """`POST /v1/user/login`"""
+        given = self.given(LogIn, request.data)
+        user = credentials.check(**given)
+        return _logged_in(grants.open_torrust(user), user)
+
+    @extend_schema(request=JsonWebToken, responses=LoggedIn)
+    def renew_token(self, request: Request) -> Response:
+        """`POST /v1/user/token/renew`"""
+        given = self.given(JsonWebToken, request.data)
+        grant = grants.renew_torrust(given["token"])
+        return _logged_in(grant, grant.session.user)
+
+
+class InvalidToken(TorrustFailure):
+    data = serializers.CharField()  # type: ignore[assignment]  # the serializer's own `data` is not asked for
+
+
+class TorrustVerification(Torrust, ViewSet):
+    """The document puts the refusal under `data`, the original under `error`; here it is under both."""
+
+    permission_classes = [Anyone]
+    failures = InvalidToken
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"error": message, "data": message}
+
+    @extend_schema(request=JsonWebToken, responses=OpenApiTypes.STR)
+    def verify_token(self, request: Request) -> Response:
+        """`POST /v1/user/token/verify`"""
+        given = self.given(JsonWebToken, request.data)
+        grants.holder(grants.TorrustToken, given["token"])
+        return Response("Token is valid.")
+
+
+class TorrustBans(Torrust, ViewSet):
+    authentication_classes = [TorrustSession]
+    permission_classes = [SignedIn]
+
+    @extend_schema(responses=OpenApiTypes.STR)
+    def ban(self, request: Request, name: str) -> Response:
+        """`DELETE /v1/user/ban/{user}`"""
+        ban = bans.ban_named(principal(request), name)
+        return Response(f"Banned user: {ban.user}")
+
+
+class TorrustPasswords(Torrust, ViewSet):
+    authentication_classes = [TorrustSession]
+    permission_classes = [SignedIn]
+    wordings = {**Torrust.wordings, "wrong_password": "Invalid password"}
+
+    @extend_schema(request=PasswordChange, responses=OpenApiTypes.STR)
+    def change(self, request: Request, name: str) -> Response:
+        """`POST /v1/user/{user}/change-password`"""
+        given = self.given(PasswordChange, request.data)
+        user = registration.change_own_password(
+            principal(request),
+            name,
+            given["current_password"],
+            given["password"],
+            given["confirm_password"],
+        )
+        return Response(f"Password changed for user with ID: {user.pk}")

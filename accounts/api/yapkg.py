@@ -1,0 +1,141 @@
+"""yapkg-backend's user endpoints: 用户认证系统."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts import appkeys, profiles, registration, sessions
+from accounts.api.shapes import Text
+from accounts.authentication import Anyone, AnyoneHere, AppKey, BrowserSession, SignedIn, principal
+from accounts.models import User
+from registry_site.dialects import Yapkg
+
+NO_STORE = {"Cache-Control": "no-store"}
+DONE = {"status": "ok"}
+
+
+class Registration(serializers.Serializer[None]):
+    username = Text()
+    password = Text()
+    email = Text()
+
+
+class LogIn(serializers.Serializer[None]):
+    username = Text()
+    password = Text()
+
+
+class UserId(serializers.IntegerField):
+    """As text, as ids are shown, or as a number."""
+
+    def to_representation(self, value: Any) -> Any:
+        return str(value)
+
+
+class Profile(serializers.Serializer[None]):
+    user_id = UserId(required=False, max_value=2**63 - 1)
+    username = Text(required=False)
+    password = Text(required=False)
+    email = Text(required=False)
+    avatar_uri = Text(required=False, allow_blank=True, max_length=500)
+
+
+class UserShape(serializers.Serializer[User]):
+    """Both spellings of the id: the documents use one here and the other there."""
+
+    user_id = serializers.CharField(source="pk")
+    userid = serializers.CharField(source="pk")
+    username = serializers.CharField()
+    email = serializers.CharField(allow_null=True)
+    avatar_uri = serializers.CharField()
+
+
+class KeyType(serializers.Serializer[None]):
+    type = Text(max_length=40)
+
+
+class KeyPair(serializers.Serializer[Any]):
+    appid = serializers.CharField()
+    appsecret = serializers.CharField()
+    type = serializers.ChoiceField(choices=appkeys.Type.choices)
+
+
+class Status(serializers.Serializer[Any]):
+    status = serializers.CharField()
+
+
+class YapkgRegistration(Yapkg, ViewSet):
+    permission_classes = [Anyone]
+
+    @extend_schema(request=Registration, responses=UserShape)
+    def register(self, request: Request) -> Response:
+        """`POST /register`"""
+        given = self.given(Registration, request.data)
+        return Response(UserShape(registration.sign_up(**given)).data)
+
+
+class YapkgLogin(Yapkg, ViewSet):
+    """What sets a cookie or takes it away, no page of another site may bring about."""
+
+    permission_classes = [AnyoneHere]
+
+    @extend_schema(request=LogIn, responses=UserShape)
+    def log_in(self, request: Request) -> Response:
+        """`POST /login`"""
+        given = self.given(LogIn, request.data)
+        user = sessions.log_in(request._request, **given)
+        return Response(UserShape(user).data, headers=NO_STORE)
+
+    @extend_schema(request=None, responses=Status)
+    def log_out(self, request: Request) -> Response:
+        """`GET /logout`; without a session it is done already"""
+        sessions.log_out(request._request)
+        return Response(DONE)
+
+
+class YapkgUsers(Yapkg, ViewSet):
+    authentication_classes = [AppKey, BrowserSession]
+    permission_classes = [Anyone]
+
+    @extend_schema(responses=UserShape)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """`GET /users/{username}`; the address is only for who is signed in"""
+        shown = UserShape(profiles.named(name)).data
+        return Response(shown if request.auth else {**shown, "email": None})
+
+
+class YapkgSettings(Yapkg, ViewSet):
+    authentication_classes = [AppKey, BrowserSession]
+    permission_classes = [SignedIn]
+
+    @extend_schema(request=Profile, responses=UserShape)
+    def change_profile(self, request: Request) -> HttpResponse:
+        """`PATCH /settings/profile`"""
+        given = self.given(Profile, request.data)
+        user_id = given.pop("user_id", None)
+        user = profiles.change(principal(request), user_id, profiles.Change(**given))
+        sessions.keep(request._request, user)
+        return Response(UserShape(user).data)
+
+    @extend_schema(request=KeyType, responses=KeyPair)
+    def create_key(self, request: Request) -> Response:
+        """`POST /settings/appids`"""
+        given = self.given(KeyType, request.data)
+        pair = appkeys.issue(principal(request), given["type"])
+        return Response(KeyPair(pair).data, headers=NO_STORE)
+
+    @extend_schema(responses=KeyPair(many=True))
+    def list_keys(self, request: Request) -> Response:
+        """`GET /settings/appids`"""
+        return Response(KeyPair(appkeys.owned(principal(request)), many=True).data, headers=NO_STORE)
+
+    @extend_schema(responses=Status)
+    def delete_key(self, request: Request, appid: str) -> Response:
+        """`DELETE /settings/appids/{appid}`"""
+        appkeys.delete(principal(request), appid)
+        return Response(DONE)

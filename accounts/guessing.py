@@ -1,0 +1,70 @@
+"""Guessing passwords: failures are counted per account and peer, and too many are answered by nothing but "wait".
+
+A failure is a committed row before it is counted, so that of any number of guesses at once, on any number of workers,
+no more are answered than the limit: each sees its own row and all that were there before.
+"""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts import names
+from accounts.models import Credential, LoginFailure, User
+from registry_site import peers
+from registry_site.errors import TooMany
+
+WINDOW = timedelta(minutes=15)
+
+# So many times REGISTRY_LOGIN_FAILURES: by one peer at all accounts together, at one account by all peers together.
+PEER_FACTOR = 10
+ACCOUNT_FACTOR = 20
+
+
+class Guard:
+    """Watches one attempt on one account from one peer."""
+
+    def __init__(self, login: str, user: User | None) -> None:
+        self.user = user
+        self.name = names.canonical(user.username if user else names.from_login(login))[:255]
+        self.peer = peers.current()
+        self.network = peers.network(self.peer) if self.peer else ""
+
+    def refuse_too_many(self) -> None:
+        """Raises `TooMany` when this attempt must not be answered, be it right or wrong."""
+        self._refuse_from(0)
+
+    def count_failure(self) -> None:
+        """Raises `TooMany` when this failure was one too many to be told."""
+        LoginFailure.objects.create(name=self.name, peer=self.peer, network=self.network)
+        self._refuse_from(1)
+
+    def forgive(self) -> None:
+        """The right password: what was mistyped before it counts no longer against this peer at this account."""
+        mistyped = LoginFailure.objects.filter(self._here, at__gt=timezone.now() - WINDOW, forgiven=False)
+        if mistyped.exists():
+            mistyped.update(forgiven=True)
+
+    @property
+    def _here(self) -> Q:
+        return Q(name=self.name, network=self.network)
+
+    def _refuse_from(self, more: int) -> None:
+        limit = settings.LOGIN_FAILURES
+        self._refuse_at(limit + more, self._here & Q(forgiven=False))
+        self._refuse_at(limit * PEER_FACTOR + more, Q(network=self.network))
+        # Many peers that guess at one account must not keep its owner out, who has been here before.
+        self._refuse_at(limit * ACCOUNT_FACTOR + more, Q(name=self.name), unless_known=True)
+
+    def _refuse_at(self, limit: int, of: Q, *, unless_known: bool = False) -> None:
+        since = timezone.now() - WINDOW
+        failures = LoginFailure.objects.filter(of, at__gt=since).order_by("-at")
+        earliest: datetime | None = failures.values_list("at", flat=True)[limit - 1 : limit].first()
+        if earliest is None or (unless_known and self._is_known()):
+            return
+        seconds = max(1, int((earliest - since).total_seconds()) + 1)
+        raise TooMany(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
+
+    def _is_known(self) -> bool:
+        return self.user is not None and Credential.objects.filter(user=self.user, peer=self.peer).exists()

@@ -1,0 +1,43 @@
+"""How the description of the API tells of each way to prove who one is."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+
+
+class CargoTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
+    target_class = "accounts.authentication.CargoToken"
+    name = "cargo token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "The token, bare."}
+
+
+class BackupsSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.BackupsSession"
+    name = "backup-repository session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class TorrustSessionScheme(BackupsSessionScheme):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.TorrustSession"
+    name = "torrust session"
+
+
+class AppKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.AppKey"
+    name = "app key"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        description = "appid:signature:timestamp:random:body, the last four in URL-safe base64."
+        return {"type": "apiKey", "in": "header", "name": "Token", "description": description}
+
+
+class BrowserSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.BrowserSession"
+    name = "browser session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "registry_session"}

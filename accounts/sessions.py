@@ -1,0 +1,93 @@
+"""Signing in with a cookie: Django's session, and a row that can be seen and ended like any other credential."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db import transaction
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from accounts import audit, credentials, revocation, scopes
+from accounts.models import Credential, User
+from accounts.principals import Principal, principal_of
+from registry_site import peers
+from registry_site.errors import Revoked
+
+GRANT = "grant"  # in the session: the digest of the row
+
+
+class BrowserSessions(AuthenticationMiddleware):
+    """`request.user` is whoever signed in, as long as the row of this session is good."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]
+
+
+def log_in(request: HttpRequest, username: str, password: str) -> User:
+    """Sign the browser in, under a new session key; raises as `credentials.check` does."""
+    user = credentials.check(username, password)
+    auth.logout(request)  # or Django would keep the key of a session that the same user has already
+    auth.login(request, user)
+    return user
+
+
+def log_out(request: HttpRequest) -> None:
+    """End the session, if there is one."""
+    auth.logout(request)
+
+
+def keep(request: HttpRequest, user: User) -> None:
+    """After a change of the user's password: the session that they are at work in goes on."""
+    if user.session is not None and user.session.kind == Credential.Kind.BROWSER_SESSION:
+        auth.update_session_auth_hash(request, user)
+
+
+def principal(request: HttpRequest) -> Principal | None:
+    """Who is signed in, and by which row."""
+    user = request.user
+    return Principal(user, user.session) if isinstance(user, User) else None
+
+
+def _user(request: HttpRequest) -> User | AnonymousUser:
+    found = auth.get_user(request)
+    if not found.is_authenticated:
+        return AnonymousUser()
+    try:
+        return principal_of(Credential.Kind.BROWSER_SESSION, request.session.get(GRANT, "")).user
+    except Revoked:
+        return AnonymousUser()
+
+
+@receiver(user_logged_in)
+def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -> None:
+    _close(sender, request, user)
+    digest = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
+    with transaction.atomic():
+        Principal(user).hold()
+        user.session = Credential.objects.create(
+            user=user,
+            kind=Credential.Kind.BROWSER_SESSION,
+            name="Login",
+            digest=digest,
+            scopes=" ".join(scopes.ALL),
+            peer=peers.current(),
+            expires_at=timezone.now() + timedelta(hours=settings.SESSION_HOURS),
+        )
+        audit.record(user, "user.log_in", str(user), door=Credential.Kind.BROWSER_SESSION.label)
+    request.session[GRANT] = digest
+
+
+@receiver(user_logged_out)
+def _close(sender: type[User] | None, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+    session = Credential.objects.filter(digest=request.session.get(GRANT, ""), revoked_at=None).first()
+    if session is not None:
+        revocation.revoke(session, session.user)

@@ -1,0 +1,53 @@
+"""The description of the API for machines (OpenAPI 3.1), read off the views: each dialect adds its own envelopes."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from drf_spectacular.openapi import AutoSchema
+
+from registry_site.dialects import Dialect
+
+WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect of envelopes
+_CONTENT = object()
+
+
+class Schema(AutoSchema):
+    """Knows what a dialect puts around an answer, and what its refusals look like."""
+
+    view: Any
+
+    def get_tags(self) -> list[str]:
+        return [self._dialect()]
+
+    def _dialect(self) -> str:
+        return next((kind.__name__ for kind in type(self.view).__mro__ if Dialect in kind.__bases__), "Entrepot")
+
+    def _get_serializer_name(self, *args: Any, **kwargs: Any) -> str:
+        """Dialects have shapes of the same name, and may."""
+        return self._dialect() + super()._get_serializer_name(*args, **kwargs).removeprefix(self._dialect())
+
+    def get_operation_id(self) -> str:
+        return f"{type(self.view).__name__}_{self.view.action}_{self.method.lower()}"
+
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        if isinstance(self.view, Dialect):
+            if WITHOUT_ENVELOPE.items().isdisjoint((self.get_extensions() or {}).items()):
+                self._put_into_envelope(bodies)
+            refusal = self._get_response_for_code(self.view.failures, "4XX")  # type: ignore[no-untyped-call]
+            bodies["4XX"] = {**refusal, "description": "A refusal, with what is wrong"}
+        return bodies
+
+    def _put_into_envelope(self, bodies: Mapping[str, Any]) -> None:
+        envelope = type(self.view).success(_CONTENT)
+        for body in bodies.values():
+            content = body.get("content", {}).get("application/json")
+            if content and envelope is not _CONTENT:
+                content["schema"] = {
+                    "type": "object",
+                    "properties": {
+                        key: content["schema"] if value is _CONTENT else {"const": value}
+                        for key, value in envelope.items()
+                    },
+                    "required": list(envelope),
+                }
