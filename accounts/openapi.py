@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 class CargoTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
     target_class = "accounts.authentication.CargoToken"
-    name = "cargo token"
+    name = "cargo-token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "The token, bare."}
@@ -15,7 +15,7 @@ class CargoTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
 
 class BackupsSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "accounts.authentication.BackupsSession"
-    name = "backup-repository session"
+    name = "backup-repository-session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -23,12 +23,12 @@ class BackupsSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
 
 class TorrustSessionScheme(BackupsSessionScheme):  # type: ignore[no-untyped-call]
     target_class = "accounts.authentication.TorrustSession"
-    name = "torrust session"
+    name = "torrust-session"
 
 
 class AppKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "accounts.authentication.AppKey"
-    name = "app key"
+    name = "app-key"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         description = "appid:signature:timestamp:random:body, the last four in URL-safe base64."
@@ -37,7 +37,7 @@ class AppKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 class BrowserSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "accounts.authentication.BrowserSession"
-    name = "browser session"
+    name = "browser-session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "cookie", "name": "registry_session"}

@@ -115,7 +115,7 @@ class BackupsUsers(BackupsView):
 
 
 class BackupsSessions(BackupsView):
-    @extend_schema(parameters=[SESSION_ID], responses=LoggedOut)
+    @extend_schema(parameters=[SESSION_ID], request=None, responses=LoggedOut)
     def log_out(self, request: Request) -> Response:
         """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
         ended = grants.close_backups(principal(request), request.query_params.get("sessionId"))

@@ -3,8 +3,12 @@
 Where Ktra answers 200 with an error in the body, the status here is honest; the body is the same.
 """
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +22,10 @@ from registry_site.dialects import Cargo
 
 class Password(serializers.Serializer[None]):
     password = Text()
+
+
+class Token(serializers.Serializer[Any]):
+    token = serializers.CharField()
 
 
 class PasswordChange(serializers.Serializer[None]):
@@ -35,17 +43,20 @@ class KtraUsers(Cargo, ViewSet):
 
     permission_classes = [Anyone]
 
+    @extend_schema(request=Password, responses=Token)
     def new_user(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
         given = self.given(Password, request.data)
         user = registration.sign_up(user_name, given["password"])
         return _token(tokens.replace_default(user))
 
+    @extend_schema(request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
         given = self.given(Password, request.data)
         return _token(registration.log_in_to_cargo(user_name, given["password"]))
 
+    @extend_schema(request=PasswordChange, responses=Token)
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
         given = self.given(PasswordChange, request.data)
@@ -56,6 +67,7 @@ class KtraUsers(Cargo, ViewSet):
 class Me(Cargo, ViewSet):
     permission_classes = [Anyone]
 
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request) -> HttpResponse:
         """`GET /me` with passwords: how to get a token, as one line to paste."""
         line = (

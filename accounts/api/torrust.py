@@ -119,7 +119,7 @@ class TorrustBans(Torrust, ViewSet):
     authentication_classes = [TorrustSession]
     permission_classes = [SignedIn]
 
-    @extend_schema(responses=OpenApiTypes.STR)
+    @extend_schema(request=None, responses=OpenApiTypes.STR)
     def ban(self, request: Request, name: str) -> Response:
         """`DELETE /v1/user/ban/{user}`"""
         ban = bans.ban_named(principal(request), name)

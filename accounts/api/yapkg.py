@@ -134,7 +134,7 @@ class YapkgSettings(Yapkg, ViewSet):
         """`GET /settings/appids`"""
         return Response(KeyPair(appkeys.owned(principal(request)), many=True).data, headers=NO_STORE)
 
-    @extend_schema(responses=Status)
+    @extend_schema(request=None, responses=Status)
     def delete_key(self, request: Request, appid: str) -> Response:
         """`DELETE /settings/appids/{appid}`"""
         appkeys.delete(principal(request), appid)

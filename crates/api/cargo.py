@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import asdict
+from typing import Any
 
 from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,6 +29,46 @@ class Owners(serializers.Serializer[None]):
     users = serializers.ListField(child=serializers.CharField(max_length=255), max_length=ownership.MOST_AT_ONCE)
 
 
+class Warnings(serializers.Serializer[Any]):
+    class Kinds(serializers.Serializer[Any]):
+        invalid_categories = serializers.ListField(child=serializers.CharField())
+        invalid_badges = serializers.ListField(child=serializers.CharField())
+        other = serializers.ListField(child=serializers.CharField())
+
+    warnings = Kinds()
+
+
+class Done(serializers.Serializer[Any]):
+    ok = serializers.BooleanField()
+
+
+class Told(Done):
+    msg = serializers.CharField()
+
+
+class Users(serializers.Serializer[Any]):
+    class User(serializers.Serializer[Any]):
+        id = serializers.IntegerField()
+        login = serializers.CharField()
+        name = serializers.CharField()
+        email = serializers.CharField(allow_null=True)
+
+    users = User(many=True)
+
+
+class Found(serializers.Serializer[Any]):
+    class Crate(serializers.Serializer[Any]):
+        name = serializers.CharField()
+        max_version = serializers.CharField()
+        description = serializers.CharField()
+
+    class Count(serializers.Serializer[Any]):
+        total = serializers.IntegerField()
+
+    crates = Crate(many=True)
+    meta = Count()
+
+
 class CargoView(Cargo, ViewSet):
     authentication_classes = [CargoToken]
     permission_classes = [Holder]
@@ -34,6 +77,7 @@ class CargoView(Cargo, ViewSet):
 class Publish(CargoView):
     parser_classes = [RawParser]
 
+    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=Warnings)
     def publish(self, request: Request) -> Response:
         """`PUT /api/v1/crates/new`"""
         length = re.fullmatch(r"[0-9]{1,39}", request.META.get("CONTENT_LENGTH", ""))
@@ -49,11 +93,13 @@ class Publish(CargoView):
 
 
 class Versions(CargoView):
+    @extend_schema(request=None, responses=Done)
     def yank(self, request: Request, name: str, number: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/{version}/yank`"""
         publishing.yank(principal(request), name, number)
         return Response({"ok": True})
 
+    @extend_schema(request=None, responses=Done)
     def unyank(self, request: Request, name: str, number: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
         publishing.unyank(principal(request), name, number)
@@ -61,6 +107,7 @@ class Versions(CargoView):
 
 
 class CrateOwners(CargoView):
+    @extend_schema(responses=Users)
     def list(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate_name}/owners`"""
         users = [
@@ -69,12 +116,14 @@ class CrateOwners(CargoView):
         ]
         return Response({"users": users})
 
+    @extend_schema(request=Owners, responses=Told)
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
         given = self.given(Owners, request.data)
         message = ownership.add(principal(request), name, given["users"])
         return Response({"ok": True, "msg": message})
 
+    @extend_schema(request=Owners, responses=Told)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
         given = self.given(Owners, request.data)
@@ -85,6 +134,7 @@ class CrateOwners(CargoView):
 class Crates(CargoView):
     permission_classes = [Reader]
 
+    @extend_schema(parameters=[Query], responses=Found)
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q={query}&per_page={n}`"""
         given = self.given(Query, request.query_params)
@@ -96,6 +146,7 @@ class Crates(CargoView):
 class Downloads(CargoView):
     permission_classes = [Reader]
 
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
         """`GET {dl}/{crate}/{version}/download`"""
         return downloading.download(request._request, name, number)

@@ -1,9 +1,14 @@
 """The sparse index, as The Cargo Book has it under "Registry Index"."""
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -14,15 +19,22 @@ from registry_site.dialects import Cargo
 from registry_site.errors import Missing
 
 
+class Config(serializers.Serializer[Any]):
+    dl = serializers.CharField()
+    api = serializers.CharField()
+
+
 class Index(Cargo, ViewSet):
     authentication_classes = [CargoToken]
     permission_classes = [Reader]
 
+    @extend_schema(responses=Config)
     def config(self, request: Request) -> Response:
         """`config.json`: where the rest is."""
         config = {"dl": f"{settings.PUBLIC_URL}/dl", "api": settings.PUBLIC_URL}
         return Response(config | ({"auth-required": True} if settings.AUTH_REQUIRED else {}))
 
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
         """The file of one crate: its lines are kept ready on the crate's row."""
         row = Crate.objects.filter(index_path=path).values_list("index_text", "index_etag", "index_modified").first()
