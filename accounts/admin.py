@@ -118,9 +118,9 @@ class Users(DomainAdmin, UserAdmin):
         queryset: QuerySet[User] = User.objects.with_standing()
         return queryset
 
-    @admin.display(ordering="is_banned", empty_value="no")
-    def banned(self, user: User) -> str | None:
-        return "banned" if getattr(user, "is_banned", False) else None
+    @admin.display(ordering="is_banned")
+    def banned(self, user: User) -> str:
+        return "banned" if getattr(user, "is_banned", False) else "no"
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
@@ -178,7 +178,7 @@ class Users(DomainAdmin, UserAdmin):
 class Credentials(ReadOnlyAdmin):
     """Tokens, sessions and app keys; nothing that could be used to sign in is shown."""
 
-    list_display = ("name", "user", "kind", "scopes", "peer", "created_at", "expires_at", "revoked_at", "live")
+    list_display = ("name", "user", "kind", "peer", "created_at", "expires_at", "revoked_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
     search_fields = ("user__username", "name", "peer")
     list_select_related = ("user",)
@@ -250,7 +250,11 @@ class Bans(DomainAdmin):
 
 @admin.register(AuditEvent)
 class AuditEvents(ReadOnlyAdmin):
-    list_display = ("at", "actor_name", "action", "target", "peer", "detail")
+    list_display = ("at", "actor_name", "action", "target", "peer", "details")
     list_filter = ("action", "at")
     search_fields = ("actor_name", "target", "peer", "action")
     date_hierarchy = "at"
+
+    @admin.display
+    def details(self, event: AuditEvent) -> str:
+        return ", ".join(f"{key}: {value}" for key, value in event.detail.items())

@@ -175,6 +175,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
+    "TAGS": [
+        {"name": "Cargo", "description": "The registry as stock cargo uses it, and Ktra's users."},
+        {"name": "Backups", "description": "backup-repository: users and sessions."},
+        {"name": "Torrust", "description": "torrust-index: users."},
+        {"name": "Yapkg", "description": "yapkg: users and app keys."},
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -12,7 +12,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.health),
     path("openapi.json", cache_page(3600)(SpectacularJSONAPIView.as_view()), name="openapi"),
-    path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi")),
+    path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="docs_api.html")),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),
 ]
