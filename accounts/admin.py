@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserChangeForm, UserCreationForm, UsernameField
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -14,11 +14,6 @@ from django.utils import timezone
 from accounts import audit, bans, emails, names, registration, revocation, roles
 from accounts.models import AuditEvent, Ban, Credential, LoginFailure, NameReservation, Role, RoleGrant, User
 from registry_site.errors import RegistryError
-
-admin.site.site_header = "Entrepot"
-admin.site.site_title = "Entrepot"
-admin.site.index_title = "Registry"
-admin.site.site_url = "/"
 
 
 def staff(request: HttpRequest) -> User:
@@ -69,6 +64,15 @@ class EmailForm(ModelForm):
             raise ValidationError(error.message) from error
 
 
+class PasswordByStaff(AdminPasswordChangeForm):
+    def save(self, commit: bool = True) -> User:
+        """Django announces a new password, but not that there is none any more."""
+        user: User = super().save(commit)
+        if not user.has_usable_password():
+            revocation.end_sessions(user)
+        return user
+
+
 class ChangedUser(EmailForm, UserChangeForm):
     pass
 
@@ -91,8 +95,13 @@ class NewUser(EmailForm, UserCreationForm):
 
 
 class RoleInline(admin.TabularInline):
+    """Given and taken, never changed: one role for another is both."""
+
     model = RoleGrant
     extra = 0
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(User)
@@ -105,6 +114,7 @@ class Users(DomainAdmin, UserAdmin):
     actions = ["ban", "unban", "revoke_tokens"]
     form = ChangedUser
     add_form = NewUser
+    change_password_form = PasswordByStaff
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
     fieldsets = (
         (None, {"fields": ("username", "password", "email", "email_verified_at", "avatar_uri")}),
@@ -128,19 +138,37 @@ class Users(DomainAdmin, UserAdmin):
         return self.readonly_fields if staff(request).is_superuser else self.readonly_fields + self.rights
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Only administrators may touch administrators, or staff could set their passwords."""
+        """Only who administers may touch who does so, or staff could set their passwords."""
         allowed: bool = super().has_change_permission(request, obj)
-        return allowed and (obj is None or not obj.is_superuser or staff(request).is_superuser)
+        return allowed and (obj is None or roles.has_rank_over(staff(request), obj))
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> User | None:
+        """Who changes their own password stays signed in."""
+        user: User | None = super().get_object(request, *args, **kwargs)
+        if user is not None and user.pk == staff(request).pk:
+            user.session = staff(request).session
+        return user
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change:
             if "email" in form.changed_data:
                 obj.email_verified_at = timezone.now() if obj.email else None
-            super().save_model(request, obj, form, change)
-            audit.record(staff(request), "user.change", str(obj), fields=form.changed_data)
+            # Only what was changed here: the rest may have changed elsewhere since the form was opened.
+            columns = {column.name for column in User._meta.concrete_fields}
+            obj.save(update_fields={*columns.intersection(form.changed_data), "email_verified_at"})
         else:
             password = form.cleaned_data["password1"]
             obj.pk = registration.register(obj.username, password, obj.email, actor=staff(request)).pk
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """Django calls this for passwords, too."""
+        changes = [
+            f"{what}: {', '.join(part.get('fields') or [part.get('object', '')])}"
+            for entry in message
+            for what, part in entry.items()
+        ]
+        audit.record(staff(request), "user.change", str(obj), changes=changes)
+        return super().log_change(request, obj, message)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         for granted in formset.save(commit=False):

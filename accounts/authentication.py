@@ -67,7 +67,7 @@ class AppKey(BaseAuthentication):
     """A signed `Token` (or `X-Auth-Token`) header; where there is one, a cookie counts for nothing."""
 
     def authenticate(self, request: Request) -> Found:
-        token = request.headers.get("Token") or request.headers.get("X-Auth-Token")
+        token = request.headers.get("Token", request.headers.get("X-Auth-Token"))
         if token is None:
             return None
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
@@ -112,8 +112,12 @@ def _require_token(request: Request) -> None:
 class Anyone(BasePermission):
     """Open to the world, whatever the settings: how one gets an account."""
 
+    def is_open(self, method: str) -> bool:
+        """May somebody unknown ask? For the description of the API."""
+        return True
 
-class AnyoneHere(BasePermission):
+
+class AnyoneHere(Anyone):
     """Open to the world, but not to the pages of other sites: they could sign a visitor in or out."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -126,6 +130,9 @@ class AnyoneHere(BasePermission):
 class Reader(BasePermission):
     """Open to the world, unless the registry requires a token for everything."""
 
+    def is_open(self, method: str) -> bool:
+        return not settings.AUTH_REQUIRED
+
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not settings.AUTH_REQUIRED:
             return True
@@ -137,6 +144,9 @@ class Reader(BasePermission):
 class Holder(BasePermission):
     """Whoever holds a good token; what it allows is decided by the verb that is called."""
 
+    def is_open(self, method: str) -> bool:
+        return False
+
     def has_permission(self, request: Request, view: APIView) -> bool:
         _require_token(request)
         return True
@@ -144,6 +154,9 @@ class Holder(BasePermission):
 
 class SignedIn(BasePermission):
     """Whoever is signed in, in the way of the view's dialect."""
+
+    def is_open(self, method: str) -> bool:
+        return False
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if request.auth is None:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts import audit, roles
 from accounts.models import Ban, User
 from accounts.principals import Principal
-from registry_site.errors import Denied, Invalid, Missing
+from registry_site.errors import Invalid, Missing
 
 
 def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | None = None) -> Ban:
@@ -20,8 +20,7 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
         raise Invalid("The end of the ban has passed already.")
     if len(reason) > 500:
         raise Invalid("Give a reason of at most 500 characters.")
-    if actor is not None and user.is_superuser and not actor.is_superuser:
-        raise Denied("Only administrators may do this to administrators.", code="not_administrator")
+    roles.require_rank_over(actor, user)
     with transaction.atomic():
         # The lock waits for a publish that is being committed, so that none is acknowledged after the ban.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
@@ -35,17 +34,20 @@ def ban_named(principal: Principal, username: str) -> Ban:
 
     Raises `Denied` and `Missing`.
     """
-    roles.require_administrator(principal.user, "Only who administers may ban.")
+    refusal = "Only who administers may ban."
+    roles.require_administrator(principal.user, refusal)
     user: User | None = User.objects.named(username).first()
     if user is None:
         raise Missing("There is no user of this name.", code="user_missing")
     with transaction.atomic():
         principal.hold(user)
+        roles.require_administrator(principal.user, refusal)
         return ban(user, actor=principal.user)
 
 
 def unban(user: User, *, actor: User | None) -> bool:
-    """Lift what is in force; False when nothing was."""
+    """Lift what is in force; False when nothing was. Raises `Denied` as `ban` does."""
+    roles.require_rank_over(actor, user)
     with transaction.atomic():
         lifted = Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
         if lifted:

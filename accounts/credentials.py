@@ -1,11 +1,7 @@
 """Name and password: the one gate for every dialect and for the admin."""
 
-from typing import Any
-
 from django.conf import settings
-from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.hashers import check_password, make_password
-from django.http import HttpRequest
+from django.contrib.auth.hashers import check_password, make_password, verify_password
 
 from accounts import verification
 from accounts.guessing import Guard
@@ -52,28 +48,20 @@ def _is_proven(user: User | None, password: str) -> bool:
     if user is None:
         make_password(password)
         return False
-    if not check_password(password, user.password, setter=lambda raw: _rehash(user, raw)):
+    if not _matches(user, password):
         return False
     in_good_standing = User.objects.in_good_standing().filter(pk=user.pk).exists()
     return in_good_standing and user.admits(peers.current())
 
 
-def _rehash(user: User, password: str) -> None:
-    """Of another kind than we make today, such as one that was imported: hash it as we do."""
+def _matches(user: User, password: str) -> bool:
+    """Hashes the password as we do when it matches a hash of another kind, such as one that was imported."""
+    is_right, is_outdated = verify_password(password, user.password)
+    if not (is_right and is_outdated):
+        return is_right
     encoded = make_password(password)
     if User.objects.filter(pk=user.pk, password=user.password).update(password=encoded):
         user.password = encoded
-
-
-class PasswordBackend(ModelBackend):
-    """Django's log-in forms through the same gate; on each request `accounts.sessions` looks at the row."""
-
-    def authenticate(
-        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
-    ) -> User | None:
-        if username is None or password is None:
-            return None
-        try:
-            return check(username, password)
-        except WrongPassword:
-            return None
+        return True
+    user.refresh_from_db(fields=["password"])  # another log-in was first, or the password has just changed
+    return check_password(password, user.password)

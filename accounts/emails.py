@@ -1,12 +1,13 @@
 """E-mail addresses: what one may be, and how it is kept."""
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.validators import EmailValidator
 from django.utils.encoding import punycode
 
 from registry_site.errors import Invalid
 
 LONGEST = 254  # RFC 5321
+validate_email = EmailValidator(allowlist=[])  # the default takes names of hosts without a domain
 
 
 def normalized(address: str) -> str:
@@ -14,10 +15,10 @@ def normalized(address: str) -> str:
 
     A domain of other letters becomes its punycode; of a local part with other letters nobody knows the case.
     """
-    local, _, domain = address.rpartition("@")
+    local, _, domain = address.rpartition("@")  # a quoted local part is another spelling of a plain one
     try:
         normal = f"{local}@{punycode(domain).lower()}"
-        if len(normal) > LONGEST or not normal.isascii() or not normal.isprintable():
+        if len(normal) > LONGEST or '"' in local or not normal.isascii() or not normal.isprintable():
             raise ValidationError("too long, or with other characters")
         validate_email(normal)
     except (ValidationError, UnicodeError) as error:

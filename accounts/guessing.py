@@ -4,13 +4,14 @@ A failure is a committed row before it is counted, so that of any number of gues
 no more are answered than the limit: each sees its own row and all that were there before.
 """
 
+import hashlib
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import names
+from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
 from registry_site import peers
 from registry_site.errors import TooMany
@@ -27,7 +28,7 @@ class Guard:
 
     def __init__(self, login: str, user: User | None) -> None:
         self.user = user
-        self.name = names.canonical(user.username if user else names.from_login(login))[:255]
+        self.name = names.canonical(user.username) if user else _shown(names.canonical(names.from_login(login)))
         self.peer = peers.current()
         self.network = peers.network(self.peer) if self.peer else ""
 
@@ -67,4 +68,13 @@ class Guard:
         raise TooMany(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
 
     def _is_known(self) -> bool:
-        return self.user is not None and Credential.objects.filter(user=self.user, peer=self.peer).exists()
+        credentials = Credential.objects.filter(user=self.user).exclude(peer=None)
+        seen = credentials.order_by().values_list("peer", flat=True).distinct()
+        return self.user is not None and any(peers.network(peer) == self.network for peer in seen if peer)
+
+
+def _shown(name: str) -> str:
+    """What can be no name is perhaps a password in the wrong field: of it only a digest is kept."""
+    if names.PATTERN.fullmatch(name) or ("@" in name and len(name) <= emails.LONGEST):
+        return name
+    return f"no name, {hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"

@@ -7,11 +7,13 @@ Each line of the file is a JSON object: `username` and `password_hash`, and, whe
 import base64
 import binascii
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from argon2 import extract_parameters
+from argon2.exceptions import InvalidHash
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -23,14 +25,14 @@ from registry_site import strict_json
 from registry_site.errors import Conflict, Invalid, RegistryError
 
 FIELDS = {"username", "password_hash", "email", "email_verified", "roles", "is_admin", "is_active", "created_at"}
-ARGON2 = re.compile(
-    r"\$argon2(?:id|i|d)(?:\$v=[0-9]+)?\$m=([0-9]{1,8}),t=([0-9]{1,4}),p=([0-9]{1,3})\$[A-Za-z0-9+/]{11,88}\$[A-Za-z0-9+/]{16,88}"
-)
-# What a hash may cost at the first log-in; after that it is one of ours.
+# What a hash may cost at the first log-in, about a second; after that it is one of ours.
 MOST_MEMORY = 256 * 1024  # KiB
-MOST_PASSES = 64
+MOST_WORK = 1024 * 1024  # KiB in all passes together
 MOST_LANES = 16
-MOST_ITERATIONS = 10_000_000
+SHORTEST_SALT = 8  # bytes
+SHORTEST_HASH = 12
+ARGON2_VERSIONS = (16, 19)
+MOST_ITERATIONS = 2_000_000  # for each block of 32 bytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Account:
     is_admin: bool = False
     is_active: bool = True
     created_at: datetime | None = None
+    line: int = 0
 
 
 def parse(line: str) -> Account:
@@ -75,39 +78,55 @@ def encoded(hashed: str) -> str:
     text = hashed.strip()
     if not text.startswith("$"):
         text = _unwrapped(text)
-    argon2 = ARGON2.fullmatch(re.sub(r"=+(?=\$|$)", "", text))
-    if argon2:
-        memory, passes, lanes = map(int, argon2.groups())
-        if memory > MOST_MEMORY or passes > MOST_PASSES or lanes > MOST_LANES:
-            raise Invalid("password_hash: to verify it would take too much memory or time")
-        return "argon2" + argon2[0]
-    pbkdf2 = PBKDF2PHCHasher.pattern.fullmatch(text[1:])
-    if pbkdf2:
-        if int(pbkdf2[1]) > MOST_ITERATIONS:
-            raise Invalid("password_hash: to verify it would take too much time")
-        return text[1:]
-    raise Invalid("password_hash: it is no Argon2 and no PBKDF2-SHA256 hash as a PHC string")
+    text = re.sub(r"=+(?=\$|$)", "", text)
+    try:
+        return _argon2(text) if text.startswith("$argon2") else _pbkdf2(text.removeprefix("$"))
+    except (ValueError, InvalidHash) as error:
+        raise Invalid("password_hash: it is no Argon2 and no PBKDF2-SHA256 hash as a PHC string") from error
 
 
-def read(lines: Iterable[str]) -> Iterable[Account]:
+def _argon2(text: str) -> str:
+    known = extract_parameters(text)
+    salt, hashed = (_decoded(part) for part in text.split("$")[-2:])
+    sound = known.time_cost >= 1 <= known.parallelism and known.memory_cost >= 8 * known.parallelism
+    if not sound or len(salt) < SHORTEST_SALT or len(hashed) < SHORTEST_HASH or known.version not in ARGON2_VERSIONS:
+        raise ValueError("no Argon2 would make this")
+    work = known.memory_cost * known.time_cost
+    if known.memory_cost > MOST_MEMORY or work > MOST_WORK or known.parallelism > MOST_LANES:
+        raise Invalid("password_hash: to verify it would take too much memory or time")
+    return "argon2" + text
+
+
+def _pbkdf2(text: str) -> str:
+    known = PBKDF2PHCHasher().decode(text)
+    if not known["iterations"] or known["length"] != len(known["hash"]) or len(known["hash"]) < SHORTEST_HASH:
+        raise ValueError("no PBKDF2 would make this")
+    if known["iterations"] * -(-known["length"] // 32) > MOST_ITERATIONS:
+        raise Invalid("password_hash: to verify it would take too much time")
+    return text
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
+def read(lines: Iterable[str]) -> Iterator[Account]:
     """The accounts of a file, one after another; raises `Invalid` and names the line."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            yield parse(line)
+            account = parse(line)
         except RegistryError as error:
-            raise Invalid(f"Line {number}: {error.message}.") from error
+            raise Invalid(f"Line {number}: {error.message.rstrip('.')}.") from error
+        yield replace(account, line=number)
 
 
-def save(accounts: Iterable[Account]) -> int:
-    """Open them all, or none; gives how many. Raises `Conflict` for a name or an address that is taken."""
-    count = 0
+def save(accounts: Sequence[Account]) -> None:
+    """Open them all, or none; raises `Conflict` for a name or an address that is taken, and names the line."""
     with transaction.atomic():
         for account in accounts:
             _open(account)
-            count += 1
-    return count
 
 
 def _open(account: Account) -> None:
@@ -125,7 +144,9 @@ def _open(account: Account) -> None:
                 date_joined=joined,
             )
     except IntegrityError as error:
-        raise Conflict(f"{account.username}: the name or the e-mail address is taken") from error
+        is_address = account.email and User.objects.with_email(account.email).exists()
+        taken = f"address {account.email}" if is_address else f"name {account.username}"
+        raise Conflict(f"Line {account.line}: the {taken} is taken.") from error
     for role in account.roles:
         roles.grant(user, role, actor=None)
     audit.record(None, "user.import", str(user), admin=user.is_superuser)
@@ -154,11 +175,11 @@ def _roles(value: Any) -> list[Role]:
 def _moment(value: Any) -> datetime:
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or timezone.is_naive(moment):
-        raise Invalid("created_at: a time such as 2026-01-31T12:00:00Z is needed")
-    return moment
+        if moment is None or timezone.is_naive(moment):
+            raise ValueError(value)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise Invalid("created_at: a time such as 2026-01-31T12:00:00Z is needed") from error
 
 
 def _unwrapped(text: str) -> str:

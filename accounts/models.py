@@ -40,7 +40,7 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.annotate(is_banned=Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))))
 
     def in_good_standing(self) -> Self:
-        return self.filter(is_active=True).exclude(pk__in=Ban.objects.in_force().values("user"))
+        return self.filter(~Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))), is_active=True)
 
     def named(self, *logins: str) -> Self:
         """Those with one of these names, in any case, bare or with Ktra's prefix."""
@@ -48,7 +48,8 @@ class UserQuerySet(models.QuerySet["User"]):
 
     def with_email(self, address: str) -> Self:
         """Whoever has this address, in any case."""
-        return self.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
+        with_one = self.exclude(email="")  # the index has no others
+        return with_one.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
@@ -80,6 +81,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person or a machine with one account, whatever door it comes through."""
 
     username = models.CharField(max_length=255, unique=True)
+    password = models.CharField(max_length=255)  # longer than Django's, for hashes of other systems
     reservation = models.OneToOneField(NameReservation, on_delete=models.PROTECT, related_name="user", editable=False)
     email = models.EmailField(blank=True)
     email_verified_at = models.DateTimeField(
@@ -108,7 +110,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         ordering = ("username",)
         constraints = [
-            models.UniqueConstraint(Lower("email"), condition=~Q(email=""), name="each_email_once_in_any_case")
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~Q(email=""),
+                name="each_email_once_in_any_case",
+                violation_error_message="Another account has this e-mail address.",
+            )
         ]
 
     # The session that this instance came in by, if any; a change of its password ends all others.
@@ -174,6 +181,10 @@ class Credential(models.Model):
         return self.revoked_at is not None
 
     @property
+    def requester(self) -> str:
+        return self.peer or ""
+
+    @property
     def updated_at(self) -> datetime:
         """Nothing else of a row ever changes."""
         return self.revoked_at or self.created_at
@@ -192,6 +203,7 @@ class Nonce(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["credential", "digest"], name="each_nonce_once")]
+        indexes = [models.Index(fields=["credential", "used_at"], name="nonces_by_age")]
 
     def __str__(self) -> str:
         return self.digest

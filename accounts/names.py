@@ -36,6 +36,7 @@ RESERVED = frozenset(
         "support",
         "system",
         "users",
+        "v1",
     }
 )
 

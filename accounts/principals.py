@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.db.models import Exists, OuterRef
+
 from accounts.models import Credential, User
 from registry_site import peers
 from registry_site.errors import Denied, Revoked, Unauthenticated
@@ -45,8 +47,8 @@ class Principal:
 
 def principal_of(kind: str, digest: str) -> Principal:
     """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
-    good = Credential.objects.select_related("user").filter(user__in=User.objects.in_good_standing())
-    credential = good.filter(kind=kind, digest=digest).first()
+    good = Exists(User.objects.in_good_standing().filter(pk=OuterRef("user")))
+    credential = Credential.objects.select_related("user").filter(good, kind=kind, digest=digest).first()
     if credential is None or not credential.is_live or not credential.user.admits(peers.current()):
         raise Revoked(NOT_GOOD)
     if credential.kind in Credential.SESSIONS:

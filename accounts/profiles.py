@@ -13,6 +13,8 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from registry_site.errors import Conflict, Denied, Invalid, Missing
 
+MOST_FORMER_NAMES = 10  # each stays reserved for good
+
 
 @dataclass(frozen=True)
 class Change:
@@ -59,8 +61,9 @@ def _checked(user: User, wanted: Change) -> Change:
     username = None if wanted.username == user.username else wanted.username
     if username is not None:
         names.validate_for_signup(username)
+        _refuse_taken(user, username)
     if wanted.password is not None:
-        registration.validate_password(wanted.password, user)
+        registration.validate_password(wanted.password, User(username=username or user.username))
     email = None if wanted.email is None else emails.normalized(wanted.email)
     if email == user.email:
         email = None
@@ -75,7 +78,7 @@ def _apply(principal: Principal, checked: Change) -> User:
     user = principal.user
     encoded = make_password(checked.password) if checked.password is not None else None
     if checked.email and settings.EMAIL_VERIFICATION:
-        verification.send(user.username, checked.email, former=user.email)
+        verification.send_for_change(user, checked.email)
     with transaction.atomic():
         principal.hold()
         user.refresh_from_db(fields=["username", "reservation", "email"])
@@ -87,7 +90,7 @@ def _apply(principal: Principal, checked: Change) -> User:
             user.avatar_uri = checked.avatar_uri
             user.save(update_fields=["avatar_uri"])
         if checked.password is not None and encoded is not None:
-            registration.store_password(user, checked.password, encoded)
+            registration.store_password(user, checked.password, encoded, actor=user)
     return user
 
 
@@ -96,15 +99,22 @@ def _rename(user: User, username: str) -> None:
     former = user.username
     name = names.canonical(username)
     if name != user.reservation.name:
-        reservation, new = NameReservation.objects.get_or_create(name=name)
-        if not new and reservation.former_user_id != user.pk:
-            raise Conflict(f"The name {username!r} is taken.", code="name_taken")
+        reservation, _ = NameReservation.objects.get_or_create(name=name, defaults={"former_user": user})
+        _refuse_taken(user, username)
         NameReservation.objects.filter(pk=user.reservation_id).update(former_user=user)
         NameReservation.objects.filter(pk=reservation.pk).update(former_user=None)
         user.reservation = reservation
     user.username = username
     user.save(update_fields=["username", "reservation"])
     audit.record(user, "user.rename", str(user), former=former)
+
+
+def _refuse_taken(user: User, username: str) -> None:
+    if user.former_names.count() >= MOST_FORMER_NAMES:
+        raise Conflict(f"You have changed your name {MOST_FORMER_NAMES} times already.", code="name_taken")
+    reserved = NameReservation.objects.filter(name=names.canonical(username))
+    if reserved.exclude(former_user=user).exclude(user=user).exists():
+        raise Conflict(f"The name {username!r} is taken.", code="name_taken")
 
 
 def _set_email(user: User, email: str) -> None:

@@ -1,5 +1,7 @@
 """Opening an account, and changing its password."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.contrib.auth import password_validation
 from django.contrib.auth.hashers import make_password
@@ -7,10 +9,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit, credentials, emails, names, tokens, verification
-from accounts.models import NameReservation, User
+from accounts import audit, credentials, emails, names, roles, tokens, verification
+from accounts.models import NameReservation, Role, User
 from accounts.principals import Principal
-from registry_site.errors import Conflict, Denied, Invalid, WrongPassword
+from registry_site.errors import Conflict, Denied, Invalid, Missing, WrongPassword
 
 
 def sign_up(
@@ -34,18 +36,30 @@ def sign_up(
     _refuse_taken(username, email)
     sent_at = None
     if email and settings.EMAIL_VERIFICATION:
-        verification.send(username, email)
+        verification.send_for_signup(username, email)
         sent_at = timezone.now()
     return _open(username, email, encoded, verification_sent_at=sent_at)
 
 
-def register(username: str, password: str, email: str = "", *, admin: bool = False, actor: User | None = None) -> User:
+def register(
+    username: str,
+    password: str,
+    email: str = "",
+    *,
+    admin: bool = False,
+    granted: Sequence[Role] = (),
+    actor: User | None = None,
+) -> User:
     """An account that an operator or staff opens, who vouch for its address; raises `Invalid` and `Conflict`."""
     names.validate(username)
     encoded = _encoded(User(username=username), password)
     email = emails.normalized(email) if email else ""
     verified_at = timezone.now() if email else None
-    return _open(username, email, encoded, actor, is_staff=admin, is_superuser=admin, email_verified_at=verified_at)
+    with transaction.atomic():
+        user = _open(username, email, encoded, actor, is_staff=admin, is_superuser=admin, email_verified_at=verified_at)
+        for role in granted:
+            roles.grant(user, role, actor=actor)
+    return user
 
 
 def log_in_to_cargo(username: str, password: str) -> str:
@@ -67,23 +81,33 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
     user = credentials.check(username, old_password)
     encoded = _encoded(user, new_password)
     with transaction.atomic():
-        store_password(user, new_password, encoded)
+        store_password(user, new_password, encoded, actor=user)
         return user, tokens.replace_default(user)
 
 
 def change_own_password(principal: Principal, username: str, old_password: str, new: str, confirmation: str) -> User:
-    """The same for who is signed in as `username`, and stays so; raises `Denied` too."""
-    user = principal.user
-    if names.canonical(username) != names.canonical(user.username):
-        raise Denied("You can change your own password only.", code="not_administrator")
-    credentials.check(user.username, old_password)
+    """The same for who is signed in as `username`, and stays so; who administers may change that of others.
+
+    It is their own old password that they prove it by. Raises `Denied` and `Missing`, too.
+    """
+    own = principal.user
+    user: User | None = own
+    if names.canonical(username) != names.canonical(own.username):
+        roles.require_administrator(own, "You can change your own password only.")
+        user = User.objects.named(username).first()
+    own.password = credentials.check(own.username, old_password).password  # it may have hashed it anew
+    if user is None:
+        raise Missing("There is no user of this name.", code="user_missing")
     if new != confirmation:
         raise Invalid("The two passwords differ.", code="passwords_differ")
-    store_password(user, new, _encoded(user, new))
+    encoded = _encoded(user, new)
+    with transaction.atomic():
+        principal.hold(user)
+        store_password(user, new, encoded, actor=own)
     return user
 
 
-def store_password(user: User, password: str, encoded: str) -> None:
+def store_password(user: User, password: str, encoded: str, *, actor: User) -> None:
     """Of two changes at once that begin from the same password one wins; all other sessions of the user end.
 
     Raises `WrongPassword`.
@@ -94,7 +118,7 @@ def store_password(user: User, password: str, encoded: str) -> None:
             raise WrongPassword("The password has changed meanwhile.")
         user.password = encoded
         password_validation.password_changed(password, user)
-        audit.record(user, "user.change_password", str(user))
+        audit.record(actor, "user.change_password", str(user))
 
 
 def validate_password(password: str, user: User) -> None:

@@ -1,14 +1,16 @@
 """Ending what proves a user, at once and for good."""
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, roles
 from accounts.models import Credential, User
 
 
 def revoke(credential: Credential, actor: User | None) -> bool:
-    """End a credential; False when it had ended before."""
+    """End a credential; False when it had ended before. Raises `Denied` to staff who have no rank over its holder."""
+    roles.require_rank_over(actor, credential.user)
     with transaction.atomic():
         # The lock waits for a publish that is being committed, so that none is acknowledged after the revocation.
         User.objects.select_for_update(no_key=True).get(pk=credential.user_id)
@@ -19,9 +21,10 @@ def revoke(credential: Credential, actor: User | None) -> bool:
     return bool(ended)
 
 
-def end_sessions(user: User) -> int:
-    """End every session of the user but the one that they are at work in; gives how many."""
-    sessions = Credential.objects.filter(user=user, kind__in=Credential.SESSIONS, revoked_at=None)
+def end_sessions(user: User) -> None:
+    """End what the password opened: the sessions, but for the one at work, and cargo's default token."""
+    default = Q(kind=Credential.Kind.CARGO_TOKEN, name=Credential.DEFAULT)
+    sessions = Credential.objects.filter(Q(kind__in=Credential.SESSIONS) | default, user=user, revoked_at=None)
     if user.session:
         sessions = sessions.exclude(pk=user.session.pk)
-    return sessions.update(revoked_at=timezone.now())
+    sessions.update(revoked_at=timezone.now())

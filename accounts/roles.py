@@ -42,10 +42,23 @@ def require_administrator(user: User, message: str) -> None:
         raise Denied(message, code="not_administrator")
 
 
+def has_rank_over(actor: User | None, user: User) -> bool:
+    """May the one act on the other? On who administers only who does so too, and the operator may all."""
+    return actor is None or actor.pk == user.pk or not administers(user) or administers(actor)
+
+
+def require_rank_over(actor: User | None, user: User) -> None:
+    """Raises `Denied` unless the one may act on the other."""
+    if not has_rank_over(actor, user):
+        raise Denied(f"{user} administers this registry: only who does so too may do this.", code="not_administrator")
+
+
 def take(user: User, role: Role, *, actor: User | None) -> None:
     """Take a role away; one that the user has not changes nothing. Raises `Denied` as `grant` does."""
     _require_rank(role, actor)
     with transaction.atomic():
+        # The lock waits for what is being done by the role, so that nothing of it is acknowledged afterwards.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         taken, _ = RoleGrant.objects.filter(user=user, role=role).delete()
         if taken:
             audit.record(actor, "role.take", str(user), role=role.value)

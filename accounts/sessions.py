@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out
@@ -20,7 +21,7 @@ from accounts import audit, credentials, revocation, scopes
 from accounts.models import Credential, User
 from accounts.principals import Principal, principal_of
 from registry_site import peers
-from registry_site.errors import Revoked
+from registry_site.errors import Revoked, WrongPassword
 
 GRANT = "grant"  # in the session: the digest of the row
 
@@ -30,6 +31,23 @@ class BrowserSessions(AuthenticationMiddleware):
 
     def process_request(self, request: HttpRequest) -> None:
         request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]
+
+
+class PasswordBackend(ModelBackend):
+    """Django's log-in forms through the same gate as every other door."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> User | None:
+        if username is None or password is None:
+            return None
+        try:
+            user = credentials.check(username, password)
+        except WrongPassword:
+            return None
+        if request is not None:
+            _end(request)  # Django forgets the session of whoever was signed in without a word
+        return user
 
 
 def log_in(request: HttpRequest, username: str, password: str) -> User:
@@ -47,7 +65,7 @@ def log_out(request: HttpRequest) -> None:
 
 def keep(request: HttpRequest, user: User) -> None:
     """After a change of the user's password: the session that they are at work in goes on."""
-    if user.session is not None and user.session.kind == Credential.Kind.BROWSER_SESSION:
+    if request.session.get(auth.HASH_SESSION_KEY) not in (None, user.get_session_auth_hash()):
         auth.update_session_auth_hash(request, user)
 
 
@@ -69,7 +87,7 @@ def _user(request: HttpRequest) -> User | AnonymousUser:
 
 @receiver(user_logged_in)
 def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -> None:
-    _close(sender, request, user)
+    _end(request)
     digest = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
     with transaction.atomic():
         Principal(user).hold()
@@ -88,6 +106,12 @@ def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -
 
 @receiver(user_logged_out)
 def _close(sender: type[User] | None, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
-    session = Credential.objects.filter(digest=request.session.get(GRANT, ""), revoked_at=None).first()
+    _end(request)
+
+
+def _end(request: HttpRequest) -> None:
+    """End the row of the session that the request came with, if there is one."""
+    digest = request.session.pop(GRANT, "")
+    session = Credential.objects.filter(digest=digest, revoked_at=None).select_related("user").first()
     if session is not None:
         revocation.revoke(session, session.user)

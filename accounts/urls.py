@@ -14,14 +14,18 @@ urlpatterns = [
     path("me", by_accept(page=pages.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # backup-repository
     path("api/stable/auth/login", backups.BackupsLogin.as_view({"post": "log_in"})),
-    path("api/stable/auth/refresh_token", backups.BackupsSessions.as_view({"get": "refresh"})),
+    path(
+        "api/stable/auth/refresh_token", backups.BackupsSessions.as_view({"get": "refresh"}, http_method_names=["get"])
+    ),
     path("api/stable/auth/user/<str:name>", backups.BackupsUsers.as_view({"get": "retrieve"})),
     path("api/stable/auth/whoami", backups.BackupsUsers.as_view({"get": "whoami"})),
     path(
         "api/stable/auth/logout",
-        backups.BackupsSessions.as_view({"get": "log_out", "post": "log_out", "delete": "log_out"}),
+        backups.BackupsSessions.as_view(
+            {"get": "log_out", "post": "log_out", "delete": "log_out"}, http_method_names=["get", "post", "delete"]
+        ),
     ),
-    path("api/stable/auth/token", backups.BackupsSessions.as_view({"get": "list"})),
+    path("api/stable/auth/token", backups.BackupsSessions.as_view({"get": "granted"})),
     # torrust
     path("v1/user/register", torrust.TorrustUsers.as_view({"post": "register"})),
     path("v1/user/email/verify/<str:token>", torrust.TorrustUsers.as_view({"get": "verify_email"})),
@@ -33,7 +37,7 @@ urlpatterns = [
     # yapkg
     path("register", yapkg.YapkgRegistration.as_view({"post": "register"})),
     path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
-    path("logout", yapkg.YapkgLogin.as_view({"get": "log_out", "post": "log_out"})),
+    path("logout", yapkg.YapkgLogin.as_view({"get": "log_out", "post": "log_out"}, http_method_names=["get", "post"])),
     path("users/<str:name>", yapkg.YapkgUsers.as_view({"get": "retrieve"})),
     path("settings/profile", yapkg.YapkgSettings.as_view({"patch": "change_profile"})),
     path("settings/appids", yapkg.YapkgSettings.as_view({"get": "list_keys", "post": "create_key"})),

@@ -13,7 +13,7 @@ urlpatterns = [
     path("api/v1/crates/<str:name>/<str:number>/unyank", cargo.Versions.as_view({"put": "unyank"})),
     path(
         "api/v1/crates/<str:name>/owners",
-        cargo.CrateOwners.as_view({"get": "list", "put": "add", "delete": "remove"}),
+        cargo.CrateOwners.as_view({"get": "owners", "put": "add", "delete": "remove"}),
     ),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework import exceptions, serializers, status
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -55,6 +56,7 @@ class Dialect(APIView):
     wordings: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
     failures: ClassVar[type[serializers.BaseSerializer[Any]]]  # the shape of `failure`, for the description of the API
     parser_classes = [StrictJSONParser, UntypedJSONParser]
+    http_method_names = [name for name in APIView.http_method_names if name != "options"]
 
     @classmethod
     def success(cls, data: Any) -> Any:
@@ -140,7 +142,7 @@ class Cargo(Dialect):
 
 
 class BackupsFailure(serializers.Serializer[Any]):
-    status = serializers.BooleanField(default=False)
+    status = serializers.BooleanField()
     error = serializers.CharField()
     message = serializers.CharField()
     code = serializers.IntegerField()
@@ -221,7 +223,15 @@ class Yapkg(Dialect):
     """yapkg: success is bare; what conflicts is a bad request. The code is for programs, the message for people."""
 
     failures = YapkgFailure
+
     statuses = {**STATUSES, errors.Conflict: status.HTTP_400_BAD_REQUEST}
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        """Many answers depend on who asks: nothing between may show one to somebody else."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        patch_vary_headers(final, ["Cookie", "Token", "X-Auth-Token"])
+        patch_cache_control(final, private=True)
+        return final
 
     @classmethod
     def failure(cls, status_code: int, code: str, message: str) -> Any:

@@ -31,11 +31,13 @@ OWNERS: dict[str, type[Dialect]] = {
 
 
 def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware: no path of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
+    """Middleware: nothing of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if "\0" in request.path_info:
-            raise BadRequest("NUL in the path")
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("NUL in the path or the query")
+        if any("\0" in value for value in request.COOKIES.values()):
+            raise BadRequest("NUL in a cookie")
         return get_response(request)
 
     return answer

@@ -1,12 +1,16 @@
 """gunicorn, as this registry runs it: threads in a few processes, and HTTP/2 where there is TLS."""
 
+import ctypes
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
+
+M_MMAP_THRESHOLD = -3  # malloc.h
 
 
 def configuration() -> dict[str, Any]:
@@ -34,6 +38,12 @@ def configuration() -> dict[str, Any]:
     return config
 
 
+def _return_large_blocks() -> None:
+    """Give what a password hash needs for a moment back to the system: glibc would keep it for each thread."""
+    with suppress(AttributeError):  # other C libraries have no such option
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+
+
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn in the process that set the registry up: nothing is imported twice."""
 
@@ -44,6 +54,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Callable[..., Any]:
         from registry_site.wsgi import application
 
+        _return_large_blocks()
         _ = get_resolver().url_patterns  # views are imported now, before the fork, and not on the first request
         gc.freeze()  # the collector would touch, and so copy, what the workers share
         return application

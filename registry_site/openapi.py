@@ -1,12 +1,31 @@
 """The description of the API for machines (OpenAPI 3.1), read off the views: each dialect adds its own envelopes."""
 
+import functools
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 
 from registry_site.dialects import Dialect
+
+
+@functools.cache
+def _description() -> bytes:
+    """Made once: it takes a good part of a second, and is the same until the next start."""
+    schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return json.dumps(schema, ensure_ascii=False, default=str).encode()
+
+
+@require_safe
+def description(request: HttpRequest) -> HttpResponse:
+    """`GET /openapi.json`"""
+    return HttpResponse(_description(), content_type="application/vnd.oai.openapi+json")
+
 
 WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect of envelopes
 _CONTENT = object()
@@ -19,6 +38,12 @@ class Schema(AutoSchema):
 
     def get_tags(self) -> list[str]:
         return [self._dialect()]
+
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        """With nothing at all, too, where the rule of the view lets somebody unknown in."""
+        ways: list[dict[str, list[str]]] = super().get_auth()
+        is_open = all(rule().is_open(self.method) for rule in self.view.permission_classes if hasattr(rule, "is_open"))
+        return [*ways, {}] if ways and is_open else ways
 
     def _dialect(self) -> str:
         return next((kind.__name__ for kind in type(self.view).__mro__ if Dialect in kind.__bases__), "Entrepot")
@@ -35,8 +60,10 @@ class Schema(AutoSchema):
         """cargo's DELETE has a body, and every DELETE here is answered by one: the library knows that of others."""
         method = self.method
         self.method = "POST" if method == "DELETE" else method
-        yield
-        self.method = method
+        try:
+            yield
+        finally:
+            self.method = method
 
     def _get_request_body(self, direction: Literal["request", "response"] = "request") -> Any:
         with self._like_others():

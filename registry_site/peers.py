@@ -1,6 +1,7 @@
 """Who is at the other end of the request that is being answered, as an address."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -53,13 +54,19 @@ def find(remote: str, forwarded_for: str) -> str | None:
     for entry in reversed(forwarded_for.split(",")):
         if peer is None or not is_within(peer, settings.TRUSTED_PROXIES):
             break
-        peer = _address(entry.strip()) or peer
+        heard = _address(entry.strip())
+        if heard is None:  # nobody knows who wrote what stands further left
+            break
+        peer = heard
     return peer
 
 
 def _address(text: str) -> str | None:
+    """Without the port that some proxies add, and without the zone of a link."""
+    match = re.fullmatch(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+|(.*)", text)
+    bare = next((part for part in match.groups() if part), "") if match else ""
     try:
-        ip = ipaddress.ip_address(text)
+        ip = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     return str(getattr(ip, "ipv4_mapped", None) or ip)

@@ -93,7 +93,7 @@ LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "accounts.site_config.RegistryAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -140,7 +140,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Accounts ---------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.credentials.PasswordBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.sessions.PasswordBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher", "accounts.hashers.PBKDF2PHCHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {

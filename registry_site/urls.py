@@ -2,16 +2,15 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.decorators.cache import cache_page
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from registry_site import fallback, health, pages
+from registry_site import fallback, health, openapi, pages
 
 urlpatterns = [
     path("", pages.home),
     path("admin/", admin.site.urls),
     path("health", health.health),
-    path("openapi.json", cache_page(3600)(SpectacularJSONAPIView.as_view()), name="openapi"),
+    path("openapi.json", openapi.description, name="openapi"),
     path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="docs_api.html")),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),

@@ -49,12 +49,12 @@ class GrantedAccess(serializers.Serializer[Any]):
 
     CreatedAt = serializers.DateTimeField(source="created_at")
     UpdatedAt = serializers.DateTimeField(source="updated_at")
-    DeletedAt = serializers.DateTimeField(default=None)
+    DeletedAt = serializers.DateTimeField(default=None, allow_null=True)
     id = serializers.CharField(source="digest")
     expiresAt = serializers.DateTimeField(source="expires_at")
     deactivated = serializers.BooleanField(source="is_revoked")
     description = serializers.CharField(source="name")
-    requesterIP = serializers.CharField(source="peer", default="")
+    requesterIP = serializers.CharField(source="requester")
     user = serializers.CharField(source="user.username")
 
 
@@ -122,7 +122,7 @@ class BackupsSessions(BackupsView):
         return Response({"message": "JWT was revoked", "sessionId": ended})
 
     @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
-    def list(self, request: Request) -> Response:
+    def granted(self, request: Request) -> Response:
         """`GET /api/stable/auth/token[?userName=]`"""
         sessions = grants.granted_backups(principal(request), request.query_params.get("userName"))
         return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})

@@ -19,26 +19,33 @@ from registry_site.dialects import Torrust, TorrustFailure
 LONGEST_NAME = 20
 
 
+class AnyText(Text):
+    """Whatever it is, the verbs say what is wrong with it in the words of the documents."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": None, "allow_blank": True, **options})
+
+
 class Registration(serializers.Serializer[None]):
-    username = Text()
-    email = Text(required=False, allow_null=True, allow_blank=True, default="")
-    password = Text(allow_blank=True)
-    confirm_password = Text(allow_blank=True)
+    username = AnyText()
+    email = AnyText(required=False, allow_null=True, default="")
+    password = AnyText()
+    confirm_password = AnyText()
 
 
 class LogIn(serializers.Serializer[None]):
-    login = Text()
-    password = Text(allow_blank=True)
+    login = AnyText()
+    password = AnyText()
 
 
 class JsonWebToken(serializers.Serializer[None]):
-    token = Text(allow_blank=True)
+    token = AnyText()
 
 
 class PasswordChange(serializers.Serializer[None]):
-    current_password = Text(allow_blank=True)
-    password = Text(allow_blank=True)
-    confirm_password = Text(allow_blank=True)
+    current_password = AnyText()
+    password = AnyText()
+    confirm_password = AnyText()
 
 
 class NewUser(serializers.Serializer[Any]):

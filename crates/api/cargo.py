@@ -108,7 +108,7 @@ class Versions(CargoView):
 
 class CrateOwners(CargoView):
     @extend_schema(responses=Users)
-    def list(self, request: Request, name: str) -> Response:
+    def owners(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate_name}/owners`"""
         users = [
             {"id": user.pk, "login": user.login, "name": user.username, "email": user.email or None}

@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
 from accounts import registration, roles, tokens
 from accounts.models import User
@@ -31,12 +30,11 @@ class Command(BaseCommand):
         given = options.get("password")
         password, made_up = (given, False) if given else self._password(options["password_stdin"])
         try:
-            with transaction.atomic():
-                granted = [roles.role_of(name) for name in options["role"]]
-                user = registration.register(options["name"], password, options["email"], admin=options["admin"])
-                for role in granted:
-                    roles.grant(user, role, actor=None)
-                token = tokens.replace_default(user) if options["token"] else None
+            granted = [roles.role_of(name) for name in options["role"]]
+            user = registration.register(
+                options["name"], password, options["email"], admin=options["admin"], granted=granted
+            )
+            token = tokens.replace_default(user) if options["token"] else None
         except RegistryError as error:
             raise CommandError(error.message) from error
         self._report(user, password if made_up else None, token)

@@ -22,9 +22,10 @@ class Command(BaseCommand):
         name = options["file"]
         try:
             with nullcontext(sys.stdin) if name == "-" else Path(name).open(encoding="utf-8") as lines:
-                count = importing.save(importing.read(lines))
+                accounts = list(importing.read(lines))  # all are looked at before the first is written
+            importing.save(accounts)
         except RegistryError as error:
             raise CommandError(f"{error.message} Nothing was imported.") from error
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{name} cannot be read: {error}. Nothing was imported.") from error
-        self.stdout.write(f"Imported {count} accounts.")
+        self.stdout.write(f"Imported {len(accounts)} accounts.")

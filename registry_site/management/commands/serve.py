@@ -24,6 +24,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for name in REGISTRY.unknown():
             self.stderr.write(f"{name} is no setting of this version and has no effect.", self.style.WARNING)
+        if settings.EMAIL_VERIFICATION and not settings.EMAIL_HOST:
+            self.stderr.write(
+                "REGISTRY_EMAIL_URL is not set: mails, with their links, go to this log.", self.style.WARNING
+            )
         try:
             self._migrate()
             self._first_administrator()

@@ -1,0 +1,7 @@
+"""Django's admin app, with the site of this registry."""
+
+from django.contrib.admin.apps import AdminConfig
+
+
+class RegistryAdminConfig(AdminConfig):
+    default_site = "accounts.site.RegistryAdminSite"

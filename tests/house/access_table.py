@@ -1,0 +1,301 @@
+"""Who is let in where: a row for each route and documented method, with the status that each of the cast is told."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import mail
+from django.db import transaction
+from django.test import Client, override_settings
+from django.urls import Resolver404, resolve
+
+from accounts import bans, registration, roles
+from accounts.models import Role, User
+from accounts.principals import Principal
+from crates import ownership, publishing
+from tests.conftest import PASSWORD
+from tests.crates import packing
+
+OTHER = "battery staple"
+ORIGIN = "http://testserver"
+
+# The cast. The owner has the crate, the app key and the session that the rows ask for; a user has nothing. Those who
+# are banned or deactivated administer and own the crate, too, and logged in before.
+LIVE = ("user", "owner", *Role.values, "administrator")
+CLOSED = ("banned", "deactivated")
+WRONG = ("cargo token", "backups session", "torrust session", "browser session", "junk")  # of the owner, at other doors
+GROUPS = {"administrators": (Role.SYSTEM_ADMIN.value, "administrator"), "closed": CLOSED, "wrong": WRONG}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a dialect reads a credential, and what it tells those who bring none that is good; None: as a user."""
+
+    kind: str
+    refusal: frozenset[str] | None
+    headers: Callable[[str], dict[str, str]]
+    anonymous: int | None = 401
+    closed: int | None = 401
+    wrong: int | None = 401
+    wrong_headers: Callable[[str], dict[str, str]] | None = None
+    in_body: bool = False
+
+    @property
+    def cast(self) -> tuple[str, ...]:
+        """Who comes to this door."""
+        return ("anonymous", *LIVE, *CLOSED, *(kind for kind in WRONG if kind != self.kind))
+
+    def carry(self, secret: str, *, wrong: bool) -> dict[str, str]:
+        """The headers that hold a secret, if it is not the body that does."""
+        if self.in_body:
+            return {}
+        return (self.wrong_headers or self.headers)(secret) if wrong else self.headers(secret)
+
+
+def open_to_all(door: Door) -> Door:
+    """A credential counts for nothing there."""
+    return replace(door, anonymous=None, closed=None, wrong=None)
+
+
+def by_password(door: Door, refused: int) -> Door:
+    """A row's path and body have `{name}` and `{secret}`."""
+    return replace(door, kind="password", in_body=True, anonymous=refused, closed=refused, wrong=refused)
+
+
+def _bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def _cookie(secret: str) -> dict[str, str]:
+    return {"Cookie": f"registry_session={secret}", "Origin": ORIGIN}
+
+
+def _token(secret: str) -> dict[str, str]:
+    return {"Token": secret, "Origin": ORIGIN}
+
+
+CARGO = Door("cargo token", frozenset({"errors"}), lambda secret: {"Authorization": secret})
+BACKUPS = Door(
+    "backups session", frozenset({"status", "error", "message", "code", "data"}), _bearer, closed=403
+)  # a session that was good once is forbidden there, not unknown
+TORRUST = Door("torrust session", frozenset({"error"}), _bearer)
+TORRUST_BODY = replace(TORRUST, in_body=True)
+TORRUST_VERIFY = replace(TORRUST_BODY, refusal=frozenset({"error", "data"}))
+YAPKG = Door("browser session", frozenset({"error", "message"}), _cookie, wrong_headers=_token)
+DOCUMENTS = open_to_all(replace(CARGO, refusal=None))
+
+
+class Row:
+    """A request, and what it is answered to a user; `others` are principals or groups that are told something else."""
+
+    def __init__(
+        self,
+        door: Door,
+        method: str,
+        path: str,
+        user: int,
+        /,
+        body: Mapping[str, Any] | bytes | None = None,
+        **others: int,
+    ) -> None:
+        self.door, self.method, self.path, self.body = door, method, path, body
+        self.route = _route(path.partition("?")[0])
+        at_the_door = {"anonymous": door.anonymous, "closed": door.closed, "wrong": door.wrong}
+        self.expected = dict.fromkeys(door.cast, user)
+        assert set(others) <= {*self.expected, *GROUPS}, f"{self}: nobody of the cast is called so"
+        for name, status in {**at_the_door, **others}.items():
+            for principal in GROUPS.get(name, (name,)):
+                if principal in self.expected and status is not None:
+                    self.expected[principal] = status
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def expected_of_other_methods(self) -> dict[str, int]:
+        """405, except for who may not enter at all: they are told no more than by the documented methods."""
+        outside = set() if self.door.in_body else {name for name in self.expected if name not in LIVE}
+        return {
+            name: status if name in outside and status in (401, 403) else 405 for name, status in self.expected.items()
+        }
+
+
+def _route(path: str) -> str:
+    """Of the map; for what is not on it, the path itself, which a test finds."""
+    try:
+        return resolve(path).route
+    except Resolver404:
+        return path
+
+
+KTRA_PASSWORD = by_password(CARGO, 401)
+BACKUPS_PASSWORD = by_password(BACKUPS, 401)
+TORRUST_PASSWORD = by_password(TORRUST, 403)
+YAPKG_PASSWORD = by_password(YAPKG, 401)
+SIGN_UP = {"username": "dora", "email": "dora@example.com", "password": PASSWORD}
+NAMED = {"username": "{name}", "password": "{secret}"}
+CHANGE = {"current_password": PASSWORD, "password": OTHER, "confirm_password": OTHER}
+
+# Door, method, a path that is there, what a user is told, a body; then whoever is told something else. Several rows
+# may ask the same of a route. `{name}`, `{secret}` and the names of `World.places` are filled in.
+TABLE = [
+    # The description of the API
+    Row(DOCUMENTS, "GET", "/docs/api", 200),
+    # Ktra
+    Row(open_to_all(CARGO), "POST", "/ktra/api/v1/new_user/dora", 200, {"password": PASSWORD}),
+    Row(KTRA_PASSWORD, "POST", "/ktra/api/v1/login/{name}", 200, {"password": "{secret}"}),
+    Row(
+        KTRA_PASSWORD,
+        "POST",
+        "/ktra/api/v1/change_password/{name}",
+        200,
+        {"old_password": "{secret}", "new_password": OTHER},
+    ),
+    Row(open_to_all(CARGO), "GET", "/me", 200),
+    # backup-repository
+    Row(BACKUPS_PASSWORD, "POST", "/api/stable/auth/login", 200, NAMED),
+    Row(BACKUPS, "GET", "/api/stable/auth/refresh_token", 200),
+    Row(BACKUPS, "GET", "/api/stable/auth/user/owner", 403, owner=200, usersManager=200, administrators=200),
+    Row(BACKUPS, "GET", "/api/stable/auth/user/nobody", 403, usersManager=404, administrators=404),
+    Row(BACKUPS, "GET", "/api/stable/auth/whoami", 200),
+    Row(BACKUPS, "GET", "/api/stable/auth/logout", 200),
+    Row(BACKUPS, "POST", "/api/stable/auth/logout", 200),
+    Row(BACKUPS, "DELETE", "/api/stable/auth/logout", 200),
+    Row(BACKUPS, "DELETE", "/api/stable/auth/logout?sessionId={session}", 403, owner=200, administrators=200),
+    Row(BACKUPS, "DELETE", "/api/stable/auth/logout?sessionId=none", 403, administrators=404),
+    Row(BACKUPS, "GET", "/api/stable/auth/token", 200),
+    Row(BACKUPS, "GET", "/api/stable/auth/token?userName=owner", 403, administrators=200),
+    # torrust
+    Row(open_to_all(TORRUST), "POST", "/v1/user/register", 200, {**SIGN_UP, "confirm_password": PASSWORD}),
+    Row(open_to_all(TORRUST), "GET", "/v1/user/email/verify/{link}", 200),
+    Row(TORRUST_PASSWORD, "POST", "/v1/user/login", 200, {"login": "{name}", "password": "{secret}"}),
+    Row(TORRUST_VERIFY, "POST", "/v1/user/token/verify", 200, {"token": "{secret}"}),
+    Row(TORRUST_BODY, "POST", "/v1/user/token/renew", 200, {"token": "{secret}"}),
+    Row(TORRUST, "DELETE", "/v1/user/ban/bystander", 403, administrators=200),
+    Row(TORRUST, "DELETE", "/v1/user/ban/nobody", 403, administrators=404),
+    Row(TORRUST, "POST", "/v1/user/owner/change-password", 403, CHANGE, owner=200, administrators=200),
+    # yapkg
+    Row(open_to_all(YAPKG), "POST", "/register", 200, SIGN_UP),
+    Row(YAPKG_PASSWORD, "POST", "/login", 200, NAMED),
+    Row(open_to_all(YAPKG), "GET", "/logout", 200),
+    Row(open_to_all(YAPKG), "POST", "/logout", 200),
+    Row(YAPKG, "GET", "/users/owner", 200, anonymous=200, closed=200),
+    Row(YAPKG, "PATCH", "/settings/profile", 200, {"avatar_uri": "https://example.com/a.png"}),
+    Row(YAPKG, "PATCH", "/settings/profile", 403, {"user_id": "{owner_id}", "avatar_uri": ""}, owner=200),
+    Row(YAPKG, "GET", "/settings/appids", 200),
+    Row(YAPKG, "POST", "/settings/appids", 200, {"type": "READ_ONLY"}),
+    Row(YAPKG, "DELETE", "/settings/appids/{appid}", 404, owner=200),
+    # Cargo
+    Row(CARGO, "GET", "/api/v1/crates?q=demo", 200, anonymous=200),
+    Row(CARGO, "PUT", "/api/v1/crates/new", 200, packing.body("fresh")),
+    Row(CARGO, "PUT", "/api/v1/crates/new", 403, packing.body("demo", "1.0.1"), owner=200),
+    Row(CARGO, "DELETE", "/api/v1/crates/demo/1.0.0/yank", 403, owner=200),
+    Row(CARGO, "PUT", "/api/v1/crates/demo/1.0.0/unyank", 403, owner=200),
+    Row(CARGO, "GET", "/api/v1/crates/demo/owners", 200),
+    Row(CARGO, "PUT", "/api/v1/crates/demo/owners", 403, {"users": ["bystander"]}, owner=200),
+    Row(CARGO, "DELETE", "/api/v1/crates/demo/owners", 403, {"users": ["banned"]}, owner=200),
+    Row(CARGO, "GET", "/index/config.json", 200, anonymous=200),
+    Row(CARGO, "GET", "/index/de/mo/demo", 200, anonymous=200),
+    Row(CARGO, "GET", "/dl/demo/1.0.0/download", 200, anonymous=200),
+]
+
+
+class World:
+    """The cast with what they hold; what a request changes in it is undone."""
+
+    def __init__(self) -> None:
+        self.client = Client(enforce_csrf_checks=True, raise_request_exception=False)  # one: to make it takes its time
+        users = {name: self._open(name) for name in (*LIVE, *CLOSED, "bystander")}
+        publishing.publish(Principal(users["owner"]), BytesIO(packing.body()), len(packing.body()))
+        ownership.add(Principal(users["owner"]), "demo", CLOSED)
+        self.secrets = {name: self._log_in(name) for name in (*LIVE, *CLOSED)}
+        self.places = {**self._belongings(), "owner_id": str(users["owner"].pk), "link": self._link()}
+        bans.ban(users["banned"], actor=None)
+        User.objects.filter(username="deactivated").update(is_active=False)
+
+    def ask(self, principal: str, row: Row, method: str | None = None) -> Any:
+        """What the principal is answered to the row's request, or to one by another method without a body."""
+        name = principal if principal in self.secrets else "owner"
+        secret = self._secret(principal, row.door.kind)
+        places = {**self.places, "name": name, "secret": secret or "wrong horse"}
+        body = row.body if method is None else None
+        if isinstance(body, Mapping):
+            body = {key: value.format(**places) if isinstance(value, str) else value for key, value in body.items()}
+        headers = {} if secret is None else row.door.carry(secret, wrong=principal in WRONG)
+        with transaction.atomic():
+            answer = self._send(method or row.method, row.path.format(**places), body, headers)
+            transaction.set_rollback(True)
+        if answer.streaming:
+            answer.getvalue()  # to the end, where it closes its file
+        return answer
+
+    def told(self, principal: str, row: Row, method: str | None = None) -> int | str:
+        """The status; with a remark, when a refusal is not in the shape of its dialect."""
+        answer = self.ask(principal, row, method)
+        keys, status = row.door.refusal, int(answer.status_code)
+        if status < 400 or keys is None or method == "HEAD" or set(answer.json()) == keys:
+            return status
+        return f"{status} as {answer.content.decode()}"
+
+    def _secret(self, principal: str, kind: str) -> str | None:
+        if principal == "anonymous":
+            return None
+        return self.secrets["owner"][principal] if principal in WRONG else self.secrets[principal][kind]
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | bytes | None, headers: dict[str, str]) -> Any:
+        self.client.cookies.clear()
+        if isinstance(body, bytes):
+            return self.client.generic(method, path, body, "application/octet-stream", headers=headers)
+        text = "" if body is None else json.dumps(body)
+        return self.client.generic(method, path, text, "application/json", headers=headers)
+
+    def _open(self, name: str) -> User:
+        user = registration.register(name, PASSWORD, admin=name in ("administrator", *CLOSED))
+        if name in Role.values:
+            roles.grant(user, Role(name), actor=None)
+        return user
+
+    def _log_in(self, name: str) -> dict[str, str]:
+        """One secret for each kind of credential, from each door."""
+        by_name = {"username": name, "password": PASSWORD}
+        ktra = self._send("POST", f"/ktra/api/v1/login/{name}", {"password": PASSWORD}, {})
+        backups = self._send("POST", "/api/stable/auth/login", by_name, {})
+        torrust = self._send("POST", "/v1/user/login", {"login": name, "password": PASSWORD}, {})
+        yapkg = self._send("POST", "/login", by_name, {"Origin": ORIGIN})
+        return {
+            "password": PASSWORD,
+            "cargo token": ktra.json()["token"],
+            "backups session": backups.json()["data"]["token"],
+            "torrust session": torrust.json()["data"]["token"],
+            "browser session": yapkg.cookies["registry_session"].value,
+            "junk": "junk",
+        }
+
+    def _belongings(self) -> dict[str, str]:
+        owner = self.secrets["owner"]
+        key = self._send("POST", "/settings/appids", {"type": "ALL"}, YAPKG.headers(owner["browser session"]))
+        whoami = self._send("GET", "/api/stable/auth/whoami", None, BACKUPS.headers(owner["backups session"]))
+        return {"appid": key.json()["appid"], "session": whoami.json()["data"]["sessionId"]}
+
+    def _link(self) -> str:
+        """The token of a link to an e-mail address, from a mail."""
+        with override_settings(EMAIL_VERIFICATION=True):
+            registration.sign_up("erin", PASSWORD, "erin@example.com")
+        found = re.search(r"/v1/user/email/verify/(\S+)", str(mail.outbox[-1].body))
+        assert found
+        return found[1]
+
+
+@contextmanager
+def standing(blobs: Path) -> Iterator[World]:
+    """A world in a transaction that is undone at the end; its blobs are in a directory."""
+    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": blobs}}
+    with override_settings(STORAGES={**settings.STORAGES, "blobs": disk}), transaction.atomic():
+        yield World()
+        transaction.set_rollback(True)
