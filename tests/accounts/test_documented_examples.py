@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.servers import PASSWORD, Server, running
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 class Answer(NamedTuple):
