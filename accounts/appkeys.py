@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -96,6 +97,15 @@ def delete(principal: Principal, appid: str) -> None:
 
 def holder(token: str, body: bytes) -> Principal:
     """Who signed this request with this body; raises `Unauthenticated` for whatever is wrong with it, alike."""
+    return _holder(token, lambda signed: signed == body)[0]
+
+
+def holder_of_upload(token: str) -> tuple[Principal, bytes]:
+    """The same for a body that is too large for a header: signed is its SHA-256, or nothing → who, and the digest."""
+    return _holder(token, lambda signed: len(signed) in (0, hashlib.sha256().digest_size))
+
+
+def _holder(token: str, fits: Callable[[bytes], bool]) -> tuple[Principal, bytes]:
     try:
         appid, signature, timestamp, random, serialized = token.split(":")
         principal = principal_of(Credential.Kind.APP_KEY, _digest(appid))
@@ -103,12 +113,13 @@ def holder(token: str, body: bytes) -> Principal:
         assert row is not None  # noqa: S101 - it was found by it
         _check_signature(decrypt(PURPOSE, row.secret), _decoded(signature), f"{timestamp}:{random}:{serialized}")
         _check_time(timestamp)
-        if _decoded(serialized) != body or len(_decoded(random)) < SHORTEST_RANDOM:
+        signed = _decoded(serialized)
+        if not fits(signed) or len(_decoded(random)) < SHORTEST_RANDOM:
             raise ValueError("another body, or too little at random")
     except (ValueError, Revoked) as error:
         raise Unauthenticated(NOT_GOOD) from error
     _use(row, random)
-    return principal
+    return principal, signed
 
 
 def _live(user: User) -> QuerySet[Credential]:

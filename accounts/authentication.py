@@ -1,11 +1,13 @@
 """How DRF views learn who asks: `request.user` is the account, `request.auth` the `Principal` for the verbs."""
 
+import hashlib
+import io
 import re
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -70,6 +72,11 @@ class AppKey(BaseAuthentication):
         token = request.headers.get("Token", request.headers.get("X-Auth-Token"))
         if token is None:
             return None
+        if request.content_type.startswith("multipart/form-data"):
+            principal, signed = appkeys.holder_of_upload(token)
+            if signed:
+                request._request._stream = _Signed(request._request._stream, signed)  # type: ignore[assignment]
+            return principal.user, principal
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
         principal = appkeys.holder(token, request._request.body)
@@ -89,6 +96,26 @@ class BrowserSession(SessionAuthentication):
         if not is_from_here(request):
             self.enforce_csrf(request)
         return found.user, found
+
+
+class _Signed(io.RawIOBase):
+    """A body that is not kept: whoever reads it to its end learns there when it is not the one that was signed."""
+
+    def __init__(self, stream: Any, sha256: bytes) -> None:
+        self.stream = stream
+        self.sha256 = sha256
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data: bytes = self.stream.read(len(buffer))
+        self.digest.update(data)
+        if not data and self.digest.digest() != self.sha256:
+            raise errors.Unauthenticated(appkeys.NOT_GOOD)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def principal(request: Request) -> Principal:
@@ -150,6 +177,16 @@ class Holder(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         _require_token(request)
         return True
+
+
+class SignedInToChange(BasePermission):
+    """Open to the world for looking; what one may see is decided by the verb that is called."""
+
+    def is_open(self, method: str) -> bool:
+        return method in SAFE_METHODS
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method in SAFE_METHODS or SignedIn().has_permission(request, view)
 
 
 class SignedIn(BasePermission):

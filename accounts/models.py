@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts import names
 from accounts.networks import validate_networks
+from accounts.signals import account_opened
 from registry_site import peers
 
 
@@ -68,6 +69,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
             reservation=reservation,
             **fields,
         )
+        account_opened.send(sender=User, user=user)
         return user
 
     def create_superuser(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":

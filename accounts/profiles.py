@@ -11,6 +11,7 @@ from accounts import audit, emails, names, registration, verification
 from accounts.models import Credential, NameReservation, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.signals import account_renamed
 from registry_site.errors import Conflict, Denied, Invalid, Missing
 
 MOST_FORMER_NAMES = 10  # each stays reserved for good
@@ -106,6 +107,7 @@ def _rename(user: User, username: str) -> None:
         user.reservation = reservation
     user.username = username
     user.save(update_fields=["username", "reservation"])
+    account_renamed.send(sender=User, user=user)
     audit.record(user, "user.rename", str(user), former=former)
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from crates import features, names, platforms, versions
+from crates import features, names, platforms, requirements
 from crates.fields import Fields
 from registry_site.errors import Invalid
 
@@ -100,7 +100,7 @@ def dependency(
         features.check_name(feature, fields.where)
     return Dependency(
         name=name,
-        req=versions.requirement(requirement),
+        req=requirements.normalized(requirement),
         features=wanted,
         optional=optional,
         default_features=default_features,

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from crates import features, names, versions
+from crates import features, names
 from crates.dependencies import CRATES_IO, Dependency, Registries, dependency
 from crates.fields import LONGEST_URL, Fields
-from registry_site import strict_json
+from registry_site import strict_json, versions
 from registry_site.errors import Invalid
 
 MOST_DEPENDENCIES = 1000

@@ -12,10 +12,10 @@ from accounts import audit
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import archive, framing, index, manifest, names, ownership, versions
+from crates import archive, framing, index, manifest, names, ownership
 from crates.dependencies import Registries
 from crates.models import Crate, Ownership, Version
-from registry_site import blobs
+from registry_site import blobs, versions
 from registry_site.errors import Conflict, Missing, TooMany
 
 BURST_SECONDS = 10

@@ -27,6 +27,9 @@ OWNERS: dict[str, type[Dialect]] = {
     "/logout": Yapkg,
     "/users": Yapkg,
     "/settings": Yapkg,
+    "/namespace": Yapkg,
+    "/namespaces": Yapkg,
+    "/packages": Yapkg,
 }
 
 

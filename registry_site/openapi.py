@@ -53,7 +53,8 @@ class Schema(AutoSchema):
         return self._dialect() + super()._get_serializer_name(*args, **kwargs).removeprefix(self._dialect())
 
     def get_operation_id(self) -> str:
-        return f"{type(self.view).__name__}_{self.view.action}_{self.method.lower()}"
+        place = self.path.split("/")[1]  # some views stand at two
+        return f"{place}_{type(self.view).__name__}_{self.view.action}_{self.method.lower()}"
 
     @contextmanager
     def _like_others(self) -> Iterator[None]:

@@ -3,8 +3,9 @@
 from typing import Any
 
 from django.http import QueryDict
+from django.http.request import UnreadablePostError
 from rest_framework import exceptions
-from rest_framework.parsers import BaseParser, FormParser, JSONParser
+from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
 
 from registry_site import errors, strict_json
 
@@ -34,6 +35,27 @@ class StrictFormParser(FormParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         return QueryDict(_bounded(stream, parser_context), encoding="utf-8")
+
+
+class StrictMultiPartParser(MultiPartParser):
+    """A form with a file, which is written to the disk as it comes; a body over `maximum` bytes is not read."""
+
+    maximum = MAXIMUM_BODY
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        request = parser_context["request"]
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > self.maximum:
+            raise errors.TooLarge(f"The body has {length} bytes; at most {self.maximum} are taken here.")
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except Exception as error:
+            for handler in request.upload_handlers:  # Django closes only what came to its end
+                if unfinished := getattr(handler, "file", None):
+                    unfinished.close()
+            if isinstance(error, OSError) and not isinstance(error, UnreadablePostError):
+                raise errors.Unavailable(f"The registry cannot store files now: {error.strerror}.") from error
+            raise
 
 
 class RawParser(BaseParser):

@@ -75,6 +75,8 @@ SESSION_HOURS = REGISTRY.number("SESSION_HOURS", 24, maximum=24 * 3650)
 LOGIN_FAILURES = REGISTRY.number("LOGIN_FAILURES", 10, maximum=1000)
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
+MAX_PACKAGE_SIZE = REGISTRY.number("MAX_PACKAGE_SIZE", 100 * 1024 * 1024)
+TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
 # The default is the name that cargo has for crates.io, whatever way it goes there.
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
@@ -105,6 +107,8 @@ INSTALLED_APPS = [
     "registry_site",
     "accounts",
     "crates",
+    "namespaces",
+    "packages",
 ]
 
 MIDDLEWARE = [

@@ -14,6 +14,8 @@ urlpatterns = [
     path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="docs_api.html")),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),
+    path("", include("namespaces.urls")),
+    path("", include("packages.urls")),
 ]
 
 handler400 = fallback.bad_request

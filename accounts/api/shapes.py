@@ -1,4 +1,4 @@
-"""Fields that more than one dialect reads."""
+"""What more than one file of views reads or answers."""
 
 from typing import Any
 
@@ -15,3 +15,12 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class Status(serializers.Serializer[Any]):
+    """yapkg's answer to a deed that has nothing else to show."""
+
+    status = serializers.CharField()
+
+
+DONE = {"status": "ok"}

@@ -10,13 +10,12 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import appkeys, profiles, registration, sessions
-from accounts.api.shapes import Text
+from accounts.api.shapes import DONE, Status, Text
 from accounts.authentication import Anyone, AnyoneHere, AppKey, BrowserSession, SignedIn, principal
 from accounts.models import User
 from registry_site.dialects import Yapkg
 
 NO_STORE = {"Cache-Control": "no-store"}
-DONE = {"status": "ok"}
 
 
 class Registration(serializers.Serializer[None]):
@@ -63,10 +62,6 @@ class KeyPair(serializers.Serializer[Any]):
     appid = serializers.CharField()
     appsecret = serializers.CharField()
     type = serializers.ChoiceField(choices=appkeys.Type.choices)
-
-
-class Status(serializers.Serializer[Any]):
-    status = serializers.CharField()
 
 
 class YapkgRegistration(Yapkg, ViewSet):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crates import versions
+from crates import requirements
+from registry_site import versions
 from registry_site.errors import Invalid
 
 # Both tables of requirements were made by cargo 1.95: each text stood as the version of a dependency in a manifest,
@@ -312,19 +313,19 @@ ORDER = [
 
 @pytest.mark.parametrize(("text", "written"), UNDERSTOOD)
 def test_requirement_is_read_as_cargo_reads_it(text: str, written: str) -> None:
-    assert versions.requirement(text) == written
+    assert requirements.normalized(text) == written
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_requirement_that_cargo_refuses_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="is not understood"):
-        versions.requirement(text)
+        requirements.normalized(text)
 
 
 @pytest.mark.parametrize("text", ["1" * 5000, "1." + "9" * 5000, "," * 100_000, "1," * 100_000, "^" * 100_000])
 def test_very_long_requirement_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="is not understood"):
-        versions.requirement(text)
+        requirements.normalized(text)
 
 
 @pytest.mark.parametrize("text", VERSIONS)
@@ -367,8 +368,8 @@ _like_a_requirement = st.lists(
 @given(st.text() | _like_a_requirement)
 def test_understood_requirement_stays_as_it_is_written(text: str) -> None:
     with suppress(Invalid):
-        written = versions.requirement(text)
-        assert versions.requirement(written) == written
+        written = requirements.normalized(text)
+        assert requirements.normalized(written) == written
 
 
 @settings(deadline=None)

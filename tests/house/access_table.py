@@ -1,5 +1,6 @@
 """Who is let in where: a row for each route and documented method, with the status that each of the cast is told."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +20,14 @@ from accounts import bans, registration, roles
 from accounts.models import Role, User
 from accounts.principals import Principal
 from crates import ownership, publishing
+from namespaces import membership
+from namespaces.models import Role as NamespaceRole
+from packages import collaboration, drafts, releasing
 from tests.conftest import PASSWORD
 from tests.crates import packing
 
 OTHER = "battery staple"
+ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
 ORIGIN = "http://testserver"
 
 # The cast. The owner has the crate, the app key and the session that the rows ask for; a user has nothing. Those who
@@ -45,6 +50,7 @@ class Door:
     wrong: int | None = 401
     wrong_headers: Callable[[str], dict[str, str]] | None = None
     in_body: bool = False
+    reads_openly: bool = False  # its routes let anybody look, whoever may change
 
     @property
     def cast(self) -> tuple[str, ...]:
@@ -88,6 +94,8 @@ TORRUST = Door("torrust session", frozenset({"error"}), _bearer)
 TORRUST_BODY = replace(TORRUST, in_body=True)
 TORRUST_VERIFY = replace(TORRUST_BODY, refusal=frozenset({"error", "data"}))
 YAPKG = Door("browser session", frozenset({"error", "message"}), _cookie, wrong_headers=_token)
+YAPKG_WRITE = replace(YAPKG, reads_openly=True)
+YAPKG_READ = replace(YAPKG_WRITE, anonymous=None, closed=None)  # a cookie that is dead is no cookie there
 DOCUMENTS = open_to_all(replace(CARGO, refusal=None))
 
 
@@ -117,10 +125,12 @@ class Row:
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
-    @property
-    def expected_of_other_methods(self) -> dict[str, int]:
+    def expected_of_other_methods(self, method: str) -> dict[str, int]:
         """405, except for who may not enter at all: they are told no more than by the documented methods."""
         outside = set() if self.door.in_body else {name for name in self.expected if name not in LIVE}
+        if self.door.reads_openly:
+            refused = outside.intersection(WRONG) if method in ("GET", "HEAD", "OPTIONS") else outside
+            return {name: 401 if name in refused else 405 for name in self.expected}
         return {
             name: status if name in outside and status in (401, 403) else 405 for name, status in self.expected.items()
         }
@@ -141,6 +151,50 @@ YAPKG_PASSWORD = by_password(YAPKG, 401)
 SIGN_UP = {"username": "dora", "email": "dora@example.com", "password": PASSWORD}
 NAMED = {"username": "{name}", "password": "{secret}"}
 CHANGE = {"current_password": PASSWORD, "password": OTHER, "confirm_password": OTHER}
+
+RELEASE = {"version": "2.0.0", "dependencies": [], "dev_dependencies": []}
+NEW_PACKAGE = {**RELEASE, "package_name": "fresh", "field": "java"}
+SNAPSHOT = {"status": "SNAPSHOT"}
+GUEST = {"username": "user", "role": "READ_ONLY"}
+
+
+def _namespaces(prefix: str) -> list[Row]:
+    """The owner's namespace with a public and a private package, at which a bystander is a member."""
+    ours = f"/{prefix}/acme"
+    tool, secret = f"{ours}/packages/tool", f"{ours}/packages/secret"
+    may: dict[str, Any] = {"owner": 200, "administrators": 200}
+    return [
+        Row(YAPKG_WRITE, "POST", f"/{prefix}", 200, {"namespace": "fresh"}),
+        Row(YAPKG_READ, "GET", ours, 200),
+        Row(YAPKG_READ, "GET", f"/{prefix}/owner", 404),
+        Row(YAPKG_WRITE, "DELETE", ours, 403, **may),
+        Row(YAPKG_WRITE, "POST", f"{ours}/members", 403, GUEST, **may),
+        Row(YAPKG_WRITE, "PATCH", f"{ours}/members/bystander", 403, {"role": "READ_ONLY"}, **may),
+        Row(YAPKG_WRITE, "DELETE", f"{ours}/members/bystander", 403, **may),
+        Row(YAPKG_READ, "GET", f"{ours}/packages", 200),
+        Row(YAPKG_WRITE, "POST", f"{ours}/packages", 403, NEW_PACKAGE, **may),
+        Row(YAPKG_WRITE, "POST", f"/{prefix}/none/packages", 400, NEW_PACKAGE),
+        Row(YAPKG_READ, "GET", tool, 200),
+        Row(YAPKG_WRITE, "PUT", tool, 403, RELEASE, **may),
+        Row(YAPKG_WRITE, "PATCH", tool, 403, SNAPSHOT, **may),
+        Row(YAPKG_WRITE, "DELETE", tool, 403, **may),
+        Row(YAPKG_READ, "GET", secret, 404, **may),
+        Row(YAPKG_WRITE, "PUT", secret, 400, RELEASE, **may),
+        Row(YAPKG_WRITE, "PATCH", secret, 404, SNAPSHOT, **may),
+        Row(YAPKG_WRITE, "DELETE", secret, 204, **may),
+        Row(YAPKG_READ, "GET", f"{tool}/versions", 200),
+        Row(YAPKG_READ, "GET", f"{secret}/versions", 404, **may),
+        Row(YAPKG_READ, "GET", f"{tool}/versions/1.0.0", 200),
+        Row(YAPKG_READ, "GET", f"{secret}/versions/1.0.0", 404, **may),
+        Row(YAPKG_READ, "GET", f"{tool}/versions/1.0.0/download", 200),
+        Row(YAPKG_READ, "GET", f"{secret}/versions/1.0.0/download", 404, **may),
+        Row(YAPKG, "GET", f"{tool}/collaborators", 200),
+        Row(YAPKG, "GET", f"{secret}/collaborators", 404, **may),
+        Row(YAPKG, "POST", f"{tool}/collaborators", 403, GUEST, **may),
+        Row(YAPKG, "PATCH", f"{tool}/collaborators/bystander", 403, {"role": "READ_ONLY"}, **may),
+        Row(YAPKG, "DELETE", f"{tool}/collaborators/bystander", 403, **may),
+    ]
+
 
 # Door, method, a path that is there, what a user is told, a body; then whoever is told something else. Several rows
 # may ask the same of a route. `{name}`, `{secret}` and the names of `World.places` are filled in.
@@ -191,6 +245,9 @@ TABLE = [
     Row(YAPKG, "GET", "/settings/appids", 200),
     Row(YAPKG, "POST", "/settings/appids", 200, {"type": "READ_ONLY"}),
     Row(YAPKG, "DELETE", "/settings/appids/{appid}", 404, owner=200),
+    Row(YAPKG_READ, "GET", "/packages?query=tool", 200),
+    *_namespaces("namespace"),
+    *_namespaces("namespaces"),
     # Cargo
     Row(CARGO, "GET", "/api/v1/crates?q=demo", 200, anonymous=200),
     Row(CARGO, "PUT", "/api/v1/crates/new", 200, packing.body("fresh")),
@@ -214,6 +271,7 @@ class World:
         users = {name: self._open(name) for name in (*LIVE, *CLOSED, "bystander")}
         publishing.publish(Principal(users["owner"]), BytesIO(packing.body()), len(packing.body()))
         ownership.add(Principal(users["owner"]), "demo", CLOSED)
+        self._open_namespace(Principal(users["owner"]))
         self.secrets = {name: self._log_in(name) for name in (*LIVE, *CLOSED)}
         self.places = {**self._belongings(), "owner_id": str(users["owner"].pk), "link": self._link()}
         bans.ban(users["banned"], actor=None)
@@ -260,6 +318,15 @@ class World:
         if name in Role.values:
             roles.grant(user, Role(name), actor=None)
         return user
+
+    def _open_namespace(self, owner: Principal) -> None:
+        guest = [membership.Invitation("bystander", NamespaceRole.MEMBER)]
+        membership.create(owner, "acme")
+        membership.invite(owner, "acme", guest)
+        for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
+            archive = drafts.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
+            releasing.create(owner, "acme", name, "java", drafts.Draft(version="1.0.0", type=kind, archive=archive))
+        collaboration.invite(owner, "acme", "tool", guest)
 
     def _log_in(self, name: str) -> dict[str, str]:
         """One secret for each kind of credential, from each door."""

@@ -78,7 +78,7 @@ def test_head_is_told_what_get_is_told(world: World, row: Row) -> None:
 @pytest.mark.parametrize(("method", "row"), OTHERS, ids=[f"{method} {row.path}" for method, row in OTHERS])
 def test_other_methods_are_for_nobody(world: World, method: str, row: Row) -> None:
     told = {principal: world.told(principal, row, method) for principal in row.expected}
-    assert told == row.expected_of_other_methods
+    assert told == row.expected_of_other_methods(method)
 
 
 def test_credential_of_another_door_is_no_cookie(world: World) -> None:

@@ -33,6 +33,8 @@ REFUSALS = {
     "/logout": {"error", "message"},
     "/users/": {"error", "message"},
     "/settings/": {"error", "message"},
+    "/namespace": {"error", "message"},
+    "/packages": {"error", "message"},
 }
 DESCRIBED = [row for row in TABLE if row.route not in ("openapi.json", "docs/api")]
 OPERATIONS = {(row.route, row.method): row for row in reversed(DESCRIBED)}.values()
@@ -137,6 +139,9 @@ def test_answer_is_as_described(world: World, document: Any, row: Row, principal
     answer = world.ask(principal, row)
     described = operation_of(document, row)["responses"]["4XX" if status >= 400 else str(status)]
     assert answer.status_code == status
+    if status == 204:
+        assert "content" not in described
+        return
     schema = described["content"][answer["Content-Type"].partition(";")[0]]["schema"]
     if answer["Content-Type"].startswith("application/json"):
         differences = Draft202012Validator(closed({**document, **schema})).iter_errors(answer.json())

@@ -13,6 +13,8 @@ MAY_IMPORT = {
     "registry_site": set(),
     "accounts": {"registry_site"},
     "crates": {"accounts", "registry_site"},
+    "namespaces": {"accounts", "registry_site"},
+    "packages": {"accounts", "namespaces", "registry_site"},
 }
 EDGE = {"authentication.py", "dialects.py", "parsers.py", "permissions.py", "throttling.py"}
 

@@ -27,6 +27,9 @@ DIALECTS = {
     "/logout/x": {"error", "message"},
     "/users": {"error", "message"},
     "/settings/appid": {"error", "message"},
+    "/namespace/a/b": {"error", "message"},
+    "/namespaces/a/b/c": {"error", "message"},
+    "/packages/x": {"error", "message"},
 }
 OTHERS = [
     "/nope",

@@ -75,6 +75,8 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         AUTH_REQUIRED="1",
         MAX_CRATE_SIZE="1000",
         PUBLISH_BURST="0",
+        MAX_PACKAGE_SIZE="2000",
+        TRASH_DAYS="0",
         ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
         DATABASE_URL="postgres://u:p@db:5433/crates",
         BLOBS_URL="s3://bucket/prefix?endpoint=http://s3:9000&region=eu-1&redirect=1",
@@ -104,6 +106,8 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "AUTH_REQUIRED": True,
         "MAX_CRATE_SIZE": 1000,
         "PUBLISH_BURST": 0,
+        "MAX_PACKAGE_SIZE": 2000,
+        "TRASH_DAYS": 0,
         "ALLOWED_REGISTRIES": ["sparse+https://a/", "sparse+https://b/"],
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
@@ -118,7 +122,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
 def test_the_test_above_knows_every_variable() -> None:
     read = {"DATA_DIR", "SECRET_KEY_FILE", "BIND", "TLS_CERT", "TLS_KEY", "PUBLIC_URL", "WORKERS", "THREADS", "SIGNUP"}
     read |= {"EMAIL_ON_SIGNUP", "EMAIL_VERIFICATION", "EMAIL_URL", "EMAIL_FROM", "SESSION_HOURS", "LOGIN_FAILURES"}
-    read |= {"MIN_PASSWORD_LENGTH", "MAX_PASSWORD_LENGTH", "TRUSTED_PROXIES"}
+    read |= {"MIN_PASSWORD_LENGTH", "MAX_PASSWORD_LENGTH", "TRUSTED_PROXIES", "MAX_PACKAGE_SIZE", "TRASH_DAYS"}
     read |= {"AUTH_REQUIRED", "MAX_CRATE_SIZE", "PUBLISH_BURST", "ALLOWED_REGISTRIES", "DATABASE_URL", "BLOBS_URL"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 

@@ -1,16 +1,13 @@
-"""Versions, and requirements on them, as cargo reads them.
+"""Requirements on versions, as cargo reads them.
 
 The grammar of requirements is cargo's (the `semver` crate); the table in the tests was made by asking cargo itself.
 """
 
 import re
 
-import semver
-
 from registry_site.errors import Invalid
+from registry_site.versions import LARGEST_PART
 
-MAXIMUM_LENGTH = 150
-LARGEST_PART = 2**64 - 1
 MOST_COMPARATORS = 32
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,19})"
@@ -23,25 +20,7 @@ _COMPARATOR = re.compile(
 )
 
 
-def parse(text: str) -> semver.Version:
-    """A version of SemVer 2.0 whose numbers fit 64 bits; raises `Invalid`."""
-    try:
-        if not text.isascii() or len(text) > MAXIMUM_LENGTH:
-            raise ValueError(text)
-        version = semver.Version.parse(text)
-    except ValueError as error:
-        raise Invalid(f"The version {text[:80]!r} is not understood: write it like 1.2.3 or 1.2.3-rc.1.") from error
-    if max(version.major, version.minor, version.patch) > LARGEST_PART:
-        raise Invalid(f"The version {text[:80]!r} has a number over {LARGEST_PART}.")
-    return version
-
-
-def without_build(text: str) -> str:
-    """`1.0.0+a` → `1.0.0`: what a version is unique by."""
-    return text.partition("+")[0]
-
-
-def requirement(text: str) -> str:
+def normalized(text: str) -> str:
     """A requirement in the form in which cargo writes it: `1.2` → `^1.2`; raises `Invalid`."""
     stripped = text.strip(" ")
     if stripped in ("*", "x", "X"):

@@ -1,0 +1,400 @@
+"""Search and lists among many packages: `.venv/bin/python -m benchmarks.packages [--count 200000]`.
+
+Makes them in a fresh data directory on SQLite, or in the empty PostgreSQL that `REGISTRY_DATABASE_URL` names
+(`.ci/postgres .venv/bin/python -m benchmarks.packages`), asks a running registry, and prints one table in Markdown.
+About two minutes; it leaves nothing but what is in that PostgreSQL.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import django
+from django.core.management import call_command
+
+from benchmarks.table import percentile
+from tests.servers import Server
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from namespaces.models import Namespace
+    from packages.models import Package, Release
+
+COUNT = 200_000
+NAMESPACES = 2_000
+LARGE = "warehouse"  # the namespace of a tenth of all packages, the last ones
+PUBLISHERS = 20
+BATCH = 5_000
+WARM_UP = 5
+ROUNDS = 30
+TABLE = "packages_package"
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+# What a text is made of. The words that are measured are in no other place than `describe` and `named` put them.
+TOPICS = _words(
+    "json xml yaml csv http tls smtp dns cache queue log metric trace image audio video font color matrix graph tree "
+    "string date locale money tax order cart payment parcel map route sensor clock file archive socket thread task"
+)
+KINDS = _words(
+    "parser reader writer encoder decoder router builder checker formatter scheduler runner bridge adapter wrapper "
+    "toolkit engine filter index store pool pipeline template plugin theme driver monitor validator"
+)
+QUALITIES = _words("small fast strict lazy modern portable complete simple typed streaming parallel tested embedded")
+ENDS = (
+    "for command line programs",
+    "with no dependencies",
+    "that never blocks",
+    "for long running services",
+    "which keeps memory low",
+    "in pure Java",
+    "for PHP and Laravel",
+    "used in production since 2019",
+    "ported from another language",
+)
+CHINESE_TOPICS = _words("配置 文件 网络 数据 图像 语音 缓存 消息 订单 支付 地图 时间 权限 用户 表格 加密 压缩 测试")
+CHINESE_KINDS = _words("解析 管理 转换 生成 监控 分析 校验 调度 同步 存储 渲染 下载")
+CHINESE_ENDS = _words("工具 组件 框架 服务的轻量级客户端库 模块 工具集 中间件 插件")
+FIELDS = _words("java php npm pypi go ruby text")
+
+COMMON, NEVER_BESIDE_IT, RARE, PAIR = "client", "daemon", "quaternion", "日志"
+ABSENT = "unheardof"
+EXACT = "http-client"  # its words are common: hundreds have them
+
+
+@dataclass
+class Measure:
+    """One request, and what is found out about it."""
+
+    what: str
+    path: str
+    milliseconds: list[float] = field(default_factory=list)
+    found: str = "-"
+    rows: int = 0
+    entries: int | None = None
+
+    def cells(self, unit: float) -> list[str]:
+        """Of its row in the table; `unit` is what everything is compared with."""
+        p50, p95 = percentile(self.milliseconds, 50), percentile(self.milliseconds, 95)
+        numbers = [f"{p50:.1f}", f"{p95:.1f}", f"{p50 / unit:.1f}", f"{p95 / unit:.1f}"]
+        return [self.what, *numbers, f"{self.rows:,}", "-" if self.entries is None else f"{self.entries:,}", self.found]
+
+
+HEAD = ["what", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "entries of GIN", "found"]
+
+
+def main() -> None:
+    """Make the packages, measure, print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--count", type=int, default=COUNT, help="how many packages, in thousands: 200000")
+    count = max(1, options.parse_args().count // 1000) * 1000
+    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as place:
+        data = Path(place) / "data"
+        os.environ |= {"REGISTRY_DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "registry_site.settings"}
+        django.setup()
+        call_command("migrate", verbosity=0)
+        began = time.monotonic()
+        measures = plan(count, fill(count))
+        tell(f"{count:,} packages made in {time.monotonic() - began:.0f} s")
+        ask(measures, data)
+        for measure in measures:
+            measure.rows, measure.entries = rows_read(measure.path)
+        print(f"{describe_place(count)}\n\n{render(measures)}")
+
+
+def plan(count: int, large: int) -> list[Measure]:
+    """What is asked, of `count` packages; `large` of them can be listed in the large namespace by anybody."""
+    one = f"/namespaces/{LARGE}/packages/{quote(named(count - count // 10, count))}"
+    name = named(count // 2, count)
+    queries = {
+        f"a rare word ({RARE})": RARE,
+        f"a word that a tenth has ({COMMON})": COMMON,
+        "the beginning of a word, 2 letters (pa)": "pa",
+        f"two words ({COMMON} parser)": f"{COMMON} parser",
+        f"two common words that no package has both ({COMMON} {NEVER_BESIDE_IT})": f"{COMMON} {NEVER_BESIDE_IT}",
+        f"the name of the large namespace ({LARGE})": LARGE,
+        f"a Chinese pair ({PAIR})": PAIR,
+        f"an exact name ({name})": name,
+        f"an exact name of common words ({EXACT})": EXACT,
+        f"nothing found ({ABSENT})": ABSENT,
+        "nothing asked: all by name": "",
+    }
+    pages = f"/namespaces/{LARGE}/packages"
+    return [
+        Measure("GET of one package", one),
+        Measure("its 10 versions", f"{one}/versions"),
+        *(Measure(f"search: {what}", f"/packages?{urlencode({'query': query})}") for what, query in queries.items()),
+        Measure("list of the large namespace, first page", pages),
+        Measure("list of the large namespace, last page", f"{pages}?page={-(-large // 20)}"),
+    ]
+
+
+# --- The packages ------------------------------------------------------------------------------------------------
+
+
+def fill(count: int) -> int:
+    """Everything, from accounts on → how many packages of the large namespace are public."""
+    from django.db import connection, transaction
+
+    from packages.models import Collaboration, Package, Release
+
+    if Package.objects.exists():
+        sys.exit("There are packages in this database; give an empty one.")
+    publishers = _publishers()
+    namespaces = _namespaces(publishers)
+    rows = _rows(count, namespaces, publishers)
+    for start in range(0, count, BATCH):
+        batch = [next(rows) for _ in range(min(BATCH, count - start))]
+        with transaction.atomic():  # a package and its newest release refer to each other
+            Package.objects.bulk_create(package for package, _ in batch)
+            Release.objects.bulk_create(release for _, releases in batch for release in releases)
+            Collaboration.objects.bulk_create(
+                Collaboration(package=package, user=releases[0].publisher, role="OWNER") for package, releases in batch
+            )
+        tell(f"{start + len(batch):,} packages")
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("VACUUM ANALYZE")  # as its autovacuum does within minutes
+    return Package.objects.filter(namespace=namespaces[0], type="PUBLIC").count()
+
+
+def _publishers() -> "list[User]":
+    from accounts import registration
+
+    return [registration.register(f"publisher{number}", "correct horse") for number in range(PUBLISHERS)]
+
+
+def _namespaces(owners: "Sequence[User]") -> "list[Namespace]":
+    """The large one first."""
+    from accounts.models import NameReservation
+    from namespaces.models import Membership, Namespace
+
+    names = [LARGE, *(f"{TOPICS[number % len(TOPICS)]}-{coined(number)}" for number in range(1, NAMESPACES))]
+    reserved = NameReservation.objects.bulk_create(NameReservation(name=name) for name in names)
+    namespaces = Namespace.objects.bulk_create(
+        Namespace(name=reservation.name, reservation=reservation) for reservation in reserved
+    )
+    Membership.objects.bulk_create(
+        Membership(namespace=namespace, user=owners[number % len(owners)], role="OWNER")
+        for number, namespace in enumerate(namespaces)
+    )
+    return namespaces
+
+
+def _rows(
+    count: int, namespaces: "Sequence[Namespace]", publishers: "Sequence[User]"
+) -> "Iterator[tuple[Package, list[Release]]]":
+    """Packages with their releases, the newest last; every twentieth has ten, the others one."""
+    from packages import names, search
+    from packages.models import Package, Release, Status, Type
+
+    random, releases = Random(1), 0
+    for number in range(count):
+        name, publisher = named(number, count), publishers[number % len(publishers)]
+        package = Package(
+            pk=number + 1,
+            namespace=namespaces[0] if number >= count - count // 10 else namespaces[1 + number % (NAMESPACES - 1)],
+            name=name,
+            canonical_name=names.canonical(name),
+            field=random.choice(FIELDS),
+            type=Type.PRIVATE if number % 20 == 3 else Type.PUBLIC,
+        )
+        content = {"description": describe(number, count, random), "keywords": random.sample(TOPICS, 2)}
+        versions = [f"1.{minor}.0" for minor in range(1 if number % 20 else 10)]
+        made = [
+            Release(
+                pk=releases + place,
+                package=package,
+                version=version,
+                precedence=version,
+                status=Status.RELEASE,
+                is_final=True,
+                publisher=publisher,
+                **content,
+            )
+            for place, version in enumerate(versions, start=1)
+        ]
+        releases += len(made)
+        package.newest = made[-1]
+        search.derive(package)
+        yield package, made
+
+
+def named(number: int, count: int) -> str:
+    """The name of a package: every tenth is Chinese; one far from the first is `EXACT`."""
+    if number == count // 2 + 1:
+        return EXACT
+    word = coined(number)
+    if number % 10 == 1:
+        return f"{_turn(CHINESE_TOPICS, number // 10)}{_turn(CHINESE_KINDS, number // 70)}-{word}"
+    return f"{_turn(TOPICS, number)}-{_turn(KINDS, number // 7)}-{word}"
+
+
+def describe(number: int, count: int, random: Random) -> str:
+    """One sentence, three in ten of them Chinese, with the words that are searched for."""
+    if number % 10 in (1, 4, 8):
+        topic = PAIR if random.randrange(40) == 0 else random.choice(CHINESE_TOPICS)
+        return f"一个{topic}{random.choice(CHINESE_KINDS)}{random.choice(CHINESE_ENDS)}。"
+    words = [random.choice(QUALITIES), random.choice(TOPICS), random.choice(KINDS)]
+    if number % 10 in (0, 5):
+        words.append(COMMON if number % 10 == 0 else NEVER_BESIDE_IT)
+    if number % (count // 5) == 7:
+        words.append(RARE)
+    return f"A {' '.join(words)} {random.choice(ENDS)}."
+
+
+def coined(number: int) -> str:
+    """A word of three syllables, another one for each number below a million, in no order."""
+    syllables = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
+    high, low = divmod(number * 618_033 % 1_000_000, 1000)
+    return syllables[high // 10] + syllables[high % 10 * 10 + low // 100] + syllables[low % 100]
+
+
+def _turn(words: Sequence[str], number: int) -> str:
+    return words[number % len(words)]
+
+
+# --- How long it takes -------------------------------------------------------------------------------------------
+
+
+def ask(measures: Sequence[Measure], data: Path) -> None:
+    """One client asks for all of them by turns, so that the machine's moods meet each alike; fills them in."""
+    with serving(data) as server:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=120)
+        for number in range(WARM_UP + ROUNDS):
+            for measure in measures:
+                began = time.perf_counter()
+                connection.request("GET", measure.path)
+                answer = connection.getresponse()
+                body = answer.read()
+                taken = time.perf_counter() - began
+                if answer.status != 200:
+                    raise RuntimeError(f"{measure.path} was answered by {answer.status}: {body[:200]!r}")
+                measure.found = answer.headers.get("X-Total-Count", "-")
+                if number >= WARM_UP:
+                    measure.milliseconds.append(taken * 1000)
+        connection.close()
+
+
+@contextmanager
+def serving(data: Path) -> Iterator[Server]:
+    """The registry on these data, with its default settings."""
+    database = os.environ.get("REGISTRY_DATABASE_URL")
+    server = Server(data, {"REGISTRY_DATABASE_URL": database} if database else {})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+# --- What it reads -----------------------------------------------------------------------------------------------
+
+
+def rows_read(path: str) -> tuple[int, int | None]:
+    """How many rows of packages, and on PostgreSQL entries of their GIN indexes, are read for an answer."""
+    from django.db import connection
+
+    return _explained(path) if connection.vendor == "postgresql" else (_seen(path), None)
+
+
+def _explained(path: str) -> tuple[int, int]:
+    """The plans of all queries, as they were carried out."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries:
+        _get(path)
+    totals = [0, 0]
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronize_seqscans = off")  # or a scan would begin where the last one happened to end
+        for query in queries.captured_queries:
+            if TABLE in query["sql"]:
+                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query['sql']}")
+                (plans,) = cursor.fetchone()
+                for node in _nodes((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"]):
+                    totals[0] += _read(node) if node.get("Relation Name") == TABLE else 0
+                    totals[1] += _read(node) if node.get("Index Name", "").startswith("packages_by_words") else 0
+    return totals[0], totals[1]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+def _read(node: dict[str, Any]) -> int:
+    """Rows that a node gave or threw away."""
+    counts = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return sum(int(node.get(count, 0)) for count in counts) * int(node["Actual Loops"])
+
+
+def _seen(path: str) -> int:
+    """SQLite counts no rows, so a view in front of the table does: it is looked through, and says so of each row."""
+    from django.db import connection
+
+    counter = itertools.count(1)
+    with connection.cursor() as cursor:
+        connection.connection.create_function("seen", 1, lambda number: next(counter))
+        cursor.execute(f"CREATE TEMP VIEW {TABLE} AS SELECT * FROM main.{TABLE} WHERE seen(id)")
+        try:
+            _get(path)
+        finally:
+            cursor.execute(f"DROP VIEW temp.{TABLE}")
+    return next(counter) - 1
+
+
+def _get(path: str) -> None:
+    """Ask in this process, by the same way as the server."""
+    from django.test import Client
+
+    status = Client(SERVER_NAME="127.0.0.1").get(path).status_code
+    if status != 200:
+        raise RuntimeError(f"{path} was answered by {status}.")
+
+
+# --- What is told ------------------------------------------------------------------------------------------------
+
+
+def render(measures: Sequence[Measure]) -> str:
+    """A table in Markdown; the first measure is the unit."""
+    unit = percentile(measures[0].milliseconds, 50)
+    lines = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *(measure.cells(unit) for measure in measures)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def describe_place(count: int) -> str:
+    """What the figures depend on."""
+    from django.db import connection
+
+    return (
+        f"{count:,} packages in {NAMESPACES:,} namespaces on {connection.display_name}, one client, {ROUNDS} rounds, "
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end. Milliseconds are by HTTP; "
+        "the ratio is to the median of the first row."
+    )
+
+
+def tell(text: str) -> None:
+    """Progress, on standard error."""
+    print("…", text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

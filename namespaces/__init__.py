@@ -1,0 +1,1 @@
+"""Namespaces, and who belongs to them."""

@@ -1,0 +1,101 @@
+"""What staff see and do about namespaces."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from accounts.admin import DomainAdmin, staff
+from namespaces import membership
+from namespaces.models import Membership, Namespace, Role
+
+
+class AppointmentForm(ModelForm):
+    """A role can change, but not whose it is: that would be somebody else's appointment."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["user"].disabled = self.instance.pk is not None
+
+
+class MemberInline(admin.TabularInline):
+    model = Membership
+    form = AppointmentForm
+    fk_name = "namespace"
+    extra = 0
+    autocomplete_fields = ("user",)
+    readonly_fields = ("added_by", "added_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "added_by")
+
+    def has_add_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
+        return _is_shared(obj) and bool(super().has_add_permission(request, obj))
+
+    def has_change_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
+        return _is_shared(obj) and bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
+        return _is_shared(obj) and bool(super().has_delete_permission(request, obj))
+
+
+def _is_shared(namespace: Namespace | None) -> bool:
+    return namespace is None or namespace.user_id is None
+
+
+@admin.register(Namespace)
+class Namespaces(DomainAdmin):
+    """A namespace changes hands by the roles of its members."""
+
+    list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
+    list_filter = (
+        ("user", admin.EmptyFieldListFilter),
+        ("removed_at", admin.EmptyFieldListFilter),
+        "created_at",
+    )
+    search_fields = ("name",)
+    inlines = [MemberInline]
+    actions = ["remove", "restore"]
+    show_full_result_count = False
+    fields = ("name", "user", "created_at", "removed_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Namespace | None = None) -> Any:
+        return self.fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
+        listed: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")
+        return listed
+
+    @admin.display(boolean=True)
+    def personal(self, namespace: Namespace) -> bool:
+        return namespace.user_id is not None
+
+    @admin.display(description="owners")
+    def owner_names(self, namespace: Namespace) -> str:
+        owners = [member for member in namespace.memberships.all() if member.role == Role.OWNER]
+        return ", ".join(member.user.username for member in owners)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        formset.save(commit=False)
+        changed = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+        membership.set_by_staff(form.instance, changed, formset.deleted_objects, actor=staff(request))
+
+    @admin.action(description="Put the selected namespaces into the trash", permissions=["change"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Namespace]) -> None:
+        self._set_removed(request, queryset, removed=True)
+
+    @admin.action(description="Restore the selected namespaces", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Namespace]) -> None:
+        self._set_removed(request, queryset, removed=False)
+
+    def _set_removed(self, request: HttpRequest, queryset: QuerySet[Namespace], *, removed: bool) -> None:
+        with transaction.atomic():
+            rows = Namespace.objects.select_for_update(no_key=True).filter(pk__in=queryset.values("pk"))
+            done = sum(membership.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
+        self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")

@@ -1,0 +1,84 @@
+"""yapkg-backend's namespace endpoints: 命名空间管理."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.api.shapes import DONE, Status, Text
+from accounts.authentication import AppKey, BrowserSession, SignedInToChange, principal
+from namespaces import membership
+from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
+from namespaces.models import Namespace, Role
+from registry_site.dialects import Yapkg
+
+
+class NewNamespace(serializers.Serializer[None]):
+    namespace = Text(max_length=255)
+
+
+class Member(serializers.Serializer[Any]):
+    username = serializers.CharField(source="user.username")
+    role = serializers.CharField()
+    avatar_uri = serializers.CharField(source="user.avatar_uri")
+
+
+class NamespaceShape(serializers.Serializer[Any]):
+    namespace_id = serializers.CharField()
+    namespace = serializers.CharField()
+    owner = serializers.CharField()
+    member = Member(many=True)
+
+
+def _shown(namespace: Namespace) -> Response:
+    members = membership.members(namespace)
+    owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
+    shown = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
+    return Response(NamespaceShape(shown).data)
+
+
+class NamespacesView(Yapkg, ViewSet):
+    authentication_classes = [AppKey, BrowserSession]
+    permission_classes = [SignedInToChange]
+
+
+class Namespaces(NamespacesView):
+    @extend_schema(request=NewNamespace, responses=NamespaceShape)
+    def open(self, request: Request) -> Response:
+        """`POST /namespace`"""
+        given = self.given(NewNamespace, request.data)
+        return _shown(membership.create(principal(request), given["namespace"]))
+
+    @extend_schema(request=None, responses=Status)
+    def destroy(self, request: Request, namespace: str) -> Response:
+        """`DELETE /namespace/{namespace}`"""
+        membership.remove(principal(request), namespace)
+        return Response(DONE)
+
+    @extend_schema(responses=NamespaceShape)
+    def retrieve(self, request: Request, namespace: str) -> Response:
+        """`GET /namespace/{namespace}`"""
+        return _shown(membership.find(namespace))
+
+
+class Members(NamespacesView):
+    @extend_schema(request=InvitationShape(many=True), responses=NamespaceShape)
+    def add(self, request: Request, namespace: str) -> Response:
+        """`POST /namespace/{namespace}/members`"""
+        given = self.given(Invitations, request.data)
+        return _shown(membership.invite(principal(request), namespace, invitations(given)))
+
+    @extend_schema(request=RoleChange, responses=Member)
+    def change(self, request: Request, namespace: str, username: str) -> Response:
+        """`PATCH /namespace/{namespace}/members/{username}`"""
+        given = self.given(RoleChange, request.data)
+        return Response(Member(membership.change_role(principal(request), namespace, username, given["role"])).data)
+
+    @extend_schema(request=None, responses=Status)
+    def remove(self, request: Request, namespace: str, username: str) -> Response:
+        """`DELETE /namespace/{namespace}/members/{username}`"""
+        membership.dismiss(principal(request), namespace, username)
+        return Response(DONE)

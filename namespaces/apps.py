@@ -1,0 +1,11 @@
+"""The app of namespaces."""
+
+from django.apps import AppConfig
+
+
+class NamespacesConfig(AppConfig):
+    name = "namespaces"
+    verbose_name = "Namespaces"
+
+    def ready(self) -> None:
+        from namespaces import personal, trash  # noqa: F401 - they listen

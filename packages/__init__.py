@@ -1,0 +1,1 @@
+"""Packages of any ecosystem: their releases, archives and collaborators."""

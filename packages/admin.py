@@ -1,0 +1,114 @@
+"""What staff see and do about packages."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from accounts.admin import DomainAdmin, ReadOnlyAdmin, staff
+from namespaces.admin import AppointmentForm
+from packages import collaboration, releasing, trash
+from packages.models import Collaboration, Package, Release, Replaced
+
+
+class ShownInline(admin.TabularInline):
+    """Rows that are only looked at."""
+
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReleaseInline(ShownInline):
+    model = Release
+    fields = ("version", "status", "publisher", "published_at", "size", "sha256")
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
+        return super().get_queryset(request).select_related("publisher").defer("files")
+
+
+class CollaboratorInline(admin.TabularInline):
+    model = Collaboration
+    form = AppointmentForm
+    fk_name = "package"
+    extra = 0
+    autocomplete_fields = ("user",)
+    readonly_fields = ("added_by", "added_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Collaboration]:
+        return super().get_queryset(request).select_related("user", "added_by")
+
+
+@admin.register(Package)
+class Packages(DomainAdmin):
+    """A package changes hands by the roles of its collaborators, or by another namespace."""
+
+    list_display = ("name", "namespace", "field", "type", "newest_version", "updated_at", "removed_at")
+    list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
+    search_fields = ("name", "namespace__name")
+    autocomplete_fields = ("namespace",)
+    inlines = [ReleaseInline, CollaboratorInline]
+    actions = ["remove", "restore"]
+    show_full_result_count = False
+    fields = ("namespace", "name", "field", "type", "newest", "created_at", "updated_at", "removed_at")
+    readonly_fields = fields[1:]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
+        listed: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest")
+        return listed
+
+    @admin.display(description="newest", ordering="newest__version")
+    def newest_version(self, package: Package) -> str:
+        return f"{package.newest.version} ({package.newest.status})" if package.newest else ""
+
+    def save_model(self, request: HttpRequest, obj: Package, form: ModelForm, change: bool) -> None:
+        if "namespace" in form.changed_data:
+            releasing.transfer(obj, obj.namespace, actor=staff(request))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        formset.save(commit=False)  # of the releases nothing changes, but Django asks every formset what did
+        if formset.model is Collaboration:
+            changed = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+            collaboration.set_by_staff(form.instance, changed, formset.deleted_objects, actor=staff(request))
+
+    @admin.action(description="Put the selected packages into the trash", permissions=["change"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Package]) -> None:
+        self._set_removed(request, queryset, removed=True)
+
+    @admin.action(description="Restore the selected packages", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Package]) -> None:
+        self._set_removed(request, queryset, removed=False)
+
+    def _set_removed(self, request: HttpRequest, queryset: QuerySet[Package], *, removed: bool) -> None:
+        with transaction.atomic():
+            rows = Package.objects.held().filter(pk__in=queryset.values("pk"))
+            done = sum(trash.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
+        self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
+
+
+class HistoryInline(ShownInline):
+    model = Replaced
+    fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "size", "sha256")
+
+
+@admin.register(Release)
+class Releases(ReadOnlyAdmin):
+    list_display = ("package", "version", "status", "publisher", "published_at", "size")
+    list_filter = ("status", "published_at")
+    search_fields = ("package__name", "package__namespace__name", "version", "sha256")
+    list_select_related = ("package__namespace", "publisher")
+    inlines = [HistoryInline]

@@ -1,0 +1,11 @@
+"""The app of packages."""
+
+from django.apps import AppConfig
+
+
+class PackagesConfig(AppConfig):
+    name = "packages"
+    verbose_name = "Packages"
+
+    def ready(self) -> None:
+        from packages import collaboration, search, trash  # noqa: F401 - they register themselves

@@ -1,0 +1,31 @@
+"""Where packages are found, under both ways to write the first segment."""
+
+from django.urls import URLPattern, path
+
+from packages.api import yapkg
+
+
+def _under(prefix: str) -> list[URLPattern]:
+    package = f"{prefix}/<str:namespace>/packages/<str:name>"
+    return [
+        path(f"{prefix}/<str:namespace>/packages", yapkg.Packages.as_view({"get": "list", "post": "create_package"})),
+        path(
+            package,
+            yapkg.Packages.as_view({"get": "retrieve", "put": "publish", "patch": "edit", "delete": "destroy"}),
+        ),
+        path(f"{package}/versions", yapkg.Versions.as_view({"get": "list"})),
+        path(f"{package}/versions/<str:version>", yapkg.Versions.as_view({"get": "retrieve"})),
+        path(f"{package}/versions/<str:version>/download", yapkg.Versions.as_view({"get": "download"})),
+        path(f"{package}/collaborators", yapkg.Collaborators.as_view({"get": "list", "post": "add"})),
+        path(
+            f"{package}/collaborators/<str:username>",
+            yapkg.Collaborators.as_view({"patch": "change", "delete": "remove"}),
+        ),
+    ]
+
+
+urlpatterns = [
+    path("packages", yapkg.Packages.as_view({"get": "search"})),
+    *_under("namespace"),
+    *_under("namespaces"),
+]

@@ -1,0 +1,5 @@
+"""Clearing away what has had its time; each app listens and clears its own."""
+
+from django.dispatch import Signal
+
+purging = Signal()  # no arguments; a receiver gives a sentence about what it deleted

@@ -1,0 +1,17 @@
+"""`manage.py purge`: delete for good what was removed long ago; safe to run at any time, as from cron."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from registry_site.housekeeping import purging
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete for good what has been in the trash for REGISTRY_TRASH_DAYS, and other things that have had their time."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for _, told in purging.send(sender=None):
+            self.stdout.write(str(told))

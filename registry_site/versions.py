@@ -1,0 +1,26 @@
+"""Versions by SemVer 2.0."""
+
+import semver
+
+from registry_site.errors import Invalid
+
+MAXIMUM_LENGTH = 150
+LARGEST_PART = 2**64 - 1
+
+
+def parse(text: str) -> semver.Version:
+    """A version of SemVer 2.0 whose numbers fit 64 bits; raises `Invalid`."""
+    try:
+        if not text.isascii() or len(text) > MAXIMUM_LENGTH:
+            raise ValueError(text)
+        version = semver.Version.parse(text)
+    except ValueError as error:
+        raise Invalid(f"The version {text[:80]!r} is not understood: write it like 1.2.3 or 1.2.3-rc.1.") from error
+    if max(version.major, version.minor, version.patch) > LARGEST_PART:
+        raise Invalid(f"The version {text[:80]!r} has a number over {LARGEST_PART}.")
+    return version
+
+
+def without_build(text: str) -> str:
+    """`1.0.0+a` → `1.0.0`: what a version is unique by."""
+    return text.partition("+")[0]
