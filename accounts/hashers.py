@@ -42,9 +42,6 @@ class PBKDF2PHCHasher(BasePasswordHasher):
     algorithm = "pbkdf2-sha256"
     pattern = re.compile(r"pbkdf2-sha256\$i=([0-9]{1,8}),l=([0-9]{1,3})\$([A-Za-z0-9+/]{4,88})\$([A-Za-z0-9+/]{16,88})")
 
-    def encode(self, password: str, salt: str) -> str:
-        raise NotImplementedError("New passwords are hashed with Argon2id.")
-
     def decode(self, encoded: str) -> dict[str, Any]:
         match = self.pattern.fullmatch(encoded)
         if match is None:

@@ -91,13 +91,7 @@ def set_by_staff(
             action = "package.change_role" if collaboration.pk else "package.add_collaborator"
             collaboration.added_by = collaboration.added_by or actor
             collaboration.save()
-            audit.record(
-                actor,
-                action,
-                str(package),
-                collaborator=str(collaboration.user),
-                role=collaboration.role,
-            )
+            audit.record(actor, action, str(package), collaborator=str(collaboration.user), role=collaboration.role)
         for collaboration in removed:
             collaboration.delete()
             audit.record(actor, "package.remove_collaborator", str(package), collaborator=str(collaboration.user))
@@ -119,10 +113,14 @@ def leave_with_the_namespace(
         .order_by("memberships__pk")
         .first()
     )
-    for package in orphans if heir else ():
-        Collaboration.objects.update_or_create(
-            package=package, user=heir, defaults={"role": Role.OWNER, "added_by": actor}
-        )
+    if heir is None:
+        return
+    Collaboration.objects.bulk_create(
+        [Collaboration(package=package, user=heir, role=Role.OWNER, added_by=actor) for package in orphans],
+        update_conflicts=True,  # the heir may have been something less there
+        unique_fields=["package", "user"],
+        update_fields=["role", "added_by"],
+    )
 
 
 @receiver(namespace_renaming)

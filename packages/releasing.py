@@ -102,9 +102,10 @@ def remove(principal: Principal, namespace_name: str, name: str) -> bool:
     with transaction.atomic():
         principal.hold()
         package = Package.objects.held().present().named(namespace_name, name).first()
-        if package is None or not rights.of(package, principal.user).may_read:
+        allowed = rights.of(package, principal.user) if package else None
+        if package is None or allowed is None or not allowed.may_read:
             return False
-        if not rights.of(package, principal.user).may_remove:
+        if not allowed.may_remove:
             raise Denied(f"You may not remove {package}.")
         return trash.set_removed(package, removed=True, actor=principal.user)
 

@@ -176,7 +176,6 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "One registry that speaks the APIs of Ktra and cargo, backup-repository, torrust-index and yapkg.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.1",
-    "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
     "TAGS": [

@@ -10,14 +10,13 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import credentials, grants, roles
-from accounts.api.shapes import Text
+from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, BackupsSession, SignedIn, principal
 from registry_site import errors
 from registry_site.dialects import Backups
 from registry_site.openapi import WITHOUT_ENVELOPE
 from registry_site.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
 
-NO_STORE = {"Cache-Control": "no-store"}
 SESSION_ID = OpenApiParameter("sessionId", description="Another session than that of the token.")
 USER_NAME = OpenApiParameter("userName", description="Another user's; only for who administers.")
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import registration, tokens
-from accounts.api.shapes import Text
+from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone
 from registry_site.dialects import Cargo
 
@@ -35,7 +35,7 @@ class PasswordChange(serializers.Serializer[None]):
 
 def _token(text: str) -> Response:
     """`cargo-ktra-login` takes a body of exactly this one key."""
-    return Response({"token": text}, headers={"Cache-Control": "no-store"})
+    return Response({"token": text}, headers=NO_STORE)
 
 
 class KtraUsers(Cargo, ViewSet):

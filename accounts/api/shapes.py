@@ -24,3 +24,4 @@ class Status(serializers.Serializer[Any]):
 
 
 DONE = {"status": "ok"}
+NO_STORE = {"Cache-Control": "no-store"}  # for what carries a secret

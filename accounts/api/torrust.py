@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import bans, credentials, grants, registration, roles, verification
-from accounts.api.shapes import Text
+from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, SignedIn, TorrustSession, principal
 from accounts.models import User
 from registry_site.dialects import Torrust, TorrustFailure
@@ -60,7 +60,7 @@ class LoggedIn(serializers.Serializer[Any]):
 
 def _logged_in(grant: grants.Grant, user: User) -> Response:
     answer = {"token": grant.token, "username": user.username, "admin": roles.administers(user)}
-    return Response(answer, headers={"Cache-Control": "no-store"})
+    return Response(answer, headers=NO_STORE)
 
 
 class TorrustUsers(Torrust, ViewSet):

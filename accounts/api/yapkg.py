@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -10,12 +9,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import appkeys, profiles, registration, sessions
-from accounts.api.shapes import DONE, Status, Text
+from accounts.api.shapes import DONE, NO_STORE, Status, Text
 from accounts.authentication import Anyone, AnyoneHere, AppKey, BrowserSession, SignedIn, principal
 from accounts.models import User
 from registry_site.dialects import Yapkg
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Registration(serializers.Serializer[None]):
@@ -29,15 +26,8 @@ class LogIn(serializers.Serializer[None]):
     password = Text()
 
 
-class UserId(serializers.IntegerField):
-    """As text, as ids are shown, or as a number."""
-
-    def to_representation(self, value: Any) -> Any:
-        return str(value)
-
-
 class Profile(serializers.Serializer[None]):
-    user_id = UserId(required=False, max_value=2**63 - 1)
+    user_id = serializers.IntegerField(required=False, max_value=2**63 - 1)  # as text, as it is shown, or as a number
     username = Text(required=False)
     password = Text(required=False)
     email = Text(required=False)
@@ -109,7 +99,7 @@ class YapkgSettings(Yapkg, ViewSet):
     permission_classes = [SignedIn]
 
     @extend_schema(request=Profile, responses=UserShape)
-    def change_profile(self, request: Request) -> HttpResponse:
+    def change_profile(self, request: Request) -> Response:
         """`PATCH /settings/profile`"""
         given = self.given(Profile, request.data)
         user_id = given.pop("user_id", None)
