@@ -8,11 +8,12 @@ from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, U
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit, bans, emails, names, registration, revocation, roles
 from accounts.models import AuditEvent, Ban, Credential, LoginFailure, NameReservation, Role, RoleGrant, User
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import RegistryError
 
 
@@ -20,39 +21,6 @@ def staff(request: HttpRequest) -> User:
     """Who is at work: the admin site lets nobody else in."""
     assert isinstance(request.user, User)  # noqa: S101 - for the type checker
     return request.user
-
-
-class DomainAdmin(admin.ModelAdmin):
-    """Rows that are never deleted here; what a verb of the domain refuses is told, and nothing has changed."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except RegistryError as error:
-            return self._tell(request, error)
-
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().changelist_view(request, *args, **kwargs)
-        except RegistryError as error:
-            return self._tell(request, error)
-
-    def _tell(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
-        self.message_user(request, error.message, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
-
-
-class ReadOnlyAdmin(DomainAdmin):
-    """Rows that are only looked at."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class EmailForm(ModelForm):

@@ -6,9 +6,10 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from accounts.admin import DomainAdmin, ReadOnlyAdmin, staff
+from accounts.admin import staff
 from crates import ownership, publishing
 from crates.models import Crate, Ownership, Version
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 
 
 class OwnerInline(admin.TabularInline):

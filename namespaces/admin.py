@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin import DomainAdmin, staff
+from accounts.admin import staff
 from namespaces import membership
 from namespaces.models import Membership, Namespace, Role
+from registry_site.admin import DomainAdmin
 
 
 class AppointmentForm(ModelForm):

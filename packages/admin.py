@@ -8,25 +8,11 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin import DomainAdmin, ReadOnlyAdmin, staff
+from accounts.admin import staff
 from namespaces.admin import AppointmentForm
 from packages import collaboration, releasing, trash
 from packages.models import Collaboration, Package, Release, Replaced
-
-
-class ShownInline(admin.TabularInline):
-    """Rows that are only looked at."""
-
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
 
 
 class ReleaseInline(ShownInline):

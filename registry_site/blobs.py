@@ -29,6 +29,21 @@ class Blob:
     sha256: str
     size: int
 
+    @property
+    def etag(self) -> str:
+        return f'"{self.sha256}"'
+
+    def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
+        return open(self.sha256, start, length)
+
+    def url(self, filename: str) -> str | None:
+        """A short-lived URL where the client gets the bytes itself, where the storage is set up to give one."""
+        return _backend().signed_url(_name(self.sha256), filename)
+
+    def place(self) -> str | None:
+        """The path on the local disk, if it is there; raises `Missing` when it should be."""
+        return _backend().place(_name(self.sha256))
+
 
 class Backend(Protocol):
     """What a storage offers as a store of blobs."""
@@ -36,6 +51,7 @@ class Backend(Protocol):
     def create(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
     def signed_url(self, name: str, filename: str) -> str | None: ...
+    def place(self, name: str) -> str | None: ...
 
 
 def put(content: IO[bytes]) -> Blob:
@@ -62,9 +78,10 @@ def open(sha256: str, start: int = 0, length: int | None = None) -> IO[bytes]:
     return _backend().read(_name(sha256), start, length)
 
 
-def url(sha256: str, filename: str) -> str | None:
-    """A short-lived URL where the client gets the bytes itself, where the storage is set up to give one."""
-    return _backend().signed_url(_name(sha256), filename)
+def part(file: IO[bytes], start: int, length: int | None) -> IO[bytes]:
+    """The bytes of an open file from `start` on, at most `length` of them."""
+    file.seek(start)
+    return file if length is None else cast(IO[bytes], _Slice(file, length))
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
@@ -108,6 +125,10 @@ class _Slice(io.RawIOBase):
 class DiskBlobs(FileSystemStorage):
     """A directory of the local disk; a blob stands at its name only when it is whole and on the platter."""
 
+    @property
+    def incoming(self) -> Path:
+        return Path(self.location) / "incoming"
+
     def create(self, name: str, content: IO[bytes], blob: Blob) -> None:
         try:
             self._create(Path(self.path(name)), content)
@@ -118,10 +139,9 @@ class DiskBlobs(FileSystemStorage):
         if target.exists():
             _sync_directory(target.parent)  # whoever put it there may not have come so far
             return
-        incoming = Path(self.location) / "incoming"
-        for directory in (incoming, target.parent):
+        for directory in (self.incoming, target.parent):
             _make_directory(directory)
-        handle, temporary = tempfile.mkstemp(dir=incoming)
+        handle, temporary = tempfile.mkstemp(dir=self.incoming)
         try:
             with os.fdopen(handle, "wb") as file:
                 while chunk := content.read(CHUNK):
@@ -141,11 +161,14 @@ class DiskBlobs(FileSystemStorage):
             raise Missing(LOST) from error
         except OSError as error:
             raise Unavailable(f"The registry cannot read its files at present: {error.strerror}.") from error
-        file.seek(start)
-        return file if length is None else cast(IO[bytes], _Slice(file, length))
+        return part(file, start, length)
 
     def signed_url(self, name: str, filename: str) -> str | None:
         return None
+
+    def place(self, name: str) -> str | None:
+        self.read(name, 0, 0).close()
+        return str(self.path(name))
 
 
 def _make_directory(directory: Path) -> None:

@@ -21,7 +21,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView, exception_handler
 
 from registry_site import errors
-from registry_site.parsers import StrictJSONParser, UntypedJSONParser
+from registry_site.parsers import AnyFormParser, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
 
 STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
@@ -236,6 +236,39 @@ class Yapkg(Dialect):
     @classmethod
     def failure(cls, status_code: int, code: str, message: str) -> Any:
         return {"error": code, "message": message}
+
+
+class OuternetFailure(serializers.Serializer[Any]):
+    success = serializers.BooleanField()
+    error = serializers.CharField()
+    message = serializers.CharField()
+
+
+class OuternetSuccess(serializers.Serializer[Any]):
+    """What every answer begins with; the rest stands beside it."""
+
+    success = serializers.BooleanField(default=True)
+
+
+class Outernet(Dialect):
+    """The Outernet file registry: what cannot be done is told with 200, what cannot be asked for with its status.
+
+    Its log-in says `message`, its content `error`; this is both. Parameters are those of the query and of a form,
+    whatever the request says that its body is.
+    """
+
+    failures = OuternetFailure
+    statuses = {
+        **STATUSES,
+        errors.Invalid: status.HTTP_200_OK,
+        errors.Malformed: status.HTTP_400_BAD_REQUEST,
+        errors.Conflict: status.HTTP_200_OK,
+    }
+    parser_classes = [StrictJSONParser, StrictMultiPartParser, AnyFormParser]
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"success": False, "error": message, "message": message}
 
 
 def login_url() -> str:

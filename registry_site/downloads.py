@@ -1,8 +1,11 @@
-"""Serving a blob over HTTP: whole, one range of it, or 304."""
+"""Serving stored bytes over HTTP: whole, one range of them, 304, or by a server that is nearer to them."""
 
 import re
 from datetime import datetime
+from typing import IO, Protocol
+from urllib.parse import quote
 
+from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
@@ -12,6 +15,18 @@ from registry_site import blobs
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
+class Content(Protocol):
+    """Bytes that never change under one ETag; `size` of them."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def etag(self) -> str: ...
+    def read(self, start: int = 0, length: int | None = None) -> IO[bytes]: ...
+    def url(self, filename: str) -> str | None: ...
+    def place(self) -> str | None: ...
+
+
 class Whole(FileResponse):
     """Sent by the kernel where it can be, else in pieces that are not too small for HTTP/2."""
 
@@ -19,17 +34,21 @@ class Whole(FileResponse):
 
 
 def deliver(
-    request: HttpRequest, blob: blobs.Blob, *, filename: str, modified: datetime, cache_control: str
+    request: HttpRequest,
+    content: Content,
+    *,
+    filename: str,
+    modified: datetime,
+    cache_control: str,
+    content_type: str = "application/octet-stream",
 ) -> HttpResponseBase:
-    """The answer to a GET or HEAD of a blob that never changes; raises what `blobs.open` raises.
+    """The answer to a GET or HEAD of what never changes; raises what reading it raises.
 
     One range is honoured (206, or 416 past the end); several at once are answered with the whole, as RFC 9110 allows.
     """
-    etag = f'"{blob.sha256}"'
-    response = get_conditional_response(request, etag, int(modified.timestamp())) or _body(
-        request, blob, etag, filename
-    )
-    response["ETag"] = etag
+    fresh = get_conditional_response(request, content.etag, int(modified.timestamp()))
+    response = fresh or _body(request, content, filename, content_type)
+    response["ETag"] = content.etag
     response["Last-Modified"] = http_date(modified.timestamp())
     response["Accept-Ranges"] = "bytes"
     response["Cache-Control"] = cache_control
@@ -37,28 +56,34 @@ def deliver(
     return response
 
 
-def _body(request: HttpRequest, blob: blobs.Blob, etag: str, filename: str) -> HttpResponseBase:
-    if request.method == "HEAD":
-        return HttpResponse(content_type="application/octet-stream", headers={"Content-Length": str(blob.size)})
-    elsewhere = blobs.url(blob.sha256, filename)
+def _body(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase:
+    elsewhere = _elsewhere(request, content, filename, content_type)
     if elsewhere is not None:
-        return HttpResponse(status=302, headers={"Location": elsewhere})
-    span = _span(request, blob.size, etag)
+        return elsewhere
+    if request.method == "HEAD":
+        return HttpResponse(content_type=content_type, headers={"Content-Length": str(content.size)})
+    span = _span(request, content.size, content.etag)
     if span is None:
-        whole = Whole(blobs.open(blob.sha256), content_type="application/octet-stream")
-        whole["Content-Length"] = str(blob.size)
+        whole = Whole(content.read(), content_type=content_type)
+        whole["Content-Length"] = str(content.size)
         return whole
     start, end = span
     if start >= end:
-        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{blob.size}"})
-    part = StreamingHttpResponse(
-        blobs.chunks(blobs.open(blob.sha256, start, end - start)),
-        status=206,
-        content_type="application/octet-stream",
-    )
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{content.size}"})
+    part = StreamingHttpResponse(blobs.chunks(content.read(start, end - start)), status=206, content_type=content_type)
     part["Content-Length"] = str(end - start)
-    part["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
+    part["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
     return part
+
+
+def _elsewhere(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase | None:
+    """Where the proxy in front, or the client itself, gets the bytes, if it is set up so."""
+    if settings.X_ACCEL_PREFIX and (place := content.place()):
+        address = settings.X_ACCEL_PREFIX + quote(place)
+        return HttpResponse(content_type=content_type, headers={"X-Accel-Redirect": address})
+    if request.method != "HEAD" and (url := content.url(filename)):
+        return HttpResponse(status=302, headers={"Location": url})
+    return None
 
 
 def _span(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:

@@ -98,6 +98,17 @@ class Environment:
 
         return self.read(name, None, convert, "give the path of a file that this user can read")
 
+    def directories(self, name: str) -> list[str]:
+        """Absolute paths of directories that are there, separated by colons, as in PATH."""
+
+        def convert(raw: str) -> list[str]:
+            paths = [os.path.normpath(path) for path in raw.split(os.pathsep) if path]
+            if not all(os.path.isabs(path) and os.path.isdir(path) for path in paths):
+                raise ValueError(raw)
+            return paths
+
+        return self.read(name, [], convert, "give absolute paths of directories that are there, separated by colons")
+
     def address(self, name: str, default: str) -> tuple[str, int]:
         """`host:port`, the host of IPv6 in brackets → (host, port)."""
 

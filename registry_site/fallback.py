@@ -1,5 +1,6 @@
 """Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
 
+import re
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,8 +11,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
-from registry_site.dialects import Backups, Cargo, Dialect, Torrust, Yapkg, status_of
+from registry_site.dialects import Backups, Cargo, Dialect, Outernet, Torrust, Yapkg, status_of
 from registry_site.errors import Later, RegistryError
+from registry_site.negotiation import wants_page
 
 OWNERS: dict[str, type[Dialect]] = {
     "/api/v1": Cargo,
@@ -30,7 +32,10 @@ OWNERS: dict[str, type[Dialect]] = {
     "/namespace": Yapkg,
     "/namespaces": Yapkg,
     "/packages": Yapkg,
+    "/auth": Outernet,
+    "/auth_verify": Outernet,
 }
+FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
 
 
 def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -91,8 +96,17 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
-    for prefix, dialect in OWNERS.items():
-        if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
-            return dialect.failure_response(status, status.name.lower(), message)
+    dialect = _owner(request)
+    if dialect is not None:
+        return dialect.failure_response(status, status.name.lower(), message)
     context = {"title": status.phrase, "message": message}
     return render(request, "refusal.html", context, status=status)
+
+
+def _owner(request: HttpRequest) -> type[Dialect] | None:
+    for prefix, dialect in OWNERS.items():
+        if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
+            return dialect
+    if FILES.fullmatch(request.path_info) and not wants_page(request):
+        return Outernet
+    return None

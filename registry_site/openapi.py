@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
@@ -77,8 +78,18 @@ class Schema(AutoSchema):
             if WITHOUT_ENVELOPE.items().isdisjoint((self.get_extensions() or {}).items()):
                 self._put_into_envelope(bodies)
             refusal = self._get_response_for_code(self.view.failures, "4XX")  # type: ignore[no-untyped-call]
+            if HTTPStatus.OK in self.view.statuses.values():
+                self._add_alternative(bodies["200"], refusal)
             bodies["4XX"] = {**refusal, "description": "A refusal, with what is wrong"}
         return bodies
+
+    def _add_alternative(self, body: Any, refusal: Any) -> None:
+        """For a dialect that tells some refusals with 200."""
+        described, content = body["content"], refusal["content"]["application/json"]
+        choices = (
+            [described["application/json"]["schema"], content["schema"]] if "application/json" in described else None
+        )
+        described["application/json"] = {"schema": {"oneOf": choices}} if choices else content
 
     def _put_into_envelope(self, bodies: Mapping[str, Any]) -> None:
         envelope = type(self.view).success(_CONTENT)

@@ -1,6 +1,7 @@
 """Bodies of requests: read only as far as a limit, and strictly."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.http import QueryDict
 from django.http.request import UnreadablePostError
@@ -10,6 +11,7 @@ from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPart
 from registry_site import errors, strict_json
 
 MAXIMUM_BODY = 1024 * 1024  # of JSON or a form
+MOST_FIELDS = 1000
 
 
 class StrictJSONParser(JSONParser):
@@ -35,6 +37,33 @@ class StrictFormParser(FormParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         return QueryDict(_bounded(stream, parser_context), encoding="utf-8")
+
+
+class AnyFormParser(BaseParser):
+    """A form of at most 1 MiB, whatever the request says that it is → a dict, as of `form`."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        return form(_bounded(stream, parser_context))
+
+
+def form(encoded: bytes) -> dict[str, str]:
+    """The last value of each name in a form or a query; raises `Malformed`.
+
+    Bytes that are no UTF-8 become lone surrogates, from which `raw` has them back.
+    """
+    text = encoded.decode("utf-8", "surrogateescape")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise errors.Malformed(f"There are more than {MOST_FIELDS} fields.") from error
+    return dict(pairs)
+
+
+def raw(value: str) -> bytes:
+    """The bytes of a value of a form, be they UTF-8 or not."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 class StrictMultiPartParser(MultiPartParser):

@@ -64,6 +64,9 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
         disposition = content_disposition_header(as_attachment=True, filename=filename)
         return cast(str, self.url(name, parameters={"ResponseContentDisposition": disposition}, expire=300))
 
+    def place(self, name: str) -> str | None:
+        return None
+
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))

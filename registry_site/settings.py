@@ -62,6 +62,13 @@ TRUSTED_PROXIES = REGISTRY.networks("TRUSTED_PROXIES")
 WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
 THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 
+
+def _absolute_path(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError(text)
+    return text
+
+
 # --- What the registry does -------------------------------------------------------------------------------------
 
 SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
@@ -76,6 +83,18 @@ LOGIN_FAILURES = REGISTRY.number("LOGIN_FAILURES", 10, maximum=1000)
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 MAX_PACKAGE_SIZE = REGISTRY.number("MAX_PACKAGE_SIZE", 100 * 1024 * 1024)
+FILE_ROOTS = REGISTRY.directories("FILE_ROOTS")
+MAX_FILE_SIZE = REGISTRY.number("MAX_FILE_SIZE", 1024 * 1024 * 1024)
+FILE_LIST_COUNT = REGISTRY.number("FILE_LIST_COUNT", 100, maximum=1_000_000)
+MAX_FILE_LIST_COUNT = REGISTRY.number("MAX_FILE_LIST_COUNT", 1000, maximum=1_000_000)
+FILE_CHALLENGE_SECONDS = REGISTRY.number("FILE_CHALLENGE_SECONDS", 30, maximum=3600)
+FILE_SESSION_SECONDS = REGISTRY.number("FILE_SESSION_SECONDS", 3600, maximum=10**9)
+MAX_FILE_SESSION_SECONDS = REGISTRY.number("MAX_FILE_SESSION_SECONDS", 86400, maximum=10**9)
+FILE_HANDSHAKES = REGISTRY.number("FILE_HANDSHAKES", 300, maximum=10**6)
+SERVE_DEAD_FILES = REGISTRY.flag("SERVE_DEAD_FILES", default=True)
+X_ACCEL_PREFIX = REGISTRY.read(
+    "X_ACCEL_PREFIX", "", _absolute_path, "give a path without a slash at its end, such as /_files"
+)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
 # The default is the name that cargo has for crates.io, whatever way it goes there.
@@ -92,6 +111,8 @@ APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # the system's own place is often in memory
+FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -104,11 +125,12 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "registry_site",
+    "registry_site.apps.RegistryConfig",
     "accounts",
     "crates",
     "namespaces",
     "packages",
+    "files",
 ]
 
 MIDDLEWARE = [
@@ -173,7 +195,8 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Entrepot",
-    "DESCRIPTION": "One registry that speaks the APIs of Ktra and cargo, backup-repository, torrust-index and yapkg.",
+    "DESCRIPTION": "One registry that speaks the APIs of Ktra and cargo, backup-repository, torrust-index, yapkg "
+    "and the Outernet file registry.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.1",
     "COMPONENT_SPLIT_REQUEST": True,
@@ -182,10 +205,19 @@ SPECTACULAR_SETTINGS = {
         {"name": "Cargo", "description": "The registry as stock cargo uses it, and Ktra's users."},
         {"name": "Backups", "description": "backup-repository: users and sessions."},
         {"name": "Torrust", "description": "torrust-index: users."},
-        {"name": "Yapkg", "description": "yapkg: users and app keys."},
+        {"name": "Yapkg", "description": "yapkg: users, app keys, namespaces and packages."},
+        {"name": "Outernet", "description": "The Outernet file registry: clients with a key, and files."},
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# For limits on how often somebody may ask; each worker has its own.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
 }
 
 # --- Mail -------------------------------------------------------------------------------------------------------

@@ -4,10 +4,9 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from registry_site import fallback, health, openapi, pages
+from registry_site import fallback, health, openapi
 
 urlpatterns = [
-    path("", pages.home),
     path("admin/", admin.site.urls),
     path("health", health.health),
     path("openapi.json", openapi.description, name="openapi"),
@@ -16,6 +15,7 @@ urlpatterns = [
     path("", include("crates.urls")),
     path("", include("namespaces.urls")),
     path("", include("packages.urls")),
+    path("", include("files.urls")),
 ]
 
 handler400 = fallback.bad_request

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core import mail
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import Resolver404, resolve
 
@@ -20,6 +21,10 @@ from accounts import bans, registration, roles
 from accounts.models import Role, User
 from accounts.principals import Principal
 from crates import ownership, publishing
+from files import catalogue, clients, sessions
+from files.actors import Actor
+from files.models import Client as Machine
+from files.models import Rights
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
 from packages import collaboration, drafts, releasing
@@ -34,7 +39,8 @@ ORIGIN = "http://testserver"
 # are banned or deactivated administer and own the crate, too, and logged in before.
 LIVE = ("user", "owner", *Role.values, "administrator")
 CLOSED = ("banned", "deactivated")
-WRONG = ("cargo token", "backups session", "torrust session", "browser session", "junk")  # of the owner, at other doors
+# Of the owner, at other doors.
+WRONG = ("cargo token", "backups session", "torrust session", "browser session", "file session", "junk")
 GROUPS = {"administrators": (Role.SYSTEM_ADMIN.value, "administrator"), "closed": CLOSED, "wrong": WRONG}
 
 
@@ -96,7 +102,15 @@ TORRUST_VERIFY = replace(TORRUST_BODY, refusal=frozenset({"error", "data"}))
 YAPKG = Door("browser session", frozenset({"error", "message"}), _cookie, wrong_headers=_token)
 YAPKG_WRITE = replace(YAPKG, reads_openly=True)
 YAPKG_READ = replace(YAPKG_WRITE, anonymous=None, closed=None)  # a cookie that is dead is no cookie there
+FILES = Door("file session", frozenset({"success", "error", "message"}), _bearer)
 DOCUMENTS = open_to_all(replace(CARGO, refusal=None))
+
+
+class Sample(dict[str, str]):
+    """Of what stands in a path: digits fit everywhere."""
+
+    def __missing__(self, key: str) -> str:
+        return "1"
 
 
 class Row:
@@ -113,7 +127,7 @@ class Row:
         **others: int,
     ) -> None:
         self.door, self.method, self.path, self.body = door, method, path, body
-        self.route = _route(path.partition("?")[0])
+        self.route = _route(path.partition("?")[0].format_map(Sample()))
         at_the_door = {"anonymous": door.anonymous, "closed": door.closed, "wrong": door.wrong}
         self.expected = dict.fromkeys(door.cast, user)
         assert set(others) <= {*self.expected, *GROUPS}, f"{self}: nobody of the cast is called so"
@@ -260,6 +274,16 @@ TABLE = [
     Row(CARGO, "GET", "/index/config.json", 200, anonymous=200),
     Row(CARGO, "GET", "/index/de/mo/demo", 200, anonymous=200),
     Row(CARGO, "GET", "/dl/demo/1.0.0/download", 200, anonymous=200),
+    # Outernet
+    Row(open_to_all(FILES), "POST", "/auth", 200, {"client_name": "owner"}),
+    Row(open_to_all(FILES), "POST", "/auth_verify", 200, {"client_name": "owner"}),
+    Row(FILES, "GET", "/?alive=yes", 200),
+    Row(FILES, "GET", "/?since=0", 200),
+    Row(FILES, "POST", "/", 403, {"path": "{file}", "serve_path": "fresh"}, owner=200, administrators=200),
+    Row(FILES, "GET", "/{file_id}", 200),
+    Row(FILES, "GET", "/4711", 404),
+    Row(FILES, "PUT", "/{file_id}", 403, {"aired": "yes"}, owner=200, administrators=200),
+    Row(FILES, "DELETE", "/{file_id}", 403, owner=200, administrators=200),
 ]
 
 
@@ -273,8 +297,9 @@ class World:
         ownership.add(Principal(users["owner"]), "demo", CLOSED)
         self._open_namespace(Principal(users["owner"]))
         self.secrets = {name: self._log_in(name) for name in (*LIVE, *CLOSED)}
-        self.places = {**self._belongings(), "owner_id": str(users["owner"].pk), "link": self._link()}
+        self.places = {**self._belongings(), **self._file(), "owner_id": str(users["owner"].pk), "link": self._link()}
         bans.ban(users["banned"], actor=None)
+        Machine.objects.filter(name__in=CLOSED).update(is_active=False)
         User.objects.filter(username="deactivated").update(is_active=False)
 
     def ask(self, principal: str, row: Row, method: str | None = None) -> Any:
@@ -290,7 +315,8 @@ class World:
             answer = self._send(method or row.method, row.path.format(**places), body, headers)
             transaction.set_rollback(True)
         if answer.streaming:
-            answer.getvalue()  # to the end, where it closes its file
+            whole = answer.getvalue()  # to the end, where it closes its file
+            return HttpResponse(whole, status=answer.status_code, headers=answer.headers)
         return answer
 
     def told(self, principal: str, row: Row, method: str | None = None) -> int | str:
@@ -341,8 +367,21 @@ class World:
             "backups session": backups.json()["data"]["token"],
             "torrust session": torrust.json()["data"]["token"],
             "browser session": yapkg.cookies["registry_session"].value,
+            "file session": self._machine(name),
             "junk": "junk",
         }
+
+    def _machine(self, name: str) -> str:
+        """A client of the file registry that is called as an account is, and has nothing to do with it."""
+        rights = Rights.WRITE if name in ("owner", *GROUPS["administrators"]) else Rights.READ
+        return sessions.open_for(clients.add(name, clients.new_key(), actor="tests", rights=rights), 3600)
+
+    def _file(self) -> dict[str, str]:
+        """One that a client has registered, on the disk."""
+        place = Path(settings.FILE_ROOTS[0]) / "a.txt"
+        place.write_text("a file")
+        file = catalogue.add(Actor("tests"), "served/a.txt", str(place))
+        return {"file": str(place), "file_id": str(file.pk)}
 
     def _belongings(self) -> dict[str, str]:
         owner = self.secrets["owner"]
@@ -363,6 +402,7 @@ class World:
 def standing(blobs: Path) -> Iterator[World]:
     """A world in a transaction that is undone at the end; its blobs are in a directory."""
     disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": blobs}}
-    with override_settings(STORAGES={**settings.STORAGES, "blobs": disk}), transaction.atomic():
+    changed = {"STORAGES": {**settings.STORAGES, "blobs": disk}, "FILE_ROOTS": [str(blobs)], "FILE_HANDSHAKES": 10**6}
+    with override_settings(**changed), transaction.atomic():
         yield World()
         transaction.set_rollback(True)

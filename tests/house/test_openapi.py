@@ -1,5 +1,6 @@
 """`GET /openapi.json` describes every operation of the map and no other, and the registry answers as it says."""
 
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ REFUSALS = {
     "/settings/": {"error", "message"},
     "/namespace": {"error", "message"},
     "/packages": {"error", "message"},
+    "/": {"success", "error", "message"},
 }
 DESCRIBED = [row for row in TABLE if row.route not in ("openapi.json", "docs/api")]
 OPERATIONS = {(row.route, row.method): row for row in reversed(DESCRIBED)}.values()
@@ -142,7 +144,8 @@ def test_answer_is_as_described(world: World, document: Any, row: Row, principal
     if status == 204:
         assert "content" not in described
         return
-    schema = described["content"][answer["Content-Type"].partition(";")[0]]["schema"]
+    content = described["content"]
+    schema = content.get(answer["Content-Type"].partition(";")[0], content.get("*/*"))["schema"]
     if answer["Content-Type"].startswith("application/json"):
-        differences = Draft202012Validator(closed({**document, **schema})).iter_errors(answer.json())
+        differences = Draft202012Validator(closed({**document, **schema})).iter_errors(json.loads(answer.content))
         assert [f"{difference.json_path}: {difference.message}" for difference in differences] == []

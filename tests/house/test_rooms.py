@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "crates": {"accounts", "registry_site"},
     "namespaces": {"accounts", "registry_site"},
     "packages": {"accounts", "namespaces", "registry_site"},
+    "files": {"registry_site"},
 }
 EDGE = {"authentication.py", "dialects.py", "parsers.py", "permissions.py", "throttling.py"}
 

@@ -77,6 +77,16 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         PUBLISH_BURST="0",
         MAX_PACKAGE_SIZE="2000",
         TRASH_DAYS="0",
+        FILE_ROOTS=f"{tmp_path}/:/",
+        MAX_FILE_SIZE="3000",
+        FILE_LIST_COUNT="10",
+        MAX_FILE_LIST_COUNT="20",
+        FILE_CHALLENGE_SECONDS="5",
+        FILE_SESSION_SECONDS="60",
+        MAX_FILE_SESSION_SECONDS="70",
+        FILE_HANDSHAKES="8",
+        SERVE_DEAD_FILES="0",
+        X_ACCEL_PREFIX="/_files",
         ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
         DATABASE_URL="postgres://u:p@db:5433/crates",
         BLOBS_URL="s3://bucket/prefix?endpoint=http://s3:9000&region=eu-1&redirect=1",
@@ -108,6 +118,16 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "PUBLISH_BURST": 0,
         "MAX_PACKAGE_SIZE": 2000,
         "TRASH_DAYS": 0,
+        "FILE_ROOTS": [str(tmp_path), "/"],
+        "MAX_FILE_SIZE": 3000,
+        "FILE_LIST_COUNT": 10,
+        "MAX_FILE_LIST_COUNT": 20,
+        "FILE_CHALLENGE_SECONDS": 5,
+        "FILE_SESSION_SECONDS": 60,
+        "MAX_FILE_SESSION_SECONDS": 70,
+        "FILE_HANDSHAKES": 8,
+        "SERVE_DEAD_FILES": False,
+        "X_ACCEL_PREFIX": "/_files",
         "ALLOWED_REGISTRIES": ["sparse+https://a/", "sparse+https://b/"],
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
@@ -124,6 +144,14 @@ def test_the_test_above_knows_every_variable() -> None:
     read |= {"EMAIL_ON_SIGNUP", "EMAIL_VERIFICATION", "EMAIL_URL", "EMAIL_FROM", "SESSION_HOURS", "LOGIN_FAILURES"}
     read |= {"MIN_PASSWORD_LENGTH", "MAX_PASSWORD_LENGTH", "TRUSTED_PROXIES", "MAX_PACKAGE_SIZE", "TRASH_DAYS"}
     read |= {"AUTH_REQUIRED", "MAX_CRATE_SIZE", "PUBLISH_BURST", "ALLOWED_REGISTRIES", "DATABASE_URL", "BLOBS_URL"}
+    read |= {"FILE_ROOTS", "MAX_FILE_SIZE", "FILE_LIST_COUNT", "MAX_FILE_LIST_COUNT", "FILE_CHALLENGE_SECONDS"}
+    read |= {
+        "FILE_SESSION_SECONDS",
+        "MAX_FILE_SESSION_SECONDS",
+        "FILE_HANDSHAKES",
+        "SERVE_DEAD_FILES",
+        "X_ACCEL_PREFIX",
+    }
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
 

@@ -1,0 +1,214 @@
+"""What staff see and do about clients and files. A key is on the page that answers who made it, and nowhere else."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin import widgets
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.cache import patch_cache_control
+
+from files import catalogue, clients, sessions
+from files.actors import Actor
+from files.models import Client, ClientKey, File, History, Session
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
+
+
+def actor(request: HttpRequest) -> Actor:
+    return Actor(f"staff {request.user.get_username()}")
+
+
+class ClientForm(ModelForm):
+    """Line ends as the roots are stored: without any at the end."""
+
+    def clean_roots(self) -> str:
+        return "\n".join(line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip())
+
+
+class KeyInline(ShownInline):
+    model = ClientKey
+    fields = ("cipher", "bits", "created_at")
+    readonly_fields = fields
+
+
+class SessionInline(ShownInline):
+    model = Session
+    fields = ("created_at", "expires_at", "ended_at", "peer")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return Session.objects.live()
+
+
+@admin.register(Client)
+class Clients(DomainAdmin):
+    """A new client is given a key, which is shown once; its key, and whether it is let in, change by actions."""
+
+    list_display = ("name", "rights", "is_active", "maintainer", "description", "created_at")
+    list_filter = ("is_active", "rights", "created_at")
+    search_fields = ("name", "maintainer", "email", "description")
+    form = ClientForm
+    fields = ("name", "rights", "roots", "description", "maintainer", "email", "is_active", "created_at")
+    inlines = [KeyInline, SessionInline]
+    actions = ["rotate", "disable", "enable", "end_sessions"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
+        return ("name", "is_active", "created_at") if obj else ("is_active", "created_at")
+
+    def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
+        return self.inlines if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
+        if change:
+            clients.change(obj, form.changed_data, actor=actor(request).name)
+            return
+        key = clients.new_key()
+        about = {name: form.cleaned_data[name] for name in ("description", "maintainer", "email")}
+        made = clients.add(
+            obj.name,
+            key,
+            actor=actor(request).name,
+            rights=form.cleaned_data["rights"],
+            allowed=obj.roots.split("\n") if obj.roots else (),
+            **about,
+        )
+        obj.pk = made.pk
+        request.new_keys = [(made, key.hex())]  # type: ignore[attr-defined]  # for the answer to this very request
+
+    def response_add(self, request: HttpRequest, obj: Client, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show(request, request.new_keys)  # type: ignore[attr-defined]
+
+    @admin.action(description="Give the selected clients new keys, and end their sessions", permissions=["change"])
+    def rotate(self, request: HttpRequest, queryset: QuerySet[Client]) -> HttpResponse:
+        keys = [(client, clients.new_key()) for client in queryset]
+        for client, key in keys:
+            clients.rotate(client, key, actor=actor(request).name)
+        return self._show(request, [(client, key.hex()) for client, key in keys])
+
+    @admin.action(description="Disable the selected clients, and end their sessions", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        self._set_active(request, queryset, active=False)
+
+    @admin.action(description="Enable the selected clients", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        self._set_active(request, queryset, active=True)
+
+    @admin.action(description="End the sessions of the selected clients", permissions=["change"])
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        ended = sum(clients.end_sessions(client, actor=actor(request).name) for client in queryset)
+        self.message_user(request, f"{ended} sessions ended.")
+
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[Client], *, active: bool) -> None:
+        done = sum(clients.set_active(client, active=active, actor=actor(request).name) for client in queryset)
+        self.message_user(request, f"{done} {'enabled' if active else 'disabled'}; the others were so before.")
+
+    def _show(self, request: HttpRequest, keys: list[tuple[Client, str]]) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": "New keys", "opts": self.opts, "keys": keys}
+        response = TemplateResponse(request, "admin/files/client/keys.html", context)
+        patch_cache_control(response, no_store=True)
+        return response
+
+
+@admin.register(Session)
+class Sessions(ReadOnlyAdmin):
+    list_display = ("client", "peer", "created_at", "expires_at", "ended_at", "live")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    search_fields = ("client__name", "peer")
+    list_select_related = ("client",)
+    actions = ["end"]
+
+    @admin.display(boolean=True)
+    def live(self, session: Session) -> bool:
+        return session.is_live
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("files.change_session")
+
+    @admin.action(description="End the selected sessions", permissions=["end"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        ended = sum(sessions.end(session) for session in queryset)
+        self.message_user(request, f"{ended} ended; the others had ended before.")
+
+
+class FileForm(ModelForm):
+    upload = forms.FileField(required=False, help_text="Or the path of a file on the disk of the server.")
+    path = forms.CharField(required=False, widget=widgets.AdminTextInputWidget)
+    serve_path = forms.CharField(
+        widget=widgets.AdminTextInputWidget,
+        help_text="Where it ends up on the receiver, such as weather/today.txt.",
+    )
+
+    def clean_category(self) -> str | None:
+        return self.cleaned_data["category"] or None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.instance.pk is None and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
+            raise ValidationError("Give a path on the disk of the server, or a file to upload.")
+        return cleaned
+
+    def changes(self) -> dict[str, Any]:
+        """What was changed, as the verbs of the catalogue take it."""
+        changes = {name: self.cleaned_data[name] for name in self.changed_data}
+        upload = changes.pop("upload", None)
+        return {**changes, "upload": catalogue.Upload(upload, upload.size)} if upload else changes
+
+
+@admin.register(File)
+class Files(DomainAdmin):
+    list_display = (
+        "id",
+        "serve_path",
+        "category",
+        "size",
+        "aired",
+        "alive",
+        "uploaded_at",
+        "modified_at",
+        "expires_at",
+    )
+    list_display_links = ("id", "serve_path")
+    list_filter = ("alive", "aired", "modified_at", "expires_at")
+    search_fields = ("serve_path__startswith", "path__startswith", "category__exact")
+    search_help_text = "The beginning of a path, or a category."
+    date_hierarchy = None
+    show_full_result_count = False
+    form = FileForm
+    shown = ("size", "sha256", "alive", "uploaded_at", "modified_at")
+    actions = ["remove"]
+
+    def get_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
+        given = ("serve_path", "path", "upload", "category", "aired", "expires_at")
+        return (*given, *self.shown) if obj else given
+
+    def get_readonly_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
+        return self.shown
+
+    def has_change_permission(self, request: HttpRequest, obj: File | None = None) -> bool:
+        """What is dead stays as it is."""
+        allowed: bool = super().has_change_permission(request, obj)
+        return allowed and (obj is None or obj.alive)
+
+    def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
+        if change:
+            catalogue.update(actor(request), obj.pk, **form.changes())
+        else:
+            obj.pk = catalogue.add(actor(request), **form.changes()).pk
+
+    @admin.action(description="Mark the selected files as dead", permissions=["change"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
+        done = catalogue.remove_all(actor(request), queryset)
+        self.message_user(request, f"{done} are dead now; the others were before. Their bytes stay.")
+
+
+@admin.register(History)
+class Histories(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action", "target", "detail", "peer")
+    list_filter = ("action", "at")
+    search_fields = ("actor", "target", "peer")
+    date_hierarchy = "at"
+    show_full_result_count = False

@@ -1,0 +1,11 @@
+"""The app of files."""
+
+from django.apps import AppConfig
+
+
+class FilesConfig(AppConfig):
+    name = "files"
+    verbose_name = "Files"
+
+    def ready(self) -> None:
+        from files import openapi, purging  # noqa: F401 - they register themselves

@@ -1,0 +1,109 @@
+"""Clients and their keys. A key is shown to whoever makes it, once; then only the registry can read it."""
+
+import secrets
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from files import ciphers, history, names, roots, sessions
+from files.models import Client, ClientKey, Rights
+from registry_site.errors import Conflict, Missing
+from registry_site.secrets import decrypt, encrypt
+
+PURPOSE = "file client keys"
+KEY_SIZE = 32  # bytes
+_DECOY = bytes(KEY_SIZE)
+
+
+def new_key(size: int = KEY_SIZE) -> bytes:
+    """A random key of so many bytes."""
+    return secrets.token_bytes(size)
+
+
+def add(
+    name: str,
+    key: bytes,
+    *,
+    actor: str,
+    rights: Rights = Rights.WRITE,
+    allowed: Sequence[str] = (),
+    **about: str,
+) -> Client:
+    """A client with a key, which may register files from the `allowed` directories; from all, if there are none.
+
+    `about` is its description, maintainer and e-mail address. Raises `Invalid`, and `Conflict` for a taken name.
+    """
+    names.check_client(name)
+    roots.check_allowed(allowed)
+    try:
+        with transaction.atomic():
+            client = Client.objects.create(name=name, rights=rights, roots="\n".join(allowed), **about)
+            _store(client, key)
+            history.of_client(client, "client.add", actor)
+    except IntegrityError as error:
+        raise Conflict(f"There is a client {name} already.") from error
+    return client
+
+
+def named(name: str) -> Client:
+    """Raises `Missing`."""
+    client = Client.objects.filter(name=name).first()
+    if client is None:
+        raise Missing(f"There is no client {name!r}.")
+    return client
+
+
+def rotate(client: Client, key: bytes, *, actor: str) -> None:
+    """Another key in the place of the former, whose sessions end at once."""
+    with transaction.atomic():
+        held = _held(client)
+        _store(held, key)
+        ended = sessions.end_all(held)
+        history.of_client(held, "client.rotate", actor, f"{ended} sessions ended")
+
+
+def set_active(client: Client, *, active: bool, actor: str) -> bool:
+    """Let a client in again, or shut it out and end its sessions at once; False when it was so before."""
+    with transaction.atomic():
+        held = _held(client)
+        if held.is_active == active:
+            return False
+        held.is_active = active
+        held.save(update_fields=["is_active"])
+        ended = sessions.end_all(held)
+        history.of_client(held, "client.enable" if active else "client.disable", actor, f"{ended} sessions ended")
+    return True
+
+
+def end_sessions(client: Client, *, actor: str) -> int:
+    """How many there were."""
+    with transaction.atomic():
+        ended = sessions.end_all(_held(client))
+        if ended:
+            history.of_client(client, "client.sessions", actor, f"{ended} sessions ended")
+    return ended
+
+
+def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
+    """Store these fields of a client as they are now on the object; raises `Invalid`."""
+    roots.check_allowed(client.roots.split("\n") if client.roots else ())
+    with transaction.atomic():
+        _held(client)
+        client.save(update_fields=fields)
+        history.of_client(client, "client.change", actor, ", ".join(fields))
+
+
+def secret_of(key: ClientKey | None) -> bytes:
+    """The bytes of a key; of none at all, some that nobody has, which take as long to use."""
+    return _DECOY if key is None else bytes.fromhex(decrypt(PURPOSE, key.secret))
+
+
+def _held(client: Client) -> Client:
+    return Client.objects.select_for_update(no_key=True).get(pk=client.pk)
+
+
+def _store(client: Client, key: bytes) -> None:
+    ciphers.check_key(key)
+    stored = {"secret": encrypt(PURPOSE, key.hex()), "bits": len(key) * 8, "created_at": timezone.now()}
+    ClientKey.objects.update_or_create(client=client, cipher=ciphers.AES_CBC, defaults=stored)

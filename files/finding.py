@@ -1,0 +1,105 @@
+"""Finding files: any filters together, in pages that each begin where the one before ended."""
+
+import time
+from array import array
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from files.matching import Pattern, Range
+from files.models import File
+from registry_site.errors import Invalid
+
+BATCH = 500
+NARROW = 20_000  # so many files between the ends of a range are looked through at once
+SECONDS = 1.0  # for looking through names, in one request
+TOO_SLOW = (
+    "The regular expression for serve_path takes too long among so many files: begin it with ^ and plain characters, "
+    "or narrow the list by category, since or count."
+)
+
+
+def find(
+    *,
+    serve_path: str | None = None,
+    since: datetime | None = None,
+    uploaded: datetime | None = None,
+    count: int | None = None,
+    **exactly: Any,
+) -> list[File] | Iterator[File]:
+    """All files that fit, no more than `count`: in the order of their changes for `since`, else as they were added.
+
+    `exactly` holds columns and their values. Without a `count` a list that is narrowed by a pattern or by `since` is
+    whole, and comes one by one. Raises `Invalid` for a pattern that cannot be read or takes too long.
+    """
+    files, order = File.objects.filter(**exactly), "id"
+    if uploaded is not None:
+        files, order = files.filter(uploaded_at__gte=uploaded), "uploaded_at"
+    if since is not None:
+        files, order = files.filter(modified_at__gte=since), "modified_at"
+    limit = _limit(count, narrowed=serve_path is not None or since is not None)
+    pattern = Pattern(serve_path) if serve_path is not None else None
+    found = _paged(files, order, limit) if pattern is None else _with(_matching(files, order, pattern, limit))
+    return found if limit is None else list(found)
+
+
+def _limit(count: int | None, *, narrowed: bool) -> int | None:
+    if count is None:
+        return None if narrowed else settings.FILE_LIST_COUNT
+    return min(count, settings.MAX_FILE_LIST_COUNT)
+
+
+def _paged(rows: QuerySet[File, Any], order: str, limit: int | None = None) -> Iterator[Any]:
+    """Rows in the order of a column; each page is a short query of its own, however slowly they are taken."""
+    rest, left = rows, limit
+    while left != 0:
+        size = BATCH if left is None else min(BATCH, left)
+        page = list(rest.order_by(order, "id")[:size])
+        yield from page
+        if len(page) < size:
+            return
+        left = None if left is None else left - size
+        last = page[-1]
+        reached = getattr(last, order)
+        rest = rows.filter(**{f"{order}__gte": reached}).exclude(**{order: reached, "id__lte": last.id})
+
+
+def _matching(files: QuerySet[File], order: str, pattern: Pattern, limit: int | None) -> "array[int]":
+    """Ids of the first files with a fitting name, in the order of a column."""
+    rows = files.values_list(*dict.fromkeys(("id", order, "serve_path")), named=True)
+    near = _near(rows, pattern.range())
+    candidates = _paged(rows, order) if near is None else sorted(near, key=lambda row: (getattr(row, order), row.id))
+    fitting = (row.id for row in _in_time(candidates) if pattern.is_in(row.serve_path))
+    return array("q", islice(fitting, limit))
+
+
+def _near(rows: QuerySet[File, Any], ends: Range | None) -> list[Any] | None:
+    """The files in a range of names, when there is one and it is narrow: the index by name finds them."""
+    if ends is None:
+        return None
+    within = rows.filter(serve_path__gte=ends.low)
+    if ends.high is not None:
+        within = within.filter(serve_path__lt=ends.high)
+    near = list(within.order_by("serve_path")[: NARROW + 1])
+    return near if len(near) <= NARROW else None
+
+
+def _in_time(rows: Iterable[Any]) -> Iterator[Any]:
+    """The rows, until time is up; raises `Invalid` then."""
+    until = time.perf_counter() + SECONDS
+    for row in rows:
+        if time.perf_counter() > until:
+            raise Invalid(TOO_SLOW)
+        yield row
+
+
+def _with(ids: "array[int]") -> Iterator[File]:
+    """The files of these ids, in this order; those that are gone meanwhile are left out."""
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        files = File.objects.in_bulk(batch.tolist())
+        yield from (files[pk] for pk in batch if pk in files)

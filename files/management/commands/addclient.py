@@ -1,0 +1,33 @@
+"""`manage.py addclient NAME`: let a machine in to the files."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from files import clients
+from files.management.client_commands import ACTOR, KeyCommand
+from files.models import Rights
+
+
+class Command(KeyCommand):
+    help = "Register a client of the file registry with the key that it encrypts challenges with."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--read-only", action="store_true", help="it may list and fetch, and change nothing")
+        parser.add_argument(
+            "--root",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="where it may register files from; can be repeated",
+        )
+        parser.add_argument("--description", default="", metavar="D")
+        parser.add_argument("--maintainer", default="", metavar="M")
+        parser.add_argument("--email", default="", metavar="E")
+
+    def run(self, name: str, options: dict[str, Any]) -> None:
+        key, told = self.key(options)
+        about = {field: options[field] for field in ("description", "maintainer", "email")}
+        rights = Rights.READ if options["read_only"] else Rights.WRITE
+        client = clients.add(name, key, actor=ACTOR, rights=rights, allowed=options["root"], **about)
+        self.stdout.write(f"Added the client {client}, which may {client.get_rights_display()}.\n{told}")

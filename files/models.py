@@ -1,0 +1,194 @@
+"""Machines that come with a key, files that they register or fetch, and what was done."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from files import names
+
+
+class BytewiseTextField(models.TextField):  # type: ignore[type-arg]  # it takes none at run time
+    """A text that is compared byte by byte, as SQLite does anyway, so that an index serves ranges of it."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        collation = "C" if connection.vendor == "postgresql" else None
+        return {**super().db_parameters(connection), "collation": collation}
+
+
+class Rights(models.TextChoices):
+    """What a client may do."""
+
+    READ = "READ", "read only"
+    WRITE = "WRITE", "read and write"
+
+
+class Client(models.Model):
+    """A machine; it is never deleted, for the history names it."""
+
+    name = models.CharField(max_length=names.LONGEST_CLIENT, unique=True)
+    description = models.CharField(max_length=1000, blank=True)
+    maintainer = models.CharField(max_length=200, blank=True)
+    email = models.EmailField("e-mail address", blank=True)
+    rights = models.CharField(max_length=5, choices=Rights, default=Rights.WRITE)
+    roots = models.TextField(
+        blank=True,
+        help_text="Directories, one in a line, from which it may register files; empty: all of REGISTRY_FILE_ROOTS.",
+    )
+    is_active = models.BooleanField("active", default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = [models.CheckConstraint(condition=Q(rights__in=Rights.values), name="client_has_known_rights")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_authenticated(self) -> bool:
+        """For DRF: whoever stands here has come by a session."""
+        return True
+
+
+class ClientKey(models.Model):
+    """The secret that a client shares with the registry, encrypted."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="keys")
+    cipher = models.CharField(max_length=16)
+    secret = models.TextField(editable=False)
+    bits = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["client", "cipher"], name="one_key_for_each_cipher_of_a_client")]
+
+    def __str__(self) -> str:
+        return f"{self.cipher}, {self.bits} bits"
+
+
+class Challenge(models.Model):
+    """A challenge that was answered, rightly or not: whoever inserts the row has used it."""
+
+    id = models.CharField(primary_key=True, max_length=32, editable=False)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def live(self) -> Self:
+        return self.filter(ended_at=None, expires_at__gt=timezone.now(), client__is_active=True)
+
+    def dead(self) -> Self:
+        return self.filter(Q(expires_at__lte=timezone.now()) | Q(ended_at__isnull=False))
+
+
+class Session(models.Model):
+    """What a client got for an answer to a challenge; only the digest of its token is kept."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="sessions")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    peer = models.GenericIPAddressField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[SessionQuerySet] = SessionQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = [models.Index(fields=["expires_at"], name="sessions_by_end")]
+
+    def __str__(self) -> str:
+        return f"{self.client} since {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_live(self) -> bool:
+        return self.ended_at is None and self.expires_at > timezone.now() and self.client.is_active
+
+
+class File(models.Model):
+    """A file on the server's own disk, or one that was uploaded."""
+
+    path = BytewiseTextField(help_text="Of a file on the disk of the server; of an upload, `upload:` and its SHA-256.")
+    serve_path = BytewiseTextField(help_text="Where it ends up on the receiver.")
+    size = models.BigIntegerField(help_text="In bytes.")
+    category = models.CharField(max_length=names.LONGEST_CATEGORY, null=True, blank=True)  # noqa: DJ001 - the API has null
+    aired = models.BooleanField(default=False)
+    alive = models.BooleanField(default=True)
+    uploaded_at = models.DateTimeField("uploaded")
+    modified_at = models.DateTimeField("modified")
+    expires_at = models.DateTimeField("expiration", null=True, blank=True)
+    # What was registered: the bytes of an upload, or the state in which a file on the disk was found.
+    sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Of an upload.")
+    mtime_ns = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["serve_path"], condition=Q(alive=True), name="one_live_file_at_a_serve_path"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["serve_path"], name="files_by_serve_path"),
+            models.Index(fields=["path"], name="files_by_path"),
+            models.Index(fields=["modified_at", "id"], name="files_by_change"),
+            models.Index(fields=["uploaded_at", "id"], name="files_by_upload"),
+            models.Index(fields=["category", "id"], name="files_of_category"),
+            models.Index(fields=["category", "modified_at", "id"], name="files_of_category_by_change"),
+            models.Index(fields=["expires_at"], condition=Q(alive=True), name="live_files_by_expiration"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.serve_path)
+
+
+class History(models.Model):
+    """Who did what to a file, or to a client, and when."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=200, help_text="A client, a member of staff, or a command.")
+    action = models.CharField(max_length=20)
+    file = models.ForeignKey(File, null=True, blank=True, on_delete=models.SET_NULL, related_name="history")
+    client = models.ForeignKey(
+        Client, null=True, blank=True, on_delete=models.PROTECT, related_name="history", help_text="That was changed."
+    )
+    target = models.TextField(help_text="As it was called then.")
+    detail = models.TextField(blank=True)
+    peer = models.GenericIPAddressField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        verbose_name_plural = "history"
+        indexes = [models.Index(fields=["-at", "-id"], name="history_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.action} {self.target}"
+
+
+class Clock(models.Model):
+    """The one row that whoever changes a file holds until the commit.
+
+    So the times of changes grow in the order in which the changes can be seen, also when the clock of a server steps
+    back: whoever asks for what changed since the last one that they saw misses nothing.
+    """
+
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.changed_at.isoformat()
+
+    @classmethod
+    def tick(cls, count: int = 1) -> list[datetime]:
+        """Inside a transaction: the times of so many changes, each later than every one before."""
+        clock, _ = cls.objects.select_for_update().get_or_create(pk=1, defaults={"changed_at": timezone.now()})
+        first = max(timezone.now(), clock.changed_at + timedelta(microseconds=1))
+        times = [first + timedelta(microseconds=number) for number in range(count)]
+        clock.changed_at = times[-1]
+        clock.save(update_fields=["changed_at"])
+        return times

@@ -1,0 +1,56 @@
+"""What the pages of all rooms in the admin site share: the rules are in the verbs, and nothing is deleted."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponseRedirect
+
+from registry_site.errors import RegistryError
+
+
+class DomainAdmin(admin.ModelAdmin):
+    """Rows that are never deleted here; what a verb of the domain refuses is told, and nothing has changed."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except RegistryError as error:
+            return self._tell(request, error)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changelist_view(request, *args, **kwargs)
+        except RegistryError as error:
+            return self._tell(request, error)
+
+    def _tell(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
+        self.message_user(request, error.message, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+
+class ReadOnlyAdmin(DomainAdmin):
+    """Rows that are only looked at."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ShownInline(admin.TabularInline):
+    """Rows that are only looked at."""
+
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
