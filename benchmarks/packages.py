@@ -6,26 +6,21 @@ About two minutes; it leaves nothing but what is in that PostgreSQL.
 """
 
 import argparse
-import itertools
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import django
 from django.core.management import call_command
 
-from benchmarks.table import percentile
-from tests.servers import Server
+from benchmarks.asking import ROUNDS, Measure, ask, counted, render, rows_read, serving, tell
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -37,8 +32,6 @@ NAMESPACES = 2_000
 LARGE = "warehouse"  # the namespace of a tenth of all packages, the last ones
 PUBLISHERS = 20
 BATCH = 5_000
-WARM_UP = 5
-ROUNDS = 30
 TABLE = "packages_package"
 
 
@@ -78,21 +71,14 @@ EXACT = "http-client"  # its words are common: hundreds have them
 
 
 @dataclass
-class Measure:
-    """One request, and what is found out about it."""
+class Search(Measure):
+    """With the entries of GIN indexes that PostgreSQL reads for it."""
 
-    what: str
-    path: str
-    milliseconds: list[float] = field(default_factory=list)
-    found: str = "-"
-    rows: int = 0
     entries: int | None = None
 
     def cells(self, unit: float) -> list[str]:
-        """Of its row in the table; `unit` is what everything is compared with."""
-        p50, p95 = percentile(self.milliseconds, 50), percentile(self.milliseconds, 95)
-        numbers = [f"{p50:.1f}", f"{p95:.1f}", f"{p50 / unit:.1f}", f"{p95 / unit:.1f}"]
-        return [self.what, *numbers, f"{self.rows:,}", "-" if self.entries is None else f"{self.entries:,}", self.found]
+        *cells, found = super().cells(unit)
+        return [*cells, counted(self.entries), found]
 
 
 HEAD = ["what", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "entries of GIN", "found"]
@@ -111,13 +97,14 @@ def main() -> None:
         began = time.monotonic()
         measures = plan(count, fill(count))
         tell(f"{count:,} packages made in {time.monotonic() - began:.0f} s")
-        ask(measures, data)
+        with serving(data) as server:
+            ask(measures, server.port, lambda answer, body: answer.headers.get("X-Total-Count", "-"))
         for measure in measures:
-            measure.rows, measure.entries = rows_read(measure.path)
-        print(f"{describe_place(count)}\n\n{render(measures)}")
+            measure.rows, measure.entries = rows_read(measure.path, TABLE, "packages_by_words")
+        print(f"{describe_place(count)}\n\n{render(HEAD, measures)}")
 
 
-def plan(count: int, large: int) -> list[Measure]:
+def plan(count: int, large: int) -> list[Search]:
     """What is asked, of `count` packages; `large` of them can be listed in the large namespace by anybody."""
     one = f"/namespaces/{LARGE}/packages/{quote(named(count - count // 10, count))}"
     name = named(count // 2, count)
@@ -136,11 +123,11 @@ def plan(count: int, large: int) -> list[Measure]:
     }
     pages = f"/namespaces/{LARGE}/packages"
     return [
-        Measure("GET of one package", one),
-        Measure("its 10 versions", f"{one}/versions"),
-        *(Measure(f"search: {what}", f"/packages?{urlencode({'query': query})}") for what, query in queries.items()),
-        Measure("list of the large namespace, first page", pages),
-        Measure("list of the large namespace, last page", f"{pages}?page={-(-large // 20)}"),
+        Search("GET of one package", one),
+        Search("its 10 versions", f"{one}/versions"),
+        *(Search(f"search: {what}", f"/packages?{urlencode({'query': query})}") for what, query in queries.items()),
+        Search("list of the large namespace, first page", pages),
+        Search("list of the large namespace, last page", f"{pages}?page={-(-large // 20)}"),
     ]
 
 
@@ -270,114 +257,7 @@ def _turn(words: Sequence[str], number: int) -> str:
     return words[number % len(words)]
 
 
-# --- How long it takes -------------------------------------------------------------------------------------------
-
-
-def ask(measures: Sequence[Measure], data: Path) -> None:
-    """One client asks for all of them by turns, so that the machine's moods meet each alike; fills them in."""
-    with serving(data) as server:
-        connection = HTTPConnection("127.0.0.1", server.port, timeout=120)
-        for number in range(WARM_UP + ROUNDS):
-            for measure in measures:
-                began = time.perf_counter()
-                connection.request("GET", measure.path)
-                answer = connection.getresponse()
-                body = answer.read()
-                taken = time.perf_counter() - began
-                if answer.status != 200:
-                    raise RuntimeError(f"{measure.path} was answered by {answer.status}: {body[:200]!r}")
-                measure.found = answer.headers.get("X-Total-Count", "-")
-                if number >= WARM_UP:
-                    measure.milliseconds.append(taken * 1000)
-        connection.close()
-
-
-@contextmanager
-def serving(data: Path) -> Iterator[Server]:
-    """The registry on these data, with its default settings."""
-    database = os.environ.get("REGISTRY_DATABASE_URL")
-    server = Server(data, {"REGISTRY_DATABASE_URL": database} if database else {})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-# --- What it reads -----------------------------------------------------------------------------------------------
-
-
-def rows_read(path: str) -> tuple[int, int | None]:
-    """How many rows of packages, and on PostgreSQL entries of their GIN indexes, are read for an answer."""
-    from django.db import connection
-
-    return _explained(path) if connection.vendor == "postgresql" else (_seen(path), None)
-
-
-def _explained(path: str) -> tuple[int, int]:
-    """The plans of all queries, as they were carried out."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    with CaptureQueriesContext(connection) as queries:
-        _get(path)
-    totals = [0, 0]
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronize_seqscans = off")  # or a scan would begin where the last one happened to end
-        for query in queries.captured_queries:
-            if TABLE in query["sql"]:
-                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query['sql']}")
-                (plans,) = cursor.fetchone()
-                for node in _nodes((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"]):
-                    totals[0] += _read(node) if node.get("Relation Name") == TABLE else 0
-                    totals[1] += _read(node) if node.get("Index Name", "").startswith("packages_by_words") else 0
-    return totals[0], totals[1]
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", []):
-        yield from _nodes(child)
-
-
-def _read(node: dict[str, Any]) -> int:
-    """Rows that a node gave or threw away."""
-    counts = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return sum(int(node.get(count, 0)) for count in counts) * int(node["Actual Loops"])
-
-
-def _seen(path: str) -> int:
-    """SQLite counts no rows, so a view in front of the table does: it is looked through, and says so of each row."""
-    from django.db import connection
-
-    counter = itertools.count(1)
-    with connection.cursor() as cursor:
-        connection.connection.create_function("seen", 1, lambda number: next(counter))
-        cursor.execute(f"CREATE TEMP VIEW {TABLE} AS SELECT * FROM main.{TABLE} WHERE seen(id)")
-        try:
-            _get(path)
-        finally:
-            cursor.execute(f"DROP VIEW temp.{TABLE}")
-    return next(counter) - 1
-
-
-def _get(path: str) -> None:
-    """Ask in this process, by the same way as the server."""
-    from django.test import Client
-
-    status = Client(SERVER_NAME="127.0.0.1").get(path).status_code
-    if status != 200:
-        raise RuntimeError(f"{path} was answered by {status}.")
-
-
 # --- What is told ------------------------------------------------------------------------------------------------
-
-
-def render(measures: Sequence[Measure]) -> str:
-    """A table in Markdown; the first measure is the unit."""
-    unit = percentile(measures[0].milliseconds, 50)
-    lines = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *(measure.cells(unit) for measure in measures)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def describe_place(count: int) -> str:
@@ -389,11 +269,6 @@ def describe_place(count: int) -> str:
         f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end. Milliseconds are by HTTP; "
         "the ratio is to the median of the first row."
     )
-
-
-def tell(text: str) -> None:
-    """Progress, on standard error."""
-    print("…", text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What staff see and do about clients and files. A key is on the page that answers who made it, and nowhere else."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -12,21 +13,35 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.cache import patch_cache_control
 
-from files import catalogue, clients, sessions
+from files import catalogue, clients, names, roots, sessions
 from files.actors import Actor
 from files.models import Client, ClientKey, File, History, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
+from registry_site.errors import RegistryError
 
 
 def actor(request: HttpRequest) -> Actor:
     return Actor(f"staff {request.user.get_username()}")
 
 
+def checked(check: Callable[[Any], object], value: Any) -> None:
+    """What a rule refuses is told at its field, where it can be corrected."""
+    try:
+        check(value)
+    except RegistryError as error:
+        raise ValidationError(error.message) from error
+
+
 class ClientForm(ModelForm):
-    """Line ends as the roots are stored: without any at the end."""
+    def clean_name(self) -> str:
+        checked(names.check_client, self.cleaned_data["name"])
+        return str(self.cleaned_data["name"])
 
     def clean_roots(self) -> str:
-        return "\n".join(line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip())
+        """As they are stored: with no line end after the last."""
+        directories = [line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip()]
+        checked(roots.check_allowed, directories)
+        return "\n".join(directories)
 
 
 class KeyInline(ShownInline):
@@ -135,12 +150,24 @@ class Sessions(ReadOnlyAdmin):
 
 
 class FileForm(ModelForm):
-    upload = forms.FileField(required=False, help_text="Or the path of a file on the disk of the server.")
-    path = forms.CharField(required=False, widget=widgets.AdminTextInputWidget)
+    upload = forms.FileField(required=False)
+    path = forms.CharField(
+        required=False, widget=widgets.AdminTextInputWidget, help_text="On the disk of the server; or upload the file."
+    )
     serve_path = forms.CharField(
         widget=widgets.AdminTextInputWidget,
         help_text="Where it ends up on the receiver, such as weather/today.txt.",
     )
+
+    def clean_serve_path(self) -> str:
+        checked(names.check_serve_path, self.cleaned_data["serve_path"])
+        return str(self.cleaned_data["serve_path"])
+
+    def clean_path(self) -> str:
+        path = str(self.cleaned_data["path"])
+        if path and "path" in self.changed_data:
+            checked(roots.find, path)
+        return path
 
     def clean_category(self) -> str | None:
         return self.cleaned_data["category"] or None

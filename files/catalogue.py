@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from files import history, names, roots
 from files.actors import Actor
-from files.models import Clock, File
+from files.models import Action, Clock, File
 from registry_site import blobs
 from registry_site.errors import Conflict, Malformed, Missing, TooLarge
 
@@ -63,7 +63,7 @@ def add(
         (now,) = Clock.tick()
         file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **about)
         _save(file)
-        history.of_files([file], "add", actor.name)
+        history.of_files([file], Action.ADD, actor.name)
     return file
 
 
@@ -90,7 +90,7 @@ def update(actor: Actor, pk: int, path: str | None = None, upload: Upload | None
                 setattr(file, name, changes[name])
             (file.modified_at,) = Clock.tick()
             _save(file, [*changed, "modified_at"])
-            history.of_files([file], "update", actor.name, changed)
+            history.of_files([file], Action.UPDATE, actor.name, changed)
     return file
 
 
@@ -99,7 +99,7 @@ def remove(actor: Actor, pk: int) -> None:
     actor.require_write()
     with transaction.atomic():
         actor.hold()
-        end([_live(pk, held=True)], "delete", actor.name)
+        end([_live(pk, held=True)], Action.DELETE, actor.name)
 
 
 def remove_all(actor: Actor, files: QuerySet[File]) -> int:
@@ -108,11 +108,11 @@ def remove_all(actor: Actor, files: QuerySet[File]) -> int:
     with transaction.atomic():
         actor.hold()
         live = list(File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True))
-        end(live, "delete", actor.name)
+        end(live, Action.DELETE, actor.name)
     return len(live)
 
 
-def end(files: Sequence[File], action: str, actor: str) -> None:
+def end(files: Sequence[File], action: Action, actor: str) -> None:
     """Inside a transaction that holds these live files: they are dead from now on."""
     if not files:
         return

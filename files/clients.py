@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files import ciphers, history, names, roots, sessions
-from files.models import Client, ClientKey, Rights
+from files.models import Action, Client, ClientKey, Rights
 from registry_site.errors import Conflict, Missing
 from registry_site.secrets import decrypt, encrypt
 
@@ -40,7 +40,7 @@ def add(
         with transaction.atomic():
             client = Client.objects.create(name=name, rights=rights, roots="\n".join(allowed), **about)
             _store(client, key)
-            history.of_client(client, "client.add", actor)
+            history.of_client(client, Action.ADD_CLIENT, actor)
     except IntegrityError as error:
         raise Conflict(f"There is a client {name} already.") from error
     return client
@@ -60,7 +60,7 @@ def rotate(client: Client, key: bytes, *, actor: str) -> None:
         held = _held(client)
         _store(held, key)
         ended = sessions.end_all(held)
-        history.of_client(held, "client.rotate", actor, f"{ended} sessions ended")
+        history.of_client(held, Action.ROTATE_KEY, actor, f"{ended} sessions ended")
 
 
 def set_active(client: Client, *, active: bool, actor: str) -> bool:
@@ -72,7 +72,9 @@ def set_active(client: Client, *, active: bool, actor: str) -> bool:
         held.is_active = active
         held.save(update_fields=["is_active"])
         ended = sessions.end_all(held)
-        history.of_client(held, "client.enable" if active else "client.disable", actor, f"{ended} sessions ended")
+        history.of_client(
+            held, Action.ENABLE_CLIENT if active else Action.DISABLE_CLIENT, actor, f"{ended} sessions ended"
+        )
     return True
 
 
@@ -81,7 +83,7 @@ def end_sessions(client: Client, *, actor: str) -> int:
     with transaction.atomic():
         ended = sessions.end_all(_held(client))
         if ended:
-            history.of_client(client, "client.sessions", actor, f"{ended} sessions ended")
+            history.of_client(client, Action.END_SESSIONS, actor, f"{ended} sessions ended")
     return ended
 
 
@@ -91,7 +93,7 @@ def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
     with transaction.atomic():
         _held(client)
         client.save(update_fields=fields)
-        history.of_client(client, "client.change", actor, ", ".join(fields))
+        history.of_client(client, Action.CHANGE_CLIENT, actor, ", ".join(fields))
 
 
 def secret_of(key: ClientKey | None) -> bytes:

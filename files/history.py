@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
-from files.models import Client, File, History
+from files.models import Action, Client, File, History
 from registry_site import peers
 
 
-def of_files(files: Iterable[File], action: str, actor: str, fields: Iterable[str] = ()) -> None:
+def of_files(files: Iterable[File], action: Action, actor: str, fields: Iterable[str] = ()) -> None:
     """At the time that each of the files has as that of its last change."""
     detail, peer = ", ".join(fields), peers.current()
     History.objects.bulk_create(
@@ -25,7 +25,7 @@ def of_files(files: Iterable[File], action: str, actor: str, fields: Iterable[st
     )
 
 
-def of_client(client: Client, action: str, actor: str, detail: str = "") -> None:
+def of_client(client: Client, action: Action, actor: str, detail: str = "") -> None:
     History.objects.create(
         at=timezone.now(),
         actor=actor,

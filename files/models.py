@@ -148,12 +148,27 @@ class File(models.Model):
         return str(self.serve_path)
 
 
+class Action(models.TextChoices):
+    """What is done to a file, and to a client."""
+
+    ADD = "add"
+    UPDATE = "update"
+    DELETE = "delete"
+    EXPIRE = "expire"
+    ADD_CLIENT = "client.add", "add client"
+    CHANGE_CLIENT = "client.change", "change client"
+    ROTATE_KEY = "client.rotate", "rotate key"
+    DISABLE_CLIENT = "client.disable", "disable client"
+    ENABLE_CLIENT = "client.enable", "enable client"
+    END_SESSIONS = "client.sessions", "end sessions"
+
+
 class History(models.Model):
     """Who did what to a file, or to a client, and when."""
 
     at = models.DateTimeField()
     actor = models.CharField(max_length=200, help_text="A client, a member of staff, or a command.")
-    action = models.CharField(max_length=20)
+    action = models.CharField(max_length=20, choices=Action)
     file = models.ForeignKey(File, null=True, blank=True, on_delete=models.SET_NULL, related_name="history")
     client = models.ForeignKey(
         Client, null=True, blank=True, on_delete=models.PROTECT, related_name="history", help_text="That was changed."

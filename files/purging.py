@@ -10,7 +10,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from files import catalogue
-from files.models import Challenge, File, Session
+from files.models import Action, Challenge, File, Session
 from registry_site.housekeeping import purging
 
 BATCH = 500
@@ -39,7 +39,7 @@ def _end_expired() -> int:
     with transaction.atomic():
         expired = File.objects.filter(alive=True, expires_at__lt=timezone.now())
         files = list(expired.select_for_update(no_key=True).order_by("expires_at")[:BATCH])
-        catalogue.end(files, "expire", ACTOR)
+        catalogue.end(files, Action.EXPIRE, ACTOR)
     return len(files)
 
 
