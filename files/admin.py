@@ -40,8 +40,8 @@ class ClientForm(ModelForm):
     def clean_roots(self) -> str:
         """As they are stored: with no line end after the last."""
         directories = [line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip()]
-        checked(roots.check_allowed, directories)
-        return "\n".join(directories)
+        checked(roots.listed, directories)
+        return roots.listed(directories)
 
 
 class KeyInline(ShownInline):
@@ -79,7 +79,8 @@ class Clients(DomainAdmin):
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
         if change:
-            clients.change(obj, form.changed_data, actor=actor(request).name)
+            changed = [name for name in form.changed_data if form.initial[name] != form.cleaned_data[name]]
+            clients.change(obj, changed, actor=actor(request).name)
             return
         key = clients.new_key()
         about = {name: form.cleaned_data[name] for name in ("description", "maintainer", "email")}
@@ -174,7 +175,8 @@ class FileForm(ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if self.instance.pk is None and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
+        told = {"path", "upload"}.intersection(self.errors)
+        if self.instance.pk is None and not told and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
             raise ValidationError("Give a path on the disk of the server, or a file to upload.")
         return cleaned
 

@@ -34,13 +34,11 @@ class SessionToken(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Client, Session] | None:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        given = query(request)
+        is_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY
+        given = query(request) if is_large else parameters(request)
         token = bearer.strip() if scheme.lower() == "bearer" else given.get("session_token")
-        if not token:
-            if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
-                raise Unauthenticated(IN_LARGE_BODY)
-            given = parameters(request)
-            token = given.get("session_token")
+        if not token and is_large:  # nobody unknown makes us read so much
+            raise Unauthenticated(IN_LARGE_BODY)
         if not token:
             return None
         session = sessions.holder(str(token), given.get("client_name"))

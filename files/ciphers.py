@@ -36,7 +36,8 @@ def ciphertext(given: bytes, length: int) -> bytes | None:
     lengths = (length, length + BLOCK)
     if len(given) in lengths:
         return given
-    return next((raw for raw in (_from_hex(given), _from_base64(given)) if raw and len(raw) in lengths), None)
+    readings = (_from_hex(given), _from_base64(given.replace(b" ", b"+")))  # a form has decoded the +
+    return next((raw for raw in readings if raw and len(raw) in lengths), None)
 
 
 def key(given: bytes) -> tuple[bytes, str]:
@@ -64,8 +65,8 @@ def _from_hex(text: bytes) -> bytes | None:
 
 
 def _from_base64(text: bytes) -> bytes | None:
-    """Standard or URL-safe, with or without padding; a blank is a `+` that a form has decoded."""
-    bare = text.replace(b"\r", b"").replace(b"\n", b"").replace(b" ", b"+").rstrip(b"=")
+    """Standard or URL-safe, with or without padding."""
+    bare = text.replace(b"\r", b"").replace(b"\n", b"").rstrip(b"=")
     try:
         return base64.b64decode(
             bare + b"=" * (-len(bare) % 4), altchars=b"-_" if b"-" in bare or b"_" in bare else None, validate=True

@@ -1,19 +1,20 @@
 """Clients and their keys. A key is shown to whoever makes it, once; then only the registry can read it."""
 
+import functools
 import secrets
 from collections.abc import Sequence
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files import ciphers, history, names, roots, sessions
 from files.models import Action, Client, ClientKey, Rights
-from registry_site.errors import Conflict, Missing
+from registry_site.errors import Conflict, Invalid, Missing
 from registry_site.secrets import decrypt, encrypt
 
 PURPOSE = "file client keys"
 KEY_SIZE = 32  # bytes
-_DECOY = bytes(KEY_SIZE)
 
 
 def new_key(size: int = KEY_SIZE) -> bytes:
@@ -35,10 +36,11 @@ def add(
     `about` is its description, maintainer and e-mail address. Raises `Invalid`, and `Conflict` for a taken name.
     """
     names.check_client(name)
-    roots.check_allowed(allowed)
+    client = Client(name=name, rights=rights, roots="\n".join(allowed), **about)
+    _check(client)
     try:
         with transaction.atomic():
-            client = Client.objects.create(name=name, rights=rights, roots="\n".join(allowed), **about)
+            client.save(force_insert=True)
             _store(client, key)
             history.of_client(client, Action.ADD_CLIENT, actor)
     except IntegrityError as error:
@@ -69,9 +71,9 @@ def set_active(client: Client, *, active: bool, actor: str) -> bool:
         held = _held(client)
         if held.is_active == active:
             return False
+        ended = sessions.end_all(held)
         held.is_active = active
         held.save(update_fields=["is_active"])
-        ended = sessions.end_all(held)
         history.of_client(
             held, Action.ENABLE_CLIENT if active else Action.DISABLE_CLIENT, actor, f"{ended} sessions ended"
         )
@@ -89,7 +91,9 @@ def end_sessions(client: Client, *, actor: str) -> int:
 
 def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
     """Store these fields of a client as they are now on the object; raises `Invalid`."""
-    roots.check_allowed(client.roots.split("\n") if client.roots else ())
+    if not fields:
+        return
+    _check(client)
     with transaction.atomic():
         _held(client)
         client.save(update_fields=fields)
@@ -97,8 +101,21 @@ def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
 
 
 def secret_of(key: ClientKey | None) -> bytes:
-    """The bytes of a key; of none at all, some that nobody has, which take as long to use."""
-    return _DECOY if key is None else bytes.fromhex(decrypt(PURPOSE, key.secret))
+    """The bytes of a key; of none at all, some that nobody has, which take as long to have and to use."""
+    return bytes.fromhex(decrypt(PURPOSE, _decoy() if key is None else key.secret))
+
+
+@functools.cache
+def _decoy() -> str:
+    return encrypt(PURPOSE, new_key().hex())
+
+
+def _check(client: Client) -> None:
+    client.roots = roots.listed(client.roots.split("\n") if client.roots else ())
+    try:
+        client.clean_fields(exclude=["name"])
+    except ValidationError as error:
+        raise Invalid(" ".join(f"{name}: {' '.join(told)}" for name, told in error.message_dict.items())) from error
 
 
 def _held(client: Client) -> Client:

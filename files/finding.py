@@ -36,14 +36,17 @@ def find(
     `exactly` holds columns and their values. Without a `count` a list that is narrowed by a pattern or by `since` is
     whole, and comes one by one. Raises `Invalid` for a pattern that cannot be read or takes too long.
     """
-    files, order = File.objects.filter(**exactly), "id"
+    files, order, first = File.objects.filter(**exactly), "id", None
     if uploaded is not None:
-        files, order = files.filter(uploaded_at__gte=uploaded), "uploaded_at"
+        order, first = "uploaded_at", uploaded
     if since is not None:
-        files, order = files.filter(modified_at__gte=since), "modified_at"
+        files = _from(files, order, first)
+        order, first = "modified_at", since
     limit = _limit(count, narrowed=serve_path is not None or since is not None)
-    pattern = Pattern(serve_path) if serve_path is not None else None
-    found = _paged(files, order, limit) if pattern is None else _with(_matching(files, order, pattern, limit))
+    if serve_path is None:
+        found = _paged(files, order, first, limit)
+    else:
+        found = _with(_matching(files, order, first, Pattern(serve_path), limit))
     return found if limit is None else list(found)
 
 
@@ -53,9 +56,16 @@ def _limit(count: int | None, *, narrowed: bool) -> int | None:
     return min(count, settings.MAX_FILE_LIST_COUNT)
 
 
-def _paged(rows: QuerySet[File, Any], order: str, limit: int | None = None) -> Iterator[Any]:
-    """Rows in the order of a column; each page is a short query of its own, however slowly they are taken."""
-    rest, left = rows, limit
+def _from(rows: QuerySet[File, Any], order: str, first: Any) -> QuerySet[File, Any]:
+    return rows if first is None else rows.filter(**{f"{order}__gte": first})
+
+
+def _paged(rows: QuerySet[File, Any], order: str, first: Any, limit: int | None = None) -> Iterator[Any]:
+    """Rows in the order of a column, `first` or later; each page is a short query, however slowly they are taken.
+
+    A page begins where the one before ended, and says so alone: SQLite would go by the first of two beginnings.
+    """
+    rest, left = _from(rows, order, first), limit
     while left != 0:
         size = BATCH if left is None else min(BATCH, left)
         page = list(rest.order_by(order, "id")[:size])
@@ -65,14 +75,16 @@ def _paged(rows: QuerySet[File, Any], order: str, limit: int | None = None) -> I
         left = None if left is None else left - size
         last = page[-1]
         reached = getattr(last, order)
-        rest = rows.filter(**{f"{order}__gte": reached}).exclude(**{order: reached, "id__lte": last.id})
+        rest = _from(rows, order, reached).exclude(**{order: reached, "id__lte": last.id})
 
 
-def _matching(files: QuerySet[File], order: str, pattern: Pattern, limit: int | None) -> "array[int]":
+def _matching(files: QuerySet[File], order: str, first: Any, pattern: Pattern, limit: int | None) -> "array[int]":
     """Ids of the first files with a fitting name, in the order of a column."""
     rows = files.values_list(*dict.fromkeys(("id", order, "serve_path")), named=True)
-    near = _near(rows, pattern.range())
-    candidates = _paged(rows, order) if near is None else sorted(near, key=lambda row: (getattr(row, order), row.id))
+    near = _near(_from(rows, order, first), pattern.range())
+    candidates = (
+        _paged(rows, order, first) if near is None else sorted(near, key=lambda row: (getattr(row, order), row.id))
+    )
     fitting = (row.id for row in _in_time(candidates) if pattern.is_in(row.serve_path))
     return array("q", islice(fitting, limit))
 

@@ -74,7 +74,7 @@ def answer(name: str, challenge_id: str | None, given: bytes | None, seconds: in
     issued = _issued(name, challenge_id)
     with transaction.atomic():
         client = Client.objects.select_for_update(no_key=True).filter(name=name, is_active=True).first()
-        key = ClientKey.objects.filter(client=client, cipher=issued.cipher).first()
+        key = ClientKey.objects.filter(client_id=client.pk if client else 0, cipher=issued.cipher).first()
         expected = ciphers.encrypt(clients.secret_of(key), issued.iv.encode(), issued.text.encode())
         fits = encrypted is not None and hmac.compare_digest(expected[: len(encrypted)], encrypted)
         if not fits or client is None or key is None:

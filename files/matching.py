@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from typing import Any
 
 import re2
@@ -10,9 +11,10 @@ from registry_site.errors import Invalid
 
 LONGEST = 512  # characters
 MEMORY = 1024 * 1024  # bytes, for one expression
-PREFIX = 100  # bytes of a range that are looked at
 
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+
+_MAY_BE_NONE = re.compile(r"(?:\(\?[A-Za-z-]*\))*[?*{]")  # RE2 repeats what stands before flags
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,30 @@ class Pattern:
 
     def range(self) -> Range | None:
         """Where all texts are in which it can be found; None for anywhere."""
-        if not self._begins_the_text():
-            return None
-        low, high = _compiled(f"(?:{self.text})(?s:.*)", self.text).possiblematchrange(PREFIX)
-        found = Range(low.decode("utf-8", "ignore"), _successor(high.decode("utf-8", "ignore")))
-        return found if found.low or found.high else None
+        beginning = _beginning(_PIECE.findall(self.text))
+        return Range(beginning, _successor(beginning)) if beginning else None
 
-    def _begins_the_text(self) -> bool:
-        """Is it `^` and more, without a second choice that need not begin there?"""
-        depth = 0
-        for piece in _PIECE.findall(self.text):
-            depth += {"(": 1, ")": -1}.get(piece, 0)
-            if piece == r"\Q" or (piece == "|" and depth == 0):
-                return False
-        return self.text.startswith("^")
+
+def _beginning(pieces: list[str]) -> str:
+    """What every text begins with in which an expression can be found: the literal characters after `^`."""
+    if pieces[:1] != ["^"] or r"\Q" in pieces or _has_a_choice(pieces):
+        return ""
+    literal = list(takewhile(_is_literal, pieces[1:]))
+    if _MAY_BE_NONE.match("".join(pieces[1 + len(literal) :])):  # the last one need not be there
+        literal = literal[:-1]
+    return "".join(piece[-1] for piece in literal)
+
+
+def _has_a_choice(pieces: list[str]) -> bool:
+    """Outside of all parentheses."""
+    depths = accumulate({"(": 1, ")": -1}.get(piece, 0) for piece in pieces)
+    return any(piece == "|" and depth == 0 for piece, depth in zip(pieces, depths, strict=True))
+
+
+def _is_literal(piece: str) -> bool:
+    if len(piece) == 1:
+        return piece not in r"\^$.|?*+()[{"
+    return len(piece) == 2 and piece[0] == "\\" and piece[1].isascii() and not piece[1].isalnum()
 
 
 def _compiled(text: str, shown: str) -> Any:

@@ -141,6 +141,11 @@ class File(models.Model):
             models.Index(fields=["uploaded_at", "id"], name="files_by_upload"),
             models.Index(fields=["category", "id"], name="files_of_category"),
             models.Index(fields=["category", "modified_at", "id"], name="files_of_category_by_change"),
+            models.Index(fields=["category", "uploaded_at", "id"], name="files_of_category_by_upload"),
+            # Whichever of them are few; SQLite would not use an index of the column.
+            models.Index(fields=["id"], condition=Q(alive=False), name="dead_files"),
+            models.Index(fields=["id"], condition=Q(aired=True), name="aired_files"),
+            models.Index(fields=["id"], condition=Q(aired=False), name="files_to_air"),
             models.Index(fields=["expires_at"], condition=Q(alive=True), name="live_files_by_expiration"),
         ]
 

@@ -5,6 +5,7 @@ way, before or after a file was registered, leads out. A root itself may be a li
 """
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -51,7 +52,8 @@ class Found:
 
     @property
     def etag(self) -> str:
-        return f'"{self.size:x}-{self.mtime_ns:x}"'
+        place = hashlib.sha256(self.path.encode()).hexdigest()[:16]
+        return f'"{self.size:x}-{self.mtime_ns:x}-{place}"'
 
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
         return blobs.part(open_found(self), start, length)
@@ -109,13 +111,15 @@ def open_found(found: Found) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
-def check_allowed(directories: Iterable[str]) -> None:
-    """Raises `Invalid` for a directory that is beneath no root."""
-    for directory in directories:
+def listed(directories: Iterable[str]) -> str:
+    """Directories, one in a line, as a client's row has them; raises `Invalid` for one that is beneath no root."""
+    bare = [directory.rstrip("/") or directory for directory in directories]
+    for directory in bare:
         if directory not in settings.FILE_ROOTS and not _root_of(directory):
             raise Invalid(
                 f"{directory!r} is not beneath REGISTRY_FILE_ROOTS ({', '.join(settings.FILE_ROOTS) or 'none'})."
             )
+    return "\n".join(bare)
 
 
 class _NoFile(Exception):

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -185,7 +185,7 @@ class Files(Outernet, ViewSet):
     def search(self, request: Request) -> HttpResponseBase:
         """`GET /`"""
         filters = {name: value for name, value in parameters(request).items() if value != ""}
-        return _listed(finding.find(**self.given(Filters, filters)))
+        return _listed(request, finding.find(**self.given(Filters, filters)))
 
     @extend_schema(request=BODIES, responses=Results)
     def add(self, request: Request) -> Response:
@@ -219,9 +219,11 @@ def _entry(file: File) -> Response:
     return Response(Results({"results": [file]}).data)
 
 
-def _listed(files: list[File] | Iterator[File]) -> HttpResponseBase:
+def _listed(request: Request, files: list[File] | Iterator[File]) -> HttpResponseBase:
     if isinstance(files, list):
         return Response(Listed({"results": files, "count": len(files)}).data)
+    if request.method == "HEAD":  # nobody reads so long a list for nothing
+        return HttpResponse(content_type="application/json")
     first = next(files, None)  # what goes wrong with the first of many can still be told
     pieces = _pieces(files if first is None else chain([first], files))
     return StreamingHttpResponse(pieces, content_type="application/json")

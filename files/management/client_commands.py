@@ -11,6 +11,7 @@ from files import ciphers, clients
 from registry_site.errors import RegistryError
 
 ACTOR = "manage.py"
+LONGEST = 1000  # bytes of a key as somebody wrote it down
 
 
 class ClientCommand(BaseCommand):
@@ -37,21 +38,31 @@ class KeyCommand(ClientCommand):
         source = parser.add_mutually_exclusive_group()
         source.add_argument("--generate", action="store_true", help="make up a key and print it, once (the default)")
         source.add_argument("--key-file", metavar="F", help="read the key from a file; - is standard input")
-        parser.add_argument(
-            "--bits", type=int, choices=[size * 8 for size in ciphers.KEY_SIZES], default=256, help="of a key made up"
-        )
+        sizes = [size * 8 for size in ciphers.KEY_SIZES]
+        parser.add_argument("--bits", type=int, choices=sizes, help="of a key that is made up; default: 256")
 
     def key(self, options: dict[str, Any]) -> tuple[bytes, str]:
-        """The key, and what to tell about it."""
+        """The key, and how it was read; of one that is made up, nothing."""
         place = options["key_file"]
         if place is None:
-            key = clients.new_key(options["bits"] // 8)
-            return key, f"Key, shown only now: {key.hex()}"
-        key, how = ciphers.key(self._read(place))
-        return key, f"Key of {len(key) * 8} bits, read as {how}."
+            return clients.new_key((options["bits"] or 256) // 8), ""
+        if options["bits"]:
+            raise CommandError("--bits is for a key that is made up, and --key-file names one that is there.")
+        return ciphers.key(self._read(place))
+
+    def report(self, deed: str, key: bytes, how: str) -> None:
+        """A key that was made up stands alone on standard output, for `manage.py addclient … > KEYFILE`."""
+        if how:
+            self.stdout.write(f"{deed}\nKey of {len(key) * 8} bits, read as {how}.")
+            return
+        self.stderr.write(f"{deed}\nIts key, which is shown only now:", lambda text: text)
+        self.stdout.write(key.hex())
 
     def _read(self, place: str) -> bytes:
         try:
-            return sys.stdin.buffer.read(1000) if place == "-" else Path(place).read_bytes()[:1000]
+            if place == "-":
+                return sys.stdin.buffer.read(LONGEST)
+            with Path(place).open("rb") as file:
+                return file.read(LONGEST)
         except OSError as error:
             raise CommandError(f"The key cannot be read from {place}: {error.strerror}.") from error

@@ -26,8 +26,8 @@ class Command(KeyCommand):
         parser.add_argument("--email", default="", metavar="E")
 
     def run(self, name: str, options: dict[str, Any]) -> None:
-        key, told = self.key(options)
+        key, how = self.key(options)
         about = {field: options[field] for field in ("description", "maintainer", "email")}
         rights = Rights.READ if options["read_only"] else Rights.WRITE
         client = clients.add(name, key, actor=ACTOR, rights=rights, allowed=options["root"], **about)
-        self.stdout.write(f"Added the client {client}, which may {client.get_rights_display()}.\n{told}")
+        self.report(f"Added the client {client}, which may {client.get_rights_display()}.", key, how)

@@ -11,6 +11,6 @@ class Command(KeyCommand):
 
     def run(self, name: str, options: dict[str, Any]) -> None:
         client = clients.named(name)
-        key, told = self.key(options)
+        key, how = self.key(options)
         clients.rotate(client, key, actor=ACTOR)
-        self.stdout.write(f"The client {client} has a new key.\n{told}")
+        self.report(f"The client {client} has a new key.", key, how)
