@@ -107,7 +107,9 @@ def remove_all(actor: Actor, files: QuerySet[File]) -> int:
     actor.require_write()
     with transaction.atomic():
         actor.hold()
-        live = list(File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True))
+        live = list(
+            File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True).order_by("id")
+        )
         end(live, Action.DELETE, actor.name)
     return len(live)
 

@@ -38,7 +38,7 @@ def _in_batches(step: Callable[[], int]) -> int:
 def _end_expired() -> int:
     with transaction.atomic():
         expired = File.objects.filter(alive=True, expires_at__lt=timezone.now())
-        files = list(expired.select_for_update(no_key=True).order_by("expires_at")[:BATCH])
+        files = list(expired.select_for_update(no_key=True).order_by("id")[:BATCH])
         catalogue.end(files, Action.EXPIRE, ACTOR)
     return len(files)
 

@@ -33,6 +33,7 @@ NO_FILE = {
 }
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in its place must not hold us up
 NONE = "This registry has no directories to register files from (REGISTRY_FILE_ROOTS); upload the file instead."
+LARGEST = 2**63 - 1  # of a column
 GONE = "File does not exist."
 
 
@@ -134,7 +135,8 @@ def _parts(path: str, directory: str) -> list[str]:
 
 
 def _root_of(path: str) -> str | None:
-    return next((root for root in settings.FILE_ROOTS if _parts(path, root)), None)
+    """The nearest one, for a root beneath another may be a link."""
+    return max((root for root in settings.FILE_ROOTS if _parts(path, root)), key=len, default=None)
 
 
 def _open(path: str) -> int:
@@ -167,4 +169,4 @@ def _open(path: str) -> int:
 
 
 def _found(path: str, status: os.stat_result) -> Found:
-    return Found(path, status.st_size, status.st_mtime_ns)
+    return Found(path, status.st_size, max(-LARGEST, min(status.st_mtime_ns, LARGEST)))

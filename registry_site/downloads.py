@@ -46,6 +46,7 @@ def deliver(
 
     One range is honoured (206, or 416 past the end); several at once are answered with the whole, as RFC 9110 allows.
     """
+    filename = filename.rstrip("\n")  # which the library takes for no part of it
     fresh = get_conditional_response(request, content.etag, int(modified.timestamp()))
     response = fresh or _body(request, content, filename, content_type)
     response["ETag"] = content.etag

@@ -21,7 +21,7 @@ def purge(**kwargs: Any) -> str:
     deleted = 0
     for path in _temporary():
         with suppress(FileNotFoundError):  # finished meanwhile
-            if path.stat().st_mtime < time.time() - SECONDS:
+            if path.is_file() and path.stat().st_mtime < time.time() - SECONDS:
                 path.unlink()
                 deleted += 1
     return f"{deleted} unfinished files deleted."

@@ -34,6 +34,13 @@ class Text(serializers.CharField):
         super().__init__(**{"trim_whitespace": False, "max_length": 4096, **options})
 
 
+class Category(Text):
+    """Null, too, as the empty text that a form has for it."""
+
+    def run_validation(self, data: Any = serializers.empty) -> str | None:
+        return super().run_validation(data) or None
+
+
 @extend_schema_field(OpenApiTypes.STR)
 class Ciphertext(serializers.Field[bytes, Any, Any, Any]):
     default_error_messages = {"invalid": "Not a text."}
@@ -120,7 +127,7 @@ class Change(serializers.Serializer[None]):
     serve_path = Text(required=False, allow_blank=True, help_text="Path where the file will end up on the receiver.")
     path = Text(required=False, allow_blank=True, help_text="Absolute path of a file on local storage.")
     file = serializers.FileField(required=False, allow_empty_file=True, help_text="Its bytes, in place of `path`.")
-    category = Text(required=False, allow_blank=True, allow_null=True, max_length=names.LONGEST_CATEGORY)
+    category = Category(required=False, allow_blank=True, allow_null=True, max_length=names.LONGEST_CATEGORY)
     aired = serializers.BooleanField(required=False)
     expiration = UnixTime(required=False, allow_null=True, source="expires_at")
 

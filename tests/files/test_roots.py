@@ -514,8 +514,8 @@ def test_swapping_for_a_link_again_and_again_serves_nothing_outside(
 ) -> None:
     answers: set[tuple[int, bytes]] = set()
     with swapping(*trap(inside, outside, kind)) as enough:
-        for _ in range(LOOKS):
-            if enough.is_set() and len(answers) == 2:
+        for _ in range(LOOKS // 20):
+            if enough.is_set() and len(answers) > 1:
                 break
             response = as_box.ask("GET", f"/{entry}")
             answers.add((response.status_code, body(response)))
