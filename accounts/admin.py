@@ -12,8 +12,18 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit, bans, emails, names, registration, revocation, roles
-from accounts.models import AuditEvent, Ban, Credential, LoginFailure, NameReservation, Role, RoleGrant, User
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+from accounts.models import (
+    AuditEvent,
+    Ban,
+    Credential,
+    Identity,
+    LoginFailure,
+    NameReservation,
+    Role,
+    RoleGrant,
+    User,
+)
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
 from registry_site.errors import RegistryError
 
 
@@ -72,13 +82,18 @@ class RoleInline(admin.TabularInline):
         return False
 
 
+class IdentityInline(ShownInline):
+    model = Identity
+    fields = readonly_fields = ("issuer", "subject", "administers", "created_at", "last_seen_at", "refused_at")
+
+
 @admin.register(User)
 class Users(DomainAdmin, UserAdmin):
     list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", "date_joined")
     search_fields = ("username", "email")
     ordering = ("username",)
-    inlines = [RoleInline]
+    inlines = [RoleInline, IdentityInline]
     actions = ["ban", "unban", "revoke_tokens"]
     form = ChangedUser
     add_form = NewUser

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from accounts import appkeys, grants, sessions, tokens
+from accounts import appkeys, grants, other_sites, sessions, tokens
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -148,9 +148,15 @@ class AnyoneHere(Anyone):
     """Open to the world, but not to the pages of other sites: they could sign a visitor in or out."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        said = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-        if said not in ((None, "none"), (None, "same-origin")) and not is_from_here(request):
-            raise errors.Denied("This must not be asked for by the page of another site.", code="other_site")
+        other_sites.refuse_to_be_asked(request._request)
+        return True
+
+
+class AnyoneToReadHere(Anyone):
+    """Open to the world; the pages of other sites may send a visitor there, and not read what is said."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        other_sites.refuse_to_be_read(request._request)
         return True
 
 

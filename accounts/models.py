@@ -41,7 +41,10 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.annotate(is_banned=Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))))
 
     def in_good_standing(self) -> Self:
-        return self.filter(~Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))), is_active=True)
+        """Not banned, not closed, and not turned away by the provider that they sign in at."""
+        banned = Ban.objects.in_force().filter(user=OuterRef("pk"))
+        refused = Identity.objects.filter(user=OuterRef("pk")).exclude(refused_at=None)
+        return self.filter(~Exists(banned), ~Exists(refused), is_active=True)
 
     def named(self, *logins: str) -> Self:
         """Those with one of these names, in any case, bare or with Ktra's prefix."""
@@ -128,12 +131,33 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def login(self) -> str:
-        """The name as cargo and Ktra's clients show it."""
-        return names.KTRA_PREFIX + self.username
+        """The name as cargo and Ktra's clients show it: of who came by a provider, its host is the prefix."""
+        return self.username if ":" in self.username else names.KTRA_PREFIX + self.username
 
     def admits(self, peer: str | None) -> bool:
         """May the account be used from this address? From where there is none, such as a command, it may."""
         return not self.allowed_networks or peer is None or peers.is_within(peer, self.allowed_networks)
+
+
+class Identity(models.Model):
+    """Who a user is at an OpenID provider: an issuer, and its own word for them, which it never gives to another."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    administers = models.BooleanField(default=False, help_text="By the groups that the provider named.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    refused_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the provider named no group or user that is let in."
+    )
+
+    class Meta:
+        verbose_name_plural = "identities"
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="each_identity_once")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
 
 
 class Credential(models.Model):

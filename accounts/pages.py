@@ -1,12 +1,79 @@
 """What a person sees of their account."""
 
+from typing import Any
+
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import oidc, other_sites, sessions, tokens
+from accounts.api import ktra
+from accounts.models import User
+from accounts.principals import Principal
+from registry_site.cargo_config import REGISTRY_NAME
+from registry_site.negotiation import wants_page
+
+PLACE = "/me"
 
 
 @require_safe
+@never_cache
 def me(request: HttpRequest) -> HttpResponse:
     """`GET /me` in a browser: the address that `cargo login` prints."""
-    return render(request, "me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN})
+    if not settings.OIDC_LOGIN:
+        return render(request, "me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN})
+    principal = sessions.principal(request)
+    if principal is None:
+        return oidc.begin(request, "me")
+    other_sites.refuse_to_be_read(request)
+    return render(request, "token.html", _account(principal.user, tokens.current(principal.user)))
+
+
+@csrf_protect
+@never_cache
+def replace_token(request: HttpRequest) -> HttpResponse:
+    """`/replace_token` in a browser: also by GET, as documented; when another site asks, it has to be confirmed."""
+    if not other_sites.asked_here(request):
+        return render(request, "replace_token.html", status=403)
+    principal = sessions.principal(request)
+    if principal is None:
+        return oidc.begin(request, "replace")
+    tokens.replaced(principal.user)
+    return HttpResponseRedirect(PLACE)
+
+
+@require_POST
+def link_identity(request: HttpRequest) -> HttpResponse:
+    """To the provider, and back with an identity for the account that is signed in."""
+    if sessions.principal(request) is None:  # not to the provider, which would open another account
+        return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
+    return oidc.begin(request, "link")
+
+
+@require_safe
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """`?next=` is where to go afterwards."""
+    return oidc.begin(request, "me")
+
+
+def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None) -> HttpResponse:
+    """After the provider: a browser goes on to a page, a client that follows redirects is answered as documented."""
+    if wants_page(request):
+        if purpose == "replace":
+            tokens.replaced(user)
+        return HttpResponseRedirect(place or PLACE)
+    token = tokens.replaced(user) if purpose == "replace" else tokens.shown_to(Principal(user))
+    return JsonResponse(ktra.told(user, token), headers={"Cache-Control": "no-store"})
+
+
+def _account(user: User, token: tokens.Default) -> dict[str, Any]:
+    return {
+        "token": token,
+        "login": user.login,
+        "registry": REGISTRY_NAME,
+        "identities": user.identities.all(),
+        "issuer": settings.OIDC_ISSUER,
+    }

@@ -102,6 +102,7 @@ def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -
         )
         audit.record(user, "user.log_in", str(user), door=Credential.Kind.BROWSER_SESSION.label)
     request.session[GRANT] = digest
+    request.session.set_expiry(None)  # it may have been one for signing in at a provider, which is short
 
 
 @receiver(user_logged_out)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminPasswordChangeForm as OwnPasswordChangeForm
 from django.contrib.auth.hashers import make_password
@@ -10,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts import credentials, registration
+from accounts import credentials, oidc, registration
 from accounts.models import User
 from registry_site.errors import WrongPassword
 
@@ -36,6 +37,19 @@ class RegistryAdminSite(admin.AdminSite):
     site_header = site_title = "Entrepot"
     index_title = "Registry"
     site_url = "/"
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        ways = {
+            "password_login": settings.PASSWORD_LOGIN,
+            "openid_issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
+        }
+        return super().login(request, {**ways, **(extra_context or {})})
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """At the provider, too, for who signed in there."""
+        if request.method == "POST" and oidc.ID_TOKEN in request.session:
+            return oidc.SignOut.as_view()(request)
+        return super().logout(request, extra_context)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         view = PasswordChangeView.as_view(

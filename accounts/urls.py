@@ -1,19 +1,58 @@
-"""The doors of accounts, one table per dialect."""
+"""The doors of accounts, one table per dialect. Those for passwords are there only where passwords count."""
 
+from django.conf import settings
+from django.contrib.auth.views import LoginView
 from django.urls import path
 
-from accounts import pages
+from accounts import oidc, pages
 from accounts.api import backups, ktra, torrust, yapkg
 from registry_site.negotiation import by_accept
 
-urlpatterns = [
-    # Ktra
+WITH_PASSWORD = [
     path("ktra/api/v1/new_user/<str:user_name>", ktra.KtraUsers.as_view({"post": "new_user"})),
     path("ktra/api/v1/login/<str:user_name>", ktra.KtraUsers.as_view({"post": "login"})),
     path("ktra/api/v1/change_password/<str:user_name>", ktra.KtraUsers.as_view({"post": "change_password"})),
+    path("api/stable/auth/login", backups.BackupsLogin.as_view({"post": "log_in"})),
+    path("v1/user/register", torrust.TorrustUsers.as_view({"post": "register"})),
+    path("v1/user/login", torrust.TorrustUsers.as_view({"post": "log_in"})),
+    path("v1/user/<str:name>/change-password", torrust.TorrustPasswords.as_view({"post": "change"})),
+    path("register", yapkg.YapkgRegistration.as_view({"post": "register"})),
+    path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
+]
+
+CALLBACK = oidc.Callback.as_view(finish=pages.signed_in)
+WITH_PROVIDER = [
+    path(
+        "replace_token",
+        by_accept(
+            page=pages.replace_token,
+            api=ktra.Replacement.as_view({"get": "replace", "post": "replace"}, http_method_names=["get", "post"]),
+            methods=("GET", "POST"),
+        ),
+    ),
+    path("ktra/api/v1/openid/me", CALLBACK, name=settings.OIDC_AUTHENTICATION_CALLBACK_URL),
+    path("ktra/api/v1/openid/replace", CALLBACK),
+    path("ktra/api/v1/openid/replace_token", CALLBACK),
+    path("openid/sign-in", pages.sign_in),
+    path("openid/link", pages.link_identity),
+    path("sign-out", oidc.SignOut.as_view()),
+]
+
+WITH_EITHER = [
+    path(
+        "sign-in",
+        LoginView.as_view(
+            template_name="sign_in.html", next_page="/me", extra_context={"issuer": settings.OIDC_ISSUER}
+        ),
+    ),
+]
+
+urlpatterns = [
+    *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
+    *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
+    *(WITH_EITHER if settings.PASSWORD_LOGIN and settings.OIDC_LOGIN else []),
     path("me", by_accept(page=pages.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # backup-repository
-    path("api/stable/auth/login", backups.BackupsLogin.as_view({"post": "log_in"})),
     path(
         "api/stable/auth/refresh_token", backups.BackupsSessions.as_view({"get": "refresh"}, http_method_names=["get"])
     ),
@@ -27,16 +66,11 @@ urlpatterns = [
     ),
     path("api/stable/auth/token", backups.BackupsSessions.as_view({"get": "granted"})),
     # torrust
-    path("v1/user/register", torrust.TorrustUsers.as_view({"post": "register"})),
     path("v1/user/email/verify/<str:token>", torrust.TorrustUsers.as_view({"get": "verify_email"})),
-    path("v1/user/login", torrust.TorrustUsers.as_view({"post": "log_in"})),
     path("v1/user/token/verify", torrust.TorrustVerification.as_view({"post": "verify_token"})),
     path("v1/user/token/renew", torrust.TorrustUsers.as_view({"post": "renew_token"})),
     path("v1/user/ban/<str:name>", torrust.TorrustBans.as_view({"delete": "ban"})),
-    path("v1/user/<str:name>/change-password", torrust.TorrustPasswords.as_view({"post": "change"})),
     # yapkg
-    path("register", yapkg.YapkgRegistration.as_view({"post": "register"})),
-    path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
     path("logout", yapkg.YapkgLogin.as_view({"get": "log_out", "post": "log_out"}, http_method_names=["get", "post"])),
     path("users/<str:name>", yapkg.YapkgUsers.as_view({"get": "retrieve"})),
     path("settings/profile", yapkg.YapkgSettings.as_view({"patch": "change_profile"})),

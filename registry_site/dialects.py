@@ -32,6 +32,7 @@ STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Conflict: status.HTTP_409_CONFLICT,
     errors.TooMany: status.HTTP_429_TOO_MANY_REQUESTS,
     errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,
+    errors.Upstream: status.HTTP_502_BAD_GATEWAY,
 }
 
 

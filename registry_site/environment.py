@@ -79,6 +79,25 @@ class Environment:
     def words(self, name: str, default: str) -> list[str]:
         return self.text(name, default).split()
 
+    def texts(self, name: str) -> list[str]:
+        """Texts that can have blanks in them, separated by commas."""
+        return [text.strip() for text in self.text(name, "").split(",") if text.strip()]
+
+    def secret(self, name: str) -> str:
+        """The variable itself, or the first line of the file that `NAME_FILE` names; both at once is a mistake."""
+        given, path = self.text(name, ""), self.file(f"{name}_FILE")
+        if path is None:
+            return given
+        if given:
+            raise self.refuse(f"{name}_FILE", f"{self.prefix}{name} is set, too; give one of them")
+        try:
+            first = next(iter(path.read_text(encoding="utf-8").splitlines()), "").strip()
+        except UnicodeDecodeError as error:
+            raise self.refuse(f"{name}_FILE", "the file is no text") from error
+        if not first:
+            raise self.refuse(f"{name}_FILE", "the file is empty")
+        return first
+
     def networks(self, name: str) -> str:
         """Addresses and networks in CIDR form, separated by blanks."""
 

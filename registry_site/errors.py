@@ -94,3 +94,9 @@ class Unavailable(Later):
 
     def __init__(self, message: str, retry_after: int = 5, code: str = "") -> None:
         super().__init__(message, retry_after, code)
+
+
+class Upstream(Unavailable):
+    """Another server that is needed does not answer, or not as it should."""
+
+    default_code = "upstream"

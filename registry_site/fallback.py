@@ -36,6 +36,8 @@ OWNERS: dict[str, type[Dialect]] = {
     "/auth_verify": Outernet,
 }
 WITH_BYTES = ("/auth_verify",)  # a ciphertext in the query is any bytes
+# Paths that people share with machines.
+SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid")
 FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
 
 
@@ -98,11 +100,17 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
-    dialect = _owner(request)
+    dialect = None if _is_for_people(request) else _owner(request)
     if dialect is not None:
         return dialect.failure_response(status, status.name.lower(), message)
     context = {"title": status.phrase, "message": message}
     return render(request, "refusal.html", context, status=status)
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    """On a path that they share with machines."""
+    shared = any(request.path_info == path or request.path_info.startswith(path + "/") for path in SHARED)
+    return shared and wants_page(request)
 
 
 def _owner(request: HttpRequest) -> type[Dialect] | None:

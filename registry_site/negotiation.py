@@ -1,6 +1,6 @@
 """One URL for people and for machines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
@@ -10,12 +10,15 @@ from django.utils.cache import patch_vary_headers
 View = Callable[..., HttpResponseBase]
 
 
-def by_accept(page: View, api: View) -> View:
-    """`page` for a client that looks and asks for HTML by name, as browsers do; `api` for everybody else."""
+LOOKING = ("GET", "HEAD")
+
+
+def by_accept(page: View, api: View, methods: Collection[str] = LOOKING) -> View:
+    """`page` for a client that asks for HTML by name with one of `methods`, as browsers do; `api` for all else."""
 
     @wraps(api)  # CSRF is decided by the view that is chosen, and the API is what is described to machines
     def choose(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        chosen = page if wants_page(request) else api
+        chosen = page if request.method in methods and _asks_for_html(request) else api
         response = chosen(request, *args, **kwargs)
         patch_vary_headers(response, ["Accept"])
         return response
@@ -25,4 +28,8 @@ def by_accept(page: View, api: View) -> View:
 
 def wants_page(request: HttpRequest) -> bool:
     """Does somebody look, and ask for HTML by name?"""
-    return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", "")
+    return request.method in LOOKING and _asks_for_html(request)
+
+
+def _asks_for_html(request: HttpRequest) -> bool:
+    return "text/html" in request.headers.get("Accept", "")

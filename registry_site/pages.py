@@ -10,5 +10,9 @@ from registry_site.cargo_config import cargo_config
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    context = {"public_url": settings.PUBLIC_URL, "cargo_config": cargo_config(), "signup_open": settings.SIGNUP_OPEN}
+    context = {
+        "cargo_config": cargo_config(),
+        "issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
+        "password_login": settings.PASSWORD_LOGIN,
+    }
     return render(request, "home.html", context)

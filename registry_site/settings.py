@@ -69,6 +69,17 @@ def _absolute_path(text: str) -> str:
     return text
 
 
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.port == 0 or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(text)
+    on_loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and on_loopback)
+    if not secure or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError(text)
+    return text
+
+
 # --- What the registry does -------------------------------------------------------------------------------------
 
 SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
@@ -101,6 +112,33 @@ PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
     raise REGISTRY.refuse("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
+
+# --- Single sign-on ------------------------------------------------------------------------------------------------
+
+OIDC_ISSUER = REGISTRY.read("OIDC_ISSUER", "", _issuer, "give the https URL that the provider names as its issuer")
+OIDC_RP_CLIENT_ID = REGISTRY.text("OIDC_CLIENT_ID", "")
+OIDC_RP_CLIENT_SECRET = REGISTRY.secret("OIDC_CLIENT_SECRET")
+OIDC_RP_SCOPES = " ".join(dict.fromkeys(["openid", *REGISTRY.words("OIDC_SCOPES", "openid profile email")]))
+OIDC_ALLOWED_GROUPS = REGISTRY.texts("OIDC_ALLOWED_GROUPS")
+OIDC_ALLOWED_USERS = REGISTRY.texts("OIDC_ALLOWED_USERS")
+OIDC_ADMIN_GROUPS = REGISTRY.texts("OIDC_ADMIN_GROUPS")
+OIDC_USERNAME_CLAIM = REGISTRY.words("OIDC_USERNAME_CLAIM", "nickname preferred_username")
+OIDC_GROUPS_CLAIM = REGISTRY.text("OIDC_GROUPS_CLAIM", "groups")
+LOGIN = REGISTRY.choice("LOGIN", "both" if OIDC_ISSUER else "password", ("password", "oidc", "both"))
+PASSWORD_LOGIN, OIDC_LOGIN = LOGIN != "oidc", LOGIN != "password"
+if OIDC_LOGIN and not (OIDC_ISSUER and OIDC_RP_CLIENT_ID):
+    raise ImproperlyConfigured(
+        f"To sign in by OpenID (REGISTRY_LOGIN={LOGIN}), REGISTRY_OIDC_ISSUER and REGISTRY_OIDC_CLIENT_ID are needed."
+    )
+# What mozilla-django-oidc reads; it finds the provider's endpoints in accounts/oidc.py.
+OIDC_RP_SIGN_ALGO = (
+    "RS256"  # by its name it wants keys of the provider; which algorithms count is in accounts/claims.py
+)
+OIDC_USE_PKCE = True
+OIDC_MAX_STATES = 10
+OIDC_STORE_ID_TOKEN = True  # to sign out at the provider, too
+OIDC_AUTHENTICATION_CALLBACK_URL = "openid-callback"
+OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.provider_logout"
 
 # --- Django -----------------------------------------------------------------------------------------------------
 
@@ -166,7 +204,9 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Accounts ---------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.sessions.PasswordBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.sessions.PasswordBackend"] * PASSWORD_LOGIN + [
+    "accounts.oidc.Backend"
+] * OIDC_LOGIN
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher", "accounts.hashers.PBKDF2PHCHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
@@ -346,6 +386,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- Headers and logs -------------------------------------------------------------------------------------------
 
+_provider = [f"{urlsplit(OIDC_ISSUER).scheme}://{urlsplit(OIDC_ISSUER).netloc}"] if OIDC_LOGIN else []
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -353,7 +394,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *_provider],  # a form of ours signs out there
         "frame-ancestors": ["'none'"],
     }
 }

@@ -3,20 +3,23 @@
 Where Ktra answers 200 with an error in the body, the status here is honest; the body is the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import registration, tokens
+from accounts import oidc, registration, tokens
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import Anyone
+from accounts.authentication import Anyone, AnyoneHere, AnyoneToReadHere, BrowserSession, CargoToken, principal
+from accounts.models import User
+from accounts.principals import Principal
 from registry_site.dialects import Cargo
 
 
@@ -64,14 +67,64 @@ class KtraUsers(Cargo, ViewSet):
         return _token(token)
 
 
-class Me(Cargo, ViewSet):
-    permission_classes = [Anyone]
+class Known(serializers.Serializer[Any]):
+    """Of who has a token."""
 
-    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
-    def retrieve(self, request: Request) -> HttpResponse:
-        """`GET /me` with passwords: how to get a token, as one line to paste."""
+    username = serializers.CharField()
+    existing_token = serializers.CharField()
+
+
+class New(serializers.Serializer[Any]):
+    """Of who has one from now on, and, where another was ended for it, that one."""
+
+    username = serializers.CharField()
+    new_token = serializers.CharField()
+    revoked_token = serializers.CharField(allow_null=True)
+
+
+def told(user: User, token: tokens.Default) -> dict[str, Any]:
+    """The documented answer of `/me` and `/replace_token`."""
+    if token.is_new:
+        return New({"username": user.login, "new_token": token.text, "revoked_token": token.former}).data
+    return Known({"username": user.login, "existing_token": token.text}).data
+
+
+def _told(asking: Principal, verb: Callable[[Principal], tokens.Default]) -> dict[str, Any]:
+    return told(asking.user, verb(asking))
+
+
+EITHER = PolymorphicProxySerializer("MeAnswer", [Known, New], resource_type_field_name=None)
+
+
+class Me(Cargo, ViewSet):
+    """Whoever is not signed in goes to the provider, where there is one."""
+
+    authentication_classes = [CargoToken, BrowserSession] if settings.OIDC_LOGIN else []
+    permission_classes = [AnyoneToReadHere]
+
+    @extend_schema(responses={(200, "application/json"): EITHER, (200, "text/plain"): OpenApiTypes.STR})
+    def retrieve(self, request: Request) -> HttpResponseBase:
+        """`GET /me`"""
+        if request.auth is not None:
+            return Response(_told(principal(request), tokens.shown_to), headers=NO_STORE)
+        if settings.OIDC_LOGIN:
+            return oidc.begin(request._request, "me")
         line = (
             "$ curl -X POST -H 'Content-Type: application/json' -d '{\"password\":\"YOUR PASSWORD\"}' "
             f"{settings.PUBLIC_URL}/ktra/api/v1/login/<YOUR USERNAME>\n"
         )
         return HttpResponse(line, content_type="text/plain; charset=utf-8")
+
+
+class Replacement(Cargo, ViewSet):
+    """It changes something also by GET, as documented: so the page of another site must not ask for it."""
+
+    authentication_classes = [CargoToken, BrowserSession]
+    permission_classes = [AnyoneHere]
+
+    @extend_schema(request=None, responses=New)
+    def replace(self, request: Request) -> HttpResponseBase:
+        """`GET /replace_token`"""
+        if request.auth is None:
+            return oidc.begin(request._request, "replace")
+        return Response(_told(principal(request), tokens.replaced_for), headers=NO_STORE)

@@ -126,9 +126,12 @@ def test_nothing_is_deleted(as_root: Client, alice: User, model: str) -> None:
     assert "delete_selected" not in as_root.get(f"/admin/accounts/{model}/").content.decode()
 
 
+# What a page sends of the tables in it.
+ROWS = {f"{table}-{key}": "0" for table in ("role_grants", "identities") for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
+
+
 def new_user(**changes: str) -> dict[str, str]:
-    roles = {f"role_grants-{key}": "0" for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
-    return {"username": "dora", "email": "", "password1": PASSWORD, "password2": PASSWORD, **roles, **changes}
+    return {"username": "dora", "email": "", "password1": PASSWORD, "password2": PASSWORD, **ROWS, **changes}
 
 
 def test_account_is_opened_with_its_name_reserved(as_root: Client) -> None:
@@ -145,8 +148,7 @@ def test_wrong_names_are_refused_in_the_form(as_root: Client, name: str) -> None
 
 
 def change(client: Client, user: User, **fields: Any) -> Any:
-    roles = {"role_grants-TOTAL_FORMS": "0", "role_grants-INITIAL_FORMS": "0"}
-    return client.post(f"/admin/accounts/user/{user.pk}/change/", {"email": "", **roles, **fields})
+    return client.post(f"/admin/accounts/user/{user.pk}/change/", {"email": "", **ROWS, **fields})
 
 
 def test_deactivated_account_is_refused(as_root: Client, alice: User) -> None:

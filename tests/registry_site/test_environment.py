@@ -55,6 +55,56 @@ def test_words_are_split_at_blanks() -> None:
     assert given("a  b\tc\nd").words("V", "x") == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize(
+    ("value", "texts"), [("a", ["a"]), ("a b", ["a b"]), ("a, b c ,d", ["a", "b c", "d"]), (",, ,", []), ("a,", ["a"])]
+)
+def test_texts_are_split_at_commas(value: str, texts: list[str]) -> None:
+    assert given(value).texts("V") == texts
+
+
+# --- Secrets -----------------------------------------------------------------------------------------------------
+
+
+def secret(**variables: str) -> str:
+    return Environment("X_", {f"X_{name}": value for name, value in variables.items()}).secret("V")
+
+
+def test_secret_is_the_variable_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(" s3cret ü \n")
+    assert secret() == ""
+    assert secret(V=" s3cret ") == "s3cret"
+    assert secret(V_FILE=str(tmp_path / "secret")) == "s3cret ü"
+
+
+def test_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\nmade on Monday\n")
+    assert secret(V_FILE=str(tmp_path / "secret")) == "s3cret"
+
+
+def test_two_secrets_are_refused_and_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter22")
+    with pytest.raises(ImproperlyConfigured) as refused:
+        secret(V="hunter23", V_FILE=str(tmp_path / "secret"))
+    assert str(refused.value) == (f"X_V_FILE='{tmp_path}/secret' is not understood: X_V is set, too; give one of them.")
+
+
+def test_missing_file_of_a_secret_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        secret(V_FILE=str(tmp_path / "missing"))
+    assert str(refused.value) == (
+        f"X_V_FILE='{tmp_path}/missing' is not understood: give the path of a file that this user can read."
+    )
+
+
+@pytest.mark.parametrize("content", [b"hunter22\xff", b"", b"\n"], ids=["no text", "empty", "blank"])
+def test_file_without_a_secret_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(ImproperlyConfigured) as refused:
+        secret(V_FILE=str(tmp_path / "secret"))
+    assert str(refused.value).startswith(f"X_V_FILE='{tmp_path}/secret' is not understood: ")
+    assert "hunter22" not in str(refused.value)
+
+
 # --- Files -------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +204,8 @@ def test_unset_or_empty_variable_means_its_default(value: str | None) -> None:
     assert variables.flag("V", default=True) is True
     assert variables.words("V", "a b") == ["a", "b"]
     assert variables.file("V") is None
+    assert variables.texts("V") == []
+    assert variables.secret("V") == ""
     assert variables.address("V", "localhost:1") == ("localhost", 1)
     assert variables.origin("V", "http://localhost") == "http://localhost"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry_site.settings import REGISTRY, _blobs, _database
+from registry_site.settings import REGISTRY, _blobs, _database, _issuer
 from tests.servers import ROOT, certificate
 
 PRINTED = """
@@ -90,6 +90,16 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
         DATABASE_URL="postgres://u:p@db:5433/crates",
         BLOBS_URL="s3://bucket/prefix?endpoint=http://s3:9000&region=eu-1&redirect=1",
+        LOGIN="oidc",
+        OIDC_ISSUER="https://id.example.com/realms/x",
+        OIDC_CLIENT_ID="registry",
+        OIDC_CLIENT_SECRET="s3cret/+ x",
+        OIDC_SCOPES="profile groups",
+        OIDC_USERNAME_CLAIM="preferred_username sub",
+        OIDC_GROUPS_CLAIM="realm_access.roles",
+        OIDC_ALLOWED_GROUPS="devs, two words ,",
+        OIDC_ALLOWED_USERS="boss",
+        OIDC_ADMIN_GROUPS="ops,more ops",
     )
     expected = {
         "DATA_DIR": str(tmp_path / "data"),
@@ -132,6 +142,18 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
         "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
+        "PASSWORD_LOGIN": False,
+        "OIDC_LOGIN": True,
+        "OIDC_ISSUER": "https://id.example.com/realms/x",
+        "OIDC_RP_CLIENT_ID": "registry",
+        "OIDC_RP_CLIENT_SECRET": "s3cret/+ x",
+        "OIDC_RP_SCOPES": "openid profile groups",
+        "OIDC_USERNAME_CLAIM": ["preferred_username", "sub"],
+        "OIDC_GROUPS_CLAIM": "realm_access.roles",
+        "OIDC_ALLOWED_GROUPS": ["devs", "two words"],
+        "OIDC_ALLOWED_USERS": ["boss"],
+        "OIDC_ADMIN_GROUPS": ["ops", "more ops"],
+        "AUTHENTICATION_BACKENDS": ["accounts.oidc.Backend"],
     }
     assert {name: read[name] for name in expected} == expected
     assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
@@ -152,6 +174,9 @@ def test_the_test_above_knows_every_variable() -> None:
         "SERVE_DEAD_FILES",
         "X_ACCEL_PREFIX",
     }
+    read |= {"LOGIN", "OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_SCOPES", "OIDC_USERNAME_CLAIM"}
+    read |= {"OIDC_GROUPS_CLAIM", "OIDC_ALLOWED_GROUPS", "OIDC_ALLOWED_USERS", "OIDC_ADMIN_GROUPS"}
+    read |= {"OIDC_CLIENT_SECRET_FILE"}  # in the place of OIDC_CLIENT_SECRET: a test of its own, below
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
 
@@ -181,6 +206,66 @@ def test_database_lies_in_the_data_directory_whatever_its_name(tmp_path: Path, n
 def test_data_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
     settings(tmp_path / "new" / "data")
     assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+
+
+# --- Single sign-on ----------------------------------------------------------------------------------------------
+
+SSO = {"OIDC_ISSUER": "https://id.example.com", "OIDC_CLIENT_ID": "registry"}
+PASSWORD_BACKEND, OIDC_BACKEND = "accounts.sessions.PasswordBackend", "accounts.oidc.Backend"
+
+
+def test_without_an_issuer_one_signs_in_by_password(tmp_path: Path) -> None:
+    read = settings(tmp_path)
+    assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, False)
+    assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND]
+    assert read["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'"]
+
+
+def test_with_an_issuer_one_signs_in_either_way(tmp_path: Path) -> None:
+    read = settings(tmp_path, **SSO)
+    assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, True)
+    assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND, OIDC_BACKEND]
+    assert read["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'", "https://id.example.com"]
+    assert (read["OIDC_RP_SCOPES"], read["OIDC_RP_CLIENT_SECRET"]) == ("openid profile email", "")
+    assert (read["OIDC_USERNAME_CLAIM"], read["OIDC_GROUPS_CLAIM"]) == (["nickname", "preferred_username"], "groups")
+    assert read["OIDC_ALLOWED_GROUPS"] == read["OIDC_ALLOWED_USERS"] == read["OIDC_ADMIN_GROUPS"] == []
+
+
+def test_provider_can_be_left_unused(tmp_path: Path) -> None:
+    read = settings(tmp_path, **SSO, LOGIN="password")
+    assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, False)
+    assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND]
+
+
+def test_secret_of_the_client_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret/+ x\n")
+    read = settings(tmp_path, **SSO, OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert read["OIDC_RP_CLIENT_SECRET"] == "s3cret/+ x"
+
+
+GOOD_ISSUERS = """
+    https://id.example.com https://id.example.com/ https://id.example.com:8443/realms/x https://[2001:db8::1]/x
+    http://localhost:8080/realms/x http://127.0.0.1:9000 http://[::1]:9000
+"""
+
+
+@pytest.mark.parametrize("issuer", GOOD_ISSUERS.split())
+def test_issuer_is_taken_literally(issuer: str) -> None:
+    assert _issuer(issuer) == issuer
+
+
+BAD_ISSUERS = """
+    id.example.com //id.example.com ftp://id.example.com https:// https:/// http://id.example.com http://192.0.2.1
+    http://localhost.example.com http://127.0.0.1.example.com http://localhost@id.example.com
+    https://id.example.com?x=1 https://id.example.com/#top https://alice@id.example.com https://:pw@id.example.com
+    https://[::1 https://id.example.com:port https://id.example.com:99999 https://id.example.com:0 javascript:alert(1)
+"""
+
+
+@pytest.mark.parametrize("issuer", [*BAD_ISSUERS.split(), "https://a b", "https://a\nb"])
+def test_what_is_no_issuer_is_refused(issuer: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
+        _issuer(issuer)
 
 
 # --- Addresses of databases and blobs ----------------------------------------------------------------------------
@@ -280,6 +365,9 @@ BAD_VALUES = {
     "BLOBS_URL": "/srv/blobs",
     "DATA_DIR": "/dev/null/data",
     "SECRET_KEY_FILE": "/missing",
+    "LOGIN": "openid",
+    "OIDC_ISSUER": "http://id.example.com",
+    "OIDC_CLIENT_SECRET_FILE": "/missing",
 }
 
 
@@ -322,6 +410,53 @@ WITH_PASSWORD = """
 def test_refusal_keeps_the_password_of_the_database_to_itself(tmp_path: Path, url: str) -> None:
     line = refusal(tmp_path, DATABASE_URL=url)
     assert line.startswith("REGISTRY_DATABASE_URL")
+    assert "hunter22" not in line
+
+
+NEEDED = "REGISTRY_OIDC_ISSUER and REGISTRY_OIDC_CLIENT_ID are needed."
+
+
+@pytest.mark.parametrize(
+    ("variables", "login"),
+    [
+        ({"LOGIN": "oidc"}, "oidc"),
+        ({"LOGIN": "both"}, "both"),
+        ({"LOGIN": "oidc", "OIDC_CLIENT_ID": "registry"}, "oidc"),
+        ({"OIDC_ISSUER": "https://id.example.com"}, "both"),
+    ],
+    ids=str,
+)
+def test_half_of_a_provider_stops_the_start(tmp_path: Path, variables: dict[str, str], login: str) -> None:
+    line = refusal(tmp_path, OIDC_CLIENT_SECRET="hunter22", **variables)
+    assert line == f"To sign in by OpenID (REGISTRY_LOGIN={login}), {NEEDED}"
+
+
+def test_query_of_an_issuer_stops_the_start(tmp_path: Path) -> None:
+    line = refusal(tmp_path, OIDC_CLIENT_ID="registry", OIDC_ISSUER="https://id.example.com?x=1")
+    assert line == (
+        "REGISTRY_OIDC_ISSUER='https://id.example.com?x=1' is not understood: "
+        "give the https URL that the provider names as its issuer."
+    )
+
+
+def test_password_in_an_issuer_is_kept_to_itself(tmp_path: Path) -> None:
+    line = refusal(tmp_path, OIDC_CLIENT_ID="registry", OIDC_ISSUER="https://alice:hunter22@id.example.com")
+    assert line.startswith("REGISTRY_OIDC_ISSUER='https://…@id.example.com' is not understood: ")
+
+
+def test_two_secrets_stop_the_start_and_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter22")
+    line = refusal(tmp_path, **SSO, OIDC_CLIENT_SECRET="hunter23", OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert line == (
+        f"REGISTRY_OIDC_CLIENT_SECRET_FILE='{tmp_path}/secret' is not understood: "
+        "REGISTRY_OIDC_CLIENT_SECRET is set, too; give one of them."
+    )
+
+
+def test_secret_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"hunter22\xff")
+    line = refusal(tmp_path, **SSO, OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert line.startswith(f"REGISTRY_OIDC_CLIENT_SECRET_FILE='{tmp_path}/secret' is not understood: ")
     assert "hunter22" not in line
 
 

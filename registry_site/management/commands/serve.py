@@ -30,7 +30,7 @@ class Command(BaseCommand):
             )
         try:
             self._migrate()
-            self._first_administrator()
+            self._administrators()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {str(error).strip()}") from error
         self.stdout.write(f"\nPut this into .cargo/config.toml:\n\n{cargo_config()}")
@@ -44,6 +44,14 @@ class Command(BaseCommand):
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             self.stdout.write("Setting up the database …")
             call_command("migrate", verbosity=0, interactive=False)
+
+    def _administrators(self) -> None:
+        if settings.PASSWORD_LOGIN:
+            self._first_administrator()
+        elif not settings.OIDC_ADMIN_GROUPS:
+            self.stderr.write(
+                "REGISTRY_OIDC_ADMIN_GROUPS is not set: nobody who signs in administers.", self.style.WARNING
+            )
 
     def _first_administrator(self) -> None:
         users = get_user_model().objects

@@ -1,0 +1,39 @@
+"""What pages of other sites may not bring about in the browser of somebody who is signed in here.
+
+The browser says itself who asks, by fetch metadata (https://www.w3.org/TR/fetch-metadata/). A client that sends none is
+no browser, or an old one, of which `Origin` and `Referer` are looked at.
+"""
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from registry_site.errors import Denied
+
+FOREIGN = ("cross-site", "same-site")
+NOT_FROM_THERE = "This must not be asked for by the page of another site."
+
+
+def asked_here(request: HttpRequest) -> bool:
+    """Did the user ask, or one of our own pages?"""
+    here = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+    if (origin := request.headers.get("Origin")) is not None:
+        return origin in here
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site not in FOREIGN
+    referer = request.headers.get("Referer", settings.PUBLIC_URL)
+    return referer in here or referer.startswith(tuple(f"{site}/" for site in here))
+
+
+def refuse_to_be_asked(request: HttpRequest) -> None:
+    """For what changes something; raises `Denied`."""
+    if not asked_here(request):
+        raise Denied(NOT_FROM_THERE, code="other_site")
+
+
+def refuse_to_be_read(request: HttpRequest) -> None:
+    """For what shows a secret: another site may link to it, and not frame or fetch it. Raises `Denied`."""
+    goes_there = (
+        request.headers.get("Sec-Fetch-Mode") == "navigate" and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
+    if request.headers.get("Sec-Fetch-Site") in FOREIGN and not goes_there:
+        raise Denied(NOT_FROM_THERE, code="other_site")
