@@ -15,7 +15,7 @@ from django.utils.cache import patch_cache_control
 
 from files import catalogue, clients, names, roots, sessions
 from files.actors import Actor
-from files.models import Client, ClientKey, File, History, Session
+from files.models import Action, Client, ClientKey, File, History, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
 from registry_site.errors import RegistryError
 
@@ -230,7 +230,7 @@ class Files(DomainAdmin):
 
     @admin.action(description="Mark the selected files as dead", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
-        done = catalogue.remove_all(actor(request), queryset)
+        done = catalogue.end_all(actor(request), queryset, Action.DELETE)
         self.message_user(request, f"{done} are dead now; the others were before. Their bytes stay.")
 
 

@@ -14,6 +14,8 @@ from files.models import Action, Clock, File
 from registry_site import blobs
 from registry_site.errors import Conflict, Malformed, Missing, TooLarge
 
+BATCH = 500  # files that are held at once
+
 
 class NoSuchFile(Missing):
     """There is no live entry of this id."""
@@ -99,29 +101,30 @@ def remove(actor: Actor, pk: int) -> None:
     actor.require_write()
     with transaction.atomic():
         actor.hold()
-        end([_live(pk, held=True)], Action.DELETE, actor.name)
+        _end([_live(pk, held=True)], Action.DELETE, actor)
 
 
-def remove_all(actor: Actor, files: QuerySet[File]) -> int:
-    """The same to those of many that are alive → how many these are."""
+def end_all(actor: Actor, files: QuerySet[File], action: Action) -> int:
+    """Those of many that are alive are dead from now on → how many; in short transactions that others come between."""
     actor.require_write()
-    with transaction.atomic():
-        actor.hold()
-        live = list(
-            File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True).order_by("id")
-        )
-        end(live, Action.DELETE, actor.name)
-    return len(live)
+    total, count = 0, BATCH
+    while count == BATCH:
+        with transaction.atomic():
+            actor.hold()
+            live = File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True)
+            count = _end(list(live.order_by("id")[:BATCH]), action, actor)
+        total += count
+    return total
 
 
-def end(files: Sequence[File], action: Action, actor: str) -> None:
-    """Inside a transaction that holds these live files: they are dead from now on."""
-    if not files:
-        return
-    for file, now in zip(files, Clock.tick(len(files)), strict=True):
-        file.alive, file.modified_at = False, now
-    File.objects.bulk_update(files, ["alive", "modified_at"])
-    history.of_files(files, action, actor)
+def _end(files: Sequence[File], action: Action, actor: Actor) -> int:
+    """Inside a transaction that holds these live files."""
+    if files:
+        for file, now in zip(files, Clock.tick(len(files)), strict=True):
+            file.alive, file.modified_at = False, now
+        File.objects.bulk_update(files, ["alive", "modified_at"])
+        history.of_files(files, action, actor.name)
+    return len(files)
 
 
 def _require(name: str, value: str | None) -> None:

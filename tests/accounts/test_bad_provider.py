@@ -114,7 +114,7 @@ class Browser:
     def get(self, url: str) -> requests.Response:
         url = url if url.startswith("http") else self.registry.url + url
         answer = requests.get(url, headers=self.headers, cookies=self.cookies, allow_redirects=False, timeout=PATIENCE)
-        self.cookies.update(answer.cookies.get_dict())
+        self.cookies.update({name: value or "" for name, value in answer.cookies.get_dict().items()})
         return answer
 
     def begin(self, path: str = "/me") -> str:
