@@ -80,8 +80,9 @@ def _asked(
 ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
     until, public = _until.set(time.monotonic() + seconds), _public_only.set(public_only)
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+    silence = urllib3.Timeout(connect=min(SILENCE, seconds), read=min(SILENCE, seconds))
     try:
-        with _pools.request(
+        response = _pools.request(
             method,
             url,
             headers=sent,
@@ -89,17 +90,15 @@ def _asked(
             redirect=False,
             retries=False,
             preload_content=False,
-            timeout=urllib3.Timeout(connect=min(SILENCE, seconds), read=min(SILENCE, seconds)),
+            timeout=silence,
             pool_timeout=seconds,
-        ) as response:
-            try:
-                yield Answer(response.status, _headers(response)), _in_time(response)
-            except BaseException:
-                response.close()  # what is left of the body is not for the next one on this connection
-                raise
-            if not response.closed and response.status != 200:
+        )
+        try:
+            yield Answer(response.status, _headers(response)), _in_time(response)
+        finally:
+            if response.connection is not None:  # what is left of the body is not for the next one on it
                 response.close()
-            response.release_conn()
+                response.release_conn()
     except (HTTPError, OSError, ValueError) as error:
         raise Unreachable(_told(error)) from error
     finally:
@@ -131,15 +130,18 @@ class _Watched:
 
     def _new_conn(self) -> socket.socket:
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
-        address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
-        if _public_only.get() and not address.is_global:
+        try:
+            _refuse_private(connected)
+            self.line = connected.dup()
+        except OSError:
             connected.close()
-            raise OSError(f"{address} is no address of the open internet")
-        self.line = connected.dup()
+            raise
         _watch.add(self, _until.get())
         return connected
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.line is not None and self.line.fileno() >= 0:  # it was opened for somebody else
+            _refuse_private(self.line)
         _watch.add(self, _until.get())
         super().request(*args, **kwargs)  # type: ignore[misc]
 
@@ -153,6 +155,13 @@ class _Watched:
         if self.line is not None:
             with suppress(OSError):
                 self.line.shutdown(socket.SHUT_RDWR)
+
+
+def _refuse_private(connected: socket.socket) -> None:
+    """Where only the open internet may be asked; raises `OSError`."""
+    address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
+    if _public_only.get() and not address.is_global:
+        raise OSError(f"{address} is no address of the open internet")
 
 
 class _Plain(_Watched, HTTPConnection):
