@@ -1,13 +1,17 @@
 """Real servers for tests, started as a user would start them, on free ports and empty data directories."""
 
+import atexit
+import functools
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +25,7 @@ from django.conf import settings
 from psycopg import sql
 
 PASSWORD = "correct horse"
+SQLITE = "registry.sqlite3"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -121,10 +126,13 @@ def certificate(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(data: Path, **environment: str) -> Iterator[Server]:
-    """A server that is ended at the end; on PostgreSQL, where the tests run there, with a database of its own."""
+def running(data: Path, *, empty: bool = False, **environment: str) -> Iterator[Server]:
+    """A server that is ended at the end; on PostgreSQL, where the tests run there, with a database of its own.
+
+    The database has its tables already, unless it is to be `empty`: to make them takes longer than most tests.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    with _database() as database:
+    with _database(data, empty) as database:
         server = Server(data, {**database, **environment})
         try:
             server.start()
@@ -134,16 +142,50 @@ def running(data: Path, **environment: str) -> Iterator[Server]:
 
 
 @contextmanager
-def _database() -> Iterator[dict[str, str]]:
-    default = settings.DATABASES["default"]
-    if default["ENGINE"] != "django.db.backends.postgresql":
+def _database(data: Path, empty: bool) -> Iterator[dict[str, str]]:
+    if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+        if not empty:
+            shutil.copyfile(_sqlite_template(), data / SQLITE)
         yield {}
         return
+    with _postgresql("template1" if empty else _postgresql_template()) as name:
+        yield {"REGISTRY_DATABASE_URL": f"postgres://{_place()}/{name}"}
+
+
+def _place() -> str:
+    default = settings.DATABASES["default"]
+    return f"{default['USER']}:{default['PASSWORD']}@{default['HOST']}:{default['PORT']}"
+
+
+@contextmanager
+def _postgresql(template: str) -> Iterator[str]:
+    """The name of a database like another one."""
     name = f"live_{secrets.token_hex(6)}"
-    place = f"{default['USER']}:{default['PASSWORD']}@{default['HOST']}:{default['PORT']}"
-    with psycopg.connect(f"postgres://{place}/postgres", autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with psycopg.connect(f"postgres://{_place()}/postgres", autocommit=True) as connection:
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(made)
         try:
-            yield {"REGISTRY_DATABASE_URL": f"postgres://{place}/{name}"}
+            yield name
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@functools.cache
+def _sqlite_template() -> Path:
+    """With all tables, made once for each process of the tests, as an operator would make them."""
+    place = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
+    atexit.register(shutil.rmtree, place)
+    Server(place, {}).manage("migrate", "-v0")
+    return place / SQLITE
+
+
+@functools.cache
+def _postgresql_template() -> str:
+    """The same there."""
+    place = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
+    atexit.register(shutil.rmtree, place)
+    made = _postgresql("template1")
+    name = made.__enter__()
+    atexit.register(made.__exit__, None, None, None)
+    Server(place, {"REGISTRY_DATABASE_URL": f"postgres://{_place()}/{name}"}).manage("migrate", "-v0")
+    return name
