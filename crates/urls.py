@@ -1,9 +1,17 @@
 """Where cargo finds the registry."""
 
+from django.conf import settings
 from django.urls import path
 
 from crates.api import cargo
 from crates.api.index import Index
+from crates.api.mirror import Mirror
+
+MIRROR = [
+    path("mirror/index/config.json", Mirror.as_view({"get": "config"})),
+    path("mirror/index/<path:path>", Mirror.as_view({"get": "entry"})),
+    path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
+]
 
 urlpatterns = [
     # The Cargo Book: Registry Web API
@@ -19,4 +27,5 @@ urlpatterns = [
     path("index/config.json", Index.as_view({"get": "config"})),
     path("index/<path:path>", Index.as_view({"get": "retrieve"})),
     path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
+    *(MIRROR if settings.MIRROR else []),
 ]

@@ -24,25 +24,26 @@ LOST = "The registry has lost the bytes of this file; please tell its operator."
 
 @dataclass(frozen=True)
 class Blob:
-    """`sha256` in lower-case hex, `size` in bytes."""
+    """`sha256` in lower-case hex, `size` in bytes; `store` is the alias of the storage that has it."""
 
     sha256: str
     size: int
+    store: str = "blobs"
 
     @property
     def etag(self) -> str:
         return f'"{self.sha256}"'
 
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
-        return open(self.sha256, start, length)
+        return open(self.sha256, start, length, store=self.store)
 
     def url(self, filename: str) -> str | None:
         """A short-lived URL where the client gets the bytes itself, where the storage is set up to give one."""
-        return _backend().signed_url(_name(self.sha256), filename)
+        return _backend(self.store).signed_url(_name(self.sha256), filename)
 
     def place(self) -> str | None:
         """The path on the local disk, if it is there; raises `Missing` when it should be."""
-        return _backend().place(_name(self.sha256))
+        return _backend(self.store).place(_name(self.sha256))
 
 
 class Backend(Protocol):
@@ -52,30 +53,40 @@ class Backend(Protocol):
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
     def signed_url(self, name: str, filename: str) -> str | None: ...
     def place(self, name: str) -> str | None: ...
+    def delete(self, name: str) -> None: ...
 
 
-def put(content: IO[bytes]) -> Blob:
+def put(content: IO[bytes], *, store: str = "blobs") -> Blob:
     """Keep all bytes of a seekable stream; on return they are durable. The same bytes again change nothing.
 
     Raises `Unavailable` when the disk is full or the storage does not answer; nothing partial stays behind.
     """
+    blob = Blob(sha256_of(content), content.tell(), store)
     content.seek(0)
-    digest, size = hashlib.sha256(), 0
-    while chunk := content.read(CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    blob = Blob(digest.hexdigest(), size)
-    content.seek(0)
-    _backend().create(_name(blob.sha256), content, blob)
+    _backend(store).create(_name(blob.sha256), content, blob)
     return blob
 
 
-def open(sha256: str, start: int = 0, length: int | None = None) -> IO[bytes]:
+def sha256_of(content: IO[bytes]) -> str:
+    """Of all bytes of a seekable stream, which is at its end then."""
+    content.seek(0)
+    return sha256_of_stream(content)
+
+
+def sha256_of_stream(content: IO[bytes]) -> str:
+    """Of what comes from where the stream is."""
+    digest = hashlib.sha256()
+    while chunk := content.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def open(sha256: str, start: int = 0, length: int | None = None, *, store: str = "blobs") -> IO[bytes]:
     """The bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
 
     Raises `Missing` when no such blob is kept and `Unavailable` when the storage does not answer.
     """
-    return _backend().read(_name(sha256), start, length)
+    return _backend(store).read(_name(sha256), start, length)
 
 
 def part(file: IO[bytes], start: int, length: int | None) -> IO[bytes]:
@@ -93,8 +104,13 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
         file.close()
 
 
-def _backend() -> Backend:
-    return cast(Backend, storages["blobs"])
+def delete(blob: Blob) -> None:
+    """Only of a store whose bytes can be had again elsewhere; whoever deletes sees to it that no row wants them."""
+    _backend(blob.store).delete(_name(blob.sha256))
+
+
+def _backend(store: str) -> Backend:
+    return cast(Backend, storages[store])
 
 
 def _name(sha256: str) -> str:

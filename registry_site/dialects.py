@@ -29,6 +29,8 @@ STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Unauthenticated: status.HTTP_401_UNAUTHORIZED,
     errors.Denied: status.HTTP_403_FORBIDDEN,
     errors.Missing: status.HTTP_404_NOT_FOUND,
+    errors.Gone: status.HTTP_410_GONE,
+    errors.Withheld: status.HTTP_451_UNAVAILABLE_FOR_LEGAL_REASONS,
     errors.Conflict: status.HTTP_409_CONFLICT,
     errors.TooMany: status.HTTP_429_TOO_MANY_REQUESTS,
     errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,

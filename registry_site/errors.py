@@ -65,6 +65,18 @@ class Missing(RegistryError):
     default_code = "missing"
 
 
+class Gone(Missing):
+    """It was there, and never will be again."""
+
+    default_code = "gone"
+
+
+class Withheld(Missing):
+    """It is there, and must not be shown by law."""
+
+    default_code = "withheld"
+
+
 class Conflict(RegistryError):
     """It is there already, or has changed meanwhile."""
 

@@ -19,6 +19,7 @@ OWNERS: dict[str, type[Dialect]] = {
     "/api/v1": Cargo,
     "/index": Cargo,
     "/dl": Cargo,
+    "/mirror": Cargo,
     "/ktra": Cargo,
     "/me": Cargo,
     "/replace_token": Cargo,

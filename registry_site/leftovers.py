@@ -28,6 +28,7 @@ def purge(**kwargs: Any) -> str:
 
 
 def _temporary() -> Iterator[Path]:
-    places = (settings.FILE_UPLOAD_TEMP_DIR, getattr(storages["blobs"], "incoming", None))
+    stores = [getattr(storages[store], "incoming", None) for store in ("blobs", "mirror")]
+    places = (settings.FILE_UPLOAD_TEMP_DIR, *stores)
     for place in places:
         yield from place.iterdir() if place and place.is_dir() else ()

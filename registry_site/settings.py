@@ -69,6 +69,28 @@ def _absolute_path(text: str) -> str:
     return text
 
 
+def _index(text: str) -> str:
+    url = text.removeprefix("sparse+")
+    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url):
+        raise ValueError(text)
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _indexes(text: str) -> list[str]:
+    return [_index(url) for url in text.split()]
+
+
+def _tokens(text: str) -> dict[str, str]:
+    try:
+        lines = Path(text).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(text) from error
+    pairs = [line.split() for line in lines if line.strip()]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise ValueError(text)
+    return {_index(url): token for url, token in pairs}
+
+
 def _issuer(text: str) -> str:
     parts = urlsplit(text)
     if "@" in parts.netloc or parts.port == 0 or not re.fullmatch(r"[!-~]+", text):
@@ -112,6 +134,21 @@ PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
     raise REGISTRY.refuse("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
+
+# --- The mirror -------------------------------------------------------------------------------------------------
+
+MIRROR = REGISTRY.choice("MIRROR", "on", ("on", "off")) == "on"
+MIRROR_UPSTREAM = REGISTRY.read(
+    "MIRROR_UPSTREAM", ["https://index.crates.io/"], _indexes, "give URLs of sparse indexes, separated by blanks"
+)
+_no_tokens: dict[str, str] = {}
+MIRROR_TOKENS = REGISTRY.read(
+    "MIRROR_TOKENS_FILE", _no_tokens, _tokens, "give a file with a URL and its token in each line"
+)
+MIRROR_INDEX_TTL = REGISTRY.number("MIRROR_INDEX_TTL", 300, minimum=0, maximum=10**7)
+MIRROR_TIMEOUT = REGISTRY.number("MIRROR_TIMEOUT", 12, maximum=600)
+MIRROR_OFFLINE = REGISTRY.flag("MIRROR_OFFLINE", default=False)
+PRIVATE_NAMES = REGISTRY.words("PRIVATE_NAMES", "")
 
 # --- Single sign-on ------------------------------------------------------------------------------------------------
 
@@ -166,6 +203,7 @@ INSTALLED_APPS = [
     "registry_site.apps.RegistryConfig",
     "accounts",
     "crates",
+    "crates.mirror.apps.MirrorConfig",
     "namespaces",
     "packages",
     "files",
@@ -376,6 +414,12 @@ STORAGES: dict[str, Any] = {
     "blobs": REGISTRY.read(
         "BLOBS_URL",
         {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+        _blobs,
+        "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
+    ),
+    "mirror": REGISTRY.read(
+        "MIRROR_BLOBS_URL",
+        {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
         _blobs,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),

@@ -126,11 +126,24 @@ def certificate(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(data: Path, *, empty: bool = False, **environment: str) -> Iterator[Server]:
+def running(data: Path, **environment: str) -> Iterator[Server]:
     """A server that is ended at the end; on PostgreSQL, where the tests run there, with a database of its own.
 
-    The database has its tables already, unless it is to be `empty`: to make them takes longer than most tests.
+    The database has its tables already: to make them takes longer than most tests.
     """
+    with _running(data, environment, empty=False) as server:
+        yield server
+
+
+@contextmanager
+def running_from_nothing(data: Path, **environment: str) -> Iterator[Server]:
+    """The same, which makes its tables itself."""
+    with _running(data, environment, empty=True) as server:
+        yield server
+
+
+@contextmanager
+def _running(data: Path, environment: dict[str, str], *, empty: bool) -> Iterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
     with _database(data, empty) as database:
         server = Server(data, {**database, **environment})

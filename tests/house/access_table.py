@@ -21,6 +21,7 @@ from accounts import bans, registration, roles
 from accounts.models import Role, User
 from accounts.principals import Principal
 from crates import ownership, publishing
+from crates.mirror.models import STORE, Archive, Entry
 from files import catalogue, clients, sessions
 from files.actors import Actor
 from files.models import Client as Machine
@@ -28,6 +29,7 @@ from files.models import Rights
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
 from packages import collaboration, drafts, releasing
+from registry_site import blobs
 from tests.conftest import PASSWORD
 from tests.crates import packing
 
@@ -274,6 +276,12 @@ TABLE = [
     Row(CARGO, "GET", "/index/config.json", 200, anonymous=200),
     Row(CARGO, "GET", "/index/de/mo/demo", 200, anonymous=200),
     Row(CARGO, "GET", "/dl/demo/1.0.0/download", 200, anonymous=200),
+    # The mirror
+    Row(CARGO, "GET", "/mirror/index/config.json", 200, anonymous=200),
+    Row(CARGO, "GET", "/mirror/index/fo/re/foreign", 200, anonymous=200),
+    Row(CARGO, "GET", "/mirror/index/de/mo/demo", 404, anonymous=404),  # ours, which is never asked for elsewhere
+    Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/1.0.0/download", 200, anonymous=200),
+    Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/9.9.9/download", 404, anonymous=404),
     # Outernet
     Row(open_to_all(FILES), "POST", "/auth", 200, {"client_name": "owner"}),
     Row(open_to_all(FILES), "POST", "/auth_verify", 200, {"client_name": "owner"}),
@@ -296,6 +304,7 @@ class World:
         publishing.publish(Principal(users["owner"]), BytesIO(packing.body()), len(packing.body()))
         ownership.add(Principal(users["owner"]), "demo", CLOSED)
         self._open_namespace(Principal(users["owner"]))
+        self._mirror()
         self.secrets = {name: self._log_in(name) for name in (*LIVE, *CLOSED)}
         self.places = {**self._belongings(), **self._file(), "owner_id": str(users["owner"].pk), "link": self._link()}
         bans.ban(users["banned"], actor=None)
@@ -354,6 +363,14 @@ class World:
             releasing.create(owner, "acme", name, "java", drafts.Draft(version="1.0.0", type=kind, archive=archive))
         collaboration.invite(owner, "acme", "tool", guest)
 
+    def _mirror(self) -> None:
+        """A crate of elsewhere that has just been fetched, so that nobody is asked for it."""
+        blob = blobs.put(BytesIO(packing.crate("foreign")), store=STORE)
+        body = json.dumps({"name": "foreign", "vers": "1.0.0", "cksum": blob.sha256, "yanked": False}).encode() + b"\n"
+        checksums = {"1.0.0": blob.sha256}
+        Entry.objects.create(path="fo/re/foreign", name="foreign", status=200, body=body, checksums=checksums)
+        Archive.objects.create(name="foreign", version="1.0.0", sha256=blob.sha256, size=blob.size)
+
     def _log_in(self, name: str) -> dict[str, str]:
         """One secret for each kind of credential, from each door."""
         by_name = {"username": name, "password": PASSWORD}
@@ -399,10 +416,13 @@ class World:
 
 
 @contextmanager
-def standing(blobs: Path) -> Iterator[World]:
+def standing(place: Path) -> Iterator[World]:
     """A world in a transaction that is undone at the end; its blobs are in a directory."""
-    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": blobs}}
-    changed = {"STORAGES": {**settings.STORAGES, "blobs": disk}, "FILE_ROOTS": [str(blobs)], "FILE_HANDSHAKES": 10**6}
+    disks = {
+        store: {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
+        for store, directory in (("blobs", place), (STORE, place / STORE))
+    }
+    changed = {"STORAGES": {**settings.STORAGES, **disks}, "FILE_ROOTS": [str(place)], "FILE_HANDSHAKES": 10**6}
     with override_settings(**changed), transaction.atomic():
         yield World()
         transaction.set_rollback(True)

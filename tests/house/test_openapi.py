@@ -24,6 +24,7 @@ REFUSALS = {
     "/api/v1/": {"errors"},
     "/index/": {"errors"},
     "/dl/": {"errors"},
+    "/mirror/": {"errors"},
     "/ktra/": {"errors"},
     "/me": {"errors"},
     "/api/stable/": {"status", "error", "message", "code", "data"},

@@ -16,7 +16,17 @@ from registry_site import fallback, urls
 from registry_site.dialects import Cargo
 from tests.conftest import CargoClient
 
-OURS = ["/api/v1", "/api/v1/nope", "/index", "/dl", "/dl/a/1.0.0", "/ktra/x", "/me/x", "/replace_token/x"]
+OURS = [
+    "/api/v1",
+    "/api/v1/nope",
+    "/index",
+    "/dl",
+    "/dl/a/1.0.0",
+    "/mirror/x",
+    "/ktra/x",
+    "/me/x",
+    "/replace_token/x",
+]
 DIALECTS = {
     "/api/stable": {"status", "error", "message", "code", "data"},
     "/api/stable/auth/nope": {"status", "error", "message", "code", "data"},
@@ -40,6 +50,7 @@ OTHERS = [
     "/api/v1x",
     "/indexes",
     "/dlx",
+    "/mirrors",
     "/ktrax",
     "/mex",
     "/ME",
@@ -97,7 +108,8 @@ def test_slash_at_the_end_is_another_path(anonymous: CargoClient, address: str) 
 
 WITH_NUL = """
     /index/a%00b /index/de/mo/%00 /dl/a%00b/1.0.0/download /dl/demo/1.0%00/download /ktra/%00
-    /api/v1/crates/a%00b/owners /api/v1/crates?q=%00
+    /api/v1/crates/a%00b/owners /api/v1/crates?q=%00 /mirror/index/a%00b /mirror/index/de/mo/%00
+    /ktra/api/v1/mirror/a%00b/1.0.0/download /ktra/api/v1/mirror/demo/1.0%00/download
 """
 
 
@@ -118,6 +130,9 @@ def test_nul_is_refused_in_json(as_alice: CargoClient, address: str) -> None:
         ("DELETE", "/index/config.json"),
         ("PUT", "/index/de/mo/demo"),
         ("POST", "/dl/demo/1.0.0/download"),
+        ("POST", "/mirror/index/config.json"),
+        ("PUT", "/mirror/index/de/mo/demo"),
+        ("DELETE", "/ktra/api/v1/mirror/demo/1.0.0/download"),
         ("GET", "/ktra/api/v1/new_user/alice"),
         ("PATCH", "/me"),
     ],

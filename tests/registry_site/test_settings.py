@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry_site.settings import REGISTRY, _blobs, _database, _issuer
+from registry_site.settings import REGISTRY, _blobs, _database, _indexes, _issuer, _tokens
 from tests.servers import ROOT, certificate
 
 PRINTED = """
@@ -47,11 +47,17 @@ def test_start_without_variables_has_its_defaults(tmp_path: Path) -> None:
     assert (read["SIGNUP_OPEN"], read["AUTH_REQUIRED"], read["DEBUG"]) == (True, False, False)
     assert read["DATABASES"]["default"]["NAME"] == str(tmp_path / "registry.sqlite3")
     assert read["STORAGES"]["blobs"]["OPTIONS"]["location"] == str(tmp_path / "blobs")
+    assert read["STORAGES"]["mirror"]["OPTIONS"]["location"] == str(tmp_path / "mirror")
+    assert (read["MIRROR"], read["MIRROR_OFFLINE"], read["MIRROR_INDEX_TTL"]) == (True, False, 300)
+    assert (read["MIRROR_UPSTREAM"], read["MIRROR_TOKENS"]) == (["https://index.crates.io/"], {})
+    assert read["PRIVATE_NAMES"] == []
 
 
 def test_each_variable_has_its_effect(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("k" * 50)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("sparse+https://b/index/ secret\n")
     tls = certificate(tmp_path / "tls")
     read = settings(
         tmp_path / "data",
@@ -100,6 +106,14 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         OIDC_ALLOWED_GROUPS="devs, two words ,",
         OIDC_ALLOWED_USERS="boss",
         OIDC_ADMIN_GROUPS="ops,more ops",
+        MIRROR="off",
+        MIRROR_UPSTREAM="sparse+https://a/index https://b/index/",
+        MIRROR_TOKENS_FILE=str(tokens),
+        MIRROR_INDEX_TTL="0",
+        MIRROR_TIMEOUT="7",
+        MIRROR_OFFLINE="1",
+        MIRROR_BLOBS_URL="s3://mirrored",
+        PRIVATE_NAMES="acme-* tool",
     )
     expected = {
         "DATA_DIR": str(tmp_path / "data"),
@@ -139,6 +153,13 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "SERVE_DEAD_FILES": False,
         "X_ACCEL_PREFIX": "/_files",
         "ALLOWED_REGISTRIES": ["sparse+https://a/", "sparse+https://b/"],
+        "MIRROR": False,
+        "MIRROR_UPSTREAM": ["https://a/index/", "https://b/index/"],
+        "MIRROR_TOKENS": {"https://b/index/": "secret"},
+        "MIRROR_INDEX_TTL": 0,
+        "MIRROR_TIMEOUT": 7,
+        "MIRROR_OFFLINE": True,
+        "PRIVATE_NAMES": ["acme-*", "tool"],
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
         "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
@@ -159,6 +180,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
     assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
     assert read["DATABASES"]["default"]["HOST"] == "db"
     assert read["STORAGES"]["blobs"]["OPTIONS"]["bucket_name"] == "bucket"
+    assert read["STORAGES"]["mirror"]["OPTIONS"]["bucket_name"] == "mirrored"
 
 
 def test_the_test_above_knows_every_variable() -> None:
@@ -177,6 +199,8 @@ def test_the_test_above_knows_every_variable() -> None:
     read |= {"LOGIN", "OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_SCOPES", "OIDC_USERNAME_CLAIM"}
     read |= {"OIDC_GROUPS_CLAIM", "OIDC_ALLOWED_GROUPS", "OIDC_ALLOWED_USERS", "OIDC_ADMIN_GROUPS"}
     read |= {"OIDC_CLIENT_SECRET_FILE"}  # in the place of OIDC_CLIENT_SECRET: a test of its own, below
+    read |= {"MIRROR", "MIRROR_UPSTREAM", "MIRROR_TOKENS_FILE", "MIRROR_INDEX_TTL", "MIRROR_TIMEOUT", "MIRROR_OFFLINE"}
+    read |= {"MIRROR_BLOBS_URL", "PRIVATE_NAMES"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
 
@@ -338,6 +362,32 @@ def test_what_are_no_blobs_are_refused(url: str) -> None:
         _blobs(url)
 
 
+BAD_UPSTREAMS = """
+    index.crates.io ftp://index.crates.io/ git+https://a/ sparse+a https:// https:///index/ https://user:pass@a/index/
+    https://a/index/?x=1 https://a/index/#x
+"""
+
+
+@pytest.mark.parametrize("url", BAD_UPSTREAMS.split())
+def test_what_is_no_sparse_index_is_no_upstream(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
+        _indexes(f"https://good/ {url}")
+
+
+def test_tokens_of_upstreams_are_read_from_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("https://a/index one\n\nsparse+https://b/ two\n")
+    assert _tokens(str(tmp_path / "tokens")) == {"https://a/index/": "one", "https://b/": "two"}
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a/", "https://a/ one two", "a one", "https://a/ täken"], ids=["none", "two", "no URL", "no ASCII"]
+)
+def test_file_that_holds_no_tokens_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokens").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
+        _tokens(str(tmp_path / "tokens"))
+
+
 # --- Values that stop the start ----------------------------------------------------------------------------------
 
 
@@ -368,6 +418,13 @@ BAD_VALUES = {
     "LOGIN": "openid",
     "OIDC_ISSUER": "http://id.example.com",
     "OIDC_CLIENT_SECRET_FILE": "/missing",
+    "MIRROR": "1",
+    "MIRROR_UPSTREAM": "crates.io",
+    "MIRROR_TOKENS_FILE": "/missing",
+    "MIRROR_INDEX_TTL": "-1",
+    "MIRROR_TIMEOUT": "0",
+    "MIRROR_OFFLINE": "on",
+    "MIRROR_BLOBS_URL": "/srv/mirror",
 }
 
 

@@ -15,7 +15,7 @@ from accounts import registration
 from accounts.models import User
 from registry_site.management.commands.serve import Command
 from tests.conftest import PASSWORD
-from tests.servers import Server, running
+from tests.servers import Server, running_from_nothing
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Started:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    with running(tmp_path_factory.mktemp("start") / "data", empty=True, REGISTRY_WROKERS="2") as server:
+    with running_from_nothing(tmp_path_factory.mktemp("start") / "data", REGISTRY_WROKERS="2") as server:
         first = server.log.read_text()
         server.stop()
         stopped = server.log.read_text()

@@ -1,0 +1,42 @@
+"""The mirror of crates.io: a sparse index, and Ktra's path for the files."""
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.authentication import CargoToken, Reader
+from crates.api.index import Config
+from crates.mirror import archives, serving
+from registry_site.dialects import Cargo
+
+
+class Mirror(Cargo, ViewSet):
+    authentication_classes = [CargoToken]
+    permission_classes = [Reader]
+
+    @extend_schema(responses=Config)
+    def config(self, request: Request) -> Response:
+        """`config.json`: where the files are."""
+        config = {"dl": f"{settings.PUBLIC_URL}/ktra/api/v1/mirror", "api": settings.PUBLIC_URL}
+        return Response(config | ({"auth-required": True} if settings.AUTH_REQUIRED else {}))
+
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
+    def entry(self, request: Request, path: str) -> HttpResponseBase:
+        """The file of one crate, as upstream has it."""
+        body, etag, modified = serving.entry(path)
+        response = HttpResponse(body, content_type="text/plain; charset=utf-8")
+        response["ETag"] = etag
+        response["Last-Modified"] = http_date(modified.timestamp())
+        response["Cache-Control"] = "no-cache"
+        return get_conditional_response(request._request, etag, int(modified.timestamp()), response) or response
+
+    @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
+    def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:
+        """`GET /ktra/api/v1/mirror/{crate}/{version}/download`"""
+        return archives.download(request._request, crate, version)

@@ -1,0 +1,128 @@
+"""Taking the mirror to a place without a network: a folder with index files and crates, and back from one.
+
+In the folder stand `index/` with the entries, `crates/NAME/NAME-VERSION.crate`, and `mirror.json`: whence they are.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from crates import names
+from crates.mirror import entries, lines
+from crates.mirror.archives import lock_of
+from crates.mirror.keeping import every
+from crates.mirror.models import STORE, Archive, Entry
+from crates.mirror.upstreams import Fault
+from registry_site import blobs
+from registry_site.errors import Invalid
+
+ABOUT = "mirror.json"
+
+
+def export(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Write all that is kept and is not there yet, one after the other; what each is, and whether it is whole."""
+    (folder / "crates").mkdir(parents=True, exist_ok=True)
+    upstreams: dict[str, str] = {}
+    for archive in every(Archive.objects.all()):
+        entry = Entry.objects.get(path=names.index_path(archive.name))
+        upstreams[entry.name] = entry.upstream
+        with archive.blob().read() as content:
+            whole = _write(_crate(folder, archive.name, archive.version), content, archive.sha256)
+        _write_bytes(folder / "index" / entry.path, bytes(entry.body))
+        yield str(archive), whole
+    about = {"format": 1, "upstreams": upstreams}
+    _write_bytes(folder / ABOUT, json.dumps(about, indent=1, sort_keys=True).encode())
+
+
+def bring(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Take in what a folder has: what each is, and whether it is what its index says; else it is left out.
+
+    Raises `Invalid` for a folder that is none of these.
+    """
+    upstreams = _about(folder)
+    for path in sorted((folder / "index").rglob("*")):
+        name = path.name
+        if (
+            not _is_plain(path, folder)
+            or not entries.NAME.fullmatch(name)
+            or names.index_path(name) != str(path.relative_to(folder / "index"))
+        ):
+            continue
+        body = path.read_bytes()
+        try:
+            entry = entries.store(names.index_path(name), upstreams.get(name, ""), body)
+        except Fault as error:
+            yield f"{name}: {error}", False
+            continue
+        for line in lines.parsed(body):
+            crate = _crate(folder, name, line.version)
+            if line.version and _is_plain(crate, folder):
+                yield f"{name}@{line.version}", _take(entry, line.version, line.checksum, crate)
+
+
+def count(folder: Path) -> int:
+    """How many crates are in a folder."""
+    return sum(1 for _ in (folder / "crates").glob("*/*.crate"))
+
+
+def _take(entry: Entry, version: str, checksum: str, path: Path) -> bool:
+    with path.open("rb") as content:
+        if blobs.sha256_of(content) != checksum:
+            return False
+        with lock_of(checksum):
+            blob = blobs.put(content, store=STORE)
+            Archive.objects.get_or_create(
+                name=entry.name,
+                version=version,
+                sha256=checksum,
+                defaults={"size": blob.size, "upstream": entry.upstream},
+            )
+    return True
+
+
+def _is_plain(path: Path, folder: Path) -> bool:
+    """A file of the folder itself, and not what a link leads to."""
+    within = [path, *(parent for parent in path.parents if parent.is_relative_to(folder) and parent != folder)]
+    return path.is_file() and not any(part.is_symlink() for part in within)
+
+
+def _about(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / ABOUT).read_bytes())
+        return {str(name): str(url) for name, url in found["upstreams"].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise Invalid(f"{folder} is no exported mirror: its {ABOUT} cannot be read.") from error
+
+
+def _crate(folder: Path, name: str, version: str) -> Path:
+    return folder / "crates" / name / f"{name}-{version}.crate"
+
+
+def _write(path: Path, content: IO[bytes], sha256: str) -> bool:
+    """A file stands at its name only when it is whole; False when what is kept is damaged."""
+    if path.exists() and _sha256(path) == sha256:
+        return True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        shutil.copyfileobj(content, file, blobs.CHUNK)
+    if _sha256(partial) != sha256:
+        partial.unlink()
+        return False
+    os.replace(partial, path)
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return blobs.sha256_of_stream(file)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

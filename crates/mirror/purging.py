@@ -1,0 +1,17 @@
+"""What the mirror keeps that is of no use: that there was no such crate, a day ago."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.dispatch import receiver
+from django.utils import timezone
+
+from crates.mirror.models import Entry
+from registry_site.housekeeping import purging
+
+
+@receiver(purging)
+def purge(**kwargs: Any) -> str:
+    day_ago = timezone.now() - timedelta(days=1)
+    gone, _ = Entry.objects.exclude(status=200).filter(checked_at__lt=day_ago).delete()
+    return f"{gone} absent crates of the mirror forgotten."

@@ -1,0 +1,89 @@
+"""Which version a requirement chooses, as cargo does when nothing is locked. Pure."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import semver
+
+from crates.requirements import normalized
+from registry_site.errors import Invalid
+from registry_site.versions import parse
+
+_COMPARATOR = re.compile(r"(\^|~|=|>=|<=|>|<|)([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(-[0-9A-Za-z.-]+)?(\.\*)?")
+
+
+def newest(requirement: str, versions: Iterable[str]) -> str | None:
+    """The highest of the versions that fits; raises `Invalid` for what is no requirement."""
+    fits = _matcher(normalized(requirement))
+    fitting = [version for text in versions if (version := _parsed(text)) is not None and fits(version)]
+    return str(max(fitting)) if fitting else None
+
+
+def _parsed(text: str) -> semver.Version | None:
+    try:
+        return parse(text)
+    except Invalid:
+        return None
+
+
+def _matcher(requirement: str) -> Callable[[semver.Version], bool]:
+    """A pre-release fits only beside a comparator that names one of the same three numbers."""
+    comparators = [] if requirement == "*" else [Comparator.read(part) for part in requirement.split(", ")]
+
+    def fits(version: semver.Version) -> bool:
+        named = version.prerelease is None or any(one.names_prerelease_of(version) for one in comparators)
+        return named and all(one.fits(version) for one in comparators)
+
+    return fits
+
+
+@dataclass(frozen=True)
+class Comparator:
+    """An operator and one to three numbers, three perhaps with a pre-release, as cargo's `semver` has them."""
+
+    operator: str
+    numbers: list[int]
+    prerelease: str | None
+
+    @classmethod
+    def read(cls, text: str) -> "Comparator":
+        """Of a requirement that is normalized."""
+        match = _COMPARATOR.fullmatch(text)
+        assert match is not None  # noqa: S101
+        operator, *numbers, prerelease, _ = match.groups()
+        return cls(
+            operator or "=", [int(number) for number in numbers if number is not None], (prerelease or "")[1:] or None
+        )
+
+    def names_prerelease_of(self, version: semver.Version) -> bool:
+        return self.prerelease is not None and self.numbers == _numbers(version)
+
+    def fits(self, version: semver.Version) -> bool:
+        have = _numbers(version)[: len(self.numbers)]
+        later = _rank(version.prerelease).compare(_rank(self.prerelease))
+        same, whole = have == self.numbers, len(self.numbers) == 3
+        match self.operator:
+            case "=":
+                return same and later == 0
+            case ">":
+                return have > self.numbers or (same and whole and later > 0)
+            case ">=":
+                return have > self.numbers or (same and (later == 0 or (whole and later > 0)))
+            case "<":
+                return have < self.numbers or (same and whole and later < 0)
+            case "<=":
+                return have < self.numbers or (same and (later == 0 or (whole and later < 0)))
+            case "~":
+                return have[:2] == self.numbers[:2] and (have > self.numbers or (same and later >= 0))
+        fixed = next((place for place, number in enumerate(self.numbers) if number), len(self.numbers) - 1) + 1
+        at_least = have > self.numbers or (same and (later >= 0 or not whole))
+        return have[:fixed] == self.numbers[:fixed] and at_least
+
+
+def _numbers(version: semver.Version) -> list[int]:
+    return [version.major, version.minor, version.patch]
+
+
+def _rank(prerelease: str | None) -> semver.Version:
+    return semver.Version(0, prerelease=prerelease)

@@ -1,0 +1,149 @@
+"""The registries that are mirrored: where their index and their files are. Nobody else is ever asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from django.conf import settings
+from django.core.cache import cache
+
+from registry_site import outgoing, strict_json
+from registry_site.errors import RegistryError
+
+LARGEST_ENTRY = 64 * 1024 * 1024  # bytes
+LARGEST_CONFIG = 64 * 1024
+LARGEST_ARCHIVE = 1024 * 1024 * 1024
+MOST_REDIRECTS = 3
+CONFIG_SECONDS = 3600
+REDIRECTS = (301, 302, 303, 307, 308)
+NONE = (404, 410, 451)
+
+
+class Fault(Exception):
+    """The upstream does not answer, or not as it should."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """`url` of a sparse index, with a slash at its end; `token` for one that wants it."""
+
+    url: str
+    token: str = ""
+
+    def __str__(self) -> str:
+        return self.url
+
+    def entry(self, path: str, validators: Mapping[str, str]) -> outgoing.Answer:
+        """The file of the index at `path`: 200, 304, or one of `NONE`; raises `Fault`."""
+        answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
+        if answer.status not in (200, 304, *NONE):
+            raise Fault(f"it answers with {answer.status}")
+        return answer
+
+    def archive(self, name: str, version: str, sha256: str, to: IO[bytes]) -> int:
+        """Write the `.crate` file → 200 or one of `NONE`; raises `Fault`. Nobody has looked at the bytes yet."""
+        url = self._download_url(name, version, sha256)
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = self._ask(outgoing.download, url, to=to, largest=LARGEST_ARCHIVE)
+            if answer.status not in REDIRECTS:
+                break
+            url = self._followed(url, answer)
+        if answer.status not in (200, 403, *NONE):
+            raise Fault(f"it answers with {answer.status}")
+        return 404 if answer.status == 403 else answer.status  # what object stores say of what is not there
+
+    def _download_url(self, name: str, version: str, sha256: str) -> str:
+        template = str(self._config()["dl"])
+        if "{" not in template:
+            template += "/{crate}/{version}/download"
+        values = {
+            "crate": quote(name, ""),
+            "version": quote(version, "+"),
+            "prefix": _prefix(name),
+            "lowerprefix": _prefix(name.lower()),
+            "sha256-checksum": sha256,
+        }
+        for marker, value in values.items():
+            template = template.replace(f"{{{marker}}}", value)
+        return template
+
+    def _config(self) -> dict[str, Any]:
+        key = f"mirror-config-{self.url}"
+        known: dict[str, Any] | None = cache.get(key)
+        if known is None:
+            answer = self._fetch(self.url + "config.json", LARGEST_CONFIG, {})
+            if answer.status != 200:
+                raise Fault(f"its config.json is answered with {answer.status}")
+            known = _config(answer.body)
+            cache.set(key, known, CONFIG_SECONDS)
+        return known
+
+    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> outgoing.Answer:
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = self._ask(outgoing.fetch, "GET", url, largest=largest, headers=headers)
+            if answer.status not in REDIRECTS:
+                return answer
+            url = self._followed(url, answer)
+        raise Fault("it redirects without end")
+
+    def _ask(self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any) -> outgoing.Answer:
+        url = place[-1]
+        ours = _host(url) == _host(self.url)
+        sent = {**(headers or {}), **({"Authorization": self.token} if self.token and ours else {})}
+        try:
+            answer: outgoing.Answer = how(
+                *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
+            )
+        except outgoing.Unreachable as error:
+            raise Fault(str(error)) from error
+        return answer
+
+    def _followed(self, url: str, answer: outgoing.Answer) -> str:
+        """Where a redirect leads, if that is a host of this upstream."""
+        try:
+            place = urljoin(url, answer.headers.get("location", ""))
+        except ValueError as error:
+            raise Fault("it redirects to nowhere") from error
+        if _host(place) not in (_host(self.url), _host(url)):
+            raise Fault(f"it redirects to {_host(place)[-1][:100]!r}, which is none of its hosts")
+        return place
+
+
+def configured() -> list[Upstream]:
+    """In the order of their priority."""
+    return [Upstream(url, settings.MIRROR_TOKENS.get(url, "")) for url in settings.MIRROR_UPSTREAM]
+
+
+def named(url: str) -> Upstream:
+    """The configured upstream of this URL; raises `Fault` when it is none any more."""
+    for upstream in configured():
+        if upstream.url == url:
+            return upstream
+    raise Fault("it is not configured any more")
+
+
+def _config(body: bytes) -> dict[str, Any]:
+    try:
+        found = strict_json.loads(body)
+    except RegistryError as error:
+        raise Fault(f"its config.json cannot be read: {error.message}") from error
+    if not isinstance(found, dict) or _host(str(found.get("dl")))[0] not in ("http", "https"):
+        raise Fault("its config.json names no place for downloads")
+    return found
+
+
+def _host(url: str) -> tuple[str, str]:
+    """Scheme and host, for a token is sent over HTTPS to nobody who answers without; raises `Fault`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Fault(f"it names {url[:100]!r}, which is no address") from error
+    return parts.scheme, parts.netloc
+
+
+def _prefix(name: str) -> str:
+    """Where the index keeps a crate, in the letters of its name."""
+    if len(name) < 3:
+        return str(len(name))
+    return f"3/{name[0]}" if len(name) == 3 else f"{name[:2]}/{name[2:4]}"

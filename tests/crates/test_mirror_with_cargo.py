@@ -1,0 +1,186 @@
+"""The installed cargo, unmodified, through the mirror by source replacement; a second instance is the upstream."""
+
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.crates import packing
+from tests.crates.test_with_cargo import Cargo, write
+from tests.servers import Server, running
+
+pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+
+CRATES_IO = "https://github.com/rust-lang/crates.io-index"
+FUNCTION = 'pub fn name() -> String { String::from("%s") }'
+PROJECT = {
+    "Cargo.toml": """
+[package]
+name = "project"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+top = "1"
+""",
+    "src/main.rs": 'fn main() { println!("{}", top::name()); }',
+}
+# What is published, in its order: a manifest's end, its JSON, and a source.
+DEPENDS = packing.dependency("Mixed-Case", "^1", registry=CRATES_IO, explicit_name_in_toml="mixed")
+PUBLISHED: dict[tuple[str, str], tuple[str, dict[str, Any], str]] = {
+    ("Mixed-Case", "1.0.0+b"): ("", {}, FUNCTION % "mixed"),
+    ("top", "1.0.0"): ("", {}, FUNCTION % "old top"),
+    ("top", "1.1.0"): (
+        '[dependencies.mixed]\nversion = "^1"\npackage = "Mixed-Case"\n',
+        {"deps": [DEPENDS]},
+        'pub fn name() -> String { format!("top on {}", mixed::name()) }',
+    ),
+}
+SENTENCE = "top on mixed"
+
+
+class Mirrored(Cargo):
+    """cargo with a home of its own, where crates.io is replaced."""
+
+    def __init__(self, home: Path, url: str, token: str | None = None) -> None:
+        self.home = home
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(
+            '[source.crates-io]\nreplace-with = "mirror"\n'
+            f'[registries.mirror]\nindex = "sparse+{url}/mirror/index/"\n'
+            '[registry]\nglobal-credential-providers = ["cargo:token"]\n'
+        )
+        if token:
+            (home / "credentials.toml").write_text(f'[registries.mirror]\ntoken = "{token}"\n')
+
+
+class Upstream:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.index = f"sparse+{server.url}/index/"
+        self.bytes: dict[str, bytes] = {}
+        headers = {"Authorization": server.sign_up("alice")}
+        for (name, version), (manifest, metadata, source) in PUBLISHED.items():
+            crate = packing.crate(name, version, packing.manifest(name, version) + manifest, {"src/lib.rs": source})
+            self.bytes[f"{name} {version}"] = crate
+            body = packing.frame(packing.metadata(name, version, **metadata), crate)
+            urlopen(Request(f"{server.url}/api/v1/crates/new", body, headers, method="PUT")).close()
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    place = tmp_path_factory.mktemp("upstream") / "data"
+    with running(place, REGISTRY_MIRROR="off", REGISTRY_WORKERS="1") as server:
+        yield Upstream(server)
+
+
+@pytest.fixture(scope="module", params=["open", "auth-required"])
+def mirror(
+    request: pytest.FixtureRequest, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, str | None]]:
+    required = request.param == "auth-required"
+    with running(
+        tmp_path_factory.mktemp("mirror") / "data",
+        REGISTRY_MIRROR_UPSTREAM=upstream.index,
+        REGISTRY_AUTH_REQUIRED="1" if required else "0",
+    ) as server:
+        yield server, server.sign_up("bob") if required else None
+
+
+@pytest.fixture
+def cargo(tmp_path: Path, mirror: tuple[Server, str | None]) -> Cargo:
+    return Mirrored(tmp_path / "home", mirror[0].url, mirror[1])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write(tmp_path / "project", PROJECT)
+
+
+def locked(project: Path) -> dict[str, dict[str, Any]]:
+    packages = tomllib.loads((project / "Cargo.lock").read_text())["package"]
+    return {f"{package['name']} {package['version']}": package for package in packages if "source" in package}
+
+
+def test_project_builds_through_the_mirror(cargo: Cargo, project: Path) -> None:
+    assert SENTENCE in cargo.run(project, "run", "--quiet")
+
+
+def test_lock_file_has_the_source_and_the_checksums_of_crates_io(
+    cargo: Cargo, project: Path, upstream: Upstream
+) -> None:
+    cargo.run(project, "generate-lockfile")
+    assert {name: (package["source"], package["checksum"]) for name, package in locked(project).items()} == {
+        name: (f"registry+{CRATES_IO}", sha256(upstream.bytes[name]).hexdigest())
+        for name in ("Mixed-Case 1.0.0+b", "top 1.1.0")
+    }
+
+
+def test_dependencies_are_vendored(cargo: Cargo, project: Path) -> None:
+    cargo.run(project, "vendor", "--quiet", "--respect-source-config")
+    assert {path.name for path in (project / "vendor").iterdir()} == {"Mixed-Case", "top"}
+
+
+def test_locked_project_is_fetched_and_builds_offline(cargo: Cargo, project: Path) -> None:
+    cargo.run(project, "generate-lockfile")
+    before = (project / "Cargo.lock").read_bytes()
+    cargo.run(project, "fetch", "--locked")
+    assert SENTENCE in cargo.run(project, "run", "--quiet", "--frozen")
+    assert (project / "Cargo.lock").read_bytes() == before
+
+
+def test_token_is_taken_from_the_environment(tmp_path: Path, project: Path, mirror: tuple[Server, str | None]) -> None:
+    cargo = Mirrored(tmp_path / "home", mirror[0].url)
+    assert SENTENCE in cargo.run(project, "run", "--quiet", CARGO_REGISTRIES_MIRROR_TOKEN=mirror[1] or "unused")
+
+
+def test_mirror_needs_a_token_only_where_it_is_required(
+    tmp_path: Path, project: Path, mirror: tuple[Server, str | None]
+) -> None:
+    cargo = Mirrored(tmp_path / "home", mirror[0].url)
+    said = cargo.run(project, "fetch", fails=mirror[1] is not None)
+    assert mirror[1] is None or "no token found" in said
+
+
+def test_unknown_crate_is_told_plainly(cargo: Cargo, project: Path) -> None:
+    write(project, {"Cargo.toml": PROJECT["Cargo.toml"].replace("top", "nowhere")})
+    assert "no matching package named `nowhere` found" in cargo.run(project, "fetch", fails=True)
+
+
+def test_second_build_asks_upstream_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    """It is stopped meanwhile: whoever asks for more is told so."""
+    with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
+        write(tmp_path / "one", PROJECT)
+        Mirrored(tmp_path / "one-home", server.url).run(tmp_path / "one", "fetch")
+        upstream.server.stop()
+        try:
+            said = Mirrored(tmp_path / "two-home", server.url).run(write(tmp_path / "two", PROJECT), "run", "--quiet")
+            with pytest.raises(HTTPError) as caught:
+                urlopen(f"{server.url}/ktra/api/v1/mirror/top/1.0.0/download")
+            caught.value.close()
+        finally:
+            upstream.server.start()
+    assert (SENTENCE in said, caught.value.code) == (True, 502)
+
+
+def test_exported_mirror_builds_where_there_is_no_upstream(tmp_path: Path, upstream: Upstream) -> None:
+    folder = str(tmp_path / "folder")
+    with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
+        project = write(tmp_path / "project", PROJECT)
+        Mirrored(tmp_path / "home", server.url).run(project, "generate-lockfile")
+        assert "2 fetched" in server.manage("mirror", "prefetch", str(project / "Cargo.lock"))
+        assert server.manage("mirror", "export", folder) == f"2 files are in {folder}."
+    nobody = "http://127.0.0.1:9/index/"
+    with running(tmp_path / "island", REGISTRY_MIRROR_OFFLINE="1", REGISTRY_MIRROR_UPSTREAM=nobody) as server:
+        assert server.manage("mirror", "import", folder) == "2 files are here now."
+        (project / "Cargo.lock").unlink()
+        said = Mirrored(tmp_path / "island-home", server.url).run(project, "run", "--quiet")
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            server.manage("mirror", "prefetch", "nowhere")
+    assert (SENTENCE in said, caught.value.returncode) == (True, 1)
