@@ -514,7 +514,7 @@ def test_pipe_in_the_folder_is_passed_over(folder: Path) -> None:
     (folder / "crates/leaf/leaf-1.0.0.crate").unlink()
     os.mkfifo(folder / "crates/leaf/leaf-1.0.0.crate")
     os.mkfifo(folder / "index/le/af/leafy")
-    assert run("import", folder) == "4 files are here now.\n"
+    assert run("import", folder) == "5 files are here now.\n"
 
 
 def test_reserved_name_is_not_imported(folder: Path, mirror: Path, settings: Any) -> None:
