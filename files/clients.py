@@ -100,13 +100,14 @@ def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
         history.of_client(client, Action.CHANGE_CLIENT, actor, ", ".join(fields))
 
 
-def secret_of(key: ClientKey | None) -> bytes:
-    """The bytes of a key; of none at all, some that nobody has, which take as long to have and to use."""
-    return bytes.fromhex(decrypt(PURPOSE, _decoy() if key is None else key.secret))
+def opened(secret: str) -> bytes:
+    """The bytes of a key as it is stored."""
+    return bytes.fromhex(decrypt(PURPOSE, secret))
 
 
 @functools.cache
-def _decoy() -> str:
+def decoy() -> str:
+    """A stored key that nobody has, for who is not known: it takes as long to use."""
     return encrypt(PURPOSE, new_key().hex())
 
 

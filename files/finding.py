@@ -46,7 +46,7 @@ def find(
     if serve_path is None:
         found = _paged(files, order, first, limit)
     else:
-        found = _with(_matching(files, order, first, Pattern(serve_path), limit))
+        found = _with(*_matching(files, order, first, Pattern(serve_path), limit), order)
     return found if limit is None else list(found)
 
 
@@ -78,15 +78,21 @@ def _paged(rows: QuerySet[File, Any], order: str, first: Any, limit: int | None 
         rest = _from(rows, order, reached).exclude(**{order: reached, "id__lte": last.id})
 
 
-def _matching(files: QuerySet[File], order: str, first: Any, pattern: Pattern, limit: int | None) -> "array[int]":
-    """Ids of the first files with a fitting name, in the order of a column."""
+def _matching(
+    files: QuerySet[File], order: str, first: Any, pattern: Pattern, limit: int | None
+) -> "tuple[array[int], Any]":
+    """Ids of the first files with a fitting name, in the order of a column, and how far in it the last one is."""
     rows = files.values_list(*dict.fromkeys(("id", order, "serve_path")), named=True)
     near = _near(_from(rows, order, first), pattern.range())
     candidates = (
         _paged(rows, order, first) if near is None else sorted(near, key=lambda row: (getattr(row, order), row.id))
     )
-    fitting = (row.id for row in _in_time(candidates) if pattern.is_in(row.serve_path))
-    return array("q", islice(fitting, limit))
+    fitting = (row for row in _in_time(candidates) if pattern.is_in(row.serve_path))
+    found, reached = array("q"), None
+    for row in islice(fitting, limit):
+        found.append(row.id)
+        reached = getattr(row, order)
+    return found, reached
 
 
 def _near(rows: QuerySet[File, Any], ends: Range | None) -> list[Any] | None:
@@ -109,9 +115,12 @@ def _in_time(rows: Iterable[Any]) -> Iterator[Any]:
         yield row
 
 
-def _with(ids: "array[int]") -> Iterator[File]:
-    """The files of these ids, in this order; those that are gone meanwhile are left out."""
+def _with(ids: "array[int]", reached: Any, order: str) -> Iterator[File]:
+    """The files of these ids, in this order, without those that are gone or have moved on meanwhile.
+
+    What has changed since comes with the next `since`; here it would say that nothing is missing up to its own time.
+    """
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
         files = File.objects.in_bulk(batch.tolist())
-        yield from (files[pk] for pk in batch if pk in files)
+        yield from (files[pk] for pk in batch if pk in files and getattr(files[pk], order) <= reached)

@@ -72,12 +72,15 @@ def answer(name: str, challenge_id: str | None, given: bytes | None, seconds: in
     _use(challenge_id)
     encrypted = ciphers.ciphertext(given, LENGTH)
     issued = _issued(name, challenge_id)
+    known = ClientKey.objects.filter(client__name=name, client__is_active=True, cipher=issued.cipher)
+    client_id, secret = known.values_list("client_id", "secret").first() or (None, clients.decoy())
+    expected = ciphers.encrypt(clients.opened(secret), issued.iv.encode(), issued.text.encode())
+    fits = encrypted is not None and hmac.compare_digest(expected[: len(encrypted)], encrypted)
+    if not fits or client_id is None:
+        raise Invalid(FAILED)
     with transaction.atomic():
-        client = Client.objects.select_for_update(no_key=True).filter(name=name, is_active=True).first()
-        key = ClientKey.objects.filter(client_id=client.pk if client else 0, cipher=issued.cipher).first()
-        expected = ciphers.encrypt(clients.secret_of(key), issued.iv.encode(), issued.text.encode())
-        fits = encrypted is not None and hmac.compare_digest(expected[: len(encrypted)], encrypted)
-        if not fits or client is None or key is None:
+        client = Client.objects.select_for_update(no_key=True).filter(pk=client_id, is_active=True).first()
+        if client is None or not client.keys.filter(secret=secret).exists():  # disabled or rotated meanwhile
             raise Invalid(FAILED)
         return Opened(sessions.open_for(client, duration), duration)
 

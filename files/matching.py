@@ -14,7 +14,7 @@ MEMORY = 1024 * 1024  # bytes, for one expression
 
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
 
-_MAY_BE_NONE = re.compile(r"(?:\(\?[A-Za-z-]*\))*[?*{]")  # RE2 repeats what stands before flags
+_MAY_BE_NONE = re.compile(r"\+?(?:\(\?[A-Za-z-]*\))*[?*{]")  # RE2 repeats what stands before flags
 
 
 @dataclass(frozen=True)

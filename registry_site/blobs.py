@@ -129,6 +129,8 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self.file.read(min(len(buffer), self.left))
+        if not data and self.left and len(buffer):
+            raise OSError("The file has become shorter.")  # what was announced cannot be sent any more
         buffer[: len(data)] = data
         self.left -= len(data)
         return len(data)

@@ -27,6 +27,7 @@ def configuration() -> dict[str, Any]:
         "graceful_timeout": 30,
         # Long enough for any token; a longer header is refused before the application sees it.
         "limit_request_field_size": 16_380,
+        "limit_request_line": 8190,
         # Nobody in front of this server is trusted to say who or how the client is.
         "forwarded_allow_ips": "",
         "control_socket_disable": True,

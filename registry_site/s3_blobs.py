@@ -48,8 +48,9 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
 
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]:
         end = "" if length is None else str(start + length - 1)
+        part = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}  # of nothing there is no part
         try:
-            answer = self._client.get_object(**self._address(name), Range=f"bytes={start}-{end}")
+            answer = self._client.get_object(**self._address(name), **part)
         except ClientError as error:
             if _code(error) in ("NoSuchKey", "404"):
                 raise Missing(LOST) from error

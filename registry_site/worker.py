@@ -77,6 +77,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """What is no HTTP, or is over a limit, never reaches a view: it is refused here, as cargo reads it."""
+        if req is not None and getattr(req, "uri", None):
+            req.uri = req.uri.partition("?")[0]  # it is logged, and a query can hold a token
         page = _Page()
         super().handle_error(req, page, addr, exc)
         code = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))

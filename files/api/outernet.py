@@ -24,6 +24,7 @@ from registry_site.dialects import Outernet, OuternetSuccess
 from registry_site.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
 
 MOST_DIGITS = 18
+NO_STORE = {"Cache-Control": "no-store"}  # for what carries a secret
 PIECE = 64  # entries of a list that are sent together
 
 
@@ -165,7 +166,7 @@ class Handshake(Outernet, ViewSet):
     def begin(self, request: Request) -> Response:
         """`POST /auth`"""
         issued = handshake.begin(self.given(Name, parameters(request))["client_name"])
-        return Response(Challenged({"challenge": issued}).data)
+        return Response(Challenged({"challenge": issued}).data, headers=NO_STORE)
 
     @extend_schema(request={FORM: Answer}, responses=Opened)
     def verify(self, request: Request) -> Response:
@@ -174,7 +175,7 @@ class Handshake(Outernet, ViewSet):
         opened = handshake.answer(
             given["client_name"], given.get("id"), given.get("encrypted_text"), given.get("duration")
         )
-        return Response(Opened({"session": opened}).data)
+        return Response(Opened({"session": opened}).data, headers=NO_STORE)
 
 
 class UploadParser(StrictMultiPartParser):

@@ -79,7 +79,7 @@ def test_name_is_taken_once(box: Client) -> None:
     with pytest.raises(Conflict, match=r"^There is a client box already\.$"):
         clients.add("box", READER_KEY, actor="test")
     assert (Client.objects.count(), History.objects.count()) == (1, 1)
-    assert clients.secret_of(ClientKey.objects.get()) == KEY
+    assert clients.opened(ClientKey.objects.get().secret) == KEY
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 33])
@@ -115,7 +115,7 @@ def test_new_keys_are_random(size: int) -> None:
 
 def test_key_is_read_back(box: Client) -> None:
     key = ClientKey.objects.get()
-    assert (clients.secret_of(key), key.cipher, key.bits) == (KEY, "AES_CBC", 128)
+    assert (clients.opened(key.secret), key.cipher, key.bits) == (KEY, "AES_CBC", 128)
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -138,7 +138,7 @@ def test_key_is_nowhere_in_the_database(db: None, rotated: bool) -> None:
 def test_key_is_unreadable_without_the_key_of_the_registry(machine: Machine, settings: Any) -> None:
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 10, []
     with pytest.raises(Unavailable, match="encrypted under a key that REGISTRY_SECRET_KEY_FILE lacks"):
-        clients.secret_of(ClientKey.objects.get())
+        clients.opened(ClientKey.objects.get().secret)
 
 
 def test_key_survives_a_new_key_of_the_registry(machine: Machine, settings: Any) -> None:
@@ -152,14 +152,14 @@ def test_key_survives_a_new_key_of_the_registry(machine: Machine, settings: Any)
 def test_rotated_key_replaces_the_former(as_box: Machine, box: Client) -> None:
     clients.rotate(box, READER_KEY, actor="test")
     key = ClientKey.objects.get()
-    assert (clients.secret_of(key), key.bits) == (READER_KEY, 256)
+    assert (clients.opened(key.secret), key.bits) == (READER_KEY, 256)
     assert last() == ("test", "client.rotate", "box", "1 sessions ended")
 
 
 def test_key_that_is_no_key_replaces_nothing(as_box: Machine, box: Client) -> None:
     with pytest.raises(Invalid, match="This is no AES key"):
         clients.rotate(box, b"short", actor="test")
-    assert clients.secret_of(ClientKey.objects.get()) == KEY
+    assert clients.opened(ClientKey.objects.get().secret) == KEY
     assert sessions.holder(as_box.token).is_live
     assert last()[1] == "client.add"
 

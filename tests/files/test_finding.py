@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -606,3 +607,15 @@ def test_list_reads_no_more_rows_than_it_needs(as_box: Machine) -> None:
     headers = {"Authorization": f"Bearer {as_box.token}"}
     rows = [rows_read(f"/?{urlencode(parameters)}", TABLE, headers=headers)[0] for parameters, _ in READ]
     assert [(*given, read) for given, read in zip(READ, rows, strict=True) if read > given[1]] == []
+
+
+@pytest.mark.django_db
+def test_file_that_moves_on_while_a_stream_is_read_hides_no_other(file_root: Path) -> None:
+    rows = numbered(700)
+    stream = iter(finding.find(serve_path="^many/", since=FIRST))
+    seen = [next(stream) for _ in range(101)]
+    (file_root / "new").write_text("new")
+    added = catalogue.add(COMMAND, "many/new", str(file_root / "new"))
+    catalogue.update(COMMAND, rows[650].pk, aired=True)
+    latest = max(file.modified_at for file in [*seen, *stream])
+    assert added.pk in {file.pk for file in finding.find(since=latest)}

@@ -1,5 +1,6 @@
 """Files on the server's own disk: no path leads out of the roots, whatever is swapped in, and whenever."""
 
+import io
 import os
 import shutil
 import socket
@@ -521,3 +522,13 @@ def test_swapping_for_a_link_again_and_again_serves_nothing_outside(
             answers.add((response.status_code, body(response)))
     missing = b'{"success":false,"error":"File does not exist.","message":"File does not exist."}'
     assert answers == {(200, INSIDE), (404, missing)}
+
+
+def test_file_that_shrinks_while_it_is_read_ends_with_an_error(settings: Any, tmp_path: Path) -> None:
+    settings.FILE_ROOTS = [str(tmp_path)]
+    path = tmp_path / "a.txt"
+    path.write_bytes(bytes(1000))
+    with roots.find(str(path)).read() as content:
+        os.truncate(path, 10)
+        with pytest.raises(OSError, match="shorter"):
+            shutil.copyfileobj(content, io.BytesIO())

@@ -249,3 +249,9 @@ def test_lost_database_of_a_page_is_told_when_to_come_again() -> None:
 
 def test_every_prefix_of_a_dialect_is_tested() -> None:
     assert all(any(address.startswith(prefix) for address in (*OURS, *DIALECTS)) for prefix in fallback.OWNERS)
+
+
+def test_thousands_of_parameters_are_no_crash(client: Client) -> None:
+    query = "&".join(["a=1"] * 2000)
+    response = client.get(f"/index/config.json?{query}", content_type="text/plain; charset=utf-8")
+    assert response.status_code == 200
