@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts import oidc, other_sites, sessions, tokens
 from accounts.api import ktra
+from accounts.api.shapes import NO_STORE
 from accounts.models import User
 from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME
@@ -66,7 +67,7 @@ def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None)
             tokens.replaced(user)
         return HttpResponseRedirect(place or PLACE)
     token = tokens.replaced(user) if purpose == "replace" else tokens.shown_to(Principal(user))
-    return JsonResponse(ktra.told(user, token), headers={"Cache-Control": "no-store"})
+    return JsonResponse(ktra.told(user, token), headers=NO_STORE)
 
 
 def _account(user: User, token: tokens.Default) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Where Ktra answers 200 with an error in the body, the status here is honest; the body is the same.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +18,6 @@ from accounts import oidc, registration, tokens
 from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, AnyoneHere, AnyoneToReadHere, BrowserSession, CargoToken, principal
 from accounts.models import User
-from accounts.principals import Principal
 from registry_site.dialects import Cargo
 
 
@@ -89,10 +87,6 @@ def told(user: User, token: tokens.Default) -> dict[str, Any]:
     return Known({"username": user.login, "existing_token": token.text}).data
 
 
-def _told(asking: Principal, verb: Callable[[Principal], tokens.Default]) -> dict[str, Any]:
-    return told(asking.user, verb(asking))
-
-
 EITHER = PolymorphicProxySerializer("MeAnswer", [Known, New], resource_type_field_name=None)
 
 
@@ -106,7 +100,8 @@ class Me(Cargo, ViewSet):
     def retrieve(self, request: Request) -> HttpResponseBase:
         """`GET /me`"""
         if request.auth is not None:
-            return Response(_told(principal(request), tokens.shown_to), headers=NO_STORE)
+            asking = principal(request)
+            return Response(told(asking.user, tokens.shown_to(asking)), headers=NO_STORE)
         if settings.OIDC_LOGIN:
             return oidc.begin(request._request, "me")
         line = (
@@ -127,4 +122,5 @@ class Replacement(Cargo, ViewSet):
         """`GET /replace_token`"""
         if request.auth is None:
             return oidc.begin(request._request, "replace")
-        return Response(_told(principal(request), tokens.replaced_for), headers=NO_STORE)
+        asking = principal(request)
+        return Response(told(asking.user, tokens.replaced_for(asking)), headers=NO_STORE)
