@@ -1,9 +1,9 @@
 """The encrypted challenge: the registry sends a text, the client sends it back encrypted with the key that both know.
 
 Nothing is kept of a challenge until it is answered. Its text and initialization vector come out of its id, which begins
-with the time and is random otherwise, and of the client's name, under a key that only the registry has; so asking stores
-nothing, and a client that does not exist is told what one that does is told. The answer inserts the id, which can be
-done once, before anything is compared; a row is forgotten as soon as its time is over.
+with the time and is random otherwise, and of the client's name, under a key that only the registry has; so asking
+stores nothing, and a client that does not exist is told what one that does is told. The answer inserts the id, which
+can be done once, before anything is compared; a row is forgotten as soon as its time is over.
 """
 
 import hmac
