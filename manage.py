@@ -7,12 +7,12 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
-    from django.conf import settings
+    import django
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
     try:
-        settings.DEBUG  # noqa: B018 - reads the settings, so that a wrong one is told in one line
+        django.setup()  # so that a wrong setting is told in one line
     except ImproperlyConfigured as error:
         sys.exit(f"Cannot start: {error}")
     execute_from_command_line(sys.argv)

@@ -113,7 +113,7 @@ def _json_dependency(entry: Any, registries: Registries) -> Dependency:
 
 def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> Manifest:
     """The `Cargo.toml` in a crate whose files are `paths`; raises `Invalid`."""
-    document = Fields(_toml(text), "The packed Cargo.toml")
+    document = Fields(toml(text), "The packed Cargo.toml")
     package = Fields(document.table.get("package", document.table.get("project")), "The packed Cargo.toml's [package]")
     name, version = package.text("name"), package.text("version")
     names.validate(name)
@@ -151,7 +151,8 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
     return manifest
 
 
-def _toml(text: bytes) -> dict[str, Any]:
+def toml(text: bytes) -> dict[str, Any]:
+    """A packed `Cargo.toml` as a table; raises `Invalid`."""
     try:
         document = text.decode("utf-8")
     except UnicodeDecodeError as error:

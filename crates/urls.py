@@ -6,10 +6,13 @@ from django.urls import path
 from crates.api import cargo
 from crates.api.index import Index
 from crates.api.mirror import Mirror
+from crates.mirror import pages
+from registry_site.negotiation import by_accept
 
 MIRROR = [
     path("mirror/index/config.json", Mirror.as_view({"get": "config"})),
     path("mirror/index/<path:path>", Mirror.as_view({"get": "entry"})),
+    path("mirror/crates/<str:name>", by_accept(page=pages.crate, api=Mirror.as_view({"get": "crate"}))),
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
 ]
 

@@ -14,3 +14,16 @@ def cargo_config() -> str:
         "[registry]\n"
         'global-credential-providers = ["cargo:token"]\n'
     )
+
+
+def mirror_config() -> str:
+    """Ready to paste: crates.io by way of here; empty where there is no mirror."""
+    if not settings.MIRROR:
+        return ""
+    return (
+        "[source.crates-io]\n"
+        f'replace-with = "{REGISTRY_NAME}-mirror"\n'
+        "\n"
+        f"[registries.{REGISTRY_NAME}-mirror]\n"
+        f'index = "sparse+{settings.PUBLIC_URL}/mirror/index/"\n'
+    )

@@ -38,7 +38,7 @@ OWNERS: dict[str, type[Dialect]] = {
 }
 WITH_BYTES = ("/auth_verify",)  # a ciphertext in the query is any bytes
 # Paths that people share with machines.
-SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid")
+SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
 FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
 
 

@@ -5,13 +5,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from registry_site.cargo_config import cargo_config
+from registry_site.cargo_config import cargo_config, mirror_config
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     context = {
         "cargo_config": cargo_config(),
+        "mirror_config": mirror_config(),
         "issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
         "password_login": settings.PASSWORD_LOGIN,
     }

@@ -148,6 +148,10 @@ MIRROR_TOKENS = REGISTRY.read(
 MIRROR_INDEX_TTL = REGISTRY.number("MIRROR_INDEX_TTL", 300, minimum=0, maximum=10**7)
 MIRROR_TIMEOUT = REGISTRY.number("MIRROR_TIMEOUT", 12, maximum=600)
 MIRROR_OFFLINE = REGISTRY.flag("MIRROR_OFFLINE", default=False)
+MIRROR_MIN_AGE_DAYS = REGISTRY.number("MIRROR_MIN_AGE_DAYS", 0, minimum=0, maximum=3650)
+MIRROR_LICENSES = REGISTRY.words("MIRROR_LICENSES", "")
+MIRROR_DENY = REGISTRY.words("MIRROR_DENY", "")
+MIRROR_ADVISORIES = REGISTRY.directories("MIRROR_ADVISORIES")
 PRIVATE_NAMES = REGISTRY.words("PRIVATE_NAMES", "")
 
 # --- Single sign-on ------------------------------------------------------------------------------------------------

@@ -1,19 +1,38 @@
 """The mirror of crates.io: a sparse index, and Ktra's path for the files."""
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoToken, Reader
 from crates.api.index import Config
-from crates.mirror import archives, serving
+from crates.mirror import archives, overview, serving
 from registry_site.dialects import Cargo
+
+
+class Mirrored(serializers.Serializer[Any]):
+    class Version(serializers.Serializer[Any]):
+        num = serializers.CharField(source="line.version")
+        checksum = serializers.CharField(source="line.checksum")
+        yanked = serializers.BooleanField(source="line.yanked")
+        published_at = serializers.DateTimeField(source="line.published_at", allow_null=True)
+        license = serializers.CharField(source="archive.license", allow_null=True, default=None)
+        held_back = serializers.CharField()
+        exempt = serializers.CharField()
+
+    name = serializers.CharField()
+    upstream = serializers.CharField()
+    checked_at = serializers.DateTimeField()
+    versions = Version(many=True)
 
 
 class Mirror(Cargo, ViewSet):
@@ -32,9 +51,18 @@ class Mirror(Cargo, ViewSet):
         body, etag, modified = serving.entry(path)
         response = HttpResponse(body, content_type="text/plain; charset=utf-8")
         response["ETag"] = etag
-        response["Last-Modified"] = http_date(modified.timestamp())
         response["Cache-Control"] = "no-cache"
-        return get_conditional_response(request._request, etag, int(modified.timestamp()), response) or response
+        changed = int(modified.timestamp()) if modified else None
+        if changed is not None:
+            response["Last-Modified"] = http_date(changed)
+        return get_conditional_response(request._request, etag, changed, response) or response
+
+    @extend_schema(responses=Mirrored)
+    def crate(self, request: Request, name: str) -> Response:
+        """The versions of a crate, those first that were published last, and why one is held back."""
+        entry, versions = overview.crate(name)
+        about = {"name": entry.name, "upstream": entry.upstream, "checked_at": entry.checked_at, "versions": versions}
+        return Response(Mirrored(about).data)
 
     @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
     def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:

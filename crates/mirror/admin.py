@@ -1,12 +1,38 @@
 """What staff see of the mirror, and decide about it."""
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from typing import Any
 
-from crates.mirror import entries, incidents, keeping
-from crates.mirror.models import Archive, Entry, Incident
-from registry_site.admin import ReadOnlyAdmin
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.helpers import ActionForm
+from django.core.exceptions import ValidationError
+from django.db.models import CharField, IntegerField, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce, Concat, Length
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from accounts.admin import staff
+from crates import requirements
+from crates.mirror import decisions, entries, incidents, keeping, overview
+from crates.mirror.models import Archive, Decision, Entry, Incident
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+from registry_site.errors import Invalid
+
+NO_REASON = "in the admin site, without a reason"
+
+
+class ReasonForm(ActionForm):
+    """Beside the choice of an action."""
+
+    reason = forms.CharField(required=False, max_length=500, label="Reason for a block:")
+
+
+def failures(subject: Any) -> Coalesce:
+    """How often upstream failed with it, since staff last settled that."""
+    open_ones = Incident.objects.filter(subject=subject, settled_at=None).order_by().values("subject")
+    return Coalesce(Subquery(open_ones.annotate(total=Sum("count")).values("total")), 0, output_field=IntegerField())
 
 
 class MirrorAdmin(ReadOnlyAdmin):
@@ -17,21 +43,40 @@ class MirrorAdmin(ReadOnlyAdmin):
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"mirror.change_{self.opts.model_name}")
 
+    def has_block_permission(self, request: HttpRequest) -> bool:
+        return self.has_decide_permission(request) and request.user.has_perm("mirror.add_decision")
+
+    @admin.display(description="size", ordering="size")
+    def bytes(self, row: Any) -> str:
+        return filesizeformat(row.size)
+
+    @admin.display(description="failures", ordering="failures")
+    def failed(self, row: Any) -> int:
+        return int(row.failures)
+
 
 @admin.register(Entry)
 class Entries(MirrorAdmin):
-    list_display = ("name", "status", "upstream", "versions", "changed_at", "checked_at")
+    list_display = ("name", "status", "upstream", "versions", "bytes", "failed", "changed_at", "checked_at")
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
-    fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at")
-    actions = ["ask_again", "accept_changes"]
+    fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
+    actions = ["ask_again", "accept_changes", "block"]
+    action_form = ReasonForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        return super().get_queryset(request).defer("body")
+        listed = super().get_queryset(request).defer("body")
+        counted: QuerySet[Entry] = listed.annotate(size=Length("body"), failures=failures(OuterRef("name")))
+        return counted
 
     @admin.display
     def versions(self, entry: Entry) -> int:
         return len(entry.checksums)
+
+    @admin.display(description="held back", empty_value="nothing")
+    def held_back(self, entry: Entry) -> SafeString | None:
+        held = ((one.line.version, one.held_back) for one in overview.versions(entry) if one.held_back)
+        return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or None
 
     @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
     def ask_again(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
@@ -41,13 +86,25 @@ class Entries(MirrorAdmin):
     def accept_changes(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         self.message_user(request, f"{entries.forget_checksums(queryset)} will be taken as they are upstream.")
 
+    @admin.action(description="Block the selected crates in all versions", permissions=["block"])
+    def block(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+        for entry in queryset:
+            block(request, entry.name, "*")
+        self.message_user(request, f"{len(queryset)} blocked. To lift that, end the decision.")
+
 
 @admin.register(Archive)
 class Archives(MirrorAdmin):
-    list_display = ("name", "version", "size", "upstream", "fetched_at", "asked_at")
+    list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "asked_at")
     list_filter = ("fetched_at", "asked_at")
-    search_fields = ("name__startswith", "sha256__startswith")
-    actions = ["remove"]
+    search_fields = ("name__startswith", "sha256__startswith", "license")
+    actions = ["remove", "remove_and_block"]
+    action_form = ReasonForm
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Archive]:
+        subject = Concat(OuterRef("name"), Value("@"), OuterRef("version"), output_field=CharField())
+        counted: QuerySet[Archive] = super().get_queryset(request).annotate(failures=failures(subject))
+        return counted
 
     @admin.action(
         description="Delete the selected files; they are fetched again when asked for", permissions=["decide"]
@@ -56,6 +113,69 @@ class Archives(MirrorAdmin):
         for archive in queryset:
             keeping.remove(archive)
         self.message_user(request, f"{len(queryset)} deleted.")
+
+    @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
+    def remove_and_block(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
+        for archive in queryset:
+            block(request, archive.name, f"={archive.version}")
+            keeping.remove(archive)
+        self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the decision.")
+
+
+def block(request: HttpRequest, name: str, requirement: str) -> Decision:
+    """For the reason that stands beside the action."""
+    reason = request.POST.get("reason", "").strip()
+    return decisions.decide(
+        decisions.Verdict.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
+    )
+
+
+class DecisionForm(forms.ModelForm):
+    def clean_name(self) -> str:
+        if not entries.NAME.fullmatch(self.cleaned_data["name"]):
+            raise ValidationError("This is no name of a crate.")
+        return str(self.cleaned_data["name"])
+
+    def clean_requirement(self) -> str:
+        try:
+            return requirements.normalized(self.cleaned_data["requirement"])
+        except Invalid as error:
+            raise ValidationError(error.message) from error
+
+
+@admin.register(Decision)
+class Decisions(DomainAdmin):
+    """Made here, and ended by an action; never changed."""
+
+    list_display = ("name", "requirement", "verdict", "reason", "until", "created_at", "created_by", "ended_at")
+    list_filter = ("verdict", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
+    search_fields = ("name", "reason")
+    list_select_related = ("created_by",)
+    actions = ["end"]
+    form = DecisionForm
+    fields = ("verdict", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
+    made_by_itself = ("created_at", "created_by", "ended_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Decision | None = None) -> Any:
+        return self.fields if obj else self.made_by_itself
+
+    def save_model(self, request: HttpRequest, obj: Decision, form: Any, change: bool) -> None:
+        if change:
+            return
+        made = decisions.decide(
+            decisions.Verdict(obj.verdict),
+            obj.name,
+            obj.requirement,
+            actor=staff(request),
+            reason=obj.reason,
+            until=obj.until,
+        )
+        obj.pk = made.pk
+
+    @admin.action(description="End the selected decisions", permissions=["change"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Decision]) -> None:
+        ended = sum(decisions.end(decision, actor=staff(request)) for decision in queryset)
+        self.message_user(request, f"{ended} ended; the others had ended before.")
 
 
 @admin.register(Incident)

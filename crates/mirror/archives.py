@@ -3,13 +3,15 @@
 import tempfile
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import IO
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import entries, incidents, lines, upstreams
+from crates.mirror import decisions, entries, incidents, licenses, lines, upstreams
+from crates.mirror.lines import Line
 from crates.mirror.models import STORE, Archive, Entry, Incident
 from crates.mirror.upstreams import Fault
 from registry_site import blobs, locks
@@ -21,8 +23,12 @@ IN_MEMORY = 1024 * 1024  # bytes
 DAY = timedelta(days=1)
 
 
+class WrongBytes(Fault):
+    """What came is not what the index says."""
+
+
 def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
-    """A version's file; raises `Missing`, `errors.Upstream` and `Unavailable`."""
+    """A version's file; raises `Missing`, `Denied` for what staff have blocked, `errors.Upstream` and `Unavailable`."""
     archive, _ = find(name, version)
     return deliver(
         request,
@@ -36,21 +42,37 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
 
 def find(name: str, version: str) -> tuple[Archive, bool]:
     """A version's file, and whether it had to be fetched; raises as `download` does."""
-    lower = name.lower()
     if not entries.NAME.fullmatch(name):
         raise Missing(_none(name, version))
-    entry = entries.find(names.index_path(lower))
-    present = {line.version: line.checksum for line in lines.parsed(bytes(entry.body))}
-    checksum = present.get(version)
-    if not version or checksum is None:
+    decisions.refuse_blocked(name, version)
+    entry = entries.find(names.index_path(name.lower()))
+    present = {line.version: line for line in lines.parsed(bytes(entry.body)) if line.version}
+    if version not in present:
         raise Missing(_none(name, version))
-    kept = Archive.objects.filter(name=lower, version=version, sha256=checksum)
+    return obtain(entry, present[version])
+
+
+def obtain(entry: Entry, line: Line) -> tuple[Archive, bool]:
+    """The file of a line, and whether it had to be fetched; raises as `download` does."""
+    kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
-        return _fetched(entry, name, version, checksum), True
+        return _fetched(entry, line), True
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
         kept.update(asked_at=timezone.now())
     return archive, False
+
+
+def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
+    """Keep a file whose bytes are those of the line; whoever does it holds its lock."""
+    blob = blobs.put(file, store=STORE)
+    archive, _ = Archive.objects.get_or_create(
+        name=entry.name,
+        version=line.version,
+        sha256=line.checksum,
+        defaults={"size": blob.size, "license": licenses.of_crate(file, blob.size), "upstream": entry.upstream},
+    )
+    return archive
 
 
 def lock_of(sha256: str) -> AbstractContextManager[bool]:
@@ -58,40 +80,43 @@ def lock_of(sha256: str) -> AbstractContextManager[bool]:
     return locks.held(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
 
 
-def _fetched(entry: Entry, name: str, version: str, checksum: str) -> Archive:
+def _fetched(entry: Entry, line: Line) -> Archive:
     """Fetch it, once for all who wait; nothing is kept that is not what the index says."""
-    lower = name.lower()
-    with lock_of(checksum) as mine:
-        kept = Archive.objects.filter(name=lower, version=version, sha256=checksum).first()
+    with lock_of(line.checksum) as mine:
+        kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum).first()
         if kept is not None:
             return kept
         if settings.MIRROR_OFFLINE:
-            raise Missing(f"{name} {version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE).")
+            raise Missing(
+                f"{entry.name} {line.version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
+            )
         if not mine:
             raise UpstreamFault("The mirror is waiting for its upstream; try again.")
+        subject = f"{entry.name}@{line.version}"
         try:
-            blob = _received(entry, name, version, checksum)
+            with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
+                _receive(entry, line, file)
+                return keep(entry, line, file)
+        except WrongBytes as error:
+            incidents.record(Incident.Kind.WRONG_BYTES, subject, f"not {line.checksum}")
+            raise _failing(error) from error
         except Fault as error:
-            incidents.record(Incident.Kind.FAULT, f"{lower}@{version}", str(error))
-            raise UpstreamFault(f"The mirror's upstream fails: {error}.") from error
-        archive, _ = Archive.objects.get_or_create(
-            name=lower,
-            version=version,
-            sha256=checksum,
-            defaults={"size": blob.size, "upstream": entry.upstream},
-        )
-        return archive
+            incidents.record(Incident.Kind.FAULT, subject, str(error))
+            raise _failing(error) from error
 
 
-def _received(entry: Entry, name: str, version: str, checksum: str) -> blobs.Blob:
-    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
-        status = upstreams.named(entry.upstream).archive(name, version, checksum, file)
-        if status != 200:
-            raise Missing(_none(name, version))
-        if blobs.sha256_of(file) != checksum:
-            incidents.record(Incident.Kind.WRONG_BYTES, f"{name.lower()}@{version}", f"not {checksum}")
-            raise Fault("it sends other bytes than its index says")
-        return blobs.put(file, store=STORE)
+def _receive(entry: Entry, line: Line, file: IO[bytes]) -> None:
+    """Raises `Fault` and `Missing`."""
+    name = line.name if line.name.lower() == entry.name else entry.name  # in upstream's own letters
+    status = upstreams.named(entry.upstream).archive(name, line.version, line.checksum, file)
+    if status != 200:
+        raise upstreams.ABSENT[status](_none(entry.name, line.version))
+    if blobs.sha256_of(file) != line.checksum:
+        raise WrongBytes("it sends other bytes than its index says")
+
+
+def _failing(error: Fault) -> UpstreamFault:
+    return UpstreamFault(f"The mirror's upstream fails: {error}.")
 
 
 def _none(name: str, version: str) -> str:

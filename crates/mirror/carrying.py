@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from crates import names
-from crates.mirror import entries, lines
-from crates.mirror.archives import lock_of
+from crates.mirror import archives, entries, lines
 from crates.mirror.keeping import every
-from crates.mirror.models import STORE, Archive, Entry
+from crates.mirror.lines import Line
+from crates.mirror.models import Archive, Entry
 from crates.mirror.upstreams import Fault
 from registry_site import blobs
 from registry_site.errors import Invalid
@@ -60,7 +60,7 @@ def bring(folder: Path) -> Iterator[tuple[str, bool]]:
         for line in lines.parsed(body):
             crate = _crate(folder, name, line.version)
             if line.version and _is_plain(crate, folder):
-                yield f"{name}@{line.version}", _take(entry, line.version, line.checksum, crate)
+                yield f"{name}@{line.version}", _take(entry, line, crate)
 
 
 def count(folder: Path) -> int:
@@ -68,18 +68,12 @@ def count(folder: Path) -> int:
     return sum(1 for _ in (folder / "crates").glob("*/*.crate"))
 
 
-def _take(entry: Entry, version: str, checksum: str, path: Path) -> bool:
+def _take(entry: Entry, line: Line, path: Path) -> bool:
     with path.open("rb") as content:
-        if blobs.sha256_of(content) != checksum:
+        if blobs.sha256_of(content) != line.checksum:
             return False
-        with lock_of(checksum):
-            blob = blobs.put(content, store=STORE)
-            Archive.objects.get_or_create(
-                name=entry.name,
-                version=version,
-                sha256=checksum,
-                defaults={"size": blob.size, "upstream": entry.upstream},
-            )
+        with archives.lock_of(line.checksum):
+            archives.keep(entry, line, content)
     return True
 
 

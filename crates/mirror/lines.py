@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ class Line:
     checksum: str = ""
     yanked: bool = False
     published_at: datetime | None = None
+    name: str = ""
 
 
 def parsed(body: bytes) -> list[Line]:
@@ -38,7 +39,7 @@ def held_back(line: Line) -> Line:
     raw = re.sub(rb'"yanked":\s*false', b'"yanked":true', line.raw)
     if json.loads(raw) != wanted:  # it stands somewhere else, or is said in another way
         raw = json.dumps(wanted, separators=(",", ":")).encode()
-    return Line(raw, line.version, line.checksum, True, line.published_at)
+    return replace(line, raw=raw, yanked=True)
 
 
 def _parsed(raw: bytes) -> Line:
@@ -51,7 +52,15 @@ def _parsed(raw: bytes) -> Line:
         return Line(raw)
     if not isinstance(checksum, str) or not CHECKSUM.fullmatch(checksum):
         return Line(raw)
-    return Line(raw, version, checksum.lower(), found.get("yanked") is True, _moment(found.get("pubtime")))
+    name = found.get("name")
+    return Line(
+        raw,
+        version,
+        checksum.lower(),
+        found.get("yanked") is True,
+        _moment(found.get("pubtime")),
+        name if isinstance(name, str) else "",
+    )
 
 
 def _moment(text: Any) -> datetime | None:

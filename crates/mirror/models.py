@@ -1,9 +1,12 @@
 """What was fetched from upstream, and what staff have decided about it."""
 
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.models import User
 from registry_site.blobs import Blob
 
 STORE = "mirror"  # of its own, for its bytes can be had again, and are deleted in time
@@ -38,6 +41,7 @@ class Archive(models.Model):
     version = models.CharField(max_length=150)
     sha256 = models.CharField("SHA-256", max_length=64)
     size = models.BigIntegerField(help_text="In bytes.")
+    license = models.CharField(max_length=255, blank=True, help_text="As its Cargo.toml says it.")
     upstream = models.CharField(max_length=500, blank=True)
     fetched_at = models.DateTimeField(default=timezone.now)
     asked_at = models.DateTimeField(default=timezone.now, help_text="To the day.")
@@ -82,3 +86,38 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.get_kind_display()}"
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    def in_force(self) -> Self:
+        return self.filter(Q(until=None) | Q(until__gt=timezone.now()), ended_at=None)
+
+
+class Decision(models.Model):
+    """What staff have decided about some versions of a crate, whatever the policies say."""
+
+    class Verdict(models.TextChoices):
+        BLOCKED = "blocked", "blocked: nobody gets them, not even locked builds"
+        EXEMPT = "exempt", "exempt from the policies"
+
+    verdict = models.CharField(max_length=16, choices=Verdict)
+    name = models.CharField("crate", max_length=64, help_text="In any spelling.")
+    requirement = models.CharField(
+        "versions", max_length=200, default="*", help_text="As in a Cargo.toml: *, =1.2.3, or >=1, <1.4."
+    )
+    reason = models.CharField(max_length=500, help_text="Whoever wants them is told so.")
+    until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is ended.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = [models.Index(fields=["name"], name="decisions_not_ended", condition=Q(ended_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.requirement}: {self.verdict}"

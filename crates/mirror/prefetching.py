@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crates import names
-from crates.mirror import archives, entries, lines, resolving
+from crates.mirror import archives, decisions, entries, resolving, serving
 from crates.mirror.lines import Line
 from registry_site.errors import Invalid, Missing
 
@@ -76,8 +76,9 @@ def _with_dependencies(name: str, requirement: str) -> set[Wanted]:
 
 
 def _chosen(name: str, requirement: str) -> Line:
-    entry = entries.find(names.index_path(name))
-    usable = {line.version: line for line in lines.parsed(bytes(entry.body)) if line.version and not line.yanked}
+    entry = serving.present(names.index_path(name))
+    offered = serving.offered(entry, decisions.about(name))
+    usable = {line.version: line for line in offered if line.version and not line.yanked}
     version = resolving.newest(requirement, usable)
     if version is None:
         raise Missing(f"There is no version {requirement} of a crate {name} upstream.")

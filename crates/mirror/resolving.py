@@ -20,6 +20,20 @@ def newest(requirement: str, versions: Iterable[str]) -> str | None:
     return str(max(fitting)) if fitting else None
 
 
+def within(requirement: str) -> Callable[[str], bool]:
+    """Tells whether a version lies within a requirement, pre-releases like all others; raises `Invalid`.
+
+    In `*` lies every text, in any other requirement only what is a version.
+    """
+    comparators = _comparators(normalized(requirement))
+
+    def fits(text: str) -> bool:
+        version = _parsed(text)
+        return not comparators or (version is not None and all(one.fits(version) for one in comparators))
+
+    return fits
+
+
 def _parsed(text: str) -> semver.Version | None:
     try:
         return parse(text)
@@ -29,13 +43,17 @@ def _parsed(text: str) -> semver.Version | None:
 
 def _matcher(requirement: str) -> Callable[[semver.Version], bool]:
     """A pre-release fits only beside a comparator that names one of the same three numbers."""
-    comparators = [] if requirement == "*" else [Comparator.read(part) for part in requirement.split(", ")]
+    comparators = _comparators(requirement)
 
     def fits(version: semver.Version) -> bool:
         named = version.prerelease is None or any(one.names_prerelease_of(version) for one in comparators)
         return named and all(one.fits(version) for one in comparators)
 
     return fits
+
+
+def _comparators(requirement: str) -> "list[Comparator]":
+    return [] if requirement == "*" else [Comparator.read(part) for part in requirement.split(", ")]
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,37 @@ from datetime import datetime
 
 from django.conf import settings
 
-from crates.mirror import entries, lines
+from crates.mirror import decisions, entries, lines, policies, upstreams
+from crates.mirror.decisions import Ruling
+from crates.mirror.lines import Line
 from crates.mirror.models import Archive, Entry
-from registry_site.errors import Gone, Missing, Withheld
-
-NONE = {404: Missing, 410: Gone, 451: Withheld}
 
 
-def entry(path: str) -> tuple[bytes, str, datetime]:
-    """The file of the index at `path`, its ETag and when it changed; raises as `entries.find` does."""
+def entry(path: str) -> tuple[bytes, str, datetime | None]:
+    """The file of the index at `path` and its ETag; and when it changed, of what is upstream's own.
+
+    Raises as `entries.find` does, and what says that there is none.
+    """
+    found = present(path)
+    rulings = decisions.about(found.name)
+    changed_here = bool(rulings) or policies.are_set() or settings.MIRROR_OFFLINE
+    body = lines.joined(offered(found, rulings)) if changed_here else bytes(found.body)
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
+
+
+def present(path: str) -> Entry:
+    """The entry of a crate that upstream has; raises as `entry` does."""
     found = entries.find(path)
     if found.status != 200:
-        raise NONE.get(found.status, Missing)(entries.NOT_HERE)
-    body = bytes(found.body)
+        raise upstreams.ABSENT[found.status](entries.NOT_HERE)
+    return found
+
+
+def offered(found: Entry, rulings: list[Ruling]) -> list[Line]:
+    """Its lines, without those whose files are not here when nobody is asked; what is held back is yanked."""
+    every = lines.parsed(bytes(found.body))
     if settings.MIRROR_OFFLINE:
-        body = _at_hand(found, body)
-    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', found.changed_at
-
-
-def _at_hand(found: Entry, body: bytes) -> bytes:
-    """Only the versions whose files are here: cargo then chooses among what it can get."""
-    kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))
-    return lines.joined([line for line in lines.parsed(body) if (line.version, line.checksum) in kept])
+        kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))
+        every = [line for line in every if (line.version, line.checksum) in kept]
+    reasons = policies.held_back(found, every, rulings)
+    return [lines.held_back(line) if line.version in reasons else line for line in every]

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from registry_site import outgoing, strict_json
-from registry_site.errors import RegistryError
+from registry_site.errors import Gone, Missing, RegistryError, Withheld
 
 LARGEST_ENTRY = 64 * 1024 * 1024  # bytes
 LARGEST_CONFIG = 64 * 1024
@@ -17,7 +17,7 @@ LARGEST_ARCHIVE = 1024 * 1024 * 1024
 MOST_REDIRECTS = 3
 CONFIG_SECONDS = 3600
 REDIRECTS = (301, 302, 303, 307, 308)
-NONE = (404, 410, 451)
+ABSENT: dict[int, type[Missing]] = {404: Missing, 410: Gone, 451: Withheld}  # how an upstream says that there is none
 
 
 class Fault(Exception):
@@ -35,21 +35,21 @@ class Upstream:
         return self.url
 
     def entry(self, path: str, validators: Mapping[str, str]) -> outgoing.Answer:
-        """The file of the index at `path`: 200, 304, or one of `NONE`; raises `Fault`."""
+        """The file of the index at `path`: 200, 304, or one of `ABSENT`; raises `Fault`."""
         answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
-        if answer.status not in (200, 304, *NONE):
+        if answer.status not in (200, 304, *ABSENT):
             raise Fault(f"it answers with {answer.status}")
         return answer
 
     def archive(self, name: str, version: str, sha256: str, to: IO[bytes]) -> int:
-        """Write the `.crate` file → 200 or one of `NONE`; raises `Fault`. Nobody has looked at the bytes yet."""
+        """Write the `.crate` file → 200 or one of `ABSENT`; raises `Fault`. Nobody has looked at the bytes yet."""
         url = self._download_url(name, version, sha256)
         for _ in range(MOST_REDIRECTS + 1):
             answer = self._ask(outgoing.download, url, to=to, largest=LARGEST_ARCHIVE)
             if answer.status not in REDIRECTS:
                 break
             url = self._followed(url, answer)
-        if answer.status not in (200, 403, *NONE):
+        if answer.status not in (200, 403, *ABSENT):
             raise Fault(f"it answers with {answer.status}")
         return 404 if answer.status == 403 else answer.status  # what object stores say of what is not there
 

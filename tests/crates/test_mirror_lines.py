@@ -47,7 +47,7 @@ BAD = {
 
 def test_line_is_read() -> None:
     text = raw(pubtime="2026-01-02T03:04:05Z", yanked=True)
-    assert line(text) == Line(text, "1.0.0", SHA256, True, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert line(text) == Line(text, "1.0.0", SHA256, True, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "demo")
 
 
 def test_checksum_is_read_in_lower_case() -> None:

@@ -280,6 +280,8 @@ TABLE = [
     Row(CARGO, "GET", "/mirror/index/config.json", 200, anonymous=200),
     Row(CARGO, "GET", "/mirror/index/fo/re/foreign", 200, anonymous=200),
     Row(CARGO, "GET", "/mirror/index/de/mo/demo", 404, anonymous=404),  # ours, which is never asked for elsewhere
+    Row(CARGO, "GET", "/mirror/crates/foreign", 200, anonymous=200),
+    Row(CARGO, "GET", "/mirror/crates/demo", 404, anonymous=404),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/1.0.0/download", 200, anonymous=200),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/9.9.9/download", 404, anonymous=404),
     # Outernet

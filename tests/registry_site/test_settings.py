@@ -112,6 +112,10 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         MIRROR_INDEX_TTL="0",
         MIRROR_TIMEOUT="7",
         MIRROR_OFFLINE="1",
+        MIRROR_MIN_AGE_DAYS="14",
+        MIRROR_LICENSES="MIT Apache-2.0",
+        MIRROR_DENY="evil-* time@<0.2.23",
+        MIRROR_ADVISORIES=str(tmp_path),
         MIRROR_BLOBS_URL="s3://mirrored",
         PRIVATE_NAMES="acme-* tool",
     )
@@ -159,6 +163,10 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "MIRROR_INDEX_TTL": 0,
         "MIRROR_TIMEOUT": 7,
         "MIRROR_OFFLINE": True,
+        "MIRROR_MIN_AGE_DAYS": 14,
+        "MIRROR_LICENSES": ["MIT", "Apache-2.0"],
+        "MIRROR_DENY": ["evil-*", "time@<0.2.23"],
+        "MIRROR_ADVISORIES": [str(tmp_path)],
         "PRIVATE_NAMES": ["acme-*", "tool"],
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
@@ -200,6 +208,7 @@ def test_the_test_above_knows_every_variable() -> None:
     read |= {"OIDC_GROUPS_CLAIM", "OIDC_ALLOWED_GROUPS", "OIDC_ALLOWED_USERS", "OIDC_ADMIN_GROUPS"}
     read |= {"OIDC_CLIENT_SECRET_FILE"}  # in the place of OIDC_CLIENT_SECRET: a test of its own, below
     read |= {"MIRROR", "MIRROR_UPSTREAM", "MIRROR_TOKENS_FILE", "MIRROR_INDEX_TTL", "MIRROR_TIMEOUT", "MIRROR_OFFLINE"}
+    read |= {"MIRROR_MIN_AGE_DAYS", "MIRROR_LICENSES", "MIRROR_DENY", "MIRROR_ADVISORIES"}
     read |= {"MIRROR_BLOBS_URL", "PRIVATE_NAMES"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
@@ -424,6 +433,9 @@ BAD_VALUES = {
     "MIRROR_INDEX_TTL": "-1",
     "MIRROR_TIMEOUT": "0",
     "MIRROR_OFFLINE": "on",
+    "MIRROR_MIN_AGE_DAYS": "a week",
+    "MIRROR_DENY": "time@latest",
+    "MIRROR_ADVISORIES": "/missing",
     "MIRROR_BLOBS_URL": "/srv/mirror",
 }
 

@@ -1,0 +1,83 @@
+"""What a checkout of the RustSec advisory database says against a version: `crates/NAME/RUSTSEC-….md`.
+
+Each file begins with TOML between fences: `[advisory]`, and `[versions]` with requirements, `patched` and `unaffected`.
+Source: https://github.com/rustsec/advisory-db/blob/main/README.md
+"""
+
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from crates import names
+from crates.mirror import resolving
+from registry_site.errors import Invalid
+
+ADVISORY = re.compile(r"\s*```toml\r?\n(?P<toml>.*?)\n```\s*(?:# *(?P<title>[^\r\n]{0,200}))?", re.DOTALL)
+LARGEST = 1024 * 1024  # bytes
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """`id` as RUSTSEC-2021-0001; `unharmed` are those who tell whether a version is patched, or never was affected."""
+
+    id: str
+    title: str
+    unharmed: tuple[Callable[[str], bool], ...]
+
+    def affects(self, version: str) -> bool:
+        return not any(fits(version) for fits in self.unharmed)
+
+
+def of_crate(name: str) -> list[Advisory]:
+    """Against any version of a crate, in the order of their ids; those of the databases that are configured."""
+    found = [
+        advisory
+        for database in settings.MIRROR_ADVISORIES
+        for path, changed in _files(Path(database) / "crates", name)
+        if (advisory := _read(path, changed)) is not None
+    ]
+    return sorted(found, key=lambda advisory: advisory.id)
+
+
+def _files(folder: Path, name: str) -> list[tuple[Path, int]]:
+    """The files about one crate, and when they changed; none while the checkout is being updated."""
+    try:
+        spelling = _spellings(folder, folder.stat().st_mtime_ns).get(names.canonical(name))
+        if spelling is None:
+            return []
+        return [(path, path.stat().st_mtime_ns) for path in (folder / spelling).glob("*.md")]
+    except OSError:
+        return []
+
+
+@lru_cache(maxsize=8)
+def _spellings(folder: Path, changed: int) -> dict[str, str]:
+    return {names.canonical(spelling): spelling for spelling in os.listdir(folder)}
+
+
+@lru_cache(maxsize=2048)
+def _read(path: Path, changed: int) -> Advisory | None:
+    """None for what warns of no danger, was withdrawn, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            front = ADVISORY.match(file.read(LARGEST).decode())
+        if front is None:
+            raise ValueError("it has no TOML at its beginning")
+        found = tomllib.loads(front["toml"])
+        about, versions = found["advisory"], found.get("versions", {})
+        if about.get("withdrawn") or about.get("informational"):
+            return None
+        unharmed = [*versions.get("patched", []), *versions.get("unaffected", [])]
+        return Advisory(str(about["id"]), front["title"] or "", tuple(resolving.within(one) for one in unharmed))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Invalid) as error:
+        _log.warning("The advisory %s cannot be read: %s", path, error)
+        return None

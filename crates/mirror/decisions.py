@@ -1,0 +1,84 @@
+"""What staff decide: versions that nobody gets any more, and such as the policies do not count for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import User
+from crates import names
+from crates.mirror import entries, resolving
+from crates.mirror.models import Decision
+from crates.requirements import normalized
+from registry_site.errors import Denied, Invalid
+
+Verdict = Decision.Verdict
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A decision in force; `covers` tells which versions it is about."""
+
+    verdict: str
+    reason: str
+    covers: Callable[[str], bool]
+
+    def blocks(self, version: str) -> bool:
+        return self.verdict == Verdict.BLOCKED and self.covers(version)
+
+    def exempts(self, version: str) -> bool:
+        return self.verdict == Verdict.EXEMPT and self.covers(version)
+
+
+def decide(
+    verdict: Decision.Verdict,
+    name: str,
+    requirement: str,
+    *,
+    actor: User | None,
+    reason: str,
+    until: datetime | None = None,
+) -> Decision:
+    """From now until a moment, or until it is ended; raises `Invalid`."""
+    if not entries.NAME.fullmatch(name):
+        raise Invalid(f"{name[:80]!r} is no name of a crate.")
+    if not reason.strip() or len(reason) > 500:
+        raise Invalid("Give a reason of at most 500 characters.")
+    if until is not None and until <= timezone.now():
+        raise Invalid("Its end has passed already.")
+    with transaction.atomic():
+        made = Decision.objects.create(
+            verdict=verdict,
+            name=names.canonical(name),
+            requirement=normalized(requirement),
+            reason=reason.strip(),
+            until=until,
+            created_by=actor,
+        )
+        audit.record(actor, f"mirror.{verdict}", f"{made.name}@{made.requirement}", reason=made.reason)
+    return made
+
+
+def end(decision: Decision, *, actor: User | None) -> bool:
+    """False when it had ended before."""
+    with transaction.atomic():
+        ended = Decision.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
+        if ended:
+            audit.record(actor, f"mirror.{decision.verdict}.end", f"{decision.name}@{decision.requirement}")
+    return bool(ended)
+
+
+def about(name: str) -> list[Ruling]:
+    """All that are in force about a crate, the newest first."""
+    found = Decision.objects.in_force().filter(name=names.canonical(name))
+    return [Ruling(one.verdict, one.reason, resolving.within(one.requirement)) for one in found]
+
+
+def refuse_blocked(name: str, version: str) -> None:
+    """Raises `Denied` with the reason."""
+    for ruling in about(name):
+        if ruling.blocks(version):
+            raise Denied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")

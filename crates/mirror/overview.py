@@ -1,0 +1,43 @@
+"""What people are told about a mirrored crate: its versions, and why one is held back."""
+
+from dataclasses import dataclass
+
+from crates import names
+from crates.mirror import decisions, entries, lines, policies, serving
+from crates.mirror.lines import Line
+from crates.mirror.models import Archive, Entry
+from registry_site.errors import Missing
+
+
+@dataclass(frozen=True)
+class Version:
+    """A line of the index; `held_back` and `exempt` are reasons, or empty; `archive` is its file, if that is here."""
+
+    line: Line
+    held_back: str
+    exempt: str
+    archive: Archive | None
+
+
+def crate(name: str) -> tuple[Entry, list[Version]]:
+    """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
+    if not entries.NAME.fullmatch(name):
+        raise Missing(entries.NOT_HERE)
+    entry = serving.present(names.index_path(name.lower()))
+    return entry, versions(entry)
+
+
+def versions(entry: Entry) -> list[Version]:
+    found = [line for line in reversed(lines.parsed(bytes(entry.body))) if line.version]
+    rulings = decisions.about(entry.name)
+    reasons = policies.held_back(entry, found, rulings)
+    kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
+    return [
+        Version(
+            line,
+            reasons.get(line.version, ""),
+            next((one.reason for one in rulings if one.exempts(line.version)), ""),
+            kept.get((line.version, line.checksum)),
+        )
+        for line in found
+    ]

@@ -1,0 +1,18 @@
+"""A page for people who wonder why cargo does not choose a version."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from accounts import sessions
+from crates.mirror import overview
+from registry_site.errors import Unauthenticated
+
+
+@require_safe
+def crate(request: HttpRequest, name: str) -> HttpResponse:
+    if settings.AUTH_REQUIRED and sessions.principal(request) is None:
+        raise Unauthenticated("This registry shows its crates only to those who have signed in.")
+    entry, versions = overview.crate(name)
+    return render(request, "mirror_crate.html", {"entry": entry, "versions": versions})
