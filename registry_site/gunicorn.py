@@ -10,6 +10,8 @@ from django.conf import settings
 from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 
+from registry_site import metrics
+
 M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -33,6 +35,7 @@ def configuration() -> dict[str, Any]:
         "control_socket_disable": True,
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
+        "pre_fork": _count_apart,
     }
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
@@ -45,6 +48,11 @@ def _return_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
+def _count_apart(arbiter: Any, worker: Any) -> None:
+    """gunicorn's hook before each fork: the worker writes its figures beside those of the others."""
+    worker.row = metrics.board().take({other.row for other in arbiter.WORKERS.values()})
+
+
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn in the process that set the registry up: nothing is imported twice."""
 
@@ -55,6 +63,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Callable[..., Any]:
         from registry_site.wsgi import application
 
+        metrics.begin(2 * settings.WORKERS)  # twice: while they are replaced, the old ones finish
         _return_large_blocks()
         _ = get_resolver().url_patterns  # views are imported now, before the fork, and not on the first request
         gc.freeze()  # the collector would touch, and so copy, what the workers share

@@ -48,12 +48,12 @@ def fetch(method: str, url: str, *, seconds: float, largest: int, **options: Any
     `headers` and `body` are sent; with `public_only`, an address that is not of the open internet is not asked.
     """
     with _asked(method, url, seconds, **options) as (answer, pieces):
-        body = b""
+        body = bytearray()
         for piece in pieces:
             body += piece
             if len(body) > largest:
                 raise Unreachable(f"the answer has more than {largest} bytes")
-        return Answer(answer.status, answer.headers, body)
+        return Answer(answer.status, answer.headers, bytes(body))
 
 
 def download(url: str, to: IO[bytes], *, seconds: float, largest: int, **options: Any) -> Answer:

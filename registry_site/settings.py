@@ -135,6 +135,8 @@ ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/ru
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
     raise REGISTRY.refuse("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
 
+METRICS_TOKEN = REGISTRY.secret("METRICS_TOKEN")
+
 # --- The mirror -------------------------------------------------------------------------------------------------
 
 MIRROR = REGISTRY.choice("MIRROR", "on", ("on", "off")) == "on"

@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from registry_site import fallback, health, openapi
+from registry_site import fallback, health, metrics, openapi
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.health),
+    path("metrics", metrics.metrics),
     path("openapi.json", openapi.description, name="openapi"),
     path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="docs_api.html")),
     path("", include("accounts.urls")),

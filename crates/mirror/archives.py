@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import decisions, entries, incidents, licenses, lines, upstreams
+from crates.mirror import decisions, entries, incidents, licenses, lines, metrics, upstreams
 from crates.mirror.lines import Line
 from crates.mirror.models import STORE, Archive, Entry, Incident
 from crates.mirror.upstreams import Fault
@@ -57,7 +57,9 @@ def obtain(entry: Entry, line: Line) -> tuple[Archive, bool]:
     kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
-        return _fetched(entry, line), True
+        with metrics.fetching("crate"):
+            return _fetched(entry, line), True
+    metrics.requests.add("crate", "hit")
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
         kept.update(asked_at=timezone.now())
     return archive, False

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import incidents, lines, upstreams
+from crates.mirror import incidents, lines, metrics, upstreams
 from crates.mirror.models import Entry, Incident
 from crates.mirror.upstreams import Fault
 from crates.models import Crate
@@ -46,14 +46,18 @@ def find(path: str) -> Entry:
     refuse_private(name)
     entry = Entry.objects.filter(path=path).first()
     if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
+        metrics.requests.add("index", "hit")
         return entry
     if settings.MIRROR_OFFLINE:
         raise Missing(NOT_HERE)
     if entry is None or entry.status != 200:
-        return _refreshed(path)
+        with metrics.fetching("index"):
+            return _refreshed(path)
     news = _pool.submit(_in_thread, path)
     wait_for([news], GRACE)
-    return _told(news) or entry
+    told = _told(news)
+    metrics.requests.add("index", "renewed" if told else "stale")
+    return told or entry
 
 
 def refuse_private(name: str) -> None:

@@ -50,11 +50,15 @@ def _means(word: str) -> Callable[[str, str], bool]:
     return lambda name, version: fnmatchcase(names.canonical(name), canonical) and covers(version)
 
 
-def are_set() -> bool:
-    """Is there any policy?"""
-    return bool(
-        settings.MIRROR_MIN_AGE_DAYS or settings.MIRROR_LICENSES or settings.MIRROR_DENY or settings.MIRROR_ADVISORIES
-    )
+def described() -> list[str]:
+    """Each policy that is set, in words; none without policies."""
+    told = {
+        f"releases are held back for {settings.MIRROR_MIN_AGE_DAYS} days": settings.MIRROR_MIN_AGE_DAYS,
+        f"licenses are {' '.join(settings.MIRROR_LICENSES)}": settings.MIRROR_LICENSES,
+        f"denied are {' '.join(settings.MIRROR_DENY)}": settings.MIRROR_DENY,
+        f"advisories are in {' '.join(settings.MIRROR_ADVISORIES)}": settings.MIRROR_ADVISORIES,
+    }
+    return [words for words, is_set in told.items() if is_set]
 
 
 def held_back(entry: Entry, found: list[Line], rulings: list[Ruling]) -> Reasons:

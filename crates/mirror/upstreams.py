@@ -8,6 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from django.conf import settings
 from django.core.cache import cache
 
+from crates.mirror import metrics
 from registry_site import outgoing, strict_json
 from registry_site.errors import Gone, Missing, RegistryError, Withheld
 
@@ -92,9 +93,10 @@ class Upstream:
         ours = _host(url) == _host(self.url)
         sent = {**(headers or {}), **({"Authorization": self.token} if self.token and ours else {})}
         try:
-            answer: outgoing.Answer = how(
-                *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
-            )
+            with metrics.upstream.timed("crate" if how is outgoing.download else "index"):
+                answer: outgoing.Answer = how(
+                    *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
+                )
         except outgoing.Unreachable as error:
             raise Fault(str(error)) from error
         return answer

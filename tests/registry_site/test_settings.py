@@ -112,6 +112,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         MIRROR_INDEX_TTL="0",
         MIRROR_TIMEOUT="7",
         MIRROR_OFFLINE="1",
+        METRICS_TOKEN="for prometheus",
         MIRROR_MIN_AGE_DAYS="14",
         MIRROR_LICENSES="MIT Apache-2.0",
         MIRROR_DENY="evil-* time@<0.2.23",
@@ -163,6 +164,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "MIRROR_INDEX_TTL": 0,
         "MIRROR_TIMEOUT": 7,
         "MIRROR_OFFLINE": True,
+        "METRICS_TOKEN": "for prometheus",
         "MIRROR_MIN_AGE_DAYS": 14,
         "MIRROR_LICENSES": ["MIT", "Apache-2.0"],
         "MIRROR_DENY": ["evil-*", "time@<0.2.23"],
@@ -209,7 +211,7 @@ def test_the_test_above_knows_every_variable() -> None:
     read |= {"OIDC_CLIENT_SECRET_FILE"}  # in the place of OIDC_CLIENT_SECRET: a test of its own, below
     read |= {"MIRROR", "MIRROR_UPSTREAM", "MIRROR_TOKENS_FILE", "MIRROR_INDEX_TTL", "MIRROR_TIMEOUT", "MIRROR_OFFLINE"}
     read |= {"MIRROR_MIN_AGE_DAYS", "MIRROR_LICENSES", "MIRROR_DENY", "MIRROR_ADVISORIES"}
-    read |= {"MIRROR_BLOBS_URL", "PRIVATE_NAMES"}
+    read |= {"MIRROR_BLOBS_URL", "PRIVATE_NAMES", "METRICS_TOKEN", "METRICS_TOKEN_FILE"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
 

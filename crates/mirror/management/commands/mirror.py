@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import carrying, keeping, prefetching
-from crates.mirror.models import Archive, Incident
+from crates.mirror import carrying, keeping, policies, prefetching
+from crates.mirror.models import Archive, Decision, Incident
 from registry_site.errors import RegistryError
 
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class Command(BaseCommand):
             f"Upstream: {' '.join(settings.MIRROR_UPSTREAM)}{' (offline)' if settings.MIRROR_OFFLINE else ''}"
         )
         self.stdout.write(f"{totals['crates']} crates known, {totals['files']} files kept, {_size(totals['bytes'])}.")
+        for policy in policies.described():
+            self.stdout.write(f"Policy: {policy}.")
+        for decision in Decision.objects.in_force():
+            self.stdout.write(f"Staff: {decision} ({decision.reason})")
         for incident in Incident.objects.filter(settled_at=None)[:20]:
             self.stdout.write(
                 f"{incident.last_at:%Y-%m-%d %H:%M} {incident.subject}: {incident.detail} ({incident.count} times)"
