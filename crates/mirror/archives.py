@@ -57,7 +57,7 @@ def obtain(entry: Entry, line: Line) -> tuple[Archive, bool]:
     kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
-        with metrics.fetching("crate"):
+        with metrics.fetching("crate"), entries.queue.joined():
             return _fetched(entry, line), True
     metrics.requests.add("crate", "hit")
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes

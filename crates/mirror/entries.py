@@ -1,10 +1,7 @@
 """The index of the mirror: each crate's file as upstream has it, kept, and looked at again when its time is up."""
 
-import logging
 import re
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -17,6 +14,7 @@ from crates import names
 from crates.mirror import incidents, lines, metrics, upstreams
 from crates.mirror.models import Entry, Incident
 from crates.mirror.upstreams import Fault
+from crates.mirror.waiting import Background, Queue
 from crates.models import Crate
 from registry_site import locks
 from registry_site.errors import Missing
@@ -25,14 +23,13 @@ from registry_site.errors import Upstream as UpstreamFault
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NONE_TTL = timedelta(seconds=60)  # for which "there is none" is believed
 PAUSE = timedelta(seconds=30)  # after a fault, before upstream is asked for the same again
-GRACE = 2.0  # seconds that somebody waits for news who could have what is there
 NOT_HERE = "There is no such crate in this index."
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADERS: Mapping[str, str] = {}
 
-_pool = ThreadPoolExecutor(8, thread_name_prefix="mirror")
-_log = logging.getLogger(__name__)
+queue = Queue()
+_background: Background[Entry] = Background(threads=8)
 
 
 def find(path: str) -> Entry:
@@ -51,13 +48,11 @@ def find(path: str) -> Entry:
     if settings.MIRROR_OFFLINE:
         raise Missing(NOT_HERE)
     if entry is None or entry.status != 200:
-        with metrics.fetching("index"):
+        with metrics.fetching("index"), queue.joined():
             return _refreshed(path)
-    news = _pool.submit(_in_thread, path)
-    wait_for([news], GRACE)
-    told = _told(news)
-    metrics.requests.add("index", "renewed" if told else "stale")
-    return told or entry
+    news = _background.result(path, _in_thread)
+    metrics.requests.add("index", "renewed" if news else "stale")
+    return news or entry
 
 
 def refuse_private(name: str) -> None:
@@ -81,13 +76,6 @@ def forget_checksums(asked: QuerySet[Entry]) -> int:
 def _is_fresh(entry: Entry) -> bool:
     ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
     return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, NONE_TTL))
-
-
-def _told(news: "Future[Entry]") -> Entry | None:
-    """The news, if they have come and are good; upstream's faults are on record."""
-    if not news.done() or news.exception() is not None:
-        return None
-    return news.result()
 
 
 def _in_thread(path: str) -> Entry:

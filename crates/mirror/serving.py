@@ -18,7 +18,7 @@ def entry(path: str) -> tuple[bytes, str, datetime | None]:
     """
     found = present(path)
     rulings = decisions.about(found.name)
-    changed_here = bool(rulings) or policies.described() or settings.MIRROR_OFFLINE
+    changed_here = bool(rulings or policies.described() or settings.MIRROR_OFFLINE)
     body = lines.joined(offered(found, rulings)) if changed_here else bytes(found.body)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
 

@@ -54,7 +54,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{totals['crates']} crates known, {totals['files']} files kept, {_size(totals['bytes'])}.")
         for policy in policies.described():
             self.stdout.write(f"Policy: {policy}.")
-        for decision in Decision.objects.in_force():
+        for decision in Decision.objects.in_force()[:20]:
             self.stdout.write(f"Staff: {decision} ({decision.reason})")
         for incident in Incident.objects.filter(settled_at=None)[:20]:
             self.stdout.write(
