@@ -265,6 +265,7 @@ class Outernet(Dialect):
         **STATUSES,
         errors.Invalid: status.HTTP_200_OK,
         errors.Malformed: status.HTTP_400_BAD_REQUEST,
+        errors.Unreadable: status.HTTP_400_BAD_REQUEST,
         errors.Conflict: status.HTTP_200_OK,
     }
     parser_classes = [StrictJSONParser, StrictMultiPartParser, AnyFormParser]

@@ -23,6 +23,10 @@ class Invalid(RegistryError):
     default_code = "invalid"
 
 
+class Unreadable(Invalid):
+    """The input is not of the format that it is said to have."""
+
+
 class Malformed(Invalid):
     """The input has not the documented fields, or not of their types."""
 

@@ -686,3 +686,8 @@ def test_who_has_a_session_is_not_held_up(machine: Machine) -> None:
     for _ in range(4):
         beg(machine)
     assert [machine.ask("GET", "/").status_code for _ in range(5)] == [200] * 5
+
+
+@pytest.mark.parametrize("body", ["{", '{"client_name": NaN}', "client_name=box", "[" * 10_000])
+def test_json_that_cannot_be_read_is_a_bad_request(machine: Machine, body: str) -> None:
+    assert machine.generic("POST", "/auth", body, content_type="application/json").status_code == 400
