@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.cache import patch_cache_control
 
-from files import catalogue, clients, names, roots, sessions
+from files import catalogue, clients, names, roots
 from files.actors import Actor
 from files.models import Action, Client, ClientKey, File, History, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
@@ -40,6 +40,8 @@ class ClientForm(ModelForm):
     def clean_roots(self) -> str:
         """As they are stored: with no line end after the last."""
         directories = [line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip()]
+        if "\n".join(directories) == self.initial.get("roots"):  # may have left the settings since
+            return str(self.initial["roots"])
         checked(roots.listed, directories)
         return roots.listed(directories)
 
@@ -146,7 +148,7 @@ class Sessions(ReadOnlyAdmin):
 
     @admin.action(description="End the selected sessions", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        ended = sum(sessions.end(session) for session in queryset)
+        ended = sum(clients.end_session(session, actor=actor(request).name) for session in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files import ciphers, history, names, roots, sessions
-from files.models import Action, Client, ClientKey, Rights
+from files.models import Action, Client, ClientKey, Rights, Session
 from registry_site.errors import Conflict, Invalid, Missing
 from registry_site.secrets import decrypt, encrypt
 
@@ -89,11 +89,23 @@ def end_sessions(client: Client, *, actor: str) -> int:
     return ended
 
 
+def end_session(session: Session, *, actor: str) -> bool:
+    """False when it had ended before."""
+    with transaction.atomic():
+        _held(session.client)
+        ended = sessions.end(session)
+        if ended:
+            history.of_client(
+                session.client, Action.END_SESSIONS, actor, f"that of {session.created_at:%Y-%m-%d %H:%M}"
+            )
+    return ended
+
+
 def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
     """Store these fields of a client as they are now on the object; raises `Invalid`."""
     if not fields:
         return
-    _check(client)
+    _check(client, fields)
     with transaction.atomic():
         _held(client)
         client.save(update_fields=fields)
@@ -111,10 +123,12 @@ def decoy() -> str:
     return encrypt(PURPOSE, new_key().hex())
 
 
-def _check(client: Client) -> None:
-    client.roots = roots.listed(client.roots.split("\n") if client.roots else ())
+def _check(client: Client, fields: Sequence[str] = ("rights", "roots", "description", "maintainer", "email")) -> None:
+    """Only these fields: a root that left the settings later is none of the others' business."""
+    if "roots" in fields:
+        client.roots = roots.listed(client.roots.split("\n") if client.roots else ())
     try:
-        client.clean_fields(exclude=["name"])
+        client.clean_fields(exclude={field.name for field in Client._meta.fields}.difference(fields))
     except ValidationError as error:
         raise Invalid(" ".join(f"{name}: {' '.join(told)}" for name, told in error.message_dict.items())) from error
 

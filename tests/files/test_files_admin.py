@@ -338,6 +338,16 @@ def test_directories_that_stay_are_no_change(as_root: Browser, box: Client, file
     assert last() == ("staff root", "client.change", "box", "rights")
 
 
+def test_client_with_a_directory_that_left_the_settings_is_still_changed(
+    as_root: Browser, box: Client, file_root: Path, settings: Any
+) -> None:
+    change_client(as_root, box, roots=f"{file_root}/a\r\n{file_root}/b")
+    settings.FILE_ROOTS = []
+    change_client(as_root, box, roots=f"{file_root}/a\r\n{file_root}/b", description="of the roof")
+    box.refresh_from_db()
+    assert (box.description, box.roots) == ("of the roof", f"{file_root}/a\n{file_root}/b")
+
+
 def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: Machine, box: Client, reader: Client) -> None:
     clients.set_active(reader, active=False, actor="test")
     assert "1 disabled; the others were so before." in act(as_root, CLIENTS, "disable", box, reader)
@@ -364,6 +374,8 @@ def test_single_session_is_ended_once(as_root: Browser, as_box: Machine) -> None
     assert "1 ended; the others had ended before." in act(as_root, SESSIONS, "end", session)
     assert as_box.ask("GET", "/").status_code == 401
     assert "0 ended; the others had ended before." in act(as_root, SESSIONS, "end", session)
+    assert last() == ("staff root", "client.sessions", "box", f"that of {session.created_at:%Y-%m-%d %H:%M}")
+    assert History.objects.filter(action="client.sessions").count() == 1
 
 
 def test_history_of_staff_has_their_address(as_root: Browser, box: Client) -> None:
