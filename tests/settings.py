@@ -1,9 +1,11 @@
 """The product's settings on a throw-away data directory; live servers in the tests use the product's own."""
 
+import atexit
 import os
 import tempfile
 
-_place = tempfile.TemporaryDirectory(prefix="entrepot-tests-")  # gone at the end of the process
+_place = tempfile.TemporaryDirectory(prefix="entrepot-tests-")
+atexit.register(_place.cleanup)
 os.environ["REGISTRY_DATA_DIR"] = _place.name
 os.environ["REGISTRY_PUBLIC_URL"] = "http://testserver"
 
