@@ -83,11 +83,8 @@ def held_back(entry: Entry, found: list[Line], rulings: list[Ruling]) -> Reasons
 def _age(line: Line) -> Iterator[str]:
     """What the index has no time of is old enough, as cargo itself takes it."""
     age = timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
-    if line.published_at is not None and line.published_at + age > timezone.now():
-        yield (
-            f"It was published on {line.published_at:%Y-%m-%d}, and is held back for {age.days} days, until "
-            f"{line.published_at + age:%Y-%m-%d %H:%M} UTC."
-        )
+    if line.published_at is not None and line.published_at > timezone.now() - age:
+        yield f"It was published on {line.published_at:%Y-%m-%d}, and is held back for {age.days} days."
 
 
 def _denied(name: str) -> Judge:
