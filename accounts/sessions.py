@@ -53,7 +53,7 @@ class PasswordBackend(ModelBackend):
 def log_in(request: HttpRequest, username: str, password: str) -> User:
     """Sign the browser in, under a new session key; raises as `credentials.check` does."""
     user = credentials.check(username, password)
-    auth.logout(request)  # or Django would keep the key of a session that the same user has already
+    auth.logout(request)  # or Django would forget the session of somebody else without ending it
     auth.login(request, user)
     return user
 
@@ -101,6 +101,8 @@ def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -
             expires_at=timezone.now() + timedelta(hours=settings.SESSION_HOURS),
         )
         audit.record(user, "user.log_in", str(user), door=Credential.Kind.BROWSER_SESSION.label)
+    if request.session.session_key == request.COOKIES.get(settings.SESSION_COOKIE_NAME):
+        request.session.cycle_key()  # Django keeps the key of the same user, whose last row may have been revoked
     request.session[GRANT] = digest
     request.session.set_expiry(None)  # it may have been one for signing in at a provider, which is short
 

@@ -628,6 +628,17 @@ def test_signing_in_as_somebody_else_ends_the_session_before(both: Site) -> None
     assert browser.with_cookie(former).name() is None
 
 
+def test_cookie_of_a_session_that_was_ended_stays_dead_when_its_owner_signs_in_again(both: Site) -> None:
+    browser, _ = both.new_person("robbed")
+    stolen = browser.with_cookie(browser.cookie())
+    both.sql(
+        "UPDATE accounts_credential SET revoked_at = '2020-01-01 00:00:00' WHERE kind = 'browser_session'"
+        " AND user_id = (SELECT id FROM accounts_user WHERE username = '127.0.0.1:robbed')"
+    )
+    browser.sign_in("robbed")
+    assert (browser.name(), stolen.name()) == ("127.0.0.1:robbed", None)
+
+
 def test_sign_in_that_is_aborted_leaves_the_session_as_it_was(both: Site) -> None:
     browser, _ = both.new_person("undecided")
     former = browser.cookie()

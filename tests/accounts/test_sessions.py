@@ -141,6 +141,14 @@ def test_login_to_admin_as_another_replaces_the_session(browser: Browser, root: 
     assert [row.user for row in SESSIONS.filter(revoked_at=None)] == [root]
 
 
+def test_cookie_of_a_revoked_session_stays_dead_when_its_owner_logs_in_again(browser: Browser, root: User) -> None:
+    browser.sign_in_to_admin(root)
+    stolen = browser.key
+    SESSIONS.update(revoked_at=timezone.now())
+    browser.sign_in_to_admin(root)
+    assert (browser.is_in, with_cookie(stolen).is_in) == (True, False)
+
+
 def test_refused_login_ends_nothing(browser: Browser, alice: User) -> None:
     assert browser.sign_in(alice, OTHER).status_code == 401
     assert browser.is_in
