@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts import audit, claims
 from accounts.models import Identity, User
 from accounts.principals import Principal
+from registry_site import peers
 from registry_site.errors import Conflict, Denied, Missing
 
 LONGEST_NAME = 100
@@ -31,7 +32,8 @@ NOT_ALLOWED = (
 def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     """The account of whoever the provider says has signed in; the first time, a new one.
 
-    Raises `Denied` for who is not let in, whose account is closed to every door then.
+    Raises `Denied` for who is not let in, whose account is closed to every door then, and for an account that is closed
+    or must not be used from where the request comes.
     """
     subject = claims.subject_of(said)
     identity = _find(issuer, subject)
@@ -42,7 +44,10 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     if identity is None:
         identity = _open(issuer, subject, said)
     _follow(identity, said)
-    return identity.user
+    user = identity.user
+    if not (user.admits(peers.current()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
+        raise Denied("Your account here is closed or banned, or must not be used from your address.")
+    return user
 
 
 def link(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:

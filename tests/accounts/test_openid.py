@@ -664,7 +664,9 @@ CLOSING = {
     "banned": "INSERT INTO accounts_ban (user_id, reason, created_at)"
     " SELECT id, '', '2020-01-01 00:00:00' FROM accounts_user WHERE username = '127.0.0.1:{}'",
     "deactivated": "UPDATE accounts_user SET is_active = false WHERE username = '127.0.0.1:{}'",
+    "abroad": "UPDATE accounts_user SET allowed_networks = '192.0.2.0/24' WHERE username = '127.0.0.1:{}'",
 }
+CLOSED_ACCOUNT = "Your account here is closed or banned, or must not be used from your address."
 
 
 @pytest.mark.parametrize("how", CLOSING)
@@ -673,9 +675,21 @@ def test_who_has_a_closed_account_is_not_signed_in_and_takes_over_no_session(bot
     both.sql(CLOSING[how].format(how))
     browser, _ = both.new_person(f"before-{how}")
     browser.leave_provider()
-    assert browser.sign_in(how, "/openid/sign-in").status_code in (401, 403)
-    assert browser.name() in (None, f"127.0.0.1:before-{how}")
+    assert refusal(browser.sign_in(how, "/openid/sign-in")) == (403, CLOSED_ACCOUNT)
+    assert browser.name() == f"127.0.0.1:before-{how}"
     assert live_sessions(both, f"127.0.0.1:{how}") == 1  # of the first time
+
+
+@pytest.mark.parametrize("path", ["/me", "/replace_token"])
+@pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
+def test_token_of_who_signs_in_from_elsewhere_is_neither_shown_nor_replaced(both: Site, path: str, accept: str) -> None:
+    name = f"abroad-{path[1]}-{len(accept)}"
+    _, token = both.new_person(name)
+    both.sql(CLOSING["abroad"].format(name))
+    answer = Browser(both, accept).sign_in(name, path)
+    assert (answer.status_code, "entc_" in answer.text) == (403, False)
+    both.sql(f"UPDATE accounts_user SET allowed_networks = '' WHERE username = '127.0.0.1:{name}'")
+    assert is_good(both, token)
 
 
 def test_session_by_password_lasts_its_hours_after_a_sign_in_that_was_not_finished(both: Site) -> None:
