@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
+from mozilla_django_oidc.views import get_next_url
 
 from accounts import oidc, other_sites, sessions, tokens
 from accounts.api import ktra
@@ -56,7 +57,9 @@ def link_identity(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """`?next=` is where to go afterwards."""
+    """`?next=` is where to go afterwards. Another site does not make somebody else of who is signed in."""
+    if sessions.principal(request) is not None and not other_sites.asked_here(request):
+        return HttpResponseRedirect(get_next_url(request, "next") or PLACE)
     return oidc.begin(request, "me")
 
 

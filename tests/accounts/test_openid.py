@@ -639,6 +639,21 @@ def test_cookie_of_a_session_that_was_ended_stays_dead_when_its_owner_signs_in_a
     assert (browser.name(), stolen.name()) == ("127.0.0.1:robbed", None)
 
 
+NAVIGATION = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_site_does_not_make_somebody_else_of_who_is_signed_in(both: Site, site: str) -> None:
+    browser, _ = both.new_person(f"lured-by-{site}")
+    answer = browser.get("/openid/sign-in", Sec_Fetch_Site=site, **NAVIGATION)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/me")
+
+
+def test_who_is_not_signed_in_may_come_from_another_site(both: Site) -> None:
+    answer = both.browser().get("/openid/sign-in", Sec_Fetch_Site="cross-site", **NAVIGATION)
+    assert answer.headers["Location"].startswith(f"{both.provider.issuer}/auth?")
+
+
 def test_sign_in_that_is_aborted_leaves_the_session_as_it_was(both: Site) -> None:
     browser, _ = both.new_person("undecided")
     former = browser.cookie()
@@ -703,8 +718,6 @@ def test_session_by_password_lasts_its_hours_after_a_sign_in_that_was_not_finish
 
 
 # --- Pages of other sites ----------------------------------------------------------------------------------------
-
-NAVIGATION = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
 
 
 @pytest.fixture(scope="module")
