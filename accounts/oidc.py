@@ -25,7 +25,7 @@ from registry_site.errors import Denied, Invalid, TooMany, Upstream
 
 STATES = "oidc_states"  # in the session, by the library
 ID_TOKEN = "oidc_id_token"  # noqa: S105 - the name of it
-NEXT = "oidc_login_next"
+NEXT = "oidc_login_next"  # there, too, and of the last sign-in only: each keeps its own beside its state
 PURPOSES = {
     "me": "/ktra/api/v1/openid/me",
     "replace": "/ktra/api/v1/openid/replace",
@@ -115,7 +115,8 @@ class SignIn(OIDCAuthenticationRequestView):  # type: ignore[misc]
         if "?" in place:
             response["Location"] = f"{place}&{query}"
         state = parse_qs(query)["state"][0]
-        request.session[STATES][state]["purpose"] = self.purpose
+        entry = request.session[STATES][state]
+        entry["purpose"], entry["next"] = self.purpose, request.session.pop(NEXT)
         if not request.user.is_authenticated:
             request.session.set_expiry(MINUTES_FOR_SIGNING_IN * 60)
         response["Cache-Control"] = "no-store"
@@ -151,12 +152,12 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         return response
 
     def login_success(self) -> HttpResponse:
-        place = self.request.session.pop(NEXT, None)
         if self.request.user.is_authenticated and self.request.user != self.user:
             sessions.log_out(self.request)  # or Django would forget that session without ending it
         super().login_success()
         self.request.session[ID_TOKEN] = self.request.session_state[ID_TOKEN]
-        response: HttpResponse = self.finish(self.request, self.user, self.request.session_state["purpose"], place)
+        entry = self.request.session_state
+        response: HttpResponse = self.finish(self.request, self.user, entry["purpose"], entry["next"])
         return response
 
     def login_failure(self) -> HttpResponse:

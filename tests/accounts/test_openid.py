@@ -986,6 +986,14 @@ def test_nobody_is_sent_to_another_site(both: Site, place: str) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (302, "/me")
 
 
+def test_each_of_two_sign_ins_in_one_browser_leads_where_it_was_to_lead(both: Site) -> None:
+    browser = both.browser()
+    both.provider.know("busy", nickname="busy")
+    begun = [browser.get(path).headers["Location"] for path in ("/me", "/openid/sign-in?next=/admin/")]
+    answers = [browser.get(browser.through_provider(location, "busy")) for location in begun]
+    assert [answer.headers["Location"] for answer in answers] == ["/me", "/admin/"]
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/sign-in"])
 def test_link_on_the_login_page_leads_to_no_other_site(both: Site, path: str) -> None:
     assert "evil" not in both.browser().get(f"{path}?next=//evil.example").text.partition("<form")[0]
