@@ -31,6 +31,7 @@ PURPOSES = {
     "replace": "/ktra/api/v1/openid/replace",
     "link": "/ktra/api/v1/openid/me",
 }  # what for one signs in → where the provider sends the browser back to
+LONGEST_HINT = 3000  # of an ID token; proxies take 4096 bytes of headers if nobody tells them otherwise
 MINUTES_FOR_SIGNING_IN = 15
 MOST_IN_A_MINUTE = 60  # sign-ins begun from one network, at each worker
 NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
@@ -53,7 +54,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def store_tokens(self, access_token: Any, id_token: str) -> None:
         """Not in the session yet: it may be that of somebody else, who stays signed in if this sign-in fails."""
-        self.request.session_state[ID_TOKEN] = id_token
+        self.request.session_state[ID_TOKEN] = id_token if len(id_token) <= LONGEST_HINT else ""
 
     def get_token(self, payload: dict[str, str]) -> dict[str, Any]:
         purpose = self.request.session_state["purpose"]
@@ -173,14 +174,14 @@ class SignOut(OIDCLogoutView):  # type: ignore[misc]
 def provider_logout(request: HttpRequest) -> str:
     """Where the browser goes to be signed out at the provider, too (OpenID Connect RP-Initiated Logout 1.0)."""
     id_token = request.session.get(ID_TOKEN)
-    if not id_token:
+    if id_token is None:
         return SignOut.redirect_url
     try:
         place = Provider().endpoint("end_session_endpoint")
     except Upstream:
         return SignOut.redirect_url
     query = {
-        "id_token_hint": id_token,
+        **({"id_token_hint": id_token} if id_token else {}),
         "client_id": settings.OIDC_RP_CLIENT_ID,
         "post_logout_redirect_uri": f"{settings.PUBLIC_URL}/",
     }

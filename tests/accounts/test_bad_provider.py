@@ -611,6 +611,18 @@ def test_sign_out_goes_on_to_the_provider(registry: Server, provider: BadProvide
     assert not browser.is_signed_in
 
 
+def test_token_that_is_too_long_for_an_address_is_left_out_of_it(
+    registry: Server, provider: BadProvider, name: str
+) -> None:
+    browser = Browser(registry, provider, accept="text/html")
+    groups = [f"group {number}" for number in range(10_000)]
+    assert browser.sign_in(Script({"sub": name, "groups": groups}, {"nickname": name})).status_code == 302
+    place = urlsplit(sign_out(browser))
+    assert f"{place.scheme}://{place.netloc}{place.path}" == f"{provider.issuer}/end_session"
+    assert sorted(parse_qs(place.query)) == ["client_id", "post_logout_redirect_uri"]
+    assert not browser.is_signed_in
+
+
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("place", [None, 5, "javascript:alert(1)", "http://[junk"], ids=str)
 def test_sign_out_ends_here_where_the_provider_has_none(
