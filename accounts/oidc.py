@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import urlencode
@@ -149,7 +150,10 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             request.session.modified = True
             raise Denied(f"Openid error: the provider did not sign you in ({_word(request.GET.get('error', ''))}).")
         request.session_state = entry  # type: ignore[attr-defined]
-        response: HttpResponse = super().get(request)
+        try:
+            response: HttpResponse = super().get(request)
+        except UpdateError as error:  # another tab has just signed in or out, which ended this session
+            raise Invalid(NOT_BEGUN) from error
         return response
 
     def login_success(self) -> HttpResponse:

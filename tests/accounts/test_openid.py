@@ -11,8 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
-from django.test import Client
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client, RequestFactory
 
+from accounts import oidc
+from registry_site.errors import Invalid
 from tests.accounts.openid import CALLBACKS, DATA, PAGE, Browser, Site, hidden_fields, new_key, query_of, single_sign_on
 from tests.accounts.test_yapkg import sign
 from tests.crates.test_with_cargo import Cargo, write
@@ -586,6 +589,17 @@ def test_sign_in_that_took_too_long_is_begun_again(both: Site) -> None:
     both.sql(f"UPDATE django_session SET expire_date = '2020-01-01 00:00:00' WHERE session_key = '{client.cookie()}'")
     assert refusal(client.get(back)) == (400, NOT_BEGUN)
     assert client.sign_in("slow").json()["username"] == "127.0.0.1:slow"
+
+
+def test_callback_in_a_session_that_ends_at_the_same_moment_is_refused(db: None) -> None:
+    request = RequestFactory().get(f"{CALLBACKS[0]}?state=begun&code=1")
+    request.session = SessionStore()
+    request.session[oidc.STATES] = {"begun": {"nonce": "n", "code_verifier": "v", "purpose": "me", "next": None}}
+    request.session.save()
+    SessionStore(request.session.session_key).delete()
+    with pytest.raises(Invalid) as refused:
+        oidc.Callback.as_view()(request)
+    assert refused.value.message == NOT_BEGUN
 
 
 def test_callback_without_a_code_is_refused_and_ends_the_sign_in(both: Site) -> None:
