@@ -80,8 +80,8 @@ def _asked(
 ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
     until, public = _until.set(time.monotonic() + seconds), _public_only.set(public_only)
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
-    silence = urllib3.Timeout(connect=min(SILENCE, seconds), read=min(SILENCE, seconds))
     try:
+        silence = urllib3.Timeout(connect=min(SILENCE, seconds), read=min(SILENCE, seconds))  # not of 0 seconds
         response = _pools.request(
             method,
             url,

@@ -122,6 +122,13 @@ def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Beh
         outgoing.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, largest=10**9)
 
 
+def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
+    with pytest.raises(Unreachable):
+        fetch(server, seconds=0)
+    with pytest.raises(Unreachable):
+        download(server, io.BytesIO(), seconds=0)
+
+
 def test_nobody_who_listens_is_no_answer() -> None:
     with pytest.raises(Unreachable):
         outgoing.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, largest=LARGEST)
