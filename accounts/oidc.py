@@ -145,6 +145,8 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         entry = request.session.get(STATES, {}).get(state)
         if entry is None:
             raise Invalid(NOT_BEGUN)
+        if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
+            raise Denied("Openid error: this is the answer of another provider; begin again at /me.")
         if "error" in request.GET or "code" not in request.GET:
             del request.session[STATES][state]
             request.session.modified = True

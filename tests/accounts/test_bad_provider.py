@@ -416,6 +416,19 @@ def test_error_of_the_provider_is_told_in_the_browser(registry: Server, provider
     assert "xxx" not in answer.text
 
 
+@pytest.mark.parametrize("answer", ["code=1", "error=access_denied"])
+def test_answer_of_another_provider_is_refused(browser: Browser, answer: str) -> None:
+    state = parse_qs(urlsplit(browser.begin()).query)["state"][0]
+    refused = browser.get(f"/ktra/api/v1/openid/me?state={state}&iss=https://evil.example.com&{answer}")
+    assert status(refused) == 403
+    assert "this is the answer of another provider" in refused.text
+
+
+def test_answer_that_names_its_provider_is_believed(browser: Browser, provider: BadProvider, name: str) -> None:
+    back = provider.grant(browser.begin(), person(name))
+    assert browser.get(f"{back}&iss={quote(provider.issuer)}").status_code == 200
+
+
 def test_code_is_good_once(browser: Browser, provider: BadProvider, name: str) -> None:
     back = provider.grant(browser.begin(), person(name))
     assert browser.get(back).status_code == 200
