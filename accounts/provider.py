@@ -6,6 +6,7 @@ a size, and no more than a few of this process wait for it at once.
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -140,8 +141,10 @@ def _usable(found: Mapping[str, Any], name: str) -> str:
     address = found.get(name)
     schemes = ("https", "http") if settings.OIDC_ISSUER.startswith("http:") else ("https",)
     try:
-        if isinstance(address, str) and urlsplit(address).scheme in schemes and urlsplit(address).hostname:
-            return address
+        if isinstance(address, str) and re.fullmatch("[!-~]+", address):
+            parts = urlsplit(address)
+            if parts.scheme in schemes and parts.hostname:
+                return address
     except ValueError:
         pass
     raise Upstream(f"Openid error: the provider names no {name} that can be used.")

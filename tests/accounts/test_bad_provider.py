@@ -506,6 +506,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "no authorization endpoint": {"authorization_endpoint": None},
     "script as authorization endpoint": {"authorization_endpoint": "javascript:alert(1)"},
     "junk as authorization endpoint": {"authorization_endpoint": "http://[junk"},
+    "half a letter in authorization endpoint": {"authorization_endpoint": "http://127.0.0.1/\ud800"},
+    "two lines as authorization endpoint": {"authorization_endpoint": "http://127.0.0.1/\r\nSet-Cookie: a=b"},
     "no token endpoint": {"token_endpoint": None},
     "file as keys": {"jwks_uri": "file:///etc/passwd"},
 }
@@ -637,7 +639,9 @@ def test_token_that_is_too_long_for_an_address_is_left_out_of_it(
 
 
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize("place", [None, 5, "javascript:alert(1)", "http://[junk"], ids=str)
+@pytest.mark.parametrize(
+    "place", [None, 5, "javascript:alert(1)", "http://[junk", "http://127.0.0.1/\ud800"], ids=ascii
+)
 def test_sign_out_ends_here_where_the_provider_has_none(
     registry: Server, provider: BadProvider, place: Any, name: str
 ) -> None:
