@@ -13,6 +13,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.http import urlencode
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.utils import import_from_settings
@@ -32,7 +33,7 @@ PURPOSES = {
     "replace": "/ktra/api/v1/openid/replace",
     "link": "/ktra/api/v1/openid/me",
 }  # what for one signs in → where the provider sends the browser back to
-LONGEST_HINT = 3000  # of an ID token; proxies take 4096 bytes of headers if nobody tells them otherwise
+LONGEST_HINT = 3000  # of an ID token; servers take addresses of 4000 bytes or twice that
 MINUTES_FOR_SIGNING_IN = 15
 MOST_IN_A_MINUTE = 60  # sign-ins begun from one network, at each worker
 NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
@@ -175,6 +176,22 @@ class SignOut(OIDCLogoutView):  # type: ignore[misc]
     """Ends the session here, and sends the browser to the provider to end the one there."""
 
     redirect_url = "/"
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        return after_form(request, super().post(request))
+
+
+def after_form(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """A page that leads on in the place of a redirect to the provider, which may redirect to anywhere.
+
+    Browsers let a form lead only to the sites of `form-action`, by however many redirects.
+    """
+    place = response["Location"]
+    if request.method != "POST" or place.startswith("/"):
+        return response
+    page = render(request, "to_provider.html", {"place": place})
+    page["Cache-Control"] = "no-store"
+    return page
 
 
 def provider_logout(request: HttpRequest) -> str:

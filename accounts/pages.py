@@ -42,7 +42,7 @@ def replace_token(request: HttpRequest) -> HttpResponse:
         return render(request, "replace_token.html", status=403)
     principal = sessions.principal(request)
     if principal is None:
-        return oidc.begin(request, "replace")
+        return oidc.after_form(request, oidc.begin(request, "replace"))
     tokens.replaced(principal.user)
     return HttpResponseRedirect(PLACE)
 
@@ -52,7 +52,7 @@ def link_identity(request: HttpRequest) -> HttpResponse:
     """To the provider, and back with an identity for the account that is signed in."""
     if sessions.principal(request) is None:  # not to the provider, which would open another account
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
-    return oidc.begin(request, "link")
+    return oidc.after_form(request, oidc.begin(request, "link"))
 
 
 @require_safe

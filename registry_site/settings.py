@@ -438,7 +438,6 @@ WHITENOISE_USE_FINDERS = True
 
 # --- Headers and logs -------------------------------------------------------------------------------------------
 
-_provider = [f"{urlsplit(OIDC_ISSUER).scheme}://{urlsplit(OIDC_ISSUER).netloc}"] if OIDC_LOGIN else []
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -446,7 +445,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
-        "form-action": ["'self'", *_provider],  # a form of ours signs out there
+        "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
     }
 }

@@ -271,6 +271,13 @@ def action_of(page: str) -> str:
     return html.unescape(found[1])
 
 
+def place_of(page: str) -> str:
+    """Where a page leads by itself."""
+    found = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]+)">', page)
+    assert found, page
+    return html.unescape(found[1])
+
+
 def query_of(address: str) -> dict[str, str]:
     return {name: value for name, [value] in parse_qs(urlsplit(address).query, keep_blank_values=True).items()}
 

@@ -37,6 +37,7 @@ from tests.accounts.bad_provider import (
     provided,
     signed,
 )
+from tests.accounts.openid import place_of
 from tests.crates import packing
 from tests.servers import Server, certificate, running
 
@@ -613,8 +614,7 @@ def sign_out(browser: Browser) -> str:
         allow_redirects=False,
         timeout=PATIENCE,
     )
-    assert answer.status_code == 302
-    return answer.headers["Location"]
+    return answer.headers["Location"] if answer.status_code == 302 else place_of(answer.text)
 
 
 def test_sign_out_goes_on_to_the_provider(registry: Server, provider: BadProvider, name: str) -> None:

@@ -16,7 +16,18 @@ from django.test import Client, RequestFactory
 
 from accounts import oidc
 from registry_site.errors import Invalid
-from tests.accounts.openid import CALLBACKS, DATA, PAGE, Browser, Site, hidden_fields, new_key, query_of, single_sign_on
+from tests.accounts.openid import (
+    CALLBACKS,
+    DATA,
+    PAGE,
+    Browser,
+    Site,
+    hidden_fields,
+    new_key,
+    place_of,
+    query_of,
+    single_sign_on,
+)
 from tests.accounts.test_yapkg import sign
 from tests.crates.test_with_cargo import Cargo, write
 from tests.servers import PASSWORD
@@ -476,8 +487,8 @@ def test_groups_take_no_rights_where_none_is_set(both: Site) -> None:
 
 def linked(browser: Browser, subject: str) -> requests.Response:
     """The last answer to who links an identity of theirs by the button on the page."""
-    sent = browser.press("/openid/link")
-    return browser.follow(browser.get(browser.through_provider(sent.headers["Location"], subject)))
+    sent = place_of(browser.press("/openid/link").text)
+    return browser.follow(browser.get(browser.through_provider(sent, subject)))
 
 
 def test_local_user_who_links_an_identity_signs_in_by_it(both: Site) -> None:
@@ -522,7 +533,7 @@ def test_linking_is_not_begun_without_a_proof_of_the_page(both: Site) -> None:
 
 def test_linking_ends_with_the_session_that_began_it(both: Site) -> None:
     browser, _ = local_user(both, "gone")
-    sent = browser.press("/openid/link").headers["Location"]
+    sent = place_of(browser.press("/openid/link").text)
     back = browser.through_provider(sent, both.provider.know("gone-there", nickname="gone"))
     both.sql(
         "UPDATE accounts_credential SET revoked_at = '2020-01-01 00:00:00' WHERE kind = 'browser_session'"
@@ -685,7 +696,7 @@ def test_sign_in_that_is_refused_leaves_the_session_as_it_was(closed: Site) -> N
     assert browser.sign_in(stranger, "/openid/sign-in").status_code == 403
     assert (browser.name(), browser.cookie()) == ("127.0.0.1:host", former)
     assert live_sessions(closed, "127.0.0.1:host") == 1
-    hint = query_of(browser.press("/sign-out").headers["Location"])["id_token_hint"].split(".")[1]
+    hint = query_of(place_of(browser.press("/sign-out").text))["id_token_hint"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(hint + "=="))["sub"] == "host"
 
 
@@ -911,15 +922,14 @@ def test_signing_out_ends_the_session_here_and_at_the_provider(closed: Site, nam
     browser, _ = closed.new_person(name, groups=["ops"])
     browser.session.headers["Accept"] = PAGE
     former = browser.cookie()
-    answer = browser.press(path, page)
-    assert answer.status_code == 302
-    assert urlsplit(answer.headers["Location"]).path == "/session/end"
-    query = query_of(answer.headers["Location"])
+    place = place_of(browser.press(path, page).text)
+    assert urlsplit(place).path == "/session/end"
+    query = query_of(place)
     assert query.pop("id_token_hint").count(".") == 2
     assert query == {"client_id": "registry", "post_logout_redirect_uri": f"{closed.server.url}/"}
     assert live_sessions(closed, f"127.0.0.1:{name}") == 0
     browser.asked.clear()
-    assert browser.through_provider(answer.headers["Location"], name) == f"{closed.server.url}/"
+    assert browser.through_provider(place, name) == f"{closed.server.url}/"
     assert browser.name() is None
     assert browser.with_cookie(former).name() is None
     browser.callback(name)
@@ -957,7 +967,7 @@ def stopped(site: Site) -> Iterator[None]:
 def test_signing_out_works_while_the_provider_is_down(both: Site) -> None:
     client, _ = both.new_person("stranded")
     with stopped(both):
-        assert client.press("/sign-out").status_code == 302
+        assert client.press("/sign-out").status_code in (200, 302)  # as the worker knows the provider or not
         assert live_sessions(both, "127.0.0.1:stranded") == 0
         assert client.name() is None
 

@@ -2,20 +2,22 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from tests.accounts.bad_provider import CLIENT_ID, CLIENT_SECRET, BadProvider, person, provided
 from tests.accounts.openid import Site, single_sign_on
-from tests.servers import PASSWORD
+from tests.servers import PASSWORD, Server, running
 
 CHROMIUM = Path("/usr/bin/chromium")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 
 # Names are resolved to nothing: what a page asks of another host fails here as it does without a network.
-OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
 TOKEN = re.compile("entc_[A-Za-z0-9]{38}")
 
 
@@ -134,18 +136,50 @@ def test_signing_out_leads_through_the_provider_and_back(page: Page, site: Site)
     expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
 
+def log_in(page: Page, name: str) -> None:
+    """With a password."""
+    page.goto("/")
+    page.get_by_role("link", name="with a password of this registry").click()
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text(f"You are signed in as ktra-secure-auth:{name}.")).to_be_visible()
+
+
 def test_local_user_links_an_identity(page: Page, site: Site) -> None:
     site.server.sign_up("lena")
     site.provider.know("lena-there", nickname="other")
-    page.goto("/")
-    page.get_by_role("link", name="with a password of this registry").click()
-    page.get_by_label("Username").fill("lena")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("You are signed in as ktra-secure-auth:lena.")).to_be_visible()
+    log_in(page, "lena")
     page.get_by_role("button", name="Link your account").click()
     sign_in(page, "lena-there")
     expect(page.get_by_text(f"signs in at {site.provider.issuer} as lena-there")).to_be_visible()
+
+
+def trusting(provider: BadProvider, place: Path) -> AbstractContextManager[Server]:
+    return running(
+        place / "data",
+        REGISTRY_OIDC_ISSUER=provider.issuer,
+        REGISTRY_OIDC_CLIENT_ID=CLIENT_ID,
+        REGISTRY_OIDC_CLIENT_SECRET=CLIENT_SECRET,
+    )
+
+
+def test_form_leads_to_a_provider_of_many_sites(chromium: Browser, tmp_path: Path) -> None:
+    with provided() as provider, trusting(provider, tmp_path) as server:
+        elsewhere = f"http://localhost:{provider.port}"
+        provider.says = {
+            "authorization_endpoint": f"{elsewhere}/authorize",
+            "end_session_endpoint": f"{elsewhere}/end_session",
+        }
+        provider.script = person("carla")
+        server.sign_up("lena")
+        page = chromium.new_page(base_url=server.url)
+        log_in(page, "lena")
+        page.get_by_role("button", name="Link your account").click()
+        expect(page.get_by_text(f"signs in at {provider.issuer} as carla")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page).to_have_url(re.compile(f"^{elsewhere}/end_session"))
+        page.close()
 
 
 def test_staff_enter_the_admin_site_by_the_providers_button(page: Page, site: Site) -> None:
