@@ -35,14 +35,7 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     Raises `Denied` for who is not let in, whose account is closed to every door then, and for an account that is closed
     or must not be used from where the request comes.
     """
-    subject = claims.subject_of(said)
-    identity = _find(issuer, subject)
-    if not _lets_in(said):
-        if identity is not None:
-            _refuse(identity)
-        raise Denied(NOT_ALLOWED, code="not_authorized")
-    if identity is None:
-        identity = _open(issuer, subject, said)
+    identity = _let_in(issuer, said) or _open(issuer, claims.subject_of(said), said)
     _follow(identity, said)
     user = identity.user
     if not (user.admits(peers.current()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
@@ -53,10 +46,9 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
 def link(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:
     """From now on the principal's account is that of whoever has just signed in at the provider, too.
 
-    Raises `Denied`, and `Conflict` when that is another account already.
+    Raises `Denied` as `sign_in` does, and `Conflict` when that is another account already.
     """
-    if not _lets_in(said):
-        raise Denied(NOT_ALLOWED, code="not_authorized")
+    _let_in(issuer, said)
     with transaction.atomic():
         principal.hold()
         identity = attach(principal.user, issuer, claims.subject_of(said), actor=principal.user)
@@ -97,6 +89,16 @@ def detach(user: User, issuer: str, subject: str, *, actor: User | None) -> None
 
 def _find(issuer: str, subject: str) -> Identity | None:
     return Identity.objects.filter(issuer=issuer, subject=subject).select_related("user").first()
+
+
+def _let_in(issuer: str, said: Mapping[str, Any]) -> Identity | None:
+    """The identity, if there is one; raises `Denied` for who is not let in, after the account is closed."""
+    identity = _find(issuer, claims.subject_of(said))
+    if not _lets_in(said):
+        if identity is not None:
+            _refuse(identity)
+        raise Denied(NOT_ALLOWED, code="not_authorized")
+    return identity
 
 
 def _lets_in(said: Mapping[str, Any]) -> bool:

@@ -246,6 +246,15 @@ def test_who_is_not_let_in_links_nothing(alice: User, settings: Any) -> None:
     assert not Identity.objects.exists()
 
 
+def test_who_is_not_let_in_any_more_is_out_after_linking_again_too(alice: User, settings: Any) -> None:
+    identities.link(Principal(alice), ISSUER, claims())
+    token = tokens.replace_default(alice)
+    settings.OIDC_ALLOWED_GROUPS = ["devs"]
+    with pytest.raises(Denied, match=NOT_LET_IN):
+        identities.link(Principal(alice), ISSUER, claims())
+    assert not is_good(token)
+
+
 def test_banned_user_links_nothing(alice: User) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated):
