@@ -163,8 +163,13 @@ def _follow(identity: Identity, said: Mapping[str, Any]) -> None:
 
 
 def _follow_rights(user: User, identity: Identity, administers: bool) -> bool:
-    """Rights that staff gave stay, and so do those of another identity; gives what is kept of this one."""
-    was = Identity.objects.get(pk=identity.pk).administers
+    """Rights that staff gave stay, and so do those of another identity; gives what is kept of this one.
+
+    Raises `Denied` for an identity that is gone.
+    """
+    was = Identity.objects.filter(pk=identity.pk).values_list("administers", flat=True).first()
+    if was is None:
+        raise Denied("Openid error: this identity has just been taken from its account; begin again at /me.")
     if administers == was:
         return was
     others = user.identities.filter(administers=True).exclude(pk=identity.pk).exists()

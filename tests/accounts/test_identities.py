@@ -269,6 +269,18 @@ def test_identity_that_is_taken_away_opens_the_account_no_more(alice: User) -> N
     assert deeds("identity.unlink") == ["alice"]
 
 
+def test_identity_that_is_taken_away_during_a_sign_in_opens_nothing(alice: User) -> None:
+    class SaidMeanwhile(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            if name == "groups":
+                identities.detach(alice, ISSUER, "42", actor=None)
+            return super().get(name, default)
+
+    identities.attach(alice, ISSUER, "42", actor=None)
+    with pytest.raises(Denied, match="has just been taken from its account"):
+        identities.sign_in(ISSUER, SaidMeanwhile(claims()))
+
+
 def test_identity_of_another_is_not_taken_away(alice: User, bob: User) -> None:
     identities.attach(alice, ISSUER, "42", actor=None)
     with pytest.raises(Missing, match=r"^bob has no such identity.$"):
