@@ -125,7 +125,7 @@ def principal(request: Request) -> Principal:
 
 def is_from_here(request: Request) -> bool:
     """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
-    here = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+    here = other_sites.origins(request._request)
     return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 

@@ -13,9 +13,15 @@ FOREIGN = ("cross-site", "same-site")
 NOT_FROM_THERE = "This must not be asked for by the page of another site."
 
 
+def origins(request: HttpRequest) -> tuple[str, ...]:
+    """Of our own pages; where the public address has TLS, a page that came without it can be by anybody on the way."""
+    tls_only = settings.PUBLIC_URL.startswith("https:") and not request.is_secure()
+    return (settings.PUBLIC_URL,) if tls_only else (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+
+
 def asked_here(request: HttpRequest) -> bool:
     """Did the user ask, or one of our own pages?"""
-    here = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+    here = origins(request)
     if (origin := request.headers.get("Origin")) is not None:
         return origin in here
     if site := request.headers.get("Sec-Fetch-Site"):

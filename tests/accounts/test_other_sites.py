@@ -78,6 +78,12 @@ def test_public_address_is_here_behind_a_proxy(settings: Any) -> None:
     assert not asked_here(asking(Origin="https://example.com"))
 
 
+@pytest.mark.parametrize("header", ["Origin", "Referer"])
+def test_page_without_tls_is_not_here_where_the_public_address_has_it(settings: Any, header: str) -> None:
+    settings.PUBLIC_URL = "https://testserver"
+    assert not asked_here(asking(**{header: HERE}))
+
+
 # --- What shows a secret -----------------------------------------------------------------------------------------
 
 

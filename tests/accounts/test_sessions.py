@@ -187,6 +187,11 @@ def test_public_address_is_ours_behind_a_proxy(browser: Browser, settings: Any) 
     assert browser.change(Origin="https://registry.example.org").status_code == 200
 
 
+def test_page_without_tls_is_not_ours_where_the_public_address_has_it(browser: Browser, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://testserver"
+    assert browser.change(Origin="http://testserver").status_code == 403
+
+
 def test_write_with_the_token_of_the_login_is_allowed(browser: Browser) -> None:
     assert browser.change(**{"X-CSRFToken": browser.cookies["csrftoken"].value}).status_code == 200
 
