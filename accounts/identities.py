@@ -151,7 +151,7 @@ def _open(issuer: str, subject: str, said: Mapping[str, Any]) -> Identity:
 
 
 def _follow(identity: Identity, said: Mapping[str, Any]) -> None:
-    """What the provider says of the user holds here from now on."""
+    """What the provider says of the user holds here from now on, and no more what another said that was here before."""
     administers = _administers(said)
     with transaction.atomic():
         user = User.objects.select_for_update(no_key=True).get(pk=identity.user_id)
@@ -159,6 +159,9 @@ def _follow(identity: Identity, said: Mapping[str, Any]) -> None:
         Identity.objects.filter(pk=identity.pk).update(
             administers=administers, refused_at=None, last_seen_at=timezone.now()
         )
+        for former in user.identities.filter(administers=True).exclude(issuer=identity.issuer):
+            _follow_rights(user, former, administers=False)
+            Identity.objects.filter(pk=former.pk).update(administers=False)
     identity.user.refresh_from_db()
 
 

@@ -483,6 +483,17 @@ def test_group_of_one_identity_counts_beside_another_without_it(ops: None, alice
     assert rights(alice) == (False, False)
 
 
+@pytest.mark.parametrize("groups", [["ops"], []])
+def test_rights_that_a_former_provider_gave_end_when_the_present_one_gives_none(
+    ops: None, alice: User, groups: list[str]
+) -> None:
+    for issuer in ("https://former.example", ISSUER):
+        identities.attach(alice, issuer, "42", actor=None)
+    sign_in(issuer="https://former.example", groups=["ops"])
+    assert rights(sign_in(groups=groups)) == (bool(groups), bool(groups))
+    assert rights(sign_in(groups=[])) == (False, False)
+
+
 # --- Such an account in every dialect ----------------------------------------------------------------------------
 
 
