@@ -4,6 +4,7 @@ The library holds state, nonce and PKCE verifier in the browser's session, and m
 in. Ours are: what the provider says of itself, its limits, what makes an ID token good, and whose account it is.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -144,7 +145,7 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     def get(self, request: HttpRequest) -> HttpResponse:
         state = request.GET.get("state", "")
         entry = request.session.get(STATES, {}).get(state)
-        if entry is None:
+        if entry is None or entry["added_on"] < time.time() - MINUTES_FOR_SIGNING_IN * 60:
             raise Invalid(NOT_BEGUN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
             raise Denied("Openid error: this is the answer of another provider; begin again at /me.")

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
 from accounts import oidc
@@ -602,11 +604,25 @@ def test_sign_in_that_took_too_long_is_begun_again(both: Site) -> None:
     assert client.sign_in("slow").json()["username"] == "127.0.0.1:slow"
 
 
-def test_callback_in_a_session_that_ends_at_the_same_moment_is_refused(db: None) -> None:
+def came_back(begun: float) -> HttpRequest:
+    """A callback of a sign-in that was begun then."""
     request = RequestFactory().get(f"{CALLBACKS[0]}?state=begun&code=1")
+    entry = {"nonce": "n", "code_verifier": "v", "added_on": begun, "purpose": "me", "next": None}
     request.session = SessionStore()
-    request.session[oidc.STATES] = {"begun": {"nonce": "n", "code_verifier": "v", "purpose": "me", "next": None}}
+    request.session[oidc.STATES] = {"begun": entry}
     request.session.save()
+    return request
+
+
+def test_sign_in_that_took_too_long_is_refused_in_a_session_that_lasts(db: None) -> None:
+    request = came_back(time.time() - 15 * 60)
+    with pytest.raises(Invalid) as refused:
+        oidc.Callback.as_view()(request)
+    assert refused.value.message == NOT_BEGUN
+
+
+def test_callback_in_a_session_that_ends_at_the_same_moment_is_refused(db: None) -> None:
+    request = came_back(time.time())
     SessionStore(request.session.session_key).delete()
     with pytest.raises(Invalid) as refused:
         oidc.Callback.as_view()(request)
