@@ -106,7 +106,7 @@ def _lets_in(said: Mapping[str, Any]) -> bool:
     if not (settings.OIDC_ALLOWED_GROUPS or settings.OIDC_ALLOWED_USERS):
         return True
     by_group = set(settings.OIDC_ALLOWED_GROUPS).intersection(claims.words(said, settings.OIDC_GROUPS_CLAIM))
-    return bool(by_group) or _nickname(said) in settings.OIDC_ALLOWED_USERS
+    return bool(by_group) or (_nickname(said) in settings.OIDC_ALLOWED_USERS and not _is_unverified_address(said))
 
 
 def _administers(said: Mapping[str, Any]) -> bool:
@@ -120,6 +120,12 @@ def _nickname(said: Mapping[str, Any]) -> str | None:
             if word.strip():
                 return word.strip()
     return None
+
+
+def _is_unverified_address(said: Mapping[str, Any]) -> bool:
+    """Are they called by an e-mail address of which the provider says that it may be of somebody else?"""
+    by_address = _nickname(said) in [word.strip() for word in claims.words(said, "email")]
+    return by_address and said.get("email_verified", True) not in (True, "true")
 
 
 def _shown_name(issuer: str, said: Mapping[str, Any]) -> str:

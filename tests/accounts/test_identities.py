@@ -376,6 +376,19 @@ def test_who_is_in_neither_list_is_not_let_in(settings: Any, said: dict[str, Any
     assert not User.objects.exists()
 
 
+@pytest.mark.parametrize("verified", [False, "false", 0, "no"])
+def test_listed_address_that_is_not_verified_lets_nobody_in(settings: Any, verified: Any) -> None:
+    settings.OIDC_USERNAME_CLAIM, settings.OIDC_ALLOWED_USERS = ["email"], ["boss@example.org"]
+    with pytest.raises(Denied, match=NOT_LET_IN):
+        sign_in(email="boss@example.org", email_verified=verified)
+
+
+@pytest.mark.parametrize("verified", [{"email_verified": True}, {"email_verified": "true"}, {}], ids=str)
+def test_listed_address_lets_in(settings: Any, verified: dict[str, Any]) -> None:
+    settings.OIDC_USERNAME_CLAIM, settings.OIDC_ALLOWED_USERS = ["email"], ["boss@example.org"]
+    assert sign_in(email="boss@example.org", **verified).username == "gitlab.com:boss@example.org"
+
+
 def test_claim_of_the_groups_is_a_setting(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS, settings.OIDC_GROUPS_CLAIM = ["devs"], "realm_access.roles"
     assert sign_in(realm_access={"roles": ["devs"]})
