@@ -27,6 +27,11 @@ def parsed(body: bytes) -> list[Line]:
     return [_parsed(raw) for raw in body.split(b"\n") if raw.strip()]
 
 
+def is_index_file(body: bytes) -> bool:
+    """Whether there is any line as an index has them, or nothing at all."""
+    return not body.strip() or any(_is_line(raw) for raw in body.split(b"\n"))
+
+
 def joined(lines: list[Line]) -> bytes:
     return b"".join(line.raw + b"\n" for line in lines)
 
@@ -40,6 +45,14 @@ def held_back(line: Line) -> Line:
     if json.loads(raw) != wanted:  # it stands somewhere else, or is said in another way
         raw = json.dumps(wanted, separators=(",", ":")).encode()
     return replace(line, raw=raw, yanked=True)
+
+
+def _is_line(raw: bytes) -> bool:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "cksum" in found
 
 
 def _parsed(raw: bytes) -> Line:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from django.conf import settings
 from django.core.cache import cache
 
-from crates.mirror import metrics
+from crates.mirror import lines, metrics
 from registry_site import outgoing, strict_json
 from registry_site.errors import Gone, Missing, RegistryError, Withheld
 
@@ -40,6 +40,8 @@ class Upstream:
         answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
         if answer.status not in (200, 304, *ABSENT):
             raise Fault(f"it answers with {answer.status}")
+        if answer.status == 200:
+            _check_index_file(answer)
         return answer
 
     def archive(self, name: str, version: str, sha256: str, to: IO[bytes]) -> int:
@@ -123,6 +125,16 @@ def named(url: str) -> Upstream:
         if upstream.url == url:
             return upstream
     raise Fault("it is not configured any more")
+
+
+def _check_index_file(answer: outgoing.Answer) -> None:
+    """Nothing else than a whole index file is taken for one, for no checksum says what it should be; raises `Fault`."""
+    if not {"content-length", "transfer-encoding"} & answer.headers.keys():
+        raise Fault("it does not say where its index file ends, and a part would pass for the whole")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise Fault("it packs its index file, which nobody has asked for")
+    if not lines.is_index_file(answer.body):
+        raise Fault("it sends something else than an index file")
 
 
 def _config(body: bytes) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """An upstream that does as it is told: a sparse registry on loopback, with every fault that one can have."""
 
+import gzip
 import hashlib
 import json
 import socketserver
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from socket import SO_LINGER, SOL_SOCKET, socket
-from typing import Any
+from typing import Any, TypeVar
 
 from crates.names import index_path
 
@@ -50,6 +51,16 @@ class Exchange:
 Behaviour = Callable[[Exchange], None]
 
 
+def named(name: str, behaviour: Behaviour) -> Behaviour:
+    """As pytest shows it, and tables do."""
+
+    def answer(exchange: Exchange) -> None:
+        behaviour(exchange)
+
+    answer.__name__ = name
+    return answer
+
+
 class Close(Exception):
     """A behaviour is at its end, and so is the connection."""
 
@@ -76,9 +87,7 @@ def refusal(status: int) -> Behaviour:
 
 
 def redirect(place: str, status: int = 302) -> Behaviour:
-    answer = file(b"there", status, Location=place)
-    answer.__name__ = f"redirect-to-{place}"
-    return answer
+    return named(f"redirect-to-{place}", file(b"there", status, Location=place))
 
 
 def redirect_to_itself(exchange: Exchange) -> None:
@@ -118,16 +127,13 @@ def endless_chunks(exchange: Exchange) -> None:
     raise Close
 
 
+def close(exchange: Exchange) -> None:
+    raise Close
+
+
 def truncated(body: bytes) -> Behaviour:
     """Half of what its length promises."""
-
-    def answer(exchange: Exchange) -> None:
-        exchange.head(Content_Length=str(len(body)))
-        exchange.send(body[: len(body) // 2])
-        raise Close
-
-    answer.__name__ = "truncated"
-    return answer
+    return named("truncated", halfway(body, close))
 
 
 def truncated_without_length(body: bytes) -> Behaviour:
@@ -142,10 +148,56 @@ def truncated_without_length(body: bytes) -> Behaviour:
     return answer
 
 
+def truncated_chunks(body: bytes) -> Behaviour:
+    """Half of it as a chunk, and then no other."""
+
+    def answer(exchange: Exchange) -> None:
+        half = body[: len(body) // 2]
+        exchange.head(Transfer_Encoding="chunked")
+        exchange.send(b"%x\r\n%b\r\n" % (len(half), half))
+        raise Close
+
+    answer.__name__ = "truncated-chunks"
+    return answer
+
+
+def longer_than_told(body: bytes) -> Behaviour:
+    """All of it, and more than its length promises."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.head(Content_Length=str(len(body)))
+        exchange.send(body + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore")
+
+    answer.__name__ = "longer-than-told"
+    return answer
+
+
+def packed(body: bytes) -> Behaviour:
+    """By gzip, which nobody has asked for."""
+    return named("packed", file(gzip.compress(body, mtime=0), Content_Encoding="gzip"))
+
+
+def nothing_new(exchange: Exchange) -> None:
+    """304, whatever was asked."""
+    exchange.head(304)
+
+
 def reset(exchange: Exchange) -> None:
     """The connection breaks."""
     exchange.wire.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     raise Close
+
+
+def halfway(body: bytes, then: Behaviour) -> Behaviour:
+    """Half of what its length promises, and then another behaviour."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.head(Content_Length=str(len(body)))
+        exchange.send(body[: len(body) // 2])
+        then(exchange)
+
+    answer.__name__ = f"{then.__name__}-halfway"
+    return answer
 
 
 def no_http(exchange: Exchange) -> None:
@@ -173,6 +225,9 @@ def line(name: str, version: str, content: bytes, **fields: Any) -> bytes:
     """A line of the index, without its end."""
     usual = {"name": name, "vers": version, "deps": [], "cksum": hashlib.sha256(content).hexdigest(), "features": {}}
     return json.dumps(usual | {"yanked": False} | fields, separators=(",", ":")).encode()
+
+
+Kind = TypeVar("Kind", bound="BadUpstream")
 
 
 class BadUpstream:
@@ -216,12 +271,12 @@ class BadUpstream:
     def asked(self, path: str) -> list[Request]:
         return [request for request in list(self.requests) if request.path == path]
 
-    def answer(self, exchange: Exchange) -> None:
+    def chosen(self, request: Request) -> Behaviour:
+        """How to answer it."""
         with self.lock:
-            self.requests.append(exchange.request)
-            behaviours = self.plan.get(exchange.request.path, [refusal(404)])
-            behaviour = behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
-        behaviour(exchange)
+            self.requests.append(request)
+            behaviours = self.plan.get(request.path, [refusal(404)])
+            return behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
 
 
 def entry_path(name: str) -> str:
@@ -246,7 +301,7 @@ class _Handler(socketserver.StreamRequestHandler):
         upstream = self.server.upstream
         with suppress(OSError, Close):
             while (request := self._request()) is not None:
-                upstream.answer(Exchange(request, self.connection, upstream.ended))
+                upstream.chosen(request)(Exchange(request, self.connection, upstream.ended))
 
     def _request(self) -> Request | None:
         words = self.rfile.readline().decode("latin-1").split()
@@ -263,13 +318,20 @@ class _Handler(socketserver.StreamRequestHandler):
 @contextmanager
 def upstream() -> Iterator[BadUpstream]:
     """One on a free port."""
+    with serving(BadUpstream) as running:
+        yield running
+
+
+@contextmanager
+def serving(make: Callable[[int], Kind]) -> Iterator[Kind]:
+    """One of any kind, made for a free port."""
     with _Threads(("127.0.0.1", 0), _Handler) as server:
-        server.upstream = BadUpstream(server.server_address[1])
+        server.upstream = made = make(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
-            yield server.upstream
+            yield made
         finally:
-            server.upstream.ended.set()
+            made.ended.set()
             server.shutdown()
             thread.join()

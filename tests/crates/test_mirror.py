@@ -235,10 +235,16 @@ BROKEN = [
     bad_upstream.redirect(""),
     bad_upstream.redirect("http://["),
     bad_upstream.file(b"", 206),
+    bad_upstream.truncated_chunks(GOOD),
+]
+NO_INDEX = [
+    bad_upstream.truncated_without_length(GOOD + b"\n" + GOOD + b"\n"),
+    bad_upstream.packed(GOOD),
+    bad_upstream.file(b"<html>We are being repaired.</html>\n"),
 ]
 
 
-@pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN])
+@pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN, *NO_INDEX])
 def test_fault_of_the_index_is_told_and_nothing_is_kept(
     mirror: CargoClient, first: BadUpstream, behaviour: Behaviour, settings: Any
 ) -> None:
@@ -430,6 +436,7 @@ WRONG = [
     bad_upstream.file(BYTES + b"\0"),
     bad_upstream.file(b""),
     bad_upstream.truncated_without_length(BYTES),
+    bad_upstream.packed(BYTES),
 ]
 
 
