@@ -3,17 +3,13 @@
 import hashlib
 import http.client
 import json
-import os
 import random
-import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.core.cache import cache
 from django.utils import timezone
@@ -24,6 +20,7 @@ from registry_site import outgoing
 from tests.conftest import CargoClient
 from tests.crates import bad_upstream, packing
 from tests.crates.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
+from tests.crates.kept import damage, files, rows, unfinished
 from tests.servers import Server, free_port, running
 
 NOT_HERE = {"errors": [{"detail": "There is no such crate in this index."}]}
@@ -72,10 +69,6 @@ def crate(mirror: CargoClient, name: str, version: str = "1.0.0", **headers: str
 
 def content(response: Any) -> bytes:
     return b"".join(response.streaming_content)
-
-
-def files(place: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
 def refused(reason: str) -> dict[str, Any]:
@@ -646,20 +639,6 @@ def live_crate(server: Server, name: str, version: str = "1.0.0") -> tuple[int, 
     return ask(server, f"/ktra/api/v1/mirror/{name}/{version}/download")
 
 
-def rows(server: Server, statement: str) -> list[Any]:
-    """What a statement gives in the server's own database."""
-    if url := server.environment.get("REGISTRY_DATABASE_URL"):
-        with psycopg.connect(url) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
-    local = sqlite3.connect(server.data / "registry.sqlite3", timeout=20)
-    try:
-        with local:
-            return local.execute(statement).fetchall()
-    finally:
-        local.close()
-
-
 def outdate(server: Server, name: str) -> None:
     """The entry was looked at long ago."""
     rows(server, f"UPDATE mirror_entry SET checked_at = '2001-01-01 00:00:00+00:00' WHERE name = '{name}'")
@@ -801,7 +780,7 @@ def test_killed_server_leaves_nothing_wrong(live: Server, upstream: BadUpstream)
     assert hashlib.sha256(bytes_).hexdigest() not in files(live.data / "mirror")
     live.start()
     assert live_crate(live, "killed") == (200, bytes_)
-    assert_all_whole(live)
+    assert (damage(live), unfinished(live)) == ([], [])
 
 
 def test_others_are_served_while_upstream_is_slow(live: Server, upstream: BadUpstream) -> None:
@@ -820,42 +799,3 @@ def test_others_are_served_while_upstream_is_slow(live: Server, upstream: BadUps
             assert live_entry(live, "quick") == (200, body)
             assert live_crate(live, "quick") == (200, BYTES)
         assert [one.result()[0] for one in slow] == [502] * 6
-
-
-def test_faults_of_all_kinds_never_make_a_wrong_byte(live: Server, upstream: BadUpstream) -> None:
-    """75 crates, their entries and their bytes; of ten answers of upstream, three are bad."""
-    dice = random.Random(3)
-    bytes_ = {f"planned{number}": dice.randbytes(dice.choice([0, 10, 5_000, 200_000])) for number in range(75)}
-
-    def planned(good: bytes, *more: Behaviour) -> list[Behaviour]:
-        bad = [bad_upstream.reset, bad_upstream.no_http, bad_upstream.refusal(500), bad_upstream.redirect("//a.b/")]
-        bad += [bad_upstream.truncated(good + b"."), *more]
-        return [dice.choice(bad) if dice.random() < 0.3 else bad_upstream.file(good) for _ in range(2)]
-
-    entries = {name: line(name, "1.0.0", content) + b"\n" for name, content in bytes_.items()}
-    for name, content in bytes_.items():
-        wrong = [bad_upstream.file(content + b"."), bad_upstream.truncated_without_length(content + b"..")]
-        upstream.tell_entry(name, *planned(entries[name]), bad_upstream.file(entries[name]))
-        upstream.tell_crate(name, "1.0.0", *planned(content, *wrong), bad_upstream.file(content))
-
-    def build(name: str) -> list[int]:
-        answers = [(live_entry(live, name), entries[name]), (live_crate(live, name), bytes_[name])]
-        assert all(body == good for (status, body), good in answers if status == 200)
-        return [status for (status, _), _ in answers]
-
-    with ThreadPoolExecutor(8) as clients:
-        statuses = Counter(status for both in clients.map(build, bytes_) for status in both)
-        assert set(statuses) == {200, 502}
-        assert_all_whole(live)
-        for _ in range(3):
-            last = list(clients.map(build, bytes_))
-    assert last == [[200, 200]] * 75
-    assert_all_whole(live)
-
-
-def assert_all_whole(server: Server) -> None:
-    """Every file is what its name says, every row has its file, and nothing else was left behind."""
-    kept = {name: hashlib.sha256(content).hexdigest() for name, content in files(server.data / "mirror").items()}
-    assert all(name == digest for name, digest in kept.items())
-    assert {sha256 for (sha256,) in rows(server, "SELECT sha256 FROM mirror_archive")} <= set(kept)
-    assert os.listdir(server.data / "uploads") == []
