@@ -13,25 +13,32 @@ from benchmarks.links import Link
 from benchmarks.programs import path_of
 from benchmarks.publishing import VERSION
 
+CRATES_IO, MEASURED = "crates-io", "measured"
+REPLACED = f'[source.{CRATES_IO}]\nreplace-with = "{MEASURED}"\n'
 MANIFEST = '[package]\nname = "consumer"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\n'
 LONGEST = 120  # seconds
 
 
 class Consumer:
-    """A project below `place` whose cargo knows one registry."""
+    """A project below `place` whose cargo knows the registry of one index, also in the place of crates.io.
 
-    def __init__(self, place: Path, names: Sequence[str], url: str, link: Link) -> None:
+    Its crates are of `registry`, either of the two.
+    """
+
+    def __init__(self, place: Path, names: Sequence[str], index: str, link: Link, registry: str = MEASURED) -> None:
         self.home, self.project = place / "home", place / "project"
         self.link, self.crates = link, len(names)
         self.fetches = 0
         (self.project / "src").mkdir(parents=True)
         (self.project / "src" / "lib.rs").touch()
-        wanted = "".join(f'{name} = {{ version = "{VERSION}", registry = "measured" }}\n' for name in names)
+        wanted = "".join(f'{name} = {{ version = "{VERSION}", registry = "{registry}" }}\n' for name in names)
         (self.project / "Cargo.toml").write_text(MANIFEST + wanted)
+        (self.project / ".cargo").mkdir()
+        (self.project / ".cargo" / "config.toml").write_text(REPLACED)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("CARGO_")}
         self.environment = inherited | {
             "CARGO_HOME": str(self.home),
-            "CARGO_REGISTRIES_MEASURED_INDEX": f"sparse+{url}/index/",
+            "CARGO_REGISTRIES_MEASURED_INDEX": f"sparse+{index}",
         }
         if not link.multiplexing:
             self.environment["CARGO_HTTP_MULTIPLEXING"] = "false"

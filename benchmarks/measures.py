@@ -73,9 +73,9 @@ def of_cargo(place: Path, link: Link) -> Iterator[Row]:
         registry.running(place / "data", link) as ours,
         nginx.running(place / "nginx", place / "site", link) as theirs,
     ):
-        urls = (ours.public_url, theirs.public_url)
-        many = [Consumer(place / "cargo" / f"many{n}", FETCHED, url, link) for n, url in enumerate(urls)]
-        large = [Consumer(place / "cargo" / f"large{n}", ["large"], url, link) for n, url in enumerate(urls)]
+        indexes = (f"{ours.public_url}/index/", f"{theirs.public_url}/index/")
+        many = [Consumer(place / "cargo" / f"many{n}", FETCHED, index, link) for n, index in enumerate(indexes)]
+        large = [Consumer(place / "cargo" / f"large{n}", ["large"], index, link) for n, index in enumerate(indexes)]
         count = len(FETCHED)
         yield Row(f"cargo fetch of {count}, {link}: s", *in_turns([consumer.fetch_all for consumer in many]))
         if ours.proxy and theirs.proxy:

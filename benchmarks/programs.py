@@ -14,16 +14,16 @@ INSTALL = {
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
-def require_all() -> None:
+def require(*names: str) -> None:
     """Leave with status 2 and one line when a program is missing."""
-    missing = [f"{name} is missing: {what}" for name, what in INSTALL.items() if _which(name) is None]
+    missing = [f"{name} is missing: {INSTALL[name]}" for name in names if _which(name) is None]
     if missing:
         print("; ".join(missing) + ".", file=sys.stderr)
         sys.exit(2)
 
 
 def path_of(name: str) -> str:
-    """Where a program is; it was found by `require_all`."""
+    """Where a program is; it was found by `require`."""
     found = _which(name)
     if found is None:
         raise FileNotFoundError(f"{name} is missing: {INSTALL[name]}")

@@ -3,7 +3,7 @@
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,13 +13,14 @@ from benchmarks.links import Link
 from tests.servers import Server
 
 STARTING = 60  # seconds
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 class Registry(Server):
     """A running registry; clients find it at `public_url`."""
 
-    def __init__(self, data: Path, link: Link) -> None:
-        super().__init__(data, {"REGISTRY_PUBLISH_BURST": "0"})
+    def __init__(self, data: Path, link: Link, settings: Mapping[str, str]) -> None:
+        super().__init__(data, {"REGISTRY_PUBLISH_BURST": "0", **settings})
         self.outer_port = link.outer_port(self.port)
         self.proxy: Proxy | None = None
         self.url, self.public_url = link.origin(self.port), link.origin(self.outer_port)
@@ -49,10 +50,10 @@ class Registry(Server):
 
 
 @contextmanager
-def running(data: Path, link: Link) -> Iterator[Registry]:
+def running(data: Path, link: Link, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Registry]:
     """A registry on the directory `data`, which is kept, that is ended at the end."""
     data.mkdir(exist_ok=True)
-    server = Registry(data, link)
+    server = Registry(data, link, settings)
     try:
         server.start()
         with link.open(server.outer_port, server.port) as server.proxy:

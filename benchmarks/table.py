@@ -27,9 +27,12 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Columns as wide as they have to be, numbers to the right."""
-    lines = [HEAD, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    return columns([HEAD, *(row.cells() for row in rows)])
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """As wide as they have to be, all but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -24,6 +24,12 @@ def rows(server: Server, statement: str) -> list[Any]:
         local.close()
 
 
+def outdate(server: Server, name: str = "") -> None:
+    """The entry, or each of them, was looked at long ago."""
+    which = f" WHERE name = '{name}'" if name else ""
+    rows(server, f"UPDATE mirror_entry SET checked_at = '2001-01-01 00:00:00+00:00'{which}")
+
+
 def files(place: Path) -> dict[str, bytes]:
     """All files below, by their names."""
     return {path.name: path.read_bytes() for path in place.rglob("*") if path.is_file()}

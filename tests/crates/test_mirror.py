@@ -20,7 +20,7 @@ from registry_site import outgoing
 from tests.conftest import CargoClient
 from tests.crates import bad_upstream, packing
 from tests.crates.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
-from tests.crates.kept import damage, files, rows, unfinished
+from tests.crates.kept import damage, files, outdate, rows, unfinished
 from tests.servers import Server, free_port, running
 
 NOT_HERE = {"errors": [{"detail": "There is no such crate in this index."}]}
@@ -637,11 +637,6 @@ def live_entry(server: Server, name: str) -> tuple[int, bytes]:
 
 def live_crate(server: Server, name: str, version: str = "1.0.0") -> tuple[int, bytes]:
     return ask(server, f"/ktra/api/v1/mirror/{name}/{version}/download")
-
-
-def outdate(server: Server, name: str) -> None:
-    """The entry was looked at long ago."""
-    rows(server, f"UPDATE mirror_entry SET checked_at = '2001-01-01 00:00:00+00:00' WHERE name = '{name}'")
 
 
 def incidents(server: Server, name: str) -> set[tuple[str, str, int]]:

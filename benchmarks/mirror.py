@@ -1,0 +1,153 @@
+"""The mirror of crates.io, beside nginx and before a bad upstream: `.venv/bin/python -m benchmarks.mirror`.
+
+Prints two tables. It takes about seven minutes, uses free loopback ports and a temporary directory, and leaves nothing.
+"""
+
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import certificates, nginx, programs, registry, site
+from benchmarks.cargo import ROUND_TRIP, describe_machine, tell
+from benchmarks.fetching import CRATES_IO, Consumer
+from benchmarks.links import Link
+from benchmarks.measures import FETCHED, ROUNDS, in_turns, of_publishing
+from benchmarks.table import Row, columns, percentile, render
+from tests.crates import bad_upstream
+from tests.crates.crowd import SETTINGS, Crowd, Outcome
+from tests.crates.faulty_upstream import SHARE, FaultyUpstream
+from tests.crates.kept import damage, outdate, rows, unfinished
+
+REQUESTS, CLIENTS, KILLS = 10_000, 32, 2
+CRATES, VERSIONS = 300, 4
+RESULTS = ("200", "206", "304", "404", "502", "503", "lost by a kill")
+SEED = 1
+
+HEADING = f"""\
+Ratio: mirror / nginx; less is better. Medians of up to {ROUNDS} rounds of stock cargo and {len(FETCHED)} crates.
+cold: neither the mirror nor cargo has anything; warm: the mirror has everything, cargo nothing; 304: cargo has
+everything, too; asked again: so it is, and the mirror asks its upstream for every index file, which has not changed.
+The upstream is another nginx. Where it is far, nginx is as far from cargo as the upstream is from the mirror:
+the ratio compares with having no mirror."""
+
+
+def main() -> None:
+    """Measure everything and print it; leaves with status 1 for a wrong byte, and 2 when a program is missing."""
+    programs.require("cargo", "nginx", "openssl")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end from outside ends the servers too
+    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name:
+        place = Path(name)
+        machine = describe_machine(place)
+        print(f"{HEADING}\n\n{render(list(tell(beside_nginx(place))))}\n\n{machine}\n")
+        wrong = list(under_faults(place))
+    print("\n".join(wrong))
+    sys.exit(1 if wrong else 0)
+
+
+# --- Beside nginx --------------------------------------------------------------------------------------------------
+
+
+def beside_nginx(place: Path) -> Iterator[Row]:
+    """By every way that cargo can come, and with an upstream that is far away."""
+    with registry.running(place / "origin", Link()) as origin:
+        list(of_publishing(origin.port, [origin.sign_up("publisher")], FETCHED, 1))
+        site.copy(origin.port, FETCHED, place / "site")
+    certificate = certificates.make(place)
+    for chosen in (None, certificate):
+        for round_trip in (0, ROUND_TRIP):
+            link = Link(chosen, round_trip, multiplexing=chosen is not None or not round_trip)
+            yield from of_cargo(place, link, Link(), link)
+        far = Link(chosen, ROUND_TRIP, multiplexing=chosen is not None)
+        yield from of_cargo(place, Link(chosen), far, far)
+
+
+def of_cargo(place: Path, link: Link, upstream_link: Link, their_link: Link) -> Iterator[Row]:
+    """Stock cargo by one link to the mirror, which has its own to the upstream, and by another to nginx."""
+    with (
+        nginx.running(place / "nginx", place / "site", their_link) as theirs,
+        nginx.running(place / "upstream", place / "site", upstream_link) as upstream,
+        registry.running(place / "mirror", link, _settings(upstream, upstream_link)) as ours,
+    ):
+        asked = f", upstream {upstream_link.round_trip * 1000:.0f} ms away" if upstream_link.round_trip else ""
+        mirror = Consumer(place / "cargo" / "mirror", FETCHED, f"{ours.public_url}/mirror/index/", link, CRATES_IO)
+        plain = Consumer(place / "cargo" / "nginx", FETCHED, f"{theirs.public_url}/index/", their_link, CRATES_IO)
+
+        def cold() -> float:
+            _forget(ours)
+            return mirror.fetch_all()
+
+        def asked_again() -> float:
+            outdate(ours)
+            return mirror.look_for_news()
+
+        yield Row(f"cold, {link}{asked}: s", *in_turns([cold, plain.fetch_all]))
+        yield Row(f"warm, {link}{asked}: s", *in_turns([mirror.fetch_all, plain.fetch_all]))
+        yield Row(f"304, {link}{asked}: s", *in_turns([mirror.look_for_news, plain.look_for_news]))
+        yield Row(f"304 asked again, {link}{asked}: s", *in_turns([asked_again, plain.look_for_news]))
+        for consumer in (mirror, plain):
+            consumer.check_update()
+    shutil.rmtree(place / "cargo")
+
+
+def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
+    trusted = {"SSL_CERT_FILE": str(link.certificate.authority)} if link.certificate else {}
+    return {"REGISTRY_MIRROR_UPSTREAM": f"{upstream.public_url}/index/", **trusted}
+
+
+def _forget(server: registry.Registry) -> None:
+    """All that the mirror has."""
+    for table in ("mirror_archive", "mirror_entry"):
+        rows(server, f"DELETE FROM {table}")
+    shutil.rmtree(server.data / "mirror", ignore_errors=True)
+
+
+# --- Before a bad upstream -----------------------------------------------------------------------------------------
+
+
+def under_faults(place: Path) -> Iterator[str]:
+    """Print what a crowd was given; then everything that is wrong."""
+    with (
+        bad_upstream.serving(partial(FaultyUpstream, seed=SEED, count=CRATES, versions=VERSIONS)) as upstream,
+        registry.running(place / "faulty", Link(), {"REGISTRY_MIRROR_UPSTREAM": upstream.url, **SETTINGS}) as server,
+    ):
+        crowd = Crowd(server, upstream, SEED)
+        outcomes = crowd.ask(REQUESTS, clients=CLIENTS, kills=KILLS)
+        print(f"{describe_crowd(upstream)}\n\n{table(outcomes)}\n")
+        yield from (f"wrong: {outcome}" for outcome in outcomes if outcome.wrong)
+        yield from (f"not to be had afterwards: {told}" for told in crowd.ask_for_all(clients=CLIENTS))
+        yield from (f"not what upstream had: {told}" for told in crowd.strange())
+        yield from (f"damaged: {told}" for told in damage(server))
+        yield from (f"unfinished: {path}" for path in unfinished(server)[KILLS * CLIENTS :])
+        yield from (line for line in server.log.read_text().splitlines() if line.startswith("Traceback"))
+
+
+def describe_crowd(upstream: FaultyUpstream) -> str:
+    """What happened, beside the table."""
+    bad, asked = sum(upstream.faults.values()), len(upstream.requests)
+    kinds = ", ".join(f"{name} {count}" for name, count in sorted(upstream.faults.items()))
+    return (
+        f"{REQUESTS:,} requests by {CLIENTS} clients for index files and crates; {KILLS} times a worker was killed.\n"
+        f"Upstream was asked {asked:,} times, and {bad:,} of its answers were bad, as were to be {SHARE:.0%}: {kinds}."
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """By what was asked for, and of all together."""
+    kinds = [*sorted({outcome.kind for outcome in outcomes}), "all"]
+    return columns([("request", *RESULTS, "wrong", "p50, ms", "p99, ms"), *(_line(kind, outcomes) for kind in kinds)])
+
+
+def _line(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
+    mine = [outcome for outcome in outcomes if kind in (outcome.kind, "all")]
+    results = [sum(1 for outcome in mine if outcome.result == result) for result in RESULTS]
+    milliseconds = [outcome.seconds * 1000 for outcome in mine]
+    times = [f"{percentile(milliseconds, percent):,.0f}" for percent in (50, 99)]
+    return [kind, *(f"{count:,}" for count in (*results, sum(1 for outcome in mine if outcome.wrong))), *times]
+
+
+if __name__ == "__main__":
+    main()
