@@ -83,7 +83,7 @@ def file(body: bytes, status: int = 200, **headers: str) -> Behaviour:
 
 
 def refusal(status: int) -> Behaviour:
-    return file(b"no", status)
+    return named(str(status), file(b"no", status))
 
 
 def redirect(place: str, status: int = 302) -> Behaviour:
