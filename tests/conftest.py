@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -14,9 +15,9 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture(autouse=True)
-def blob_directory(tmp_path: Path, settings: Any) -> Path:
-    """Blobs of one test stay in its own directory."""
-    location = tmp_path / "blobs"
+def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
+    """Blobs of one test stay in its own directory, which is made for the first of them."""
+    location = tmp_path_factory.getbasetemp() / f"blobs-{uuid4()}"
     settings.STORAGES = {
         **settings.STORAGES,
         "blobs": {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": location}},
