@@ -8,4 +8,4 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import openapi, purging, sessions  # noqa: F401 - they register themselves
+        from accounts import purging, sessions  # noqa: F401 - they register themselves

@@ -285,6 +285,7 @@ SPECTACULAR_SETTINGS = {
     "and the Outernet file registry.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.1",
+    "DEFAULT_GENERATOR_CLASS": "registry_site.openapi.Generator",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
     "TAGS": [

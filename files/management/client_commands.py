@@ -17,6 +17,8 @@ LONGEST = 1000  # bytes of a key as somebody wrote it down
 class ClientCommand(BaseCommand):
     """A command about one client, which it names; what a verb refuses is told in one line."""
 
+    requires_system_checks = []
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
 

@@ -14,6 +14,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Refuse an account at every door from its next request on."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

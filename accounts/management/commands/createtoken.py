@@ -13,6 +13,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Print a new cargo token of a name of its own; the account's default token stays."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     stealth_options = ("password",)
     help = "Open an account; asks for the password, or makes one up and prints it when there is nobody to ask."
 

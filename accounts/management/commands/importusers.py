@@ -13,6 +13,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Open an account for each line of a file, or none at all; the README says what a line looks like."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

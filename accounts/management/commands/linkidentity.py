@@ -12,6 +12,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Link an identity at an OpenID provider to an account, or take it away again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

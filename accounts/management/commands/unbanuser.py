@@ -10,6 +10,7 @@ from accounts.models import User
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Lift the ban of an account."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from registry_site.housekeeping import purging
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = (
         "Delete for good what has been in the trash for REGISTRY_TRASH_DAYS, and other things that have had their time."
     )

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Look after the mirror of crates.io."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
