@@ -35,16 +35,20 @@ class NameReservation(models.Model):
         return self.name
 
 
+def good_standing(user: str = "") -> Q:
+    """Not banned, not closed, and not turned away by the provider that they sign in at; `user` leads to whom."""
+    banned = Ban.objects.in_force().filter(user=OuterRef(f"{user}pk"))
+    refused = Identity.objects.filter(user=OuterRef(f"{user}pk"), refused_at__isnull=False)
+    return Q(~Exists(banned), ~Exists(refused), **{f"{user}is_active": True})
+
+
 class UserQuerySet(models.QuerySet["User"]):
     def with_standing(self) -> Self:
         """Annotates `is_banned`."""
         return self.annotate(is_banned=Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))))
 
     def in_good_standing(self) -> Self:
-        """Not banned, not closed, and not turned away by the provider that they sign in at."""
-        banned = Ban.objects.in_force().filter(user=OuterRef("pk"))
-        refused = Identity.objects.filter(user=OuterRef("pk")).exclude(refused_at=None)
-        return self.filter(~Exists(banned), ~Exists(refused), is_active=True)
+        return self.filter(good_standing())
 
     def named(self, *logins: str) -> Self:
         """Those with one of these names, in any case, bare or with Ktra's prefix."""

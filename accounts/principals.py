@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
-
-from accounts.models import Credential, User
+from accounts.models import Credential, User, good_standing
 from registry_site import peers
 from registry_site.errors import Denied, Revoked, Unauthenticated
 
@@ -47,8 +45,8 @@ class Principal:
 
 def principal_of(kind: str, digest: str) -> Principal:
     """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
-    good = Exists(User.objects.in_good_standing().filter(pk=OuterRef("user")))
-    credential = Credential.objects.select_related("user").filter(good, kind=kind, digest=digest).first()
+    found = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
+    credential = next(iter(found.order_by()), None)  # a digest is unique
     if credential is None or not credential.is_live or not credential.user.admits(peers.current()):
         raise Revoked(NOT_GOOD)
     if credential.kind in Credential.SESSIONS:
