@@ -39,7 +39,7 @@ def is_allowed(license_: str, allowed: Collection[str]) -> bool:
 def _parsed(expression: str) -> Any:
     try:
         return _expressions.parse(expression)
-    except ExpressionError:
+    except (ExpressionError, AssertionError, IndexError):  # it stumbles over empty brackets
         return None
 
 
@@ -52,7 +52,8 @@ def _holds(expression: Any, allowed: Collection[str]) -> bool:
         case LicenseWithExceptionSymbol():
             return _holds(expression.license_symbol, allowed)
         case LicenseSymbol():
-            return expression.key.removesuffix("+").casefold() in allowed
+            key = expression.key.casefold()
+            return key in allowed or key.removesuffix("+") in allowed
     return False
 
 
