@@ -29,7 +29,7 @@ def within(requirement: str) -> Callable[[str], bool]:
 
     def fits(text: str) -> bool:
         version = _parsed(text)
-        return not comparators or (version is not None and all(one.fits(version) for one in comparators))
+        return not comparators or (version is not None and all(one.covers(version) for one in comparators))
 
     return fits
 
@@ -94,9 +94,32 @@ class Comparator:
                 return have < self.numbers or (same and (later == 0 or (whole and later < 0)))
             case "~":
                 return have[:2] == self.numbers[:2] and (have > self.numbers or (same and later >= 0))
-        fixed = next((place for place, number in enumerate(self.numbers) if number), len(self.numbers) - 1) + 1
         at_least = have > self.numbers or (same and (later >= 0 or not whole))
-        return have[:fixed] == self.numbers[:fixed] and at_least
+        return have[: self.fixed] == self.numbers[: self.fixed] and at_least
+
+    def covers(self, version: semver.Version) -> bool:
+        """By the order of versions alone, so that 1.2.5-rc.1 is one of 1.2 and above 1.2, and 2.0.0-rc.1 is no 1."""
+        have = _numbers(version)[: len(self.numbers)]
+        lowest = semver.Version(*self.numbers, prerelease=self.prerelease)
+        order = version.compare(lowest) if len(self.numbers) == 3 else (have > self.numbers) - (have < self.numbers)
+        match self.operator:
+            case "=":
+                return order == 0
+            case ">":
+                return order > 0
+            case ">=":
+                return version >= lowest
+            case "<":
+                return order < 0
+            case "<=":
+                return order <= 0
+        fixed = min(len(self.numbers), 2) if self.operator == "~" else self.fixed
+        return have[:fixed] == self.numbers[:fixed] and version >= lowest
+
+    @property
+    def fixed(self) -> int:
+        """How many of the numbers `^` holds on to: all up to the first that is not 0."""
+        return next((place for place, number in enumerate(self.numbers) if number), len(self.numbers) - 1) + 1
 
 
 def _numbers(version: semver.Version) -> list[int]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crates.mirror import resolving
+from crates.requirements import normalized
 from registry_site.errors import Invalid
 
 VERSIONS = [
@@ -168,3 +169,69 @@ def test_what_is_no_version_is_never_chosen(version: str) -> None:
 
 def test_nothing_is_chosen_of_nothing() -> None:
     assert resolving.newest("*", []) is None
+
+
+# --- Lying within ------------------------------------------------------------------------------------------------
+
+LIE_WITHIN = {
+    "*": "0.0.1 1.0.0-a 1.2.3+b latest",
+    "1.2": "1.2.0 1.2.5 1.2.5-rc.1 1.3.0-rc.1 1.10.0",
+    "~1.2": "1.2.0 1.2.5 1.2.5-rc.1",
+    "1.2.*": "1.2.0 1.2.0-rc.1 1.2.5 1.2.5-rc.1",
+    "=1.2": "1.2.0 1.2.0-rc.1 1.2.5 1.2.5-rc.1",
+    "=1.2.5": "1.2.5 1.2.5+b",
+    "=1.2.5-rc.1": "1.2.5-rc.1 1.2.5-rc.1+b",
+    ">1.2": "1.3.0 1.3.0-rc.1 2.0.0-rc.1",
+    ">=1.2": "1.2.0 1.2.5-rc.1 1.3.0-rc.1 2.0.0-rc.1",
+    "<1.2": "1.1.9 1.1.9-a 0.0.1-a",
+    "<=1.2": "1.1.9 1.2.0-rc.1 1.2.0 1.2.5-rc.1 1.2.5",
+    "<1.2.0": "1.1.9 1.1.9-a 1.2.0-rc.1",
+    ">=1.2.0": "1.2.0 1.2.5-rc.1 1.3.0 2.0.0-rc.1",
+    "^1.2.0-rc.1": "1.2.0-rc.1 1.2.0-rc.2 1.2.0 1.9.0",
+    "~1": "1.0.0 1.9.9-a",
+    "^0.2": "0.2.0 0.2.9-a",
+    "^0.0.3": "0.0.3",
+    "^0": "0.0.0 0.9.9",
+    ">=1.0, <1.4": "1.0.0 1.3.9-a",
+}
+LIE_OUTSIDE = {
+    "1.2": "1.2.0-rc.1 1.1.9 2.0.0-rc.1 2.0.0 latest 1.2",
+    "~1.2": "1.2.0-rc.1 1.3.0-rc.1 1.3.0",
+    "1.2.*": "1.1.9 1.3.0-rc.1",
+    "=1.2.5": "1.2.5-rc.1 1.2.6",
+    ">1.2": "1.2.0 1.2.5 1.2.5-rc.1",
+    ">=1.2": "1.2.0-rc.1 1.1.9",
+    "<1.2": "1.2.0 1.2.0-rc.1",
+    "<=1.2": "1.3.0-rc.1",
+    "<1.2.0": "1.2.0 1.2.0+b",
+    ">=1.2.0": "1.2.0-rc.1",
+    "^1.2.0-rc.1": "1.2.0-a 2.0.0-rc.1",
+    "~1": "1.0.0-a 2.0.0-a",
+    "^0.2": "0.2.0-a 0.3.0-a",
+    "^0.0.3": "0.0.3-a 0.0.4-a",
+    ">=1.0, <1.4": "1.0.0-a 1.4.0-a",
+}
+
+
+@pytest.mark.parametrize("requirement", LIE_WITHIN)
+def test_versions_lie_within(requirement: str) -> None:
+    covers = resolving.within(requirement)
+    assert [version for version in LIE_WITHIN[requirement].split() if not covers(version)] == []
+
+
+@pytest.mark.parametrize("requirement", LIE_OUTSIDE)
+def test_versions_lie_outside(requirement: str) -> None:
+    covers = resolving.within(requirement)
+    assert [version for version in LIE_OUTSIDE[requirement].split() if covers(version)] == []
+
+
+@given(COMPARATORS, WHOLE.filter(lambda version: "-" not in version))
+def test_release_lies_within_what_would_choose_it(requirement: str, version: str) -> None:
+    assert resolving.within(requirement)(version) == (resolving.newest(requirement, [version]) == version)
+
+
+@given(COMPARATORS)
+def test_requirement_that_was_normalized_means_the_same(requirement: str) -> None:
+    normal = normalized(requirement)
+    assert normalized(normal) == normal
+    assert [*map(resolving.within(normal), VERSIONS)] == [*map(resolving.within(requirement), VERSIONS)]
