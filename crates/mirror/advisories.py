@@ -19,7 +19,7 @@ from crates import names
 from crates.mirror import resolving
 from registry_site.errors import Invalid
 
-ADVISORY = re.compile(r"\s*```toml\r?\n(?P<toml>.*?)\n```\s*(?:# *(?P<title>[^\r\n]{0,200}))?", re.DOTALL)
+ADVISORY = re.compile(r"\s*```toml\r?\n(?P<toml>.*?)\r?\n```\s*(?:# *(?P<title>[^\r\n]{0,200}))?", re.DOTALL)
 LARGEST = 1024 * 1024  # bytes
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ class Advisory:
     title: str
     unharmed: tuple[Callable[[str], bool], ...]
 
+    def __str__(self) -> str:
+        return f"{self.id} is against it{f': {self.title}' if self.title else ''}."
+
     def affects(self, version: str) -> bool:
         return not any(fits(version) for fits in self.unharmed)
 
@@ -42,21 +45,30 @@ def of_crate(name: str) -> list[Advisory]:
     found = [
         advisory
         for database in settings.MIRROR_ADVISORIES
-        for path, changed in _files(Path(database) / "crates", name)
-        if (advisory := _read(path, changed)) is not None
+        for path in _files(Path(database) / "crates", name)
+        if (advisory := _read(path, _stamp(path))) is not None
     ]
     return sorted(found, key=lambda advisory: advisory.id)
 
 
-def _files(folder: Path, name: str) -> list[tuple[Path, int]]:
-    """The files about one crate, and when they changed; none while the checkout is being updated."""
+def _files(folder: Path, name: str) -> list[Path]:
+    """The files about one crate; none while the checkout is being updated."""
     try:
         spelling = _spellings(folder, folder.stat().st_mtime_ns).get(names.canonical(name))
         if spelling is None:
             return []
-        return [(path, path.stat().st_mtime_ns) for path in (folder / spelling).glob("*.md")]
+        return list((folder / spelling).glob("*.md"))
     except OSError:
         return []
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """When a file changed, and its size; nothing of one that is not there any more."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=8)
@@ -65,7 +77,7 @@ def _spellings(folder: Path, changed: int) -> dict[str, str]:
 
 
 @lru_cache(maxsize=2048)
-def _read(path: Path, changed: int) -> Advisory | None:
+def _read(path: Path, stamp: tuple[int, int]) -> Advisory | None:
     """None for what warns of no danger, was withdrawn, or cannot be read."""
     try:
         with path.open("rb") as file:
@@ -77,7 +89,8 @@ def _read(path: Path, changed: int) -> Advisory | None:
         if about.get("withdrawn") or about.get("informational"):
             return None
         unharmed = [*versions.get("patched", []), *versions.get("unaffected", [])]
-        return Advisory(str(about["id"]), front["title"] or "", tuple(resolving.within(one) for one in unharmed))
+        title = (front["title"] or "").strip().rstrip(".")
+        return Advisory(str(about["id"]), title, tuple(resolving.within(one) for one in unharmed))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Invalid) as error:
         _log.warning("The advisory %s cannot be read: %s", path, error)
         return None

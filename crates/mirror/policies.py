@@ -95,7 +95,7 @@ def _denied(name: str) -> Judge:
 
 def _advised(name: str) -> Judge:
     known = advisories.of_crate(name)
-    return lambda line: (f"{one.id} is against it: {one.title}." for one in known if one.affects(line.version))
+    return lambda line: (str(one) for one in known if one.affects(line.version))
 
 
 def _unlicensed(entry: Entry, found: list[Line]) -> Reasons:
