@@ -100,7 +100,8 @@ class Comparator:
     def covers(self, version: semver.Version) -> bool:
         """By the order of versions alone, so that 1.2.5-rc.1 is one of 1.2 and above 1.2, and 2.0.0-rc.1 is no 1."""
         have = _numbers(version)[: len(self.numbers)]
-        lowest = semver.Version(*self.numbers, prerelease=self.prerelease)
+        major, minor, patch = [*self.numbers, 0, 0][:3]
+        lowest = semver.Version(major, minor, patch, self.prerelease)
         order = version.compare(lowest) if len(self.numbers) == 3 else (have > self.numbers) - (have < self.numbers)
         match self.operator:
             case "=":
