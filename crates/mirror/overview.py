@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from crates import names
-from crates.mirror import decisions, entries, lines, policies, serving
+from crates.mirror import decisions, entries, policies, serving
 from crates.mirror.lines import Line
 from crates.mirror.models import Archive, Entry
 from registry_site.errors import Missing
@@ -28,15 +28,16 @@ def crate(name: str) -> tuple[Entry, list[Version]]:
 
 
 def versions(entry: Entry) -> list[Version]:
-    found = [line for line in reversed(lines.parsed(bytes(entry.body))) if line.version]
+    found = [line for line in reversed(serving.to_be_had(entry)) if line.version]
     rulings = decisions.about(entry.name)
     reasons = policies.held_back(entry, found, rulings)
     kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
+    exempt = {one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)}
     return [
         Version(
             line,
             reasons.get(line.version, ""),
-            next((one.reason for one in rulings if one.exempts(line.version)), ""),
+            "" if line.version in reasons else exempt.get(line.version, ""),
             kept.get((line.version, line.checksum)),
         )
         for line in found

@@ -32,10 +32,16 @@ def present(path: str) -> Entry:
 
 
 def offered(found: Entry, rulings: list[Ruling]) -> list[Line]:
-    """Its lines, without those whose files are not here when nobody is asked; what is held back is yanked."""
-    every = lines.parsed(bytes(found.body))
-    if settings.MIRROR_OFFLINE:
-        kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))
-        every = [line for line in every if (line.version, line.checksum) in kept]
+    """Its lines that are to be had; what is held back is yanked."""
+    every = to_be_had(found)
     reasons = policies.held_back(found, every, rulings)
     return [lines.held_back(line) if line.version in reasons else line for line in every]
+
+
+def to_be_had(found: Entry) -> list[Line]:
+    """Its lines, without those whose files are not here when nobody is asked."""
+    every = lines.parsed(bytes(found.body))
+    if not settings.MIRROR_OFFLINE:
+        return every
+    kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))
+    return [line for line in every if (line.version, line.checksum) in kept]
