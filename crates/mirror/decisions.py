@@ -45,7 +45,10 @@ def decide(
     """From now until a moment, or until it is ended; raises `Invalid`."""
     if not entries.NAME.fullmatch(name):
         raise Invalid(f"{name[:80]!r} is no name of a crate.")
-    if not reason.strip() or len(reason) > 500:
+    requirement, reason = normalized(requirement), reason.strip()
+    if len(requirement) > 200:
+        raise Invalid("Say in at most 200 characters which versions.")
+    if not reason or len(reason) > 500 or "\0" in reason:
         raise Invalid("Give a reason of at most 500 characters.")
     if until is not None and until <= timezone.now():
         raise Invalid("Its end has passed already.")
@@ -53,8 +56,8 @@ def decide(
         made = Decision.objects.create(
             verdict=verdict,
             name=names.canonical(name),
-            requirement=normalized(requirement),
-            reason=reason.strip(),
+            requirement=requirement,
+            reason=reason,
             until=until,
             created_by=actor,
         )
