@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,149}")
@@ -79,6 +79,6 @@ def _parsed(raw: bytes) -> Line:
 def _moment(text: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except (ValueError, TypeError):
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, TypeError, OverflowError):
         return None
-    return moment if moment.tzinfo else None

@@ -4,24 +4,30 @@ A version can be too young, not be under an allowed license, be denied by its na
 staff have blocked is told in the same way; what they have exempted is not held back.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 
 import semver
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import advisories, archives, licenses, resolving
+from crates.mirror import advisories, archives, entries, licenses, resolving
 from crates.mirror.decisions import Ruling
 from crates.mirror.lines import Line
 from crates.mirror.models import Archive, Entry
+from crates.mirror.upstreams import Fault
 from registry_site import versions
-from registry_site.errors import Invalid, RegistryError
+from registry_site.errors import Invalid, Missing, RegistryError
 
+LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
+PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
 MOST_FETCHED = 3  # files at a request, to know the license of what cargo would choose
 
 Reasons = dict[str, str]  # of each version that is held back
@@ -29,25 +35,30 @@ Judge = Callable[[Line], Iterator[str]]
 
 
 def check_settings() -> None:
-    """Raises `ImproperlyConfigured` for a deny list that cannot be understood."""
+    """Raises `ImproperlyConfigured` for what would hold nothing back, or not what was meant."""
     try:
         for word in settings.MIRROR_DENY:
-            _means(word)
+            _denial(word)
     except Invalid as error:
-        refusal: ImproperlyConfigured = settings.REGISTRY.refuse(
-            "MIRROR_DENY", "give names such as time, evil-* or time@<0.2.23, separated by blanks"
-        )
-        raise refusal from error
+        raise _refused("MIRROR_DENY", "give names such as time, evil-* or time@<0.2.23, separated by blanks") from error
+    if not all(LICENSE.fullmatch(word) for word in settings.MIRROR_LICENSES):
+        raise _refused("MIRROR_LICENSES", "give SPDX identifiers such as MIT or Apache-2.0, separated by blanks")
+    if not all((Path(database) / "crates").is_dir() for database in settings.MIRROR_ADVISORIES):
+        raise _refused("MIRROR_ADVISORIES", "give checkouts of the advisory database, which have a folder `crates`")
+
+
+def _refused(name: str, wanted: str) -> ImproperlyConfigured:
+    refusal: ImproperlyConfigured = settings.REGISTRY.refuse(name, wanted)
+    return refusal
 
 
 @lru_cache(maxsize=1024)
-def _means(word: str) -> Callable[[str, str], bool]:
-    """Of `pattern` or `pattern@requirement`: tells whether it means a version of a crate; raises `Invalid`."""
-    pattern, _, requirement = word.partition("@")
-    if not pattern:
+def _denial(word: str) -> tuple[str, Callable[[str], bool]]:
+    """Of `pattern` or `pattern@requirement`: which names it means, and which versions; raises `Invalid`."""
+    pattern, at, requirement = word.partition("@")
+    if not PATTERN.fullmatch(pattern):
         raise Invalid("It names no crate.")
-    covers, canonical = resolving.within(requirement or "*"), names.canonical(pattern)
-    return lambda name, version: fnmatchcase(names.canonical(name), canonical) and covers(version)
+    return names.canonical(pattern), resolving.within(requirement if at else "*")
 
 
 def described() -> list[str]:
@@ -83,14 +94,15 @@ def held_back(entry: Entry, found: list[Line], rulings: list[Ruling]) -> Reasons
 def _age(line: Line) -> Iterator[str]:
     """What the index has no time of is old enough, as cargo itself takes it."""
     age = timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
-    if line.published_at is not None and line.published_at > timezone.now() - age:
+    if age and line.published_at is not None and line.published_at > timezone.now() - age:
         yield f"It was published on {line.published_at:%Y-%m-%d}, and is held back for {age.days} days."
 
 
 def _denied(name: str) -> Judge:
-    return lambda line: (
-        f"It is on the deny list, as {word}." for word in settings.MIRROR_DENY if _means(word)(name, line.version)
-    )
+    canonical = names.canonical(name)
+    denials = [(word, *_denial(word)) for word in settings.MIRROR_DENY]
+    found = [(word, covers) for word, pattern, covers in denials if fnmatchcase(canonical, pattern)]
+    return lambda line: (f"It is on the deny list, as {word}." for word, covers in found if covers(line.version))
 
 
 def _advised(name: str) -> Judge:
@@ -99,40 +111,61 @@ def _advised(name: str) -> Judge:
 
 
 def _unlicensed(entry: Entry, found: list[Line]) -> Reasons:
-    """Those whose license is not allowed; one that nobody knows yet is taken to be that of the next newer version.
+    """Those whose license is not allowed.
 
-    Files are fetched for it, a few at a request, until a version is found that cargo may choose.
+    One that nobody knows yet is taken to be that of the next newer version, or of the newest that is known.
     """
-    kept = Archive.objects.filter(name=entry.name).values_list("version", "sha256", "license")
-    known = {(version, sha256): license_ for version, sha256, license_ in kept}
+    usable = sorted((line for line in found if not line.yanked), key=_version, reverse=True)
+    known = _known_licenses(entry, usable)
+    nearest = next((known[line.version] for line in usable if line.version in known), None)
     reasons: Reasons = {}
-    nearest, left = None, MOST_FETCHED
-    for line in sorted((line for line in found if not line.yanked), key=_as_cargo_chooses, reverse=True):
-        license_ = known.get((line.version, line.checksum))
-        if license_ is None and left:
-            license_ = _fetched_license(entry, line)
-            left = left - 1 if license_ is not None else 0
-        nearest = nearest if license_ is None else license_
+    for line in usable:
+        nearest = known.get(line.version, nearest)
         if nearest is None:
             reasons[line.version] = "Its license is not known yet, for its file could not be fetched."
-        elif licenses.is_allowed(nearest, settings.MIRROR_LICENSES):
-            left = 0
-        else:
+        elif not _is_allowed(nearest):
             reasons[line.version] = f"Its license is {nearest or 'not stated'}, which is not allowed here."
     return reasons
 
 
-def _fetched_license(entry: Entry, line: Line) -> str | None:
-    try:
-        return archives.obtain(entry, line)[0].license
-    except RegistryError:  # it is on record, and the version is held back
-        return None
+def _known_licenses(entry: Entry, usable: list[Line]) -> dict[str, str]:
+    """Of each version whose file is here. A few are fetched, until there is one that cargo may choose."""
+    kept = Archive.objects.filter(name=entry.name).values_list("version", "sha256", "license")
+    here = {(version, sha256): license_ for version, sha256, license_ in kept}
+    known = {line.version: here[key] for line in usable if (key := (line.version, line.checksum)) in here}
+    left = MOST_FETCHED
+    for line in sorted(usable, key=lambda line: _version(line).prerelease is not None):  # as cargo chooses
+        if line.version not in known:
+            license_, left = _learned(entry, line, left)
+            known |= {} if license_ is None else {line.version: license_}
+        if not left or (line.version in known and _is_allowed(known[line.version])):
+            break
+    return known
 
 
-def _as_cargo_chooses(line: Line) -> tuple[bool, semver.Version]:
-    """Pre-releases come last."""
+def _learned(entry: Entry, line: Line, left: int) -> tuple[str | None, int]:
+    """The license in a file that is fetched, and how many more may be: none after a fault, for they would wait, too."""
+    key = f"mirror-license-{line.checksum}"
+    left_then: int | None = cache.get(key)
+    if left_then is None:
+        try:
+            return archives.obtain(entry, line)[0].license, left - 1
+        except Missing:
+            left_then = left - 1
+        except RegistryError as error:
+            if not isinstance(error.__cause__, Fault):  # too many wait for upstream just now
+                return None, 0
+            left_then = 0
+        cache.set(key, left_then, entries.PAUSE.total_seconds())
+    return None, left_then
+
+
+def _is_allowed(license_: str) -> bool:
+    return licenses.is_allowed(license_, settings.MIRROR_LICENSES)
+
+
+def _version(line: Line) -> semver.Version:
     try:
-        version = versions.parse(line.version)
+        return versions.parse(line.version)
     except Invalid:
-        return False, semver.Version(0)
-    return version.prerelease is None, version
+        return semver.Version(0)
