@@ -1,5 +1,6 @@
 """What staff see of the mirror, and decide about it."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,8 +11,8 @@ from django.db.models import CharField, IntegerField, OuterRef, QuerySet, Subque
 from django.db.models.functions import Coalesce, Concat, Length
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
 from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 
 from accounts.admin import staff
 from crates import requirements
@@ -73,10 +74,10 @@ class Entries(MirrorAdmin):
     def versions(self, entry: Entry) -> int:
         return len(entry.checksums)
 
-    @admin.display(description="held back", empty_value="nothing")
-    def held_back(self, entry: Entry) -> SafeString | None:
+    @admin.display(description="held back")
+    def held_back(self, entry: Entry) -> str:
         held = ((one.line.version, one.held_back) for one in overview.versions(entry) if one.held_back)
-        return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or None
+        return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or "nothing"
 
     @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
     def ask_again(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
@@ -142,6 +143,12 @@ class DecisionForm(forms.ModelForm):
         except Invalid as error:
             raise ValidationError(error.message) from error
 
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise ValidationError("Its end has passed already.")
+        return until
+
 
 @admin.register(Decision)
 class Decisions(DomainAdmin):
@@ -154,14 +161,12 @@ class Decisions(DomainAdmin):
     actions = ["end"]
     form = DecisionForm
     fields = ("verdict", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
-    made_by_itself = ("created_at", "created_by", "ended_at")
+    readonly_fields = ("created_at", "created_by", "ended_at")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Decision | None = None) -> Any:
-        return self.fields if obj else self.made_by_itself
+    def has_change_permission(self, request: HttpRequest, obj: Decision | None = None) -> bool:
+        return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: Decision, form: Any, change: bool) -> None:
-        if change:
-            return
         made = decisions.decide(
             decisions.Verdict(obj.verdict),
             obj.name,

@@ -1,5 +1,8 @@
 """The mirror in the admin site: what is kept is looked at, and only its actions change it."""
 
+import re
+from datetime import UTC, datetime
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import registration
-from accounts.models import User
-from crates.mirror import entries, incidents
-from crates.mirror.models import STORE, Archive, Entry, Incident
+from accounts.models import AuditEvent, User
+from crates.mirror import admin, decisions, entries, incidents
+from crates.mirror.models import STORE, Archive, Decision, Entry, Incident
 from crates.mirror.upstreams import Fault
 from registry_site import blobs
 from tests.conftest import PASSWORD
@@ -22,6 +25,7 @@ from tests.crates import packing
 
 UPSTREAM = "https://index.example.com/"
 OLD, NEW = "0" * 64, "1" * 64
+Verdict = Decision.Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,10 @@ def incident(name: str = "demo") -> Incident:
     return Incident.objects.get(subject=name)
 
 
+def decision(name: str = "demo", requirement: str = "*") -> Decision:
+    return decisions.decide(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
+
+
 MAKERS: dict[str, Any] = {"entry": entry, "archive": archive, "incident": incident}
 
 
@@ -81,22 +89,24 @@ def act(client: Client, action: str, *rows: Any) -> str:
 
 # --- Looking -----------------------------------------------------------------------------------------------------
 
+LISTS = {**MAKERS, "decision": decision}
 
-@pytest.mark.parametrize("model", MAKERS)
+
+@pytest.mark.parametrize("model", LISTS)
 def test_lists_open_and_search(as_root: Client, model: str) -> None:
-    MAKERS[model]("demo")
-    MAKERS[model]("zebra")
+    LISTS[model]("demo")
+    LISTS[model]("zebra")
     page = as_root.get(f"/admin/mirror/{model}/?q=demo").content.decode()
     assert "demo" in page
     assert "zebra" not in page
 
 
-@pytest.mark.parametrize("model", MAKERS)
+@pytest.mark.parametrize("model", LISTS)
 def test_lists_take_the_same_queries_for_three_rows_and_for_thirty(as_root: Client, model: str) -> None:
     counts = []
     for numbers in (range(3), range(3, 30)):
         for number in numbers:
-            MAKERS[model](f"demo{number:02}")
+            LISTS[model](f"demo{number:02}")
         with CaptureQueriesContext(connection) as queries:
             assert as_root.get(f"/admin/mirror/{model}/").status_code == 200
         counts.append(len(queries))
@@ -212,3 +222,210 @@ def test_right_to_change_a_model_is_enough_to_decide(onlooker: User, model: str,
     before = type(row).objects.values().get()
     act(signed_in(onlooker), action, row)
     assert list(type(row).objects.values()) != [before]
+
+
+# --- Decisions, and what they are made of ------------------------------------------------------------------------
+
+
+ADD = "/admin/mirror/decision/add/"
+GIVEN = {"verdict": "blocked", "name": "Demo-Crate", "requirement": "1.2", "reason": "It steals keys."}
+
+
+def grant(user: User, *codenames: str) -> Client:
+    user.user_permissions.add(
+        *Permission.objects.filter(content_type__app_label="mirror", codename__in=codenames),
+    )
+    return signed_in(user)
+
+
+def deeds() -> list[tuple[str, str, str | None]]:
+    events = AuditEvent.objects.filter(action__startswith="mirror.").order_by("pk")
+    return list(events.values_list("action", "target", "actor__username"))
+
+
+def test_decision_is_added(as_root: Client, root: User) -> None:
+    response = as_root.post(ADD, {**GIVEN, "until_0": "2999-01-02", "until_1": "03:04"})
+    assert response.status_code == 302
+    made = Decision.objects.get()
+    assert (made.verdict, made.name, made.requirement, made.reason, made.created_by) == (
+        "blocked",
+        "demo_crate",
+        "^1.2",
+        "It steals keys.",
+        root,
+    )
+    assert made.until == datetime(2999, 1, 2, 3, 4, tzinfo=UTC)
+    assert deeds() == [("mirror.blocked", "demo_crate@^1.2", "root")]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "told"),
+    [
+        ("verdict", "praised", "Select a valid choice."),
+        ("name", "", "This field is required."),
+        ("name", "../demo", "This is no name of a crate."),
+        ("name", "x" * 65, "Ensure this value has at most 64 characters"),
+        ("requirement", "latest", "is not understood"),
+        ("requirement", "", "This field is required."),
+        ("requirement", ",".join(["1.2.3"] * 32), "Ensure this value has at most 200 characters"),
+        ("requirement", ",".join(["1"] * 33), "is not understood"),
+        ("reason", " ", "This field is required."),
+        ("reason", "x" * 501, "Ensure this value has at most 500 characters"),
+        ("reason", "a\0b", "Null characters are not allowed."),
+        ("until_0", "2020-01-01", "Its end has passed already."),
+        ("until_0", "soon", "Enter a valid date."),
+    ],
+)
+def test_what_is_wrong_with_a_decision_is_told_at_its_field(as_root: Client, field: str, wrong: str, told: str) -> None:
+    response = as_root.post(ADD, {**GIVEN, "until_0": "", "until_1": "00:00" if "until" in field else "", field: wrong})
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert list(errors) == [field.partition("_")[0]]
+    assert told in errors.as_text()
+    assert not Decision.objects.exists()
+
+
+def test_decision_is_shown_and_never_changed(as_root: Client) -> None:
+    made = decision()
+    before = Decision.objects.values().get()
+    address = f"/admin/mirror/decision/{made.pk}/change/"
+    text = as_root.get(address).content.decode()
+    assert "It is so." in text
+    assert 'name="_save"' not in text
+    assert as_root.post(address, {**GIVEN, "reason": "other"}).status_code == 403
+    assert Decision.objects.values().get() == before
+
+
+def test_decision_is_never_deleted(as_root: Client) -> None:
+    made = decision()
+    assert as_root.post(f"/admin/mirror/decision/{made.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Decision.objects.exists()
+
+
+def test_decision_is_ended_once(as_root: Client) -> None:
+    made, other = decision(), decision("other")
+    assert "1 ended" in act(as_root, "end", made)
+    moment = Decision.objects.get(pk=made.pk).ended_at
+    assert "0 ended" in act(as_root, "end", made)
+    assert Decision.objects.get(pk=made.pk).ended_at == moment is not None
+    assert list(Decision.objects.in_force()) == [other]
+    assert deeds() == [
+        ("mirror.exempt", "demo@*", None),
+        ("mirror.exempt", "other@*", None),
+        ("mirror.exempt.end", "demo@*", "root"),
+    ]
+
+
+def test_who_may_only_look_neither_adds_nor_ends_a_decision(onlooker: User) -> None:
+    made = decision()
+    client = signed_in(onlooker)
+    assert client.get("/admin/mirror/decision/").status_code == 200
+    assert client.post(ADD, GIVEN).status_code == 403
+    act(client, "end", made)
+    assert Decision.objects.get().ended_at is None
+
+
+def test_right_to_add_is_no_right_to_end(onlooker: User) -> None:
+    client = grant(onlooker, "add_decision")
+    assert client.post(ADD, {**GIVEN, "until_0": "", "until_1": ""}).status_code == 302
+    act(client, "end", Decision.objects.get())
+    assert Decision.objects.get().ended_at is None
+    act(grant(onlooker, "change_decision"), "end", Decision.objects.get())
+    assert Decision.objects.get().ended_at is not None
+
+
+BLOCKS = [("entry", "block", "demo@*"), ("archive", "remove_and_block", "demo@=1.0.0")]
+
+
+def block(client: Client, action: str, row: Any, reason: str) -> str:
+    data = {"action": action, "_selected_action": [row.pk], "reason": reason}
+    return client.post(f"/admin/mirror/{row._meta.model_name}/", data, follow=True).content.decode()
+
+
+@pytest.mark.parametrize(("model", "action", "what"), BLOCKS)
+@pytest.mark.parametrize(("given", "kept"), [(" It steals. ", "It steals."), ("", admin.NO_REASON)])
+def test_block_is_a_decision_with_a_reason(
+    as_root: Client, root: User, model: str, action: str, what: str, given: str, kept: str
+) -> None:
+    row = MAKERS[model]()
+    assert "To lift that, end the decision." in block(as_root, action, row, given)
+    made = Decision.objects.get()
+    assert (made.verdict, f"{made.name}@{made.requirement}", made.reason, made.created_by) == (
+        "blocked",
+        what,
+        kept,
+        root,
+    )
+    assert deeds() == [("mirror.blocked", what, "root")]
+    assert Client().get("/ktra/api/v1/mirror/demo/1.0.0/download").status_code == 403
+    assert not Archive.objects.exists()
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "a\0b"])
+@pytest.mark.parametrize(("model", "action", "what"), BLOCKS)
+def test_nothing_is_done_for_a_bad_reason(as_root: Client, model: str, action: str, what: str, reason: str) -> None:
+    row = MAKERS[model]()
+    block(as_root, action, row, reason)
+    row.refresh_from_db()
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize(("model", "action", "what"), BLOCKS)
+def test_to_block_one_may_change_the_model_and_add_decisions(
+    onlooker: User, model: str, action: str, what: str
+) -> None:
+    row = MAKERS[model]()
+    for rights in ([], [f"change_{model}"]):
+        block(grant(onlooker, *rights), action, row, "It steals.")
+        assert not Decision.objects.exists()
+    block(grant(onlooker, "add_decision"), action, row, "It steals.")
+    assert Decision.objects.exists()
+
+
+def test_block_of_a_file_whose_version_is_none_leaves_it(as_root: Client) -> None:
+    row = archive()
+    Archive.objects.update(version="odd")
+    assert "is not understood" in block(as_root, "remove_and_block", row, "It steals.")
+    assert Archive.objects.exists()
+
+
+# --- What the columns tell ---------------------------------------------------------------------------------------
+
+
+def shown(client: Client, model: str, name: str) -> str:
+    """The text of a column in the first row of a list."""
+    text = client.get(f"/admin/mirror/{model}/").content.decode()
+    found = re.search(rf'<td class="field-{name}[^>]*>(.*?)</td>', text)
+    assert found is not None
+    return unescape(found[1]).replace("\xa0", " ")
+
+
+@pytest.mark.parametrize("model", ["entry", "archive"])
+def test_failures_are_counted_until_they_are_settled(as_root: Client, model: str) -> None:
+    row = MAKERS[model]()
+    incident("demo2")
+    assert shown(as_root, model, "failed") == "0"
+    for kind in (Incident.Kind.FAULT, Incident.Kind.WRONG_BYTES, Incident.Kind.FAULT):
+        incidents.record(kind, str(row), "told")
+    assert shown(as_root, model, "failed") == "3"
+    incidents.settle(Incident.objects.filter(kind=Incident.Kind.FAULT))
+    assert shown(as_root, model, "failed") == "1"
+
+
+def test_sizes_are_those_of_the_bytes(as_root: Client) -> None:
+    entry()
+    Archive.objects.filter(pk=archive().pk).update(size=5 * 1024 * 1024)
+    assert shown(as_root, "entry", "bytes") == f"{len(line(OLD))} bytes"
+    assert shown(as_root, "archive", "bytes") == "5.0 MB"
+    for column in range(1, 9):
+        for model in ("entry", "archive"):
+            assert as_root.get(f"/admin/mirror/{model}/?o=-{column}").status_code == 200
+
+
+def test_page_of_an_entry_tells_what_is_held_back(as_root: Client, settings: Any) -> None:
+    row = entry()
+    address = f"/admin/mirror/entry/{row.pk}/change/"
+    assert "nothing" in as_root.get(address).content.decode()
+    decisions.decide(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
+    text = as_root.get(address).content.decode()
+    assert "<strong>1.0.0</strong>: It is blocked: &lt;b&gt;It&lt;/b&gt; steals." in text
