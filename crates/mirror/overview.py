@@ -32,7 +32,9 @@ def versions(entry: Entry) -> list[Version]:
     rulings = decisions.about(entry.name)
     reasons = policies.held_back(entry, found, rulings)
     kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
-    exempt = {one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)}
+    exempt = {
+        one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)
+    }
     return [
         Version(
             line,

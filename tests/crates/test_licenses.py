@@ -1,5 +1,6 @@
 """Which license a crate is under, and whether it is one of those that are good here. Pure."""
 
+import gzip
 from io import BytesIO
 
 import pytest
@@ -127,10 +128,8 @@ NONE = {
     "of no TOML": packing.crate(toml="<html>"),
     "that nests deeply": packing.crate(toml="x = " + "[" * 100_000),
     "of a manifest that is too large": packing.crate(toml="#" * (licenses.LARGEST_MANIFEST + 1)),
-    "without a manifest": packing.gzip.compress(packing.tar_of({"demo-1.0.0/src/lib.rs": ""})),
-    "with a manifest elsewhere": packing.gzip.compress(
-        packing.tar_of({"demo/vendor/Cargo.toml": "", "Cargo.toml": ""})
-    ),
+    "without a manifest": gzip.compress(packing.tar_of({"demo-1.0.0/src/lib.rs": ""})),
+    "with a manifest elsewhere": gzip.compress(packing.tar_of({"demo/vendor/Cargo.toml": "", "Cargo.toml": ""})),
     "cut off": saying('license = "MIT"')[:40],
     "that is no archive": b"the bytes of a crate",
     "of no bytes": b"",
@@ -144,4 +143,4 @@ def test_crate_without_a_license_that_can_be_read_has_none(crate: bytes) -> None
 
 def test_manifest_may_come_late() -> None:
     files = {"demo-1.0.0/src/lib.rs": "x" * 10_000, "demo-1.0.0/Cargo.toml": packing.manifest(extra='license = "MIT"')}
-    assert of(packing.gzip.compress(packing.tar_of(files))) == "MIT"
+    assert of(gzip.compress(packing.tar_of(files))) == "MIT"

@@ -1,0 +1,93 @@
+"""The installed cargo, unmodified, where the mirror holds versions back, and staff block and exempt them."""
+
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.crates import bad_upstream, packing
+from tests.crates.test_mirror_with_cargo import CRATES_IO, Mirrored
+from tests.crates.test_with_cargo import write
+from tests.servers import Server, running
+
+pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+
+OLD, NEW = "1.0.0", "1.1.0"
+DENIED = ["held", "exempted"]
+DECIDE = """
+from crates.mirror import decisions
+from crates.mirror.models import Decision
+decisions.decide(Decision.Verdict.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
+decisions.decide(Decision.Verdict.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
+"""
+
+
+def crate(name: str, version: str) -> bytes:
+    manifest = packing.manifest(name, version, 'license = "MIT"')
+    source = f'pub fn name() -> &\'static str {{ "{name} {version}" }}'
+    return packing.crate(name, version, manifest, {"src/lib.rs": source})
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with bad_upstream.upstream() as upstream:
+        for name in (*DENIED, "blocked"):
+            files = {version: crate(name, version) for version in (OLD, NEW)}
+            entry = b"".join(bad_upstream.line(name, version, file) + b"\n" for version, file in files.items())
+            upstream.tell_entry(name, bad_upstream.file(entry))
+            for version, file in files.items():
+                upstream.tell_crate(name, version, bad_upstream.file(file))
+        with running(
+            tmp_path_factory.mktemp("mirror") / "data",
+            REGISTRY_MIRROR_UPSTREAM=upstream.url,
+            REGISTRY_MIRROR_DENY=" ".join(f"{name}@={NEW}" for name in DENIED),
+            REGISTRY_MIRROR_LICENSES="MIT",
+        ) as server:
+            server.manage("shell", "-c", DECIDE)
+            yield server
+
+
+@pytest.fixture
+def cargo(tmp_path: Path, mirror: Server) -> Mirrored:
+    return Mirrored(tmp_path / "home", mirror.url)
+
+
+def project(place: Path, dependency: str, locked: str = "") -> Path:
+    """That needs one crate, and whose `Cargo.lock` perhaps has it in a version."""
+    files = {
+        "Cargo.toml": '[package]\nname = "project"\nversion = "0.1.0"\nedition = "2021"\n'
+        f'[dependencies]\n{dependency} = "1"\n',
+        "src/main.rs": f'fn main() {{ println!("{{}}", {dependency}::name()); }}',
+    }
+    if locked:
+        files["Cargo.lock"] = (
+            f'version = 3\n[[package]]\nname = "{dependency}"\nversion = "{locked}"\nsource = "registry+{CRATES_IO}"\n'
+            f'checksum = "{sha256(crate(dependency, locked)).hexdigest()}"\n'
+            f'[[package]]\nname = "project"\nversion = "0.1.0"\ndependencies = ["{dependency}"]\n'
+        )
+    return write(place / "project", files)
+
+
+@pytest.mark.parametrize(("dependency", "chosen"), [("held", OLD), ("blocked", OLD), ("exempted", NEW)])
+def test_what_is_held_back_is_not_chosen(cargo: Mirrored, tmp_path: Path, dependency: str, chosen: str) -> None:
+    place = project(tmp_path, dependency)
+    cargo.run(place, "generate-lockfile")
+    assert f'name = "{dependency}"\nversion = "{chosen}"' in (place / "Cargo.lock").read_text()
+
+
+def test_locked_project_builds_on_with_what_is_held_back(cargo: Mirrored, tmp_path: Path) -> None:
+    assert f"held {NEW}" in cargo.run(project(tmp_path, "held", NEW), "run", "--quiet", "--locked")
+
+
+def test_locked_project_is_told_why_it_cannot_have_what_is_blocked(cargo: Mirrored, tmp_path: Path) -> None:
+    said = cargo.run(project(tmp_path, "blocked", NEW), "fetch", "--locked", fails=True)
+    assert "blocked 1.1.0 is blocked here: It steals keys: use 1.0.0." in said
+    assert "403" in said
+
+
+def test_what_is_blocked_can_be_replaced_by_what_is_not(cargo: Mirrored, tmp_path: Path) -> None:
+    place = project(tmp_path, "blocked", NEW)
+    cargo.run(place, "update", "blocked", "--precise", OLD)
+    assert f"blocked {OLD}" in cargo.run(place, "run", "--quiet", "--locked")
