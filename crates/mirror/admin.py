@@ -154,7 +154,7 @@ class DecisionForm(forms.ModelForm):
 class Decisions(DomainAdmin):
     """Made here, and ended by an action; never changed."""
 
-    list_display = ("name", "requirement", "verdict", "reason", "until", "created_at", "created_by", "ended_at")
+    list_display = ("name", "requirement", "decided", "reason", "until", "created_at", "created_by", "ended_at")
     list_filter = ("verdict", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("name", "reason")
     list_select_related = ("created_by",)
@@ -162,6 +162,13 @@ class Decisions(DomainAdmin):
     form = DecisionForm
     fields = ("verdict", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
     readonly_fields = ("created_at", "created_by", "ended_at")
+
+    @admin.display(description="verdict", ordering="verdict")
+    def decided(self, decision: Decision) -> str:
+        return decision.verdict
+
+    def get_fields(self, request: HttpRequest, obj: Decision | None = None) -> Any:
+        return [field for field in self.fields if obj or field not in self.readonly_fields]
 
     def has_change_permission(self, request: HttpRequest, obj: Decision | None = None) -> bool:
         return obj is None and bool(super().has_change_permission(request))

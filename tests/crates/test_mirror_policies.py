@@ -172,6 +172,7 @@ def test_policy_that_would_not_be_what_was_meant_stops_the_start(settings: Any, 
         ("yesterday", False),
         (None, False),
     ],
+    ids=["just-old", "nearly", "now", "to-come", "last", "too-late", "too-early", "old", "no-time", "none"],
 )
 def test_young_version_is_held_back(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, pubtime: str | None, young: bool
