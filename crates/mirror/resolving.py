@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import semver
 
@@ -34,6 +35,7 @@ def within(requirement: str) -> Callable[[str], bool]:
     return fits
 
 
+@lru_cache(maxsize=16384)
 def _parsed(text: str) -> semver.Version | None:
     try:
         return parse(text)
@@ -99,23 +101,23 @@ class Comparator:
 
     def covers(self, version: semver.Version) -> bool:
         """By the order of versions alone, so that 1.2.5-rc.1 is one of 1.2 and above 1.2, and 2.0.0-rc.1 is no 1."""
-        have = _numbers(version)[: len(self.numbers)]
-        major, minor, patch = [*self.numbers, 0, 0][:3]
-        lowest = semver.Version(major, minor, patch, self.prerelease)
-        order = version.compare(lowest) if len(self.numbers) == 3 else (have > self.numbers) - (have < self.numbers)
+        have, lowest = _numbers(version), [*self.numbers, 0, 0][:3]
+        above = (have > lowest) - (have < lowest) or _rank(version.prerelease).compare(_rank(self.prerelease))
+        have = have[: len(self.numbers)]
+        order = above if len(self.numbers) == 3 else (have > self.numbers) - (have < self.numbers)
         match self.operator:
             case "=":
                 return order == 0
             case ">":
                 return order > 0
             case ">=":
-                return version >= lowest
+                return above >= 0
             case "<":
                 return order < 0
             case "<=":
                 return order <= 0
         fixed = min(len(self.numbers), 2) if self.operator == "~" else self.fixed
-        return have[:fixed] == self.numbers[:fixed] and version >= lowest
+        return have[:fixed] == self.numbers[:fixed] and above >= 0
 
     @property
     def fixed(self) -> int:
