@@ -1,6 +1,7 @@
 """What the policies of the mirror hold back, and what staff decide, as cargo and people are told of it."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -17,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import decisions, policies
+from crates.mirror import decisions, entries, policies
 from crates.mirror.models import Archive, Decision, Entry, Incident
 from crates.names import index_path
 from registry_site.errors import Invalid
@@ -354,6 +355,20 @@ def test_license_that_could_not_be_had_is_asked_for_after_a_while(mirror: CargoC
     assert yanked(mirror) == ["1.0.0"]
     cache.clear()  # what time does
     assert entry(mirror).content == body
+
+
+@pytest.mark.usefixtures("mit_only")
+def test_want_of_room_to_wait_for_a_license_is_not_remembered(
+    mirror: CargoClient, upstream: BadUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = publish(upstream, v1_0_0="MIT")
+    settings.THREADS = 1
+    Entry.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
+    with monkeypatch.context() as patch:
+        patch.setitem(entries.queue.begun, 0, time.monotonic() - 60)
+        assert yanked(mirror) == ["1.0.0"]
+    assert yanked(mirror) == []
+    assert fetched(upstream) == ["1.0.0"]
 
 
 @pytest.mark.usefixtures("mit_only")
