@@ -450,7 +450,7 @@ def test_line_that_nests_as_deep_as_can_be_is_told(
 ) -> None:
     settings.MIRROR_DENY = ["demo"]
     odd = line("demo", "1.0.0", b"x").replace(b'"yanked":false', b'"x":' + b"[" * depth + b"]" * depth)
-    upstream.tell_entry("demo", bad_upstream.file(odd))
+    upstream.tell_entry("demo", bad_upstream.file(line("demo", "0.9.0", b"x") + b"\n" + odd))
     assert entry(mirror).status_code == page(mirror).status_code == 200
 
 
