@@ -1,15 +1,22 @@
 """gunicorn's threaded worker with two additions: its patience ends, and its own refusals are JSON."""
 
 import json
+import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
+from django.utils import timezone
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from registry_site import arrivals
+from registry_site.arrivals import Arrival
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what it has sent is there already
@@ -58,13 +65,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         else:
             self.deadlines.pop(conn, None)
         self.serving.connection = conn
+        arrivals.no_turn()
         conn.sock.settimeout(STALL_SECONDS)
         return super().handle_request(req, conn)
 
     def handle_http2(self, conn: TConn) -> Any:
         self.deadlines.pop(conn, None)  # from here on gunicorn has time limits of its own
         self.serving.connection = None
+        conn.waiting = deque()
+        receive = conn.parser.receive_data
+
+        def receive_data(*args: Any) -> Any:
+            requests = receive(*args)
+            while requests and not args and not conn.parser.is_closed and _has_more(conn.sock):
+                requests += receive()  # the next, which is often a TLS record of its own
+            for request in requests:
+                request.arrival = Arrival(unquote(request.path), timezone.now())
+                conn.waiting.append(request.arrival)
+            return requests
+
+        conn.parser.receive_data = receive_data
         return super().handle_http2(conn)
+
+    def handle_http2_request(self, req: Any, conn: TConn, h2_conn: Any) -> None:
+        while conn.waiting.popleft() is not req.arrival:
+            pass  # it was reset before its turn
+        arrivals.turn(req.arrival, conn.waiting)
+        super().handle_http2_request(req, conn, h2_conn)
 
     def murder_pending(self) -> None:
         """Called by the main loop about once in a second."""
@@ -87,6 +114,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
+def _has_more(sock: Any) -> bool:
+    """Is there something that can be read without waiting?"""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(sock.pending() or poll.poll(0))
 
 
 class _Page:

@@ -6,15 +6,18 @@ from datetime import timedelta
 from typing import IO
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from crates import names
 from crates.mirror import decisions, entries, incidents, licenses, lines, metrics, upstreams
 from crates.mirror.lines import Line
+from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import STORE, Archive, Entry, Incident
 from crates.mirror.upstreams import Fault
-from registry_site import blobs, locks
+from crates.mirror.waiting import Background
+from registry_site import arrivals, blobs, locks
 from registry_site.downloads import deliver
 from registry_site.errors import Missing
 from registry_site.errors import Upstream as UpstreamFault
@@ -23,13 +26,16 @@ IN_MEMORY = 1024 * 1024  # bytes
 DAY = timedelta(days=1)
 
 
+_background: Background[None] = Background(threads=8)
+
+
 class WrongBytes(Fault):
     """What came is not what the index says."""
 
 
 def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
     """A version's file; raises `Missing`, `Denied` for what staff have blocked, `errors.Upstream` and `Unavailable`."""
-    archive, _ = find(name, version)
+    archive, _ = find(name, version, metrics.of_crate)
     return deliver(
         request,
         archive.blob(),
@@ -40,7 +46,7 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
     )
 
 
-def find(name: str, version: str) -> tuple[Archive, bool]:
+def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool]:
     """A version's file, and whether it had to be fetched; raises as `download` does."""
     if not entries.NAME.fullmatch(name):
         raise Missing(_none(name, version))
@@ -49,20 +55,33 @@ def find(name: str, version: str) -> tuple[Archive, bool]:
     present = {line.version: line for line in lines.parsed(bytes(entry.body)) if line.version}
     if version not in present:
         raise Missing(_none(name, version))
-    return obtain(entry, present[version])
+    return obtain(entry, present[version], tell)
 
 
-def obtain(entry: Entry, line: Line) -> tuple[Archive, bool]:
+def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, bool]:
     """The file of a line, and whether it had to be fetched; raises as `download` does."""
     kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
-        with metrics.fetching("crate"), entries.queue.joined():
+        arrivals.begin_next()
+        with metrics.fetching(tell), entries.queue.joined():
             return _fetched(entry, line), True
-    metrics.requests.add("crate", "hit")
+    metrics.here(tell, archive.fetched_at)
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
         kept.update(asked_at=timezone.now())
     return archive, False
+
+
+def begin(name: str, version: str) -> None:
+    """Somebody is about to ask for this version: its file is fetched in another thread, if it has to be."""
+    _background.begin(f"{name}/{version}", lambda _: _foreseen(name, version))
+
+
+def _foreseen(name: str, version: str) -> None:
+    try:
+        find(name, version)
+    finally:
+        connection.close()
 
 
 def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:

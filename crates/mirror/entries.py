@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from crates import names
 from crates.mirror import incidents, lines, metrics, upstreams
+from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import Entry, Incident
 from crates.mirror.upstreams import Fault
 from crates.mirror.waiting import Background, Queue
 from crates.models import Crate
-from registry_site import locks
+from registry_site import arrivals, locks
 from registry_site.errors import Missing
 from registry_site.errors import Upstream as UpstreamFault
 
@@ -32,27 +33,38 @@ queue = Queue()
 _background: Background[Entry] = Background(threads=8)
 
 
-def find(path: str) -> Entry:
+def find(path: str, tell: Tell = to_nobody) -> Entry:
     """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
 
     Raises `Missing` for what is not there, or must not be asked for, and `errors.Upstream`.
     """
+    entry = _here(path)
+    if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
+        metrics.here(tell, entry.checked_at)
+        return entry
+    if settings.MIRROR_OFFLINE:
+        raise Missing(NOT_HERE)
+    arrivals.begin_next()
+    if entry is None or entry.status != 200:
+        with metrics.fetching(tell), queue.joined():
+            return _refreshed(path)
+    news = _background.result(path, _in_thread)
+    tell("renewed" if news else "stale")
+    return news or entry
+
+
+def begin(path: str) -> None:
+    """Somebody is about to ask for this path: upstream is asked in another thread, if it has to be."""
+    _background.begin(path, _foreseen)
+
+
+def _here(path: str) -> Entry | None:
+    """What is here already; raises `Missing` for what must not be asked for."""
     name = path.rpartition("/")[2]
     if not NAME.fullmatch(name) or names.index_path(name) != path:
         raise Missing(NOT_HERE)
     refuse_private(name)
-    entry = Entry.objects.filter(path=path).first()
-    if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
-        metrics.requests.add("index", "hit")
-        return entry
-    if settings.MIRROR_OFFLINE:
-        raise Missing(NOT_HERE)
-    if entry is None or entry.status != 200:
-        with metrics.fetching("index"), queue.joined():
-            return _refreshed(path)
-    news = _background.result(path, _in_thread)
-    metrics.requests.add("index", "renewed" if news else "stale")
-    return news or entry
+    return Entry.objects.filter(path=path).first()
 
 
 def refuse_private(name: str) -> None:
@@ -81,6 +93,14 @@ def _is_fresh(entry: Entry) -> bool:
 def _in_thread(path: str) -> Entry:
     try:
         return _refreshed(path)
+    finally:
+        connection.close()
+
+
+def _foreseen(path: str) -> Entry:
+    try:
+        entry = _here(path)
+        return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
     finally:
         connection.close()
 

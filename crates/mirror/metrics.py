@@ -1,8 +1,10 @@
 """What is counted of the mirror."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
+from registry_site import arrivals
 from registry_site.errors import Upstream
 from registry_site.metrics import Counter, Histogram
 
@@ -24,12 +26,33 @@ upstream = Histogram(
 )
 
 
+Tell = Callable[[str], None]  # is told the outcome of a request
+
+
+def of_index(outcome: str) -> None:
+    requests.add("index", outcome)
+
+
+def of_crate(outcome: str) -> None:
+    requests.add("crate", outcome)
+
+
+def to_nobody(outcome: str) -> None:
+    """For what is no request of a client."""
+
+
+def here(tell: Tell, fetched_at: datetime) -> None:
+    """A hit, unless it was fetched while this very request waited for its turn."""
+    arrived = arrivals.arrived()
+    tell("hit" if arrived is None or fetched_at < arrived else "miss")
+
+
 @contextmanager
-def fetching(what: str) -> Iterator[None]:
+def fetching(tell: Tell) -> Iterator[None]:
     """A miss, unless upstream fails."""
     try:
         yield
     except Upstream:
-        requests.add(what, "failed")
+        tell("failed")
         raise
-    requests.add(what, "miss")
+    tell("miss")

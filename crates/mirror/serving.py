@@ -5,9 +5,10 @@ from datetime import datetime
 
 from django.conf import settings
 
-from crates.mirror import decisions, entries, lines, policies, upstreams
+from crates.mirror import decisions, entries, lines, metrics, policies, upstreams
 from crates.mirror.decisions import Ruling
 from crates.mirror.lines import Line
+from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import Archive, Entry
 
 
@@ -16,16 +17,16 @@ def entry(path: str) -> tuple[bytes, str, datetime | None]:
 
     Raises as `entries.find` does, and what says that there is none.
     """
-    found = present(path)
+    found = present(path, metrics.of_index)
     rulings = decisions.about(found.name)
     changed_here = bool(rulings or policies.described() or settings.MIRROR_OFFLINE)
     body = lines.joined(offered(found, rulings)) if changed_here else bytes(found.body)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
 
 
-def present(path: str) -> Entry:
+def present(path: str, tell: Tell = to_nobody) -> Entry:
     """The entry of a crate that upstream has; raises as `entry` does."""
-    found = entries.find(path)
+    found = entries.find(path, tell)
     if found.status != 200:
         raise upstreams.ABSENT[found.status](entries.NOT_HERE)
     return found

@@ -15,6 +15,7 @@ from registry_site.errors import Upstream
 T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds after which an upstream that has not answered is slow
+MOST_AHEAD = 64  # pieces of work that nobody waits for yet
 
 
 class Queue:
@@ -59,11 +60,20 @@ class Background(Generic[T]):
         now = time.monotonic()
         with self.lock:
             slow = any(now - begun > PATIENCE for begun, _ in self.pending.values())
-            if key not in self.pending:
-                self.pending[key] = now, self.pool.submit(self._done, key, work)
-            _, future = self.pending[key]
+            future = self._submitted(key, work)
         wait_for([future], 0 if slow else PATIENCE)
         return future.result() if future.done() and future.exception() is None else None
+
+    def begin(self, key: str, work: Callable[[str], T]) -> None:
+        """For somebody who will want what it leaves behind; not when there is much to do already."""
+        with self.lock:
+            if len(self.pending) < MOST_AHEAD:
+                self._submitted(key, work)
+
+    def _submitted(self, key: str, work: Callable[[str], T]) -> Future[T]:
+        if key not in self.pending:
+            self.pending[key] = time.monotonic(), self.pool.submit(self._done, key, work)
+        return self.pending[key][1]
 
     def _done(self, key: str, work: Callable[[str], T]) -> T:
         try:

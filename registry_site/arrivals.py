@@ -1,0 +1,55 @@
+"""Requests that have come over one HTTP/2 connection and wait: gunicorn answers a connection's one after another.
+
+Who has to ask another server for one of them can ask for the next ones at the same time.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+MOST_AHEAD = 16
+
+Begin = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request by its path."""
+
+    path: str
+    at: datetime
+
+
+_turn: ContextVar[tuple[Arrival, Sequence[Arrival]] | None] = ContextVar("turn", default=None)
+_beginners: list[Begin] = []
+
+
+def let_begin(begin: Begin) -> Begin:
+    """`begin` is called with the path of a request that waits, and may begin the work for it in another thread."""
+    _beginners.append(begin)
+    return begin
+
+
+def turn(now: Arrival, waiting: Sequence[Arrival]) -> None:
+    """This thread answers a request from here on, and these wait behind it."""
+    _turn.set((now, waiting))
+
+
+def no_turn() -> None:
+    """It answers one for which no other waits."""
+    _turn.set(None)
+
+
+def arrived() -> datetime | None:
+    """When the request came that this thread answers, if others can have been before it."""
+    turn = _turn.get()
+    return turn[0].at if turn else None
+
+
+def begin_next() -> None:
+    """Called by who answers a request and has to wait for another server: the next few are begun, too."""
+    turn = _turn.get()
+    for arrival in list(turn[1])[:MOST_AHEAD] if turn else ():
+        for begin in _beginners:
+            begin(arrival.path)

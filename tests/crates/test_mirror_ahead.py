@@ -1,0 +1,146 @@
+"""What one client wants over one HTTP/2 connection is fetched from upstream at the same time."""
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from django.utils import timezone
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded
+from prometheus_client.parser import text_string_to_metric_families
+
+from crates.names import index_path
+from registry_site import arrivals
+from registry_site.arrivals import Arrival
+from tests.crates import bad_upstream
+from tests.crates.bad_upstream import BadUpstream, Behaviour, Exchange
+from tests.servers import Server, certificate, running
+
+TOKEN = "for prometheus"
+NUMBER = 6
+BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in range(NUMBER)}
+
+# --- What waits ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Paths that were begun."""
+    paths: list[str] = []
+    monkeypatch.setattr(arrivals, "_beginners", [paths.append])
+    yield paths
+    arrivals.no_turn()
+
+
+def test_next_few_are_begun(begun: list[str]) -> None:
+    first, *waiting = (Arrival(str(number), timezone.now()) for number in range(100))
+    arrivals.turn(first, waiting)
+    arrivals.begin_next()
+    assert begun == [str(number) for number in range(1, arrivals.MOST_AHEAD + 1)]
+
+
+def test_nothing_is_begun_on_a_connection_without_a_queue(begun: list[str]) -> None:
+    arrivals.begin_next()
+    assert begun == []
+
+
+# --- On a running server -------------------------------------------------------------------------------------------
+
+
+class Together:
+    """Answers when all of them have been asked for, and fails when they never are at the same time."""
+
+    def __init__(self, number: int) -> None:
+        self.all_asked = threading.Barrier(number)
+
+    def then(self, behaviour: Behaviour) -> Behaviour:
+        def answer(exchange: Exchange) -> None:
+            self.all_asked.wait(20)
+            behaviour(exchange)
+
+        return answer
+
+
+@pytest.fixture
+def upstream() -> Iterator[BadUpstream]:
+    with bad_upstream.upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
+    environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60"}
+    tls = certificate(tmp_path / "tls")
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_METRICS_TOKEN=TOKEN, **environment, **tls) as server:
+        yield server
+
+
+def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Status and body of each, over one HTTP/2 connection on which all were sent before any was answered."""
+    tls = server.tls()
+    assert tls is not None
+    tls.set_alpn_protocols(["h2"])
+    connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+    statuses: dict[int, str] = {}
+    bodies: dict[int, bytes] = {}
+    ended: set[int] = set()
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    with tls.wrap_socket(plain, server_hostname="127.0.0.1") as wire:
+        connection.initiate_connection()
+        for number, path in enumerate(paths):
+            head = {":method": "GET", ":scheme": "https", ":authority": f"127.0.0.1:{server.port}", ":path": path}
+            connection.send_headers(2 * number + 1, list(head.items()), end_stream=True)
+            wire.sendall(connection.data_to_send())
+        while len(ended) < len(paths):
+            for event in connection.receive_data(wire.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    statuses[event.stream_id] = str(dict(event.headers)[":status"])  # type: ignore[index]  # texts
+                elif isinstance(event, DataReceived):
+                    bodies[event.stream_id] = bodies.get(event.stream_id, b"") + event.data
+                elif isinstance(event, StreamEnded):
+                    ended.add(event.stream_id)
+            wire.sendall(connection.data_to_send())
+    return [(statuses[stream], bodies.get(stream, b"")) for stream in sorted(statuses)]
+
+
+def counted(server: Server) -> dict[tuple[str, str], float]:
+    """Requests by what they were for and what came of them, without those that never were."""
+    request = Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urlopen(request, timeout=20, context=server.tls()) as response:
+        families = list(text_string_to_metric_families(response.read().decode()))
+    samples = next(family.samples for family in families if family.name == "entrepot_mirror_requests")
+    return {(one.labels["what"], one.labels["outcome"]): one.value for one in samples if one.value}
+
+
+def test_all_that_waits_is_fetched_at_the_same_time(server: Server, upstream: BadUpstream) -> None:
+    asked, bodies = Together(NUMBER), {name: upstream.publish(name, content) for name, content in BYTES.items()}
+    for name, body in bodies.items():
+        upstream.tell_entry(name, asked.then(bad_upstream.file(body)))
+    answers = ask_at_once(server, [f"/mirror/index/{index_path(name)}" for name in BYTES])
+    assert answers == [("200", body) for body in bodies.values()]
+    assert [upstream.asked_for(name) for name in BYTES] == [1] * NUMBER
+
+    asked = Together(NUMBER)
+    for name, content in BYTES.items():
+        upstream.tell_crate(name, "1.0.0", asked.then(bad_upstream.file(content)))
+    downloads = [f"/ktra/api/v1/mirror/{name}/1.0.0/download" for name in BYTES]
+    assert ask_at_once(server, downloads) == [("200", content) for content in BYTES.values()]
+    assert [upstream.counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
+
+    misses = counted(server)
+    assert (misses["index", "miss"], misses["crate", "miss"]) == (NUMBER, NUMBER)
+    assert ("crate", "hit") not in misses
+
+
+def test_what_is_here_is_no_miss_because_it_was_begun(server: Server, upstream: BadUpstream) -> None:
+    paths = []
+    for name, content in BYTES.items():
+        upstream.publish(name, content)
+        paths.append(f"/mirror/index/{index_path(name)}")
+    ask_at_once(server, paths[1:])
+    ask_at_once(server, paths)
+    assert counted(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
