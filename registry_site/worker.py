@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker with two additions: its patience ends, and its own refusals are JSON."""
+"""gunicorn's threaded worker: its patience ends, its refusals are JSON, and it tells what waits behind a request."""
 
 import json
 import select
@@ -23,6 +23,7 @@ LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what
 BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
 SLOWEST = 10_000  # bytes of it
 STALL_SECONDS = 30  # without a byte of an answer going out
+MOST_READS = 100  # of what has come over an HTTP/2 connection, before the first of it is answered
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -77,7 +78,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
         def receive_data(*args: Any) -> Any:
             requests = receive(*args)
-            while requests and not args and not conn.parser.is_closed and _has_more(conn.sock):
+            for _ in range(MOST_READS if requests and not args else 0):
+                if conn.parser.is_closed or not _has_more(conn.sock):
+                    break
                 requests += receive()  # the next, which is often a TLS record of its own
             for request in requests:
                 request.arrival = Arrival(unquote(request.path), timezone.now())

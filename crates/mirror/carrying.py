@@ -6,13 +6,14 @@ In the folder stand `index/` with the entries, `crates/NAME/NAME-VERSION.crate`,
 import json
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from crates import names
-from crates.mirror import archives, entries, lines
-from crates.mirror.keeping import every
+from crates.mirror import archives, decisions, entries, lines
+from crates.mirror.keeping import pages
 from crates.mirror.lines import Line
 from crates.mirror.models import Archive, Entry
 from crates.mirror.upstreams import Fault
@@ -23,16 +24,23 @@ ABOUT = "mirror.json"
 
 
 def export(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Write all that is kept and is not there yet, one after the other; what each is, and whether it is whole."""
+    """Write all that is kept, is not blocked and is not there yet; what each is, and whether it is whole."""
     (folder / "crates").mkdir(parents=True, exist_ok=True)
+    rulings = decisions.in_force()
     upstreams: dict[str, str] = {}
-    for archive in every(Archive.objects.all()):
-        entry = Entry.objects.get(path=names.index_path(archive.name))
-        upstreams[entry.name] = entry.upstream
-        with archive.blob().read() as content:
-            whole = _write(_crate(folder, archive.name, archive.version), content, archive.sha256)
-        _write_bytes(folder / "index" / entry.path, bytes(entry.body))
-        yield str(archive), whole
+    for page in pages(Entry.objects.filter(status=200), 100):
+        kept = defaultdict(list)
+        for archive in Archive.objects.filter(name__in=[entry.name for entry in page]):
+            if not any(one.blocks(archive.version) for one in rulings.get(names.canonical(archive.name), [])):
+                kept[archive.name].append(archive)
+        for entry in page:
+            for archive in kept[entry.name]:
+                with archive.blob().read() as content:
+                    whole = _write(_crate(folder, archive.name, archive.version), content, archive.sha256)
+                yield str(archive), whole
+            if kept[entry.name]:
+                upstreams[entry.name] = entry.upstream
+                _write_bytes(folder / "index" / entry.path, bytes(entry.body))
     about = {"format": 1, "upstreams": upstreams}
     _write_bytes(folder / ABOUT, json.dumps(about, indent=1, sort_keys=True).encode())
 

@@ -1,5 +1,6 @@
 """What staff decide: versions that nobody gets any more, and such as the policies do not count for."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,8 +77,19 @@ def end(decision: Decision, *, actor: User | None) -> bool:
 
 def about(name: str) -> list[Ruling]:
     """All that are in force about a crate, the newest first."""
-    found = Decision.objects.in_force().filter(name=names.canonical(name))
-    return [Ruling(one.verdict, one.reason, resolving.within(one.requirement)) for one in found]
+    return [_ruling(one) for one in Decision.objects.in_force().filter(name=names.canonical(name))]
+
+
+def in_force() -> dict[str, list[Ruling]]:
+    """All of them, by the canonical names of the crates."""
+    found = defaultdict(list)
+    for one in Decision.objects.in_force():
+        found[one.name].append(_ruling(one))
+    return found
+
+
+def _ruling(decision: Decision) -> Ruling:
+    return Ruling(decision.verdict, decision.reason, resolving.within(decision.requirement))
 
 
 def refuse_blocked(name: str, version: str) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import chain
+from typing import TypeVar
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Model, QuerySet, Sum
 from django.utils import timezone
 
 from crates.mirror import incidents
@@ -11,6 +13,8 @@ from crates.mirror.archives import lock_of
 from crates.mirror.models import Archive, Entry, Incident
 from registry_site import blobs
 from registry_site.errors import Missing
+
+Row = TypeVar("Row", bound=Model)
 
 
 def totals() -> dict[str, int]:
@@ -52,7 +56,12 @@ def remove(archive: Archive) -> None:
 
 def every(archives: QuerySet[Archive]) -> Iterator[Archive]:
     """One by one, however many there are and whatever happens to them meanwhile."""
+    return chain.from_iterable(pages(archives, 500))
+
+
+def pages(rows: QuerySet[Row], size: int) -> Iterator[list[Row]]:
+    """All of them, so many at a time."""
     last = 0
-    while page := list(archives.filter(pk__gt=last).order_by("pk")[:500]):
-        yield from page
+    while page := list(rows.filter(pk__gt=last).order_by("pk")[:size]):
+        yield page
         last = page[-1].pk

@@ -13,10 +13,13 @@ from urllib.request import Request, urlopen
 import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from crates.mirror import archives
+from crates import names
+from crates.mirror import archives, decisions
 from crates.mirror.models import Archive, Entry, Incident
 from registry_site.errors import Missing
 from tests.crates import packing
@@ -382,6 +385,27 @@ def test_export_completes_a_folder(folder: Path) -> None:
     (folder / "crates/top/top-1.0.0.crate").unlink()
     run("export", folder)
     assert contents(folder) == before
+
+
+def test_what_is_blocked_is_not_exported(tmp_path: Path) -> None:
+    run("prefetch", "top")
+    for name, requirement in (("leaf", "<1.1"), ("Mixed_Case", "*")):
+        decisions.decide(decisions.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
+    run("export", tmp_path / "folder")
+    exported = {path.stem for path in (tmp_path / "folder").rglob("*.crate")}
+    kept = {"-".join(one.split("@")) for one in NEEDED_BY_TOP}
+    assert kept - exported == {"leaf-1.0.0", next(one for one in kept if one.startswith("mixed-case"))}
+    assert not (tmp_path / "folder/index" / names.index_path("mixed-case")).exists()
+
+
+def test_export_asks_as_often_for_one_crate_as_for_all(tmp_path: Path) -> None:
+    counts = []
+    for wanted in ("leaf", "top"):
+        run("prefetch", wanted)
+        with CaptureQueriesContext(connection) as queries:
+            run("export", tmp_path / wanted)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
 
 
 def test_export_into_what_is_no_folder_is_told_in_one_line(tmp_path: Path) -> None:
