@@ -5,23 +5,13 @@ Who has to ask another server for one of them can ask for the next ones at the s
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 
 MOST_AHEAD = 16
 
 Begin = Callable[[str], None]
 
-
-@dataclass(frozen=True)
-class Arrival:
-    """A request by its path."""
-
-    path: str
-    at: datetime
-
-
-_turn: ContextVar[tuple[Arrival, Sequence[Arrival]] | None] = ContextVar("turn", default=None)
+_turn: ContextVar[tuple[datetime, Sequence[str]] | None] = ContextVar("turn", default=None)
 _beginners: list[Begin] = []
 
 
@@ -31,9 +21,9 @@ def let_begin(begin: Begin) -> Begin:
     return begin
 
 
-def turn(now: Arrival, waiting: Sequence[Arrival]) -> None:
-    """This thread answers a request from here on, and these wait behind it."""
-    _turn.set((now, waiting))
+def turn(arrived: datetime, waiting: Sequence[str]) -> None:
+    """This thread answers a request that came then, and those for these paths wait behind it."""
+    _turn.set((arrived, waiting))
 
 
 def no_turn() -> None:
@@ -44,12 +34,12 @@ def no_turn() -> None:
 def arrived() -> datetime | None:
     """When the request came that this thread answers, if others can have been before it."""
     turn = _turn.get()
-    return turn[0].at if turn else None
+    return turn[0] if turn else None
 
 
 def begin_next() -> None:
     """Called by who answers a request and has to wait for another server: the next few are begun, too."""
     turn = _turn.get()
-    for arrival in list(turn[1])[:MOST_AHEAD] if turn else ():
+    for path in turn[1][:MOST_AHEAD] if turn else ():
         for begin in _beginners:
-            begin(arrival.path)
+            begin(path)

@@ -5,7 +5,6 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -16,14 +15,13 @@ from django.utils import timezone
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from registry_site import arrivals
-from registry_site.arrivals import Arrival
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what it has sent is there already
 BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
 SLOWEST = 10_000  # bytes of it
 STALL_SECONDS = 30  # without a byte of an answer going out
-MOST_READS = 100  # of what has come over an HTTP/2 connection, before the first of it is answered
+MOST_READS = 100  # of what has come over an HTTP/2 connection, before the next request is answered
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -73,27 +71,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def handle_http2(self, conn: TConn) -> Any:
         self.deadlines.pop(conn, None)  # from here on gunicorn has time limits of its own
         self.serving.connection = None
-        conn.waiting = deque()
-        receive = conn.parser.receive_data
+        connection, receive = conn.parser, conn.parser.receive_data
 
-        def receive_data(*args: Any) -> Any:
-            requests = receive(*args)
-            for _ in range(MOST_READS if requests and not args else 0):
-                if conn.parser.is_closed or not _has_more(conn.sock):
-                    break
-                requests += receive()  # the next, which is often a TLS record of its own
-            for request in requests:
-                request.arrival = Arrival(unquote(request.path), timezone.now())
-                conn.waiting.append(request.arrival)
-            return requests
+        def receive_data(data: bytes | None = None) -> list[Any]:
+            """One request at a time, when all that has come is read; all of them when the worker stops."""
+            if data is None and not connection.pending_requests:
+                connection.pending_requests.extend(receive())
+            _read_ahead(connection)
+            taken = list(connection.pending_requests)[: 1 if data is None else None]
+            for request in taken:
+                connection.pending_requests.remove(request)
+            return [] if connection.is_closed else taken
 
-        conn.parser.receive_data = receive_data
+        connection.receive_data = receive_data
         return super().handle_http2(conn)
 
     def handle_http2_request(self, req: Any, conn: TConn, h2_conn: Any) -> None:
-        while conn.waiting.popleft() is not req.arrival:
-            pass  # it was reset before its turn
-        arrivals.turn(req.arrival, conn.waiting)
+        arrivals.turn(req.arrived, [unquote(later.path) for later in h2_conn.pending_requests])
         super().handle_http2_request(req, conn, h2_conn)
 
     def murder_pending(self) -> None:
@@ -117,6 +111,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
+def _read_ahead(connection: Any) -> None:
+    """Take what has come over an HTTP/2 connection: requests, and that one is given up, or all of them."""
+    for _ in range(MOST_READS):
+        if connection.is_closed or not _has_more(connection.sock):
+            break
+        connection.pump()  # one TLS record
+    for request in connection.pending_requests:
+        request.arrived = getattr(request, "arrived", timezone.now())
 
 
 def _has_more(sock: Any) -> bool:

@@ -2,8 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from ssl import SSLSocket
 from urllib.request import Request, urlopen
 
 import pytest
@@ -15,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from crates.names import index_path
 from registry_site import arrivals
-from registry_site.arrivals import Arrival
 from tests.crates import bad_upstream
 from tests.crates.bad_upstream import BadUpstream, Behaviour, Exchange
 from tests.servers import Server, certificate, running
@@ -37,10 +39,10 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def test_next_few_are_begun(begun: list[str]) -> None:
-    first, *waiting = (Arrival(str(number), timezone.now()) for number in range(100))
-    arrivals.turn(first, waiting)
+    waiting = [str(number) for number in range(100)]
+    arrivals.turn(timezone.now(), waiting)
     arrivals.begin_next()
-    assert begun == [str(number) for number in range(1, arrivals.MOST_AHEAD + 1)]
+    assert begun == waiting[: arrivals.MOST_AHEAD]
 
 
 def test_nothing_is_begun_on_a_connection_without_a_queue(begun: list[str]) -> None:
@@ -79,22 +81,31 @@ def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Status and body of each, over one HTTP/2 connection on which all were sent before any was answered."""
+@contextmanager
+def asking_at_once(server: Server, paths: Sequence[str]) -> Iterator[tuple[SSLSocket, H2Connection]]:
+    """An HTTP/2 connection on which all were sent, and nothing is read yet."""
     tls = server.tls()
     assert tls is not None
     tls.set_alpn_protocols(["h2"])
     connection = H2Connection(H2Configuration(header_encoding="utf-8"))
-    statuses: dict[int, str] = {}
-    bodies: dict[int, bytes] = {}
-    ended: set[int] = set()
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     with tls.wrap_socket(plain, server_hostname="127.0.0.1") as wire:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # so that many TLS records come at once
         connection.initiate_connection()
         for number, path in enumerate(paths):
             head = {":method": "GET", ":scheme": "https", ":authority": f"127.0.0.1:{server.port}", ":path": path}
             connection.send_headers(2 * number + 1, list(head.items()), end_stream=True)
             wire.sendall(connection.data_to_send())
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        yield wire, connection
+
+
+def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Status and body of each, over one HTTP/2 connection on which all were sent before any was answered."""
+    statuses: dict[int, str] = {}
+    bodies: dict[int, bytes] = {}
+    ended: set[int] = set()
+    with asking_at_once(server, paths) as (wire, connection):
         while len(ended) < len(paths):
             for event in connection.receive_data(wire.recv(65536)):
                 if isinstance(event, ResponseReceived):
@@ -105,6 +116,14 @@ def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]
                     ended.add(event.stream_id)
             wire.sendall(connection.data_to_send())
     return [(statuses[stream], bodies.get(stream, b"")) for stream in sorted(statuses)]
+
+
+def index(name: str) -> str:
+    return f"/mirror/index/{index_path(name)}"
+
+
+def download(name: str) -> str:
+    return f"/ktra/api/v1/mirror/{name}/1.0.0/download"
 
 
 def counted(server: Server) -> dict[tuple[str, str], float]:
@@ -120,15 +139,14 @@ def test_all_that_waits_is_fetched_at_the_same_time(server: Server, upstream: Ba
     asked, bodies = Together(NUMBER), {name: upstream.publish(name, content) for name, content in BYTES.items()}
     for name, body in bodies.items():
         upstream.tell_entry(name, asked.then(bad_upstream.file(body)))
-    answers = ask_at_once(server, [f"/mirror/index/{index_path(name)}" for name in BYTES])
+    answers = ask_at_once(server, [index(name) for name in BYTES])
     assert answers == [("200", body) for body in bodies.values()]
     assert [upstream.asked_for(name) for name in BYTES] == [1] * NUMBER
 
     asked = Together(NUMBER)
     for name, content in BYTES.items():
         upstream.tell_crate(name, "1.0.0", asked.then(bad_upstream.file(content)))
-    downloads = [f"/ktra/api/v1/mirror/{name}/1.0.0/download" for name in BYTES]
-    assert ask_at_once(server, downloads) == [("200", content) for content in BYTES.values()]
+    assert ask_at_once(server, [download(name) for name in BYTES]) == [("200", content) for content in BYTES.values()]
     assert [upstream.counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
 
     misses = counted(server)
@@ -140,7 +158,46 @@ def test_what_is_here_is_no_miss_because_it_was_begun(server: Server, upstream: 
     paths = []
     for name, content in BYTES.items():
         upstream.publish(name, content)
-        paths.append(f"/mirror/index/{index_path(name)}")
+        paths.append(index(name))
     ask_at_once(server, paths[1:])
     ask_at_once(server, paths)
     assert counted(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
+
+
+def held(may_go: threading.Event) -> Behaviour:
+    """An index file that comes when it may."""
+
+    def answer(exchange: Exchange) -> None:
+        may_go.wait(60)
+        bad_upstream.file(b"")(exchange)
+
+    return answer
+
+
+def leave(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
+    wire.close()
+
+
+def give_up(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
+    for stream in streams:
+        connection.reset_stream(stream)
+    wire.sendall(connection.data_to_send())
+
+
+@pytest.mark.parametrize("away", [leave, give_up])
+def test_what_nobody_wants_any_more_is_not_answered(
+    server: Server, upstream: BadUpstream, away: Callable[[SSLSocket, H2Connection, Sequence[int]], None]
+) -> None:
+    upstream.publish("here")
+    ask_at_once(server, [index("here")])
+    may_go = threading.Event()
+    upstream.tell_entry("slow", held(may_go))
+    with asking_at_once(server, [index("slow"), *[index("here")] * NUMBER]) as (wire, connection):
+        while not upstream.asked_for("slow"):
+            time.sleep(0.02)
+        away(wire, connection, range(3, 2 * NUMBER + 3, 2))
+        may_go.set()
+        while counted(server)["index", "miss"] != 2:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        assert counted(server) == {("index", "miss"): 2}
