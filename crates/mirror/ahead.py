@@ -2,17 +2,32 @@
 
 import re
 
+from django.conf import settings
+from django.db import connection
+
 from crates.mirror import archives, entries
+from crates.mirror.waiting import Background
 from registry_site import arrivals
 
 INDEX = "/mirror/index/"
 DOWNLOAD = re.compile(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
 
+_background: Background[None] = Background(threads=8)  # of its own: what somebody waits for comes before it
+
 
 @arrivals.let_begin
 def begin(path: str) -> None:
-    """Begin with what the mirror is about to be asked for."""
-    if path.startswith(INDEX):
-        entries.begin(path.removeprefix(INDEX))
-    elif match := DOWNLOAD.fullmatch(path):
-        archives.begin(*match.groups())
+    """Begin with what the mirror is about to be asked for, if that will still be good at its turn."""
+    of_mirror = path.startswith(INDEX) or DOWNLOAD.fullmatch(path)
+    if of_mirror and settings.MIRROR_INDEX_TTL and not settings.MIRROR_OFFLINE:
+        _background.begin(path, _foresee)
+
+
+def _foresee(path: str) -> None:
+    try:
+        if match := DOWNLOAD.fullmatch(path):
+            archives.foresee(*match.groups())
+        else:
+            entries.foresee(path.removeprefix(INDEX))
+    finally:
+        connection.close()

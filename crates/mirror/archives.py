@@ -1,12 +1,12 @@
 """The files of the mirror: fetched once however many ask, and kept or handed out only as what the index says."""
 
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
@@ -16,7 +16,6 @@ from crates.mirror.lines import Line
 from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import STORE, Archive, Entry, Incident
 from crates.mirror.upstreams import Fault
-from crates.mirror.waiting import Background
 from registry_site import arrivals, blobs, locks
 from registry_site.downloads import deliver
 from registry_site.errors import Missing
@@ -24,9 +23,6 @@ from registry_site.errors import Upstream as UpstreamFault
 
 IN_MEMORY = 1024 * 1024  # bytes
 DAY = timedelta(days=1)
-
-
-_background: Background[None] = Background(threads=8)
 
 
 class WrongBytes(Fault):
@@ -48,14 +44,26 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
 
 def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool]:
     """A version's file, and whether it had to be fetched; raises as `download` does."""
+    with metrics.failing(tell):
+        entry, line = _listed(name, version, entries.find)
+    return obtain(entry, line, tell)
+
+
+def foresee(name: str, version: str) -> None:
+    """Fetch it, if it has to be, for somebody who is about to ask, without a place in the queue; raises as `find`."""
+    _fetched(*_listed(name, version, entries.foresee))
+
+
+def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:
+    """The line of a version that is not blocked."""
     if not entries.NAME.fullmatch(name):
         raise Missing(_none(name, version))
     decisions.refuse_blocked(name, version)
-    entry = entries.find(names.index_path(name.lower()))
+    entry = find(names.index_path(name.lower()))
     present = {line.version: line for line in lines.parsed(bytes(entry.body)) if line.version}
     if version not in present:
         raise Missing(_none(name, version))
-    return obtain(entry, present[version], tell)
+    return entry, present[version]
 
 
 def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, bool]:
@@ -66,22 +74,10 @@ def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, b
         arrivals.begin_next()
         with metrics.fetching(tell), entries.queue.joined():
             return _fetched(entry, line), True
-    metrics.here(tell, archive.fetched_at)
+    metrics.here(tell, archive.fetched_at, archive.fetched_at)
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
         kept.update(asked_at=timezone.now())
     return archive, False
-
-
-def begin(name: str, version: str) -> None:
-    """Somebody is about to ask for this version: its file is fetched in another thread, if it has to be."""
-    _background.begin(f"{name}/{version}", lambda _: _foreseen(name, version))
-
-
-def _foreseen(name: str, version: str) -> None:
-    try:
-        find(name, version)
-    finally:
-        connection.close()
 
 
 def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:

@@ -40,7 +40,7 @@ def find(path: str, tell: Tell = to_nobody) -> Entry:
     """
     entry = _here(path)
     if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
-        metrics.here(tell, entry.checked_at)
+        metrics.here(tell, entry.changed_at, entry.checked_at)
         return entry
     if settings.MIRROR_OFFLINE:
         raise Missing(NOT_HERE)
@@ -53,9 +53,10 @@ def find(path: str, tell: Tell = to_nobody) -> Entry:
     return news or entry
 
 
-def begin(path: str) -> None:
-    """Somebody is about to ask for this path: upstream is asked in another thread, if it has to be."""
-    _background.begin(path, _foreseen)
+def foresee(path: str) -> Entry:
+    """The same for somebody who is about to ask: upstream is asked, if it has to be, without a place in the queue."""
+    entry = _here(path)
+    return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
 
 
 def _here(path: str) -> Entry | None:
@@ -93,14 +94,6 @@ def _is_fresh(entry: Entry) -> bool:
 def _in_thread(path: str) -> Entry:
     try:
         return _refreshed(path)
-    finally:
-        connection.close()
-
-
-def _foreseen(path: str) -> Entry:
-    try:
-        entry = _here(path)
-        return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
     finally:
         connection.close()
 

@@ -41,18 +41,28 @@ def to_nobody(outcome: str) -> None:
     """For what is no request of a client."""
 
 
-def here(tell: Tell, fetched_at: datetime) -> None:
-    """A hit, unless it was fetched while this very request waited for its turn."""
+def here(tell: Tell, fetched_at: datetime, checked_at: datetime) -> None:
+    """A hit, unless it was fetched or asked for again while this very request waited for its turn."""
     arrived = arrivals.arrived()
-    tell("hit" if arrived is None or fetched_at < arrived else "miss")
+    if arrived is None or checked_at < arrived:
+        tell("hit")
+    else:
+        tell("renewed" if fetched_at < arrived else "miss")
 
 
 @contextmanager
 def fetching(tell: Tell) -> Iterator[None]:
     """A miss, unless upstream fails."""
+    with failing(tell):
+        yield
+    tell("miss")
+
+
+@contextmanager
+def failing(tell: Tell) -> Iterator[None]:
+    """Nothing, unless upstream fails."""
     try:
         yield
     except Upstream:
         tell("failed")
         raise
-    tell("miss")

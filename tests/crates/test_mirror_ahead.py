@@ -75,7 +75,8 @@ def upstream() -> Iterator[BadUpstream]:
 
 @pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
-    environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60"}
+    """Of its two threads one may wait for upstream."""
+    environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "2"}
     tls = certificate(tmp_path / "tls")
     with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_METRICS_TOKEN=TOKEN, **environment, **tls) as server:
         yield server
@@ -164,6 +165,37 @@ def test_what_is_here_is_no_miss_because_it_was_begun(server: Server, upstream: 
     assert counted(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
 
 
+def test_entry_that_is_looked_at_again_before_its_turn_is_renewed(server: Server, upstream: BadUpstream) -> None:
+    for name in BYTES:
+        upstream.tell_entry(name, bad_upstream.file(upstream.publish(name), ETag='"one"'))
+    paths = [index(name) for name in BYTES]
+    ask_at_once(server, paths)
+    outdate(server)
+    ask_at_once(server, paths)
+    assert counted(server) == {("index", "miss"): NUMBER, ("index", "renewed"): NUMBER}
+
+
+def outdate(server: Server) -> None:
+    """Upstream is to be asked for all entries again."""
+    code = "from crates.mirror import entries, models; entries.outdate(models.Entry.objects.all())"
+    server.manage("shell", "--no-imports", "-c", code)
+
+
+def test_what_waits_does_not_delay_what_is_asked_for_now(server: Server, upstream: BadUpstream) -> None:
+    names = ["first", *(f"later{number}" for number in range(12))]
+    for name in names:
+        upstream.publish(name)
+    ask_at_once(server, [index(name) for name in names])
+    outdate(server)
+    news, may_go = upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
+    for name in names[1:]:
+        upstream.tell_entry(name, held(may_go))
+    try:
+        assert ask_at_once(server, [index(name) for name in names])[0] == ("200", news)
+    finally:
+        may_go.set()
+
+
 def held(may_go: threading.Event) -> Behaviour:
     """An index file that comes when it may."""
 
@@ -172,6 +204,19 @@ def held(may_go: threading.Event) -> Behaviour:
         bad_upstream.file(b"")(exchange)
 
     return answer
+
+
+def test_nothing_is_begun_when_nobody_is_to_be_asked(server: Server, upstream: BadUpstream) -> None:
+    upstream.publish("known")
+    upstream.publish("other")
+    ask_at_once(server, [index("known")])
+    server.stop()
+    server.environment["REGISTRY_MIRROR_OFFLINE"] = "1"
+    server.start()
+    answers = ask_at_once(server, [download("known"), index("other")])
+    assert [status for status, _ in answers] == ["404", "404"]
+    time.sleep(0.5)
+    assert upstream.asked_for("other") == 0
 
 
 def leave(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:

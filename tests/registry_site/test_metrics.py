@@ -142,6 +142,7 @@ def test_hits_misses_and_failures_of_all_workers_outlive_a_worker_that_is_killed
             paths = ["/mirror/index/de/mo/demo", "/ktra/api/v1/mirror/demo/1.0.0/download"] * 10
             assert {fetch(server, path) for path in paths} == {200}
             assert fetch(server, "/mirror/index/br/ok/broken") == 502
+            assert fetch(server, "/ktra/api/v1/mirror/broken/1.0.0/download") == 502
             os.kill(worker_of(server), signal.SIGKILL)
             time.sleep(0.5)
             fetch(server, "/mirror/index/de/mo/demo")
@@ -157,7 +158,7 @@ def test_hits_misses_and_failures_of_all_workers_outlive_a_worker_that_is_killed
         ("index", "failed"): 1,
         ("crate", "hit"): 9,
         ("crate", "miss"): 1,
-        ("crate", "failed"): 0,
+        ("crate", "failed"): 1,
     }
-    assert told(text, f"{SECONDS}_count", what="index") == 3  # and for config.json
+    assert told(text, f"{SECONDS}_count", what="index") == 4  # broken twice, and config.json
     assert told(text, f"{SECONDS}_count", what="crate") == 1
