@@ -9,7 +9,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from crates import names
 from crates.mirror import archives, decisions, entries, lines
@@ -18,13 +17,13 @@ from crates.mirror.lines import Line
 from crates.mirror.models import Archive, Entry
 from crates.mirror.upstreams import Fault
 from registry_site import blobs
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, Missing
 
 ABOUT = "mirror.json"
 
 
 def export(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Write all that is kept, is not blocked and is not there yet; what each is, and whether it is whole."""
+    """Write all that is kept, in the index, not blocked and not there yet; what each is, and whether it is whole."""
     (folder / "crates").mkdir(parents=True, exist_ok=True)
     rulings = decisions.in_force()
     upstreams: dict[str, str] = {}
@@ -34,11 +33,11 @@ def export(folder: Path) -> Iterator[tuple[str, bool]]:
             if not any(one.blocks(archive.version) for one in rulings.get(names.canonical(archive.name), [])):
                 kept[archive.name].append(archive)
         for entry in page:
-            for archive in kept[entry.name]:
-                with archive.blob().read() as content:
-                    whole = _write(_crate(folder, archive.name, archive.version), content, archive.sha256)
-                yield str(archive), whole
-            if kept[entry.name]:
+            present = {(line.version, line.checksum) for line in lines.parsed(bytes(entry.body))}
+            wanted = [archive for archive in kept[entry.name] if (archive.version, archive.sha256) in present]
+            for archive in wanted:
+                yield str(archive), _write(_crate(folder, archive.name, archive.version), archive)
+            if wanted:
                 upstreams[entry.name] = entry.upstream
                 _write_bytes(folder / "index" / entry.path, bytes(entry.body))
     about = {"format": 1, "upstreams": upstreams}
@@ -103,15 +102,18 @@ def _crate(folder: Path, name: str, version: str) -> Path:
     return folder / "crates" / name / f"{name}-{version}.crate"
 
 
-def _write(path: Path, content: IO[bytes], sha256: str) -> bool:
-    """A file stands at its name only when it is whole; False when what is kept is damaged."""
-    if path.exists() and _sha256(path) == sha256:
+def _write(path: Path, archive: Archive) -> bool:
+    """A file stands at its name only when it is whole; False when what is kept is damaged or gone."""
+    if path.exists() and _sha256(path) == archive.sha256:
         return True
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        shutil.copyfileobj(content, file, blobs.CHUNK)
-    if _sha256(partial) != sha256:
+    try:
+        with archive.blob().read() as content, partial.open("wb") as file:
+            shutil.copyfileobj(content, file, blobs.CHUNK)
+    except Missing:
+        return False
+    if _sha256(partial) != archive.sha256:
         partial.unlink()
         return False
     os.replace(partial, path)

@@ -423,6 +423,25 @@ def test_export_of_a_damaged_file_writes_nothing_wrong(mirror: Path, tmp_path: P
     assert not list((tmp_path / "out").rglob("*.crate"))
 
 
+def test_export_of_a_file_that_is_gone_tells_so_and_writes_the_others(mirror: Path, tmp_path: Path) -> None:
+    run("prefetch", "top")
+    archive = Archive.objects.get(name="leaf", version="1.0.0")
+    blobs(mirror)[archive.sha256].unlink()
+    status, said, failed = failure("export", tmp_path / "out")
+    assert (status, said) == (1, f"5 files are in {tmp_path / 'out'}.\n")
+    assert failed == "leaf@1.0.0 is damaged here: `mirror verify` mends that"
+    assert len(list((tmp_path / "out").rglob("*.crate"))) == 5
+    assert (tmp_path / "out/mirror.json").exists()
+
+
+def test_of_two_files_of_a_version_that_of_the_index_is_exported(folder: Path) -> None:
+    before = contents(folder)
+    other = Archive.objects.get(name="top")
+    Archive.objects.create(name="leaf", version="1.0.0", sha256=other.sha256, size=other.size)
+    assert run("export", folder) == f"6 files are in {folder}.\n"
+    assert contents(folder) == before
+
+
 # --- import ------------------------------------------------------------------------------------------------------
 
 
