@@ -71,7 +71,7 @@ def _absolute_path(text: str) -> str:
 
 def _index(text: str) -> str:
     url = text.removeprefix("sparse+")
-    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url):
+    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url) or urlsplit(url).port == 0:
         raise ValueError(text)
     return url if url.endswith("/") else f"{url}/"
 

@@ -373,7 +373,7 @@ def test_what_are_no_blobs_are_refused(url: str) -> None:
 
 BAD_UPSTREAMS = """
     index.crates.io ftp://index.crates.io/ git+https://a/ sparse+a https:// https:///index/ https://user:pass@a/index/
-    https://a/index/?x=1 https://a/index/#x
+    https://a/index/?x=1 https://a/index/#x https://[::1/ https://a:port/ https://a:99999/ https://a:0/index/
 """
 
 
