@@ -1,5 +1,6 @@
 """Who may wait for upstream, and for how long: a slow one must not take the threads that all others need."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 
-from registry_site.errors import Upstream
+from registry_site.errors import RegistryError, Upstream
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds after which an upstream that has not answered is slow
 MOST_AHEAD = 64  # pieces of work that nobody waits for yet
@@ -78,6 +81,11 @@ class Background(Generic[T]):
     def _done(self, key: str, work: Callable[[str], T]) -> T:
         try:
             return work(key)
+        except RegistryError:
+            raise
+        except Exception:  # it is told to nobody
+            _log.exception("The mirror fails with %r", key)
+            raise
         finally:
             with self.lock:
                 del self.pending[key]

@@ -100,6 +100,15 @@ def test_failure_of_work_is_no_result() -> None:
     assert background.result("a", str.upper) == "A"
 
 
+def test_failure_that_nobody_has_foreseen_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(key: str) -> str:
+        raise ZeroDivisionError(key)
+
+    assert Background[str](1).result("a\nb", fail) is None
+    assert [record.getMessage() for record in caplog.records] == ["The mirror fails with 'a\\nb'"]
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_work_that_is_under_way_is_not_begun_again(impatient: None) -> None:
     may_go, begun = threading.Event(), []
 
