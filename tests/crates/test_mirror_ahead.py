@@ -219,6 +219,13 @@ def test_nothing_is_begun_when_nobody_is_to_be_asked(server: Server, upstream: B
     assert upstream.asked_for("other") == 0
 
 
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def leave(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
     wire.close()
 
@@ -238,11 +245,9 @@ def test_what_nobody_wants_any_more_is_not_answered(
     may_go = threading.Event()
     upstream.tell_entry("slow", held(may_go))
     with asking_at_once(server, [index("slow"), *[index("here")] * NUMBER]) as (wire, connection):
-        while not upstream.asked_for("slow"):
-            time.sleep(0.02)
+        until(lambda: upstream.asked_for("slow") == 1)
         away(wire, connection, range(3, 2 * NUMBER + 3, 2))
         may_go.set()
-        while counted(server)["index", "miss"] != 2:
-            time.sleep(0.02)
+        until(lambda: counted(server)["index", "miss"] == 2)
         time.sleep(0.5)
         assert counted(server) == {("index", "miss"): 2}
