@@ -120,7 +120,8 @@ def _read_ahead(connection: Any) -> None:
             break
         connection.pump()  # one TLS record
     for request in connection.pending_requests:
-        request.arrived = getattr(request, "arrived", timezone.now())
+        if not hasattr(request, "arrived"):
+            request.arrived = timezone.now()
 
 
 def _has_more(sock: Any) -> bool:

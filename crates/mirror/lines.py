@@ -1,4 +1,4 @@
-"""The lines of an index file: read as far as they can be, and never written again. Pure."""
+"""The lines of an index file: read as far as they can be, and passed on as they came, but for `yanked`. Pure."""
 
 import json
 import re

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds after which an upstream that has not answered is slow
-MOST_AHEAD = 64  # pieces of work that nobody waits for yet
+MOST_PENDING = 64  # pieces of work that nobody waits for yet
 
 
 class Queue:
@@ -70,7 +70,7 @@ class Background(Generic[T]):
     def begin(self, key: str, work: Callable[[str], T]) -> None:
         """For somebody who will want what it leaves behind; not when there is much to do already."""
         with self.lock:
-            if len(self.pending) < MOST_AHEAD:
+            if len(self.pending) < MOST_PENDING:
                 self._submitted(key, work)
 
     def _submitted(self, key: str, work: Callable[[str], T]) -> Future[T]:
