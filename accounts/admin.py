@@ -11,7 +11,8 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, bans, emails, names, registration, revocation, roles
+from accounts import audit, bans, emails, names, registration, roles
+from accounts.credentials import revocation
 from accounts.models import (
     AuditEvent,
     Ban,

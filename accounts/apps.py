@@ -8,4 +8,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import purging, sessions  # noqa: F401 - they register themselves
+        from accounts import purge  # noqa: F401 - it registers itself
+        from accounts.credentials import browser_sessions  # noqa: F401 - it registers itself

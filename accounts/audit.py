@@ -3,7 +3,7 @@
 from typing import Any
 
 from accounts.models import AuditEvent, User
-from registry_site import peers
+from registry_site.http import client_address
 
 OPERATOR = "operator"  # the shell of the server: there is no account behind it
 
@@ -12,5 +12,5 @@ def record(actor: User | None, action: str, target: str, **detail: Any) -> None:
     """Add a row; `detail` holds what is needed to understand the deed later, and never a secret."""
     name = OPERATOR if actor is None else actor.username
     AuditEvent.objects.create(
-        actor=actor, actor_name=name, action=action, target=target, peer=peers.current(), detail=detail
+        actor=actor, actor_name=name, action=action, target=target, peer=client_address.current(), detail=detail
     )

@@ -12,13 +12,14 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from accounts import appkeys, grants, other_sites, sessions, tokens
+from accounts import cross_site
+from accounts.credentials import app_keys, browser_sessions, cargo_tokens, jwt_sessions
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from registry_site import errors
-from registry_site.dialects import login_url
-from registry_site.parsers import MAXIMUM_BODY
+from registry_site.http.dialects import login_url
+from registry_site.http.parsers import MAXIMUM_BODY
 
 Found = tuple[User, Principal] | None
 
@@ -30,7 +31,7 @@ class CargoToken(BaseAuthentication):
         header = request.headers.get("Authorization")
         if header is None:
             return None
-        principal = tokens.holder(re.sub(r"(?i)^bearer +", "", header.strip()))
+        principal = cargo_tokens.holder(re.sub(r"(?i)^bearer +", "", header.strip()))
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -40,7 +41,7 @@ class CargoToken(BaseAuthentication):
 class SessionToken(JWTAuthentication):
     """`Authorization: Bearer <token>` of one dialect's kind; nothing else of a request can hold one."""
 
-    kind: ClassVar[type[grants.SessionToken]]
+    kind: ClassVar[type[jwt_sessions.SessionToken]]
     challenge: ClassVar[str]
 
     def authenticate(self, request: Request) -> Found:  # type: ignore[override]  # ours gives a principal
@@ -48,7 +49,7 @@ class SessionToken(JWTAuthentication):
         token = None if header is None else self.get_raw_token(header)
         if token is None:
             return None
-        principal = grants.holder(self.kind, token.decode("latin-1"))
+        principal = jwt_sessions.holder(self.kind, token.decode("latin-1"))
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -56,12 +57,12 @@ class SessionToken(JWTAuthentication):
 
 
 class BackupsSession(SessionToken):
-    kind = grants.BackupsToken
+    kind = jwt_sessions.BackupsToken
     challenge = "JWT realm=backup-repository"
 
 
 class TorrustSession(SessionToken):
-    kind = grants.TorrustToken
+    kind = jwt_sessions.TorrustToken
     challenge = 'Bearer realm="torrust"'
 
 
@@ -73,13 +74,13 @@ class AppKey(BaseAuthentication):
         if token is None:
             return None
         if request.content_type.startswith("multipart/form-data"):
-            principal, signed = appkeys.holder_of_upload(token)
+            principal, signed = app_keys.holder_of_upload(token)
             if signed:
                 request._request._stream = _Signed(request._request._stream, signed)  # type: ignore[assignment]
             return principal.user, principal
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
-        principal = appkeys.holder(token, request._request.body)
+        principal = app_keys.holder(token, request._request.body)
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -90,7 +91,7 @@ class BrowserSession(SessionAuthentication):
     """The cookie of who logged in; what it changes needs a proof that the request comes from our own pages."""
 
     def authenticate(self, request: Request) -> Found:
-        found = sessions.principal(request._request)
+        found = browser_sessions.principal(request._request)
         if found is None:
             return None
         if not is_from_here(request):
@@ -113,7 +114,7 @@ class _Signed(io.RawIOBase):
         data: bytes = self.stream.read(len(buffer))
         self.digest.update(data)
         if not data and self.digest.digest() != self.sha256:
-            raise errors.Unauthenticated(appkeys.NOT_GOOD)
+            raise errors.Unauthenticated(app_keys.NOT_GOOD)
         buffer[: len(data)] = data
         return len(data)
 
@@ -125,7 +126,7 @@ def principal(request: Request) -> Principal:
 
 def is_from_here(request: Request) -> bool:
     """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
-    here = other_sites.origins(request._request)
+    here = cross_site.origins(request._request)
     return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 
@@ -148,7 +149,7 @@ class AnyoneHere(Anyone):
     """Open to the world, but not to the pages of other sites: they could sign a visitor in or out."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        other_sites.refuse_to_be_asked(request._request)
+        cross_site.refuse_to_be_asked(request._request)
         return True
 
 
@@ -156,7 +157,7 @@ class AnyoneToReadHere(Anyone):
     """Open to the world; the pages of other sites may send a visitor there, and not read what is said."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        other_sites.refuse_to_be_read(request._request)
+        cross_site.refuse_to_be_read(request._request)
         return True
 
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
-from registry_site import peers
 from registry_site.errors import TooMany
+from registry_site.http import client_address
 
 WINDOW = timedelta(minutes=15)
 
@@ -29,8 +29,8 @@ class Guard:
     def __init__(self, login: str, user: User | None) -> None:
         self.user = user
         self.name = names.canonical(user.username) if user else _shown(names.canonical(names.from_login(login)))
-        self.peer = peers.current()
-        self.network = peers.network(self.peer) if self.peer else ""
+        self.peer = client_address.current()
+        self.network = client_address.network(self.peer) if self.peer else ""
 
     def refuse_too_many(self) -> None:
         """Raises `TooMany` when this attempt must not be answered, be it right or wrong."""
@@ -70,7 +70,7 @@ class Guard:
     def _is_known(self) -> bool:
         credentials = Credential.objects.filter(user=self.user).exclude(peer=None)
         seen = credentials.order_by().values_list("peer", flat=True).distinct()
-        return self.user is not None and any(peers.network(peer) == self.network for peer in seen if peer)
+        return self.user is not None and any(client_address.network(peer) == self.network for peer in seen if peer)
 
 
 def _shown(name: str) -> str:

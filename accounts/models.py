@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import names
 from accounts.networks import validate_networks
 from accounts.signals import account_opened
-from registry_site import peers
+from registry_site.http import client_address
 
 
 class NameReservation(models.Model):
@@ -140,7 +140,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def admits(self, peer: str | None) -> bool:
         """May the account be used from this address? From where there is none, such as a command, it may."""
-        return not self.allowed_networks or peer is None or peers.is_within(peer, self.allowed_networks)
+        return not self.allowed_networks or peer is None or client_address.is_within(peer, self.allowed_networks)
 
 
 class Identity(models.Model):

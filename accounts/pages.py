@@ -10,13 +10,15 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 from mozilla_django_oidc.views import get_next_url
 
-from accounts import oidc, other_sites, sessions, tokens
+from accounts import cross_site
 from accounts.api import ktra
 from accounts.api.shapes import NO_STORE
+from accounts.credentials import browser_sessions, cargo_tokens
 from accounts.models import User
+from accounts.oidc import flow
 from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME
-from registry_site.negotiation import wants_page
+from registry_site.http.negotiation import wants_page
 
 PLACE = "/me"
 
@@ -26,54 +28,56 @@ PLACE = "/me"
 def me(request: HttpRequest) -> HttpResponse:
     """`GET /me` in a browser: the address that `cargo login` prints."""
     if not settings.OIDC_LOGIN:
-        return render(request, "me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN})
-    principal = sessions.principal(request)
+        return render(
+            request, "accounts/me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN}
+        )
+    principal = browser_sessions.principal(request)
     if principal is None:
-        return oidc.begin(request, "me")
-    other_sites.refuse_to_be_read(request)
-    return render(request, "token.html", _account(principal.user, tokens.current(principal.user)))
+        return flow.begin(request, "me")
+    cross_site.refuse_to_be_read(request)
+    return render(request, "accounts/token.html", _account(principal.user, cargo_tokens.current(principal.user)))
 
 
 @csrf_protect
 @never_cache
 def replace_token(request: HttpRequest) -> HttpResponse:
     """`/replace_token` in a browser: also by GET, as documented; when another site asks, it has to be confirmed."""
-    if not other_sites.asked_here(request):
-        return render(request, "replace_token.html", status=403)
-    principal = sessions.principal(request)
+    if not cross_site.asked_here(request):
+        return render(request, "accounts/replace_token.html", status=403)
+    principal = browser_sessions.principal(request)
     if principal is None:
-        return oidc.after_form(request, oidc.begin(request, "replace"))
-    tokens.replaced(principal.user)
+        return flow.after_form(request, flow.begin(request, "replace"))
+    cargo_tokens.replaced(principal.user)
     return HttpResponseRedirect(PLACE)
 
 
 @require_POST
 def link_identity(request: HttpRequest) -> HttpResponse:
     """To the provider, and back with an identity for the account that is signed in."""
-    if sessions.principal(request) is None:  # not to the provider, which would open another account
+    if browser_sessions.principal(request) is None:  # not to the provider, which would open another account
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
-    return oidc.after_form(request, oidc.begin(request, "link"))
+    return flow.after_form(request, flow.begin(request, "link"))
 
 
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
     """`?next=` is where to go afterwards. Another site does not make somebody else of who is signed in."""
-    if sessions.principal(request) is not None and not other_sites.asked_here(request):
+    if browser_sessions.principal(request) is not None and not cross_site.asked_here(request):
         return HttpResponseRedirect(get_next_url(request, "next") or PLACE)
-    return oidc.begin(request, "me")
+    return flow.begin(request, "me")
 
 
 def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None) -> HttpResponse:
     """After the provider: a browser goes on to a page, a client that follows redirects is answered as documented."""
     if wants_page(request):
         if purpose == "replace":
-            tokens.replaced(user)
+            cargo_tokens.replaced(user)
         return HttpResponseRedirect(place or PLACE)
-    token = tokens.replaced(user) if purpose == "replace" else tokens.shown_to(Principal(user))
+    token = cargo_tokens.replaced(user) if purpose == "replace" else cargo_tokens.shown_to(Principal(user))
     return JsonResponse(ktra.told(user, token), headers=NO_STORE)
 
 
-def _account(user: User, token: tokens.Default) -> dict[str, Any]:
+def _account(user: User, token: cargo_tokens.Default) -> dict[str, Any]:
     return {
         "token": token,
         "login": user.login,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from accounts.models import Credential, User, good_standing
-from registry_site import peers
 from registry_site.errors import Denied, Revoked, Unauthenticated
+from registry_site.http import client_address
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
 
@@ -47,7 +47,7 @@ def principal_of(kind: str, digest: str) -> Principal:
     """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
     found = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
     credential = next(iter(found.order_by()), None)  # a digest is unique
-    if credential is None or not credential.is_live or not credential.user.admits(peers.current()):
+    if credential is None or not credential.is_live or not credential.user.admits(client_address.current()):
         raise Revoked(NOT_GOOD)
     if credential.kind in Credential.SESSIONS:
         credential.user.session = credential

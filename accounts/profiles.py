@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from accounts import audit, emails, names, registration, verification
+from accounts import audit, email_verification, emails, names, registration
 from accounts.models import Credential, NameReservation, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -79,7 +79,7 @@ def _apply(principal: Principal, checked: Change) -> User:
     user = principal.user
     encoded = make_password(checked.password) if checked.password is not None else None
     if checked.email and settings.EMAIL_VERIFICATION:
-        verification.send_for_change(user, checked.email)
+        email_verification.send_for_change(user, checked.email)
     with transaction.atomic():
         principal.hold()
         user.refresh_from_db(fields=["username", "reservation", "email"])

@@ -9,8 +9,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit, credentials, emails, names, roles, tokens, verification
+from accounts import audit, email_verification, emails, names, roles
+from accounts.credentials import cargo_tokens
 from accounts.models import NameReservation, Role, User
+from accounts.passwords import login
 from accounts.principals import Principal
 from registry_site.errors import Conflict, Denied, Invalid, Missing, WrongPassword
 
@@ -36,7 +38,7 @@ def sign_up(
     _refuse_taken(username, email)
     sent_at = None
     if email and settings.EMAIL_VERIFICATION:
-        verification.send_for_signup(username, email)
+        email_verification.send_for_signup(username, email)
         sent_at = timezone.now()
     return _open(username, email, encoded, verification_sent_at=sent_at)
 
@@ -64,9 +66,9 @@ def register(
 
 def log_in_to_cargo(username: str, password: str) -> str:
     """Ktra's log-in: a new default token, in the place of the one before; raises as `credentials.check` does."""
-    user = credentials.check(username, password)
+    user = login.check(username, password)
     with transaction.atomic():
-        token = tokens.replace_default(user)
+        token = cargo_tokens.replace_default(user)
         audit.record(user, "user.log_in", str(user), door="cargo")
         return token
 
@@ -78,11 +80,11 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
     """
     if old_password == new_password:
         raise Invalid("the given passwords are the same")
-    user = credentials.check(username, old_password)
+    user = login.check(username, old_password)
     encoded = _encoded(user, new_password)
     with transaction.atomic():
         store_password(user, new_password, encoded, actor=user)
-        return user, tokens.replace_default(user)
+        return user, cargo_tokens.replace_default(user)
 
 
 def change_own_password(principal: Principal, username: str, old_password: str, new: str, confirmation: str) -> User:
@@ -95,7 +97,7 @@ def change_own_password(principal: Principal, username: str, old_password: str, 
     if names.canonical(username) != names.canonical(own.username):
         roles.require_administrator(own, "You can change your own password only.")
         user = User.objects.named(username).first()
-    own.password = credentials.check(own.username, old_password).password  # it may have hashed it anew
+    own.password = login.check(own.username, old_password).password  # it may have hashed it anew
     if user is None:
         raise Missing("There is no user of this name.", code="user_missing")
     if new != confirmation:

@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class RegistryAdminConfig(AdminConfig):
-    default_site = "accounts.site.RegistryAdminSite"
+    default_site = "accounts.admin_site.RegistryAdminSite"

@@ -4,9 +4,10 @@ from django.conf import settings
 from django.contrib.auth.views import LoginView
 from django.urls import path
 
-from accounts import oidc, pages
+from accounts import pages
 from accounts.api import backups, ktra, torrust, yapkg
-from registry_site.negotiation import by_accept
+from accounts.oidc import flow
+from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
     path("ktra/api/v1/new_user/<str:user_name>", ktra.KtraUsers.as_view({"post": "new_user"})),
@@ -20,7 +21,7 @@ WITH_PASSWORD = [
     path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
 ]
 
-CALLBACK = oidc.Callback.as_view(finish=pages.signed_in)
+CALLBACK = flow.Callback.as_view(finish=pages.signed_in)
 WITH_PROVIDER = [
     path(
         "replace_token",
@@ -35,14 +36,14 @@ WITH_PROVIDER = [
     path("ktra/api/v1/openid/replace_token", CALLBACK),
     path("openid/sign-in", pages.sign_in),
     path("openid/link", pages.link_identity),
-    path("sign-out", oidc.SignOut.as_view()),
+    path("sign-out", flow.SignOut.as_view()),
 ]
 
 WITH_EITHER = [
     path(
         "sign-in",
         LoginView.as_view(
-            template_name="sign_in.html", next_page="/me", extra_context={"issuer": settings.OIDC_ISSUER}
+            template_name="accounts/sign_in.html", next_page="/me", extra_context={"issuer": settings.OIDC_ISSUER}
         ),
     ),
 ]

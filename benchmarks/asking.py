@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import percentile
-from tests.servers import Server
+from tests.support.servers import Server
 
 WARM_UP = 5
 ROUNDS = 30

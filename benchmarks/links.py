@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.certificates import Certificate
 from benchmarks.delay import Proxy, delaying
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 @dataclass(frozen=True)

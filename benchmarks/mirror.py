@@ -18,10 +18,10 @@ from benchmarks.fetching import CRATES_IO, Consumer
 from benchmarks.links import Link
 from benchmarks.measures import FETCHED, ROUNDS, in_turns, of_publishing
 from benchmarks.table import Row, columns, percentile, render
-from tests.crates import bad_upstream
-from tests.crates.crowd import SETTINGS, Crowd, Outcome
-from tests.crates.faulty_upstream import SHARE, FaultyUpstream
-from tests.crates.kept import damage, outdate, rows, unfinished
+from tests.support import bad_upstream
+from tests.support.faulty_upstream import SHARE, FaultyUpstream
+from tests.support.load_generator import SETTINGS, Crowd, Outcome
+from tests.support.mirror_store import damage, outdate, rows, unfinished
 
 REQUESTS, CLIENTS, KILLS = 10_000, 32, 2
 CRATES, VERSIONS = 300, 4

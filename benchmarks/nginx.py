@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.delay import Proxy
 from benchmarks.links import Link
 from benchmarks.programs import path_of
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 STARTING = 10  # seconds
 WORKERS = 2  # as many as the registry has processes

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
 
-from tests.crates import packing
+from tests.support import packing
 
 VERSION = "1.0.0"
 

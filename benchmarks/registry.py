@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from benchmarks.delay import Proxy
 from benchmarks.links import Link
-from tests.servers import Server
+from tests.support.servers import Server
 
 STARTING = 60  # seconds
 NO_SETTINGS: Mapping[str, str] = {}

@@ -12,11 +12,13 @@ from accounts import audit
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import archive, framing, index, manifest, names, ownership
-from crates.dependencies import Registries
+from crates import index, names, ownership
 from crates.models import Crate, Ownership, Version
-from registry_site import blobs, versions
+from crates.package import archive, manifest, upload
+from crates.package.dependencies import Registries
+from registry_site import versions
 from registry_site.errors import Conflict, Missing, TooMany
+from registry_site.storage import blobs
 
 BURST_SECONDS = 10
 
@@ -30,7 +32,7 @@ class Published:
     warnings: list[str]
 
 
-def publish(principal: Principal, body: framing.Readable, length: int) -> Published:
+def publish(principal: Principal, body: upload.Readable, length: int) -> Published:
     """Take a publish body of `length` bytes. The same bytes again are a success, other bytes never.
 
     Raises `Invalid`, `TooLarge`, `Denied`, `Conflict`, `TooMany`, `Unauthenticated` and `Unavailable`; then nothing
@@ -38,14 +40,14 @@ def publish(principal: Principal, body: framing.Readable, length: int) -> Publis
     """
     principal.require(Scope.PUBLISH)
     registries = own_registries()
-    with framing.receive(body, length, settings.MAX_CRATE_SIZE) as upload:
-        metadata = manifest.parse_metadata(upload.metadata, registries)
+    with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
+        metadata = manifest.parse_metadata(received.metadata, registries)
         _refuse_early(principal, metadata.name)
-        compressed = length - len(upload.metadata) - 8
-        contents = archive.read(upload.crate, compressed, f"{metadata.name}-{metadata.version}")
+        compressed = length - len(received.metadata) - 8
+        contents = archive.read(received.crate, compressed, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
-        blob = blobs.put(upload.crate)
+        blob = blobs.put(received.crate)
     with transaction.atomic():
         principal.hold()
         crate = _claim(principal, packed.name)

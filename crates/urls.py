@@ -7,7 +7,7 @@ from crates.api import cargo
 from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror import pages
-from registry_site.negotiation import by_accept
+from registry_site.http.negotiation import by_accept
 
 MIRROR = [
     path("mirror/index/config.json", Mirror.as_view({"get": "config"})),

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.cache import patch_cache_control
 
-from files import catalogue, clients, names, roots
+from files import catalogue, clients, local_files, names
 from files.actors import Actor
 from files.models import Action, Client, ClientKey, File, History, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
@@ -42,8 +42,8 @@ class ClientForm(ModelForm):
         directories = [line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip()]
         if "\n".join(directories) == self.initial.get("roots"):  # may have left the settings since
             return str(self.initial["roots"])
-        checked(roots.listed, directories)
-        return roots.listed(directories)
+        checked(local_files.listed, directories)
+        return local_files.listed(directories)
 
 
 class KeyInline(ShownInline):
@@ -169,7 +169,7 @@ class FileForm(ModelForm):
     def clean_path(self) -> str:
         path = str(self.cleaned_data["path"])
         if path and "path" in self.changed_data:
-            checked(roots.find, path)
+            checked(local_files.find, path)
         return path
 
     def clean_category(self) -> str | None:

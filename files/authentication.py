@@ -12,7 +12,7 @@ from files import sessions
 from files.actors import Actor
 from files.models import Client, Session
 from registry_site.errors import Malformed, Unauthenticated
-from registry_site.parsers import MAXIMUM_BODY, form
+from registry_site.http.parsers import MAXIMUM_BODY, form
 
 IN_LARGE_BODY = f"{sessions.NOT_FOUND}: so large a body comes with session_token in the query or a header."
 

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from files import history, names, roots
+from files import history, local_files, names
 from files.actors import Actor
 from files.models import Action, Clock, File
-from registry_site import blobs
 from registry_site.errors import Conflict, Malformed, Missing, TooLarge
+from registry_site.storage import blobs
 
 BATCH = 500  # files that are held at once
 
@@ -164,7 +164,7 @@ def _source(actor: Actor, path: str | None, upload: Upload | None) -> Source:
         raise Malformed("Give `path`, of a file on the disk of the server, or upload a `file`: not both.")
     if upload is None:
         _require("path", path)
-        found = roots.find(path or "", actor.roots())
+        found = local_files.find(path or "", actor.roots())
         return Source(found.path, found.size, mtime_ns=found.mtime_ns)
     if upload.size > settings.MAX_FILE_SIZE:
         raise TooLarge(f"The file has {upload.size} bytes; at most {settings.MAX_FILE_SIZE} are taken here.")

@@ -8,10 +8,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import ciphers, history, names, roots, sessions
+from files import ciphers, history, local_files, names, sessions
 from files.models import Action, Client, ClientKey, Rights, Session
+from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, Missing
-from registry_site.secrets import decrypt, encrypt
 
 PURPOSE = "file client keys"
 KEY_SIZE = 32  # bytes
@@ -126,7 +126,7 @@ def decoy() -> str:
 def _check(client: Client, fields: Sequence[str] = ("rights", "roots", "description", "maintainer", "email")) -> None:
     """Only these fields: a root that left the settings later is none of the others' business."""
     if "roots" in fields:
-        client.roots = roots.listed(client.roots.split("\n") if client.roots else ())
+        client.roots = local_files.listed(client.roots.split("\n") if client.roots else ())
     try:
         client.clean_fields(exclude={field.name for field in Client._meta.fields}.difference(fields))
     except ValidationError as error:

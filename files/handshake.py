@@ -20,7 +20,7 @@ from django.utils import timezone
 from files import ciphers, clients, sessions
 from files.models import Challenge, Client, ClientKey
 from registry_site.errors import Invalid
-from registry_site.keys import derive
+from registry_site.secret_key import derive
 
 LENGTH = 64  # of the text, which is hexadecimal digits and is encrypted as such
 LETTERS = string.ascii_letters + string.digits

@@ -8,8 +8,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from files.models import Client, Session
-from registry_site import peers
 from registry_site.errors import Invalid, Unauthenticated
+from registry_site.http import client_address
 
 MOST_PER_CLIENT = 100  # live at the same time; the oldest make room
 NOT_FOUND = "No session found"
@@ -28,7 +28,7 @@ def open_for(client: Client, seconds: int) -> str:
     token, now = secrets.token_hex(16), timezone.now()
     expires_at = now + timedelta(seconds=seconds)
     Session.objects.create(
-        client=client, digest=_digest(token), peer=peers.current(), created_at=now, expires_at=expires_at
+        client=client, digest=_digest(token), peer=client_address.current(), created_at=now, expires_at=expires_at
     )
     live = Session.objects.live().filter(client=client)
     oldest = live.order_by("-created_at", "-pk").values("pk")[MOST_PER_CLIENT:]

@@ -5,7 +5,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from registry_site import peers
+from registry_site.http import client_address
 
 
 class Handshakes(SimpleRateThrottle):
@@ -15,5 +15,5 @@ class Handshakes(SimpleRateThrottle):
         return f"{settings.FILE_HANDSHAKES}/minute"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        peer = peers.current()
-        return f"file-handshakes-{peers.network(peer) if peer else 'unknown'}"
+        peer = client_address.current()
+        return f"file-handshakes-{client_address.network(peer) if peer else 'unknown'}"

@@ -4,7 +4,7 @@ from django.urls import path
 
 from files.api import outernet
 from registry_site import pages
-from registry_site.negotiation import by_accept
+from registry_site.http.negotiation import by_accept
 
 urlpatterns = [
     path("auth", outernet.Handshake.as_view({"post": "begin"})),

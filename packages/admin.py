@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from accounts.admin import staff
 from namespaces.admin import AppointmentForm
-from packages import collaboration, releasing, trash
+from packages import collaboration, purge, releasing
 from packages.models import Collaboration, Package, Release, Replaced
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
 
@@ -82,7 +82,7 @@ class Packages(DomainAdmin):
     def _set_removed(self, request: HttpRequest, queryset: QuerySet[Package], *, removed: bool) -> None:
         with transaction.atomic():
             rows = Package.objects.held().filter(pk__in=queryset.values("pk"))
-            done = sum(trash.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
+            done = sum(purge.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
         self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
 
 

@@ -3,9 +3,9 @@
 import re
 from typing import IO, Any
 
+from registry_site.archives.gzip_reader import Inflated, limit_for
+from registry_site.archives.tar_reader import BLOCK, Entry, entries
 from registry_site.errors import Invalid
-from registry_site.inflating import Inflated, limit_for
-from registry_site.tarballs import BLOCK, Entry, entries
 
 MOST_ENTRIES = 20_000
 LONGEST_PATH = 512  # characters

@@ -14,14 +14,14 @@ from accounts.scopes import Scope
 from namespaces.membership import Invitation, accounts_of
 from namespaces.models import Namespace, Role
 from namespaces.signals import member_removed, namespace_renaming
-from packages import finding, releasing, rights
+from packages import lookup, releasing, rights
 from packages.models import Collaboration, Package
 from registry_site.errors import Conflict, Denied, Missing
 
 
 def of(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
     """In the order in which they came; raises `Missing` for a package that the principal may not read."""
-    package = finding.find(principal.user, namespace_name, name)
+    package = lookup.find(principal.user, namespace_name, name)
     return _listed(package)
 
 
@@ -134,7 +134,7 @@ def keep_the_name(sender: type[Namespace], namespace: Namespace, **kwargs: Any) 
 
 def _lock(principal: Principal, namespace_name: str, name: str) -> Package:
     principal.hold()
-    return releasing.held(finding.find(principal.user, namespace_name, name))
+    return releasing.held(lookup.find(principal.user, namespace_name, name))
 
 
 def _listed(package: Package) -> list[Collaboration]:

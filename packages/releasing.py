@@ -13,11 +13,12 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
-from packages import archives, drafts, finding, names, rights, search, trash
-from packages.drafts import Draft, Upload
+from packages import archives, lookup, names, purge, release_input, rights, search
 from packages.models import Collaboration, Content, Package, Release, Replaced, Status, Type
-from registry_site import blobs, versions
+from packages.release_input import Draft, Upload
+from registry_site import versions
 from registry_site.errors import Conflict, Denied, Invalid, TooLarge
+from registry_site.storage import blobs
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def create(principal: Principal, namespace_name: str, name: str, ecosystem: str,
     """
     principal.require(Scope.PUBLISH)
     names.validate(name)
-    drafts.validate_ecosystem(ecosystem)
-    version = drafts.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
+    release_input.validate_ecosystem(ecosystem)
+    version = release_input.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
     _require_creator(_namespace(namespace_name, Namespace.objects.all()), principal.user)
     stored = _store(draft.archive)
     with transaction.atomic():
@@ -62,13 +63,13 @@ def publish(
     released version, `Denied`, `TooLarge` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
-    version = drafts.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
+    version = release_input.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
     missing = Invalid(f"There is no package {namespace_name[:80]}/{name[:80]}.", code="package_missing")
-    _require_publisher(finding.readable(principal.user, namespace_name, name, package_id, missing), principal.user)
+    _require_publisher(lookup.readable(principal.user, namespace_name, name, package_id, missing), principal.user)
     stored = _store(draft.archive)
     with transaction.atomic():
         principal.hold()
-        package = finding.readable(principal.user, namespace_name, name, package_id, missing, held=True)
+        package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
         _require_publisher(package, principal.user)
         release = _publish(package, version, draft, stored, principal.user)
     return release
@@ -80,11 +81,11 @@ def edit(principal: Principal, namespace_name: str, name: str, draft: Draft, pac
     Raises `Missing`, `Denied`, `Invalid`, and `Conflict` for what a RELEASE has promised.
     """
     principal.require(Scope.PUBLISH)
-    drafts.validate(draft, may_be=tuple(Status))
+    release_input.validate(draft, may_be=tuple(Status))
     with transaction.atomic():
         principal.hold()
-        missing = finding.no_such(namespace_name, name)
-        package = finding.readable(principal.user, namespace_name, name, package_id, missing, held=True)
+        missing = lookup.no_such(namespace_name, name)
+        package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
         _require_publisher(package, principal.user)
         release = package.newest
         if release is None:
@@ -107,7 +108,7 @@ def remove(principal: Principal, namespace_name: str, name: str) -> bool:
             return False
         if not allowed.may_remove:
             raise Denied(f"You may not remove {package}.")
-        return trash.set_removed(package, removed=True, actor=principal.user)
+        return purge.set_removed(package, removed=True, actor=principal.user)
 
 
 def transfer(package: Package, namespace: Namespace, *, actor: User) -> None:
@@ -129,7 +130,7 @@ def held(package: Package) -> Package:
     """Inside a transaction: the package as it is now, for nobody else to change; raises `Missing` if it is gone."""
     now = Package.objects.held().present().filter(pk=package.pk).first()
     if now is None:
-        raise finding.no_such(package.namespace.name, package.name)
+        raise lookup.no_such(package.namespace.name, package.name)
     return now
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 from django.dispatch import receiver
 
-from registry_site.housekeeping import purging
+from registry_site.maintenance import purging
 
 SECONDS = 24 * 3600  # no request takes so long
 

@@ -16,4 +16,4 @@ def home(request: HttpRequest) -> HttpResponse:
         "issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
         "password_login": settings.PASSWORD_LOGIN,
     }
-    return render(request, "home.html", context)
+    return render(request, "registry_site/home.html", context)

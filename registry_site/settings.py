@@ -11,7 +11,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.environment import Environment
-from registry_site.keys import create_secret_key, derive, secret_keys
+from registry_site.secret_key import create_secret_key, derive, secret_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 REGISTRY = Environment("REGISTRY_")
@@ -173,15 +173,15 @@ if OIDC_LOGIN and not (OIDC_ISSUER and OIDC_RP_CLIENT_ID):
     raise ImproperlyConfigured(
         f"To sign in by OpenID (REGISTRY_LOGIN={LOGIN}), REGISTRY_OIDC_ISSUER and REGISTRY_OIDC_CLIENT_ID are needed."
     )
-# What mozilla-django-oidc reads; it finds the provider's endpoints in accounts/oidc.py.
+# What mozilla-django-oidc reads; it finds the provider's endpoints in accounts/oidc/flow.py.
 OIDC_RP_SIGN_ALGO = (
-    "RS256"  # by its name it wants keys of the provider; which algorithms count is in accounts/claims.py
+    "RS256"  # by its name it wants keys of the provider; which algorithms count is in accounts/oidc/id_tokens.py
 )
 OIDC_USE_PKCE = True
 OIDC_MAX_STATES = 10
 OIDC_STORE_ID_TOKEN = True  # to sign out at the provider, too
 OIDC_AUTHENTICATION_CALLBACK_URL = "openid-callback"
-OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.provider_logout"
+OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.flow.provider_logout"
 
 # --- Django -----------------------------------------------------------------------------------------------------
 
@@ -219,17 +219,17 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "registry_site.peers.remember",
-    "registry_site.fallback.refuse_nul",
+    "registry_site.http.client_address.remember",
+    "registry_site.http.error_handlers.refuse_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "accounts.sessions.BrowserSessions",
+    "accounts.credentials.browser_sessions.BrowserSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "registry_site.fallback.Refusals",
+    "registry_site.http.error_handlers.Refusals",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -250,17 +250,17 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Accounts ---------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.sessions.PasswordBackend"] * PASSWORD_LOGIN + [
-    "accounts.oidc.Backend"
+AUTHENTICATION_BACKENDS = ["accounts.credentials.browser_sessions.PasswordBackend"] * PASSWORD_LOGIN + [
+    "accounts.oidc.flow.Backend"
 ] * OIDC_LOGIN
-PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher", "accounts.hashers.PBKDF2PHCHasher"]
+PASSWORD_HASHERS = ["accounts.passwords.hashers.Argon2idHasher", "accounts.passwords.hashers.PBKDF2PHCHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
-        "NAME": "accounts.passwords.LengthValidator",
+        "NAME": "accounts.passwords.validators.LengthValidator",
         "OPTIONS": {"minimum": MIN_PASSWORD_LENGTH, "maximum": MAX_PASSWORD_LENGTH},
     },
-    {"NAME": "accounts.passwords.ContentValidator"},
-    {"NAME": "accounts.passwords.SessionsEnd"},
+    {"NAME": "accounts.passwords.validators.ContentValidator"},
+    {"NAME": "accounts.passwords.validators.SessionsEnd"},
 ]
 SESSION_COOKIE_NAME = "registry_session"
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
@@ -271,11 +271,11 @@ SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive(SECRET_KEY, "json web 
 REST_FRAMEWORK = {
     # Default is deny: a view without its own rule answers nobody.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["registry_site.permissions.Nobody"],
+    "DEFAULT_PERMISSION_CLASSES": ["registry_site.http.permissions.Nobody"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["registry_site.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["registry_site.http.parsers.StrictJSONParser"],
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method here
-    "DEFAULT_SCHEMA_CLASS": "registry_site.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "registry_site.http.openapi.Schema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
@@ -285,7 +285,7 @@ SPECTACULAR_SETTINGS = {
     "and the Outernet file registry.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.1",
-    "DEFAULT_GENERATOR_CLASS": "registry_site.openapi.Generator",
+    "DEFAULT_GENERATOR_CLASS": "registry_site.http.openapi.Generator",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
     "TAGS": [
@@ -408,7 +408,7 @@ def _blobs(url: str) -> dict[str, Any]:
     if "endpoint" in query and urlsplit(query["endpoint"]).scheme not in ("http", "https"):
         raise ValueError(url)
     return {
-        "BACKEND": "registry_site.s3_blobs.S3Blobs",
+        "BACKEND": "registry_site.storage.s3.S3Blobs",
         "OPTIONS": {
             "bucket_name": parts.netloc,
             "location": parts.path.strip("/"),
@@ -422,13 +422,13 @@ def _blobs(url: str) -> dict[str, Any]:
 STORAGES: dict[str, Any] = {
     "blobs": REGISTRY.read(
         "BLOBS_URL",
-        {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+        {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
         _blobs,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),
     "mirror": REGISTRY.read(
         "MIRROR_BLOBS_URL",
-        {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
+        {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
         _blobs,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),

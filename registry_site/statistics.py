@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection
 from django.dispatch import receiver
 
-from registry_site.housekeeping import purging
+from registry_site.maintenance import purging
 
 
 @receiver(purging)

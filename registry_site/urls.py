@@ -4,14 +4,17 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from registry_site import fallback, health, metrics, openapi
+from registry_site.http import error_handlers, openapi
+from registry_site.server import health, metrics
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.health),
     path("metrics", metrics.metrics),
     path("openapi.json", openapi.description, name="openapi"),
-    path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="docs_api.html")),
+    path(
+        "docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
+    ),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),
     path("", include("namespaces.urls")),
@@ -19,7 +22,7 @@ urlpatterns = [
     path("", include("files.urls")),
 ]
 
-handler400 = fallback.bad_request
-handler403 = fallback.permission_denied
-handler404 = fallback.not_found
-handler500 = fallback.server_error
+handler400 = error_handlers.bad_request
+handler403 = error_handlers.permission_denied
+handler404 = error_handlers.not_found
+handler500 = error_handlers.server_error

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from accounts import registration, tokens
+from accounts import registration
+from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.principals import Principal
 
@@ -26,7 +27,7 @@ def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> P
     location = tmp_path_factory.getbasetemp() / f"blobs-{uuid4()}"
     settings.STORAGES = {
         **settings.STORAGES,
-        "blobs": {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": location}},
+        "blobs": {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": location}},
     }
     return location
 
@@ -59,7 +60,7 @@ class CargoClient(Client):
     """Talks to the registry as cargo does: a bare token in `Authorization`, JSON both ways."""
 
     def __init__(self, user: User | None = None, token: str | None = None) -> None:
-        self.token = tokens.replace_default(user) if user else token
+        self.token = cargo_tokens.replace_default(user) if user else token
         headers = {"Authorization": self.token} if self.token else {}
         super().__init__(headers=headers, raise_request_exception=False)
 

@@ -9,13 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import credentials, grants, roles
+from accounts import roles
 from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, BackupsSession, SignedIn, principal
+from accounts.credentials import jwt_sessions
+from accounts.passwords import login
 from registry_site import errors
-from registry_site.dialects import Backups
-from registry_site.openapi import WITHOUT_ENVELOPE
-from registry_site.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
+from registry_site.http.dialects import Backups
+from registry_site.http.openapi import WITHOUT_ENVELOPE
+from registry_site.http.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
 
 SESSION_ID = OpenApiParameter("sessionId", description="Another session than that of the token.")
 USER_NAME = OpenApiParameter("userName", description="Another user's; only for who administers.")
@@ -87,7 +89,7 @@ class BackupsLogin(Backups, ViewSet):
     def log_in(self, request: Request) -> Response:
         """`POST /api/stable/auth/login`"""
         given = self.given(LogIn, request.data)
-        grant = grants.open_backups(credentials.check(given["username"], given["password"]))
+        grant = jwt_sessions.open_backups(login.check(given["username"], given["password"]))
         session = {"expire": grant.session.expires_at, "sessionId": grant.session.digest, "token": grant.token}
         return Response(Session(session).data, headers=NO_STORE)
 
@@ -101,7 +103,7 @@ class BackupsUsers(BackupsView):
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /api/stable/auth/user/{userName}`"""
-        user = grants.profile_for(principal(request), name)
+        user = jwt_sessions.profile_for(principal(request), name)
         return Response({"email": user.email, "permissions": roles.of(user)})
 
     @extend_schema(responses=WhoAmI)
@@ -117,18 +119,18 @@ class BackupsSessions(BackupsView):
     @extend_schema(parameters=[SESSION_ID], request=None, responses=LoggedOut)
     def log_out(self, request: Request) -> Response:
         """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
-        ended = grants.close_backups(principal(request), request.query_params.get("sessionId"))
+        ended = jwt_sessions.close_backups(principal(request), request.query_params.get("sessionId"))
         return Response({"message": "JWT was revoked", "sessionId": ended})
 
     @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
     def granted(self, request: Request) -> Response:
         """`GET /api/stable/auth/token[?userName=]`"""
-        sessions = grants.granted_backups(principal(request), request.query_params.get("userName"))
+        sessions = jwt_sessions.granted_backups(principal(request), request.query_params.get("userName"))
         return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})
 
     @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
     def refresh(self, request: Request) -> HttpResponse:
         """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
-        grant = grants.refresh_backups(principal(request))
+        grant = jwt_sessions.refresh_backups(principal(request))
         refreshed = {"code": status.HTTP_200_OK, "expire": grant.session.expires_at, "token": grant.token}
         return JsonResponse(Refreshed(refreshed).data, headers=NO_STORE)

@@ -14,11 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import oidc, registration, tokens
+from accounts import registration
 from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, AnyoneHere, AnyoneToReadHere, BrowserSession, CargoToken, principal
+from accounts.credentials import cargo_tokens
 from accounts.models import User
-from registry_site.dialects import Cargo
+from accounts.oidc import flow
+from registry_site.http.dialects import Cargo
 
 
 class Password(serializers.Serializer[None]):
@@ -49,7 +51,7 @@ class KtraUsers(Cargo, ViewSet):
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
         given = self.given(Password, request.data)
         user = registration.sign_up(user_name, given["password"])
-        return _token(tokens.replace_default(user))
+        return _token(cargo_tokens.replace_default(user))
 
     @extend_schema(request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
@@ -80,7 +82,7 @@ class New(serializers.Serializer[Any]):
     revoked_token = serializers.CharField(allow_null=True)
 
 
-def told(user: User, token: tokens.Default) -> dict[str, Any]:
+def told(user: User, token: cargo_tokens.Default) -> dict[str, Any]:
     """The documented answer of `/me` and `/replace_token`."""
     if token.is_new:
         return New({"username": user.login, "new_token": token.text, "revoked_token": token.former}).data
@@ -101,9 +103,9 @@ class Me(Cargo, ViewSet):
         """`GET /me`"""
         if request.auth is not None:
             asking = principal(request)
-            return Response(told(asking.user, tokens.shown_to(asking)), headers=NO_STORE)
+            return Response(told(asking.user, cargo_tokens.shown_to(asking)), headers=NO_STORE)
         if settings.OIDC_LOGIN:
-            return oidc.begin(request._request, "me")
+            return flow.begin(request._request, "me")
         line = (
             "$ curl -X POST -H 'Content-Type: application/json' -d '{\"password\":\"YOUR PASSWORD\"}' "
             f"{settings.PUBLIC_URL}/ktra/api/v1/login/<YOUR USERNAME>\n"
@@ -121,6 +123,6 @@ class Replacement(Cargo, ViewSet):
     def replace(self, request: Request) -> HttpResponseBase:
         """`GET /replace_token`"""
         if request.auth is None:
-            return oidc.begin(request._request, "replace")
+            return flow.begin(request._request, "replace")
         asking = principal(request)
-        return Response(told(asking.user, tokens.replaced_for(asking)), headers=NO_STORE)
+        return Response(told(asking.user, cargo_tokens.replaced_for(asking)), headers=NO_STORE)

@@ -10,11 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import bans, credentials, grants, registration, roles, verification
+from accounts import bans, email_verification, registration, roles
 from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import Anyone, SignedIn, TorrustSession, principal
+from accounts.credentials import jwt_sessions
 from accounts.models import User
-from registry_site.dialects import Torrust, TorrustFailure
+from accounts.passwords import login
+from registry_site.http.dialects import Torrust, TorrustFailure
 
 LONGEST_NAME = 20
 
@@ -58,7 +60,7 @@ class LoggedIn(serializers.Serializer[Any]):
     admin = serializers.BooleanField()
 
 
-def _logged_in(grant: grants.Grant, user: User) -> Response:
+def _logged_in(grant: jwt_sessions.Grant, user: User) -> Response:
     answer = {"token": grant.token, "username": user.username, "admin": roles.administers(user)}
     return Response(answer, headers=NO_STORE)
 
@@ -82,21 +84,21 @@ class TorrustUsers(Torrust, ViewSet):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def verify_email(self, request: Request, token: str) -> HttpResponse:
         """`GET /v1/user/email/verify/{token}`, for a person who follows the link"""
-        verification.verify(token)
+        email_verification.verify(token)
         return HttpResponse("Email verified, you can close this page.", content_type="text/plain; charset=utf-8")
 
     @extend_schema(request=LogIn, responses=LoggedIn)
     def log_in(self, request: Request) -> Response:
         """`POST /v1/user/login`"""
         given = self.given(LogIn, request.data)
-        user = credentials.check(**given)
-        return _logged_in(grants.open_torrust(user), user)
+        user = login.check(**given)
+        return _logged_in(jwt_sessions.open_torrust(user), user)
 
     @extend_schema(request=JsonWebToken, responses=LoggedIn)
     def renew_token(self, request: Request) -> Response:
         """`POST /v1/user/token/renew`"""
         given = self.given(JsonWebToken, request.data)
-        grant = grants.renew_torrust(given["token"])
+        grant = jwt_sessions.renew_torrust(given["token"])
         return _logged_in(grant, grant.session.user)
 
 
@@ -118,7 +120,7 @@ class TorrustVerification(Torrust, ViewSet):
     def verify_token(self, request: Request) -> Response:
         """`POST /v1/user/token/verify`"""
         given = self.given(JsonWebToken, request.data)
-        grants.holder(grants.TorrustToken, given["token"])
+        jwt_sessions.holder(jwt_sessions.TorrustToken, given["token"])
         return Response("Token is valid.")
 
 

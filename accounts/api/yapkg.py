@@ -8,11 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import appkeys, profiles, registration, sessions
+from accounts import profiles, registration
 from accounts.api.shapes import DONE, NO_STORE, Status, Text
 from accounts.authentication import Anyone, AnyoneHere, AppKey, BrowserSession, SignedIn, principal
+from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
-from registry_site.dialects import Yapkg
+from registry_site.http.dialects import Yapkg
 
 
 class Registration(serializers.Serializer[None]):
@@ -51,7 +52,7 @@ class KeyType(serializers.Serializer[None]):
 class KeyPair(serializers.Serializer[Any]):
     appid = serializers.CharField()
     appsecret = serializers.CharField()
-    type = serializers.ChoiceField(choices=appkeys.Type.choices)
+    type = serializers.ChoiceField(choices=app_keys.Type.choices)
 
 
 class YapkgRegistration(Yapkg, ViewSet):
@@ -73,13 +74,13 @@ class YapkgLogin(Yapkg, ViewSet):
     def log_in(self, request: Request) -> Response:
         """`POST /login`"""
         given = self.given(LogIn, request.data)
-        user = sessions.log_in(request._request, **given)
+        user = browser_sessions.log_in(request._request, **given)
         return Response(UserShape(user).data, headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def log_out(self, request: Request) -> Response:
         """`GET /logout`; without a session it is done already"""
-        sessions.log_out(request._request)
+        browser_sessions.log_out(request._request)
         return Response(DONE)
 
 
@@ -104,23 +105,23 @@ class YapkgSettings(Yapkg, ViewSet):
         given = self.given(Profile, request.data)
         user_id = given.pop("user_id", None)
         user = profiles.change(principal(request), user_id, profiles.Change(**given))
-        sessions.keep(request._request, user)
+        browser_sessions.keep(request._request, user)
         return Response(UserShape(user).data)
 
     @extend_schema(request=KeyType, responses=KeyPair)
     def create_key(self, request: Request) -> Response:
         """`POST /settings/appids`"""
         given = self.given(KeyType, request.data)
-        pair = appkeys.issue(principal(request), given["type"])
+        pair = app_keys.issue(principal(request), given["type"])
         return Response(KeyPair(pair).data, headers=NO_STORE)
 
     @extend_schema(responses=KeyPair(many=True))
     def list_keys(self, request: Request) -> Response:
         """`GET /settings/appids`"""
-        return Response(KeyPair(appkeys.owned(principal(request)), many=True).data, headers=NO_STORE)
+        return Response(KeyPair(app_keys.owned(principal(request)), many=True).data, headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def delete_key(self, request: Request, appid: str) -> Response:
         """`DELETE /settings/appids/{appid}`"""
-        appkeys.delete(principal(request), appid)
+        app_keys.delete(principal(request), appid)
         return Response(DONE)

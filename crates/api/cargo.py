@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoToken, Holder, Reader, principal
-from crates import downloading, ownership, publishing
+from crates import downloads, ownership, publishing
 from crates import search as searching
-from registry_site.dialects import Cargo, LengthRequired
-from registry_site.parsers import RawParser
+from registry_site.http.dialects import Cargo, LengthRequired
+from registry_site.http.parsers import RawParser
 
 
 class Query(serializers.Serializer[None]):
@@ -149,4 +149,4 @@ class Downloads(CargoView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
         """`GET {dl}/{crate}/{version}/download`"""
-        return downloading.download(request._request, name, number)
+        return downloads.download(request._request, name, number)

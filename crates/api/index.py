@@ -15,8 +15,8 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoToken, Reader
 from crates.models import Crate
-from registry_site.dialects import Cargo
 from registry_site.errors import Missing
+from registry_site.http.dialects import Cargo
 
 
 class Config(serializers.Serializer[Any]):

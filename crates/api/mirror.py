@@ -15,8 +15,8 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoToken, Reader
 from crates.api.index import Config
-from crates.mirror import archives, overview, serving
-from registry_site.dialects import Cargo
+from crates.mirror import crate_cache, overview, serving
+from registry_site.http.dialects import Cargo
 
 
 class Mirrored(serializers.Serializer[Any]):
@@ -67,4 +67,4 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
     def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:
         """`GET /ktra/api/v1/mirror/{crate}/{version}/download`"""
-        return archives.download(request._request, crate, version)
+        return crate_cache.download(request._request, crate, version)

@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 
 from accounts.admin import staff
-from crates import requirements
-from crates.mirror import decisions, entries, incidents, keeping, overview
+from crates.mirror import incidents, index_cache, maintenance, overrides, overview
 from crates.mirror.models import Archive, Decision, Entry, Incident
+from crates.package import requirements
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
 
@@ -81,11 +81,11 @@ class Entries(MirrorAdmin):
 
     @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
     def ask_again(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        self.message_user(request, f"{entries.outdate(queryset)} will be asked for again.")
+        self.message_user(request, f"{index_cache.outdate(queryset)} will be asked for again.")
 
     @admin.action(description="Take the checksums that upstream has now", permissions=["decide"])
     def accept_changes(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        self.message_user(request, f"{entries.forget_checksums(queryset)} will be taken as they are upstream.")
+        self.message_user(request, f"{index_cache.forget_checksums(queryset)} will be taken as they are upstream.")
 
     @admin.action(description="Block the selected crates in all versions", permissions=["block"])
     def block(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
@@ -112,28 +112,28 @@ class Archives(MirrorAdmin):
     )
     def remove(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
         for archive in queryset:
-            keeping.remove(archive)
+            maintenance.remove(archive)
         self.message_user(request, f"{len(queryset)} deleted.")
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
     def remove_and_block(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
         for archive in queryset:
             block(request, archive.name, f"={archive.version}")
-            keeping.remove(archive)
+            maintenance.remove(archive)
         self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the decision.")
 
 
 def block(request: HttpRequest, name: str, requirement: str) -> Decision:
     """For the reason that stands beside the action."""
     reason = request.POST.get("reason", "").strip()
-    return decisions.decide(
-        decisions.Verdict.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
+    return overrides.decide(
+        overrides.Verdict.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
     )
 
 
 class DecisionForm(forms.ModelForm):
     def clean_name(self) -> str:
-        if not entries.NAME.fullmatch(self.cleaned_data["name"]):
+        if not index_cache.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
         return str(self.cleaned_data["name"])
 
@@ -174,8 +174,8 @@ class Decisions(DomainAdmin):
         return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: Decision, form: Any, change: bool) -> None:
-        made = decisions.decide(
-            decisions.Verdict(obj.verdict),
+        made = overrides.decide(
+            overrides.Verdict(obj.verdict),
             obj.name,
             obj.requirement,
             actor=staff(request),
@@ -186,7 +186,7 @@ class Decisions(DomainAdmin):
 
     @admin.action(description="End the selected decisions", permissions=["change"])
     def end(self, request: HttpRequest, queryset: QuerySet[Decision]) -> None:
-        ended = sum(decisions.end(decision, actor=staff(request)) for decision in queryset)
+        ended = sum(overrides.end(decision, actor=staff(request)) for decision in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 

@@ -5,9 +5,9 @@ import re
 from django.conf import settings
 from django.db import connection
 
-from crates.mirror import archives, entries
-from crates.mirror.waiting import Background
-from registry_site import arrivals
+from crates.mirror import crate_cache, index_cache
+from crates.mirror.concurrency import Background
+from registry_site.server import read_ahead
 
 INDEX = "/mirror/index/"
 DOWNLOAD = re.compile(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
@@ -15,7 +15,7 @@ DOWNLOAD = re.compile(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
 _background: Background[None] = Background(threads=8)  # of its own: what somebody waits for comes before it
 
 
-@arrivals.let_begin
+@read_ahead.let_begin
 def begin(path: str) -> None:
     """Begin with what the mirror is about to be asked for, if that will still be good at its turn."""
     of_mirror = path.startswith(INDEX) or DOWNLOAD.fullmatch(path)
@@ -26,8 +26,8 @@ def begin(path: str) -> None:
 def _foresee(path: str) -> None:
     try:
         if match := DOWNLOAD.fullmatch(path):
-            archives.foresee(*match.groups())
+            crate_cache.foresee(*match.groups())
         else:
-            entries.foresee(path.removeprefix(INDEX))
+            index_cache.foresee(path.removeprefix(INDEX))
     finally:
         connection.close()

@@ -6,10 +6,10 @@ from typing import IO, Any
 
 from license_expression import AND, OR, ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, Licensing
 
-from crates import manifest
+from crates.package import manifest
+from registry_site.archives.gzip_reader import Inflated, limit_for
+from registry_site.archives.tar_reader import BLOCK, entries
 from registry_site.errors import Invalid
-from registry_site.inflating import Inflated, limit_for
-from registry_site.tarballs import BLOCK, entries
 
 LARGEST_MANIFEST = 1024 * 1024  # bytes
 LONGEST = 255  # characters

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from registry_site import arrivals
 from registry_site.errors import Upstream
-from registry_site.metrics import Counter, Histogram
+from registry_site.server import read_ahead
+from registry_site.server.metrics import Counter, Histogram
 
 WHAT = ("index", "crate")
 
@@ -43,7 +43,7 @@ def to_nobody(outcome: str) -> None:
 
 def here(tell: Tell, fetched_at: datetime, checked_at: datetime) -> None:
     """A hit, unless it was fetched or asked for again while this very request waited for its turn."""
-    arrived = arrivals.arrived()
+    arrived = read_ahead.arrived()
     if arrived is None or checked_at < arrived:
         tell("hit")
     else:

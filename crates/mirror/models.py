@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from registry_site.blobs import Blob
+from registry_site.storage.blobs import Blob
 
 STORE = "mirror"  # of its own, for its bytes can be had again, and are deleted in time
 

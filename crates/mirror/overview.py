@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from crates import names
-from crates.mirror import decisions, entries, policies, serving
-from crates.mirror.lines import Line
+from crates.mirror import index_cache, overrides, policies, serving
+from crates.mirror.index_lines import Line
 from crates.mirror.models import Archive, Entry
 from registry_site.errors import Missing
 
@@ -21,15 +21,15 @@ class Version:
 
 def crate(name: str) -> tuple[Entry, list[Version]]:
     """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
-    if not entries.NAME.fullmatch(name):
-        raise Missing(entries.NOT_HERE)
+    if not index_cache.NAME.fullmatch(name):
+        raise Missing(index_cache.NOT_HERE)
     entry = serving.present(names.index_path(name.lower()))
     return entry, versions(entry)
 
 
 def versions(entry: Entry) -> list[Version]:
     found = [line for line in reversed(serving.to_be_had(entry)) if line.version]
-    rulings = decisions.about(entry.name)
+    rulings = overrides.about(entry.name)
     reasons = policies.held_back(entry, found, rulings)
     kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
     exempt = {

@@ -5,14 +5,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts import sessions
+from accounts.credentials import browser_sessions
 from crates.mirror import overview
 from registry_site.errors import Unauthenticated
 
 
 @require_safe
 def crate(request: HttpRequest, name: str) -> HttpResponse:
-    if settings.AUTH_REQUIRED and sessions.principal(request) is None:
+    if settings.AUTH_REQUIRED and browser_sessions.principal(request) is None:
         raise Unauthenticated("This registry shows its crates only to those who have signed in.")
     entry, versions = overview.crate(name)
-    return render(request, "mirror_crate.html", {"entry": entry, "versions": versions})
+    return render(request, "crates/mirror_crate.html", {"entry": entry, "versions": versions})

@@ -18,10 +18,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import advisories, archives, entries, licenses, resolving
-from crates.mirror.decisions import Ruling
-from crates.mirror.lines import Line
+from crates.mirror import advisories, crate_cache, index_cache, licenses, resolving
+from crates.mirror.index_lines import Line
 from crates.mirror.models import Archive, Entry
+from crates.mirror.overrides import Ruling
 from crates.mirror.upstreams import Fault
 from registry_site import versions
 from registry_site.errors import Invalid, Missing, RegistryError
@@ -149,14 +149,14 @@ def _learned(entry: Entry, line: Line, left: int) -> tuple[str | None, int]:
     left_then: int | None = cache.get(key)
     if left_then is None:
         try:
-            return archives.obtain(entry, line)[0].license, left - 1
+            return crate_cache.obtain(entry, line)[0].license, left - 1
         except Missing:
             left_then = left - 1
         except RegistryError as error:
             if not isinstance(error.__cause__, Fault):  # too many wait for upstream just now
                 return None, 0
             left_then = 0
-        cache.set(key, left_then, entries.PAUSE.total_seconds())
+        cache.set(key, left_then, index_cache.PAUSE.total_seconds())
     return None, left_then
 
 

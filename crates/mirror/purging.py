@@ -7,7 +7,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from crates.mirror.models import Entry
-from registry_site.housekeeping import purging
+from registry_site.maintenance import purging
 
 
 @receiver(purging)

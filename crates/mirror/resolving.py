@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import semver
 
-from crates.requirements import normalized
+from crates.package.requirements import normalized
 from registry_site.errors import Invalid
 from registry_site.versions import parse
 

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from django.conf import settings
 
-from crates.mirror import decisions, entries, lines, metrics, policies, upstreams
-from crates.mirror.decisions import Ruling
-from crates.mirror.lines import Line
+from crates.mirror import index_cache, index_lines, metrics, overrides, policies, upstreams
+from crates.mirror.index_lines import Line
 from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import Archive, Entry
+from crates.mirror.overrides import Ruling
 
 
 def entry(path: str) -> tuple[bytes, str, datetime | None]:
@@ -18,17 +18,17 @@ def entry(path: str) -> tuple[bytes, str, datetime | None]:
     Raises as `entries.find` does, and what says that there is none.
     """
     found = present(path, metrics.of_index)
-    rulings = decisions.about(found.name)
+    rulings = overrides.about(found.name)
     changed_here = bool(rulings or policies.described() or settings.MIRROR_OFFLINE)
-    body = lines.joined(offered(found, rulings)) if changed_here else bytes(found.body)
+    body = index_lines.joined(offered(found, rulings)) if changed_here else bytes(found.body)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
 
 
 def present(path: str, tell: Tell = to_nobody) -> Entry:
     """The entry of a crate that upstream has; raises as `entry` does."""
-    found = entries.find(path, tell)
+    found = index_cache.find(path, tell)
     if found.status != 200:
-        raise upstreams.ABSENT[found.status](entries.NOT_HERE)
+        raise upstreams.ABSENT[found.status](index_cache.NOT_HERE)
     return found
 
 
@@ -36,12 +36,12 @@ def offered(found: Entry, rulings: list[Ruling]) -> list[Line]:
     """Its lines that are to be had; what is held back is yanked."""
     every = to_be_had(found)
     reasons = policies.held_back(found, every, rulings)
-    return [lines.held_back(line) if line.version in reasons else line for line in every]
+    return [index_lines.held_back(line) if line.version in reasons else line for line in every]
 
 
 def to_be_had(found: Entry) -> list[Line]:
     """Its lines, without those whose files are not here when nobody is asked."""
-    every = lines.parsed(bytes(found.body))
+    every = index_lines.parsed(bytes(found.body))
     if not settings.MIRROR_OFFLINE:
         return every
     kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))

@@ -8,9 +8,10 @@ from urllib.parse import quote, urljoin, urlsplit
 from django.conf import settings
 from django.core.cache import cache
 
-from crates.mirror import lines, metrics
-from registry_site import outgoing, strict_json
+from crates.mirror import index_lines, metrics
+from registry_site import http_client
 from registry_site.errors import Gone, Missing, RegistryError, Withheld
+from registry_site.http import strict_json
 
 LARGEST_ENTRY = 64 * 1024 * 1024  # bytes
 LARGEST_CONFIG = 64 * 1024
@@ -35,7 +36,7 @@ class Upstream:
     def __str__(self) -> str:
         return self.url
 
-    def entry(self, path: str, validators: Mapping[str, str]) -> outgoing.Answer:
+    def entry(self, path: str, validators: Mapping[str, str]) -> http_client.Answer:
         """The file of the index at `path`: 200, 304, or one of `ABSENT`; raises `Fault`."""
         answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
         if answer.status not in (200, 304, *ABSENT):
@@ -48,7 +49,7 @@ class Upstream:
         """Write the `.crate` file → 200 or one of `ABSENT`; raises `Fault`. Nobody has looked at the bytes yet."""
         url = self._download_url(name, version, sha256)
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._ask(outgoing.download, url, to=to, largest=LARGEST_ARCHIVE)
+            answer = self._ask(http_client.download, url, to=to, largest=LARGEST_ARCHIVE)
             if answer.status not in REDIRECTS:
                 break
             url = self._followed(url, answer)
@@ -82,28 +83,30 @@ class Upstream:
             cache.set(key, known, CONFIG_SECONDS)
         return known
 
-    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> outgoing.Answer:
+    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> http_client.Answer:
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._ask(outgoing.fetch, "GET", url, largest=largest, headers=headers)
+            answer = self._ask(http_client.fetch, "GET", url, largest=largest, headers=headers)
             if answer.status not in REDIRECTS:
                 return answer
             url = self._followed(url, answer)
         raise Fault("it redirects without end")
 
-    def _ask(self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any) -> outgoing.Answer:
+    def _ask(
+        self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> http_client.Answer:
         url = place[-1]
         ours = _host(url) == _host(self.url)
         sent = {**(headers or {}), **({"Authorization": self.token} if self.token and ours else {})}
         try:
-            with metrics.upstream.timed("crate" if how is outgoing.download else "index"):
-                answer: outgoing.Answer = how(
+            with metrics.upstream.timed("crate" if how is http_client.download else "index"):
+                answer: http_client.Answer = how(
                     *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
                 )
-        except outgoing.Unreachable as error:
+        except http_client.Unreachable as error:
             raise Fault(str(error)) from error
         return answer
 
-    def _followed(self, url: str, answer: outgoing.Answer) -> str:
+    def _followed(self, url: str, answer: http_client.Answer) -> str:
         """Where a redirect leads, if that is a host of this upstream."""
         try:
             place = urljoin(url, answer.headers.get("location", ""))
@@ -127,13 +130,13 @@ def named(url: str) -> Upstream:
     raise Fault("it is not configured any more")
 
 
-def _check_index_file(answer: outgoing.Answer) -> None:
+def _check_index_file(answer: http_client.Answer) -> None:
     """Nothing else than a whole index file is taken for one, for no checksum says what it should be; raises `Fault`."""
     if not {"content-length", "transfer-encoding"} & answer.headers.keys():
         raise Fault("it does not say where its index file ends, and a part would pass for the whole")
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise Fault("it packs its index file, which nobody has asked for")
-    if not lines.is_index_file(answer.body):
+    if not index_lines.is_index_file(answer.body):
         raise Fault("it sends something else than an index file")
 
 

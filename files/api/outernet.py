@@ -15,13 +15,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from files import catalogue, finding, handshake, moments, names, roots
+from files import catalogue, handshake, local_files, names, search, unix_time
 from files.authentication import Anyone, SessionToken, WithSession, actor, parameters
-from files.downloading import download
+from files.downloads import download
 from files.models import File
 from files.throttling import Handshakes
-from registry_site.dialects import Outernet, OuternetSuccess
-from registry_site.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
+from registry_site.http.dialects import Outernet, OuternetSuccess
+from registry_site.http.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
 
 MOST_DIGITS = 18
 NO_STORE = {"Cache-Control": "no-store"}  # for what carries a secret
@@ -70,7 +70,7 @@ class UnixTime(serializers.Field[datetime | None, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> datetime | None:
         if data == "" and self.allow_null:
             return None
-        moment = None if isinstance(data, bool) else moments.parse(str(data)[:100])
+        moment = None if isinstance(data, bool) else unix_time.parse(str(data)[:100])
         if moment is None:
             self.fail("invalid")
         return moment
@@ -187,13 +187,17 @@ class Files(Outernet, ViewSet):
     authentication_classes = [SessionToken]
     permission_classes = [WithSession]
     parser_classes = [UploadParser if parser is StrictMultiPartParser else parser for parser in Outernet.parser_classes]
-    statuses = {**Outernet.statuses, catalogue.NoSuchFile: status.HTTP_200_OK, roots.Changed: status.HTTP_409_CONFLICT}
+    statuses = {
+        **Outernet.statuses,
+        catalogue.NoSuchFile: status.HTTP_200_OK,
+        local_files.Changed: status.HTTP_409_CONFLICT,
+    }
 
     @extend_schema(parameters=[Filters], responses=Listed)
     def search(self, request: Request) -> HttpResponseBase:
         """`GET /`"""
         filters = {name: value for name, value in parameters(request).items() if value != ""}
-        return _listed(request, finding.find(**self.given(Filters, filters)))
+        return _listed(request, search.find(**self.given(Filters, filters)))
 
     @extend_schema(request=BODIES, responses=Results)
     def add(self, request: Request) -> Response:

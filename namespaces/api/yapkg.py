@@ -13,7 +13,7 @@ from accounts.authentication import AppKey, BrowserSession, SignedInToChange, pr
 from namespaces import membership
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
 from namespaces.models import Namespace, Role
-from registry_site.dialects import Yapkg
+from registry_site.http.dialects import Yapkg
 
 
 class NewNamespace(serializers.Serializer[None]):

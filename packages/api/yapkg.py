@@ -18,12 +18,13 @@ from accounts.api.shapes import DONE, Status, Text
 from accounts.authentication import AppKey, BrowserSession, SignedIn, SignedInToChange, principal
 from accounts.models import User
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
-from packages import collaboration, drafts, finding, listing, releasing
-from packages.downloading import download
+from packages import collaboration, listing, lookup, release_input, releasing
+from packages.downloads import download
 from packages.models import Release
-from registry_site import errors, strict_json
-from registry_site.dialects import Yapkg
-from registry_site.parsers import MAXIMUM_BODY, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
+from registry_site import errors
+from registry_site.http import strict_json
+from registry_site.http.dialects import Yapkg
+from registry_site.http.parsers import MAXIMUM_BODY, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
 
 PAGE = OpenApiParameter("page", int, description="1 if it is left out; beyond the last, the last; below 1, the first.")
 QUERY = OpenApiParameter("query", str, required=True, description="Words, or beginnings of words.")
@@ -158,10 +159,10 @@ def _reader(request: Request) -> User | None:
     return request.user if isinstance(request.user, User) else None
 
 
-def _draft(given: dict[str, Any]) -> drafts.Draft:
+def _draft(given: dict[str, Any]) -> release_input.Draft:
     file = given.get("file")
     taken = {key: value for key, value in given.items() if key not in ("package_name", "field", "package_id", "file")}
-    return drafts.Draft(**taken, archive=drafts.Upload(file, file.size) if file else None)
+    return release_input.Draft(**taken, archive=release_input.Upload(file, file.size) if file else None)
 
 
 def _page(request: HttpRequest, page: listing.Page, **query: str | int) -> Response:
@@ -211,7 +212,7 @@ class Packages(PackagesView):
     @extend_schema(responses=Full)
     def retrieve(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}`"""
-        package = finding.find(_reader(request), namespace, name)
+        package = lookup.find(_reader(request), namespace, name)
         return Response(Full(package.newest_release()).data)
 
     @extend_schema(request=Publication, responses=Published)
@@ -240,13 +241,13 @@ class Versions(PackagesView):
     @extend_schema(responses=VersionShape(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions`: the highest first"""
-        releases = finding.releases(_reader(request), namespace, name)
+        releases = lookup.releases(_reader(request), namespace, name)
         return Response(VersionShape(releases, many=True).data)
 
     @extend_schema(responses=VersionDetail)
     def retrieve(self, request: Request, namespace: str, name: str, version: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`"""
-        return Response(VersionDetail(finding.release_of(_reader(request), namespace, name, version)).data)
+        return Response(VersionDetail(lookup.release_of(_reader(request), namespace, name, version)).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, namespace: str, name: str, version: str) -> HttpResponseBase:

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import bans, registration, tokens
+from accounts import bans, registration
+from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, Credential, RoleGrant, User
 from tests.conftest import PASSWORD, CargoClient
 
@@ -55,7 +56,7 @@ def test_lists_take_the_same_queries_for_one_row_and_for_many(
 ) -> None:
     def fill(name: str) -> None:
         user = registration.register(name, PASSWORD)
-        tokens.replace_default(user)
+        cargo_tokens.replace_default(user)
         bans.ban(user, actor=alice)
 
     fill("first")
@@ -102,23 +103,23 @@ def test_tokens_of_users_are_revoked(as_root: Client, alice: User) -> None:
 
 
 def test_single_token_is_revoked_once(as_root: Client, alice: User) -> None:
-    tokens.create(alice, "ci")
+    cargo_tokens.create(alice, "ci")
     credential = Credential.objects.get(name="ci")
     assert "1 revoked; 0 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
     assert "0 revoked; 1 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
 
 
 def test_token_text_and_digest_are_nowhere(as_root: Client, alice: User) -> None:
-    text = tokens.create(alice, "ci")
+    text = cargo_tokens.create(alice, "ci")
     pages = [f"/admin/accounts/credential/{path}" for path in ("", f"{Credential.objects.get(name='ci').pk}/change/")]
     shown = "".join(as_root.get(page).content.decode() for page in pages)
     assert text not in shown
-    assert tokens.digest_of(text) not in shown
+    assert cargo_tokens.digest_of(text) not in shown
 
 
 @pytest.mark.parametrize("model", ["user", "credential", "ban", "auditevent"])
 def test_nothing_is_deleted(as_root: Client, alice: User, model: str) -> None:
-    tokens.create(alice, "ci")
+    cargo_tokens.create(alice, "ci")
     bans.ban(alice, actor=None)
     rows: dict[str, Any] = {"user": User, "credential": Credential, "ban": Ban, "auditevent": AuditEvent}
     row = rows[model].objects.first()

@@ -12,7 +12,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import bans, grants, roles, tokens
+from accounts import bans, roles
+from accounts.credentials import cargo_tokens, jwt_sessions
 from accounts.models import Credential, User
 from tests.conftest import PASSWORD
 
@@ -428,13 +429,13 @@ def test_session_id_is_no_token(alice: User) -> None:
 
 
 def test_tokens_of_other_dialects_are_not_ours(alice: User) -> None:
-    torrust, cargo = grants.open_torrust(alice).token, tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.open_torrust(alice).token, cargo_tokens.replace_default(alice)
     responses = [call("GET", "whoami", token) for token in (torrust, cargo)]
     assert [(r.status_code, r.json()) for r in responses] == [(401, refusal(401, NOT_OURS))] * 2
 
 
 def test_expired_token_is_told_as_such(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants.BackupsToken, "lifetime", timedelta(seconds=-1))
+    monkeypatch.setattr(jwt_sessions.BackupsToken, "lifetime", timedelta(seconds=-1))
     response = call("GET", "whoami", opened("alice"))
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == "JWT realm=backup-repository"
@@ -442,7 +443,7 @@ def test_expired_token_is_told_as_such(alice: User, monkeypatch: pytest.MonkeyPa
 
 
 def test_signed_token_without_a_session_is_forbidden(alice: User) -> None:
-    token = grants.BackupsToken()
+    token = jwt_sessions.BackupsToken()
     token["login"] = "alice"
     response = call("GET", "whoami", str(token))
     assert response.status_code == 403
@@ -621,7 +622,7 @@ def test_administrator_is_told_of_an_unknown_session(root: User, session: str) -
 
 
 def test_credentials_of_other_kinds_are_no_sessions_here(root: User, alice: User) -> None:
-    torrust, cargo = grants.open_torrust(alice).token, tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.open_torrust(alice).token, cargo_tokens.replace_default(alice)
     responses = [call("DELETE", f"logout?sessionId={id_of(token)}", opened("root")) for token in (torrust, cargo)]
     assert [r.status_code for r in responses] == [404, 404]
     assert Credential.objects.filter(user=alice, revoked_at=None).count() == 2
@@ -664,7 +665,7 @@ def test_ended_session_is_listed_as_such(alice: User) -> None:
 
 def test_expired_session_is_listed_too(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(grants.BackupsToken, "lifetime", timedelta(hours=-1))
+        patched.setattr(jwt_sessions.BackupsToken, "lifetime", timedelta(hours=-1))
         expired = opened("alice")
     rows = listed(opened("alice"))
     assert [row["id"] == id_of(expired) for row in rows] == [False, True]
@@ -673,13 +674,13 @@ def test_expired_session_is_listed_too(alice: User, monkeypatch: pytest.MonkeyPa
 
 
 def test_hundred_newest_sessions_are_listed(alice: User) -> None:
-    sessions = [grants.open_backups(alice).token for _ in range(102)]
+    sessions = [jwt_sessions.open_backups(alice).token for _ in range(102)]
     assert [row["id"] for row in listed(sessions[0])] == [id_of(token) for token in reversed(sessions[2:])]
 
 
 def test_credentials_of_other_kinds_are_not_listed(alice: User) -> None:
-    grants.open_torrust(alice)
-    tokens.replace_default(alice)
+    jwt_sessions.open_torrust(alice)
+    cargo_tokens.replace_default(alice)
     assert len(listed(opened("alice"))) == 1
 
 
@@ -744,7 +745,7 @@ def test_session_is_refreshed_once(alice: User) -> None:
 
 
 def test_expired_session_is_not_refreshed(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants.BackupsToken, "lifetime", timedelta(seconds=-1))
+    monkeypatch.setattr(jwt_sessions.BackupsToken, "lifetime", timedelta(seconds=-1))
     response = call("GET", "refresh_token", opened("alice"))
     assert response.status_code == 401
     assert response.json() == refusal(401, "The token is expired; log in again.")
@@ -808,7 +809,7 @@ def test_answer_is_json_whatever_is_accepted(alice: User, accept: str) -> None:
 def test_whoami_takes_as_many_queries_with_any_number_of_sessions(
     alice: User, sessions: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    given = [grants.open_backups(alice).token for _ in range(sessions)]
+    given = [jwt_sessions.open_backups(alice).token for _ in range(sessions)]
     with django_assert_num_queries(2):
         assert is_good(given[0])
 
@@ -817,7 +818,7 @@ def test_whoami_takes_as_many_queries_with_any_number_of_sessions(
 def test_list_takes_as_many_queries_with_any_number_of_sessions(
     alice: User, sessions: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    given = [grants.open_backups(alice).token for _ in range(sessions)]
+    given = [jwt_sessions.open_backups(alice).token for _ in range(sessions)]
     with django_assert_num_queries(2):
         assert len(listed(given[0])) == sessions
 
@@ -828,7 +829,7 @@ def test_list_of_another_takes_as_many_queries_with_any_number_of_sessions(
 ) -> None:
     token = opened("root")
     for _ in range(sessions):
-        grants.open_backups(alice)
+        jwt_sessions.open_backups(alice)
     with django_assert_num_queries(3):
         assert len(listed(token, "?userName=alice")) == sessions
 

@@ -22,9 +22,10 @@ import pytest
 import requests
 from django.core.cache import cache
 
-from accounts.provider import Provider
+from accounts.oidc.provider import Provider
 from registry_site.errors import Denied, RegistryError, Upstream
-from tests.accounts.bad_provider import (
+from tests.support import packing
+from tests.support.bad_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
     QUICK,
@@ -37,9 +38,8 @@ from tests.accounts.bad_provider import (
     provided,
     signed,
 )
-from tests.accounts.openid import place_of
-from tests.crates import packing
-from tests.servers import Server, certificate, running
+from tests.support.openid import place_of
+from tests.support.servers import Server, certificate, running
 
 PATIENCE = 12  # seconds; a registry that takes so long has hung
 

@@ -8,8 +8,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts import bans, credentials, tokens
+from accounts import bans
+from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, User
+from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
 from registry_site.errors import Invalid, Unauthenticated, WrongPassword
 from tests.conftest import PASSWORD, CargoClient
@@ -37,16 +39,16 @@ def test_token_of_a_banned_user_is_refused_at_once(as_alice: CargoClient, alice:
 
 
 def test_named_token_of_a_banned_user_is_refused(alice: User) -> None:
-    token = tokens.create(alice, "ci")
+    token = cargo_tokens.create(alice, "ci")
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated):
-        tokens.holder(token)
+        cargo_tokens.holder(token)
 
 
 def test_banned_user_cannot_log_in(alice: User) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(WrongPassword, match="The user name or the password is wrong"):
-        credentials.check("alice", PASSWORD)
+        login.check("alice", PASSWORD)
 
 
 def test_banned_staff_is_logged_out_of_the_admin_site_at_once(root: User) -> None:
@@ -64,7 +66,7 @@ def test_banned_staff_cannot_log_in_to_the_admin_site(root: User) -> None:
     assert "Please enter the correct" in response.content.decode()
 
 
-@pytest.mark.parametrize("issue", [tokens.replace_default, lambda user: tokens.create(user, "ci")])
+@pytest.mark.parametrize("issue", [cargo_tokens.replace_default, lambda user: cargo_tokens.create(user, "ci")])
 def test_banned_user_is_issued_no_token(alice: User, issue: Callable[[User], str]) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated, match="The account is closed"):
@@ -83,7 +85,7 @@ def test_lifted_ban_opens_the_doors_again(as_alice: CargoClient, alice: User) ->
     bans.ban(alice, actor=None)
     assert bans.unban(alice, actor=None)
     assert as_alice.get(OWNERS).status_code == 404
-    assert credentials.check("alice", PASSWORD) == alice
+    assert login.check("alice", PASSWORD) == alice
 
 
 def test_ban_holds_until_its_end(as_alice: CargoClient, alice: User) -> None:
@@ -98,7 +100,7 @@ def test_ban_without_an_end_stays_after_one_with_an_end(alice: User) -> None:
     bans.ban(alice, actor=None)
     pass_by()
     with pytest.raises(WrongPassword):
-        credentials.check("alice", PASSWORD)
+        login.check("alice", PASSWORD)
 
 
 def test_unban_of_the_unbanned_changes_nothing(alice: User) -> None:
@@ -150,7 +152,7 @@ def test_ban_twice_is_lifted_by_one_unban(alice: User) -> None:
     bans.ban(alice, actor=None)
     bans.ban(alice, actor=None)
     bans.unban(alice, actor=None)
-    assert credentials.check("alice", PASSWORD) == alice
+    assert login.check("alice", PASSWORD) == alice
 
 
 def test_row_and_query_agree_on_what_is_in_force(alice: User, bob: User, charlie: User, root: User) -> None:
@@ -195,4 +197,4 @@ def test_staff_can_ban_themselves_and_the_operator_undo_it(root: User) -> None:
     bans.ban(root, actor=root)
     assert bans.unban(root, actor=None)
     Principal(root).require("read")
-    assert credentials.check("root", PASSWORD) == root
+    assert login.check("root", PASSWORD) == root

@@ -15,7 +15,7 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_o
 
 import pytest
 
-from tests.servers import PASSWORD, Server, running
+from tests.support.servers import PASSWORD, Server, running
 
 JSON = {"Content-Type": "application/json"}
 Door = Callable[[], int]  # gives the status of a request that only who is let in may make

@@ -8,13 +8,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts import bans, credentials, identities, profiles, registration, roles, tokens
+from accounts import bans, profiles, registration, roles
+from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Identity, Role, User
+from accounts.oidc import identities
+from accounts.passwords import login
 from accounts.principals import Principal
 from namespaces import membership
 from registry_site.errors import Conflict, Denied, Invalid, Missing, Unauthenticated, WrongPassword
 from tests.conftest import PASSWORD, CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 ISSUER = "https://gitlab.com"
 GAGBO = "127.0.0.1:gagbo"
@@ -248,7 +251,7 @@ def test_who_is_not_let_in_links_nothing(alice: User, settings: Any) -> None:
 
 def test_who_is_not_let_in_any_more_is_out_after_linking_again_too(alice: User, settings: Any) -> None:
     identities.link(Principal(alice), ISSUER, claims())
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     with pytest.raises(Denied, match=NOT_LET_IN):
         identities.link(Principal(alice), ISSUER, claims())
@@ -403,7 +406,7 @@ def is_good(token: str) -> bool:
 def test_refusal_closes_every_door_and_the_next_sign_in_opens_them(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     user = sign_in(groups=["devs"])
-    ours = [tokens.replace_default(user), tokens.create(user, "ci")]
+    ours = [cargo_tokens.replace_default(user), cargo_tokens.create(user, "ci")]
     assert [is_good(token) for token in ours] == [True, True]
     for _ in range(2):
         with pytest.raises(Denied):
@@ -416,7 +419,7 @@ def test_refusal_closes_every_door_and_the_next_sign_in_opens_them(settings: Any
 
 def test_refusal_of_one_leaves_the_others(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    token = tokens.replace_default(sign_in("1", groups=["devs"]))
+    token = cargo_tokens.replace_default(sign_in("1", groups=["devs"]))
     sign_in("2", groups=["devs"])
     with pytest.raises(Denied):
         sign_in("2", groups=[])
@@ -429,7 +432,7 @@ def test_local_account_is_closed_too_when_its_identity_is_refused(alice: User, s
     with pytest.raises(Denied):
         sign_in()
     with pytest.raises(WrongPassword):
-        credentials.check("alice", PASSWORD)
+        login.check("alice", PASSWORD)
 
 
 # --- Who administers ---------------------------------------------------------------------------------------------
@@ -515,16 +518,16 @@ def test_rights_that_a_former_provider_gave_end_when_the_present_one_gives_none(
 )
 def test_no_password_opens_it(gagbo: User, password: str) -> None:
     with pytest.raises(WrongPassword) as refused:
-        credentials.check(GAGBO, password)
+        login.check(GAGBO, password)
     with pytest.raises(WrongPassword) as unknown:
-        credentials.check("127.0.0.1:nobody", password)
+        login.check("127.0.0.1:nobody", password)
     assert refused.value.message == unknown.value.message
 
 
 def test_stored_password_opens_nothing(gagbo: User) -> None:
     for password in (gagbo.password, gagbo.password[1:]):
         with pytest.raises(WrongPassword):
-            credentials.check(GAGBO, password)
+            login.check(GAGBO, password)
 
 
 def log_in(path: str, **body: str) -> tuple[int, Any]:
@@ -561,7 +564,7 @@ def test_users_page_shows_it(gagbo: User) -> None:
 @pytest.mark.parametrize("name", [GAGBO, GAGBO.upper(), "127.0.0.1%3Agagbo"])
 def test_packages_are_published_into_its_own_namespace(gagbo: User, name: str) -> None:
     browser = Client(raise_request_exception=False, headers={"Origin": "http://testserver"})
-    browser.force_login(gagbo, "accounts.sessions.PasswordBackend")
+    browser.force_login(gagbo, "accounts.credentials.browser_sessions.PasswordBackend")
     package = {"package_name": "tool", "version": "1.0.0", "status": "RELEASE", "type": "PUBLIC", "field": "java"}
     created = browser.post(f"/namespaces/{name}/packages", package, content_type="application/json")
     assert created.status_code == 200
@@ -594,7 +597,7 @@ def bearer(door: str, **log_in_as: str) -> dict[str, str]:
 
 
 def test_it_is_banned_over_the_api_of_torrust(gagbo: User, root: User) -> None:
-    token = tokens.replace_default(gagbo)
+    token = cargo_tokens.replace_default(gagbo)
     response = HTTP.delete(f"/v1/user/ban/{GAGBO}", headers=bearer("/v1/user/login", login="root"))
     assert (response.status_code, json.loads(response.content)) == (200, {"data": f"Banned user: {GAGBO}"})
     assert not is_good(token)
@@ -630,7 +633,7 @@ def test_staff_sees_it_and_its_identity(gagbo: User, root: User) -> None:
 
 
 def test_commands_know_its_name(gagbo: User) -> None:
-    token = tokens.replace_default(gagbo)
+    token = cargo_tokens.replace_default(gagbo)
     call_command("banuser", GAGBO, stdout=StringIO())
     assert not is_good(token)
     call_command("unbanuser", GAGBO, stdout=StringIO())

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from accounts import bans, tokens
+from accounts import bans
+from accounts.credentials import cargo_tokens
 from accounts.models import User
 from tests.conftest import PASSWORD, CargoClient
 
@@ -39,7 +40,7 @@ def test_new_user_is_given_exactly_a_token() -> None:
     response = call("new_user", "alice", password=PASSWORD)
     assert response.status_code == 200
     assert set(response.json()) == {"token"}
-    assert tokens.holder(response.json()["token"]).user.username == "alice"
+    assert cargo_tokens.holder(response.json()["token"]).user.username == "alice"
 
 
 @pytest.mark.django_db
@@ -138,7 +139,7 @@ def test_taken_name_is_refused_in_any_case(alice: User, name: str) -> None:
 
 
 def test_refused_new_user_leaves_the_account_as_it_was(alice: User) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     call("new_user", "alice", password=OTHER)
     assert is_good(token)
     assert call("login", "alice", password=PASSWORD).status_code == 200
@@ -169,7 +170,7 @@ def test_login_gives_exactly_a_token(alice: User) -> None:
     response = call("login", "alice", password=PASSWORD)
     assert response.status_code == 200
     assert set(response.json()) == {"token"}
-    assert tokens.holder(response.json()["token"]).user == alice
+    assert cargo_tokens.holder(response.json()["token"]).user == alice
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE", "ktra-secure-auth:alice", "%61lice"])
@@ -184,7 +185,7 @@ def test_login_ends_the_token_before_it(alice: User) -> None:
 
 
 def test_refused_login_ends_no_token(alice: User) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     call("login", "alice", password=OTHER)
     assert is_good(token)
 
@@ -232,11 +233,11 @@ def test_changed_password_gives_exactly_a_token(alice: User) -> None:
     response = call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
     assert response.status_code == 200
     assert set(response.json()) == {"token"}
-    assert tokens.holder(response.json()["token"]).user == alice
+    assert cargo_tokens.holder(response.json()["token"]).user == alice
 
 
 def test_changed_password_ends_the_token_before_it(alice: User) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
     assert not is_good(token)
 
@@ -271,7 +272,7 @@ def test_refused_changes_look_alike(alice: User, bob: User) -> None:
 
 
 def test_refused_change_leaves_the_account_as_it_was(alice: User) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     call("change_password", "alice", old_password="wrong horse", new_password=OTHER)
     call("change_password", "alice", old_password=PASSWORD, new_password="short")
     assert is_good(token)

@@ -9,13 +9,14 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import bans, revocation, tokens
+from accounts import bans
+from accounts.credentials import cargo_tokens, revocation
 from accounts.models import Credential, User
 from accounts.principals import NOT_GOOD, Principal
 from crates import publishing
 from crates.models import Crate
 from registry_site.errors import Unauthenticated
-from tests.crates import packing
+from tests.support import packing
 
 
 def ban(user: User) -> None:
@@ -35,7 +36,7 @@ def expire(user: User) -> None:
 
 
 def replace(user: User) -> None:
-    tokens.replace_default(user)
+    cargo_tokens.replace_default(user)
 
 
 ENDS = [ban, deactivate, revoke, expire, replace]
@@ -43,7 +44,7 @@ ENDS = [ban, deactivate, revoke, expire, replace]
 
 @pytest.fixture
 def holder(alice: User) -> Principal:
-    return tokens.holder(tokens.replace_default(alice))
+    return cargo_tokens.holder(cargo_tokens.replace_default(alice))
 
 
 def test_hold_lets_a_good_token_pass(holder: Principal) -> None:
@@ -106,9 +107,9 @@ def test_publish_is_refused_when_the_token_ended_during_the_upload(
 
 
 def test_authentication_takes_one_query(alice: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     with django_assert_num_queries(1):
-        tokens.holder(token)
+        cargo_tokens.holder(token)
 
 
 def test_old_bans_and_tokens_do_not_slow_authentication_down(
@@ -117,10 +118,10 @@ def test_old_bans_and_tokens_do_not_slow_authentication_down(
     for number in range(20):
         bans.ban(alice, actor=None)
         bans.unban(alice, actor=None)
-        tokens.create(alice, f"token {number}")
-    token = tokens.replace_default(alice)
+        cargo_tokens.create(alice, f"token {number}")
+    token = cargo_tokens.replace_default(alice)
     with django_assert_num_queries(1):
-        tokens.holder(token)
+        cargo_tokens.holder(token)
 
 
 def test_hold_takes_two_queries(holder: Principal, django_assert_num_queries: DjangoAssertNumQueries) -> None:
@@ -129,7 +130,7 @@ def test_hold_takes_two_queries(holder: Principal, django_assert_num_queries: Dj
 
 
 def test_authentication_writes_nothing(alice: User) -> None:
-    token = tokens.replace_default(alice)
+    token = cargo_tokens.replace_default(alice)
     before = list(Credential.objects.values()), list(User.objects.values())
-    tokens.holder(token)
+    cargo_tokens.holder(token)
     assert (list(Credential.objects.values()), list(User.objects.values())) == before

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Server, running
+from tests.support.servers import Server, running
 
 RACERS = 50
 PASSWORD = "correct horse"

@@ -3,8 +3,9 @@
 import pytest
 from django.test import override_settings
 
-from accounts import credentials, names, registration
+from accounts import names, registration
 from accounts.models import AuditEvent, NameReservation, User
+from accounts.passwords import login
 from registry_site.errors import Conflict, Denied, Invalid, WrongPassword
 from tests.conftest import PASSWORD
 
@@ -131,7 +132,7 @@ def test_account_is_not_found_by_a_look_alike(login: str) -> None:
 @pytest.mark.parametrize("password", ["secret", "x" * 64, "ünïcödé", "      a", "🔑🔑🔑🔑🔑🔑", "password", "123456"])
 def test_password_of_6_to_64_characters_is_allowed(password: str) -> None:
     user = registration.sign_up("alice", password)
-    assert credentials.check("alice", password) == user
+    assert login.check("alice", password) == user
 
 
 @pytest.mark.parametrize(
@@ -165,21 +166,21 @@ def test_password_is_kept_as_a_hash_alone(alice: User) -> None:
 @pytest.mark.parametrize("password", ["Correct horse", "correct horse ", " correct horse", "", "x" * 1024 * 1024])
 def test_other_password_does_not_log_in(alice: User, password: str) -> None:
     with pytest.raises(WrongPassword):
-        credentials.check("alice", password)
+        login.check("alice", password)
 
 
 def test_blanks_around_a_password_are_part_of_it() -> None:
     user = registration.sign_up("alice", "  secret  ")
-    assert credentials.check("alice", "  secret  ") == user
+    assert login.check("alice", "  secret  ") == user
     with pytest.raises(WrongPassword):
-        credentials.check("alice", "secret")
+        login.check("alice", "secret")
 
 
 def test_unusable_password_never_logs_in(alice: User) -> None:
     alice.set_unusable_password()
     alice.save()
     with pytest.raises(WrongPassword):
-        credentials.check("alice", alice.password)
+        login.check("alice", alice.password)
 
 
 # --- E-mail addresses --------------------------------------------------------------------------------------------

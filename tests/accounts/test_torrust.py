@@ -10,7 +10,8 @@ import pytest
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from accounts import bans, grants, roles, tokens
+from accounts import bans, roles
+from accounts.credentials import cargo_tokens, jwt_sessions
 from accounts.models import Ban, Credential, NameReservation, User
 from registry_site.errors import Revoked
 from tests.conftest import PASSWORD
@@ -403,15 +404,15 @@ def promoted(alice: User) -> str:
 
 
 def of_no_session(alice: User) -> str:
-    return str(grants.TorrustToken())
+    return str(jwt_sessions.TorrustToken())
 
 
 def of_backups(alice: User) -> str:
-    return grants.open_backups(alice).token
+    return jwt_sessions.open_backups(alice).token
 
 
 def of_cargo(alice: User) -> str:
-    return tokens.replace_default(alice)
+    return cargo_tokens.replace_default(alice)
 
 
 FORGERIES = [unsigned, signed_by_another, promoted, of_no_session, of_backups, of_cargo]
@@ -426,7 +427,7 @@ def test_token_that_was_not_given_out_here_is_invalid(alice: User, make: Callabl
 
 
 def test_expired_token_is_told_as_such(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants.TorrustToken, "lifetime", timedelta(seconds=-1))
+    monkeypatch.setattr(jwt_sessions.TorrustToken, "lifetime", timedelta(seconds=-1))
     token = opened("alice")
     assert told(verified(token)) == (401, {"error": EXPIRED, "data": EXPIRED})
     assert told(renewed(token)) == refusal(401, EXPIRED)
@@ -448,7 +449,7 @@ def test_token_of_a_closed_account_is_invalid(alice: User, end: Callable[[User],
 
 def of_lifetime(name: str, lifetime: timedelta, monkeypatch: pytest.MonkeyPatch) -> str:
     with monkeypatch.context() as patched:
-        patched.setattr(grants.TorrustToken, "lifetime", lifetime)
+        patched.setattr(jwt_sessions.TorrustToken, "lifetime", lifetime)
         return opened(name)
 
 
@@ -494,7 +495,7 @@ def test_administrator_bans(root: User, alice: User) -> None:
 
 
 def test_ban_bites_at_every_door(root: User, alice: User) -> None:
-    cargo, backups = tokens.replace_default(alice), grants.open_backups(alice).token
+    cargo, backups = cargo_tokens.replace_default(alice), jwt_sessions.open_backups(alice).token
     ban("alice", opened("root"))
     statuses = [
         HTTP.get("/api/v1/crates/none/owners", headers={"Authorization": cargo}).status_code,
@@ -579,7 +580,11 @@ def test_password_is_changed(alice: User, name: str) -> None:
 
 def test_changed_password_ends_all_that_the_old_one_opened_but_the_own_session(alice: User) -> None:
     token, other = opened("alice"), opened("alice")
-    backups, cargo, named = grants.open_backups(alice).token, tokens.replace_default(alice), tokens.create(alice, "ci")
+    backups, cargo, named = (
+        jwt_sessions.open_backups(alice).token,
+        cargo_tokens.replace_default(alice),
+        cargo_tokens.create(alice, "ci"),
+    )
     browser = Client()
     browser.post("/login", {"username": "alice", "password": PASSWORD}, "application/json")
     assert change("alice", token).status_code == 200
@@ -587,9 +592,9 @@ def test_changed_password_ends_all_that_the_old_one_opened_but_the_own_session(a
     whoami = HTTP.get("/api/stable/auth/whoami", headers={"Authorization": f"Bearer {backups}"})
     assert whoami.status_code == 403
     assert browser.get("/settings/appids").status_code == 401
-    assert tokens.holder(named).user == alice
+    assert cargo_tokens.holder(named).user == alice
     with pytest.raises(Revoked):
-        tokens.holder(cargo)
+        cargo_tokens.holder(cargo)
 
 
 def test_password_can_be_changed_twice_in_a_session(alice: User) -> None:
@@ -600,7 +605,7 @@ def test_password_can_be_changed_twice_in_a_session(alice: User) -> None:
 
 def test_password_that_was_hashed_in_an_older_way_can_be_changed(alice: User, settings: Any) -> None:
     token = opened("alice")
-    settings.PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher", *settings.PASSWORD_HASHERS]
+    settings.PASSWORD_HASHERS = ["accounts.passwords.hashers.Argon2idHasher", *settings.PASSWORD_HASHERS]
     assert told(change("alice", token)) == (200, {"data": f"Password changed for user with ID: {alice.pk}"})
 
 

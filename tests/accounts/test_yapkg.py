@@ -11,7 +11,8 @@ import pytest
 from django.core import mail
 from django.test import Client, override_settings
 
-from accounts import appkeys, bans, grants, profiles
+from accounts import bans, profiles
+from accounts.credentials import app_keys, jwt_sessions
 from accounts.models import AuditEvent, Credential, User
 from accounts.principals import Principal
 from tests.conftest import PASSWORD
@@ -488,7 +489,11 @@ def test_changed_password_keeps_this_session(browser: Browser) -> None:
 
 
 def test_changed_password_ends_other_sessions(browser: Browser, alice: User) -> None:
-    other, backups, torrust = Browser(alice), grants.open_backups(alice).token, grants.open_torrust(alice).token
+    other, backups, torrust = (
+        Browser(alice),
+        jwt_sessions.open_backups(alice).token,
+        jwt_sessions.open_torrust(alice).token,
+    )
     browser.change(password=OTHER)
     whoami = Client().get("/api/stable/auth/whoami", headers={"Authorization": f"Bearer {backups}"})
     verified = Browser().send("POST", "/v1/user/token/verify", token=torrust)
@@ -561,7 +566,7 @@ def test_types_are_named_to_who_asks_for_another(browser: Browser) -> None:
 
 
 def test_fifty_pairs_are_enough(browser: Browser, alice: User, bob: User) -> None:
-    pairs = [appkeys.issue(Principal(alice), "ALL") for _ in range(50)]
+    pairs = [app_keys.issue(Principal(alice), "ALL") for _ in range(50)]
     response = browser.new_key()
     assert response.status_code == 400
     message = "You have 50 app keys already; delete one first."

@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.models import AuditEvent, User
 from crates.models import Crate, Version
 from tests.conftest import PASSWORD, CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 
 @pytest.fixture

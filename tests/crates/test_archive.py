@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crates import archive
-from registry_site import inflating
+from crates.package import archive
+from registry_site.archives import gzip_reader
 from registry_site.errors import Invalid
-from tests.crates import packing
-from tests.crates.packing import END, crate_around, entry, header, long_name, tar_around
+from tests.support import packing
+from tests.support.packing import END, crate_around, entry, header, long_name, tar_around
 
 ROOT = "demo-1.0.0"
 MIB = 1024 * 1024
@@ -509,7 +509,7 @@ def test_anything_after_the_gzip_data_is_refused(garbage: bytes) -> None:
 
 def test_byte_after_the_last_whole_chunk_is_refused() -> None:
     crate = crate_around()
-    name = b"n" * (-(len(crate) + 1) % inflating.CHUNK) + b"\0"
+    name = b"n" * (-(len(crate) + 1) % gzip_reader.CHUNK) + b"\0"
     crate = crate[:3] + b"\x08" + crate[4:10] + name + crate[10:]  # a name in the gzip header fills it up
     assert read(crate).paths == {"Cargo.toml"}
     with pytest.raises(Invalid, match="after the crate's gzip data"):

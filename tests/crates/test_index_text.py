@@ -10,7 +10,7 @@ import pytest
 from crates import index
 from crates.models import Version
 from tests.conftest import CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 INDEX = "/index/de/mo/demo"
 PUBLISHED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

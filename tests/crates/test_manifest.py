@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crates import manifest
-from crates.dependencies import CRATES_IO, Dependency, Registries
+from crates.package import manifest
+from crates.package.dependencies import CRATES_IO, Dependency, Registries
 from registry_site.errors import Invalid
-from tests.crates import packing
-from tests.crates.packing import dependency, metadata
+from tests.support import packing
+from tests.support.packing import dependency, metadata
 
 OWN = "sparse+http://testserver/index/"
 REGISTRIES = Registries(OWN, frozenset({CRATES_IO}))

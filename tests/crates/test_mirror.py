@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from crates.mirror.models import Archive, Entry, Incident
 from crates.names import index_path
-from registry_site import outgoing
+from registry_site import http_client
 from tests.conftest import CargoClient
-from tests.crates import bad_upstream, packing
-from tests.crates.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
-from tests.crates.kept import damage, files, outdate, rows, unfinished
-from tests.servers import Server, free_port, running
+from tests.support import bad_upstream, packing
+from tests.support.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
+from tests.support.mirror_store import damage, files, outdate, rows, unfinished
+from tests.support.servers import Server, free_port, running
 
 NOT_HERE = {"errors": [{"detail": "There is no such crate in this index."}]}
 BYTES = b"the bytes of a crate"
@@ -53,7 +53,7 @@ def mirror(first: BadUpstream, second: BadUpstream, kept: Path, settings: Any, d
     settings.MIRROR_TOKENS = {first.url: SECRET}
     settings.STORAGES = {
         **settings.STORAGES,
-        "mirror": {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": kept}},
+        "mirror": {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": kept}},
     }
     cache.clear()
     return CargoClient()
@@ -554,7 +554,7 @@ def test_upstream_learns_nothing_of_who_asks(
     as_alice.cookies["sessionid"] = "a cookie"
     headers = {"User-Agent": "cargo/1", "X-Forwarded-For": "192.0.2.1", "Referer": "http://a/", "X-Word": "one"}
     assert content(crate(as_alice, "demo", **headers)) == BYTES
-    usual = {"user-agent": outgoing.USER_AGENT, "accept-encoding": "identity"}
+    usual = {"user-agent": http_client.USER_AGENT, "accept-encoding": "identity"}
     (of_first,) = first.requests
     assert of_first.headers == {"host": first.host, "authorization": SECRET, **usual}
     assert len(second.requests) == 3

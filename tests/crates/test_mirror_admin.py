@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from accounts import registration
 from accounts.models import AuditEvent, User
-from crates.mirror import admin, decisions, entries, incidents
+from crates.mirror import admin, incidents, index_cache, overrides
 from crates.mirror.models import STORE, Archive, Decision, Entry, Incident
 from crates.mirror.upstreams import Fault
-from registry_site import blobs
+from registry_site.storage import blobs
 from tests.conftest import PASSWORD
-from tests.crates import packing
+from tests.support import packing
 
 UPSTREAM = "https://index.example.com/"
 OLD, NEW = "0" * 64, "1" * 64
@@ -31,7 +31,7 @@ Verdict = Decision.Verdict
 @pytest.fixture(autouse=True)
 def mirror(tmp_path: Path, settings: Any) -> Path:
     """Where the bytes of the mirror are."""
-    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
+    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
     settings.STORAGES = {**settings.STORAGES, STORE: disk}
     return tmp_path / "mirror"
 
@@ -61,7 +61,7 @@ def line(checksum: str) -> bytes:
 
 
 def entry(name: str = "demo") -> Entry:
-    return entries.store(f"{name[:2]}/{name[2:4]}/{name}", UPSTREAM, line(OLD), {"etag": '"old"'})
+    return index_cache.store(f"{name[:2]}/{name[2:4]}/{name}", UPSTREAM, line(OLD), {"etag": '"old"'})
 
 
 def archive(name: str = "demo") -> Archive:
@@ -75,7 +75,7 @@ def incident(name: str = "demo") -> Incident:
 
 
 def decision(name: str = "demo", requirement: str = "*") -> Decision:
-    return decisions.decide(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
+    return overrides.decide(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
 
 
 MAKERS: dict[str, Any] = {"entry": entry, "archive": archive, "incident": incident}
@@ -151,19 +151,19 @@ def test_entry_is_asked_for_again(as_root: Client) -> None:
     assert "1 will be asked for again." in act(as_root, "ask_again", row)
     row.refresh_from_db()
     other.refresh_from_db()
-    assert row.checked_at == entries.LONG_AGO
-    assert other.checked_at > entries.LONG_AGO
+    assert row.checked_at == index_cache.LONG_AGO
+    assert other.checked_at > index_cache.LONG_AGO
     assert (row.etag, row.checksums) == ('"old"', {"1.0.0": OLD})
 
 
 def test_changed_checksum_is_refused_until_staff_take_it(as_root: Client) -> None:
     row = entry()
     with pytest.raises(Fault):
-        entries.store(row.path, UPSTREAM, line(NEW))
+        index_cache.store(row.path, UPSTREAM, line(NEW))
     assert "1 will be taken as they are upstream." in act(as_root, "accept_changes", row)
     row.refresh_from_db()
-    assert (row.checked_at, row.etag, row.last_modified) == (entries.LONG_AGO, "", "")
-    assert entries.store(row.path, UPSTREAM, line(NEW)).checksums == {"1.0.0": NEW}
+    assert (row.checked_at, row.etag, row.last_modified) == (index_cache.LONG_AGO, "", "")
+    assert index_cache.store(row.path, UPSTREAM, line(NEW)).checksums == {"1.0.0": NEW}
 
 
 def test_file_is_deleted_with_its_bytes(as_root: Client, mirror: Path) -> None:
@@ -176,7 +176,7 @@ def test_file_is_deleted_with_its_bytes(as_root: Client, mirror: Path) -> None:
 def test_deleted_file_is_not_handed_out(as_root: Client, settings: Any) -> None:
     settings.MIRROR_OFFLINE = True
     row = archive()
-    entries.store("de/mo/demo", UPSTREAM, line(row.sha256))
+    index_cache.store("de/mo/demo", UPSTREAM, line(row.sha256))
     address = "/ktra/api/v1/mirror/demo/1.0.0/download"
     assert b"".join(Client().get(address)) == packing.crate()
     act(as_root, "remove", row)
@@ -426,6 +426,6 @@ def test_page_of_an_entry_tells_what_is_held_back(as_root: Client, settings: Any
     row = entry()
     address = f"/admin/mirror/entry/{row.pk}/change/"
     assert "nothing" in as_root.get(address).content.decode()
-    decisions.decide(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
+    overrides.decide(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
     text = as_root.get(address).content.decode()
     assert "<strong>1.0.0</strong>: It is blocked: &lt;b&gt;It&lt;/b&gt; steals." in text

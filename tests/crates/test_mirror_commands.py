@@ -19,11 +19,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from crates import names
-from crates.mirror import archives, decisions
+from crates.mirror import crate_cache, overrides
 from crates.mirror.models import Archive, Entry, Incident
 from registry_site.errors import Missing
-from tests.crates import packing
-from tests.servers import Server, running
+from tests.support import packing
+from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.django_db
 
@@ -88,7 +88,7 @@ def mirror(upstream: Server, tmp_path: Path, settings: Any) -> Path:
     settings.MIRROR_UPSTREAM = [f"{upstream.url}/index/"]
     settings.MIRROR_INDEX_TTL = 10**6
     location = tmp_path / "mirror"
-    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": location}}
+    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": location}}
     settings.STORAGES = {**settings.STORAGES, "mirror": disk}
     cache.clear()
     return location
@@ -334,7 +334,7 @@ def test_dry_run_deletes_nothing(mirror: Path) -> None:
 def test_use_is_noted_once_a_day() -> None:
     run("prefetch", "leaf")
     age(2, "leaf")
-    archives.find("leaf", "1.1.0")
+    crate_cache.find("leaf", "1.1.0")
     assert run("prune", "--days", "1") == "0 files, 0.0 MB, are deleted.\n"
 
 
@@ -390,7 +390,7 @@ def test_export_completes_a_folder(folder: Path) -> None:
 def test_what_is_blocked_is_not_exported(tmp_path: Path) -> None:
     run("prefetch", "top")
     for name, requirement in (("leaf", "<1.1"), ("Mixed_Case", "*")):
-        decisions.decide(decisions.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
+        overrides.decide(overrides.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
     run("export", tmp_path / "folder")
     exported = {path.stem for path in (tmp_path / "folder").rglob("*.crate")}
     kept = {"-".join(one.split("@")) for one in NEEDED_BY_TOP}
@@ -565,4 +565,4 @@ def test_reserved_name_is_not_imported(folder: Path, mirror: Path, settings: Any
     settings.MIRROR_OFFLINE, settings.PRIVATE_NAMES = True, ["leaf"]
     run("import", folder)
     with pytest.raises(Missing):
-        archives.find("leaf", "1.0.0")
+        crate_cache.find("leaf", "1.0.0")

@@ -18,13 +18,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import decisions, entries, policies
+from crates.mirror import index_cache, overrides, policies
 from crates.mirror.models import Archive, Decision, Entry, Incident
 from crates.names import index_path
 from registry_site.errors import Invalid
 from tests.conftest import PASSWORD, CargoClient
-from tests.crates import bad_upstream, packing
-from tests.crates.bad_upstream import BadUpstream, Behaviour, crate_path, line
+from tests.support import bad_upstream, packing
+from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 
 BLOCKED, EXEMPT = Decision.Verdict.BLOCKED, Decision.Verdict.EXEMPT
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -39,7 +39,7 @@ def upstream() -> Iterator[BadUpstream]:
 @pytest.fixture
 def mirror(upstream: BadUpstream, tmp_path: Path, settings: Any, db: None) -> CargoClient:
     settings.MIRROR_UPSTREAM = [upstream.url]
-    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
+    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
     settings.STORAGES = {**settings.STORAGES, "mirror": disk}
     cache.clear()
     return CargoClient()
@@ -94,7 +94,7 @@ def page(client: Client, name: str = "demo") -> Any:
 
 
 def decide(verdict: Decision.Verdict, requirement: str = "*", reason: str = "It is so.", **more: Any) -> Decision:
-    return decisions.decide(verdict, "demo", requirement, actor=None, reason=reason, **more)
+    return overrides.decide(verdict, "demo", requirement, actor=None, reason=reason, **more)
 
 
 def ago(**span: float) -> str:
@@ -121,7 +121,7 @@ def test_without_policies_all_is_upstreams(mirror: CargoClient, upstream: BadUps
 
 def test_decision_about_another_crate_changes_nothing(mirror: CargoClient, upstream: BadUpstream) -> None:
     body = publish(upstream, v1_0_0="MIT")
-    decisions.decide(BLOCKED, "demo-2", "*", actor=None, reason="It is so.")
+    overrides.decide(BLOCKED, "demo-2", "*", actor=None, reason="It is so.")
     assert entry(mirror).content == body
     assert "Last-Modified" in entry(mirror)
 
@@ -365,7 +365,7 @@ def test_want_of_room_to_wait_for_a_license_is_not_remembered(
     settings.THREADS = 1
     Entry.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
     with monkeypatch.context() as patch:
-        patch.setitem(entries.queue.begun, 0, time.monotonic() - 60)
+        patch.setitem(index_cache.queue.begun, 0, time.monotonic() - 60)
         assert yanked(mirror) == ["1.0.0"]
     assert yanked(mirror) == []
     assert fetched(upstream) == ["1.0.0"]
@@ -461,7 +461,7 @@ def test_tag_follows_what_is_told(mirror: CargoClient, upstream: BadUpstream, se
     between = entry(mirror, **{"If-None-Match": before["ETag"], "If-Modified-Since": before["Last-Modified"]})
     assert (between.status_code, json.loads(between.content)["yanked"]) == (200, True)
     assert entry(mirror, **{"If-None-Match": between["ETag"]}).status_code == 304
-    decisions.end(made, actor=None)
+    overrides.end(made, actor=None)
     after = entry(mirror, **{"If-None-Match": between["ETag"]})
     assert (after.content, after["ETag"], after["Last-Modified"]) == (body, before["ETag"], before["Last-Modified"])
 
@@ -485,7 +485,7 @@ def test_blocked_version_is_refused_in_any_spelling(
     publish(upstream, "some-crate", v1_0_0="MIT", v1_1_0="MIT")
     if kept:
         assert download(mirror, "1.0.0", "some-crate")[0] == 200
-    decisions.decide(BLOCKED, "Some_Crate", "=1.0.0", actor=None, reason="It “steals” <keys>.")
+    overrides.decide(BLOCKED, "Some_Crate", "=1.0.0", actor=None, reason="It “steals” <keys>.")
     status, body = download(mirror, "1.0.0", name)
     assert status == 403
     assert json.loads(body) == {"errors": [{"detail": f"{name} 1.0.0 is blocked here: It “steals” <keys>."}]}
@@ -562,7 +562,7 @@ BAD_DECISIONS: dict[str, dict[str, Any]] = {
 def test_bad_decision_is_refused(db: None, given: dict[str, Any]) -> None:
     said = {"name": "demo", "requirement": "*", "reason": "It is so."} | given
     with pytest.raises(Invalid):
-        decisions.decide(BLOCKED, said.pop("name"), said.pop("requirement"), actor=None, **said)
+        overrides.decide(BLOCKED, said.pop("name"), said.pop("requirement"), actor=None, **said)
     assert not Decision.objects.exists()
 
 

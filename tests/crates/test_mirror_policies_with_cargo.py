@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crates import bad_upstream, packing
 from tests.crates.test_mirror_with_cargo import CRATES_IO, Mirrored
 from tests.crates.test_with_cargo import write
-from tests.servers import Server, running
+from tests.support import bad_upstream, packing
+from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tests.crates import bad_upstream
-from tests.crates.crowd import SETTINGS, Crowd
-from tests.crates.faulty_upstream import FaultyUpstream
-from tests.crates.kept import damage, unfinished
-from tests.servers import running
+from tests.support import bad_upstream
+from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.load_generator import SETTINGS, Crowd
+from tests.support.mirror_store import damage, unfinished
+from tests.support.servers import running
 
 REQUESTS = 300
 CLIENTS = 16

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.crates import packing
 from tests.crates.test_with_cargo import Cargo, write
-from tests.servers import Server, running
+from tests.support import packing
+from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 

@@ -8,7 +8,7 @@ from accounts import bans, registration
 from accounts.models import User
 from crates.models import Crate
 from tests.conftest import CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 OWNERS = "/api/v1/crates/demo/owners"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 CRATES = {
     "json": 'description = "reads and writes"',

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.crates.test_with_cargo import Cargo, write
-from tests.servers import Server, running
+from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.crates import packing
-from tests.servers import Server, running
+from tests.support import packing
+from tests.support.servers import Server, running
 
 CLIENTS = 64
 RACERS = 32

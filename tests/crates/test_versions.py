@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crates import requirements
+from crates.package import requirements
 from registry_site import versions
 from registry_site.errors import Invalid
 

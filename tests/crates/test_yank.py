@@ -9,7 +9,7 @@ from accounts.principals import Principal
 from crates import publishing
 from crates.models import Version
 from tests.conftest import CargoClient
-from tests.crates import packing
+from tests.support import packing
 
 YANK = "/api/v1/crates/demo/1.0.0/yank"
 UNYANK = "/api/v1/crates/demo/1.0.0/unyank"

@@ -23,7 +23,7 @@ from files.actors import Actor
 from files.models import Client, Clock, File, History, Rights, Session
 from registry_site.errors import Denied, RegistryError, Unauthenticated
 from tests.files.conftest import KEY, Machine, encrypted
-from tests.servers import Server, running
+from tests.support.servers import Server, running
 
 TEXT = b"sunny"
 SHA256 = hashlib.sha256(TEXT).hexdigest()

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from files.models import File
 from tests.files.conftest import Machine
 from tests.files.test_catalogue import Live, failure, send
-from tests.servers import running
+from tests.support.servers import running
 
 DATA = random.Random(5).randbytes(200_000)
 WRITTEN_AT = 1_700_000_000
@@ -76,7 +76,7 @@ def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 
 def use(settings: Any, options: dict[str, Any]) -> None:
-    backend = {"BACKEND": "registry_site.s3_blobs.S3Blobs", "OPTIONS": options}
+    backend = {"BACKEND": "registry_site.storage.s3.S3Blobs", "OPTIONS": options}
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
 
 

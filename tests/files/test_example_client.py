@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.servers import ROOT, Server, free_port, running
+from tests.support.servers import ROOT, Server, free_port, running
 
 CLIENT = ROOT / "examples" / "files_client.py"
 CLIENTS = ("station", "rotated")

@@ -19,8 +19,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from tests.files.test_catalogue import Live, failure
-from tests.files.test_roots import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, exchange, linked, write
-from tests.servers import free_port, running
+from tests.files.test_local_files import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, exchange, linked, write
+from tests.support.servers import free_port, running
 
 DATA = bytes(range(256)) * 1000
 GIB = 1024**3

@@ -25,7 +25,7 @@ from files import clients, sessions
 from files.models import Client, History, Session
 from registry_site.errors import Unauthenticated
 from tests.files.conftest import KEY, Machine, encrypted
-from tests.servers import PASSWORD, Server, running
+from tests.support.servers import PASSWORD, Server, running
 
 NOT_FOUND = "No session found"
 TIMED_OUT = "Session timedout"

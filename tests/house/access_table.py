@@ -28,10 +28,10 @@ from files.models import Client as Machine
 from files.models import Rights
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
-from packages import collaboration, drafts, releasing
-from registry_site import blobs
+from packages import collaboration, release_input, releasing
+from registry_site.storage import blobs
 from tests.conftest import PASSWORD
-from tests.crates import packing
+from tests.support import packing
 
 OTHER = "battery staple"
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
@@ -361,8 +361,10 @@ class World:
         membership.create(owner, "acme")
         membership.invite(owner, "acme", guest)
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
-            archive = drafts.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
-            releasing.create(owner, "acme", name, "java", drafts.Draft(version="1.0.0", type=kind, archive=archive))
+            archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
+            releasing.create(
+                owner, "acme", name, "java", release_input.Draft(version="1.0.0", type=kind, archive=archive)
+            )
         collaboration.invite(owner, "acme", "tool", guest)
 
     def _mirror(self) -> None:
@@ -421,7 +423,7 @@ class World:
 def standing(place: Path) -> Iterator[World]:
     """A world in a transaction that is undone at the end; its blobs are in a directory."""
     disks = {
-        store: {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
+        store: {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
         for store, directory in (("blobs", place), (STORE, place / STORE))
     }
     changed = {"STORAGES": {**settings.STORAGES, **disks}, "FILE_ROOTS": [str(place)], "FILE_HANDSHAKES": 10**6}

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.servers import running
+from tests.support.servers import running
 
 CHROMIUM = Path("/usr/bin/chromium")
 

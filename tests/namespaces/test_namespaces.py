@@ -24,15 +24,15 @@ from accounts.principals import Principal
 from namespaces import membership
 from namespaces.membership import Invitation
 from namespaces.models import Membership, Namespace, Role
-from packages import collaboration, drafts, releasing
+from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError
 from tests.accounts.test_admin import act, new_user, signed_in
-from tests.accounts.test_importing import line
 from tests.accounts.test_races import Answer, at_once, ktra, statuses
+from tests.accounts.test_user_import import line
 from tests.accounts.test_yapkg import ANONYMOUS, BAD_BODIES, EVERY, NO_PATH, OK, Browser
 from tests.conftest import PASSWORD
-from tests.servers import Server, running
+from tests.support.servers import Server, running
 
 NS = "/namespace/acme"
 PEOPLE = f"{NS}/members"
@@ -59,7 +59,7 @@ def join(namespace: Namespace, user: User, role: Role) -> None:
 
 
 def add_package(owner: User, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
-    draft = drafts.Draft(version="1.0.0", type=kind)
+    draft = release_input.Draft(version="1.0.0", type=kind)
     return releasing.create(Principal(owner), namespace, name, "java", draft).package
 
 

@@ -24,15 +24,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from accounts import appkeys
+from accounts.credentials import app_keys
 from accounts.models import User
 from accounts.principals import Principal
 from packages import archives
 from packages.models import Package, Release
 from registry_site.errors import Invalid
 from tests.accounts.test_yapkg import Browser
-from tests.crates import packing
-from tests.servers import PASSWORD, Server, running
+from tests.support import packing
+from tests.support.servers import PASSWORD, Server, running
 
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
@@ -606,7 +606,7 @@ def test_private_archive_is_missing_for_strangers(browser: Browser, charlie: Use
 
 def signed(user: User, part: bytes, kind: str = "PUBLISH") -> str:
     """A token over `part` by a new app key."""
-    key = appkeys.issue(Principal(user), kind)
+    key = app_keys.issue(Principal(user), kind)
     parts = [str(int(time.time())).encode(), secrets.token_bytes(16), part]
     unsigned = ":".join(base64.urlsafe_b64encode(part).decode() for part in parts)
     signature = base64.urlsafe_b64encode(hmac.digest(key.appsecret.encode(), unsigned.encode(), "sha1")).decode()

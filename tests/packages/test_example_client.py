@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.servers import ROOT, Server, free_port, running
+from tests.support.servers import ROOT, Server, free_port, running
 
 STORY = """\
 Opened the accounts {name} and {name}-friend, with an app key each.

@@ -12,7 +12,7 @@ from accounts.principals import Principal
 from namespaces import membership
 from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
-from packages import drafts, releasing
+from packages import release_input, releasing
 from packages.models import Collaboration, Package, Release
 from tests.accounts.test_yapkg import ANONYMOUS, BAD_BODIES, EVERY, NO_PATH, OK, Browser
 from tests.conftest import PASSWORD
@@ -50,7 +50,7 @@ def browser(alice: User, acme: Principal) -> Browser:
 
 def add(principal: Principal, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
     """A package with a snapshot 1.0.0."""
-    draft = drafts.Draft(version="1.0.0", type=kind, description=f"The {name}.")
+    draft = release_input.Draft(version="1.0.0", type=kind, description=f"The {name}.")
     return releasing.create(principal, namespace, name, "java", draft).package
 
 

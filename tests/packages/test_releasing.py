@@ -27,7 +27,7 @@ from tests.accounts.test_admin import act, signed_in
 from tests.accounts.test_races import Answer, at_once, statuses
 from tests.accounts.test_yapkg import Browser
 from tests.packages.test_archives import DEMO_TGZ, tgz, upload
-from tests.servers import PASSWORD, ROOT, Server, running
+from tests.support.servers import PASSWORD, ROOT, Server, running
 
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"

@@ -19,9 +19,9 @@ from accounts.principals import Principal
 from namespaces import membership
 from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
-from packages import collaboration, drafts, releasing, rights
+from packages import collaboration, release_input, releasing, rights
 from packages.models import Collaboration, Package
-from tests.accounts.test_appkeys import Pair, issue, signed
+from tests.accounts.test_app_keys import Pair, issue, signed
 from tests.accounts.test_yapkg import Browser
 from tests.conftest import PASSWORD
 
@@ -135,8 +135,10 @@ class World:
         membership.create(founder, "acme")
         membership.invite(founder, "acme", _invitations(*IN_NAMESPACE, *targets))
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
-            archive = drafts.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
-            releasing.create(founder, "acme", name, "java", drafts.Draft(version="1.0.0", type=kind, archive=archive))
+            archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
+            releasing.create(
+                founder, "acme", name, "java", release_input.Draft(version="1.0.0", type=kind, archive=archive)
+            )
             collaboration.invite(founder, "acme", name, _invitations(*IN_PACKAGE, *targets))
         self.clients: dict[str, Client] = {name: Browser(self.users.get(name)) for name in WHO}
         self.keys = {kind: issue(self.users["ns-OWNER"], kind) for kind in ("READ_ONLY", "PUBLISH", "ALL")}
@@ -180,7 +182,10 @@ def world(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     """It stands in a transaction that is undone at the end."""
-    disk = {"BACKEND": "registry_site.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path_factory.mktemp("blobs")}}
+    disk = {
+        "BACKEND": "registry_site.storage.blobs.DiskBlobs",
+        "OPTIONS": {"location": tmp_path_factory.mktemp("blobs")},
+    }
     stores = override_settings(STORAGES={**settings.STORAGES, "blobs": disk})
     with django_db_blocker.unblock(), stores, transaction.atomic():
         yield World()

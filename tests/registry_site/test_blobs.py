@@ -16,9 +16,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
-from registry_site import blobs
-from registry_site.downloads import deliver
 from registry_site.errors import Missing, Unavailable
+from registry_site.http.downloads import deliver
+from registry_site.storage import blobs
 
 DATA = random.Random(0).randbytes(200_000)
 NAME = hashlib.sha256(DATA).hexdigest()
@@ -45,7 +45,7 @@ def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def use(settings: Any, **options: Any) -> None:
-    backend = {"BACKEND": "registry_site.s3_blobs.S3Blobs", "OPTIONS": options}
+    backend = {"BACKEND": "registry_site.storage.s3.S3Blobs", "OPTIONS": options}
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
 
 

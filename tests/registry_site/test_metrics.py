@@ -14,9 +14,9 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from crates.mirror import metrics as mirrored
-from registry_site import metrics
-from tests.crates import bad_upstream
-from tests.servers import Server, running
+from registry_site.server import metrics
+from tests.support import bad_upstream
+from tests.support.servers import Server, running
 
 TOKEN = "for prometheus"
 REQUESTS = "entrepot_mirror_requests_total"

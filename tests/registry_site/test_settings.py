@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry_site.settings import REGISTRY, _blobs, _database, _indexes, _issuer, _tokens
-from tests.servers import ROOT, certificate
+from tests.support.servers import ROOT, certificate
 
 PRINTED = """
 import json
@@ -184,7 +184,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "OIDC_ALLOWED_GROUPS": ["devs", "two words"],
         "OIDC_ALLOWED_USERS": ["boss"],
         "OIDC_ADMIN_GROUPS": ["ops", "more ops"],
-        "AUTHENTICATION_BACKENDS": ["accounts.oidc.Backend"],
+        "AUTHENTICATION_BACKENDS": ["accounts.oidc.flow.Backend"],
     }
     assert {name: read[name] for name in expected} == expected
     assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
@@ -246,7 +246,7 @@ def test_data_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
 # --- Single sign-on ----------------------------------------------------------------------------------------------
 
 SSO = {"OIDC_ISSUER": "https://id.example.com", "OIDC_CLIENT_ID": "registry"}
-PASSWORD_BACKEND, OIDC_BACKEND = "accounts.sessions.PasswordBackend", "accounts.oidc.Backend"
+PASSWORD_BACKEND, OIDC_BACKEND = "accounts.credentials.browser_sessions.PasswordBackend", "accounts.oidc.flow.Backend"
 
 
 def test_without_an_issuer_one_signs_in_by_password(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from accounts import registration
 from accounts.models import User
 from registry_site.management.commands.serve import Command
 from tests.conftest import PASSWORD
-from tests.servers import Server, running_from_nothing
+from tests.support.servers import Server, running_from_nothing
 
 
 @dataclass

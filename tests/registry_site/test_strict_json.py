@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_site import strict_json
 from registry_site.errors import Invalid
+from registry_site.http import strict_json
 
 
 @pytest.mark.parametrize(

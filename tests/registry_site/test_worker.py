@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import Server, running
+from tests.support.servers import Server, running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from accounts import scopes, tokens
+from accounts import scopes
+from accounts.credentials import cargo_tokens
 from accounts.models import User
 from registry_site.errors import RegistryError
 
@@ -32,6 +33,6 @@ class Command(BaseCommand):
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
         allowed = tuple(options["scope"] or scopes.CARGO)
         try:
-            self.stdout.write(tokens.create(user, options["name"], allowed, expires_at))
+            self.stdout.write(cargo_tokens.create(user, options["name"], allowed, expires_at))
         except RegistryError as error:
             raise CommandError(error.message) from error

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import registration, roles, tokens
+from accounts import registration, roles
+from accounts.credentials import cargo_tokens
 from accounts.models import User
 from registry_site.errors import RegistryError
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
             user = registration.register(
                 options["name"], password, options["email"], admin=options["admin"], granted=granted
             )
-            token = tokens.replace_default(user) if options["token"] else None
+            token = cargo_tokens.replace_default(user) if options["token"] else None
         except RegistryError as error:
             raise CommandError(error.message) from error
         self._report(user, password if made_up else None, token)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import importing
+from accounts import user_import
 from registry_site.errors import RegistryError
 
 
@@ -23,8 +23,8 @@ class Command(BaseCommand):
         name = options["file"]
         try:
             with nullcontext(sys.stdin) if name == "-" else Path(name).open(encoding="utf-8") as lines:
-                accounts = list(importing.read(lines))  # all are looked at before the first is written
-            importing.save(accounts)
+                accounts = list(user_import.read(lines))  # all are looked at before the first is written
+            user_import.save(accounts)
         except RegistryError as error:
             raise CommandError(f"{error.message} Nothing was imported.") from error
         except (OSError, UnicodeDecodeError) as error:

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import identities
 from accounts.models import User
+from accounts.oidc import identities
 from registry_site.errors import RegistryError
 
 

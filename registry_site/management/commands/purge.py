@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry_site.housekeeping import purging
+from registry_site.maintenance import purging
 
 
 class Command(BaseCommand):

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from registry_site.cargo_config import cargo_config
-from registry_site.gunicorn import Server
+from registry_site.server.app import Server
 from registry_site.settings import REGISTRY
 
 FIRST_ADMINISTRATOR = "admin"

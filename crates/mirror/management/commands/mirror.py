@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import carrying, keeping, policies, prefetching
+from crates.mirror import maintenance, policies, prefetch, transfer
 from crates.mirror.models import Archive, Decision, Incident
 from registry_site.errors import RegistryError
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename or 'The disk'}: {error.strerror}.") from error
 
     def _status(self, options: dict[str, Any]) -> None:
-        totals = keeping.totals()
+        totals = maintenance.totals()
         self.stdout.write(
             f"Upstream: {' '.join(settings.MIRROR_UPSTREAM)}{' (offline)' if settings.MIRROR_OFFLINE else ''}"
         )
@@ -63,11 +63,11 @@ class Command(BaseCommand):
             )
 
     def _prefetch(self, options: dict[str, Any]) -> None:
-        wanted = prefetching.wanted(options["source"])
+        wanted = prefetch.wanted(options["source"])
         fetched, failed = 0, []
         for name, version in _shown(wanted, len(wanted)):
             try:
-                fetched += prefetching.fetch(name, version)
+                fetched += prefetch.fetch(name, version)
             except RegistryError as error:
                 failed.append(f"{name}@{version}: {error.message}")
         self.stdout.write(f"{fetched} fetched, {len(wanted) - fetched - len(failed)} were here before.")
@@ -75,26 +75,28 @@ class Command(BaseCommand):
 
     def _verify(self, options: dict[str, Any]) -> None:
         archives = Archive.objects.all()
-        damaged = [str(one) for one in _shown(keeping.every(archives), archives.count()) if not keeping.is_whole(one)]
+        damaged = [
+            str(one) for one in _shown(maintenance.every(archives), archives.count()) if not maintenance.is_whole(one)
+        ]
         self.stdout.write(f"{archives.count()} files are as they should be.")
         self._fail([f"{one} was damaged, and is forgotten" for one in damaged])
 
     def _prune(self, options: dict[str, Any]) -> None:
-        unused = keeping.unused(options["days"])
+        unused = maintenance.unused(options["days"])
         number, size = unused.count(), unused.aggregate(size=Sum("size"))["size"] or 0
         if not options["dry_run"]:
-            for archive in _shown(keeping.every(unused), number):
-                keeping.remove(archive)
+            for archive in _shown(maintenance.every(unused), number):
+                maintenance.remove(archive)
         self.stdout.write(f"{number} files, {_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted.")
 
     def _export(self, options: dict[str, Any]) -> None:
-        done = list(_shown(carrying.export(options["folder"]), Archive.objects.count()))
+        done = list(_shown(transfer.export(options["folder"]), Archive.objects.count()))
         self.stdout.write(f"{sum(whole for _, whole in done)} files are in {options['folder']}.")
         self._fail([f"{what} is damaged here: `mirror verify` mends that" for what, whole in done if not whole])
 
     def _import(self, options: dict[str, Any]) -> None:
         folder = options["folder"]
-        found = list(_shown(carrying.bring(folder), carrying.count(folder)))
+        found = list(_shown(transfer.bring(folder), transfer.count(folder)))
         self.stdout.write(f"{sum(good for _, good in found)} files are here now.")
         self._fail([f"{what} is not what its index says" for what, good in found if not good])
 

@@ -1,0 +1,63 @@
+"""The admin site, whose own forms for passwords go through the verbs of accounts, too."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.forms import AdminPasswordChangeForm as OwnPasswordChangeForm
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts import registration
+from accounts.models import User
+from accounts.passwords import login
+from registry_site.errors import WrongPassword
+
+
+class OwnPassword(OwnPasswordChangeForm):
+    """Guesses at the old password count like all others."""
+
+    def clean_old_password(self) -> str:
+        old: str = self.cleaned_data["old_password"]
+        try:
+            self.user.password = login.check(self.user.username, old).password
+        except WrongPassword as error:
+            raise ValidationError(error.message, code="password_incorrect") from error
+        return old
+
+    def save(self, commit: bool = True) -> User:
+        password = self.cleaned_data["new_password1"]
+        registration.store_password(self.user, password, make_password(password), actor=self.user)
+        return self.user
+
+
+class RegistryAdminSite(admin.AdminSite):
+    site_header = site_title = "Entrepot"
+    index_title = "Registry"
+    site_url = "/"
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        ways = {
+            "password_login": settings.PASSWORD_LOGIN,
+            "openid_issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
+        }
+        return super().login(request, {**ways, **(extra_context or {})})
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """At the provider, too, for who signed in there."""
+        from accounts.oidc import flow  # which brings much along: no command needs it
+
+        if request.method == "POST" and flow.ID_TOKEN in request.session:
+            return flow.SignOut.as_view()(request)
+        return super().logout(request, extra_context)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        view = PasswordChangeView.as_view(
+            form_class=OwnPassword,
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)

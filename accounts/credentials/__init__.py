@@ -1,0 +1,1 @@
+"""Credentials: cargo tokens, JWT sessions, browser sessions, app keys, and their revocation."""

@@ -1,0 +1,158 @@
+"""Tokens for cargo: random, recognisable, checked for typing errors before the database is asked."""
+
+import hashlib
+import secrets
+import string
+import zlib
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts import audit, scopes
+from accounts.models import Credential, User
+from accounts.principals import NOT_GOOD, Principal, principal_of
+from registry_site.encryption import decrypt, encrypt
+from registry_site.errors import Conflict, Denied, Invalid, Unauthenticated
+from registry_site.http import client_address
+
+PURPOSE = "cargo tokens"  # a default one is kept encrypted where it has to be shown again: at /me
+PREFIX = "entc_"
+ALPHABET = string.ascii_letters + string.digits
+RANDOM_LENGTH = 32  # 190 bits
+CHECK_LENGTH = 6
+
+
+class Default(NamedTuple):
+    """A user's default token, or None for one that is not kept so that it can be shown.
+
+    `is_new` when it was just made; `former` is the one that it took the place of.
+    """
+
+    text: str | None
+    is_new: bool
+    former: str | None = None
+
+
+def replace_default(user: User) -> str:
+    """A new default token; the one before it ends. Named tokens stay."""
+    return replaced(user).text or ""
+
+
+def current(user: User) -> Default:
+    """The default token, which is made if there is none."""
+    with transaction.atomic():
+        Principal(user).hold()
+        row = _live(user).filter(name=Credential.DEFAULT).first()
+        if row is None:
+            return Default(_issue(user, Credential.DEFAULT, scopes.CARGO, None), is_new=True)
+        return Default(_kept(row), is_new=False)
+
+
+def replaced(user: User) -> Default:
+    """A new default token in the place of the one before, which ends; what it was is told where it was kept."""
+    with transaction.atomic():
+        Principal(user).hold()
+        row = _live(user).filter(name=Credential.DEFAULT).first()
+        if row is not None:
+            _live(user).filter(pk=row.pk).update(revoked_at=timezone.now())
+        text = _issue(user, Credential.DEFAULT, scopes.CARGO, None)
+        return Default(text, is_new=True, former=None if row is None else _kept(row))
+
+
+def shown_to(principal: Principal) -> Default:
+    """`current`, for who may see it: raises `Denied` to further tokens, which can allow less, and `Conflict`."""
+    _require_whole(principal)
+    token = current(principal.user)
+    if token.text is None:
+        raise Conflict(
+            "Your token was shown when it was made and is not kept. Take another at /replace_token, which ends it.",
+            code="token_not_kept",
+        )
+    return token
+
+
+def replaced_for(principal: Principal) -> Default:
+    """`replaced`, for who may see it."""
+    _require_whole(principal)
+    return replaced(principal.user)
+
+
+def _require_whole(principal: Principal) -> None:
+    held = principal.credential
+    if held is not None and held.kind == Credential.Kind.CARGO_TOKEN and held.name != Credential.DEFAULT:
+        raise Denied("Only the default token, or a browser that is signed in, is shown the default token.")
+
+
+def create(user: User, name: str, allowed: tuple[str, ...] = scopes.CARGO, expires_at: datetime | None = None) -> str:
+    """A further token of its own name, beside the default one; raises `Conflict` when that name is in use."""
+    if not name.strip() or len(name) > 64 or name == Credential.DEFAULT:
+        raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT!r}.")
+    if unknown := set(allowed) - set(scopes.CARGO):
+        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(scopes.CARGO)}.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("The token would be expired from the start.")
+    with transaction.atomic():
+        Principal(user).hold()
+        _live(user).filter(name=name, expires_at__lte=timezone.now()).update(revoked_at=timezone.now())
+        if _live(user).filter(name=name).exists():
+            raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
+        return _issue(user, name, allowed, expires_at)
+
+
+def holder(text: str) -> Principal:
+    """Who holds this token; raises `Unauthenticated`."""
+    if not _is_well_formed(text):
+        raise Unauthenticated(NOT_GOOD)
+    return principal_of(Credential.Kind.CARGO_TOKEN, digest_of(text))
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _kept(row: Credential) -> str | None:
+    return decrypt(PURPOSE, row.secret) if row.secret else None
+
+
+def _live(user: User) -> QuerySet[Credential]:
+    return Credential.objects.filter(user=user, kind=Credential.Kind.CARGO_TOKEN, revoked_at=None)
+
+
+def _issue(user: User, name: str, allowed: tuple[str, ...], expires_at: datetime | None) -> str:
+    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    text = PREFIX + body + _check_of(body)
+    Credential.objects.create(
+        user=user,
+        kind=Credential.Kind.CARGO_TOKEN,
+        name=name,
+        digest=digest_of(text),
+        scopes=" ".join(dict.fromkeys(allowed)),
+        secret=encrypt(PURPOSE, text) if settings.OIDC_LOGIN and name == Credential.DEFAULT else "",
+        peer=client_address.current(),
+        expires_at=expires_at,
+    )
+    audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))
+    return text
+
+
+def _check_of(body: str) -> str:
+    """CRC-32 of the random part in base 62."""
+    number, digits = zlib.crc32(body.encode("ascii")), ""
+    for _ in range(CHECK_LENGTH):
+        number, remainder = divmod(number, len(ALPHABET))
+        digits = ALPHABET[remainder] + digits
+    return digits
+
+
+def _is_well_formed(text: str) -> bool:
+    body, check = text[len(PREFIX) : -CHECK_LENGTH], text[-CHECK_LENGTH:]
+    return (
+        text.startswith(PREFIX)
+        and len(body) == RANDOM_LENGTH
+        and set(body) <= set(ALPHABET)
+        and check == _check_of(body)
+    )

@@ -1,0 +1,1 @@
+"""Passwords: log-in, hashers, validators."""

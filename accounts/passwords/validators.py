@@ -1,0 +1,52 @@
+"""What a password may be; Django's validators call these wherever a password is set."""
+
+import unicodedata
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from accounts.credentials import revocation
+
+
+class LengthValidator:
+    """From `minimum` to `maximum` characters: the upper bound keeps huge input away from the hasher."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def validate(self, password: str, user: Any = None) -> None:
+        if not self.minimum <= len(password) <= self.maximum:
+            raise ValidationError(
+                f"The password has {len(password)} characters; use {self.minimum} to {self.maximum}.",
+                code="password_too_short" if len(password) < self.minimum else "password_too_long",
+            )
+
+    def get_help_text(self) -> str:
+        return f"Use {self.minimum} to {self.maximum} characters."
+
+
+class ContentValidator:
+    """Not only blanks, no control characters, not the name of its own user."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        if not password.strip() or any(unicodedata.category(character) in ("Cc", "Cs") for character in password):
+            raise ValidationError("The password is blank or has control characters.", code="password_content")
+        if user is not None and password.casefold() == user.get_username().casefold():
+            raise ValidationError("The password is the user name.", code="password_is_name")
+
+    def get_help_text(self) -> str:
+        return "Do not use the user name, only blanks, or control characters."
+
+
+class SessionsEnd:
+    """Takes any password; Django tells it, whoever changed one and how, and every other session of the user ends."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        pass
+
+    def password_changed(self, password: str, user: Any = None) -> None:
+        revocation.end_sessions(user)
+
+    def get_help_text(self) -> str:
+        return "A new password ends all other sessions of the account."

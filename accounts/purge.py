@@ -1,0 +1,28 @@
+"""What accounts leave behind that nobody asks for any more."""
+
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.dispatch import receiver
+from django.utils import timezone
+
+from accounts.credentials.app_keys import NONCE_LIFETIME
+from accounts.models import Credential, LoginFailure, Nonce
+from registry_site.maintenance import purging
+
+KEPT = timedelta(days=90)  # sessions that have ended and failed log-ins, for staff to look at
+
+
+@receiver(purging)
+def purge(**kwargs: Any) -> str:
+    """Ended sessions and failures after 90 days; nonces and Django's sessions as soon as they are of no use."""
+    long_ago = timezone.now() - KEPT
+    ended = Q(revoked_at__lt=long_ago) | Q(expires_at__lt=long_ago)
+    sessions, _ = Credential.objects.filter(ended, kind__in=Credential.SESSIONS).delete()
+    failures, _ = LoginFailure.objects.filter(at__lt=long_ago).delete()
+    Nonce.objects.filter(used_at__lt=timezone.now() - NONCE_LIFETIME).delete()
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    return f"{sessions} ended sessions and {failures} failed log-ins deleted."

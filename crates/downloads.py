@@ -1,0 +1,29 @@
+"""Handing out `.crate` files."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from crates import names
+from crates.models import Version
+from registry_site.errors import Missing
+from registry_site.http.downloads import deliver
+from registry_site.storage import blobs
+
+
+def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
+    """A version's file, yanked or not; raises `Missing` and `Unavailable`."""
+    version = (
+        Version.objects.filter(crate__canonical_name=names.canonical(name), number=number)
+        .only("checksum", "size", "published_at", "number", "crate__name")
+        .select_related("crate")
+        .first()
+    )
+    if version is None:
+        raise Missing(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
+    return deliver(
+        request,
+        blobs.Blob(version.checksum, version.size),
+        filename=f"{version.crate.name}-{version.number}.crate",
+        modified=version.published_at,
+        cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+    )

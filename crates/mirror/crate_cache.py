@@ -1,0 +1,142 @@
+"""The files of the mirror: fetched once however many ask, and kept or handed out only as what the index says."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import IO
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+
+from crates import names
+from crates.mirror import incidents, index_cache, index_lines, licenses, metrics, overrides, upstreams
+from crates.mirror.index_lines import Line
+from crates.mirror.metrics import Tell, to_nobody
+from crates.mirror.models import STORE, Archive, Entry, Incident
+from crates.mirror.upstreams import Fault
+from registry_site import file_locks
+from registry_site.errors import Missing
+from registry_site.errors import Upstream as UpstreamFault
+from registry_site.http.downloads import deliver
+from registry_site.server import read_ahead
+from registry_site.storage import blobs
+
+IN_MEMORY = 1024 * 1024  # bytes
+DAY = timedelta(days=1)
+
+
+class WrongBytes(Fault):
+    """What came is not what the index says."""
+
+
+def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
+    """A version's file; raises `Missing`, `Denied` for what staff have blocked, `errors.Upstream` and `Unavailable`."""
+    archive, _ = find(name, version, metrics.of_crate)
+    return deliver(
+        request,
+        archive.blob(),
+        filename=f"{name}-{version}.crate",
+        modified=archive.fetched_at,
+        cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        content_type="application/x-tar",  # as Ktra documents it
+    )
+
+
+def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool]:
+    """A version's file, and whether it had to be fetched; raises as `download` does."""
+    with metrics.failing(tell):
+        entry, line = _listed(name, version, index_cache.find)
+    return obtain(entry, line, tell)
+
+
+def foresee(name: str, version: str) -> None:
+    """Fetch it, if it has to be, for somebody who is about to ask, without a place in the queue; raises as `find`."""
+    _fetched(*_listed(name, version, index_cache.foresee))
+
+
+def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:
+    """The line of a version that is not blocked."""
+    if not index_cache.NAME.fullmatch(name):
+        raise Missing(_none(name, version))
+    overrides.refuse_blocked(name, version)
+    entry = find(names.index_path(name.lower()))
+    present = {line.version: line for line in index_lines.parsed(bytes(entry.body)) if line.version}
+    if version not in present:
+        raise Missing(_none(name, version))
+    return entry, present[version]
+
+
+def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, bool]:
+    """The file of a line, and whether it had to be fetched; raises as `download` does."""
+    kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
+    archive = kept.first()
+    if archive is None:
+        read_ahead.begin_next()
+        with metrics.fetching(tell), index_cache.queue.joined():
+            return _fetched(entry, line), True
+    metrics.here(tell, archive.fetched_at, archive.fetched_at)
+    if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
+        kept.update(asked_at=timezone.now())
+    return archive, False
+
+
+def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
+    """Keep a file whose bytes are those of the line; whoever does it holds its lock."""
+    blob = blobs.put(file, store=STORE)
+    archive, _ = Archive.objects.get_or_create(
+        name=entry.name,
+        version=line.version,
+        sha256=line.checksum,
+        defaults={"size": blob.size, "license": licenses.of_crate(file, blob.size), "upstream": entry.upstream},
+    )
+    return archive
+
+
+def lock_of(sha256: str) -> AbstractContextManager[bool]:
+    """Whoever fetches or deletes the bytes holds it."""
+    return file_locks.held(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
+
+
+def _fetched(entry: Entry, line: Line) -> Archive:
+    """Fetch it, once for all who wait; nothing is kept that is not what the index says."""
+    with lock_of(line.checksum) as mine:
+        kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum).first()
+        if kept is not None:
+            return kept
+        if settings.MIRROR_OFFLINE:
+            raise Missing(
+                f"{entry.name} {line.version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
+            )
+        if not mine:
+            raise UpstreamFault("The mirror is waiting for its upstream; try again.")
+        subject = f"{entry.name}@{line.version}"
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
+                _receive(entry, line, file)
+                return keep(entry, line, file)
+        except WrongBytes as error:
+            incidents.record(Incident.Kind.WRONG_BYTES, subject, f"not {line.checksum}")
+            raise _failing(error) from error
+        except Fault as error:
+            incidents.record(Incident.Kind.FAULT, subject, str(error))
+            raise _failing(error) from error
+
+
+def _receive(entry: Entry, line: Line, file: IO[bytes]) -> None:
+    """Raises `Fault` and `Missing`."""
+    name = line.name if line.name.lower() == entry.name else entry.name  # in upstream's own letters
+    status = upstreams.named(entry.upstream).archive(name, line.version, line.checksum, file)
+    if status != 200:
+        raise upstreams.ABSENT[status](_none(entry.name, line.version))
+    if blobs.sha256_of(file) != line.checksum:
+        raise WrongBytes("it sends other bytes than its index says")
+
+
+def _failing(error: Fault) -> UpstreamFault:
+    return UpstreamFault(f"The mirror's upstream fails: {error}.")
+
+
+def _none(name: str, version: str) -> str:
+    return f"There is no version {version[:80]!r} of a crate {name[:80]!r} in the mirror."

@@ -1,0 +1,189 @@
+"""The index of the mirror: each crate's file as upstream has it, kept, and looked at again when its time is up."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from crates import names
+from crates.mirror import incidents, index_lines, metrics, upstreams
+from crates.mirror.concurrency import Background, Queue
+from crates.mirror.metrics import Tell, to_nobody
+from crates.mirror.models import Entry, Incident
+from crates.mirror.upstreams import Fault
+from crates.models import Crate
+from registry_site import file_locks
+from registry_site.errors import Missing
+from registry_site.errors import Upstream as UpstreamFault
+from registry_site.server import read_ahead
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NONE_TTL = timedelta(seconds=60)  # for which "there is none" is believed
+PAUSE = timedelta(seconds=30)  # after a fault, before upstream is asked for the same again
+NOT_HERE = "There is no such crate in this index."
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+NO_HEADERS: Mapping[str, str] = {}
+
+queue = Queue()
+_background: Background[Entry] = Background(threads=8)
+
+
+def find(path: str, tell: Tell = to_nobody) -> Entry:
+    """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
+
+    Raises `Missing` for what is not there, or must not be asked for, and `errors.Upstream`.
+    """
+    entry = _here(path)
+    if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
+        metrics.here(tell, entry.changed_at, entry.checked_at)
+        return entry
+    if settings.MIRROR_OFFLINE:
+        raise Missing(NOT_HERE)
+    read_ahead.begin_next()
+    if entry is None or entry.status != 200:
+        with metrics.fetching(tell), queue.joined():
+            return _refreshed(path)
+    news = _background.result(path, _in_thread)
+    tell("renewed" if news else "stale")
+    return news or entry
+
+
+def foresee(path: str) -> Entry:
+    """The same for somebody who is about to ask: upstream is asked, if it has to be, without a place in the queue."""
+    entry = _here(path)
+    return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
+
+
+def _here(path: str) -> Entry | None:
+    """What is here already; raises `Missing` for what must not be asked for."""
+    name = path.rpartition("/")[2]
+    if not NAME.fullmatch(name) or names.index_path(name) != path:
+        raise Missing(NOT_HERE)
+    refuse_private(name)
+    return Entry.objects.filter(path=path).first()
+
+
+def refuse_private(name: str) -> None:
+    """A name of ours is never asked for elsewhere, in none of its spellings; raises `Missing`."""
+    canonical = names.canonical(name)
+    reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
+    if reserved or Crate.objects.named(name).exists():
+        raise Missing(NOT_HERE)
+
+
+def outdate(asked: QuerySet[Entry]) -> int:
+    """Upstream is asked for these again when somebody wants them next → how many they are."""
+    return asked.update(checked_at=LONG_AGO)
+
+
+def forget_checksums(asked: QuerySet[Entry]) -> int:
+    """What upstream has now counts from then on, also where a checksum has changed → how many they are."""
+    return asked.update(checksums={}, etag="", last_modified="", checked_at=LONG_AGO)
+
+
+def _is_fresh(entry: Entry) -> bool:
+    ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
+    return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, NONE_TTL))
+
+
+def _in_thread(path: str) -> Entry:
+    try:
+        return _refreshed(path)
+    finally:
+        connection.close()
+
+
+def _refreshed(path: str) -> Entry:
+    """Ask upstream, once for all who want to know; raises `errors.Upstream`."""
+    with file_locks.held(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as mine:
+        entry = Entry.objects.filter(path=path).first()
+        if entry is not None and _is_fresh(entry):
+            return entry
+        if not mine:
+            raise UpstreamFault("The mirror is waiting for its upstream; try again.")
+        try:
+            return _asked(path, entry)
+        except Fault as error:
+            incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
+            if entry is not None:
+                ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
+                Entry.objects.filter(pk=entry.pk).update(checked_at=timezone.now() - ttl + min(ttl, PAUSE))
+            raise UpstreamFault(f"The mirror's upstream fails: {error}.") from error
+
+
+def _asked(path: str, entry: Entry | None) -> Entry:
+    """The first upstream that has it, in their order; one that fails is not passed over, or another could step in."""
+    status = 404
+    for upstream in upstreams.configured():
+        validators = _validators(entry) if entry is not None and entry.upstream == upstream.url else {}
+        answer = upstream.entry(path, validators)
+        if answer.status == 304:
+            if entry is None or not validators:
+                raise Fault("it answers 304 to somebody who has nothing")
+            return _kept(entry)
+        if answer.status == 200:
+            return store(path, upstream.url, answer.body, answer.headers)
+        status = answer.status if status == 404 else status
+    found, _ = Entry.objects.update_or_create(
+        path=path,
+        defaults={
+            "name": path.rpartition("/")[2],
+            "status": status,
+            "body": b"",
+            "upstream": "",
+            "checked_at": timezone.now(),
+        },
+    )
+    return found
+
+
+def _validators(entry: Entry) -> dict[str, str]:
+    given = {"If-None-Match": entry.etag, "If-Modified-Since": entry.last_modified}
+    return {name: value for name, value in given.items() if value}
+
+
+def _kept(entry: Entry) -> Entry:
+    entry.checked_at = timezone.now()
+    entry.save(update_fields=["checked_at"])
+    return entry
+
+
+def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Entry:
+    """The file as it is now; raises `Fault` when it takes back the checksum of a version that was seen before."""
+    name = path.rpartition("/")[2]
+    with transaction.atomic():
+        entry = Entry.objects.select_for_update().filter(path=path).first() or Entry(path=path, name=name)
+        seen, changed = _checksums(entry, body)
+        if not changed:
+            if bytes(entry.body) != body or entry.status != 200:
+                entry.changed_at = timezone.now()
+            entry.status, entry.body, entry.checksums, entry.upstream = 200, body, seen, upstream
+            entry.etag = _validator(headers, "etag", 200)
+            entry.last_modified = _validator(headers, "last-modified", 100)
+            entry.checked_at = timezone.now()
+            entry.save()
+    for version, told in changed.items():  # after the transaction, or nobody would hear of it
+        incidents.record(Incident.Kind.CHANGED, f"{name}@{version}", told)
+    if changed:
+        raise Fault("; ".join(f"the checksum of {version} {told}" for version, told in changed.items())[:400])
+    return entry
+
+
+def _checksums(entry: Entry, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """Of each version, as it was first seen; and of those that have another now, what was and what is."""
+    seen, changed = dict(entry.checksums), {}
+    for line in index_lines.parsed(body):
+        if line.version and seen.setdefault(line.version, line.checksum) != line.checksum:
+            changed[line.version] = f"was {seen[line.version]} and is {line.checksum}"
+    return seen, changed
+
+
+def _validator(headers: Mapping[str, str], name: str, longest: int) -> str:
+    given = headers.get(name, "")
+    return given if given.isascii() and given.isprintable() and len(given) <= longest else ""

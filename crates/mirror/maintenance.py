@@ -1,0 +1,67 @@
+"""Looking after what the mirror keeps: whether it is what it should be, and what nobody has asked for in long."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain
+from typing import TypeVar
+
+from django.db.models import Count, Model, QuerySet, Sum
+from django.utils import timezone
+
+from crates.mirror import incidents
+from crates.mirror.crate_cache import lock_of
+from crates.mirror.models import Archive, Entry, Incident
+from registry_site.errors import Missing
+from registry_site.storage import blobs
+
+Row = TypeVar("Row", bound=Model)
+
+
+def totals() -> dict[str, int]:
+    """How much there is: crates, files, their bytes, and incidents that nobody has settled."""
+    kept = Archive.objects.aggregate(files=Count("pk"), size=Sum("size"))
+    return {
+        "crates": Entry.objects.filter(status=200).count(),
+        "files": kept["files"],
+        "bytes": kept["size"] or 0,
+        "incidents": Incident.objects.filter(settled_at=None).count(),
+    }
+
+
+def unused(days: int) -> QuerySet[Archive]:
+    """Files that nobody has asked for in so many days."""
+    return Archive.objects.filter(asked_at__lt=timezone.now() - timedelta(days=days))
+
+
+def is_whole(archive: Archive) -> bool:
+    """Are its bytes there, and the right ones? One that is not is forgotten, and fetched again when somebody asks."""
+    try:
+        with archive.blob().read() as content:
+            whole = blobs.sha256_of_stream(content) == archive.sha256
+    except Missing:
+        whole = False
+    if not whole:
+        incidents.record(Incident.Kind.WRONG_BYTES, str(archive), "the bytes that were kept are damaged or gone")
+        remove(archive)
+    return whole
+
+
+def remove(archive: Archive) -> None:
+    """The row first: bytes without a row are never handed out."""
+    with lock_of(archive.sha256):
+        Archive.objects.filter(pk=archive.pk).delete()
+        if not Archive.objects.filter(sha256=archive.sha256).exists():
+            blobs.delete(archive.blob())
+
+
+def every(archives: QuerySet[Archive]) -> Iterator[Archive]:
+    """One by one, however many there are and whatever happens to them meanwhile."""
+    return chain.from_iterable(pages(archives, 500))
+
+
+def pages(rows: QuerySet[Row], size: int) -> Iterator[list[Row]]:
+    """All of them, so many at a time."""
+    last = 0
+    while page := list(rows.filter(pk__gt=last).order_by("pk")[:size]):
+        yield page
+        last = page[-1].pk

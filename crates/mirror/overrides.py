@@ -1,0 +1,99 @@
+"""What staff decide: versions that nobody gets any more, and such as the policies do not count for."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import User
+from crates import names
+from crates.mirror import index_cache, resolving
+from crates.mirror.models import Decision
+from crates.package.requirements import normalized
+from registry_site.errors import Denied, Invalid
+
+Verdict = Decision.Verdict
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A decision in force; `covers` tells which versions it is about."""
+
+    verdict: str
+    reason: str
+    covers: Callable[[str], bool]
+
+    def blocks(self, version: str) -> bool:
+        return self.verdict == Verdict.BLOCKED and self.covers(version)
+
+    def exempts(self, version: str) -> bool:
+        return self.verdict == Verdict.EXEMPT and self.covers(version)
+
+
+def decide(
+    verdict: Decision.Verdict,
+    name: str,
+    requirement: str,
+    *,
+    actor: User | None,
+    reason: str,
+    until: datetime | None = None,
+) -> Decision:
+    """From now until a moment, or until it is ended; raises `Invalid`."""
+    if not index_cache.NAME.fullmatch(name):
+        raise Invalid(f"{name[:80]!r} is no name of a crate.")
+    requirement, reason = normalized(requirement), reason.strip()
+    if len(requirement) > 200:
+        raise Invalid("Say in at most 200 characters which versions.")
+    if not reason or len(reason) > 500 or "\0" in reason:
+        raise Invalid("Give a reason of at most 500 characters.")
+    if until is not None and until <= timezone.now():
+        raise Invalid("Its end has passed already.")
+    with transaction.atomic():
+        made = Decision.objects.create(
+            verdict=verdict,
+            name=names.canonical(name),
+            requirement=requirement,
+            reason=reason,
+            until=until,
+            created_by=actor,
+        )
+        audit.record(actor, f"mirror.{verdict}", f"{made.name}@{made.requirement}", reason=made.reason)
+    return made
+
+
+def end(decision: Decision, *, actor: User | None) -> bool:
+    """False when it had ended before."""
+    with transaction.atomic():
+        ended = Decision.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
+        if ended:
+            audit.record(actor, f"mirror.{decision.verdict}.end", f"{decision.name}@{decision.requirement}")
+    return bool(ended)
+
+
+def about(name: str) -> list[Ruling]:
+    """All that are in force about a crate, the newest first."""
+    return [_ruling(one) for one in Decision.objects.in_force().filter(name=names.canonical(name))]
+
+
+def in_force() -> dict[str, list[Ruling]]:
+    """All of them, by the canonical names of the crates."""
+    found = defaultdict(list)
+    for one in Decision.objects.in_force():
+        found[one.name].append(_ruling(one))
+    return found
+
+
+def _ruling(decision: Decision) -> Ruling:
+    return Ruling(decision.verdict, decision.reason, resolving.within(decision.requirement))
+
+
+def refuse_blocked(name: str, version: str) -> None:
+    """Raises `Denied` with the reason."""
+    for ruling in about(name):
+        if ruling.blocks(version):
+            raise Denied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")

@@ -1,0 +1,1 @@
+"""A publish body taken apart: the upload, its `.crate` archive and its `Cargo.toml`."""

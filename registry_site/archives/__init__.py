@@ -1,0 +1,1 @@
+"""Readers of untrusted gzip data and tar archives, within limits."""

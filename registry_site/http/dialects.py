@@ -1,0 +1,295 @@
+"""The Rosetta stone: how each family of clients is told of success and of failure.
+
+A dialect is a mixin for DRF views. The domain raises `registry_site.errors`; `Dialect.translate` is the only place
+that turns a kind of failure into a status, and a dialect class only says which status and in which shape.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponseBase, JsonResponse
+from django.http.request import UnreadablePostError
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from rest_framework import exceptions, serializers, status
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import APIView, exception_handler
+
+from registry_site import errors
+from registry_site.http.parsers import AnyFormParser, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
+
+STATUSES: dict[type[errors.RegistryError], int] = {
+    errors.Invalid: status.HTTP_400_BAD_REQUEST,
+    errors.TooLarge: status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
+    errors.Unauthenticated: status.HTTP_401_UNAUTHORIZED,
+    errors.Denied: status.HTTP_403_FORBIDDEN,
+    errors.Missing: status.HTTP_404_NOT_FOUND,
+    errors.Gone: status.HTTP_410_GONE,
+    errors.Withheld: status.HTTP_451_UNAVAILABLE_FOR_LEGAL_REASONS,
+    errors.Conflict: status.HTTP_409_CONFLICT,
+    errors.TooMany: status.HTTP_429_TOO_MANY_REQUESTS,
+    errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,
+    errors.Upstream: status.HTTP_502_BAD_GATEWAY,
+}
+
+
+def status_of(failure: errors.RegistryError, statuses: Mapping[type[errors.RegistryError], int] = STATUSES) -> int:
+    """The status of the nearest kind that has one."""
+    return statuses[next(kind for kind in type(failure).__mro__ if kind in statuses)]
+
+
+class LengthRequired(exceptions.APIException):
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "Send the body with a Content-Length; a chunked body is not taken here."
+    default_code = "length_required"
+
+
+class Dialect(APIView):
+    """What all dialects share; one of them says the shapes, the statuses that differ, and words of its own.
+
+    A view can narrow `statuses` and `wordings` further, where one endpoint of the original differs from its others.
+    """
+
+    statuses: ClassVar[Mapping[type[errors.RegistryError], int]] = STATUSES
+    wordings: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
+    failures: ClassVar[type[serializers.BaseSerializer[Any]]]  # the shape of `failure`, for the description of the API
+    parser_classes = [StrictJSONParser, UntypedJSONParser]
+    http_method_names = [name for name in APIView.http_method_names if name != "options"]
+
+    @classmethod
+    def success(cls, data: Any) -> Any:
+        return data
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        raise NotImplementedError(f"{cls.__name__} has to say the shape of its failures")
+
+    @classmethod
+    def failure_response(cls, status_code: int, code: str, message: str) -> HttpResponseBase:
+        """A failure outside of any view: an unknown path, a crash."""
+        return JsonResponse(cls.failure(status_code, code, message), status=status_code)
+
+    @staticmethod
+    def given(shape: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+        """What `data` holds for the fields of `shape`; raises DRF's `ValidationError`."""
+        read = shape(data=data)
+        read.is_valid(raise_exception=True)
+        fields: dict[str, Any] = read.validated_data
+        return fields
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
+        """A dialect has one tongue, whatever the client accepts: never a 406."""
+        return JSONRenderer(), JSONRenderer.media_type
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        if isinstance(response, Response) and not response.exception and response.status_code != HTTPStatus.NO_CONTENT:
+            response.data = self.success(response.data)
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def get_exception_handler(self) -> Any:
+        return self.translate
+
+    def translate(self, exc: Exception, context: dict[str, Any]) -> Response | None:
+        """Any failure → a response in the dialect's shape; None for a crash, which `fallback` answers."""
+        if isinstance(exc, OperationalError | InterfaceError):
+            exc = errors.Unavailable("The registry's database does not answer at present.")
+        elif isinstance(exc, UnreadablePostError):
+            exc = errors.Invalid("The body ended before its announced length.")
+        elif isinstance(exc, exceptions.ValidationError):
+            exc = errors.Malformed(_sentence(exc.detail))
+        code = getattr(exc, "default_code", "invalid")
+        if isinstance(exc, errors.RegistryError):
+            code = exc.code
+            exc = self._as_http(exc)
+        response = exception_handler(exc, context)
+        if response is not None:
+            message = self.wordings.get(code) or _sentence(response.data)
+            response.data = self.failure(response.status_code, code, message)
+        return response
+
+    def _as_http(self, failure: errors.RegistryError) -> exceptions.APIException:
+        http = exceptions.APIException(failure.message)
+        http.status_code = status_of(failure, self.statuses)
+        if isinstance(failure, errors.Later):
+            http.wait = failure.retry_after  # type: ignore[attr-defined]  # DRF makes Retry-After of it
+        if http.status_code == status.HTTP_401_UNAUTHORIZED:
+            http.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
+        return http
+
+
+class CargoFailure(serializers.Serializer[Any]):
+    class Detail(serializers.Serializer[Any]):
+        detail = serializers.CharField()
+
+    errors = Detail(many=True)  # type: ignore[assignment]  # the serializer's own `errors` is not asked for
+
+
+class Cargo(Dialect):
+    """cargo and Ktra: success is bare, failure is a list of details; the registry web API of the Cargo book."""
+
+    failures = CargoFailure
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"errors": [{"detail": message}]}
+
+
+class BackupsFailure(serializers.Serializer[Any]):
+    status = serializers.BooleanField()
+    error = serializers.CharField()
+    message = serializers.CharField()
+    code = serializers.IntegerField()
+    data = serializers.DictField()  # type: ignore[assignment]  # the serializer's own `data` is not asked for
+
+
+class Backups(Dialect):
+    """backup-repository: its handlers say `error`, its middleware `message` and `code`; this is both."""
+
+    failures = BackupsFailure
+    statuses = {**STATUSES, errors.Revoked: status.HTTP_403_FORBIDDEN}
+    wordings = {
+        "wrong_password": "incorrect Username or Password",
+        "revoked": "you don't have permission to access this resource",
+    }
+
+    @classmethod
+    def success(cls, data: Any) -> Any:
+        return {"status": True, "data": data}
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"status": False, "error": message, "message": message, "code": status_code, "data": {}}
+
+
+class TorrustFailure(serializers.Serializer[Any]):
+    error = serializers.CharField()
+
+
+class Torrust(Dialect):
+    """torrust-index: a refused password is forbidden, a taken name a bad request, a missing field unprocessable."""
+
+    failures = TorrustFailure
+    statuses = {
+        **STATUSES,
+        errors.Malformed: status.HTTP_422_UNPROCESSABLE_ENTITY,
+        errors.WrongPassword: status.HTTP_403_FORBIDDEN,
+        errors.Conflict: status.HTTP_400_BAD_REQUEST,
+    }
+    wordings = {
+        "signup_closed": "This server is closed for registration. Contact admin if this is unexpected",
+        "name_invalid": "Invalid username. "
+        "Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore",
+        "name_taken": "Username not available",
+        "email_required": "Email is required",
+        "email_invalid": "Please enter a valid email address",
+        "email_taken": "Email not available",
+        "passwords_differ": "Passwords don't match",
+        "password_too_short": "Password too short",
+        "password_too_long": "Password too long",
+        "mail_failed": "Failed to send verification email.",
+        "wrong_password": "Invalid username/email or password",
+        "unverified": "Please verify your email before logging in",
+        "no_credential": "Unauthorized actions for guest users. "
+        "Try logging in to check if you have permission to perform the action",
+        "unauthenticated": "Token invalid.",
+        "revoked": "Token invalid.",
+        "expired": "Token expired. Please sign in again.",
+        "not_administrator": "Unauthorized action.",
+        "user_missing": "User not found",
+    }
+
+    @classmethod
+    def success(cls, data: Any) -> Any:
+        return {"data": data}
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"error": message}
+
+
+class YapkgFailure(serializers.Serializer[Any]):
+    error = serializers.CharField()
+    message = serializers.CharField()
+
+
+class Yapkg(Dialect):
+    """yapkg: success is bare; what conflicts is a bad request. The code is for programs, the message for people."""
+
+    failures = YapkgFailure
+
+    statuses = {**STATUSES, errors.Conflict: status.HTTP_400_BAD_REQUEST}
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        """Many answers depend on who asks: nothing between may show one to somebody else."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        patch_vary_headers(final, ["Cookie", "Token", "X-Auth-Token"])
+        patch_cache_control(final, private=True)
+        return final
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"error": code, "message": message}
+
+
+class OuternetFailure(serializers.Serializer[Any]):
+    success = serializers.BooleanField()
+    error = serializers.CharField()
+    message = serializers.CharField()
+
+
+class OuternetSuccess(serializers.Serializer[Any]):
+    """What every answer begins with; the rest stands beside it."""
+
+    success = serializers.BooleanField(default=True)
+
+
+class Outernet(Dialect):
+    """The Outernet file registry: what cannot be done is told with 200, what cannot be asked for with its status.
+
+    Its log-in says `message`, its content `error`; this is both. Parameters are those of the query and of a form,
+    whatever the request says that its body is.
+    """
+
+    failures = OuternetFailure
+    statuses = {
+        **STATUSES,
+        errors.Invalid: status.HTTP_200_OK,
+        errors.Malformed: status.HTTP_400_BAD_REQUEST,
+        errors.Unreadable: status.HTTP_400_BAD_REQUEST,
+        errors.Conflict: status.HTTP_200_OK,
+    }
+    parser_classes = [StrictJSONParser, StrictMultiPartParser, AnyFormParser]
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return {"success": False, "error": message, "message": message}
+
+
+def login_url() -> str:
+    """Where a person gets a token, absolute."""
+    return f"{settings.PUBLIC_URL}/me"
+
+
+def _sentence(detail: Any) -> str:
+    """DRF's detail, which can be a tree of fields → one sentence."""
+    if isinstance(detail, dict):
+        if "detail" in detail:
+            return str(detail["detail"])
+        fields = [
+            _sentence(value) if key == api_settings.NON_FIELD_ERRORS_KEY else f"{key}: {_sentence(value)}"
+            for key, value in detail.items()
+        ]
+        return " ".join(fields)
+    if isinstance(detail, list):
+        return " ".join(_sentence(item) for item in detail)
+    return str(detail)

@@ -1,0 +1,123 @@
+"""Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
+
+import re
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, DisallowedHost
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from registry_site.errors import Later, RegistryError
+from registry_site.http.dialects import Backups, Cargo, Dialect, Outernet, Torrust, Yapkg, status_of
+from registry_site.http.negotiation import wants_page
+
+OWNERS: dict[str, type[Dialect]] = {
+    "/api/v1": Cargo,
+    "/index": Cargo,
+    "/dl": Cargo,
+    "/mirror": Cargo,
+    "/ktra": Cargo,
+    "/me": Cargo,
+    "/replace_token": Cargo,
+    "/api/stable": Backups,
+    "/v1": Torrust,
+    "/register": Yapkg,
+    "/login": Yapkg,
+    "/logout": Yapkg,
+    "/users": Yapkg,
+    "/settings": Yapkg,
+    "/namespace": Yapkg,
+    "/namespaces": Yapkg,
+    "/packages": Yapkg,
+    "/auth": Outernet,
+    "/auth_verify": Outernet,
+}
+WITH_BYTES = ("/auth_verify",)  # a ciphertext in the query is any bytes
+# Paths that people share with machines.
+SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
+FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
+
+
+def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware: nothing of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        in_query = "%00" in request.META.get("QUERY_STRING", "") and request.path_info not in WITH_BYTES
+        if "\0" in request.path_info or in_query:
+            raise BadRequest("NUL in the path or the query")
+        if any("\0" in value for value in request.COOKIES.values()):
+            raise BadRequest("NUL in a cookie")
+        return get_response(request)
+
+    return answer
+
+
+class Refusals:
+    """Middleware: what the domain refuses to a page, such as the log-in of the admin site."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if not isinstance(exception, RegistryError):
+            return None
+        response = _answer(request, HTTPStatus(status_of(exception)), exception.message)
+        if isinstance(exception, Later):
+            response["Retry-After"] = str(exception.retry_after)
+        return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    message = "The request cannot be understood."
+    if isinstance(exception, DisallowedHost):
+        message = f"This registry answers as {settings.PUBLIC_URL} only (REGISTRY_PUBLIC_URL)."
+    return _answer(request, HTTPStatus.BAD_REQUEST, message)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _answer(request, HTTPStatus.FORBIDDEN, "This is not allowed.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _answer(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        response = _answer(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "The registry's database does not answer at present."
+        )
+        response["Retry-After"] = "5"
+        return response
+    message = "The registry failed on this request; the cause is in its log."
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+
+def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
+    dialect = None if _is_for_people(request) else _owner(request)
+    if dialect is not None:
+        return dialect.failure_response(status, status.name.lower(), message)
+    context = {"title": status.phrase, "message": message}
+    return render(request, "registry_site/error.html", context, status=status)
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    """On a path that they share with machines."""
+    shared = any(request.path_info == path or request.path_info.startswith(path + "/") for path in SHARED)
+    return shared and wants_page(request)
+
+
+def _owner(request: HttpRequest) -> type[Dialect] | None:
+    for prefix, dialect in OWNERS.items():
+        if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
+            return dialect
+    if FILES.fullmatch(request.path_info) and not wants_page(request):
+        return Outernet
+    return None

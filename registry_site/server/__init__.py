@@ -1,0 +1,1 @@
+"""The server process: gunicorn's application and worker, read-ahead, metrics, health."""

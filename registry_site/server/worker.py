@@ -1,0 +1,143 @@
+"""gunicorn's threaded worker: its patience ends, its refusals are JSON, and it tells what waits behind a request."""
+
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from django.utils import timezone
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from registry_site.server import read_ahead
+
+HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
+LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what it has sent is there already
+BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
+SLOWEST = 10_000  # bytes of it
+STALL_SECONDS = 30  # without a byte of an answer going out
+MOST_READS = 100  # of what has come over an HTTP/2 connection, before the next request is answered
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """A peer that begins a request and does not go on would keep one of the few threads for ever."""
+
+    wsgi: Callable[..., Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.deadlines: dict[TConn | None, float] = {}
+        self.serving = threading.local()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application = self.wsgi
+
+        def wsgi(*args: Any) -> Any:
+            try:
+                return application(*args)
+            finally:  # the body is read by now; the answer may take its time
+                self.deadlines.pop(self.serving.connection, None)
+
+        self.wsgi = wsgi
+
+    def enqueue_req(self, conn: TConn) -> None:
+        conn.deadline = time.monotonic() + HEAD_SECONDS
+        super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        self.deadlines[conn] = max(conn.deadline, time.monotonic() + LATE_HEAD_SECONDS)
+        try:
+            return super().handle(conn)
+        finally:
+            self.deadlines.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        length = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), 0)
+        if length:
+            self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / SLOWEST
+        else:
+            self.deadlines.pop(conn, None)
+        self.serving.connection = conn
+        read_ahead.no_turn()
+        conn.sock.settimeout(STALL_SECONDS)
+        return super().handle_request(req, conn)
+
+    def handle_http2(self, conn: TConn) -> Any:
+        self.deadlines.pop(conn, None)  # from here on gunicorn has time limits of its own
+        self.serving.connection = None
+        connection, receive = conn.parser, conn.parser.receive_data
+
+        def receive_data(data: bytes | None = None) -> list[Any]:
+            """One request at a time, when all that has come is read; all of them when the worker stops."""
+            if data is None and not connection.pending_requests:
+                connection.pending_requests.extend(receive())
+            _read_ahead(connection)
+            taken = list(connection.pending_requests)[: 1 if data is None else None]
+            for request in taken:
+                connection.pending_requests.remove(request)
+            return [] if connection.is_closed else taken
+
+        connection.receive_data = receive_data
+        return super().handle_http2(conn)
+
+    def handle_http2_request(self, req: Any, conn: TConn, h2_conn: Any) -> None:
+        read_ahead.turn(req.arrived, [unquote(later.path) for later in h2_conn.pending_requests])
+        super().handle_http2_request(req, conn, h2_conn)
+
+    def murder_pending(self) -> None:
+        """Called by the main loop about once in a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn, deadline in list(self.deadlines.items()):
+            if conn is not None and deadline < now:
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """What is no HTTP, or is over a limit, never reaches a view: it is refused here, as cargo reads it."""
+        if req is not None and getattr(req, "uri", None):
+            req.uri = req.uri.partition("?")[0]  # it is logged, and a query can hold a token
+        page = _Page()
+        super().handle_error(req, page, addr, exc)
+        code = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))
+        status = f"{code.value} {code.phrase}"
+        body = json.dumps({"errors": [{"detail": f"The request was refused: {status}."}]})
+        head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        with suppress(OSError):
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
+def _read_ahead(connection: Any) -> None:
+    """Take what has come over an HTTP/2 connection: requests, and that one is given up, or all of them."""
+    for _ in range(MOST_READS):
+        if connection.is_closed or not _has_more(connection.sock):
+            break
+        connection.pump()  # one TLS record
+    for request in connection.pending_requests:
+        if not hasattr(request, "arrived"):
+            request.arrived = timezone.now()
+
+
+def _has_more(sock: Any) -> bool:
+    """Is there something that can be read without waiting?"""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(sock.pending() or poll.poll(0))
+
+
+class _Page:
+    """Takes the page that gunicorn would send, in the place of the socket."""
+
+    sent = b""
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data

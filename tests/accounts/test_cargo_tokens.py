@@ -1,0 +1,301 @@
+"""Cargo tokens: what they look like, what they allow, and how they end."""
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import registration, scopes
+from accounts.credentials import cargo_tokens, revocation
+from accounts.models import AuditEvent, Credential, User
+from accounts.passwords import login
+from accounts.principals import NOT_GOOD
+from accounts.scopes import Scope
+from registry_site.errors import Conflict, Denied, Invalid, Unauthenticated
+from tests.conftest import PASSWORD, CargoClient
+
+OWNERS = "/api/v1/crates/none/owners"
+
+
+def is_good(token: str) -> bool:
+    try:
+        cargo_tokens.holder(token)
+    except Unauthenticated:
+        return False
+    return True
+
+
+# --- What they look like -----------------------------------------------------------------------------------------
+
+
+def test_token_has_its_prefix_and_190_random_bits(alice: User) -> None:
+    assert re.fullmatch(r"entc_[A-Za-z0-9]{32}[A-Za-z0-9]{6}", cargo_tokens.replace_default(alice))
+
+
+def test_thousand_tokens_are_all_different(alice: User) -> None:
+    issued = {cargo_tokens._issue(alice, f"token {number}", (), None) for number in range(1_000)}
+    assert len(issued) == 1_000
+    assert len({token[:16] for token in issued}) == 1_000
+
+
+def test_typing_error_is_refused_without_a_query(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    token = cargo_tokens.replace_default(alice)
+    with django_assert_num_queries(0):
+        for place, character in enumerate(token):
+            other = "x" if character != "x" else "y"
+            assert not is_good(token[:place] + other + token[place + 1 :])
+
+
+def test_swapped_characters_are_refused_without_a_query(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    token = cargo_tokens.replace_default(alice)
+    swapped = {token[:n] + token[n + 1] + token[n] + token[n + 2 :] for n in range(len(token) - 1)} - {token}
+    with django_assert_num_queries(0):
+        assert not any(is_good(text) for text in swapped)
+
+
+@pytest.mark.parametrize("text", ["", "entc_", "x", "entc_{a}", "entc_{ä}", "{a}", "{٣}", "entc_{٣}", "{\0}"])
+def test_what_is_no_token_needs_no_database(text: str) -> None:
+    with pytest.raises(Unauthenticated):  # a query would be an error here
+        cargo_tokens.holder(re.sub("{(.)}", lambda match: match[1] * 38, text, flags=re.DOTALL))
+
+
+def test_lost_or_added_character_is_refused(alice: User) -> None:
+    token = cargo_tokens.replace_default(alice)
+    assert not any(is_good(text) for text in (token[:-1], token[1:], token + "a", token + "\n", "a" + token))
+
+
+@pytest.mark.django_db
+def test_well_formed_token_of_nobody_is_refused(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    body = "A" * cargo_tokens.RANDOM_LENGTH
+    with django_assert_num_queries(1), pytest.raises(Unauthenticated, match="unknown, expired, revoked"):
+        cargo_tokens.holder(cargo_tokens.PREFIX + body + cargo_tokens._check_of(body))
+
+
+def test_only_the_digest_is_kept(alice: User) -> None:
+    token = cargo_tokens.replace_default(alice)
+    rows = [*Credential.objects.values(), *AuditEvent.objects.values()]
+    kept = json.dumps(rows, default=str)
+    assert cargo_tokens.digest_of(token) in kept
+    assert not any(part in kept for part in (token, token[5:], token[5:37]))
+
+
+# --- The default token and those of a name -----------------------------------------------------------------------
+
+
+def test_new_default_token_ends_the_one_before(alice: User) -> None:
+    first, second = cargo_tokens.replace_default(alice), cargo_tokens.replace_default(alice)
+    assert (is_good(first), is_good(second)) == (False, True)
+
+
+def test_new_default_token_leaves_the_named_ones(alice: User) -> None:
+    named = cargo_tokens.create(alice, "ci")
+    cargo_tokens.replace_default(alice)
+    assert is_good(named)
+
+
+def test_new_default_token_leaves_those_of_others(alice: User, bob: User) -> None:
+    of_bob = cargo_tokens.replace_default(bob)
+    cargo_tokens.replace_default(alice)
+    assert is_good(of_bob)
+
+
+def test_password_that_was_changed_meanwhile_gets_no_token(alice: User) -> None:
+    proven = login.check("alice", PASSWORD)
+    _, token = registration.change_password("alice", PASSWORD, "battery staple")
+    with pytest.raises(Unauthenticated):
+        cargo_tokens.replace_default(proven)
+    assert is_good(token)
+
+
+def test_account_can_hold_many_tokens(alice: User) -> None:
+    assert all(is_good(token) for token in [cargo_tokens.create(alice, "ci"), cargo_tokens.create(alice, "laptop")])
+
+
+def test_name_in_use_is_refused(alice: User) -> None:
+    cargo_tokens.create(alice, "ci")
+    with pytest.raises(Conflict, match="has a token named 'ci' already"):
+        cargo_tokens.create(alice, "ci")
+
+
+def test_two_users_can_use_one_name(alice: User, bob: User) -> None:
+    assert cargo_tokens.create(alice, "ci") != cargo_tokens.create(bob, "ci")
+
+
+def test_name_of_a_revoked_token_is_free(alice: User) -> None:
+    cargo_tokens.create(alice, "ci")
+    revocation.revoke(Credential.objects.get(), actor=alice)
+    assert is_good(cargo_tokens.create(alice, "ci"))
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 65])
+def test_token_needs_a_name(alice: User, name: str) -> None:
+    with pytest.raises(Invalid, match="1 to 64 characters"):
+        cargo_tokens.create(alice, name)
+
+
+def test_issue_is_recorded(alice: User) -> None:
+    cargo_tokens.create(alice, "ci", (Scope.READ,))
+    event = AuditEvent.objects.get(action="token.issue")
+    assert (event.actor_name, event.target, event.detail) == ("alice", "alice", {"token": "ci", "scopes": ["read"]})
+
+
+# --- What they allow ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", scopes.CARGO)
+def test_token_allows_its_scope_alone(alice: User, scope: str) -> None:
+    principal = cargo_tokens.holder(cargo_tokens.create(alice, "ci", (scope,)))
+    principal.require(scope)
+    for other in set(scopes.CARGO) - {scope}:
+        with pytest.raises(Denied, match=f"This cargo token does not allow to {other}; it allows: {scope}."):
+            principal.require(other)
+
+
+def test_default_token_allows_everything(alice: User) -> None:
+    principal = cargo_tokens.holder(cargo_tokens.replace_default(alice))
+    for scope in scopes.CARGO:
+        principal.require(scope)
+
+
+def test_unknown_scope_is_refused(alice: User) -> None:
+    with pytest.raises(Invalid, match="There is no scope delete; there are: read, publish, yank, owners"):
+        cargo_tokens.create(alice, "ci", ("read", "delete"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("DELETE", "/api/v1/crates/demo/1.0.0/yank", "yank"),
+        ("PUT", "/api/v1/crates/demo/1.0.0/unyank", "yank"),
+        ("PUT", "/api/v1/crates/demo/owners", "owners"),
+        ("DELETE", "/api/v1/crates/demo/owners", "owners"),
+    ],
+)
+def test_request_beyond_the_scope_is_refused(alice: User, method: str, path: str, scope: str) -> None:
+    reader = CargoClient(token=cargo_tokens.create(alice, "reader", ("read",)))
+    response = reader.generic(method, path, b'{"users": ["bob"]}', "application/json")
+    assert response.status_code == 403
+    assert response.json() == {"errors": [{"detail": f"This cargo token does not allow to {scope}; it allows: read."}]}
+
+
+# --- How they end ------------------------------------------------------------------------------------------------
+
+
+def test_token_ends_at_its_date(alice: User) -> None:
+    token = cargo_tokens.create(alice, "ci", expires_at=timezone.now() + timedelta(hours=1))
+    assert is_good(token)
+    Credential.objects.update(expires_at=timezone.now() - timedelta(microseconds=1))
+    assert not is_good(token)
+
+
+def test_token_cannot_begin_expired(alice: User) -> None:
+    with pytest.raises(Invalid, match="expired from the start"):
+        cargo_tokens.create(alice, "ci", expires_at=timezone.now())
+
+
+def test_revoked_token_is_dead_at_once(alice: User) -> None:
+    client = CargoClient(alice)
+    assert client.get(OWNERS).status_code == 404
+    assert revocation.revoke(Credential.objects.get(), actor=alice)
+    assert client.get(OWNERS).status_code == 401
+
+
+def test_token_is_revoked_once(alice: User) -> None:
+    cargo_tokens.create(alice, "ci")
+    credential = Credential.objects.get()
+    assert [revocation.revoke(credential, actor=None), revocation.revoke(credential, actor=None)] == [True, False]
+    assert AuditEvent.objects.filter(action="credential.revoke").count() == 1
+
+
+def test_revocation_is_recorded(alice: User, root: User) -> None:
+    cargo_tokens.create(alice, "ci")
+    revocation.revoke(Credential.objects.get(), actor=root)
+    event = AuditEvent.objects.get(action="credential.revoke")
+    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {"kind": "cargo token", "name": "ci"})
+
+
+def test_revocation_leaves_the_other_tokens(alice: User) -> None:
+    kept = cargo_tokens.create(alice, "laptop")
+    cargo_tokens.create(alice, "ci")
+    revocation.revoke(Credential.objects.get(name="ci"), actor=alice)
+    assert is_good(kept)
+
+
+def test_token_of_a_closed_account_is_dead(alice: User) -> None:
+    token = cargo_tokens.replace_default(alice)
+    User.objects.update(is_active=False)
+    assert not is_good(token)
+
+
+# --- The header `Authorization` ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["{}", "Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " {} "])
+def test_header_takes_a_token_bare_or_as_bearer(alice: User, header: str) -> None:
+    client = CargoClient(token=header.format(cargo_tokens.replace_default(alice)))
+    assert client.get(OWNERS).status_code == 404
+
+
+BAD_HEADERS = {
+    "empty": "",
+    "blank": "   ",
+    "scheme alone": "Bearer",
+    "scheme and blank": "Bearer ",
+    "garbage": "garbage",
+    "basic": "Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==",
+    "other scheme": "Token {}",
+    "two schemes": "Bearer Bearer {}",
+    "no blank": "Bearer{}",
+    "quoted": '"{}"',
+    "nine kilobytes": "entc_" + "a" * 9000,
+    "nine kilobytes after a good one": "{}" + "a" * 9000,
+    "latin-1": "entc_ä{}",
+    "bytes of utf-8": "{}\xe2\x80\x8b",
+    "other digits": "{}\xb2",
+    "two headers joined": "{0}, {0}",
+    "two headers joined tightly": "{0},{0}",
+    "good and bad joined": "{0}, Bearer nonsense",
+    "bad and good joined": "nonsense, {0}",
+    "two bearers": "Bearer {0}, Bearer {0}",
+}
+
+
+@pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
+def test_any_other_header_is_refused(alice: User, anonymous: CargoClient, header: str) -> None:
+    response = anonymous.get(OWNERS, headers={"Authorization": header.format(cargo_tokens.replace_default(alice))})
+    assert response.status_code == 401
+    assert response.json() == {"errors": [{"detail": NOT_GOOD}]}
+    assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
+
+
+@pytest.mark.parametrize("path", ["/index/config.json", "/api/v1/crates?q=a", "/dl/demo/1.0.0/download"])
+def test_bad_token_is_refused_where_none_is_needed(anonymous: CargoClient, path: str) -> None:
+    response = anonymous.get(path, headers={"Authorization": "garbage"})
+    assert (response.status_code, response.json()) == (401, {"errors": [{"detail": NOT_GOOD}]})
+
+
+def test_missing_header_is_told_how_to_log_in(anonymous: CargoClient) -> None:
+    response = anonymous.get(OWNERS)
+    assert response.status_code == 401
+    detail = "This needs a token: get one at http://testserver/me, and hand it to `cargo login`."
+    assert response.json() == {"errors": [{"detail": detail}]}
+    assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
+
+
+def test_token_counts_in_the_header_alone(alice: User, anonymous: CargoClient) -> None:
+    token = cargo_tokens.replace_default(alice)
+    anonymous.cookies["Authorization"] = anonymous.cookies["token"] = token
+    headers = {"X-Auth-Token": token, "Token": token, "Proxy-Authorization": token}
+    assert anonymous.get(f"{OWNERS}?token={token}", headers=headers).status_code == 401
+
+
+def test_admin_session_is_no_token(root: User, anonymous: CargoClient) -> None:
+    anonymous.force_login(root)
+    assert anonymous.get(OWNERS).status_code == 401

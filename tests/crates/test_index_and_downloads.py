@@ -1,0 +1,142 @@
+"""What cargo reads: `config.json`, index files, `.crate` files; and who may."""
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from accounts.credentials import cargo_tokens
+from accounts.models import User
+from tests.conftest import CargoClient
+from tests.support import packing
+
+INDEX = "/index/de/mo/demo"
+DOWNLOAD = "/dl/demo/1.0.0/download"
+
+
+@pytest.fixture(autouse=True)
+def demo(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+
+
+def test_config_says_where_the_rest_is(anonymous: CargoClient) -> None:
+    assert anonymous.get("/index/config.json").json() == {"dl": "http://testserver/dl", "api": "http://testserver"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("a", "1/a"), ("Ab", "2/ab"), ("aBc", "3/a/abc"), ("Mixed-Case_x", "mi/xe/mixed-case_x")],
+)
+def test_index_file_stands_where_cargo_looks(as_alice: CargoClient, name: str, path: str) -> None:
+    as_alice.publish(packing.body(name))
+    assert f'"name":"{name}"' in as_alice.get(f"/index/{path}").content.decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["de/mo/Demo", "DE/MO/demo", "de/mo/de_mo", "demo", "1/demo", "de/mo/", "de/mo/demo/", "../config.json", ""]
+)
+def test_anything_else_is_missing(anonymous: CargoClient, path: str) -> None:
+    response = anonymous.get(f"/index/{path}")
+    assert response.status_code == 404
+    assert set(response.json()) == {"errors"}
+
+
+@pytest.mark.parametrize("path", [INDEX, DOWNLOAD])
+@pytest.mark.parametrize(("sent", "received"), [("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified")])
+def test_each_validator_alone_gives_304(anonymous: CargoClient, path: str, sent: str, received: str) -> None:
+    first = anonymous.get(path)
+    first.getvalue()
+    second = anonymous.get(path, headers={sent: first[received]})
+    assert (second.status_code, second.content) == (304, b"")
+    assert second["ETag"] == first["ETag"]
+
+
+@pytest.mark.parametrize("etag", ["W/{}", '"other", {}', "*"])
+def test_weak_and_listed_validators_give_304(anonymous: CargoClient, etag: str) -> None:
+    known = anonymous.get(INDEX)["ETag"]
+    assert anonymous.get(INDEX, headers={"If-None-Match": etag.format(known)}).status_code == 304
+
+
+@pytest.mark.parametrize("headers", [{"If-None-Match": '"x"'}, {"If-None-Match": "x"}, {"If-Modified-Since": "x"}])
+def test_other_validators_give_the_whole(anonymous: CargoClient, headers: dict[str, str]) -> None:
+    assert anonymous.get(INDEX, headers=headers).status_code == 200
+
+
+def test_last_modified_tells_two_changes_in_one_second_apart(as_alice: CargoClient) -> None:
+    first = as_alice.get(INDEX)["Last-Modified"]
+    as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
+    assert as_alice.get(INDEX, headers={"If-Modified-Since": first}).status_code == 200
+
+
+def test_index_file_takes_one_query(anonymous: CargoClient, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        anonymous.get(INDEX)
+
+
+def test_download_takes_one_query(anonymous: CargoClient, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        anonymous.get(DOWNLOAD).getvalue()
+
+
+def test_head_has_the_length_and_no_body(anonymous: CargoClient) -> None:
+    response = anonymous.head(DOWNLOAD)
+    assert response["Content-Length"] == str(len(packing.crate()))
+    assert response.content == b""
+
+
+def test_download_resumes(anonymous: CargoClient) -> None:
+    response = anonymous.get(DOWNLOAD, headers={"Range": "bytes=100-"})
+    assert response.status_code == 206
+    assert response["Content-Range"] == f"bytes 100-{len(packing.crate()) - 1}/{len(packing.crate())}"
+    assert response.getvalue() == packing.crate()[100:]
+
+
+def test_download_is_never_encoded(anonymous: CargoClient) -> None:
+    response = anonymous.get(DOWNLOAD, headers={"Accept-Encoding": "gzip, deflate"})
+    assert not response.has_header("Content-Encoding")
+    assert response.getvalue() == packing.crate()
+
+
+@pytest.mark.parametrize("path", ["/dl/demo/1.0.1/download", "/dl/nothing/1.0.0/download", "/dl/demo/%2e%2e/download"])
+def test_unknown_download_is_missing(anonymous: CargoClient, path: str) -> None:
+    response = anonymous.get(path)
+    assert response.status_code == 404
+    assert set(response.json()) == {"errors"}
+
+
+READING = ["/index/config.json", INDEX, "/index/no/th/nothing", DOWNLOAD, "/api/v1/crates?q=demo"]
+
+
+@pytest.mark.parametrize("path", READING)
+@override_settings(AUTH_REQUIRED=True)
+def test_reading_can_require_a_token(anonymous: CargoClient, path: str) -> None:
+    response = anonymous.get(path)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
+    assert set(response.json()) == {"errors"}
+
+
+@pytest.mark.parametrize("path", READING)
+@override_settings(AUTH_REQUIRED=True)
+def test_reading_is_for_any_account_then(as_charlie: CargoClient, path: str) -> None:
+    response = as_charlie.get(path)
+    assert response.status_code == (404 if "nothing" in path else 200)
+    response.getvalue()
+
+
+@override_settings(AUTH_REQUIRED=True)
+def test_reading_needs_the_scope_then(alice: User) -> None:
+    token = cargo_tokens.create(alice, "publisher", ("publish",))
+    assert CargoClient(token=token).get(INDEX).status_code == 403
+
+
+@override_settings(AUTH_REQUIRED=True)
+def test_config_says_that_a_token_is_required(as_charlie: CargoClient) -> None:
+    assert as_charlie.get("/index/config.json").json()["auth-required"] is True
+
+
+@override_settings(AUTH_REQUIRED=True)
+def test_private_files_are_not_for_shared_caches(as_alice: CargoClient) -> None:
+    response = as_alice.get(DOWNLOAD)
+    response.getvalue()
+    assert response["Cache-Control"].startswith("private")

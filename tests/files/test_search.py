@@ -1,0 +1,621 @@
+"""`GET /`: lists of files by every filter, alone and together, in their order, page by page, and by few rows."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from benchmarks.asking import rows_read
+from files import catalogue, search
+from files.actors import Actor
+from files.models import Clock, File
+from tests.files.conftest import Machine
+
+FIRST = datetime(2024, 5, 1, 12, tzinfo=UTC)
+COMMAND = Actor("test")
+
+
+def at(seconds: float) -> datetime:
+    return FIRST + timedelta(seconds=seconds)
+
+
+def stamp(seconds: float) -> float:
+    return at(seconds).timestamp()
+
+
+def made(serve_path: str, **columns: Any) -> File:
+    """A row, which is not stored yet."""
+    given = {"path": f"/srv/{serve_path}", "size": 5, "uploaded_at": FIRST, "modified_at": FIRST, **columns}
+    return File(serve_path=serve_path, **given)
+
+
+def store(files: Iterable[File]) -> list[File]:
+    return File.objects.bulk_create(files)
+
+
+def numbered(count: int) -> list[File]:
+    """The later a file, the later its change, and its being added."""
+    return store(
+        made(f"many/{number:05}.txt", category="many", uploaded_at=at(number), modified_at=at(number))
+        for number in range(count)
+    )
+
+
+def asked(machine: Machine, **parameters: Any) -> Any:
+    """The body of a list that is given."""
+    response = machine.ask("GET", "/", parameters)
+    assert response.status_code == 200
+    body = json.loads(response.getvalue())
+    assert body["success"] is True
+    assert body["count"] == len(body["results"])
+    return body
+
+
+def found(machine: Machine, **parameters: Any) -> list[str]:
+    return [entry["serve_path"] for entry in asked(machine, **parameters)["results"]]
+
+
+def refusal(machine: Machine, **parameters: Any) -> tuple[int, Any]:
+    response = machine.ask("GET", "/", parameters)
+    return response.status_code, response.json()
+
+
+def failure(message: str) -> dict[str, Any]:
+    return {"success": False, "error": message, "message": message}
+
+
+# --- Filters -----------------------------------------------------------------------------------------------------
+
+NEWS, PAPER, DEAD, MAP, PLAIN = "news/1.html", "news/2.pdf", "news/old.html", "maps/été.png", "readme"
+
+
+@pytest.fixture
+def files(db: None) -> list[File]:
+    """Five, whose changes come in another order than they were added in."""
+    return store(
+        [
+            made(NEWS, category="news", aired=True, uploaded_at=at(0), modified_at=at(50)),
+            made(PAPER, category="news", uploaded_at=at(10), modified_at=at(40)),
+            made(DEAD, category="news", aired=True, alive=False, uploaded_at=at(20), modified_at=at(30)),
+            made(MAP, category="maps", uploaded_at=at(30), modified_at=at(30.5), expires_at=at(1000)),
+            made(PLAIN, path=f"/srv/{NEWS}", uploaded_at=at(40.25), modified_at=at(60)),
+        ]
+    )
+
+
+FILTERS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, [NEWS, PAPER, DEAD, MAP, PLAIN]),
+    ({"path": f"/srv/{NEWS}"}, [NEWS, PLAIN]),
+    ({"path": "/srv/news"}, []),
+    ({"path": "/srv/NEWS/1.html"}, []),
+    ({"category": "news"}, [NEWS, PAPER, DEAD]),
+    ({"category": "new"}, []),
+    ({"category": "News"}, []),
+    ({"aired": "true"}, [NEWS, DEAD]),
+    ({"aired": "no"}, [PAPER, MAP, PLAIN]),
+    ({"alive": "true"}, [NEWS, PAPER, MAP, PLAIN]),
+    ({"alive": "false"}, [DEAD]),
+    ({"uploaded": stamp(20)}, [DEAD, MAP, PLAIN]),
+    ({"uploaded": stamp(40.25)}, [PLAIN]),
+    ({"uploaded": stamp(41)}, []),
+    ({"since": stamp(40)}, [PAPER, NEWS, PLAIN]),
+    ({"since": stamp(30.5)}, [MAP, PAPER, NEWS, PLAIN]),
+    ({"since": 0}, [DEAD, MAP, PAPER, NEWS, PLAIN]),
+    ({"since": stamp(61)}, []),
+    ({"serve_path": "news"}, [NEWS, PAPER, DEAD]),
+    ({"serve_path": r"\.html$"}, [NEWS, DEAD]),
+    ({"serve_path": "^news/"}, [NEWS, PAPER, DEAD]),
+    ({"serve_path": "^news/1"}, [NEWS]),
+    ({"serve_path": "^1"}, []),
+    ({"serve_path": "NEWS"}, []),
+    ({"serve_path": "(?i)NEWS"}, [NEWS, PAPER, DEAD]),
+    ({"serve_path": "^news|read"}, [NEWS, PAPER, DEAD, PLAIN]),
+    ({"serve_path": "^maps/é"}, [MAP]),
+    ({"serve_path": "t.\\.png"}, [MAP]),
+    ({"serve_path": "^[^/]*$"}, [PLAIN]),
+    ({"count": 2}, [NEWS, PAPER]),
+    ({"count": 2, "since": 0}, [DEAD, MAP]),
+    ({"count": 1, "uploaded": stamp(5)}, [PAPER]),
+    ({"count": 2, "serve_path": "news"}, [NEWS, PAPER]),
+    ({"category": "news", "since": stamp(35)}, [PAPER, NEWS]),
+    ({"category": "news", "alive": "yes"}, [NEWS, PAPER]),
+    ({"category": "news", "alive": "yes", "aired": "yes"}, [NEWS]),
+    ({"category": "news", "serve_path": "html"}, [NEWS, DEAD]),
+    ({"serve_path": "^news/", "since": 0}, [DEAD, PAPER, NEWS]),
+    ({"serve_path": "html$", "since": 0, "count": 1}, [DEAD]),
+    ({"serve_path": "^news/", "since": stamp(50)}, [NEWS]),
+    ({"serve_path": "^news/", "uploaded": stamp(10)}, [PAPER, DEAD]),
+    ({"uploaded": stamp(10), "since": stamp(35)}, [PAPER, PLAIN]),
+    ({"path": f"/srv/{NEWS}", "category": "news"}, [NEWS]),
+    (
+        {
+            "path": f"/srv/{NEWS}",
+            "category": "news",
+            "aired": 1,
+            "alive": 1,
+            "uploaded": stamp(0),
+            "since": stamp(0),
+            "serve_path": "^news/",
+            "count": 10,
+        },
+        [NEWS],
+    ),
+]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("parameters", "expected"), FILTERS, ids=[str(parameters) for parameters, _ in FILTERS])
+def test_list_has_what_fits_all_filters(as_box: Machine, parameters: dict[str, Any], expected: list[str]) -> None:
+    assert found(as_box, **parameters) == expected
+
+
+def test_file_is_found_by_its_id(as_box: Machine, files: list[File]) -> None:
+    assert found(as_box, id=files[1].pk) == [PAPER]
+
+
+def test_id_is_combined_with_the_other_filters(as_box: Machine, files: list[File]) -> None:
+    assert found(as_box, id=files[1].pk, category="maps", since=0, serve_path="^news") == []
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "-1", "1.5", "1e3", "10" * 15, "9" * 18, "0x1", "1 2", "²", "%00"])
+@pytest.mark.usefixtures("files")
+def test_id_that_no_file_has_finds_nothing(as_box: Machine, given: str) -> None:
+    assert asked(as_box, id=given) == {"success": True, "results": [], "count": 0}
+
+
+def test_entry_has_the_documented_keys(as_box: Machine, files: list[File]) -> None:
+    assert asked(as_box, category="maps") == {
+        "success": True,
+        "results": [
+            {
+                "id": files[3].pk,
+                "path": f"/srv/{MAP}",
+                "size": 5,
+                "uploaded": stamp(30),
+                "modified": stamp(30.5),
+                "category": "maps",
+                "expiration": stamp(1000),
+                "serve_path": MAP,
+                "alive": True,
+                "aired": False,
+            }
+        ],
+        "count": 1,
+    }
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("parameters", [{"serve_path": "^readme$"}, {"since": stamp(60)}, {"uploaded": stamp(40)}])
+def test_what_is_not_known_is_null(as_box: Machine, parameters: dict[str, Any]) -> None:
+    (entry,) = asked(as_box, **parameters)["results"]
+    assert (entry["category"], entry["expiration"]) == (None, None)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    "parameters", [{"since": 0}, {"serve_path": "."}, {"since": 0, "serve_path": "news"}, {"since": stamp(100)}]
+)
+def test_streamed_list_says_the_same_as_one_at_once(as_box: Machine, parameters: dict[str, Any]) -> None:
+    assert asked(as_box, **parameters) == asked(as_box, **parameters, count=1000)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news", "count": 5}])
+def test_list_is_json(as_box: Machine, parameters: dict[str, Any]) -> None:
+    assert as_box.ask("GET", "/", parameters)["Content-Type"] == "application/json"
+
+
+@pytest.mark.usefixtures("files")
+def test_empty_value_is_as_none(as_box: Machine) -> None:
+    names = ("id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count")
+    assert found(as_box, **dict.fromkeys(names, "")) == [NEWS, PAPER, DEAD, MAP, PLAIN]
+
+
+@pytest.mark.usefixtures("files")
+def test_unknown_parameter_is_ignored(as_box: Machine) -> None:
+    assert len(found(as_box, size=7, ids="1,2", order_by="size", modified_at__lt="2020", ID="1", alive__in="")) == 5
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("value", ["true", "True", "TRUE", "yes", "Yes", "1", "on"])
+def test_flag_is_set_by_many_words(as_box: Machine, value: str) -> None:
+    assert found(as_box, aired=value) == [NEWS, DEAD]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("value", ["false", "False", "FALSE", "no", "No", "0", "off"])
+def test_flag_is_cleared_by_many_words(as_box: Machine, value: str) -> None:
+    assert found(as_box, alive=value) == [DEAD]
+
+
+@pytest.mark.usefixtures("files")
+def test_last_of_several_values_counts(as_box: Machine) -> None:
+    response = as_box.get(f"/?session_token={as_box.token}&category=maps&category=news&alive=no")
+    assert [entry["serve_path"] for entry in response.json()["results"]] == [DEAD]
+
+
+@pytest.mark.usefixtures("files")
+def test_filters_may_stand_in_a_body(as_box: Machine) -> None:
+    body = f"category=maps&session_token={as_box.token}"
+    response = as_box.generic("GET", "/?category=news", body, content_type="")
+    assert [entry["serve_path"] for entry in response.json()["results"]] == [MAP]
+
+
+@pytest.mark.usefixtures("files")
+def test_reader_sees_the_list(as_reader: Machine) -> None:
+    assert len(found(as_reader)) == 5
+
+
+# --- Refusals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        *(({"count": value}, "count: A valid integer is required.") for value in ("abc", "1e12", "1.5", "0x10", "½")),
+        *(({"count": value}, "count: Ensure this value is greater than or equal to 1.") for value in ("0", "-1")),
+        *(
+            ({name: value}, f"{name}: Not a Unix timestamp, in seconds.")
+            for name in ("since", "uploaded")
+            for value in ("nan", "inf", "-inf", "abc", "2024-05-01", "0x10")
+        ),
+        *(
+            ({name: value}, f"{name}: Must be a valid boolean.")
+            for name in ("aired", "alive")
+            for value in ("2", "maybe")
+        ),
+        ({"path": "x" * 4097}, "path: Ensure this field has no more than 4096 characters."),
+    ],
+    ids=str,
+)
+def test_what_is_no_value_of_its_kind_is_refused(as_box: Machine, parameters: dict[str, Any], message: str) -> None:
+    assert refusal(as_box, **parameters) == (400, failure(message))
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count"]
+)
+def test_bytes_that_are_no_text_are_no_crash(as_box: Machine, name: str) -> None:
+    response = as_box.get(f"/?session_token={as_box.token}&{name}=%ff")
+    assert response.status_code == (200 if name == "id" else 400)
+    assert response.json()["success"] is (name == "id")
+
+
+@pytest.mark.parametrize("name", ["id", "serve_path", "path", "since", "category", "aired", "count", "unknown"])
+def test_null_character_is_refused(as_box: Machine, name: str) -> None:
+    assert refusal(as_box, **{name: "a\0"}) == (400, failure("The request cannot be understood."))
+
+
+@pytest.mark.parametrize("expression", ["(", "[a", "*", "a{2,1}", r"(a)\1", "(?=a)", "(a{1000}){1000}", "(?P<a"])
+def test_expression_that_cannot_be_read_is_refused(as_box: Machine, expression: str) -> None:
+    message = f"Invalid regular expression for serve_path: {expression}"
+    assert refusal(as_box, serve_path=expression) == (200, failure(message))
+
+
+def test_long_expression_is_refused(as_box: Machine) -> None:
+    message = "The regular expression for serve_path is longer than 512 characters."
+    assert refusal(as_box, serve_path="a" * 600) == (200, failure(message))
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("expression", ["(a+)+$", "(a|a)*b", "((a*)*)*b", "^(a?){500}", "^(.{0,30}){0,30}b"])
+def test_hostile_expression_finds_nothing_and_is_answered(as_box: Machine, expression: str) -> None:
+    store([made("a" * 1999 + "c")])
+    assert refusal(as_box, serve_path=expression, category="news", count=10)[0] == 200
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("parameters", [{}, {"count": 5}, {"since": 0}], ids=str)
+@pytest.mark.parametrize("expression", ["news", "^news/"])
+def test_search_ends_when_its_time_is_up(
+    as_box: Machine, monkeypatch: pytest.MonkeyPatch, expression: str, parameters: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(search, "SECONDS", 0)
+    assert refusal(as_box, serve_path=expression, **parameters) == (200, failure(search.TOO_SLOW))
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("value", ["1e20", "9" * 100, "253402300800"])
+def test_time_after_all_times_is_the_last(as_box: Machine, value: str) -> None:
+    assert found(as_box, since=value) == found(as_box, uploaded=value) == []
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("value", ["-1e20", "-1", "-0.5", "1e-300"])
+def test_time_before_all_times_is_the_first(as_box: Machine, value: str) -> None:
+    assert len(found(as_box, since=value)) == len(found(as_box, uploaded=value)) == 5
+
+
+@pytest.mark.parametrize("path", ["/", "/?session_token=00000000000000000000000000000000", "/?session_token="])
+@pytest.mark.django_db
+def test_nobody_sees_the_list_without_a_session(client: Any, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.json()) == (401, failure("No session found"))
+
+
+# --- How many ----------------------------------------------------------------------------------------------------
+
+
+def test_list_has_a_hundred_unless_it_is_narrowed(as_box: Machine) -> None:
+    files = numbered(101)
+    assert found(as_box) == found(as_box, category="many") == [file.serve_path for file in files[:100]]
+
+
+@pytest.mark.parametrize("parameters", [{"since": 0}, {"serve_path": "many"}, {"serve_path": "^many/", "since": 0}])
+def test_narrowed_list_is_whole(as_box: Machine, parameters: dict[str, Any]) -> None:
+    files = numbered(1200)
+    assert found(as_box, **parameters) == [file.serve_path for file in files]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "many"}, {"uploaded": 0}], ids=str)
+@pytest.mark.parametrize(("count", "given"), [(501, 501), (10**30, 1000)])
+def test_count_is_honoured_up_to_a_thousand(
+    as_box: Machine, parameters: dict[str, Any], count: int, given: int
+) -> None:
+    files = numbered(1100)
+    assert found(as_box, count=count, **parameters) == [file.serve_path for file in files[:given]]
+
+
+def test_counts_are_settings(as_box: Machine, settings: Any) -> None:
+    settings.FILE_LIST_COUNT, settings.MAX_FILE_LIST_COUNT = 2, 3
+    numbered(5)
+    assert [len(found(as_box, **given)) for given in ({}, {"count": 5}, {"since": 0})] == [2, 3, 5]
+
+
+# --- Pages -------------------------------------------------------------------------------------------------------
+
+
+def queries(machine: Machine, **parameters: Any) -> list[str]:
+    """What the database is asked about files for a list that is given."""
+    with CaptureQueriesContext(connection) as captured:
+        asked(machine, **parameters)
+    return [query["sql"] for query in captured if "files_file" in query["sql"]]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "pages"),
+    [
+        ({}, 1),
+        ({"category": "many"}, 1),
+        ({"count": 500}, 1),
+        ({"count": 501}, 2),
+        ({"count": 1000}, 2),
+        ({"since": 0}, 3),
+        ({"since": stamp(1000)}, 1),
+        ({"since": stamp(700)}, 2),
+        ({"since": stamp(2000)}, 1),
+    ],
+    ids=str,
+)
+def test_each_page_takes_one_query(as_box: Machine, parameters: dict[str, Any], pages: int) -> None:
+    numbered(1200)
+    assert len(queries(as_box, **parameters)) == pages
+
+
+def test_narrow_expression_takes_one_query_and_one_for_each_page(as_box: Machine) -> None:
+    numbered(1200)
+    assert len(queries(as_box, serve_path="^many/0")) == 1 + 3
+
+
+def test_expression_takes_one_query_for_each_page_of_names_and_of_files(as_box: Machine) -> None:
+    numbered(1200)
+    assert len(queries(as_box, serve_path="txt")) == 3 + 3
+
+
+def test_list_takes_one_query_besides_that_of_the_session(as_box: Machine, django_assert_num_queries: Any) -> None:
+    numbered(200)
+    with django_assert_num_queries(2):
+        found(as_box)
+
+
+def test_files_that_changed_at_the_same_time_are_all_in_the_list(as_box: Machine) -> None:
+    files = store(made(f"{number}") for number in range(1200))
+    assert found(as_box, since=0) == [file.serve_path for file in files]
+
+
+def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: Machine) -> None:
+    files = numbered(1200)
+    Clock.objects.create(pk=1, changed_at=at(2000))
+    response = as_box.ask("GET", "/", {"since": 0})
+    pieces = iter(response.streaming_content)
+    read = next(pieces)
+    for file in (files[0], files[700], files[1199]):
+        catalogue.update(COMMAND, file.pk, aired=True)
+    entries = json.loads(read + b"".join(pieces))["results"]
+    assert {entry["id"] for entry in entries} == {file.pk for file in files}
+    assert [entry["id"] for entry in entries if entry["aired"]] == [files[0].pk, files[700].pk, files[1199].pk]
+
+
+def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: Machine) -> None:
+    files = numbered(1200)
+    pieces = iter(as_box.ask("GET", "/", {"since": 0}).streaming_content)
+    read = next(pieces)
+    catalogue.remove(COMMAND, files[1100].pk)
+    entries = json.loads(read + b"".join(pieces))["results"]
+    assert [entry["id"] for entry in entries if not entry["alive"]] == [files[1100].pk]
+    assert len(entries) == 1200
+
+
+@pytest.mark.parametrize("parameters", [{"serve_path": "many"}, {"serve_path": "^many/", "since": 0}], ids=str)
+def test_file_that_is_deleted_while_the_list_is_read_is_left_out(as_box: Machine, parameters: dict[str, Any]) -> None:
+    files = numbered(1200)
+    pieces = iter(as_box.ask("GET", "/", parameters).streaming_content)
+    read = next(pieces)
+    files[1100].delete()
+    body = json.loads(read + b"".join(pieces))
+    assert [body["count"], len(body["results"])] == [1199, 1199]
+
+
+# --- Time --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("microseconds", [0, 1, 123456, 333333, 999999])
+def test_time_of_a_change_finds_this_change_again(as_box: Machine, microseconds: int) -> None:
+    store([made("before", modified_at=FIRST + timedelta(microseconds=microseconds - 1))])
+    store([made("then", modified_at=FIRST + timedelta(microseconds=microseconds))])
+    *_, last = asked(as_box, since=0)["results"]
+    assert found(as_box, since=repr(last["modified"])) == ["then"]
+
+
+def test_each_change_is_later_than_those_before(as_box: Machine) -> None:
+    for number in range(20):
+        (file,) = store([made(f"{number}")])
+        catalogue.update(COMMAND, file.pk, aired=True)
+    times = [entry["modified"] for entry in asked(as_box, since=0)["results"]]
+    assert times == sorted(set(times))
+
+
+def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_box: Machine) -> None:
+    (seen, changed) = store([made("seen", modified_at=at(10**8)), made("changed")])
+    Clock.objects.create(pk=1, changed_at=seen.modified_at)
+    catalogue.update(COMMAND, changed.pk, aired=True)
+    assert found(as_box, since=repr(seen.modified_at.timestamp())) == ["seen", "changed"]
+
+
+# --- People and machines -----------------------------------------------------------------------------------------
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.django_db
+def test_browser_sees_the_home_page(client: Any, method: str) -> None:
+    response = client.generic(method, "/", headers={"Accept": BROWSER})
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    assert "Accept" in response["Vary"]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", ""])
+@pytest.mark.usefixtures("files")
+def test_machine_sees_the_list_whatever_it_accepts(as_box: Machine, accept: str) -> None:
+    response = as_box.ask("GET", "/", headers={"Accept": accept})
+    assert response.json()["count"] == 5
+    assert "Accept" in response["Vary"]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
+@pytest.mark.django_db
+def test_machine_without_a_session_is_told_so(client: Any, accept: str) -> None:
+    response = client.get("/", headers={"Accept": accept})
+    assert response.status_code == 401
+    assert "Accept" in response["Vary"]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news"}], ids=str)
+@pytest.mark.usefixtures("files")
+def test_head_is_answered_without_a_body(as_box: Machine, parameters: dict[str, Any]) -> None:
+    response = as_box.ask("HEAD", "/", parameters)
+    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+    assert response.getvalue() == b""
+
+
+# --- Rows that are read ------------------------------------------------------------------------------------------
+
+COUNT = 3000
+TABLE = "files_file"
+
+
+@pytest.fixture
+def thousands(db: None) -> None:
+    """Of ten categories and thirty directories, changed one after the other."""
+    store(
+        made(
+            f"dir{number % 30:02}/{number:05}.txt",
+            category=f"c{number % 10}",
+            alive=number % 50 != 0,
+            uploaded_at=at(number),
+            modified_at=at(number),
+        )
+        for number in range(COUNT)
+    )
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {TABLE}")
+            cursor.execute("SET LOCAL enable_seqscan = off")  # as among a million, where it is dear
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+
+
+def indexes(sql: str) -> set[str]:
+    """Those that a query goes by, when it neither sorts the files nor looks through all of them."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            steps = [str(row[3]) for row in cursor.fetchall()]
+            assert all(step.startswith(f"SEARCH {TABLE} USING") for step in steps), steps
+            return {step.partition("INDEX ")[2].partition(" (")[0] or "primary key" for step in steps}
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+        (said,) = cursor.fetchone()
+        plan = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
+        assert plan["Node Type"] == "Limit", plan
+        (scan,) = plan["Plans"]
+        assert scan["Node Type"] in ("Index Scan", "Index Only Scan"), plan
+        assert "Index Cond" in scan, plan
+        return {scan["Index Name"]}
+
+
+INDEXES: list[tuple[dict[str, Any], str]] = [
+    ({"category": "c7", "since": stamp(100), "count": 100}, "files_of_category_by_change"),
+    ({"category": "c7", "since": stamp(100)}, "files_of_category_by_change"),
+    ({"category": "c7"}, "files_of_category"),
+    ({"since": stamp(1000), "count": 100}, "files_by_change"),
+    ({"since": stamp(900)}, "files_by_change"),
+    ({"uploaded": stamp(1000)}, "files_by_upload"),
+    ({"category": "c7", "since": stamp(100), "alive": "no", "count": 10}, "files_of_category_by_change"),
+]
+
+
+@pytest.mark.usefixtures("thousands")
+def test_pages_come_out_of_an_index_in_their_order(as_box: Machine) -> None:
+    for parameters, index in INDEXES:
+        used = {name for sql in queries(as_box, **parameters) for name in indexes(sql)}
+        assert used == {index}, parameters
+
+
+READ: list[tuple[dict[str, Any], int]] = [
+    ({"id": 1}, 1),
+    ({}, 100),
+    ({"category": "c7"}, 100),
+    ({"category": "c7", "since": stamp(0), "count": 100}, 100),
+    ({"category": "c7", "since": stamp(500), "count": 100}, 100),
+    ({"category": "c7", "since": stamp(2990)}, 1),
+    ({"category": "c7", "since": stamp(5000)}, 0),
+    ({"since": stamp(800), "count": 100}, 100),
+    ({"since": stamp(500), "count": 1000}, 1001),
+    ({"since": stamp(0)}, COUNT + 6),
+    ({"since": stamp(0), "uploaded": stamp(1)}, COUNT + 6),
+    ({"uploaded": stamp(500), "count": 1000}, 1001),
+    ({"path": "/srv/dir07/00007.txt"}, 1),
+    ({"path": "/srv/dir07/00007.txt", "category": "c7", "since": 0}, COUNT // 10),
+    ({"serve_path": "^dir07/"}, 200),
+    ({"serve_path": "^dir07/00007"}, 2),
+    ({"serve_path": r"^dir07/00007\.txt$"}, 2),
+    ({"serve_path": "^dir07/", "category": "c8"}, COUNT // 10),
+    ({"serve_path": "^nowhere/"}, 0),
+]
+
+
+@pytest.mark.usefixtures("thousands")
+def test_list_reads_no_more_rows_than_it_needs(as_box: Machine) -> None:
+    headers = {"Authorization": f"Bearer {as_box.token}"}
+    rows = [rows_read(f"/?{urlencode(parameters)}", TABLE, headers=headers)[0] for parameters, _ in READ]
+    assert [(*given, read) for given, read in zip(READ, rows, strict=True) if read > given[1]] == []
+
+
+@pytest.mark.django_db
+def test_file_that_moves_on_while_a_stream_is_read_hides_no_other(file_root: Path) -> None:
+    rows = numbered(700)
+    stream = iter(search.find(serve_path="^many/", since=FIRST))
+    seen = [next(stream) for _ in range(101)]
+    (file_root / "new").write_text("new")
+    added = catalogue.add(COMMAND, "many/new", str(file_root / "new"))
+    catalogue.update(COMMAND, rows[650].pk, aired=True)
+    latest = max(file.modified_at for file in [*seen, *stream])
+    assert added.pk in {file.pk for file in search.find(since=latest)}

@@ -1,0 +1,118 @@
+"""What is encrypted can be read again under the keys of this registry, for its own purpose, and in no other way."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from registry_site.encryption import decrypt, encrypt
+from registry_site.errors import Unavailable
+from registry_site.secret_key import derive, secret_keys
+
+OLD, NEW = "o" * 50, "n" * 50
+REFUSED = r"^A stored secret was encrypted under a key that REGISTRY_SECRET_KEY_FILE lacks\.$"
+
+
+@pytest.fixture(autouse=True)
+def keys(settings: Any) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = OLD, []
+
+
+# --- encrypt and decrypt -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "s3cret", "пароль", "\0\n", "x" * 10_000, "🗝"])
+def test_text_comes_back(text: str) -> None:
+    assert decrypt("app keys", encrypt("app keys", text)) == text
+
+
+def test_text_cannot_be_seen() -> None:
+    encrypted = encrypt("app keys", "correct horse battery staple")
+    assert "correct" not in encrypted
+    assert "horse" not in encrypted
+
+
+def test_what_is_stored_is_plain_ascii() -> None:
+    assert encrypt("app keys", "пароль").isascii()
+
+
+def test_same_text_looks_different_each_time() -> None:
+    assert len({encrypt("app keys", "s3cret") for _ in range(20)}) == 20
+
+
+def test_one_purpose_cannot_read_what_another_wrote() -> None:
+    with pytest.raises(Unavailable, match=REFUSED):
+        decrypt("mail passwords", encrypt("app keys", "s3cret"))
+
+
+def test_former_key_still_reads(settings: Any) -> None:
+    encrypted = encrypt("app keys", "s3cret")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = NEW, ["x" * 50, OLD]
+    assert decrypt("app keys", encrypted) == "s3cret"
+
+
+def test_present_key_writes(settings: Any) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = NEW, [OLD]
+    encrypted = encrypt("app keys", "s3cret")
+    settings.SECRET_KEY_FALLBACKS = []
+    assert decrypt("app keys", encrypted) == "s3cret"
+
+
+def test_removed_key_is_told_as_unavailable(settings: Any) -> None:
+    encrypted = encrypt("app keys", "s3cret")
+    settings.SECRET_KEY = NEW
+    with pytest.raises(Unavailable, match=REFUSED):
+        decrypt("app keys", encrypted)
+
+
+@pytest.mark.parametrize("position", [0, 12, 40, -2])
+def test_altered_text_is_not_read(position: int) -> None:
+    encrypted = list(encrypt("app keys", "s3cret"))
+    encrypted[position] = "A" if encrypted[position] != "A" else "B"
+    with pytest.raises(Unavailable, match=REFUSED):
+        decrypt("app keys", "".join(encrypted))
+
+
+@pytest.mark.parametrize("junk", ["", "s3cret", "=" * 100, "gAAAAA"])
+def test_junk_is_not_read(junk: str) -> None:
+    with pytest.raises(Unavailable, match=REFUSED):
+        decrypt("app keys", junk)
+
+
+# --- The file of keys --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"{NEW}\n{OLD}\n", f"{NEW}\n{OLD}", f"{NEW}\r\n{OLD}\r\n", f"\n  {NEW}  \n\n\t{OLD}\n\n"],
+)
+def test_present_key_stands_first_and_former_ones_below(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_bytes(content.encode())
+    assert secret_keys(tmp_path / "key") == [NEW, OLD]
+
+
+@pytest.mark.parametrize("content", [f"{NEW}\n{'x' * 49}\n", f"{'x' * 49}\n{NEW}\n", f"{NEW}\nold\n{OLD}\n"])
+def test_each_key_is_long_enough(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content)
+    with pytest.raises(ImproperlyConfigured, match="is too short") as refused:
+        secret_keys(tmp_path / "key")
+    assert NEW not in str(refused.value)
+
+
+# --- derive ------------------------------------------------------------------------------------------------------
+
+
+def test_derived_key_is_the_same_each_time() -> None:
+    assert derive(NEW, "app keys") == derive(NEW, "app keys")
+    assert len(derive(NEW, "app keys")) == 32
+
+
+def test_purposes_and_secrets_have_keys_of_their_own() -> None:
+    derived = {derive(secret, purpose) for secret in (OLD, NEW) for purpose in ("app keys", "app key", "", "json")}
+    assert len(derived) == 8
+
+
+def test_derived_key_does_not_change_with_the_version() -> None:
+    """What older versions have encrypted has to stay readable."""
+    assert derive("k" * 50, "app keys").hex() == "4df58f9b000cf5b177e1b661a1b4362b96a84f0d4d156d5adc9db6d480030d43"

@@ -1,0 +1,234 @@
+"""Asking other servers: never longer, never larger, and never where nobody may ask."""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from registry_site import http_client
+from registry_site.http_client import Unreachable
+from tests.support import bad_upstream
+from tests.support.bad_upstream import BadUpstream, Behaviour, Exchange
+from tests.support.servers import free_port
+
+LARGEST = 100_000
+
+
+@pytest.fixture
+def server() -> Iterator[BadUpstream]:
+    with bad_upstream.upstream() as server:
+        yield server
+
+
+def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Answer:
+    return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, largest=LARGEST, **options)
+
+
+def download(server: BadUpstream, to: io.BytesIO, seconds: float = 10) -> http_client.Answer:
+    return http_client.download(f"http://{server.host}/", to, seconds=seconds, largest=LARGEST)
+
+
+def without_length(exchange: Exchange) -> None:
+    exchange.head(Connection="close")
+    exchange.send(b"all of it")
+    raise bad_upstream.Close
+
+
+def in_chunks(exchange: Exchange) -> None:
+    exchange.head(Transfer_Encoding="chunked")
+    exchange.send(b"4\r\nall \r\n5\r\nof it\r\n0\r\n\r\n")
+
+
+def long_without_length(exchange: Exchange) -> None:
+    exchange.head(Connection="close")
+    exchange.send(bytes(LARGEST + 1))
+    raise bad_upstream.Close
+
+
+def broken_chunks(exchange: Exchange) -> None:
+    exchange.head(Transfer_Encoding="chunked")
+    exchange.send(b"4\r\nall \r\n5\r\nof")
+    raise bad_upstream.Close
+
+
+def test_answer_is_told_as_it_came(server: BadUpstream) -> None:
+    server.tell("/", bad_upstream.file(b"all of it", 203, X_Word="one, two"))
+    assert fetch(server) == http_client.Answer(203, {"content-length": "9", "x-word": "one, two"}, b"all of it")
+
+
+@pytest.mark.parametrize("behaviour", [bad_upstream.file(b"all of it"), without_length, in_chunks])
+def test_body_is_whole_however_it_is_sent(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/", behaviour)
+    file = io.BytesIO()
+    assert fetch(server).body == b"all of it"
+    assert download(server, file).status == 200
+    assert file.getvalue() == b"all of it"
+
+
+def test_compressed_body_is_left_as_it_is(server: BadUpstream) -> None:
+    server.tell("/", bad_upstream.file(b"\x1f\x8b no gzip", Content_Encoding="gzip"))
+    assert fetch(server).body == b"\x1f\x8b no gzip"
+
+
+def test_nothing_is_sent_but_what_is_given(server: BadUpstream) -> None:
+    place = f"http://{server.host}/x?y=1"
+    http_client.fetch("POST", place, seconds=10, largest=LARGEST, headers={"X-Word": "one"}, body=b"data")
+    (request,) = server.requests
+    assert (request.method, request.path, request.body) == ("POST", "/x?y=1", b"data")
+    assert request.headers == {
+        "host": server.host,
+        "user-agent": http_client.USER_AGENT,
+        "accept-encoding": "identity",
+        "content-length": "4",
+        "x-word": "one",
+    }
+
+
+def test_redirect_is_told_and_not_followed(server: BadUpstream) -> None:
+    server.tell("/", bad_upstream.redirect("/elsewhere"))
+    answer = fetch(server)
+    assert (answer.status, answer.headers["location"]) == (302, "/elsewhere")
+    assert server.counts() == {"/": 1}
+
+
+def test_body_of_a_refusal_is_not_written(server: BadUpstream) -> None:
+    file = io.BytesIO()
+    assert download(server, file).status == 404
+    assert file.getvalue() == b""
+
+
+SLOW = [
+    bad_upstream.hang,
+    bad_upstream.dripping_head,
+    bad_upstream.dripping_body,
+    bad_upstream.endless,
+    bad_upstream.endless_chunks,
+]
+BROKEN = [
+    bad_upstream.reset,
+    bad_upstream.no_http,
+    bad_upstream.truncated(b"all of it"),
+    broken_chunks,
+]
+
+
+@pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN])
+def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/", behaviour)
+    with pytest.raises(Unreachable):
+        http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, largest=10**9)
+    with pytest.raises(Unreachable):
+        http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, largest=10**9)
+
+
+def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
+    with pytest.raises(Unreachable):
+        fetch(server, seconds=0)
+    with pytest.raises(Unreachable):
+        download(server, io.BytesIO(), seconds=0)
+
+
+def test_nobody_who_listens_is_no_answer() -> None:
+    with pytest.raises(Unreachable):
+        http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, largest=LARGEST)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://[::1", "http://127.0.0.1:99999/"])
+def test_what_is_no_place_is_no_answer(url: str) -> None:
+    with pytest.raises(Unreachable):
+        http_client.fetch("GET", url, seconds=5, largest=LARGEST)
+
+
+def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
+    server.tell("/", bad_upstream.file(bytes(LARGEST)))
+    file = io.BytesIO()
+    assert fetch(server).body == bytes(LARGEST)
+    assert download(server, file).status == 200
+    assert file.getvalue() == bytes(LARGEST)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        bad_upstream.file(bytes(LARGEST + 1)),
+        long_without_length,
+        bad_upstream.endless,
+        bad_upstream.endless_chunks,
+    ],
+)
+def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/", behaviour)
+    file = io.BytesIO()
+    with pytest.raises(Unreachable, match=f"^the answer has more than {LARGEST} bytes$"):
+        fetch(server)
+    with pytest.raises(Unreachable, match=f"^the answer has more than {LARGEST} bytes$"):
+        download(server, file)
+    assert file.tell() <= LARGEST
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433"])
+def test_loopback_is_not_the_open_internet(server: BadUpstream, host: str) -> None:
+    port = server.host.partition(":")[2]
+    with pytest.raises(Unreachable):
+        http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, largest=LARGEST, public_only=True)
+    assert server.requests == []
+
+
+def test_connection_of_before_is_no_way_around_that(server: BadUpstream) -> None:
+    assert fetch(server, "/one").status == 404
+    with pytest.raises(Unreachable):
+        fetch(server, "/two", public_only=True)
+    assert server.counts() == {"/one": 1}
+
+
+def test_refused_address_is_asked_again_by_who_may(server: BadUpstream) -> None:
+    with pytest.raises(Unreachable):
+        fetch(server, public_only=True)
+    assert fetch(server).status == 404
+
+
+@pytest.mark.parametrize("status", [200, 304, 404, 500])
+def test_connection_is_used_again(server: BadUpstream, status: int) -> None:
+    server.tell("/", bad_upstream.file(b"" if status == 304 else b"body", status))
+    assert [fetch(server).status for _ in range(3)] == [status] * 3
+    assert len({request.peer for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("behaviour", [bad_upstream.dripping_body, *BROKEN, bad_upstream.file(bytes(LARGEST + 1))])
+def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/bad", behaviour)
+    server.tell("/", bad_upstream.file(b"good"))
+    with pytest.raises(Unreachable):
+        fetch(server, "/bad", seconds=0.2)
+    assert fetch(server).body == b"good"
+
+
+@pytest.mark.parametrize("behaviour", [*BROKEN, bad_upstream.file(bytes(LARGEST * 4))])
+def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/bad", behaviour)
+    server.tell("/", bad_upstream.file(b"good"))
+    for _ in range(http_client.MOST_CONNECTIONS + 1):
+        with pytest.raises(Unreachable):
+            fetch(server, "/bad", seconds=1)
+    assert fetch(server, seconds=1).body == b"good"
+
+
+@pytest.mark.parametrize("behaviour", [bad_upstream.hang, bad_upstream.dripping_head, bad_upstream.dripping_body])
+def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
+    server.tell("/bad", behaviour)
+    server.tell("/", bad_upstream.file(b"good"))
+
+    def ask(_: int) -> None:
+        with pytest.raises(Unreachable):
+            http_client.fetch("GET", f"http://{server.host}/bad", seconds=0.3, largest=10**9)
+
+    with ThreadPoolExecutor(http_client.MOST_CONNECTIONS) as clients:
+        list(clients.map(ask, range(http_client.MOST_CONNECTIONS)))
+    assert fetch(server, seconds=1).body == b"good"
+
+
+def test_redirects_leave_a_connection_for_the_next(server: BadUpstream) -> None:
+    server.tell("/", bad_upstream.redirect("/elsewhere"))
+    for _ in range(http_client.MOST_CONNECTIONS + 1):
+        assert download(server, io.BytesIO(), seconds=2).status == 302
