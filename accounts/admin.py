@@ -24,7 +24,7 @@ from accounts.models import (
     RoleGrant,
     User,
 )
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
 
 
@@ -83,7 +83,7 @@ class RoleInline(admin.TabularInline):
         return False
 
 
-class IdentityInline(ShownInline):
+class IdentityInline(ReadOnlyInline):
     model = Identity
     fields = readonly_fields = ("issuer", "subject", "administers", "created_at", "last_seen_at", "refused_at")
 

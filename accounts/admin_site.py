@@ -23,7 +23,7 @@ class OwnPassword(OwnPasswordChangeForm):
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
         try:
-            self.user.password = login.check(self.user.username, old).password
+            self.user.password = login.authenticate(self.user.username, old).password
         except WrongPassword as error:
             raise ValidationError(error.message, code="password_incorrect") from error
         return old

@@ -12,5 +12,5 @@ def record(actor: User | None, action: str, target: str, **detail: Any) -> None:
     """Add a row; `detail` holds what is needed to understand the deed later, and never a secret."""
     name = OPERATOR if actor is None else actor.username
     AuditEvent.objects.create(
-        actor=actor, actor_name=name, action=action, target=target, peer=client_address.current(), detail=detail
+        actor=actor, actor_name=name, action=action, target=target, peer=client_address.client_ip(), detail=detail
     )

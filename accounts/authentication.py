@@ -5,18 +5,14 @@ import io
 import re
 from typing import Any, ClassVar, cast
 
-from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from accounts import cross_site
 from accounts.credentials import app_keys, browser_sessions, cargo_tokens, jwt_sessions
 from accounts.models import User
 from accounts.principals import Principal
-from accounts.scopes import Scope
 from registry_site import errors
 from registry_site.http.dialects import login_url
 from registry_site.http.parsers import MAXIMUM_BODY
@@ -31,7 +27,7 @@ class CargoToken(BaseAuthentication):
         header = request.headers.get("Authorization")
         if header is None:
             return None
-        principal = cargo_tokens.holder(re.sub(r"(?i)^bearer +", "", header.strip()))
+        principal = cargo_tokens.authenticate(re.sub(r"(?i)^bearer +", "", header.strip()))
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -49,7 +45,7 @@ class SessionToken(JWTAuthentication):
         token = None if header is None else self.get_raw_token(header)
         if token is None:
             return None
-        principal = jwt_sessions.holder(self.kind, token.decode("latin-1"))
+        principal = jwt_sessions.authenticate(self.kind, token.decode("latin-1"))
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -74,13 +70,13 @@ class AppKey(BaseAuthentication):
         if token is None:
             return None
         if request.content_type.startswith("multipart/form-data"):
-            principal, signed = app_keys.holder_of_upload(token)
+            principal, signed = app_keys.authenticate_upload(token)
             if signed:
                 request._request._stream = _Signed(request._request._stream, signed)  # type: ignore[assignment]
             return principal.user, principal
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
-        principal = app_keys.holder(token, request._request.body)
+        principal = app_keys.authenticate(token, request._request.body)
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -94,7 +90,7 @@ class BrowserSession(SessionAuthentication):
         found = browser_sessions.principal(request._request)
         if found is None:
             return None
-        if not is_from_here(request):
+        if not is_from_own_page(request):
             self.enforce_csrf(request)
         return found.user, found
 
@@ -124,85 +120,7 @@ def principal(request: Request) -> Principal:
     return cast(Principal, request.auth)
 
 
-def is_from_here(request: Request) -> bool:
+def is_from_own_page(request: Request) -> bool:
     """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
     here = cross_site.origins(request._request)
     return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"
-
-
-def _require_token(request: Request) -> None:
-    if request.auth is None:
-        raise errors.Unauthenticated(
-            f"This needs a token: get one at {login_url()}, and hand it to `cargo login`.", code="no_credential"
-        )
-
-
-class Anyone(BasePermission):
-    """Open to the world, whatever the settings: how one gets an account."""
-
-    def is_open(self, method: str) -> bool:
-        """May somebody unknown ask? For the description of the API."""
-        return True
-
-
-class AnyoneHere(Anyone):
-    """Open to the world, but not to the pages of other sites: they could sign a visitor in or out."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        cross_site.refuse_to_be_asked(request._request)
-        return True
-
-
-class AnyoneToReadHere(Anyone):
-    """Open to the world; the pages of other sites may send a visitor there, and not read what is said."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        cross_site.refuse_to_be_read(request._request)
-        return True
-
-
-class Reader(BasePermission):
-    """Open to the world, unless the registry requires a token for everything."""
-
-    def is_open(self, method: str) -> bool:
-        return not settings.AUTH_REQUIRED
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if not settings.AUTH_REQUIRED:
-            return True
-        _require_token(request)
-        principal(request).require(Scope.READ)
-        return True
-
-
-class Holder(BasePermission):
-    """Whoever holds a good token; what it allows is decided by the verb that is called."""
-
-    def is_open(self, method: str) -> bool:
-        return False
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        _require_token(request)
-        return True
-
-
-class SignedInToChange(BasePermission):
-    """Open to the world for looking; what one may see is decided by the verb that is called."""
-
-    def is_open(self, method: str) -> bool:
-        return method in SAFE_METHODS
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return request.method in SAFE_METHODS or SignedIn().has_permission(request, view)
-
-
-class SignedIn(BasePermission):
-    """Whoever is signed in, in the way of the view's dialect."""
-
-    def is_open(self, method: str) -> bool:
-        return False
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if request.auth is None:
-            raise errors.Unauthenticated("This needs you to log in first.", code="no_credential")
-        return True

@@ -8,13 +8,13 @@ from django.utils import timezone
 from accounts import audit, roles
 from accounts.models import Ban, User
 from accounts.principals import Principal
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 
 
 def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | None = None) -> Ban:
     """Ban until a moment, or until it is lifted; a ban that is in force is replaced.
 
-    Raises `Invalid`, and `Denied` to staff who would ban an administrator and are none.
+    Raises `Invalid`, and `PermissionDenied` to staff who would ban an administrator and are none.
     """
     if until is not None and until <= timezone.now():
         raise Invalid("The end of the ban has passed already.")
@@ -32,21 +32,21 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
 def ban_named(principal: Principal, username: str) -> Ban:
     """Ban until it is lifted, as torrust's administrators do; they can ban themselves, too.
 
-    Raises `Denied` and `Missing`.
+    Raises `PermissionDenied` and `NotFound`.
     """
     refusal = "Only who administers may ban."
     roles.require_administrator(principal.user, refusal)
     user: User | None = User.objects.named(username).first()
     if user is None:
-        raise Missing("There is no user of this name.", code="user_missing")
+        raise NotFound("There is no user of this name.", code="user_missing")
     with transaction.atomic():
-        principal.hold(user)
+        principal.revalidate_and_lock(user)
         roles.require_administrator(principal.user, refusal)
         return ban(user, actor=principal.user)
 
 
 def unban(user: User, *, actor: User | None) -> bool:
-    """Lift what is in force; False when nothing was. Raises `Denied` as `ban` does."""
+    """Lift what is in force; False when nothing was. Raises `PermissionDenied` as `ban` does."""
     roles.require_rank_over(actor, user)
     with transaction.atomic():
         lifted = Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())

@@ -7,7 +7,7 @@ no browser, or an old one, of which `Origin` and `Referer` are looked at.
 from django.conf import settings
 from django.http import HttpRequest
 
-from registry_site.errors import Denied
+from registry_site.errors import PermissionDenied
 
 FOREIGN = ("cross-site", "same-site")
 NOT_FROM_THERE = "This must not be asked for by the page of another site."
@@ -19,7 +19,7 @@ def origins(request: HttpRequest) -> tuple[str, ...]:
     return (settings.PUBLIC_URL,) if tls_only else (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
 
 
-def asked_here(request: HttpRequest) -> bool:
+def is_same_origin(request: HttpRequest) -> bool:
     """Did the user ask, or one of our own pages?"""
     here = origins(request)
     if (origin := request.headers.get("Origin")) is not None:
@@ -30,16 +30,16 @@ def asked_here(request: HttpRequest) -> bool:
     return referer in here or referer.startswith(tuple(f"{site}/" for site in here))
 
 
-def refuse_to_be_asked(request: HttpRequest) -> None:
-    """For what changes something; raises `Denied`."""
-    if not asked_here(request):
-        raise Denied(NOT_FROM_THERE, code="other_site")
+def require_same_origin(request: HttpRequest) -> None:
+    """For what changes something; raises `PermissionDenied`."""
+    if not is_same_origin(request):
+        raise PermissionDenied(NOT_FROM_THERE, code="other_site")
 
 
-def refuse_to_be_read(request: HttpRequest) -> None:
-    """For what shows a secret: another site may link to it, and not frame or fetch it. Raises `Denied`."""
+def require_top_level_navigation(request: HttpRequest) -> None:
+    """For what shows a secret: another site may link to it, and not frame or fetch it. Raises `PermissionDenied`."""
     goes_there = (
         request.headers.get("Sec-Fetch-Mode") == "navigate" and request.headers.get("Sec-Fetch-Dest") == "document"
     )
     if request.headers.get("Sec-Fetch-Site") in FOREIGN and not goes_there:
-        raise Denied(NOT_FROM_THERE, code="other_site")
+        raise PermissionDenied(NOT_FROM_THERE, code="other_site")

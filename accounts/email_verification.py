@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import AuditEvent, User
-from registry_site.errors import Conflict, Invalid, RegistryError, TooMany, Unavailable
+from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
 
 SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
@@ -35,12 +35,14 @@ def send_for_signup(username: str, address: str) -> None:
 def send_for_change(user: User, address: str) -> None:
     """Send the link to another address than the account has: following it makes it the account's.
 
-    Raises as `send_for_signup`, and `TooMany` to who would have strangers written to.
+    Raises as `send_for_signup`, and `TooManyRequests` to who would have strangers written to.
     """
     since = timezone.now() - CHANGES_WINDOW
     if AuditEvent.objects.filter(actor=user, action=ASKED, target=str(user), at__gt=since).count() >= MOST_CHANGES:
         seconds = int(CHANGES_WINDOW.total_seconds())
-        raise TooMany(f"{MOST_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds)
+        raise TooManyRequests(
+            f"{MOST_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
+        )
     audit.record(user, ASKED, str(user), email=address)
     _send(user.username, address, {"pk": user.pk, "email": address, "former": user.email, "since": _since(user)})
 

@@ -33,21 +33,23 @@ def me(request: HttpRequest) -> HttpResponse:
         )
     principal = browser_sessions.principal(request)
     if principal is None:
-        return flow.begin(request, "me")
-    cross_site.refuse_to_be_read(request)
-    return render(request, "accounts/token.html", _account(principal.user, cargo_tokens.current(principal.user)))
+        return flow.begin_sign_in(request, "me")
+    cross_site.require_top_level_navigation(request)
+    return render(
+        request, "accounts/token.html", _account(principal.user, cargo_tokens.get_or_create_default(principal.user))
+    )
 
 
 @csrf_protect
 @never_cache
 def replace_token(request: HttpRequest) -> HttpResponse:
     """`/replace_token` in a browser: also by GET, as documented; when another site asks, it has to be confirmed."""
-    if not cross_site.asked_here(request):
+    if not cross_site.is_same_origin(request):
         return render(request, "accounts/replace_token.html", status=403)
     principal = browser_sessions.principal(request)
     if principal is None:
-        return flow.after_form(request, flow.begin(request, "replace"))
-    cargo_tokens.replaced(principal.user)
+        return flow.after_form(request, flow.begin_sign_in(request, "replace"))
+    cargo_tokens.rotate_default(principal.user)
     return HttpResponseRedirect(PLACE)
 
 
@@ -56,28 +58,30 @@ def link_identity(request: HttpRequest) -> HttpResponse:
     """To the provider, and back with an identity for the account that is signed in."""
     if browser_sessions.principal(request) is None:  # not to the provider, which would open another account
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
-    return flow.after_form(request, flow.begin(request, "link"))
+    return flow.after_form(request, flow.begin_sign_in(request, "link"))
 
 
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
     """`?next=` is where to go afterwards. Another site does not make somebody else of who is signed in."""
-    if browser_sessions.principal(request) is not None and not cross_site.asked_here(request):
+    if browser_sessions.principal(request) is not None and not cross_site.is_same_origin(request):
         return HttpResponseRedirect(get_next_url(request, "next") or PLACE)
-    return flow.begin(request, "me")
+    return flow.begin_sign_in(request, "me")
 
 
 def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None) -> HttpResponse:
     """After the provider: a browser goes on to a page, a client that follows redirects is answered as documented."""
     if wants_page(request):
         if purpose == "replace":
-            cargo_tokens.replaced(user)
+            cargo_tokens.rotate_default(user)
         return HttpResponseRedirect(place or PLACE)
-    token = cargo_tokens.replaced(user) if purpose == "replace" else cargo_tokens.shown_to(Principal(user))
+    token = (
+        cargo_tokens.rotate_default(user) if purpose == "replace" else cargo_tokens.reveal_default_to(Principal(user))
+    )
     return JsonResponse(ktra.told(user, token), headers=NO_STORE)
 
 
-def _account(user: User, token: cargo_tokens.Default) -> dict[str, Any]:
+def _account(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
     return {
         "token": token,
         "login": user.login,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from accounts.models import Credential, User, good_standing
-from registry_site.errors import Denied, Revoked, Unauthenticated
+from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
@@ -17,15 +17,15 @@ class Principal:
     credential: Credential | None = None
 
     def require(self, scope: str) -> None:
-        """Raises `Denied` unless the credential allows `scope`."""
+        """Raises `PermissionDenied` unless the credential allows `scope`."""
         if self.credential is not None and scope not in self.credential.scopes.split():
-            raise Denied(
+            raise PermissionDenied(
                 f"This {self.credential.get_kind_display()} does not allow to {scope}; "
                 f"it allows: {self.credential.scopes or 'nothing'}.",
                 code="scope_missing",
             )
 
-    def hold(self, *others: User) -> None:
+    def revalidate_and_lock(self, *others: User) -> None:
         """Inside a transaction: look again, and keep bans and revocations out until its end.
 
         An upload can take minutes. What is acknowledged was allowed at the moment of its commit. Whatever else is
@@ -47,7 +47,7 @@ def principal_of(kind: str, digest: str) -> Principal:
     """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
     found = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
     credential = next(iter(found.order_by()), None)  # a digest is unique
-    if credential is None or not credential.is_live or not credential.user.admits(client_address.current()):
+    if credential is None or not credential.is_live or not credential.user.admits(client_address.client_ip()):
         raise Revoked(NOT_GOOD)
     if credential.kind in Credential.SESSIONS:
         credential.user.session = credential

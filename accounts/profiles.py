@@ -12,7 +12,7 @@ from accounts.models import Credential, NameReservation, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from accounts.signals import account_renamed
-from registry_site.errors import Conflict, Denied, Invalid, Missing
+from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
 MOST_FORMER_NAMES = 10  # each stays reserved for good
 
@@ -32,28 +32,28 @@ class Change:
         return not (self.username is None and self.password is None and self.email is None)
 
 
-def named(username: str) -> User:
-    """The user of this name; raises `Missing`."""
+def get_user(username: str) -> User:
+    """The user of this name; raises `NotFound`."""
     user: User | None = User.objects.named(username).first()
     if user is None:
-        raise Missing("There is no user of this name.", code="user_missing")
+        raise NotFound("There is no user of this name.", code="user_missing")
     return user
 
 
 def change(principal: Principal, user_id: int | None, wanted: Change) -> User:
     """Change the principal's own account, all of it or nothing; a new password ends their other sessions.
 
-    Where addresses are verified, another address counts from when the link to it is followed. Raises `Denied` for
-    the account of another and for an app key that would change what one signs in with, `Invalid`, `Conflict` for
-    what is taken, and `Unavailable` when the mail cannot be sent.
+    Where addresses are verified, another address counts from when the link to it is followed. Raises
+    `PermissionDenied` for the account of another and for an app key that would change what one signs in with,
+    `Invalid`, `Conflict` for what is taken, and `Unavailable` when the mail cannot be sent.
     """
     principal.require(Scope.ACCOUNT)
     user = principal.user
     if user_id not in (None, user.pk):
-        raise Denied("You can change your own account only.")
+        raise PermissionDenied("You can change your own account only.")
     kind = principal.credential.kind if principal.credential else None
     if wanted.proves_identity and kind == Credential.Kind.APP_KEY:
-        raise Denied("An app key cannot change the name, the password or the e-mail address; log in.")
+        raise PermissionDenied("An app key cannot change the name, the password or the e-mail address; log in.")
     return _apply(principal, _checked(user, wanted))
 
 
@@ -81,7 +81,7 @@ def _apply(principal: Principal, checked: Change) -> User:
     if checked.email and settings.EMAIL_VERIFICATION:
         email_verification.send_for_change(user, checked.email)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         user.refresh_from_db(fields=["username", "reservation", "email"])
         if checked.username is not None:
             _rename(user, checked.username)

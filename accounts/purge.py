@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from accounts.credentials.app_keys import NONCE_LIFETIME
 from accounts.models import Credential, LoginFailure, Nonce
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 KEPT = timedelta(days=90)  # sessions that have ended and failed log-ins, for staff to look at
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     """Ended sessions and failures after 90 days; nonces and Django's sessions as soon as they are of no use."""
     long_ago = timezone.now() - KEPT

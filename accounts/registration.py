@@ -14,7 +14,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import NameReservation, Role, User
 from accounts.passwords import login
 from accounts.principals import Principal
-from registry_site.errors import Conflict, Denied, Invalid, Missing, WrongPassword
+from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied, WrongPassword
 
 
 def sign_up(
@@ -23,11 +23,11 @@ def sign_up(
     """An account that somebody opens for themselves over the web; it never has any right over others.
 
     Where addresses are verified, the mail is out before the account is there: one that cannot be sent leaves nothing.
-    Raises `Denied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address, `Conflict`
-    for a taken name or address, `Unavailable` when the mail cannot be sent.
+    Raises `PermissionDenied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address,
+    `Conflict` for a taken name or address, `Unavailable` when the mail cannot be sent.
     """
     if not settings.SIGNUP_OPEN:
-        raise Denied(
+        raise PermissionDenied(
             "This registry does not take new accounts over the web; ask its operator for one.", code="signup_closed"
         )
     names.validate_for_signup(username, longest_name)
@@ -66,7 +66,7 @@ def register(
 
 def log_in_to_cargo(username: str, password: str) -> str:
     """Ktra's log-in: a new default token, in the place of the one before; raises as `credentials.check` does."""
-    user = login.check(username, password)
+    user = login.authenticate(username, password)
     with transaction.atomic():
         token = cargo_tokens.replace_default(user)
         audit.record(user, "user.log_in", str(user), door="cargo")
@@ -80,7 +80,7 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
     """
     if old_password == new_password:
         raise Invalid("the given passwords are the same")
-    user = login.check(username, old_password)
+    user = login.authenticate(username, old_password)
     encoded = _encoded(user, new_password)
     with transaction.atomic():
         store_password(user, new_password, encoded, actor=user)
@@ -90,21 +90,21 @@ def change_password(username: str, old_password: str, new_password: str) -> tupl
 def change_own_password(principal: Principal, username: str, old_password: str, new: str, confirmation: str) -> User:
     """The same for who is signed in as `username`, and stays so; who administers may change that of others.
 
-    It is their own old password that they prove it by. Raises `Denied` and `Missing`, too.
+    It is their own old password that they prove it by. Raises `PermissionDenied` and `NotFound`, too.
     """
     own = principal.user
     user: User | None = own
     if names.canonical(username) != names.canonical(own.username):
         roles.require_administrator(own, "You can change your own password only.")
         user = User.objects.named(username).first()
-    own.password = login.check(own.username, old_password).password  # it may have hashed it anew
+    own.password = login.authenticate(own.username, old_password).password  # it may have hashed it anew
     if user is None:
-        raise Missing("There is no user of this name.", code="user_missing")
+        raise NotFound("There is no user of this name.", code="user_missing")
     if new != confirmation:
         raise Invalid("The two passwords differ.", code="passwords_differ")
     encoded = _encoded(user, new)
     with transaction.atomic():
-        principal.hold(user)
+        principal.revalidate_and_lock(user)
         store_password(user, new, encoded, actor=own)
     return user
 

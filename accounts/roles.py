@@ -4,7 +4,7 @@ from django.db import transaction
 
 from accounts import audit
 from accounts.models import Role, RoleGrant, User
-from registry_site.errors import Denied, Invalid
+from registry_site.errors import Invalid, PermissionDenied
 
 # The original's code and its documents spell this one role in two ways.
 SYNONYMS = {"userManager": Role.USERS_MANAGER.value}
@@ -37,9 +37,9 @@ def manages_users(user: User) -> bool:
 
 
 def require_administrator(user: User, message: str) -> None:
-    """Raises `Denied` unless the user administers."""
+    """Raises `PermissionDenied` unless the user administers."""
     if not administers(user):
-        raise Denied(message, code="not_administrator")
+        raise PermissionDenied(message, code="not_administrator")
 
 
 def has_rank_over(actor: User | None, user: User) -> bool:
@@ -48,13 +48,15 @@ def has_rank_over(actor: User | None, user: User) -> bool:
 
 
 def require_rank_over(actor: User | None, user: User) -> None:
-    """Raises `Denied` unless the one may act on the other."""
+    """Raises `PermissionDenied` unless the one may act on the other."""
     if not has_rank_over(actor, user):
-        raise Denied(f"{user} administers this registry: only who does so too may do this.", code="not_administrator")
+        raise PermissionDenied(
+            f"{user} administers this registry: only who does so too may do this.", code="not_administrator"
+        )
 
 
 def take(user: User, role: Role, *, actor: User | None) -> None:
-    """Take a role away; one that the user has not changes nothing. Raises `Denied` as `grant` does."""
+    """Take a role away; one that the user has not changes nothing. Raises `PermissionDenied` as `grant` does."""
     _require_rank(role, actor)
     with transaction.atomic():
         # The lock waits for what is being done by the role, so that nothing of it is acknowledged afterwards.
@@ -67,7 +69,7 @@ def take(user: User, role: Role, *, actor: User | None) -> None:
 def grant(user: User, role: Role, *, actor: User | None) -> None:
     """Give a role; to give it again changes nothing.
 
-    Raises `Denied` to staff who would make somebody an administrator and are none.
+    Raises `PermissionDenied` to staff who would make somebody an administrator and are none.
     """
     _require_rank(role, actor)
     with transaction.atomic():

@@ -20,7 +20,7 @@ class Registry(Server):
     """A running registry; clients find it at `public_url`."""
 
     def __init__(self, data: Path, link: Link, settings: Mapping[str, str]) -> None:
-        super().__init__(data, {"REGISTRY_PUBLISH_BURST": "0", **settings})
+        super().__init__(data, {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", **settings})
         self.outer_port = link.outer_port(self.port)
         self.proxy: Proxy | None = None
         self.url, self.public_url = link.origin(self.port), link.origin(self.outer_port)

@@ -5,13 +5,13 @@ from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
 from crates.models import Version
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from registry_site.http.downloads import deliver
 from registry_site.storage import blobs
 
 
 def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
-    """A version's file, yanked or not; raises `Missing` and `Unavailable`."""
+    """A version's file, yanked or not; raises `NotFound` and `Unavailable`."""
     version = (
         Version.objects.filter(crate__canonical_name=names.canonical(name), number=number)
         .only("checksum", "size", "published_at", "number", "crate__name")
@@ -19,7 +19,7 @@ def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
         .first()
     )
     if version is None:
-        raise Missing(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
+        raise NotFound(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
     return deliver(
         request,
         blobs.Blob(version.checksum, version.size),

@@ -10,36 +10,38 @@ from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates.models import Crate, Ownership
-from registry_site.errors import Conflict, Denied, Invalid, Missing
+from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
 MOST_AT_ONCE = 50
 
 
 def find(name: str) -> Crate:
-    """The crate; raises `Missing`."""
+    """The crate; raises `NotFound`."""
     crate = Crate.objects.named(name).first()
     if crate is None:
-        raise Missing(f"The crate {name!r} does not exist here.")
+        raise NotFound(f"The crate {name!r} does not exist here.")
     return crate
 
 
 def owners(name: str) -> list[User]:
-    """In the order in which they were added; raises `Missing`."""
+    """In the order in which they were added; raises `NotFound`."""
     return [ownership.user for ownership in find(name).ownerships.select_related("user")]
 
 
 def require_owner(crate: Crate, principal: Principal) -> None:
-    """Raises `Denied` unless the principal owns the crate."""
+    """Raises `PermissionDenied` unless the principal owns the crate."""
     if not crate.ownerships.filter(user=principal.user).exists():
-        raise Denied(f"{principal.user} does not own the crate {crate}; ask one of its owners (`cargo owner --list`).")
+        raise PermissionDenied(
+            f"{principal.user} does not own the crate {crate}; ask one of its owners (`cargo owner --list`)."
+        )
 
 
 def lock(principal: Principal, name: str) -> Crate:
     """Inside a transaction: the crate for its owner, held as by `held`.
 
-    Raises `Unauthenticated`, `Missing` and `Denied`.
+    Raises `Unauthenticated`, `NotFound` and `PermissionDenied`.
     """
-    principal.hold()
+    principal.revalidate_and_lock()
     crate = held(find(name))
     require_owner(crate, principal)
     return crate
@@ -53,7 +55,7 @@ def held(crate: Crate) -> Crate:
 def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     """Make accounts owners, all or none → a sentence for the person. Who is one already stays one.
 
-    Raises `Invalid` for unknown or closed accounts, `Missing` and `Denied`.
+    Raises `Invalid` for unknown or closed accounts, `NotFound` and `PermissionDenied`.
     """
     principal.require(Scope.OWNERS)
     wanted = _find(logins, User.objects.in_good_standing(), "there is no such open account")
@@ -70,7 +72,7 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     """Take ownership from accounts, all or none.
 
     Raises `Invalid` when one of them is unknown or no owner, `Conflict` when no open account would be left as owner,
-    `Missing` and `Denied`.
+    `NotFound` and `PermissionDenied`.
     """
     principal.require(Scope.OWNERS)
     with transaction.atomic():

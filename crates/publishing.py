@@ -17,7 +17,7 @@ from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import versions
-from registry_site.errors import Conflict, Missing, TooMany
+from registry_site.errors import Conflict, NotFound, TooManyRequests
 from registry_site.storage import blobs
 
 BURST_SECONDS = 10
@@ -35,8 +35,8 @@ class Published:
 def publish(principal: Principal, body: upload.Readable, length: int) -> Published:
     """Take a publish body of `length` bytes. The same bytes again are a success, other bytes never.
 
-    Raises `Invalid`, `TooLarge`, `Denied`, `Conflict`, `TooMany`, `Unauthenticated` and `Unavailable`; then nothing
-    has changed.
+    Raises `Invalid`, `TooLarge`, `PermissionDenied`, `Conflict`, `TooManyRequests`, `Unauthenticated` and
+    `Unavailable`; then nothing has changed.
     """
     principal.require(Scope.PUBLISH)
     registries = own_registries()
@@ -49,7 +49,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         manifest.check_agreement(metadata, packed)
         blob = blobs.put(received.crate)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         crate = _claim(principal, packed.name)
         version = _insert(principal, crate, packed, blob)
     return Published(version, packed.invalid_categories, packed.warnings)
@@ -62,7 +62,7 @@ def own_registries() -> Registries:
 def yank(principal: Principal, name: str, number: str) -> None:
     """Keep new projects from a version; who has it locked still gets it. Twice is once.
 
-    Raises `Missing`, `Denied` and `Unauthenticated`.
+    Raises `NotFound`, `PermissionDenied` and `Unauthenticated`.
     """
     _set_yanked(principal, name, number, yanked=True)
 
@@ -88,7 +88,7 @@ def _set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -
 def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> bool:
     version = crate.versions.filter(number=number).first()
     if version is None:
-        raise Missing(f"The crate {crate} has no version {number[:80]!r}.")
+        raise NotFound(f"The crate {crate} has no version {number[:80]!r}.")
     if version.yanked == yanked:
         return False
     version.yanked = yanked
@@ -135,12 +135,12 @@ def _refuse_early(principal: Principal, name: str) -> None:
 
 
 def _refuse_flood(principal: Principal) -> None:
-    if not settings.PUBLISH_BURST:
+    if not settings.PUBLISH_LIMIT_PER_10_SECONDS:
         return
     since = timezone.now() - timedelta(seconds=BURST_SECONDS)
     published = Version.objects.filter(published_by=principal.user, published_at__gt=since).count()
-    if published >= settings.PUBLISH_BURST:
-        raise TooMany(
+    if published >= settings.PUBLISH_LIMIT_PER_10_SECONDS:
+        raise TooManyRequests(
             f"{principal.user} has published {published} versions within {BURST_SECONDS} seconds; wait a little.",
             retry_after=BURST_SECONDS,
         )

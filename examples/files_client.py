@@ -332,7 +332,7 @@ class Folder:
         _move(new, self.state)
         self.saved = time.monotonic()
 
-    def place(self, serve_path: str) -> Path:
+    def local_path(self, serve_path: str) -> Path:
         """Where a file belongs. The registry is not trusted: raises `Refused` for what might lead out of the folder."""
         *parents, name = serve_path.split("/")
         strange = "\\" in serve_path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in serve_path)
@@ -348,14 +348,14 @@ class Folder:
     def has(self, held: Held) -> bool:
         """Is the file still there as we put it?"""
         try:
-            found = self.place(held.serve_path).lstat()
+            found = self.local_path(held.serve_path).lstat()
         except (Refused, OSError):
             return False
         return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (held.size, _ns(held.modified))
 
     def put(self, entry: Entry, source: Path, etag: str) -> None:
         """Move a whole file to where its entry belongs."""
-        place = self.place(entry.serve_path)
+        place = self.local_path(entry.serve_path)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.utime(source, ns=(_ns(entry.modified), _ns(entry.modified)))
         _move(source, place)
@@ -365,7 +365,7 @@ class Folder:
 
     def remove(self, held: Held) -> None:
         """What has another place by now, or none."""
-        place = self.place(held.serve_path)
+        place = self.local_path(held.serve_path)
         place.unlink()
         self.tidy(place)
 
@@ -461,7 +461,7 @@ class Sync:
             return "removed" if held else None
         if held and (held.serve_path, held.modified) == (entry.serve_path, entry.modified):
             return None
-        self.folder.place(entry.serve_path)
+        self.folder.local_path(entry.serve_path)
         return self._fetch(entry, held)
 
     def _wants(self, entry: Entry) -> bool:
@@ -476,7 +476,7 @@ class Sync:
         except Refused as error:
             if error.status != 304 or held is None:
                 raise
-            former = self.folder.place(held.serve_path)
+            former = self.folder.local_path(held.serve_path)
             self.folder.put(entry, former, held.etag)
             self.folder.tidy(former)
             return "unchanged" if held.serve_path == entry.serve_path else "moved"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from files import sessions
 from files.models import Client, Rights, Session
-from registry_site.errors import Denied
+from registry_site.errors import PermissionDenied
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Actor:
         return self.session.client.roots.split("\n") if self.session and self.session.client.roots else None
 
     def require_write(self) -> None:
-        """Raises `Denied`."""
+        """Raises `PermissionDenied`."""
         if self.session and self.session.client.rights != Rights.WRITE:
-            raise Denied(f"The client {self.session.client} may only read.")
+            raise PermissionDenied(f"The client {self.session.client} may only read.")
 
-    def hold(self) -> None:
+    def revalidate_and_lock(self) -> None:
         """Inside a transaction: its session, client and rights are looked at again, and stay so until the end.
 
-        Raises `Unauthenticated` and `Denied`.
+        Raises `Unauthenticated` and `PermissionDenied`.
         """
         if self.session is None:
             return

@@ -16,7 +16,7 @@ from django.utils.cache import patch_cache_control
 from files import catalogue, clients, local_files, names
 from files.actors import Actor
 from files.models import Action, Client, ClientKey, File, History, Session
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
 
 
@@ -46,13 +46,13 @@ class ClientForm(ModelForm):
         return local_files.listed(directories)
 
 
-class KeyInline(ShownInline):
+class KeyInline(ReadOnlyInline):
     model = ClientKey
     fields = ("cipher", "bits", "created_at")
     readonly_fields = fields
 
 
-class SessionInline(ShownInline):
+class SessionInline(ReadOnlyInline):
     model = Session
     fields = ("created_at", "expires_at", "ended_at", "peer")
     readonly_fields = fields

@@ -41,7 +41,7 @@ class SessionToken(BaseAuthentication):
             raise Unauthenticated(IN_LARGE_BODY)
         if not token:
             return None
-        session = sessions.holder(str(token), given.get("client_name"))
+        session = sessions.authenticate(str(token), given.get("client_name"))
         return session.client, session
 
     def authenticate_header(self, request: Request) -> str:

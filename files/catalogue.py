@@ -11,13 +11,13 @@ from django.db.models import QuerySet
 from files import history, local_files, names
 from files.actors import Actor
 from files.models import Action, Clock, File
-from registry_site.errors import Conflict, Malformed, Missing, TooLarge
+from registry_site.errors import Conflict, Malformed, NotFound, TooLarge
 from registry_site.storage import blobs
 
 BATCH = 500  # files that are held at once
 
 
-class NoSuchFile(Missing):
+class NoSuchFile(NotFound):
     """There is no live entry of this id."""
 
     def __init__(self, pk: int) -> None:
@@ -51,7 +51,8 @@ def add(
 ) -> File:
     """Register a file on the server's disk, or one that is uploaded; `about` is category, aired, expires_at.
 
-    Raises `Malformed`, `Invalid`, `Conflict` for a serve path that a live file has, `Denied` and `Unavailable`.
+    Raises `Malformed`, `Invalid`, `Conflict` for a serve path that a live file has, `PermissionDenied` and
+    `Unavailable`.
     """
     actor.require_write()
     if upload is None:
@@ -61,7 +62,7 @@ def add(
     _refuse_taken(serve_path)
     source = _source(actor, path, upload)
     with transaction.atomic():
-        actor.hold()
+        actor.revalidate_and_lock()
         (now,) = Clock.tick()
         file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **about)
         _save(file)
@@ -84,7 +85,7 @@ def update(actor: Actor, pk: int, path: str | None = None, upload: Upload | None
     if path is not None or upload is not None:
         changes |= asdict(_source(actor, path, upload))
     with transaction.atomic():
-        actor.hold()
+        actor.revalidate_and_lock()
         file = _live(pk, held=True)
         changed = [name for name, value in changes.items() if getattr(file, name) != value]
         if changed:
@@ -97,10 +98,10 @@ def update(actor: Actor, pk: int, path: str | None = None, upload: Upload | None
 
 
 def remove(actor: Actor, pk: int) -> None:
-    """Mark a live file as dead; its row and its bytes stay. Raises `NoSuchFile` and `Denied`."""
+    """Mark a live file as dead; its row and its bytes stay. Raises `NoSuchFile` and `PermissionDenied`."""
     actor.require_write()
     with transaction.atomic():
-        actor.hold()
+        actor.revalidate_and_lock()
         _end([_live(pk, held=True)], Action.DELETE, actor)
 
 
@@ -110,7 +111,7 @@ def end_all(actor: Actor, files: QuerySet[File], action: Action) -> int:
     total, count = 0, BATCH
     while count == BATCH:
         with transaction.atomic():
-            actor.hold()
+            actor.revalidate_and_lock()
             live = File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True)
             count = _end(list(live.order_by("id")[:BATCH]), action, actor)
         total += count

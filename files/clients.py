@@ -11,7 +11,7 @@ from django.utils import timezone
 from files import ciphers, history, local_files, names, sessions
 from files.models import Action, Client, ClientKey, Rights, Session
 from registry_site.encryption import decrypt, encrypt
-from registry_site.errors import Conflict, Invalid, Missing
+from registry_site.errors import Conflict, Invalid, NotFound
 
 PURPOSE = "file client keys"
 KEY_SIZE = 32  # bytes
@@ -49,10 +49,10 @@ def add(
 
 
 def named(name: str) -> Client:
-    """Raises `Missing`."""
+    """Raises `NotFound`."""
     client = Client.objects.filter(name=name).first()
     if client is None:
-        raise Missing(f"There is no client {name!r}.")
+        raise NotFound(f"There is no client {name!r}.")
     return client
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from files import local_files
 from files.models import File
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from registry_site.http.downloads import Content, deliver
 from registry_site.storage import blobs
 
@@ -19,12 +19,12 @@ UNKNOWN = "application/octet-stream"
 def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The bytes of a file, dead or alive, unless dead ones are not served here.
 
-    Raises `Missing`, `roots.Changed` for a file on the disk that is not what was registered, and `Unavailable`.
+    Raises `NotFound`, `roots.Changed` for a file on the disk that is not what was registered, and `Unavailable`.
     """
     files = File.objects.all() if settings.SERVE_DEAD_FILES else File.objects.filter(alive=True)
     file = files.filter(pk=pk).first()
     if file is None:
-        raise Missing(f"There is no file with id {pk}.")
+        raise NotFound(f"There is no file with id {pk}.")
     content = content_of(file)
     name = (file.serve_path if file.sha256 else file.path).rpartition("/")[2]
     return deliver(
@@ -38,7 +38,7 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def content_of(file: File) -> Content:
-    """What its entry says that it is; raises `Missing` and `roots.Changed` for a file on the disk that is not."""
+    """What its entry says that it is; raises `NotFound` and `roots.Changed` for a file on the disk that is not."""
     if file.sha256:
         return blobs.Blob(file.sha256, file.size)
     found = local_files.Found(file.path, file.size, file.mtime_ns)

@@ -10,7 +10,7 @@ from registry_site.http import client_address
 
 def of_files(files: Iterable[File], action: Action, actor: str, fields: Iterable[str] = ()) -> None:
     """At the time that each of the files has as that of its last change."""
-    detail, peer = ", ".join(fields), client_address.current()
+    detail, peer = ", ".join(fields), client_address.client_ip()
     History.objects.bulk_create(
         History(
             at=file.modified_at,
@@ -33,5 +33,5 @@ def of_client(client: Client, action: Action, actor: str, detail: str = "") -> N
         client=client,
         target=client.name,
         detail=detail,
-        peer=client_address.current(),
+        peer=client_address.client_ip(),
     )

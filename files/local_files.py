@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from django.conf import settings
 
 from files.names import LONGEST_PATH
-from registry_site.errors import Conflict, Invalid, Missing, Unavailable
+from registry_site.errors import Conflict, Invalid, NotFound, Unavailable
 from registry_site.storage import blobs
 
 WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,7 +62,7 @@ class Found:
     def url(self, filename: str) -> None:
         return None
 
-    def place(self) -> str:
+    def local_path(self) -> str:
         open_found(self).close()
         return self.path
 
@@ -99,13 +99,13 @@ def _find(path: str, allowed: Iterable[str] | None) -> Found:
 
 
 def open_found(found: Found) -> IO[bytes]:
-    """The bytes of a file that was registered so; raises `Missing`, `Changed` and `Unavailable`."""
+    """The bytes of a file that was registered so; raises `NotFound`, `Changed` and `Unavailable`."""
     if not _root_of(found.path):
-        raise Missing(GONE)
+        raise NotFound(GONE)
     try:
         handle = _open(found.path)
     except _NoFile as error:
-        raise Missing(GONE) from error
+        raise NotFound(GONE) from error
     if _found(found.path, os.fstat(handle)) != found:
         os.close(handle)
         raise Changed("The file has changed since it was registered; a client that may write has to update its entry.")

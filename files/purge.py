@@ -10,12 +10,12 @@ from django.utils import timezone
 from files import catalogue
 from files.actors import Actor
 from files.models import Action, Challenge, File, Session
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 ACTOR = Actor("manage.py purge")
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     """Expired files die, so that whoever follows the catalogue learns of it; later their entries go, too."""
     died = catalogue.end_all(ACTOR, File.objects.filter(expires_at__lt=timezone.now()), Action.EXPIRE)

@@ -28,7 +28,7 @@ def open_for(client: Client, seconds: int) -> str:
     token, now = secrets.token_hex(16), timezone.now()
     expires_at = now + timedelta(seconds=seconds)
     Session.objects.create(
-        client=client, digest=_digest(token), peer=client_address.current(), created_at=now, expires_at=expires_at
+        client=client, digest=_digest(token), peer=client_address.client_ip(), created_at=now, expires_at=expires_at
     )
     live = Session.objects.live().filter(client=client)
     oldest = live.order_by("-created_at", "-pk").values("pk")[MOST_PER_CLIENT:]
@@ -36,7 +36,7 @@ def open_for(client: Client, seconds: int) -> str:
     return token
 
 
-def holder(token: str, client_name: str | None = None) -> Session:
+def authenticate(token: str, client_name: str | None = None) -> Session:
     """The session of a token, and of that client if one is named; raises `Unauthenticated`."""
     session = Session.objects.filter(digest=_digest(token)).select_related("client").first()
     if session is None or client_name not in (None, session.client.name):

@@ -12,8 +12,8 @@ class Handshakes(SimpleRateThrottle):
     """Requests of the last minute, counted by each worker for itself."""
 
     def get_rate(self) -> str:
-        return f"{settings.FILE_HANDSHAKES}/minute"
+        return f"{settings.FILE_HANDSHAKES_PER_MINUTE}/minute"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        peer = client_address.current()
-        return f"file-handshakes-{client_address.network(peer) if peer else 'unknown'}"
+        peer = client_address.client_ip()
+        return f"file-handshakes-{client_address.network_of(peer) if peer else 'unknown'}"

@@ -14,7 +14,7 @@ from accounts.scopes import Scope
 from namespaces import names
 from namespaces.models import Membership, Namespace, Role
 from namespaces.signals import member_removed, namespace_hidden
-from registry_site.errors import Conflict, Denied, Invalid, Missing
+from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
 MOST_AT_ONCE = 50
 NO_SUCH = "There is no such namespace."
@@ -29,10 +29,10 @@ class Invitation:
 
 
 def find(name: str) -> Namespace:
-    """A namespace that is nobody's own; raises `Missing`, for a personal one, too, as the document has it."""
+    """A namespace that is nobody's own; raises `NotFound`, for a personal one, too, as the document has it."""
     namespace = Namespace.objects.present().shared().named(name).first()
     if namespace is None:
-        raise Missing(NO_SUCH, code="namespace_missing")
+        raise NotFound(NO_SUCH, code="namespace_missing")
     return namespace
 
 
@@ -53,12 +53,15 @@ def members(namespace: Namespace) -> list[Membership]:
 
 
 def create(principal: Principal, name: str) -> Namespace:
-    """A namespace whose owner is the principal; raises `Invalid`, `Conflict` for a taken name and `Denied`."""
+    """A namespace whose owner is the principal.
+
+    Raises `Invalid`, `Conflict` for a taken name and `PermissionDenied`.
+    """
     principal.require(Scope.MANAGE)
     names.validate(name)
     taken = Conflict(f"The name {name!r} is taken by a namespace or a user.", code="name_taken")
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         try:
             with transaction.atomic():
                 reservation = NameReservation.objects.create(name=account_names.canonical(name))
@@ -71,12 +74,12 @@ def create(principal: Principal, name: str) -> Namespace:
 
 
 def remove(principal: Principal, name: str) -> None:
-    """Put a namespace and all that is in it into the trash; raises `Missing` and `Denied`."""
+    """Put a namespace and all that is in it into the trash; raises `NotFound` and `PermissionDenied`."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         namespace, role = lock(principal, name)
         if role is not Role.OWNER:
-            raise Denied(f"Only an owner of {namespace} may remove it.")
+            raise PermissionDenied(f"Only an owner of {namespace} may remove it.")
         set_removed(namespace, removed=True, actor=principal.user)
 
 
@@ -96,8 +99,8 @@ def set_removed(namespace: Namespace, *, removed: bool, actor: User | None) -> b
 def invite(principal: Principal, name: str, invitations: Sequence[Invitation]) -> Namespace:
     """Make accounts members, all or none.
 
-    Raises `Missing`, `Denied` when the principal may not give such a role, `Invalid` for unknown or closed accounts,
-    and `Conflict` for who is a member already.
+    Raises `NotFound`, `PermissionDenied` when the principal may not give such a role, `Invalid` for unknown or
+    closed accounts, and `Conflict` for who is a member already.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
@@ -117,7 +120,7 @@ def invite(principal: Principal, name: str, invitations: Sequence[Invitation]) -
 
 
 def change_role(principal: Principal, name: str, username: str, role: Role) -> Membership:
-    """Raises `Missing`, `Denied`, and `Conflict` when no owner would be left."""
+    """Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         namespace, own_role = lock(principal, name)
@@ -137,7 +140,7 @@ def change_role(principal: Principal, name: str, username: str, role: Role) -> M
 def dismiss(principal: Principal, name: str, username: str) -> None:
     """Take every right in the namespace and its packages from a member; everybody may leave of their own.
 
-    Raises `Missing`, `Denied`, and `Conflict` when no owner would be left.
+    Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
@@ -180,23 +183,26 @@ def set_by_staff(
 
 
 def lock(principal: Principal, name: str) -> tuple[Namespace, Role]:
-    """Inside a transaction: the namespace, held, and the principal's role in it; raises `Missing` and `Denied`."""
-    principal.hold()
+    """Inside a transaction: the namespace, held, and the principal's role in it.
+
+    Raises `NotFound` and `PermissionDenied`.
+    """
+    principal.revalidate_and_lock()
     namespace = held(find(name))
     role = role_of(namespace, principal.user)
     if role is None:
-        raise Denied(f"You are no member of {namespace}.")
+        raise PermissionDenied(f"You are no member of {namespace}.")
     return namespace, role
 
 
 def held(namespace: Namespace) -> Namespace:
     """Inside a transaction: the namespace as it is now, of which nobody else changes anything until its end.
 
-    Raises `Missing` when it was removed meanwhile.
+    Raises `NotFound` when it was removed meanwhile.
     """
     now = Namespace.objects.select_for_update(no_key=True).present().filter(pk=namespace.pk).first()
     if now is None:
-        raise Missing(NO_SUCH, code="namespace_missing")
+        raise NotFound(NO_SUCH, code="namespace_missing")
     return now
 
 
@@ -220,7 +226,7 @@ def _membership(namespace: Namespace, username: str) -> Membership:
     name = account_names.canonical(username)
     membership = namespace.memberships.select_related("user", "namespace").filter(user__reservation__name=name).first()
     if membership is None:
-        raise Missing(f"{username[:80]!r} is no member of {namespace}.", code="member_missing")
+        raise NotFound(f"{username[:80]!r} is no member of {namespace}.", code="member_missing")
     return membership
 
 
@@ -228,7 +234,7 @@ def _require_rank(own: Role, *concerned: Role) -> None:
     """An owner may do all; a manager only with those below; everybody else nothing."""
     highest = max(role.rank for role in concerned)
     if own is not Role.OWNER and (own is not Role.MANAGER or highest >= own.rank):
-        raise Denied(f"As {own.label} you may not do this to somebody in this role, or give it.")
+        raise PermissionDenied(f"As {own.label} you may not do this to somebody in this role, or give it.")
 
 
 def _require_owner(namespace: Namespace) -> None:

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from accounts.models import NameReservation
 from namespaces.models import Namespace
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     """With all that is in them."""
     since = timezone.now() - timedelta(days=settings.TRASH_DAYS)

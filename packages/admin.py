@@ -12,10 +12,10 @@ from accounts.admin import staff
 from namespaces.admin import AppointmentForm
 from packages import collaboration, purge, releasing
 from packages.models import Collaboration, Package, Release, Replaced
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ShownInline
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
-class ReleaseInline(ShownInline):
+class ReleaseInline(ReadOnlyInline):
     model = Release
     fields = ("version", "status", "publisher", "published_at", "size", "sha256")
     show_change_link = True
@@ -86,7 +86,7 @@ class Packages(DomainAdmin):
         self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
 
 
-class HistoryInline(ShownInline):
+class HistoryInline(ReadOnlyInline):
     model = Replaced
     fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "size", "sha256")
 

@@ -3,7 +3,7 @@
 import re
 from typing import IO, Any
 
-from registry_site.archives.gzip_reader import Inflated, limit_for
+from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
 from registry_site.archives.tar_reader import BLOCK, Entry, entries
 from registry_site.errors import Invalid
 
@@ -18,7 +18,7 @@ def files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
     Only files and directories may be in it, and no path may lead out of where it is unpacked.
     """
     archive.seek(0)
-    tar = Inflated(archive, limit_for(compressed), "archive")
+    tar = BoundedGzipReader(archive, limit_for(compressed), "archive")
     found: list[dict[str, Any]] = []
     for number, entry in enumerate(entries(tar, lenient=True), start=1):
         if number > MOST_ENTRIES:

@@ -16,11 +16,11 @@ from namespaces.models import Namespace, Role
 from namespaces.signals import member_removed, namespace_renaming
 from packages import lookup, releasing, rights
 from packages.models import Collaboration, Package
-from registry_site.errors import Conflict, Denied, Missing
+from registry_site.errors import Conflict, NotFound, PermissionDenied
 
 
 def of(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
-    """In the order in which they came; raises `Missing` for a package that the principal may not read."""
+    """In the order in which they came; raises `NotFound` for a package that the principal may not read."""
     package = lookup.find(principal.user, namespace_name, name)
     return _listed(package)
 
@@ -30,8 +30,8 @@ def invite(
 ) -> list[Collaboration]:
     """Make accounts collaborators, all or none.
 
-    Raises `Missing`, `Denied` when the principal may not give such a role, `Invalid` for unknown or closed accounts,
-    and `Conflict` for who is one already.
+    Raises `NotFound`, `PermissionDenied` when the principal may not give such a role, `Invalid` for unknown or
+    closed accounts, and `Conflict` for who is one already.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
@@ -50,7 +50,7 @@ def invite(
 
 
 def change_role(principal: Principal, namespace_name: str, name: str, username: str, role: Role) -> Collaboration:
-    """Raises `Missing`, `Denied`, and `Conflict` when no owner would be left."""
+    """Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         package = _lock(principal, namespace_name, name)
@@ -68,7 +68,10 @@ def change_role(principal: Principal, namespace_name: str, name: str, username: 
 
 
 def dismiss(principal: Principal, namespace_name: str, name: str, username: str) -> None:
-    """Everybody may leave of their own; raises `Missing`, `Denied`, and `Conflict` when no owner would be left."""
+    """Everybody may leave of their own.
+
+    Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left.
+    """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         package = _lock(principal, namespace_name, name)
@@ -133,7 +136,7 @@ def keep_the_name(sender: type[Namespace], namespace: Namespace, **kwargs: Any) 
 
 
 def _lock(principal: Principal, namespace_name: str, name: str) -> Package:
-    principal.hold()
+    principal.revalidate_and_lock()
     return releasing.held(lookup.find(principal.user, namespace_name, name))
 
 
@@ -146,14 +149,14 @@ def _collaboration(package: Package, username: str) -> Collaboration:
     collaborations = package.collaborations.select_related("user", "package__namespace")
     collaboration = collaborations.filter(user__reservation__name=name).first()
     if collaboration is None:
-        raise Missing(f"{username[:80]!r} is no collaborator of {package}.", code="collaborator_missing")
+        raise NotFound(f"{username[:80]!r} is no collaborator of {package}.", code="collaborator_missing")
     return collaboration
 
 
 def _require_rank(package: Package, user: User, *concerned: Role) -> None:
     own = rights.of(package, user)
     if not own.may_manage or not all(own.may_give(role) for role in concerned):
-        raise Denied("You may not do this to somebody in this role, or give it.")
+        raise PermissionDenied("You may not do this to somebody in this role, or give it.")
 
 
 def _require_owner(package: Package) -> None:

@@ -4,19 +4,19 @@ from django.http import HttpRequest, HttpResponseBase
 
 from accounts.models import User
 from packages import lookup
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from registry_site.http.downloads import deliver
 from registry_site.storage import blobs
 
 
 def download(request: HttpRequest, user: User | None, namespace: str, name: str, version: str) -> HttpResponseBase:
-    """The archive of a version that `user` may read; raises `Missing` and `Unavailable`.
+    """The archive of a version that `user` may read; raises `NotFound` and `Unavailable`.
 
     Whoever keeps a copy has to ask again: the package can become private, a snapshot can be replaced.
     """
     release = lookup.release_of(user, namespace, name, version)
     if not release.sha256:
-        raise Missing(f"{release} has no archive.", code="archive_missing")
+        raise NotFound(f"{release} has no archive.", code="archive_missing")
     return deliver(
         request,
         blobs.Blob(release.sha256, release.size),

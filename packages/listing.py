@@ -10,7 +10,7 @@ from accounts.models import User
 from namespaces.models import Namespace
 from packages import search
 from packages.models import Package
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 
 PAGE_SIZE = 20
 
@@ -26,10 +26,10 @@ class Page:
 
 
 def in_namespace(user: User | None, name: str, page: int) -> Page:
-    """What `user` may read of a namespace, by name; raises `Missing`."""
+    """What `user` may read of a namespace, by name; raises `NotFound`."""
     namespace = Namespace.objects.present().named(name).first()
     if namespace is None:
-        raise Missing(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
+        raise NotFound(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
     packages = Package.objects.present().visible_to(user).filter(namespace=namespace)
     return _page(packages.values_list("pk", flat=True), page)
 

@@ -4,11 +4,11 @@ from accounts.models import User
 from packages import rights
 from packages.models import Package, Release, Type
 from registry_site import versions
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 
 
 def find(user: User | None, namespace_name: str, name: str) -> Package:
-    """A package with its newest release; raises `Missing`, for one that `user` may not read, too."""
+    """A package with its newest release; raises `NotFound`, for one that `user` may not read, too."""
     packages = Package.objects.present().named(namespace_name, name).with_newest()
     package = packages.first()
     if package is None or not (package.type == Type.PUBLIC or rights.of(package, user).may_read):
@@ -17,7 +17,7 @@ def find(user: User | None, namespace_name: str, name: str) -> Package:
 
 
 def releases(user: User | None, namespace_name: str, name: str) -> list[Release]:
-    """All versions, the highest first; raises `Missing`."""
+    """All versions, the highest first; raises `NotFound`."""
     package = find(user, namespace_name, name)
     found = list(package.releases.select_related("publisher").defer("files"))
     for release in found:
@@ -26,12 +26,12 @@ def releases(user: User | None, namespace_name: str, name: str) -> list[Release]
 
 
 def release_of(user: User | None, namespace_name: str, name: str, version: str) -> Release:
-    """One version, by its number with or without build metadata; raises `Missing`."""
+    """One version, by its number with or without build metadata; raises `NotFound`."""
     package = find(user, namespace_name, name)
     number = versions.without_build(version)
     release = package.releases.select_related("publisher").filter(precedence=number).first()
     if release is None or version not in (release.version, number):
-        raise Missing(f"{package} has no version {version[:80]!r}.", code="version_missing")
+        raise NotFound(f"{package} has no version {version[:80]!r}.", code="version_missing")
     release.package = package
     return release
 
@@ -57,5 +57,5 @@ def readable(
     return package
 
 
-def no_such(namespace_name: str, name: str) -> Missing:
-    return Missing(f"There is no package {namespace_name[:80]}/{name[:80]}.", code="package_missing")
+def no_such(namespace_name: str, name: str) -> NotFound:
+    return NotFound(f"There is no package {namespace_name[:80]}/{name[:80]}.", code="package_missing")

@@ -11,7 +11,7 @@ from accounts import audit
 from accounts.models import User
 from packages import search
 from packages.models import Package
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 
 def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
@@ -25,7 +25,7 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
     return True
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     """Archives stay in the store of blobs, where others may refer to them."""
     gone = Package.objects.filter(removed_at__lt=timezone.now() - timedelta(days=settings.TRASH_DAYS))

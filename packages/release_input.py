@@ -34,7 +34,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ReleaseInput:
     """What is to be published; None leaves it as the newest release has it, or at its default."""
 
     version: str | None = None
@@ -52,7 +52,7 @@ def validate_ecosystem(text: str) -> None:
         raise Invalid(f"The field has to be 1 to {LONGEST_FIELD} characters, such as java.", code="field_invalid")
 
 
-def validate(draft: Draft, *, may_be: Sequence[Status]) -> str:
+def validate(draft: ReleaseInput, *, may_be: Sequence[Status]) -> str:
     """The version, "" where none is given; raises `Invalid` for the first thing that is wrong."""
     if draft.version is not None:
         versions.parse(draft.version)

@@ -15,9 +15,9 @@ from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
 from packages import archives, lookup, names, purge, release_input, rights, search
 from packages.models import Collaboration, Content, Package, Release, Replaced, Status, Type
-from packages.release_input import Draft, Upload
+from packages.release_input import ReleaseInput, Upload
 from registry_site import versions
-from registry_site.errors import Conflict, Denied, Invalid, TooLarge
+from registry_site.errors import Conflict, Invalid, PermissionDenied, TooLarge
 from registry_site.storage import blobs
 
 
@@ -30,11 +30,11 @@ class _Stored:
     files: list[dict[str, Any]] = field(default_factory=list)
 
 
-def create(principal: Principal, namespace_name: str, name: str, ecosystem: str, draft: Draft) -> Release:
+def create(principal: Principal, namespace_name: str, name: str, ecosystem: str, draft: ReleaseInput) -> Release:
     """A package with its first release; its creator becomes its owner.
 
-    Raises `Invalid`, also for a namespace that does not exist, `Conflict` for a taken name, `Denied`, `TooLarge`
-    and `Unavailable`.
+    Raises `Invalid`, also for a namespace that does not exist, `Conflict` for a taken name, `PermissionDenied`,
+    `TooLarge` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
     names.validate(name)
@@ -43,7 +43,7 @@ def create(principal: Principal, namespace_name: str, name: str, ecosystem: str,
     _require_creator(_namespace(namespace_name, Namespace.objects.all()), principal.user)
     stored = _store(draft.archive)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         namespace = _namespace(namespace_name, Namespace.objects.select_for_update(no_key=True))
         _require_creator(namespace, principal.user)
         package = _insert(namespace, name, ecosystem, Type(draft.type or Type.PUBLIC))
@@ -55,12 +55,12 @@ def create(principal: Principal, namespace_name: str, name: str, ecosystem: str,
 
 
 def publish(
-    principal: Principal, namespace_name: str, name: str, draft: Draft, package_id: int | None = None
+    principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
 ) -> Release:
     """Another version, or another state of a snapshot. What was a RELEASE never changes: the same again is a success.
 
     Raises `Invalid`, also for a package that does not exist or may not be read, `Conflict` for other content of a
-    released version, `Denied`, `TooLarge` and `Unavailable`.
+    released version, `PermissionDenied`, `TooLarge` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
     version = release_input.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
@@ -68,22 +68,24 @@ def publish(
     _require_publisher(lookup.readable(principal.user, namespace_name, name, package_id, missing), principal.user)
     stored = _store(draft.archive)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
         _require_publisher(package, principal.user)
         release = _publish(package, version, draft, stored, principal.user)
     return release
 
 
-def edit(principal: Principal, namespace_name: str, name: str, draft: Draft, package_id: int | None = None) -> Release:
+def edit(
+    principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
+) -> Release:
     """Change what the newest release says of itself, and who may see the package.
 
-    Raises `Missing`, `Denied`, `Invalid`, and `Conflict` for what a RELEASE has promised.
+    Raises `NotFound`, `PermissionDenied`, `Invalid`, and `Conflict` for what a RELEASE has promised.
     """
     principal.require(Scope.PUBLISH)
     release_input.validate(draft, may_be=tuple(Status))
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         missing = lookup.no_such(namespace_name, name)
         package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
         _require_publisher(package, principal.user)
@@ -98,21 +100,24 @@ def edit(principal: Principal, namespace_name: str, name: str, draft: Draft, pac
 
 
 def remove(principal: Principal, namespace_name: str, name: str) -> bool:
-    """Put a package into the trash; False when there is none that the principal may read. Raises `Denied`."""
+    """Put a package into the trash; False when there is none that the principal may read. Raises `PermissionDenied`."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         package = Package.objects.held().present().named(namespace_name, name).first()
         allowed = rights.of(package, principal.user) if package else None
         if package is None or allowed is None or not allowed.may_read:
             return False
         if not allowed.may_remove:
-            raise Denied(f"You may not remove {package}.")
+            raise PermissionDenied(f"You may not remove {package}.")
         return purge.set_removed(package, removed=True, actor=principal.user)
 
 
 def transfer(package: Package, namespace: Namespace, *, actor: User) -> None:
-    """Give a package to another namespace; raises `Conflict` when it has one of this name, `Missing` if one is gone."""
+    """Give a package to another namespace.
+
+    Raises `Conflict` when it has one of this name, `NotFound` if one is gone.
+    """
     with transaction.atomic():
         namespace = membership.held(namespace)
         package = held(package)
@@ -127,7 +132,7 @@ def transfer(package: Package, namespace: Namespace, *, actor: User) -> None:
 
 
 def held(package: Package) -> Package:
-    """Inside a transaction: the package as it is now, for nobody else to change; raises `Missing` if it is gone."""
+    """Inside a transaction: the package as it is now, for nobody else to change; raises `NotFound` if it is gone."""
     now = Package.objects.held().present().filter(pk=package.pk).first()
     if now is None:
         raise lookup.no_such(package.namespace.name, package.name)
@@ -144,7 +149,7 @@ def settle(package: Package, release: Release) -> None:
     package.save()
 
 
-def _publish(package: Package, version: str, draft: Draft, stored: _Stored, user: User) -> Release:
+def _publish(package: Package, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> Release:
     release = package.releases.filter(precedence=versions.without_build(version)).first()
     if release is None:
         release = _release(package, version, draft, stored, user)
@@ -159,7 +164,7 @@ def _publish(package: Package, version: str, draft: Draft, stored: _Stored, user
     return release
 
 
-def _release(package: Package, version: str, draft: Draft, stored: _Stored, user: User) -> Release:
+def _release(package: Package, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> Release:
     newest = package.newest
     status = Status(draft.status or Status.SNAPSHOT)
     return Release.objects.create(
@@ -179,7 +184,7 @@ def _release(package: Package, version: str, draft: Draft, stored: _Stored, user
     )
 
 
-def _replace(release: Release, version: str, draft: Draft, stored: _Stored, user: User) -> None:
+def _replace(release: Release, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> None:
     """Another state of a snapshot; the one before is kept in its history."""
     remember(release, user)
     release.version = version
@@ -200,7 +205,7 @@ def remember(release: Release, user: User) -> None:
     Replaced.objects.create(release=release, replaced_by=user, **content)
 
 
-def _require_the_same(release: Release, version: str, draft: Draft, stored: _Stored) -> None:
+def _require_the_same(release: Release, version: str, draft: ReleaseInput, stored: _Stored) -> None:
     published = (release.version, release.sha256, release.dependencies, release.dev_dependencies)
     given = (version, stored.sha256, list(draft.dependencies or []), list(draft.dev_dependencies or []))
     said = {
@@ -216,7 +221,7 @@ def _require_the_same(release: Release, version: str, draft: Draft, stored: _Sto
         )
 
 
-def _edit(release: Release, draft: Draft, user: User) -> None:
+def _edit(release: Release, draft: ReleaseInput, user: User) -> None:
     content = {
         name: _kept(getattr(draft, name), getattr(release, name), None)
         for name in ("dependencies", "dev_dependencies", "description", "keywords")
@@ -234,7 +239,7 @@ def _edit(release: Release, draft: Draft, user: User) -> None:
     release.save()
 
 
-def _set_type(package: Package, draft: Draft) -> None:
+def _set_type(package: Package, draft: ReleaseInput) -> None:
     package.type = draft.type or package.type
 
 
@@ -277,9 +282,9 @@ def _namespace(name: str, among: NamespaceQuerySet) -> Namespace:
 
 def _require_creator(namespace: Namespace, user: User) -> None:
     if not rights.may_create(namespace, user):
-        raise Denied(f"You may not create packages in {namespace}.")
+        raise PermissionDenied(f"You may not create packages in {namespace}.")
 
 
 def _require_publisher(package: Package, user: User) -> None:
     if not rights.of(package, user).may_publish:
-        raise Denied(f"You may not publish {package}.")
+        raise PermissionDenied(f"You may not publish {package}.")

@@ -41,7 +41,7 @@ class ReadOnlyAdmin(DomainAdmin):
         return False
 
 
-class ShownInline(admin.TabularInline):
+class ReadOnlyInline(admin.TabularInline):
     """Rows that are only looked at."""
 
     extra = 0

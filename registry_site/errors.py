@@ -23,7 +23,7 @@ class Invalid(RegistryError):
     default_code = "invalid"
 
 
-class Unreadable(Invalid):
+class ParseError(Invalid):
     """The input is not of the format that it is said to have."""
 
 
@@ -57,25 +57,25 @@ class WrongPassword(Unauthenticated):
     default_code = "wrong_password"
 
 
-class Denied(RegistryError):
+class PermissionDenied(RegistryError):
     """Somebody is proven, and may not do this."""
 
     default_code = "denied"
 
 
-class Missing(RegistryError):
+class NotFound(RegistryError):
     """It does not exist, or may not be seen."""
 
     default_code = "missing"
 
 
-class Gone(Missing):
+class Gone(NotFound):
     """It was there, and never will be again."""
 
     default_code = "gone"
 
 
-class Withheld(Missing):
+class UnavailableForLegalReasons(NotFound):
     """It is there, and must not be shown by law."""
 
     default_code = "withheld"
@@ -87,7 +87,7 @@ class Conflict(RegistryError):
     default_code = "conflict"
 
 
-class Later(RegistryError):
+class RetryLater(RegistryError):
     """Not now; `retry_after` is in seconds."""
 
     default_code = "later"
@@ -97,13 +97,13 @@ class Later(RegistryError):
         self.retry_after = retry_after
 
 
-class TooMany(Later):
+class TooManyRequests(RetryLater):
     """Asked too often."""
 
     default_code = "too_many"
 
 
-class Unavailable(Later):
+class Unavailable(RetryLater):
     """Something that is needed does not answer: the database, the disk, another server."""
 
     default_code = "unavailable"
@@ -112,7 +112,7 @@ class Unavailable(Later):
         super().__init__(message, retry_after, code)
 
 
-class Upstream(Unavailable):
+class UpstreamError(Unavailable):
     """Another server that is needed does not answer, or not as it should."""
 
     default_code = "upstream"

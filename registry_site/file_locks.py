@@ -14,7 +14,7 @@ PAUSE = 0.02  # seconds
 
 
 @contextmanager
-def held(name: str, seconds: float) -> Iterator[bool]:
+def file_lock(name: str, seconds: float) -> Iterator[bool]:
     """Whether the lock of this name was to be had within `seconds`; it is given back at the end."""
     directory = settings.DATA_DIR / "locks"
     directory.mkdir(exist_ok=True)

@@ -29,12 +29,12 @@ _until: ContextVar[float] = ContextVar("until")
 _public_only: ContextVar[bool] = ContextVar("public_only", default=False)
 
 
-class Unreachable(Exception):
+class RequestFailed(Exception):
     """No answer, too late, too long, or none that is HTTP."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """`headers` by their names in lower case."""
 
     status: int
@@ -42,8 +42,8 @@ class Answer:
     body: bytes = b""
 
 
-def fetch(method: str, url: str, *, seconds: float, largest: int, **options: Any) -> Answer:
-    """The whole answer, of at most `largest` bytes, within `seconds`; raises `Unreachable`.
+def fetch(method: str, url: str, *, seconds: float, largest: int, **options: Any) -> Response:
+    """The whole answer, of at most `largest` bytes, within `seconds`; raises `RequestFailed`.
 
     `headers` and `body` are sent; with `public_only`, an address that is not of the open internet is not asked.
     """
@@ -52,18 +52,18 @@ def fetch(method: str, url: str, *, seconds: float, largest: int, **options: Any
         for piece in pieces:
             body += piece
             if len(body) > largest:
-                raise Unreachable(f"the answer has more than {largest} bytes")
-        return Answer(answer.status, answer.headers, bytes(body))
+                raise RequestFailed(f"the answer has more than {largest} bytes")
+        return Response(answer.status, answer.headers, bytes(body))
 
 
-def download(url: str, to: IO[bytes], *, seconds: float, largest: int, **options: Any) -> Answer:
+def download(url: str, to: IO[bytes], *, seconds: float, largest: int, **options: Any) -> Response:
     """The same, with the body of a 200 written to a file as it comes; that of anything else is not read."""
     with _asked("GET", url, seconds, **options) as (answer, pieces):
         size = 0
         for piece in pieces if answer.status == 200 else ():
             size += len(piece)
             if size > largest:
-                raise Unreachable(f"the answer has more than {largest} bytes")
+                raise RequestFailed(f"the answer has more than {largest} bytes")
             to.write(piece)
         return answer
 
@@ -77,7 +77,7 @@ def _asked(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     public_only: bool = False,
-) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+) -> Iterator[tuple[Response, Iterator[bytes]]]:
     until, public = _until.set(time.monotonic() + seconds), _public_only.set(public_only)
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
     try:
@@ -94,13 +94,13 @@ def _asked(
             pool_timeout=seconds,
         )
         try:
-            yield Answer(response.status, _headers(response)), _in_time(response)
+            yield Response(response.status, _headers(response)), _in_time(response)
         finally:
             if response.connection is not None:  # what is left of the body is not for the next one on it
                 response.close()
                 response.release_conn()
     except (HTTPError, OSError, ValueError) as error:
-        raise Unreachable(_told(error)) from error
+        raise RequestFailed(_told(error)) from error
     finally:
         _until.reset(until)
         _public_only.reset(public)
@@ -112,7 +112,7 @@ def _in_time(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
             break
         yield piece
     if time.monotonic() > _until.get():
-        raise Unreachable("its time was up")
+        raise RequestFailed("its time was up")
 
 
 def _headers(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-class _Watched:
+class _DeadlineConnection:
     """A connection that knows until when its present request may take, from its first byte on."""
 
     line: socket.socket | None = None  # another handle of the socket, which TLS does not know
@@ -164,11 +164,11 @@ def _refuse_private(connected: socket.socket) -> None:
         raise OSError(f"{address} is no address of the open internet")
 
 
-class _Plain(_Watched, HTTPConnection):
+class _Plain(_DeadlineConnection, HTTPConnection):
     pass
 
 
-class _Secure(_Watched, HTTPSConnection):
+class _Secure(_DeadlineConnection, HTTPSConnection):
     pass
 
 
@@ -185,10 +185,10 @@ class _Watch:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.ends: dict[_Watched, float] = {}
+        self.ends: dict[_DeadlineConnection, float] = {}
         self.thread: threading.Thread | None = None
 
-    def add(self, connection: _Watched, until: float) -> None:
+    def add(self, connection: _DeadlineConnection, until: float) -> None:
         with self.lock:
             self.ends[connection] = until
             if self.thread is None or not self.thread.is_alive():  # a worker that was forked has none

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.core.files.storage import storages
 from django.dispatch import receiver
 
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 SECONDS = 24 * 3600  # no request takes so long
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     """Temporary files of a day ago."""
     deleted = 0

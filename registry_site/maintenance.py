@@ -2,4 +2,4 @@
 
 from django.dispatch import Signal
 
-purging = Signal()  # no arguments; a receiver gives a sentence about what it deleted
+purge_requested = Signal()  # no arguments; a receiver gives a sentence about what it deleted

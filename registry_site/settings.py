@@ -112,7 +112,7 @@ MAX_PASSWORD_LENGTH = REGISTRY.number("MAX_PASSWORD_LENGTH", 64, maximum=1024)
 if MIN_PASSWORD_LENGTH > MAX_PASSWORD_LENGTH:
     raise REGISTRY.refuse("MIN_PASSWORD_LENGTH", f"the longest password has {MAX_PASSWORD_LENGTH} characters")
 SESSION_HOURS = REGISTRY.number("SESSION_HOURS", 24, maximum=24 * 3650)
-LOGIN_FAILURES = REGISTRY.number("LOGIN_FAILURES", 10, maximum=1000)
+MAX_LOGIN_FAILURES = REGISTRY.number("MAX_LOGIN_FAILURES", 10, maximum=1000)
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 MAX_PACKAGE_SIZE = REGISTRY.number("MAX_PACKAGE_SIZE", 100 * 1024 * 1024)
@@ -123,13 +123,13 @@ MAX_FILE_LIST_COUNT = REGISTRY.number("MAX_FILE_LIST_COUNT", 1000, maximum=1_000
 FILE_CHALLENGE_SECONDS = REGISTRY.number("FILE_CHALLENGE_SECONDS", 30, maximum=3600)
 FILE_SESSION_SECONDS = REGISTRY.number("FILE_SESSION_SECONDS", 3600, maximum=10**9)
 MAX_FILE_SESSION_SECONDS = REGISTRY.number("MAX_FILE_SESSION_SECONDS", 86400, maximum=10**9)
-FILE_HANDSHAKES = REGISTRY.number("FILE_HANDSHAKES", 300, maximum=10**6)
+FILE_HANDSHAKES_PER_MINUTE = REGISTRY.number("FILE_HANDSHAKES_PER_MINUTE", 300, maximum=10**6)
 SERVE_DEAD_FILES = REGISTRY.flag("SERVE_DEAD_FILES", default=True)
 X_ACCEL_PREFIX = REGISTRY.read(
     "X_ACCEL_PREFIX", "", _absolute_path, "give a path without a slash at its end, such as /_files"
 )
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
-PUBLISH_BURST = REGISTRY.number("PUBLISH_BURST", 150, minimum=0)
+PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
 # The default is the name that cargo has for crates.io, whatever way it goes there.
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
@@ -152,7 +152,7 @@ MIRROR_TIMEOUT = REGISTRY.number("MIRROR_TIMEOUT", 12, maximum=600)
 MIRROR_OFFLINE = REGISTRY.flag("MIRROR_OFFLINE", default=False)
 MIRROR_MIN_AGE_DAYS = REGISTRY.number("MIRROR_MIN_AGE_DAYS", 0, minimum=0, maximum=3650)
 MIRROR_LICENSES = REGISTRY.words("MIRROR_LICENSES", "")
-MIRROR_DENY = REGISTRY.words("MIRROR_DENY", "")
+MIRROR_DENYLIST = REGISTRY.words("MIRROR_DENYLIST", "")
 MIRROR_ADVISORIES = REGISTRY.directories("MIRROR_ADVISORIES")
 PRIVATE_NAMES = REGISTRY.words("PRIVATE_NAMES", "")
 
@@ -219,8 +219,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "registry_site.http.client_address.remember",
-    "registry_site.http.error_handlers.refuse_nul",
+    "registry_site.http.client_address.client_address_middleware",
+    "registry_site.http.error_handlers.reject_nul_bytes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -229,7 +229,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "registry_site.http.error_handlers.Refusals",
+    "registry_site.http.error_handlers.DomainErrorMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -260,7 +260,7 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
         "OPTIONS": {"minimum": MIN_PASSWORD_LENGTH, "maximum": MAX_PASSWORD_LENGTH},
     },
     {"NAME": "accounts.passwords.validators.ContentValidator"},
-    {"NAME": "accounts.passwords.validators.SessionsEnd"},
+    {"NAME": "accounts.credentials.revocation.RevokeSessionsOnPasswordChange"},
 ]
 SESSION_COOKIE_NAME = "registry_session"
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
@@ -271,7 +271,7 @@ SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive(SECRET_KEY, "json web 
 REST_FRAMEWORK = {
     # Default is deny: a view without its own rule answers nobody.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["registry_site.http.permissions.Nobody"],
+    "DEFAULT_PERMISSION_CLASSES": ["registry_site.http.permissions.DenyAll"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["registry_site.http.parsers.StrictJSONParser"],
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method here

@@ -5,10 +5,10 @@ from typing import Any
 from django.db import connection
 from django.dispatch import receiver
 
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def refresh(**kwargs: Any) -> str:
     """Takes milliseconds: of each index no more than a thousand rows are looked at."""
     if connection.vendor == "sqlite":

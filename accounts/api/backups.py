@@ -11,9 +11,10 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import roles
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import Anyone, BackupsSession, SignedIn, principal
+from accounts.authentication import BackupsSession, principal
 from accounts.credentials import jwt_sessions
 from accounts.passwords import login
+from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site import errors
 from registry_site.http.dialects import Backups
 from registry_site.http.openapi import WITHOUT_ENVELOPE
@@ -76,10 +77,10 @@ class GrantedAccesses(serializers.Serializer[Any]):
 class BackupsLogin(Backups, ViewSet):
     """Whatever a body lacks, the original answers as if nobody had tried."""
 
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
     parser_classes = [StrictJSONParser, StrictFormParser, UntypedJSONParser]
     statuses = {**Backups.statuses, errors.Invalid: status.HTTP_401_UNAUTHORIZED}
-    wordings = {**Backups.wordings} | dict.fromkeys(["malformed", "invalid"], "missing Username or Password")
+    messages = {**Backups.messages} | dict.fromkeys(["malformed", "invalid"], "missing Username or Password")
 
     def get_authenticate_header(self, request: Request) -> str:
         """There is no authenticator here: a stale token in the request must not keep anybody from a new one."""
@@ -88,15 +89,15 @@ class BackupsLogin(Backups, ViewSet):
     @extend_schema(request=LogIn, responses=Session)
     def log_in(self, request: Request) -> Response:
         """`POST /api/stable/auth/login`"""
-        given = self.given(LogIn, request.data)
-        grant = jwt_sessions.open_backups(login.check(given["username"], given["password"]))
+        given = self.validated(LogIn, request.data)
+        grant = jwt_sessions.create_backups_session(login.authenticate(given["username"], given["password"]))
         session = {"expire": grant.session.expires_at, "sessionId": grant.session.digest, "token": grant.token}
         return Response(Session(session).data, headers=NO_STORE)
 
 
 class BackupsView(Backups, ViewSet):
     authentication_classes = [BackupsSession]
-    permission_classes = [SignedIn]
+    permission_classes = [IsAuthenticated]
 
 
 class BackupsUsers(BackupsView):
@@ -119,18 +120,18 @@ class BackupsSessions(BackupsView):
     @extend_schema(parameters=[SESSION_ID], request=None, responses=LoggedOut)
     def log_out(self, request: Request) -> Response:
         """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
-        ended = jwt_sessions.close_backups(principal(request), request.query_params.get("sessionId"))
+        ended = jwt_sessions.end_backups_session(principal(request), request.query_params.get("sessionId"))
         return Response({"message": "JWT was revoked", "sessionId": ended})
 
     @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
     def granted(self, request: Request) -> Response:
         """`GET /api/stable/auth/token[?userName=]`"""
-        sessions = jwt_sessions.granted_backups(principal(request), request.query_params.get("userName"))
+        sessions = jwt_sessions.list_backups_sessions(principal(request), request.query_params.get("userName"))
         return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})
 
     @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
     def refresh(self, request: Request) -> HttpResponse:
         """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
-        grant = jwt_sessions.refresh_backups(principal(request))
+        grant = jwt_sessions.refresh_backups_session(principal(request))
         refreshed = {"code": status.HTTP_200_OK, "expire": grant.session.expires_at, "token": grant.token}
         return JsonResponse(Refreshed(refreshed).data, headers=NO_STORE)

@@ -16,10 +16,11 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import registration
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import Anyone, AnyoneHere, AnyoneToReadHere, BrowserSession, CargoToken, principal
+from accounts.authentication import BrowserSession, CargoToken, principal
 from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow
+from accounts.permissions import AllowAny, AllowAnySameOrigin, AllowAnyTopLevel
 from registry_site.http.dialects import Cargo
 
 
@@ -44,25 +45,25 @@ def _token(text: str) -> Response:
 class KtraUsers(Cargo, ViewSet):
     """An answer carries the account's default token; the one before it ends."""
 
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
 
     @extend_schema(request=Password, responses=Token)
     def new_user(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = self.given(Password, request.data)
+        given = self.validated(Password, request.data)
         user = registration.sign_up(user_name, given["password"])
         return _token(cargo_tokens.replace_default(user))
 
     @extend_schema(request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = self.given(Password, request.data)
+        given = self.validated(Password, request.data)
         return _token(registration.log_in_to_cargo(user_name, given["password"]))
 
     @extend_schema(request=PasswordChange, responses=Token)
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
-        given = self.given(PasswordChange, request.data)
+        given = self.validated(PasswordChange, request.data)
         _, token = registration.change_password(user_name, **given)
         return _token(token)
 
@@ -82,7 +83,7 @@ class New(serializers.Serializer[Any]):
     revoked_token = serializers.CharField(allow_null=True)
 
 
-def told(user: User, token: cargo_tokens.Default) -> dict[str, Any]:
+def told(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
     """The documented answer of `/me` and `/replace_token`."""
     if token.is_new:
         return New({"username": user.login, "new_token": token.text, "revoked_token": token.former}).data
@@ -96,16 +97,16 @@ class Me(Cargo, ViewSet):
     """Whoever is not signed in goes to the provider, where there is one."""
 
     authentication_classes = [CargoToken, BrowserSession] if settings.OIDC_LOGIN else []
-    permission_classes = [AnyoneToReadHere]
+    permission_classes = [AllowAnyTopLevel]
 
     @extend_schema(responses={(200, "application/json"): EITHER, (200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request) -> HttpResponseBase:
         """`GET /me`"""
         if request.auth is not None:
             asking = principal(request)
-            return Response(told(asking.user, cargo_tokens.shown_to(asking)), headers=NO_STORE)
+            return Response(told(asking.user, cargo_tokens.reveal_default_to(asking)), headers=NO_STORE)
         if settings.OIDC_LOGIN:
-            return flow.begin(request._request, "me")
+            return flow.begin_sign_in(request._request, "me")
         line = (
             "$ curl -X POST -H 'Content-Type: application/json' -d '{\"password\":\"YOUR PASSWORD\"}' "
             f"{settings.PUBLIC_URL}/ktra/api/v1/login/<YOUR USERNAME>\n"
@@ -117,12 +118,12 @@ class Replacement(Cargo, ViewSet):
     """It changes something also by GET, as documented: so the page of another site must not ask for it."""
 
     authentication_classes = [CargoToken, BrowserSession]
-    permission_classes = [AnyoneHere]
+    permission_classes = [AllowAnySameOrigin]
 
     @extend_schema(request=None, responses=New)
     def replace(self, request: Request) -> HttpResponseBase:
         """`GET /replace_token`"""
         if request.auth is None:
-            return flow.begin(request._request, "replace")
+            return flow.begin_sign_in(request._request, "replace")
         asking = principal(request)
-        return Response(told(asking.user, cargo_tokens.replaced_for(asking)), headers=NO_STORE)
+        return Response(told(asking.user, cargo_tokens.rotate_default_for(asking)), headers=NO_STORE)

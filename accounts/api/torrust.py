@@ -12,10 +12,11 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import bans, email_verification, registration, roles
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import Anyone, SignedIn, TorrustSession, principal
+from accounts.authentication import TorrustSession, principal
 from accounts.credentials import jwt_sessions
 from accounts.models import User
 from accounts.passwords import login
+from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site.http.dialects import Torrust, TorrustFailure
 
 LONGEST_NAME = 20
@@ -60,18 +61,18 @@ class LoggedIn(serializers.Serializer[Any]):
     admin = serializers.BooleanField()
 
 
-def _logged_in(grant: jwt_sessions.Grant, user: User) -> Response:
+def _logged_in(grant: jwt_sessions.IssuedSession, user: User) -> Response:
     answer = {"token": grant.token, "username": user.username, "admin": roles.administers(user)}
     return Response(answer, headers=NO_STORE)
 
 
 class TorrustUsers(Torrust, ViewSet):
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
 
     @extend_schema(request=Registration, responses=NewUser)
     def register(self, request: Request) -> Response:
         """`POST /v1/user/register`"""
-        given = self.given(Registration, request.data)
+        given = self.validated(Registration, request.data)
         user = registration.sign_up(
             given["username"],
             given["password"],
@@ -90,15 +91,15 @@ class TorrustUsers(Torrust, ViewSet):
     @extend_schema(request=LogIn, responses=LoggedIn)
     def log_in(self, request: Request) -> Response:
         """`POST /v1/user/login`"""
-        given = self.given(LogIn, request.data)
-        user = login.check(**given)
-        return _logged_in(jwt_sessions.open_torrust(user), user)
+        given = self.validated(LogIn, request.data)
+        user = login.authenticate(**given)
+        return _logged_in(jwt_sessions.create_torrust_session(user), user)
 
     @extend_schema(request=JsonWebToken, responses=LoggedIn)
     def renew_token(self, request: Request) -> Response:
         """`POST /v1/user/token/renew`"""
-        given = self.given(JsonWebToken, request.data)
-        grant = jwt_sessions.renew_torrust(given["token"])
+        given = self.validated(JsonWebToken, request.data)
+        grant = jwt_sessions.renew_torrust_session(given["token"])
         return _logged_in(grant, grant.session.user)
 
 
@@ -109,7 +110,7 @@ class InvalidToken(TorrustFailure):
 class TorrustVerification(Torrust, ViewSet):
     """The document puts the refusal under `data`, the original under `error`; here it is under both."""
 
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
     failures = InvalidToken
 
     @classmethod
@@ -119,14 +120,14 @@ class TorrustVerification(Torrust, ViewSet):
     @extend_schema(request=JsonWebToken, responses=OpenApiTypes.STR)
     def verify_token(self, request: Request) -> Response:
         """`POST /v1/user/token/verify`"""
-        given = self.given(JsonWebToken, request.data)
-        jwt_sessions.holder(jwt_sessions.TorrustToken, given["token"])
+        given = self.validated(JsonWebToken, request.data)
+        jwt_sessions.authenticate(jwt_sessions.TorrustToken, given["token"])
         return Response("Token is valid.")
 
 
 class TorrustBans(Torrust, ViewSet):
     authentication_classes = [TorrustSession]
-    permission_classes = [SignedIn]
+    permission_classes = [IsAuthenticated]
 
     @extend_schema(request=None, responses=OpenApiTypes.STR)
     def ban(self, request: Request, name: str) -> Response:
@@ -137,13 +138,13 @@ class TorrustBans(Torrust, ViewSet):
 
 class TorrustPasswords(Torrust, ViewSet):
     authentication_classes = [TorrustSession]
-    permission_classes = [SignedIn]
-    wordings = {**Torrust.wordings, "wrong_password": "Invalid password"}
+    permission_classes = [IsAuthenticated]
+    messages = {**Torrust.messages, "wrong_password": "Invalid password"}
 
     @extend_schema(request=PasswordChange, responses=OpenApiTypes.STR)
     def change(self, request: Request, name: str) -> Response:
         """`POST /v1/user/{user}/change-password`"""
-        given = self.given(PasswordChange, request.data)
+        given = self.validated(PasswordChange, request.data)
         user = registration.change_own_password(
             principal(request),
             name,

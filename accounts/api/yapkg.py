@@ -10,9 +10,10 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import profiles, registration
 from accounts.api.shapes import DONE, NO_STORE, Status, Text
-from accounts.authentication import Anyone, AnyoneHere, AppKey, BrowserSession, SignedIn, principal
+from accounts.authentication import AppKey, BrowserSession, principal
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
+from accounts.permissions import AllowAny, AllowAnySameOrigin, IsAuthenticated
 from registry_site.http.dialects import Yapkg
 
 
@@ -56,24 +57,24 @@ class KeyPair(serializers.Serializer[Any]):
 
 
 class YapkgRegistration(Yapkg, ViewSet):
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
 
     @extend_schema(request=Registration, responses=UserShape)
     def register(self, request: Request) -> Response:
         """`POST /register`"""
-        given = self.given(Registration, request.data)
+        given = self.validated(Registration, request.data)
         return Response(UserShape(registration.sign_up(**given)).data)
 
 
 class YapkgLogin(Yapkg, ViewSet):
     """What sets a cookie or takes it away, no page of another site may bring about."""
 
-    permission_classes = [AnyoneHere]
+    permission_classes = [AllowAnySameOrigin]
 
     @extend_schema(request=LogIn, responses=UserShape)
     def log_in(self, request: Request) -> Response:
         """`POST /login`"""
-        given = self.given(LogIn, request.data)
+        given = self.validated(LogIn, request.data)
         user = browser_sessions.log_in(request._request, **given)
         return Response(UserShape(user).data, headers=NO_STORE)
 
@@ -86,23 +87,23 @@ class YapkgLogin(Yapkg, ViewSet):
 
 class YapkgUsers(Yapkg, ViewSet):
     authentication_classes = [AppKey, BrowserSession]
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
 
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /users/{username}`; the address is only for who is signed in"""
-        shown = UserShape(profiles.named(name)).data
+        shown = UserShape(profiles.get_user(name)).data
         return Response(shown if request.auth else {**shown, "email": None})
 
 
 class YapkgSettings(Yapkg, ViewSet):
     authentication_classes = [AppKey, BrowserSession]
-    permission_classes = [SignedIn]
+    permission_classes = [IsAuthenticated]
 
     @extend_schema(request=Profile, responses=UserShape)
     def change_profile(self, request: Request) -> Response:
         """`PATCH /settings/profile`"""
-        given = self.given(Profile, request.data)
+        given = self.validated(Profile, request.data)
         user_id = given.pop("user_id", None)
         user = profiles.change(principal(request), user_id, profiles.Change(**given))
         browser_sessions.keep(request._request, user)
@@ -111,14 +112,14 @@ class YapkgSettings(Yapkg, ViewSet):
     @extend_schema(request=KeyType, responses=KeyPair)
     def create_key(self, request: Request) -> Response:
         """`POST /settings/appids`"""
-        given = self.given(KeyType, request.data)
+        given = self.validated(KeyType, request.data)
         pair = app_keys.issue(principal(request), given["type"])
         return Response(KeyPair(pair).data, headers=NO_STORE)
 
     @extend_schema(responses=KeyPair(many=True))
     def list_keys(self, request: Request) -> Response:
         """`GET /settings/appids`"""
-        return Response(KeyPair(app_keys.owned(principal(request)), many=True).data, headers=NO_STORE)
+        return Response(KeyPair(app_keys.list_owned(principal(request)), many=True).data, headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def delete_key(self, request: Request, appid: str) -> Response:

@@ -22,7 +22,7 @@ from accounts.models import Credential, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import Scope
 from registry_site.encryption import decrypt, encrypt
-from registry_site.errors import Conflict, Invalid, Missing, Revoked, Unauthenticated
+from registry_site.errors import Conflict, Invalid, NotFound, Revoked, Unauthenticated
 from registry_site.http import client_address
 
 PURPOSE = "app keys"
@@ -60,13 +60,16 @@ class AppKey:
 
 
 def issue(principal: Principal, kind: str) -> AppKey:
-    """A new pair of the principal's; raises `Invalid` for another type, `Denied`, `Conflict` when there are many."""
+    """A new pair of the principal's.
+
+    Raises `Invalid` for another type, `PermissionDenied`, `Conflict` when there are many.
+    """
     principal.require(Scope.ACCOUNT)
     if kind not in Type.values:
         raise Invalid(f"There is no type {kind[:40]!r}; there are: {', '.join(Type.values)}.")
     appid = f"app_{secrets.token_hex(12)}"
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         if _live(principal.user).count() >= MOST_PER_USER:
             raise Conflict(f"You have {MOST_PER_USER} app keys already; delete one first.", code="too_many_keys")
         row = Credential.objects.create(
@@ -76,32 +79,35 @@ def issue(principal: Principal, kind: str) -> AppKey:
             digest=_digest(appid),
             scopes=" ".join(SCOPES[Type(kind)]),
             secret=encrypt(PURPOSE, secrets.token_urlsafe(30)),
-            peer=client_address.current(),
+            peer=client_address.client_ip(),
         )
         audit.record(principal.user, "app_key.issue", str(principal.user), appid=appid, type=kind)
     return AppKey(row)
 
 
-def owned(principal: Principal) -> list[AppKey]:
-    """The principal's pairs, the newest first; raises `Denied`, and `Unavailable` when a secret cannot be read."""
+def list_owned(principal: Principal) -> list[AppKey]:
+    """The principal's pairs, the newest first.
+
+    Raises `PermissionDenied`, and `Unavailable` when a secret cannot be read.
+    """
     principal.require(Scope.ACCOUNT)
     return [AppKey(row) for row in _live(principal.user)]
 
 
 def delete(principal: Principal, appid: str) -> None:
-    """End a pair of the principal's, at once; raises `Missing` for any other, and `Denied`."""
+    """End a pair of the principal's, at once; raises `NotFound` for any other, and `PermissionDenied`."""
     principal.require(Scope.ACCOUNT)
     row = _live(principal.user).filter(name=appid).first()
     if row is None or not revocation.revoke(row, principal.user):
-        raise Missing("You have no app key of this id.")
+        raise NotFound("You have no app key of this id.")
 
 
-def holder(token: str, body: bytes) -> Principal:
+def authenticate(token: str, body: bytes) -> Principal:
     """Who signed this request with this body; raises `Unauthenticated` for whatever is wrong with it, alike."""
     return _holder(token, lambda signed: signed == body)[0]
 
 
-def holder_of_upload(token: str) -> tuple[Principal, bytes]:
+def authenticate_upload(token: str) -> tuple[Principal, bytes]:
     """The same for a body that is too large for a header: signed is its SHA-256, or nothing → who, and the digest."""
     return _holder(token, lambda signed: len(signed) in (0, hashlib.sha256().digest_size))
 

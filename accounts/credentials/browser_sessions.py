@@ -44,7 +44,7 @@ class PasswordBackend(ModelBackend):
         if username is None or password is None:
             return None
         try:
-            user = login.check(username, password)
+            user = login.authenticate(username, password)
         except WrongPassword:
             return None
         if request is not None:
@@ -54,7 +54,7 @@ class PasswordBackend(ModelBackend):
 
 def log_in(request: HttpRequest, username: str, password: str) -> User:
     """Sign the browser in, under a new session key; raises as `credentials.check` does."""
-    user = login.check(username, password)
+    user = login.authenticate(username, password)
     auth.logout(request)  # or Django would forget the session of somebody else without ending it
     auth.login(request, user)
     return user
@@ -92,14 +92,14 @@ def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -
     _end(request)
     digest = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
     with transaction.atomic():
-        Principal(user).hold()
+        Principal(user).revalidate_and_lock()
         user.session = Credential.objects.create(
             user=user,
             kind=Credential.Kind.BROWSER_SESSION,
             name="Login",
             digest=digest,
             scopes=" ".join(scopes.ALL),
-            peer=client_address.current(),
+            peer=client_address.client_ip(),
             expires_at=timezone.now() + timedelta(hours=settings.SESSION_HOURS),
         )
         audit.record(user, "user.log_in", str(user), door=Credential.Kind.BROWSER_SESSION.label)

@@ -16,7 +16,7 @@ from accounts import audit, scopes
 from accounts.models import Credential, User
 from accounts.principals import NOT_GOOD, Principal, principal_of
 from registry_site.encryption import decrypt, encrypt
-from registry_site.errors import Conflict, Denied, Invalid, Unauthenticated
+from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
 from registry_site.http import client_address
 
 PURPOSE = "cargo tokens"  # a default one is kept encrypted where it has to be shown again: at /me
@@ -26,7 +26,7 @@ RANDOM_LENGTH = 32  # 190 bits
 CHECK_LENGTH = 6
 
 
-class Default(NamedTuple):
+class DefaultToken(NamedTuple):
     """A user's default token, or None for one that is not kept so that it can be shown.
 
     `is_new` when it was just made; `former` is the one that it took the place of.
@@ -39,34 +39,37 @@ class Default(NamedTuple):
 
 def replace_default(user: User) -> str:
     """A new default token; the one before it ends. Named tokens stay."""
-    return replaced(user).text or ""
+    return rotate_default(user).text or ""
 
 
-def current(user: User) -> Default:
+def get_or_create_default(user: User) -> DefaultToken:
     """The default token, which is made if there is none."""
     with transaction.atomic():
-        Principal(user).hold()
+        Principal(user).revalidate_and_lock()
         row = _live(user).filter(name=Credential.DEFAULT).first()
         if row is None:
-            return Default(_issue(user, Credential.DEFAULT, scopes.CARGO, None), is_new=True)
-        return Default(_kept(row), is_new=False)
+            return DefaultToken(_issue(user, Credential.DEFAULT, scopes.CARGO, None), is_new=True)
+        return DefaultToken(_kept(row), is_new=False)
 
 
-def replaced(user: User) -> Default:
+def rotate_default(user: User) -> DefaultToken:
     """A new default token in the place of the one before, which ends; what it was is told where it was kept."""
     with transaction.atomic():
-        Principal(user).hold()
+        Principal(user).revalidate_and_lock()
         row = _live(user).filter(name=Credential.DEFAULT).first()
         if row is not None:
             _live(user).filter(pk=row.pk).update(revoked_at=timezone.now())
         text = _issue(user, Credential.DEFAULT, scopes.CARGO, None)
-        return Default(text, is_new=True, former=None if row is None else _kept(row))
+        return DefaultToken(text, is_new=True, former=None if row is None else _kept(row))
 
 
-def shown_to(principal: Principal) -> Default:
-    """`current`, for who may see it: raises `Denied` to further tokens, which can allow less, and `Conflict`."""
+def reveal_default_to(principal: Principal) -> DefaultToken:
+    """Get or create the default token for a principal that may see it.
+
+    Raises `PermissionDenied` to named tokens, which can allow less, and `Conflict`.
+    """
     _require_whole(principal)
-    token = current(principal.user)
+    token = get_or_create_default(principal.user)
     if token.text is None:
         raise Conflict(
             "Your token was shown when it was made and is not kept. Take another at /replace_token, which ends it.",
@@ -75,16 +78,16 @@ def shown_to(principal: Principal) -> Default:
     return token
 
 
-def replaced_for(principal: Principal) -> Default:
+def rotate_default_for(principal: Principal) -> DefaultToken:
     """`replaced`, for who may see it."""
     _require_whole(principal)
-    return replaced(principal.user)
+    return rotate_default(principal.user)
 
 
 def _require_whole(principal: Principal) -> None:
     held = principal.credential
     if held is not None and held.kind == Credential.Kind.CARGO_TOKEN and held.name != Credential.DEFAULT:
-        raise Denied("Only the default token, or a browser that is signed in, is shown the default token.")
+        raise PermissionDenied("Only the default token, or a browser that is signed in, is shown the default token.")
 
 
 def create(user: User, name: str, allowed: tuple[str, ...] = scopes.CARGO, expires_at: datetime | None = None) -> str:
@@ -96,14 +99,14 @@ def create(user: User, name: str, allowed: tuple[str, ...] = scopes.CARGO, expir
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The token would be expired from the start.")
     with transaction.atomic():
-        Principal(user).hold()
+        Principal(user).revalidate_and_lock()
         _live(user).filter(name=name, expires_at__lte=timezone.now()).update(revoked_at=timezone.now())
         if _live(user).filter(name=name).exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
         return _issue(user, name, allowed, expires_at)
 
 
-def holder(text: str) -> Principal:
+def authenticate(text: str) -> Principal:
     """Who holds this token; raises `Unauthenticated`."""
     if not _is_well_formed(text):
         raise Unauthenticated(NOT_GOOD)
@@ -132,7 +135,7 @@ def _issue(user: User, name: str, allowed: tuple[str, ...], expires_at: datetime
         digest=digest_of(text),
         scopes=" ".join(dict.fromkeys(allowed)),
         secret=encrypt(PURPOSE, text) if settings.OIDC_LOGIN and name == Credential.DEFAULT else "",
-        peer=client_address.current(),
+        peer=client_address.client_ip(),
         expires_at=expires_at,
     )
     audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))

@@ -18,7 +18,7 @@ from accounts import audit, roles, scopes
 from accounts.credentials import revocation
 from accounts.models import Credential, User
 from accounts.principals import Principal, principal_of
-from registry_site.errors import Denied, Missing, Unauthenticated
+from registry_site.errors import NotFound, PermissionDenied, Unauthenticated
 from registry_site.http import client_address
 
 MOST_LISTED = 100
@@ -48,19 +48,19 @@ class TorrustToken(SessionToken):
     lifetime = TORRUST_LIFETIME
 
 
-class Grant(NamedTuple):
+class IssuedSession(NamedTuple):
     """The text of a token, which is given out once, and its row."""
 
     token: str
     session: Credential
 
 
-def open_backups(user: User) -> Grant:
+def create_backups_session(user: User) -> IssuedSession:
     """A session for backup-repository's clients; raises `Unauthenticated` when the account was closed meanwhile."""
     return _open(Principal(user), BackupsToken, "Login", {"login": user.username, "orig_iat": _now()})
 
 
-def refresh_backups(principal: Principal) -> Grant:
+def refresh_backups_session(principal: Principal) -> IssuedSession:
     """Another session in the place of a live one, which ends; raises `Unauthenticated`."""
     claims = {"login": principal.user.username, "orig_iat": _now()}
     with transaction.atomic():
@@ -70,21 +70,21 @@ def refresh_backups(principal: Principal) -> Grant:
         return grant
 
 
-def open_torrust(user: User) -> Grant:
+def create_torrust_session(user: User) -> IssuedSession:
     """A session for torrust's clients; raises `Unauthenticated` when the account was closed meanwhile."""
     return _open(Principal(user), TorrustToken, "Login", _torrust_claims(user))
 
 
-def renew_torrust(token: str) -> Grant:
+def renew_torrust_session(token: str) -> IssuedSession:
     """The same while it is good for a week and more, else another beside it; raises `Unauthenticated`."""
-    principal = holder(TorrustToken, token)
+    principal = authenticate(TorrustToken, token)
     session = principal.credential
     if session is not None and session.expires_at and session.expires_at - timezone.now() >= TORRUST_RENEWAL:
-        return Grant(token, session)
+        return IssuedSession(token, session)
     return _open(principal, TorrustToken, "Renewal", _torrust_claims(principal.user))
 
 
-def holder(kind: type[SessionToken], token: str) -> Principal:
+def authenticate(kind: type[SessionToken], token: str) -> Principal:
     """Who holds this token; raises `Unauthenticated` for one that is not ours, and `Revoked`."""
     try:
         kind(token)  # type: ignore[arg-type]  # simplejwt annotates the text as a token
@@ -99,10 +99,10 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def close_backups(principal: Principal, session_id: str | None = None) -> str:
+def end_backups_session(principal: Principal, session_id: str | None = None) -> str:
     """End the principal's session, or the one of this id → the id; one that has ended already stays so.
 
-    Only who administers may end those of others: raises `Denied`, and `Missing` for an id that there is not.
+    Only who administers may end those of others: raises `PermissionDenied`, and `NotFound` for an id that there is not.
     """
     if session_id is None:
         session = principal.credential
@@ -111,15 +111,15 @@ def close_backups(principal: Principal, session_id: str | None = None) -> str:
         if session is None or session.user_id != principal.user.pk:
             roles.require_administrator(principal.user, "you don't have permissions to revoke session of other user")
     if session is None:
-        raise Missing("specified session identifier is not valid, cannot find GrantedAccess of specified id")
+        raise NotFound("specified session identifier is not valid, cannot find GrantedAccess of specified id")
     revocation.revoke(session, principal.user)
     return session.digest
 
 
-def granted_backups(principal: Principal, username: str | None = None) -> list[Credential]:
+def list_backups_sessions(principal: Principal, username: str | None = None) -> list[Credential]:
     """The newest sessions of the principal, dead ones too; those of another only for who administers.
 
-    Raises `Denied`.
+    Raises `PermissionDenied`.
     """
     sessions = _sessions()
     if username is None:
@@ -133,15 +133,15 @@ def granted_backups(principal: Principal, username: str | None = None) -> list[C
 def profile_for(principal: Principal, username: str) -> User:
     """An account as its owner or who manages users sees it.
 
-    Raises `Missing` only to the latter, and `Denied` to everybody else alike.
+    Raises `NotFound` only to the latter, and `PermissionDenied` to everybody else alike.
     """
     user: User | None = User.objects.named(username).first()
     if user is not None and user.pk == principal.user.pk:
         return user
     if not roles.manages_users(principal.user):
-        raise Denied("no permissions to view that user account")
+        raise PermissionDenied("no permissions to view that user account")
     if user is None:
-        raise Missing("There is no user of this name.", code="user_missing")
+        raise NotFound("There is no user of this name.", code="user_missing")
     return user
 
 
@@ -159,21 +159,21 @@ def _torrust_claims(user: User) -> dict[str, Any]:
     }
 
 
-def _open(principal: Principal, kind: type[SessionToken], description: str, claims: dict[str, Any]) -> Grant:
+def _open(principal: Principal, kind: type[SessionToken], description: str, claims: dict[str, Any]) -> IssuedSession:
     token = kind()
     for name, value in claims.items():
         token[name] = value
     text = str(token)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         session = Credential.objects.create(
             user=principal.user,
             kind=kind.kind,
             name=description,
             digest=digest_of(text),
             scopes=" ".join(scopes.ALL),
-            peer=client_address.current(),
+            peer=client_address.client_ip(),
             expires_at=datetime.fromtimestamp(token["exp"], UTC),
         )
         audit.record(principal.user, "user.log_in", str(principal.user), door=kind.kind.label, how=description)
-    return Grant(text, session)
+    return IssuedSession(text, session)

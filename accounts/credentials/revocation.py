@@ -1,5 +1,7 @@
 """Ending what proves a user, at once and for good."""
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -9,7 +11,10 @@ from accounts.models import Credential, User
 
 
 def revoke(credential: Credential, actor: User | None) -> bool:
-    """End a credential; False when it had ended before. Raises `Denied` to staff who have no rank over its holder."""
+    """End a credential; False when it had ended before.
+
+    Raises `PermissionDenied` to staff who have no rank over its holder.
+    """
     roles.require_rank_over(actor, credential.user)
     with transaction.atomic():
         # The lock waits for a publish that is being committed, so that none is acknowledged after the revocation.
@@ -28,3 +33,16 @@ def end_sessions(user: User) -> None:
     if user.session:
         sessions = sessions.exclude(pk=user.session.pk)
     sessions.update(revoked_at=timezone.now())
+
+
+class RevokeSessionsOnPasswordChange:
+    """Takes any password; Django tells it, whoever changed one and how, and every other session of the user ends."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        pass
+
+    def password_changed(self, password: str, user: Any = None) -> None:
+        end_sessions(user)
+
+    def get_help_text(self) -> str:
+        return "A new password ends all other sessions of the account."

@@ -24,7 +24,7 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
 from accounts.oidc.provider import Provider
-from registry_site.errors import Denied, Invalid, TooMany, Upstream
+from registry_site.errors import Invalid, PermissionDenied, TooManyRequests, UpstreamError
 from registry_site.http import client_address
 
 STATES = "oidc_states"  # in the session, by the library
@@ -66,7 +66,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(token, str):
-            raise Upstream("Openid error: Server did not return an ID token")
+            raise UpstreamError("Openid error: Server did not return an ID token")
         return self._by_its_keys(id_tokens.verified, token, nonce=kwargs.get("nonce"))
 
     def get_or_create_user(self, access_token: Any, id_token: str, payload: Mapping[str, Any]) -> User:
@@ -75,7 +75,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         if self.request.session_state["purpose"] != "link":
             return identities.sign_in(settings.OIDC_ISSUER, said)
         if former is None:
-            raise Denied("Openid error: you have been signed out meanwhile; sign in, and link again.")
+            raise PermissionDenied("Openid error: you have been signed out meanwhile; sign in, and link again.")
         return identities.link(former, settings.OIDC_ISSUER, said)
 
     def get_user(self, user_id: Any) -> User | None:
@@ -89,7 +89,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         if said is None:
             said = self._by_its_keys(id_tokens.verified_userinfo, signed)
         if id_tokens.subject_of(said) != id_tokens.subject_of(payload):
-            raise Denied("Openid error: the provider tells of another user than the one who signed in.")
+            raise PermissionDenied("Openid error: the provider tells of another user than the one who signed in.")
         return said
 
     def _by_its_keys(self, check: Any, token: str, **options: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class SignIn(OIDCAuthenticationRequestView):  # type: ignore[misc]
         return {"redirect_uri": settings.PUBLIC_URL + PURPOSES[self.purpose]}
 
 
-def begin(request: HttpRequest, purpose: str) -> HttpResponse:
+def begin_sign_in(request: HttpRequest, purpose: str) -> HttpResponse:
     """To the provider, for one of `PURPOSES`; where to go on afterwards is in `next` of the query, if anywhere."""
     view = SignIn(purpose=purpose)
     view.setup(request)
@@ -149,11 +149,13 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         if entry is None or entry["added_on"] < time.time() - MINUTES_FOR_SIGNING_IN * 60:
             raise Invalid(NOT_BEGUN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
-            raise Denied("Openid error: this is the answer of another provider; begin again at /me.")
+            raise PermissionDenied("Openid error: this is the answer of another provider; begin again at /me.")
         if "error" in request.GET or "code" not in request.GET:
             del request.session[STATES][state]
             request.session.modified = True
-            raise Denied(f"Openid error: the provider did not sign you in ({_word(request.GET.get('error', ''))}).")
+            raise PermissionDenied(
+                f"Openid error: the provider did not sign you in ({_word(request.GET.get('error', ''))})."
+            )
         request.session_state = entry  # type: ignore[attr-defined]
         try:
             response: HttpResponse = super().get(request)
@@ -171,7 +173,7 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         return response
 
     def login_failure(self) -> HttpResponse:
-        raise Denied("Openid error: the provider did not sign you in; begin again at /me.")
+        raise PermissionDenied("Openid error: the provider did not sign you in; begin again at /me.")
 
 
 class SignOut(OIDCLogoutView):  # type: ignore[misc]
@@ -203,7 +205,7 @@ def provider_logout(request: HttpRequest) -> str:
         return SignOut.redirect_url
     try:
         place = Provider().endpoint("end_session_endpoint")
-    except Upstream:
+    except UpstreamError:
         return SignOut.redirect_url
     query = {
         **({"id_token_hint": id_token} if id_token else {}),
@@ -215,11 +217,11 @@ def provider_logout(request: HttpRequest) -> str:
 
 def _refuse_too_many() -> None:
     """Each sign-in that is begun leaves a session, and costs a look at what the provider says of itself."""
-    peer = client_address.current()
-    key = f"openid-begun-{client_address.network(peer) if peer else ''}"
+    peer = client_address.client_ip()
+    key = f"openid-begun-{client_address.network_of(peer) if peer else ''}"
     cache.add(key, 0, 60)
     if cache.incr(key) > MOST_IN_A_MINUTE:
-        raise TooMany("Too many sign-ins from your address; wait a minute.", retry_after=60)
+        raise TooManyRequests("Too many sign-ins from your address; wait a minute.", retry_after=60)
 
 
 def _word(error: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 
-from registry_site.errors import Denied
+from registry_site.errors import PermissionDenied
 
 # Asymmetric ones only: with the others, the client's secret could sign for the provider.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -16,12 +16,15 @@ LONGEST_SUBJECT = 255
 Keys = Sequence[Mapping[str, Any]]
 
 
-class UnknownKey(Denied):
+class UnknownKey(PermissionDenied):
     """It is signed by a key that the provider has not, or had not when it was asked."""
 
 
 def verified(token: str, keys: Keys, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
-    """The claims of an id token (OpenID Connect Core 1.0, section 3.1.3.7); raises `Denied` and `UnknownKey`."""
+    """The claims of an id token (OpenID Connect Core 1.0, section 3.1.3.7).
+
+    Raises `PermissionDenied` and `UnknownKey`.
+    """
     claims = _signed(token, keys, issuer, client_id, ["exp", "iat", "iss", "aud", "sub"])
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if (len(audience) > 1 or "azp" in claims) and claims.get("azp") != client_id:
@@ -38,7 +41,7 @@ def verified_userinfo(token: str, keys: Keys, *, issuer: str, client_id: str) ->
 
 
 def subject_of(claims: Mapping[str, Any]) -> str:
-    """Who it is, in the provider's own terms; raises `Denied`."""
+    """Who it is, in the provider's own terms; raises `PermissionDenied`."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT or not subject.isprintable():
         raise _refused("it does not say who you are")
@@ -100,5 +103,5 @@ def _candidates(keys: Keys, header: Mapping[str, Any]) -> Iterable[jwt.PyJWK]:
         yield read
 
 
-def _refused(why: str) -> Denied:
-    return Denied(f"Openid error: the provider's ID token is refused: {why}; begin again at /me.")
+def _refused(why: str) -> PermissionDenied:
+    return PermissionDenied(f"Openid error: the provider's ID token is refused: {why}; begin again at /me.")

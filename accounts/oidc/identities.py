@@ -18,7 +18,7 @@ from accounts import audit
 from accounts.models import Identity, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
-from registry_site.errors import Conflict, Denied, Missing
+from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.http import client_address
 
 LONGEST_NAME = 100
@@ -33,25 +33,25 @@ NOT_ALLOWED = (
 def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     """The account of whoever the provider says has signed in; the first time, a new one.
 
-    Raises `Denied` for who is not let in, whose account is closed to every door then, and for an account that is closed
-    or must not be used from where the request comes.
+    Raises `PermissionDenied` for who is not let in, whose account is closed to every door then, and for an account
+    that is closed or must not be used from where the request comes.
     """
     identity = _let_in(issuer, said) or _open(issuer, id_tokens.subject_of(said), said)
     _follow(identity, said)
     user = identity.user
-    if not (user.admits(client_address.current()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
-        raise Denied("Your account here is closed or banned, or must not be used from your address.")
+    if not (user.admits(client_address.client_ip()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
+        raise PermissionDenied("Your account here is closed or banned, or must not be used from your address.")
     return user
 
 
 def link(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:
     """From now on the principal's account is that of whoever has just signed in at the provider, too.
 
-    Raises `Denied` as `sign_in` does, and `Conflict` when that is another account already.
+    Raises `PermissionDenied` as `sign_in` does, and `Conflict` when that is another account already.
     """
     _let_in(issuer, said)
     with transaction.atomic():
-        principal.hold()
+        principal.revalidate_and_lock()
         identity = attach(principal.user, issuer, id_tokens.subject_of(said), actor=principal.user)
     _follow(identity, said)
     return identity.user
@@ -71,7 +71,7 @@ def attach(user: User, issuer: str, subject: str, *, actor: User | None) -> Iden
 
 
 def detach(user: User, issuer: str, subject: str, *, actor: User | None) -> None:
-    """Take an identity from an account, with the rights that came of it; raises `Missing`.
+    """Take an identity from an account, with the rights that came of it; raises `NotFound`.
 
     An account that the provider turned away stays closed: from then on it is deactivated.
     """
@@ -79,7 +79,7 @@ def detach(user: User, issuer: str, subject: str, *, actor: User | None) -> None
         held = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         identity = Identity.objects.filter(user=held, issuer=issuer, subject=subject).first()
         if identity is None:
-            raise Missing(f"{user} has no such identity.")
+            raise NotFound(f"{user} has no such identity.")
         _follow_rights(held, identity, administers=False)
         if identity.refused_at is not None:
             held.is_active = False
@@ -93,12 +93,12 @@ def _find(issuer: str, subject: str) -> Identity | None:
 
 
 def _let_in(issuer: str, said: Mapping[str, Any]) -> Identity | None:
-    """The identity, if there is one; raises `Denied` for who is not let in, after the account is closed."""
+    """The identity, if there is one; raises `PermissionDenied` for who is not let in, after the account is closed."""
     identity = _find(issuer, id_tokens.subject_of(said))
     if not _lets_in(said):
         if identity is not None:
             _refuse(identity)
-        raise Denied(NOT_ALLOWED, code="not_authorized")
+        raise PermissionDenied(NOT_ALLOWED, code="not_authorized")
     return identity
 
 
@@ -134,7 +134,9 @@ def _shown_name(issuer: str, said: Mapping[str, Any]) -> str:
     nickname = _nickname(said)
     if nickname is None:
         looked_for = " or ".join(settings.OIDC_USERNAME_CLAIM)
-        raise Denied(f"Openid error: No nickname available for registration: the provider sends no {looked_for}.")
+        raise PermissionDenied(
+            f"Openid error: No nickname available for registration: the provider sends no {looked_for}."
+        )
     slugs = (NICKNAME.sub("-", text).strip("-") for text in (nickname, id_tokens.subject_of(said)))
     return f"{urlsplit(issuer).hostname}:{next(filter(None, slugs), 'user')}"[:LONGEST_NAME]
 
@@ -175,11 +177,11 @@ def _follow(identity: Identity, said: Mapping[str, Any]) -> None:
 def _follow_rights(user: User, identity: Identity, administers: bool) -> bool:
     """Rights that staff gave stay, and so do those of another identity; gives what is kept of this one.
 
-    Raises `Denied` for an identity that is gone.
+    Raises `PermissionDenied` for an identity that is gone.
     """
     was = Identity.objects.filter(pk=identity.pk).values_list("administers", flat=True).first()
     if was is None:
-        raise Denied("Openid error: this identity has just been taken from its account; begin again at /me.")
+        raise PermissionDenied("Openid error: this identity has just been taken from its account; begin again at /me.")
     if administers == was:
         return was
     others = user.identities.filter(administers=True).exclude(pk=identity.pk).exists()

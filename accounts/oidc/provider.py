@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from registry_site import http_client
-from registry_site.errors import Denied, Upstream
+from registry_site.errors import PermissionDenied, UpstreamError
 
 SECONDS = 8  # for all that one sign-in asks of the provider
 LARGEST = 1024 * 1024  # bytes of an answer
@@ -31,7 +31,7 @@ _slots = threading.BoundedSemaphore(AT_ONCE)
 
 
 class Provider:
-    """The provider of `REGISTRY_OIDC_ISSUER`, for one sign-in: raises `Upstream` for whatever goes wrong with it."""
+    """The provider of `REGISTRY_OIDC_ISSUER`, for one sign-in. Raises `UpstreamError` for any failure of it."""
 
     def __init__(self) -> None:
         self.until = time.monotonic() + SECONDS
@@ -52,7 +52,10 @@ class Provider:
         return [key for key in keys if isinstance(key, dict)]
 
     def tokens(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """What it gives for a code (RFC 6749, section 4.1.3); raises `Denied` when it gives nothing for it."""
+        """What it gives for a code (RFC 6749, section 4.1.3).
+
+        Raises `PermissionDenied` when it gives nothing for it.
+        """
         sent, headers = dict(form), {"Content-Type": "application/x-www-form-urlencoded"}
         if not settings.OIDC_RP_CLIENT_SECRET or self._takes_basic():
             sent.pop("client_secret", None)
@@ -61,7 +64,9 @@ class Provider:
         place = self.endpoint("token_endpoint")
         status, answer = self._ask("POST", place, headers=headers, body=urlencode(sent).encode())
         if status in (400, 401, 403):
-            raise Denied(f"Openid error: the provider refused the sign-in ({_reason(answer)}); begin again at /me.")
+            raise PermissionDenied(
+                f"Openid error: the provider refused the sign-in ({_reason(answer)}); begin again at /me."
+            )
         return _object(status, answer)
 
     def userinfo(self, access_token: str) -> tuple[dict[str, Any] | None, str]:
@@ -81,7 +86,7 @@ class Provider:
     def _discover(self) -> dict[str, Any]:
         found = self._get(settings.OIDC_ISSUER.rstrip("/") + "/.well-known/openid-configuration")
         if found.get("issuer") != settings.OIDC_ISSUER:
-            raise Upstream(
+            raise UpstreamError(
                 f"Openid error: the provider calls itself {str(found.get('issuer'))[:200]!r}, "
                 f"and REGISTRY_OIDC_ISSUER is {settings.OIDC_ISSUER!r}."
             )
@@ -92,7 +97,7 @@ class Provider:
     def _key_set(self) -> dict[str, Any]:
         found = self._get(self.endpoint("jwks_uri"))
         if not isinstance(found.get("keys"), list):
-            raise Upstream("Openid error: the provider's keys cannot be read.")
+            raise UpstreamError("Openid error: the provider's keys cannot be read.")
         return found
 
     def _get(self, address: str) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class Provider:
             return known
         try:
             known = ask()
-        except Upstream:
+        except UpstreamError:
             if known is None:
                 raise
             cache.set(_key(f"{name} fresh"), True, PAUSE)
@@ -117,12 +122,14 @@ class Provider:
     def _ask(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
         """Status and body, before the time is up."""
         if not _slots.acquire(timeout=max(0.0, min(1.0, self._left()))):
-            raise Upstream("Openid error: too many are signing in at this moment, or the provider is slow; try again.")
+            raise UpstreamError(
+                "Openid error: too many are signing in at this moment, or the provider is slow; try again."
+            )
         try:
             answer = http_client.fetch(method, address, seconds=max(0.0, self._left()), largest=LARGEST, **options)
-        except http_client.Unreachable as error:
+        except http_client.RequestFailed as error:
             place = urlsplit(address).netloc
-            raise Upstream(f"Openid error: the provider at {place} does not answer as it should.") from error
+            raise UpstreamError(f"Openid error: the provider at {place} does not answer as it should.") from error
         finally:
             _slots.release()
         return answer.status, answer.body
@@ -137,7 +144,7 @@ def _basic(name: str, secret: str) -> str:
 
 
 def _usable(found: Mapping[str, Any], name: str) -> str:
-    """The address of this name; raises `Upstream` for what is none, or is not as safe as the issuer."""
+    """The address of this name; raises `UpstreamError` for what is none, or is not as safe as the issuer."""
     address = found.get(name)
     schemes = ("https", "http") if settings.OIDC_ISSUER.startswith("http:") else ("https",)
     try:
@@ -147,18 +154,18 @@ def _usable(found: Mapping[str, Any], name: str) -> str:
                 return address
     except ValueError:
         pass
-    raise Upstream(f"Openid error: the provider names no {name} that can be used.")
+    raise UpstreamError(f"Openid error: the provider names no {name} that can be used.")
 
 
 def _object(status: int, answer: bytes) -> dict[str, Any]:
     if status != 200:
-        raise Upstream(f"Openid error: the provider answers with {status}.")
+        raise UpstreamError(f"Openid error: the provider answers with {status}.")
     try:
         found = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        raise Upstream("Openid error: the provider's answer is no JSON.") from error
+        raise UpstreamError("Openid error: the provider's answer is no JSON.") from error
     if not isinstance(found, dict):
-        raise Upstream("Openid error: the provider's answer is no JSON object.")
+        raise UpstreamError("Openid error: the provider's answer is no JSON object.")
     return found
 
 

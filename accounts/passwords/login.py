@@ -4,22 +4,22 @@ from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password, verify_password
 
 from accounts import email_verification
-from accounts.guessing import Guard
 from accounts.models import User
-from registry_site.errors import Denied, WrongPassword
+from accounts.passwords.throttle import LoginThrottle
+from registry_site.errors import PermissionDenied, WrongPassword
 from registry_site.http import client_address
 
 MAXIMUM_PASSWORD = 4096  # bytes that are worth hashing; more is refused before
 
 
-def check(login: str, password: str) -> User:
+def authenticate(login: str, password: str) -> User:
     """The user of this name or e-mail address and password, if in good standing.
 
-    Raises `WrongPassword` in all other cases alike, `TooMany` after too many of them, and `Denied` for a right
-    password of an account whose address is not verified yet.
+    Raises `WrongPassword` in all other cases alike, `TooManyRequests` after too many of them, and `PermissionDenied`
+    for a right password of an account whose address is not verified yet.
     """
     user = _find(login)
-    guard = Guard(login, user)
+    guard = LoginThrottle(login, user)
     guard.refuse_too_many()
     if not _is_proven(user, password):
         guard.count_failure()
@@ -29,7 +29,7 @@ def check(login: str, password: str) -> User:
     guard.forgive()
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
         email_verification.remind(user)
-        raise Denied(
+        raise PermissionDenied(
             f"Verify your e-mail address first: follow the link that was sent to {user.email}.", code="unverified"
         )
     return user
@@ -51,7 +51,7 @@ def _is_proven(user: User | None, password: str) -> bool:
     if not _matches(user, password):
         return False
     in_good_standing = User.objects.in_good_standing().filter(pk=user.pk).exists()
-    return in_good_standing and user.admits(client_address.current())
+    return in_good_standing and user.admits(client_address.client_ip())
 
 
 def _matches(user: User, password: str) -> bool:

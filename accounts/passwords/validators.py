@@ -5,8 +5,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from accounts.credentials import revocation
-
 
 class LengthValidator:
     """From `minimum` to `maximum` characters: the upper bound keeps huge input away from the hasher."""
@@ -37,16 +35,3 @@ class ContentValidator:
 
     def get_help_text(self) -> str:
         return "Do not use the user name, only blanks, or control characters."
-
-
-class SessionsEnd:
-    """Takes any password; Django tells it, whoever changed one and how, and every other session of the user ends."""
-
-    def validate(self, password: str, user: Any = None) -> None:
-        pass
-
-    def password_changed(self, password: str, user: Any = None) -> None:
-        revocation.end_sessions(user)
-
-    def get_help_text(self) -> str:
-        return "A new password ends all other sessions of the account."

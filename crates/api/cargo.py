@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken, Holder, Reader, principal
+from accounts.authentication import CargoToken, principal
+from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing
 from crates import search as searching
 from registry_site.http.dialects import Cargo, LengthRequired
@@ -71,7 +72,7 @@ class Found(serializers.Serializer[Any]):
 
 class CargoView(Cargo, ViewSet):
     authentication_classes = [CargoToken]
-    permission_classes = [Holder]
+    permission_classes = [TokenRequired]
 
 
 class Publish(CargoView):
@@ -119,32 +120,32 @@ class CrateOwners(CargoView):
     @extend_schema(request=Owners, responses=Told)
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
-        given = self.given(Owners, request.data)
+        given = self.validated(Owners, request.data)
         message = ownership.add(principal(request), name, given["users"])
         return Response({"ok": True, "msg": message})
 
     @extend_schema(request=Owners, responses=Told)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
-        given = self.given(Owners, request.data)
+        given = self.validated(Owners, request.data)
         ownership.remove(principal(request), name, given["users"])
         return Response({"ok": True, "msg": ""})
 
 
 class Crates(CargoView):
-    permission_classes = [Reader]
+    permission_classes = [ReadAccess]
 
     @extend_schema(parameters=[Query], responses=Found)
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q={query}&per_page={n}`"""
-        given = self.given(Query, request.query_params)
+        given = self.validated(Query, request.query_params)
         per_page = min(given["per_page"], 100)
         results = searching.search(given["q"], given["page"], per_page)
         return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})
 
 
 class Downloads(CargoView):
-    permission_classes = [Reader]
+    permission_classes = [ReadAccess]
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:

@@ -13,9 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken, Reader
+from accounts.authentication import CargoToken
+from accounts.permissions import ReadAccess
 from crates.models import Crate
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 
 
@@ -26,7 +27,7 @@ class Config(serializers.Serializer[Any]):
 
 class Index(Cargo, ViewSet):
     authentication_classes = [CargoToken]
-    permission_classes = [Reader]
+    permission_classes = [ReadAccess]
 
     @extend_schema(responses=Config)
     def config(self, request: Request) -> Response:
@@ -39,7 +40,7 @@ class Index(Cargo, ViewSet):
         """The file of one crate: its lines are kept ready on the crate's row."""
         row = Crate.objects.filter(index_path=path).values_list("index_text", "index_etag", "index_modified").first()
         if row is None:
-            raise Missing("There is no such crate in this index.")
+            raise NotFound("There is no such crate in this index.")
         text, etag, modified = row
         response = HttpResponse(text, content_type="text/plain; charset=utf-8")
         response["ETag"] = etag

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken, Reader
+from accounts.authentication import CargoToken
+from accounts.permissions import ReadAccess
 from crates.api.index import Config
 from crates.mirror import crate_cache, overview, serving
 from registry_site.http.dialects import Cargo
@@ -37,7 +38,7 @@ class Mirrored(serializers.Serializer[Any]):
 
 class Mirror(Cargo, ViewSet):
     authentication_classes = [CargoToken]
-    permission_classes = [Reader]
+    permission_classes = [ReadAccess]
 
     @extend_schema(responses=Config)
     def config(self, request: Request) -> Response:

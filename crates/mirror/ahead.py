@@ -15,7 +15,7 @@ DOWNLOAD = re.compile(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
 _background: Background[None] = Background(threads=8)  # of its own: what somebody waits for comes before it
 
 
-@read_ahead.let_begin
+@read_ahead.on_pending_request
 def begin(path: str) -> None:
     """Begin with what the mirror is about to be asked for, if that will still be good at its turn."""
     of_mirror = path.startswith(INDEX) or DOWNLOAD.fullmatch(path)

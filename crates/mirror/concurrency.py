@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 
-from registry_site.errors import RegistryError, Upstream
+from registry_site.errors import RegistryError, UpstreamError
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Queue:
             while len(self.begun) >= max(settings.THREADS * 3 // 4, 1):
                 patience = max(self.begun.values()) + PATIENCE - time.monotonic()
                 if patience <= 0:
-                    raise Upstream("The mirror's upstream is slow, and enough requests wait for it; try again.")
+                    raise UpstreamError("The mirror's upstream is slow, and enough requests wait for it; try again.")
                 self.changed.wait(patience)
             self.begun[me] = time.monotonic()
         try:

@@ -17,8 +17,8 @@ from crates.mirror.metrics import Tell, to_nobody
 from crates.mirror.models import STORE, Archive, Entry, Incident
 from crates.mirror.upstreams import Fault
 from registry_site import file_locks
-from registry_site.errors import Missing
-from registry_site.errors import Upstream as UpstreamFault
+from registry_site.errors import NotFound
+from registry_site.errors import UpstreamError as UpstreamFault
 from registry_site.http.downloads import deliver
 from registry_site.server import read_ahead
 from registry_site.storage import blobs
@@ -32,7 +32,10 @@ class WrongBytes(Fault):
 
 
 def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
-    """A version's file; raises `Missing`, `Denied` for what staff have blocked, `errors.Upstream` and `Unavailable`."""
+    """A version's file.
+
+    Raises `NotFound`, `PermissionDenied` for what staff have blocked, `errors.Upstream` and `Unavailable`.
+    """
     archive, _ = find(name, version, metrics.of_crate)
     return deliver(
         request,
@@ -59,12 +62,12 @@ def foresee(name: str, version: str) -> None:
 def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:
     """The line of a version that is not blocked."""
     if not index_cache.NAME.fullmatch(name):
-        raise Missing(_none(name, version))
+        raise NotFound(_none(name, version))
     overrides.refuse_blocked(name, version)
     entry = find(names.index_path(name.lower()))
     present = {line.version: line for line in index_lines.parsed(bytes(entry.body)) if line.version}
     if version not in present:
-        raise Missing(_none(name, version))
+        raise NotFound(_none(name, version))
     return entry, present[version]
 
 
@@ -73,7 +76,7 @@ def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, b
     kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
-        read_ahead.begin_next()
+        read_ahead.start_pending()
         with metrics.fetching(tell), index_cache.queue.joined():
             return _fetched(entry, line), True
     metrics.here(tell, archive.fetched_at, archive.fetched_at)
@@ -96,7 +99,7 @@ def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
 
 def lock_of(sha256: str) -> AbstractContextManager[bool]:
     """Whoever fetches or deletes the bytes holds it."""
-    return file_locks.held(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
+    return file_locks.file_lock(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
 
 
 def _fetched(entry: Entry, line: Line) -> Archive:
@@ -106,7 +109,7 @@ def _fetched(entry: Entry, line: Line) -> Archive:
         if kept is not None:
             return kept
         if settings.MIRROR_OFFLINE:
-            raise Missing(
+            raise NotFound(
                 f"{entry.name} {line.version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
             )
         if not mine:
@@ -125,7 +128,7 @@ def _fetched(entry: Entry, line: Line) -> Archive:
 
 
 def _receive(entry: Entry, line: Line, file: IO[bytes]) -> None:
-    """Raises `Fault` and `Missing`."""
+    """Raises `Fault` and `NotFound`."""
     name = line.name if line.name.lower() == entry.name else entry.name  # in upstream's own letters
     status = upstreams.named(entry.upstream).archive(name, line.version, line.checksum, file)
     if status != 200:

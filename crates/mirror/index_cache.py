@@ -18,8 +18,8 @@ from crates.mirror.models import Entry, Incident
 from crates.mirror.upstreams import Fault
 from crates.models import Crate
 from registry_site import file_locks
-from registry_site.errors import Missing
-from registry_site.errors import Upstream as UpstreamFault
+from registry_site.errors import NotFound
+from registry_site.errors import UpstreamError as UpstreamFault
 from registry_site.server import read_ahead
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -37,15 +37,15 @@ _background: Background[Entry] = Background(threads=8)
 def find(path: str, tell: Tell = to_nobody) -> Entry:
     """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
 
-    Raises `Missing` for what is not there, or must not be asked for, and `errors.Upstream`.
+    Raises `NotFound` for what is not there, or must not be asked for, and `errors.Upstream`.
     """
     entry = _here(path)
     if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
         metrics.here(tell, entry.changed_at, entry.checked_at)
         return entry
     if settings.MIRROR_OFFLINE:
-        raise Missing(NOT_HERE)
-    read_ahead.begin_next()
+        raise NotFound(NOT_HERE)
+    read_ahead.start_pending()
     if entry is None or entry.status != 200:
         with metrics.fetching(tell), queue.joined():
             return _refreshed(path)
@@ -61,20 +61,20 @@ def foresee(path: str) -> Entry:
 
 
 def _here(path: str) -> Entry | None:
-    """What is here already; raises `Missing` for what must not be asked for."""
+    """What is here already; raises `NotFound` for what must not be asked for."""
     name = path.rpartition("/")[2]
     if not NAME.fullmatch(name) or names.index_path(name) != path:
-        raise Missing(NOT_HERE)
+        raise NotFound(NOT_HERE)
     refuse_private(name)
     return Entry.objects.filter(path=path).first()
 
 
 def refuse_private(name: str) -> None:
-    """A name of ours is never asked for elsewhere, in none of its spellings; raises `Missing`."""
+    """A name of ours is never asked for elsewhere, in none of its spellings; raises `NotFound`."""
     canonical = names.canonical(name)
     reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
     if reserved or Crate.objects.named(name).exists():
-        raise Missing(NOT_HERE)
+        raise NotFound(NOT_HERE)
 
 
 def outdate(asked: QuerySet[Entry]) -> int:
@@ -101,7 +101,7 @@ def _in_thread(path: str) -> Entry:
 
 def _refreshed(path: str) -> Entry:
     """Ask upstream, once for all who want to know; raises `errors.Upstream`."""
-    with file_locks.held(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as mine:
+    with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as mine:
         entry = Entry.objects.filter(path=path).first()
         if entry is not None and _is_fresh(entry):
             return entry

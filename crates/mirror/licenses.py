@@ -7,7 +7,7 @@ from typing import IO, Any
 from license_expression import AND, OR, ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, Licensing
 
 from crates.package import manifest
-from registry_site.archives.gzip_reader import Inflated, limit_for
+from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
 from registry_site.archives.tar_reader import BLOCK, entries
 from registry_site.errors import Invalid
 
@@ -60,7 +60,7 @@ def _holds(expression: Any, allowed: Collection[str]) -> bool:
 def _manifest(crate: IO[bytes], size: int) -> bytes:
     """The packed `Cargo.toml`; raises `Invalid`."""
     crate.seek(0)
-    tar = Inflated(crate, limit_for(size), "crate")
+    tar = BoundedGzipReader(crate, limit_for(size), "crate")
     for entry in entries(tar, lenient=True):
         folder, _, path = entry.path.partition("/")
         if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= LARGEST_MANIFEST:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from crates.mirror import incidents
 from crates.mirror.crate_cache import lock_of
 from crates.mirror.models import Archive, Entry, Incident
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from registry_site.storage import blobs
 
 Row = TypeVar("Row", bound=Model)
@@ -38,7 +38,7 @@ def is_whole(archive: Archive) -> bool:
     try:
         with archive.blob().read() as content:
             whole = blobs.sha256_of_stream(content) == archive.sha256
-    except Missing:
+    except NotFound:
         whole = False
     if not whole:
         incidents.record(Incident.Kind.WRONG_BYTES, str(archive), "the bytes that were kept are damaged or gone")

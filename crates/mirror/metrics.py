@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from registry_site.errors import Upstream
+from registry_site.errors import UpstreamError
 from registry_site.server import read_ahead
 from registry_site.server.metrics import Counter, Histogram
 
@@ -43,7 +43,7 @@ def to_nobody(outcome: str) -> None:
 
 def here(tell: Tell, fetched_at: datetime, checked_at: datetime) -> None:
     """A hit, unless it was fetched or asked for again while this very request waited for its turn."""
-    arrived = read_ahead.arrived()
+    arrived = read_ahead.arrived_at()
     if arrived is None or checked_at < arrived:
         tell("hit")
     else:
@@ -63,6 +63,6 @@ def failing(tell: Tell) -> Iterator[None]:
     """Nothing, unless upstream fails."""
     try:
         yield
-    except Upstream:
+    except UpstreamError:
         tell("failed")
         raise

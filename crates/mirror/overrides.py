@@ -14,7 +14,7 @@ from crates import names
 from crates.mirror import index_cache, resolving
 from crates.mirror.models import Decision
 from crates.package.requirements import normalized
-from registry_site.errors import Denied, Invalid
+from registry_site.errors import Invalid, PermissionDenied
 
 Verdict = Decision.Verdict
 
@@ -93,7 +93,7 @@ def _ruling(decision: Decision) -> Ruling:
 
 
 def refuse_blocked(name: str, version: str) -> None:
-    """Raises `Denied` with the reason."""
+    """Raises `PermissionDenied` with the reason."""
     for ruling in about(name):
         if ruling.blocks(version):
-            raise Denied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")
+            raise PermissionDenied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")

@@ -6,7 +6,7 @@ from crates import names
 from crates.mirror import index_cache, overrides, policies, serving
 from crates.mirror.index_lines import Line
 from crates.mirror.models import Archive, Entry
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Version:
 def crate(name: str) -> tuple[Entry, list[Version]]:
     """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
     if not index_cache.NAME.fullmatch(name):
-        raise Missing(index_cache.NOT_HERE)
+        raise NotFound(index_cache.NOT_HERE)
     entry = serving.present(names.index_path(name.lower()))
     return entry, versions(entry)
 

@@ -24,7 +24,7 @@ from crates.mirror.models import Archive, Entry
 from crates.mirror.overrides import Ruling
 from crates.mirror.upstreams import Fault
 from registry_site import versions
-from registry_site.errors import Invalid, Missing, RegistryError
+from registry_site.errors import Invalid, NotFound, RegistryError
 
 LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
@@ -37,10 +37,12 @@ Judge = Callable[[Line], Iterator[str]]
 def check_settings() -> None:
     """Raises `ImproperlyConfigured` for what would hold nothing back, or not what was meant."""
     try:
-        for word in settings.MIRROR_DENY:
+        for word in settings.MIRROR_DENYLIST:
             _denial(word)
     except Invalid as error:
-        raise _refused("MIRROR_DENY", "give names such as time, evil-* or time@<0.2.23, separated by blanks") from error
+        raise _refused(
+            "MIRROR_DENYLIST", "give names such as time, evil-* or time@<0.2.23, separated by blanks"
+        ) from error
     if not all(LICENSE.fullmatch(word) for word in settings.MIRROR_LICENSES):
         raise _refused("MIRROR_LICENSES", "give SPDX identifiers such as MIT or Apache-2.0, separated by blanks")
     if not all((Path(database) / "crates").is_dir() for database in settings.MIRROR_ADVISORIES):
@@ -66,7 +68,7 @@ def described() -> list[str]:
     told = {
         f"releases are held back for {settings.MIRROR_MIN_AGE_DAYS} days": settings.MIRROR_MIN_AGE_DAYS,
         f"licenses are {' '.join(settings.MIRROR_LICENSES)}": settings.MIRROR_LICENSES,
-        f"denied are {' '.join(settings.MIRROR_DENY)}": settings.MIRROR_DENY,
+        f"denied are {' '.join(settings.MIRROR_DENYLIST)}": settings.MIRROR_DENYLIST,
         f"advisories are in {' '.join(settings.MIRROR_ADVISORIES)}": settings.MIRROR_ADVISORIES,
     }
     return [words for words, is_set in told.items() if is_set]
@@ -100,7 +102,7 @@ def _age(line: Line) -> Iterator[str]:
 
 def _denied(name: str) -> Judge:
     canonical = names.canonical(name)
-    denials = [(word, *_denial(word)) for word in settings.MIRROR_DENY]
+    denials = [(word, *_denial(word)) for word in settings.MIRROR_DENYLIST]
     found = [(word, covers) for word, pattern, covers in denials if fnmatchcase(canonical, pattern)]
     return lambda line: (f"It is on the deny list, as {word}." for word, covers in found if covers(line.version))
 
@@ -150,7 +152,7 @@ def _learned(entry: Entry, line: Line, left: int) -> tuple[str | None, int]:
     if left_then is None:
         try:
             return crate_cache.obtain(entry, line)[0].license, left - 1
-        except Missing:
+        except NotFound:
             left_then = left - 1
         except RegistryError as error:
             if not isinstance(error.__cause__, Fault):  # too many wait for upstream just now

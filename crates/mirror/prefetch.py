@@ -9,7 +9,7 @@ from pathlib import Path
 from crates import names
 from crates.mirror import crate_cache, index_cache, overrides, resolving, serving
 from crates.mirror.index_lines import Line
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 
 Wanted = tuple[str, str]  # name, version
 NO_SOURCE = "{0} is no file, and no crate such as serde or serde@1.0"
@@ -81,7 +81,7 @@ def _chosen(name: str, requirement: str) -> Line:
     usable = {line.version: line for line in offered if line.version and not line.yanked}
     version = resolving.newest(requirement, usable)
     if version is None:
-        raise Missing(f"There is no version {requirement} of a crate {name} upstream.")
+        raise NotFound(f"There is no version {requirement} of a crate {name} upstream.")
     return usable[version]
 
 

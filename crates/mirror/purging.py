@@ -7,10 +7,10 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from crates.mirror.models import Entry
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 
-@receiver(purging)
+@receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
     day_ago = timezone.now() - timedelta(days=1)
     gone, _ = Entry.objects.exclude(status=200).filter(checked_at__lt=day_ago).delete()

@@ -16,7 +16,7 @@ from crates.mirror.index_lines import Line
 from crates.mirror.maintenance import pages
 from crates.mirror.models import Archive, Entry
 from crates.mirror.upstreams import Fault
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 from registry_site.storage import blobs
 
 ABOUT = "mirror.json"
@@ -111,7 +111,7 @@ def _write(path: Path, archive: Archive) -> bool:
     try:
         with archive.blob().read() as content, partial.open("wb") as file:
             shutil.copyfileobj(content, file, blobs.CHUNK)
-    except Missing:
+    except NotFound:
         return False
     if _sha256(partial) != archive.sha256:
         partial.unlink()

@@ -10,7 +10,7 @@ from django.core.cache import cache
 
 from crates.mirror import index_lines, metrics
 from registry_site import http_client
-from registry_site.errors import Gone, Missing, RegistryError, Withheld
+from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
 
 LARGEST_ENTRY = 64 * 1024 * 1024  # bytes
@@ -19,7 +19,11 @@ LARGEST_ARCHIVE = 1024 * 1024 * 1024
 MOST_REDIRECTS = 3
 CONFIG_SECONDS = 3600
 REDIRECTS = (301, 302, 303, 307, 308)
-ABSENT: dict[int, type[Missing]] = {404: Missing, 410: Gone, 451: Withheld}  # how an upstream says that there is none
+ABSENT: dict[int, type[NotFound]] = {
+    404: NotFound,
+    410: Gone,
+    451: UnavailableForLegalReasons,
+}  # how an upstream says that there is none
 
 
 class Fault(Exception):
@@ -36,7 +40,7 @@ class Upstream:
     def __str__(self) -> str:
         return self.url
 
-    def entry(self, path: str, validators: Mapping[str, str]) -> http_client.Answer:
+    def entry(self, path: str, validators: Mapping[str, str]) -> http_client.Response:
         """The file of the index at `path`: 200, 304, or one of `ABSENT`; raises `Fault`."""
         answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
         if answer.status not in (200, 304, *ABSENT):
@@ -83,7 +87,7 @@ class Upstream:
             cache.set(key, known, CONFIG_SECONDS)
         return known
 
-    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> http_client.Answer:
+    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> http_client.Response:
         for _ in range(MOST_REDIRECTS + 1):
             answer = self._ask(http_client.fetch, "GET", url, largest=largest, headers=headers)
             if answer.status not in REDIRECTS:
@@ -93,20 +97,20 @@ class Upstream:
 
     def _ask(
         self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> http_client.Answer:
+    ) -> http_client.Response:
         url = place[-1]
         ours = _host(url) == _host(self.url)
         sent = {**(headers or {}), **({"Authorization": self.token} if self.token and ours else {})}
         try:
             with metrics.upstream.timed("crate" if how is http_client.download else "index"):
-                answer: http_client.Answer = how(
+                answer: http_client.Response = how(
                     *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
                 )
-        except http_client.Unreachable as error:
+        except http_client.RequestFailed as error:
             raise Fault(str(error)) from error
         return answer
 
-    def _followed(self, url: str, answer: http_client.Answer) -> str:
+    def _followed(self, url: str, answer: http_client.Response) -> str:
         """Where a redirect leads, if that is a host of this upstream."""
         try:
             place = urljoin(url, answer.headers.get("location", ""))
@@ -130,7 +134,7 @@ def named(url: str) -> Upstream:
     raise Fault("it is not configured any more")
 
 
-def _check_index_file(answer: http_client.Answer) -> None:
+def _check_index_file(answer: http_client.Response) -> None:
     """Nothing else than a whole index file is taken for one, for no checksum says what it should be; raises `Fault`."""
     if not {"content-length", "transfer-encoding"} & answer.headers.keys():
         raise Fault("it does not say where its index file ends, and a part would pass for the whole")

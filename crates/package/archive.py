@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import IO
 
-from registry_site.archives.gzip_reader import Inflated, limit_for
+from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
 from registry_site.archives.tar_reader import BLOCK, MAXIMUM_PATH, Entry, entries
 from registry_site.errors import Invalid
 
@@ -33,7 +33,7 @@ class Contents:
 
 def read(crate: IO[bytes], compressed: int, root: str) -> Contents:
     """What is in a crate of `compressed` bytes whose entries all stand under `root`; raises `Invalid`."""
-    tar = Inflated(crate, limit_for(compressed), "crate")
+    tar = BoundedGzipReader(crate, limit_for(compressed), "crate")
     tree = _Tree(root)
     cargo_toml = None
     for entry in entries(tar):

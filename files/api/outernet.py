@@ -165,13 +165,13 @@ class Handshake(Outernet, ViewSet):
     @extend_schema(request={FORM: Name}, responses=Challenged)
     def begin(self, request: Request) -> Response:
         """`POST /auth`"""
-        issued = handshake.begin(self.given(Name, parameters(request))["client_name"])
+        issued = handshake.begin(self.validated(Name, parameters(request))["client_name"])
         return Response(Challenged({"challenge": issued}).data, headers=NO_STORE)
 
     @extend_schema(request={FORM: Answer}, responses=Opened)
     def verify(self, request: Request) -> Response:
         """`POST /auth_verify`"""
-        given = self.given(Answer, parameters(request))
+        given = self.validated(Answer, parameters(request))
         opened = handshake.answer(
             given["client_name"], given.get("id"), given.get("encrypted_text"), given.get("duration")
         )
@@ -197,7 +197,7 @@ class Files(Outernet, ViewSet):
     def search(self, request: Request) -> HttpResponseBase:
         """`GET /`"""
         filters = {name: value for name, value in parameters(request).items() if value != ""}
-        return _listed(request, search.find(**self.given(Filters, filters)))
+        return _listed(request, search.find(**self.validated(Filters, filters)))
 
     @extend_schema(request=BODIES, responses=Results)
     def add(self, request: Request) -> Response:
@@ -221,7 +221,7 @@ class Files(Outernet, ViewSet):
         return Response(OuternetSuccess({}).data)
 
     def _changes(self, request: Request) -> dict[str, Any]:
-        changes = self.given(Change, parameters(request))
+        changes = self.validated(Change, parameters(request))
         if file := changes.pop("file", None):
             changes["upload"] = catalogue.Upload(file, file.size)
         return changes

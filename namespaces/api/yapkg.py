@@ -9,7 +9,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.api.shapes import DONE, Status, Text
-from accounts.authentication import AppKey, BrowserSession, SignedInToChange, principal
+from accounts.authentication import AppKey, BrowserSession, principal
+from accounts.permissions import AuthenticatedOrReadOnly
 from namespaces import membership
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
 from namespaces.models import Namespace, Role
@@ -42,14 +43,14 @@ def _shown(namespace: Namespace) -> Response:
 
 class NamespacesView(Yapkg, ViewSet):
     authentication_classes = [AppKey, BrowserSession]
-    permission_classes = [SignedInToChange]
+    permission_classes = [AuthenticatedOrReadOnly]
 
 
 class Namespaces(NamespacesView):
     @extend_schema(request=NewNamespace, responses=NamespaceShape)
     def open(self, request: Request) -> Response:
         """`POST /namespace`"""
-        given = self.given(NewNamespace, request.data)
+        given = self.validated(NewNamespace, request.data)
         return _shown(membership.create(principal(request), given["namespace"]))
 
     @extend_schema(request=None, responses=Status)
@@ -68,13 +69,13 @@ class Members(NamespacesView):
     @extend_schema(request=InvitationShape(many=True), responses=NamespaceShape)
     def add(self, request: Request, namespace: str) -> Response:
         """`POST /namespace/{namespace}/members`"""
-        given = self.given(Invitations, request.data)
+        given = self.validated(Invitations, request.data)
         return _shown(membership.invite(principal(request), namespace, invitations(given)))
 
     @extend_schema(request=RoleChange, responses=Member)
     def change(self, request: Request, namespace: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/members/{username}`"""
-        given = self.given(RoleChange, request.data)
+        given = self.validated(RoleChange, request.data)
         return Response(Member(membership.change_role(principal(request), namespace, username, given["role"])).data)
 
     @extend_schema(request=None, responses=Status)

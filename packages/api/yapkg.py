@@ -15,8 +15,9 @@ from rest_framework.utils.html import is_html_input
 from rest_framework.viewsets import ViewSet
 
 from accounts.api.shapes import DONE, Status, Text
-from accounts.authentication import AppKey, BrowserSession, SignedIn, SignedInToChange, principal
+from accounts.authentication import AppKey, BrowserSession, principal
 from accounts.models import User
+from accounts.permissions import AuthenticatedOrReadOnly, IsAuthenticated
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
 from packages import collaboration, listing, lookup, release_input, releasing
 from packages.downloads import download
@@ -152,17 +153,17 @@ class ArchiveParser(StrictMultiPartParser):
 
 class PackagesView(Yapkg, ViewSet):
     authentication_classes = [AppKey, BrowserSession]
-    permission_classes = [SignedInToChange]
+    permission_classes = [AuthenticatedOrReadOnly]
 
 
 def _reader(request: Request) -> User | None:
     return request.user if isinstance(request.user, User) else None
 
 
-def _draft(given: dict[str, Any]) -> release_input.Draft:
+def _draft(given: dict[str, Any]) -> release_input.ReleaseInput:
     file = given.get("file")
     taken = {key: value for key, value in given.items() if key not in ("package_name", "field", "package_id", "file")}
-    return release_input.Draft(**taken, archive=release_input.Upload(file, file.size) if file else None)
+    return release_input.ReleaseInput(**taken, archive=release_input.Upload(file, file.size) if file else None)
 
 
 def _page(request: HttpRequest, page: listing.Page, **query: str | int) -> Response:
@@ -192,20 +193,20 @@ class Packages(PackagesView):
     @extend_schema(parameters=[QUERY, PAGE], responses=Brief(many=True))
     def search(self, request: Request) -> Response:
         """`GET /packages?query={keyword}[&page={page}]`"""
-        given = self.given(Search, request.query_params)
+        given = self.validated(Search, request.query_params)
         page = listing.found(given["query"], given["page"])
         return _page(request._request, page, query=given["query"])
 
     @extend_schema(parameters=[PAGE], responses=Brief(many=True))
     def list(self, request: Request, namespace: str) -> Response:
         """`GET /namespaces/{namespace}/packages[?page={page}]`"""
-        given = self.given(PageNumber, request.query_params)
+        given = self.validated(PageNumber, request.query_params)
         return _page(request._request, listing.in_namespace(_reader(request), namespace, given["page"]))
 
     @extend_schema(request=NewPackage, responses=Full)
     def create_package(self, request: Request, namespace: str) -> Response:
         """`POST /namespaces/{namespace}/packages`"""
-        given = self.given(NewPackage, request.data)
+        given = self.validated(NewPackage, request.data)
         release = releasing.create(principal(request), namespace, given["package_name"], given["field"], _draft(given))
         return Response(Full(release).data)
 
@@ -218,14 +219,14 @@ class Packages(PackagesView):
     @extend_schema(request=Publication, responses=Published)
     def publish(self, request: Request, namespace: str, name: str) -> Response:
         """`PUT /namespaces/{namespace}/packages/{package_name}`"""
-        given = self.given(Publication, request.data)
+        given = self.validated(Publication, request.data)
         release = releasing.publish(principal(request), namespace, name, _draft(given), given.get("package_id"))
         return Response(Published(release).data)
 
     @extend_schema(request=Edit, responses=Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
         """`PATCH /namespaces/{namespace}/packages/{package_name}`"""
-        given = self.given(Edit, request.data)
+        given = self.validated(Edit, request.data)
         release = releasing.edit(principal(request), namespace, name, _draft(given), given.get("package_id"))
         return Response(Full(release).data)
 
@@ -256,7 +257,7 @@ class Versions(PackagesView):
 
 
 class Collaborators(PackagesView):
-    permission_classes = [SignedIn]
+    permission_classes = [IsAuthenticated]
 
     @extend_schema(responses=Collaborator(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
@@ -266,14 +267,14 @@ class Collaborators(PackagesView):
     @extend_schema(request=InvitationShape(many=True), responses=Collaborator(many=True))
     def add(self, request: Request, namespace: str, name: str) -> Response:
         """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`"""
-        invited = invitations(self.given(Invitations, request.data))
+        invited = invitations(self.validated(Invitations, request.data))
         added = collaboration.invite(principal(request), namespace, name, invited)
         return Response(Collaborator(added, many=True).data)
 
     @extend_schema(request=RoleChange, responses=Collaborator)
     def change(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
-        given = self.given(RoleChange, request.data)
+        given = self.validated(RoleChange, request.data)
         changed = collaboration.change_role(principal(request), namespace, name, username, given["role"])
         return Response(Collaborator(changed).data)
 

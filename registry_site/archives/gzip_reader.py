@@ -16,7 +16,7 @@ def limit_for(compressed: int) -> int:
     return min(max(ALWAYS_UNPACKED, compressed * MAXIMUM_RATIO), MAXIMUM_UNPACKED)
 
 
-class Inflated:
+class BoundedGzipReader:
     """The bytes of exactly one gzip member, read forwards, never more than `limit` of them.
 
     `what` is what a refusal calls it. Raises `Invalid`.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry_site.archives.gzip_reader import Inflated
+from registry_site.archives.gzip_reader import BoundedGzipReader
 from registry_site.errors import Invalid
 
 BLOCK = 512
@@ -40,7 +40,7 @@ class Entry:
     is_directory: bool
 
 
-def entries(tar: Inflated, *, lenient: bool = False) -> Iterator[Entry]:
+def entries(tar: BoundedGzipReader, *, lenient: bool = False) -> Iterator[Entry]:
     """Each file and directory; the caller has to take its data and padding before going on. Raises `Invalid`.
 
     What cargo never writes is refused, unless `lenient`: then modes are not looked at, and the extended headers of
@@ -57,7 +57,7 @@ def entries(tar: Inflated, *, lenient: bool = False) -> Iterator[Entry]:
 class _Reader:
     """What the headers before an entry have said of it."""
 
-    def __init__(self, tar: Inflated, lenient: bool) -> None:
+    def __init__(self, tar: BoundedGzipReader, lenient: bool) -> None:
         self.tar = tar
         self.what = tar.what
         self.lenient = lenient

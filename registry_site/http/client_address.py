@@ -13,12 +13,12 @@ IPV6_SITE = 64  # bits; who has one such address has all of them
 _current: ContextVar[str | None] = ContextVar("peer", default=None)
 
 
-def current() -> str | None:
+def client_ip() -> str | None:
     """The peer's address; None where there is no request, as in a command."""
     return _current.get()
 
 
-def network(address: str) -> str:
+def network_of(address: str) -> str:
     """The smallest network of which one person can use every address: an IPv4 address, or the /64 of an IPv6 one."""
     ip = ipaddress.ip_address(address)
     return address if ip.version == 4 else str(ipaddress.ip_network((ip, IPV6_SITE), strict=False))
@@ -30,11 +30,13 @@ def is_within(address: str, networks: str) -> bool:
     return any(ip in ipaddress.ip_network(text, strict=False) for text in networks.split())
 
 
-def remember(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+def client_address_middleware(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
     """Middleware: `current` is the peer of this request until it is answered."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        peer = find(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+        peer = resolve_client_ip(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
         token = _current.set(peer)
         try:
             return get_response(request)
@@ -44,7 +46,7 @@ def remember(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callabl
     return answer
 
 
-def find(remote: str, forwarded_for: str) -> str | None:
+def resolve_client_ip(remote: str, forwarded_for: str) -> str | None:
     """The address behind the proxies of `REGISTRY_TRUSTED_PROXIES`; what others forward counts for nothing.
 
     Each proxy adds on the right whom it heard, so the list is read from there for as long as it is a proxy of ours

@@ -27,14 +27,14 @@ STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
     errors.TooLarge: status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     errors.Unauthenticated: status.HTTP_401_UNAUTHORIZED,
-    errors.Denied: status.HTTP_403_FORBIDDEN,
-    errors.Missing: status.HTTP_404_NOT_FOUND,
+    errors.PermissionDenied: status.HTTP_403_FORBIDDEN,
+    errors.NotFound: status.HTTP_404_NOT_FOUND,
     errors.Gone: status.HTTP_410_GONE,
-    errors.Withheld: status.HTTP_451_UNAVAILABLE_FOR_LEGAL_REASONS,
+    errors.UnavailableForLegalReasons: status.HTTP_451_UNAVAILABLE_FOR_LEGAL_REASONS,
     errors.Conflict: status.HTTP_409_CONFLICT,
-    errors.TooMany: status.HTTP_429_TOO_MANY_REQUESTS,
+    errors.TooManyRequests: status.HTTP_429_TOO_MANY_REQUESTS,
     errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,
-    errors.Upstream: status.HTTP_502_BAD_GATEWAY,
+    errors.UpstreamError: status.HTTP_502_BAD_GATEWAY,
 }
 
 
@@ -52,11 +52,11 @@ class LengthRequired(exceptions.APIException):
 class Dialect(APIView):
     """What all dialects share; one of them says the shapes, the statuses that differ, and words of its own.
 
-    A view can narrow `statuses` and `wordings` further, where one endpoint of the original differs from its others.
+    A view can narrow `statuses` and `messages` further, where one endpoint of the original differs from its others.
     """
 
     statuses: ClassVar[Mapping[type[errors.RegistryError], int]] = STATUSES
-    wordings: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
+    messages: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
     failures: ClassVar[type[serializers.BaseSerializer[Any]]]  # the shape of `failure`, for the description of the API
     parser_classes = [StrictJSONParser, UntypedJSONParser]
     http_method_names = [name for name in APIView.http_method_names if name != "options"]
@@ -75,7 +75,7 @@ class Dialect(APIView):
         return JsonResponse(cls.failure(status_code, code, message), status=status_code)
 
     @staticmethod
-    def given(shape: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    def validated(shape: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
         """What `data` holds for the fields of `shape`; raises DRF's `ValidationError`."""
         read = shape(data=data)
         read.is_valid(raise_exception=True)
@@ -113,14 +113,14 @@ class Dialect(APIView):
             exc = self._as_http(exc)
         response = exception_handler(exc, context)
         if response is not None:
-            message = self.wordings.get(code) or _sentence(response.data)
+            message = self.messages.get(code) or _sentence(response.data)
             response.data = self.failure(response.status_code, code, message)
         return response
 
     def _as_http(self, failure: errors.RegistryError) -> exceptions.APIException:
         http = exceptions.APIException(failure.message)
         http.status_code = status_of(failure, self.statuses)
-        if isinstance(failure, errors.Later):
+        if isinstance(failure, errors.RetryLater):
             http.wait = failure.retry_after  # type: ignore[attr-defined]  # DRF makes Retry-After of it
         if http.status_code == status.HTTP_401_UNAUTHORIZED:
             http.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
@@ -157,7 +157,7 @@ class Backups(Dialect):
 
     failures = BackupsFailure
     statuses = {**STATUSES, errors.Revoked: status.HTTP_403_FORBIDDEN}
-    wordings = {
+    messages = {
         "wrong_password": "incorrect Username or Password",
         "revoked": "you don't have permission to access this resource",
     }
@@ -185,7 +185,7 @@ class Torrust(Dialect):
         errors.WrongPassword: status.HTTP_403_FORBIDDEN,
         errors.Conflict: status.HTTP_400_BAD_REQUEST,
     }
-    wordings = {
+    messages = {
         "signup_closed": "This server is closed for registration. Contact admin if this is unexpected",
         "name_invalid": "Invalid username. "
         "Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore",
@@ -265,7 +265,7 @@ class Outernet(Dialect):
         **STATUSES,
         errors.Invalid: status.HTTP_200_OK,
         errors.Malformed: status.HTTP_400_BAD_REQUEST,
-        errors.Unreadable: status.HTTP_400_BAD_REQUEST,
+        errors.ParseError: status.HTTP_400_BAD_REQUEST,
         errors.Conflict: status.HTTP_200_OK,
     }
     parser_classes = [StrictJSONParser, StrictMultiPartParser, AnyFormParser]

@@ -24,7 +24,7 @@ class Content(Protocol):
     def etag(self) -> str: ...
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]: ...
     def url(self, filename: str) -> str | None: ...
-    def place(self) -> str | None: ...
+    def local_path(self) -> str | None: ...
 
 
 class Whole(FileResponse):
@@ -79,7 +79,7 @@ def _body(request: HttpRequest, content: Content, filename: str, content_type: s
 
 def _elsewhere(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase | None:
     """Where the proxy in front, or the client itself, gets the bytes, if it is set up so."""
-    if settings.X_ACCEL_PREFIX and (place := content.place()):
+    if settings.X_ACCEL_PREFIX and (place := content.local_path()):
         address = settings.X_ACCEL_PREFIX + quote(place)
         return HttpResponse(content_type=content_type, headers={"X-Accel-Redirect": address})
     if request.method != "HEAD" and (url := content.url(filename)):

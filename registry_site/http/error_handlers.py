@@ -11,11 +11,11 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
-from registry_site.errors import Later, RegistryError
+from registry_site.errors import RegistryError, RetryLater
 from registry_site.http.dialects import Backups, Cargo, Dialect, Outernet, Torrust, Yapkg, status_of
 from registry_site.http.negotiation import wants_page
 
-OWNERS: dict[str, type[Dialect]] = {
+DIALECT_BY_PREFIX: dict[str, type[Dialect]] = {
     "/api/v1": Cargo,
     "/index": Cargo,
     "/dl": Cargo,
@@ -42,7 +42,9 @@ SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
 FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
 
 
-def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+def reject_nul_bytes(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
     """Middleware: nothing of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
@@ -56,7 +58,7 @@ def refuse_nul(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Calla
     return answer
 
 
-class Refusals:
+class DomainErrorMiddleware:
     """Middleware: what the domain refuses to a page, such as the log-in of the admin site."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -69,7 +71,7 @@ class Refusals:
         if not isinstance(exception, RegistryError):
             return None
         response = _answer(request, HTTPStatus(status_of(exception)), exception.message)
-        if isinstance(exception, Later):
+        if isinstance(exception, RetryLater):
             response["Retry-After"] = str(exception.retry_after)
         return response
 
@@ -115,7 +117,7 @@ def _is_for_people(request: HttpRequest) -> bool:
 
 
 def _owner(request: HttpRequest) -> type[Dialect] | None:
-    for prefix, dialect in OWNERS.items():
+    for prefix, dialect in DIALECT_BY_PREFIX.items():
         if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
             return dialect
     if FILES.fullmatch(request.path_info) and not wants_page(request):

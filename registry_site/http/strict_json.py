@@ -4,41 +4,41 @@ import json
 import math
 from typing import Any
 
-from registry_site.errors import Invalid, Unreadable
+from registry_site.errors import Invalid, ParseError
 
 MAXIMUM_DEPTH = 32
 
 
 def loads(body: bytes) -> Any:
-    """The value in `body` (UTF-8); raises `Unreadable` saying what is wrong with it."""
+    """The value in `body` (UTF-8); raises `ParseError` saying what is wrong with it."""
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
-        raise Unreadable("The JSON is not UTF-8.") from error
+        raise ParseError("The JSON is not UTF-8.") from error
     except RecursionError as error:
-        raise Unreadable("The JSON is nested too deeply.") from error
+        raise ParseError("The JSON is nested too deeply.") from error
     except json.JSONDecodeError as error:
-        raise Unreadable(f"The JSON cannot be read: {str(error)[:200]}.") from error
+        raise ParseError(f"The JSON cannot be read: {str(error)[:200]}.") from error
     except ValueError as error:
-        raise Unreadable("The JSON cannot be read: a number in it has too many digits.") from error
+        raise ParseError("The JSON cannot be read: a number in it has too many digits.") from error
     _check(value, MAXIMUM_DEPTH)
     return value
 
 
 def _refuse_constant(name: str) -> None:
-    raise Unreadable(f"The JSON cannot be read: {name} is no JSON number.")
+    raise ParseError(f"The JSON cannot be read: {name} is no JSON number.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise Unreadable(f"The JSON cannot be read: {text[:20]} is too large a number.")
+        raise ParseError(f"The JSON cannot be read: {text[:20]} is too large a number.")
     return number
 
 
 def _check(value: Any, depth: int) -> None:
     if depth == 0:
-        raise Unreadable(f"The JSON is nested more than {MAXIMUM_DEPTH} deep.")
+        raise ParseError(f"The JSON is nested more than {MAXIMUM_DEPTH} deep.")
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, dict):

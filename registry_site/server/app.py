@@ -50,7 +50,7 @@ def _return_large_blocks() -> None:
 
 def _count_apart(arbiter: Any, worker: Any) -> None:
     """gunicorn's hook before each fork: the worker writes its figures beside those of the others."""
-    worker.row = metrics.board().take({other.row for other in arbiter.WORKERS.values()})
+    worker.row = metrics.shared_counters().take({other.row for other in arbiter.WORKERS.values()})
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -63,7 +63,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Callable[..., Any]:
         from registry_site.wsgi import application
 
-        metrics.begin(2 * settings.WORKERS)  # twice: while they are replaced, the old ones finish
+        metrics.create_shared_counters(2 * settings.WORKERS)  # twice: while they are replaced, the old ones finish
         _return_large_blocks()
         _ = get_resolver().url_patterns  # views are imported now, before the fork, and not on the first request
         gc.freeze()  # the collector would touch, and so copy, what the workers share

@@ -52,12 +52,12 @@ class Counter(Family):
     """How often something happened."""
 
     def add(self, *labels: str) -> None:
-        board().add(self.cell(labels), 1)
+        shared_counters().add(self.cell(labels), 1)
 
     def metric(self) -> Metric:
         metric = CounterMetricFamily(self.name, self.told, labels=self.names)
         for labels in self.labels:
-            metric.add_metric(labels, board().total(self.cell(labels)))
+            metric.add_metric(labels, shared_counters().total(self.cell(labels)))
         return metric
 
 
@@ -69,8 +69,8 @@ class Histogram(Family):
 
     def observe(self, seconds: float, *labels: str) -> None:
         first = self.cell(labels)
-        board().add(first + bisect_left(self.bounds, seconds), 1)
-        board().add(first + self.width - 1, seconds)
+        shared_counters().add(first + bisect_left(self.bounds, seconds), 1)
+        shared_counters().add(first + self.width - 1, seconds)
 
     @contextmanager
     def timed(self, *labels: str) -> Iterator[None]:
@@ -84,13 +84,13 @@ class Histogram(Family):
         metric = HistogramMetricFamily(self.name, self.told, labels=self.names)
         for labels in self.labels:
             first = self.cell(labels)
-            *counts, total = (board().total(first + place) for place in range(self.width))
+            *counts, total = (shared_counters().total(first + place) for place in range(self.width))
             bounds = [*(str(bound) for bound in self.bounds), "+Inf"]
             metric.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return metric
 
 
-class Board:
+class SharedCounters:
     """The memory: rows of cells, of which a process writes only to its own."""
 
     def __init__(self, rows: int) -> None:
@@ -114,18 +114,18 @@ class Board:
 
 
 _families: list[Family] = []
-_boards: list[Board] = []
+_boards: list[SharedCounters] = []
 
 
-def begin(processes: int) -> Board:
+def create_shared_counters(processes: int) -> SharedCounters:
     """Count from nothing, in so many processes that are forked from this one."""
-    _boards[:] = [Board(processes)]
+    _boards[:] = [SharedCounters(processes)]
     return _boards[0]
 
 
-def board() -> Board:
+def shared_counters() -> SharedCounters:
     """That of this process, and of the workers that are forked from it."""
-    return _boards[0] if _boards else begin(1)
+    return _boards[0] if _boards else create_shared_counters(1)
 
 
 class _All(Collector):

@@ -15,29 +15,29 @@ _turn: ContextVar[tuple[datetime, Sequence[str]] | None] = ContextVar("turn", de
 _beginners: list[Begin] = []
 
 
-def let_begin(begin: Begin) -> Begin:
+def on_pending_request(begin: Begin) -> Begin:
     """`begin` is called with the path of a request that waits, and may begin the work for it in another thread."""
     _beginners.append(begin)
     return begin
 
 
-def turn(arrived: datetime, waiting: Sequence[str]) -> None:
+def set_pending(arrived: datetime, waiting: Sequence[str]) -> None:
     """This thread answers a request that came then, and those for these paths wait behind it."""
     _turn.set((arrived, waiting))
 
 
-def no_turn() -> None:
+def clear_pending() -> None:
     """It answers one for which no other waits."""
     _turn.set(None)
 
 
-def arrived() -> datetime | None:
+def arrived_at() -> datetime | None:
     """When the request came that this thread answers, if others can have been before it."""
     turn = _turn.get()
     return turn[0] if turn else None
 
 
-def begin_next() -> None:
+def start_pending() -> None:
     """Called by who answers a request and has to wait for another server: the next few are begun, too."""
     turn = _turn.get()
     for path in turn[1][:MOST_AHEAD] if turn else ():

@@ -64,7 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         else:
             self.deadlines.pop(conn, None)
         self.serving.connection = conn
-        read_ahead.no_turn()
+        read_ahead.clear_pending()
         conn.sock.settimeout(STALL_SECONDS)
         return super().handle_request(req, conn)
 
@@ -87,7 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         return super().handle_http2(conn)
 
     def handle_http2_request(self, req: Any, conn: TConn, h2_conn: Any) -> None:
-        read_ahead.turn(req.arrived, [unquote(later.path) for later in h2_conn.pending_requests])
+        read_ahead.set_pending(req.arrived, [unquote(later.path) for later in h2_conn.pending_requests])
         super().handle_http2_request(req, conn, h2_conn)
 
     def murder_pending(self) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol, cast
 
 from django.core.files.storage import FileSystemStorage, storages
 
-from registry_site.errors import Missing, Unavailable
+from registry_site.errors import NotFound, Unavailable
 
 CHUNK = 64 * 1024
 LOST = "The registry has lost the bytes of this file; please tell its operator."
@@ -41,9 +41,9 @@ class Blob:
         """A short-lived URL where the client gets the bytes itself, where the storage is set up to give one."""
         return _backend(self.store).signed_url(_name(self.sha256), filename)
 
-    def place(self) -> str | None:
-        """The path on the local disk, if it is there; raises `Missing` when it should be."""
-        return _backend(self.store).place(_name(self.sha256))
+    def local_path(self) -> str | None:
+        """The path on the local disk, if it is there; raises `NotFound` when it should be."""
+        return _backend(self.store).local_path(_name(self.sha256))
 
 
 class Backend(Protocol):
@@ -52,7 +52,7 @@ class Backend(Protocol):
     def create(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
     def signed_url(self, name: str, filename: str) -> str | None: ...
-    def place(self, name: str) -> str | None: ...
+    def local_path(self, name: str) -> str | None: ...
     def delete(self, name: str) -> None: ...
 
 
@@ -84,7 +84,7 @@ def sha256_of_stream(content: IO[bytes]) -> str:
 def open(sha256: str, start: int = 0, length: int | None = None, *, store: str = "blobs") -> IO[bytes]:
     """The bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
 
-    Raises `Missing` when no such blob is kept and `Unavailable` when the storage does not answer.
+    Raises `NotFound` when no such blob is kept and `Unavailable` when the storage does not answer.
     """
     return _backend(store).read(_name(sha256), start, length)
 
@@ -176,7 +176,7 @@ class DiskBlobs(FileSystemStorage):
         try:
             file = Path(self.path(name)).open("rb")  # noqa: SIM115 - the caller closes it
         except FileNotFoundError as error:
-            raise Missing(LOST) from error
+            raise NotFound(LOST) from error
         except OSError as error:
             raise Unavailable(f"The registry cannot read its files at present: {error.strerror}.") from error
         return part(file, start, length)
@@ -184,7 +184,7 @@ class DiskBlobs(FileSystemStorage):
     def signed_url(self, name: str, filename: str) -> str | None:
         return None
 
-    def place(self, name: str) -> str | None:
+    def local_path(self, name: str) -> str | None:
         self.read(name, 0, 0).close()
         return str(self.path(name))
 

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
-from registry_site.errors import Missing, Unavailable
+from registry_site.errors import NotFound, Unavailable
 from registry_site.storage.blobs import LOST, Blob
 
 
@@ -53,7 +53,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
             answer = self._client.get_object(**self._address(name), **part)
         except ClientError as error:
             if _code(error) in ("NoSuchKey", "404"):
-                raise Missing(LOST) from error
+                raise NotFound(LOST) from error
             raise _unavailable(error) from error
         except BotoCoreError as error:
             raise _unavailable(error) from error
@@ -65,7 +65,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
         disposition = content_disposition_header(as_attachment=True, filename=filename)
         return cast(str, self.url(name, parameters={"ResponseContentDisposition": disposition}, expire=300))
 
-    def place(self, name: str) -> str | None:
+    def local_path(self, name: str) -> str | None:
         return None
 
 

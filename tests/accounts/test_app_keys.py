@@ -111,7 +111,7 @@ def test_vector_of_the_contract_is_good(alice: User, monkeypatch: pytest.MonkeyP
         secret=encrypt(app_keys.PURPOSE, "s3cret"),
     )
     monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(1602923788, UTC))
-    assert app_keys.holder(token, body).user == alice
+    assert app_keys.authenticate(token, body).user == alice
 
 
 # --- What is good ------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_refused_logins_look_alike(alice: User, bob: User, charlie: User, root: 
     assert {r["WWW-Authenticate"] for r in responses} == {"JWT realm=backup-repository"}
 
 
-@override_settings(LOGIN_FAILURES=3)
+@override_settings(MAX_LOGIN_FAILURES=3)
 def test_guessing_is_stopped_in_the_dialect(alice: User) -> None:
     assert [log_in("alice", OTHER).status_code for _ in range(4)] == [401, 401, 401, 429]
     response = log_in("alice")
@@ -429,7 +429,7 @@ def test_session_id_is_no_token(alice: User) -> None:
 
 
 def test_tokens_of_other_dialects_are_not_ours(alice: User) -> None:
-    torrust, cargo = jwt_sessions.open_torrust(alice).token, cargo_tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.replace_default(alice)
     responses = [call("GET", "whoami", token) for token in (torrust, cargo)]
     assert [(r.status_code, r.json()) for r in responses] == [(401, refusal(401, NOT_OURS))] * 2
 
@@ -622,7 +622,7 @@ def test_administrator_is_told_of_an_unknown_session(root: User, session: str) -
 
 
 def test_credentials_of_other_kinds_are_no_sessions_here(root: User, alice: User) -> None:
-    torrust, cargo = jwt_sessions.open_torrust(alice).token, cargo_tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.replace_default(alice)
     responses = [call("DELETE", f"logout?sessionId={id_of(token)}", opened("root")) for token in (torrust, cargo)]
     assert [r.status_code for r in responses] == [404, 404]
     assert Credential.objects.filter(user=alice, revoked_at=None).count() == 2
@@ -674,12 +674,12 @@ def test_expired_session_is_listed_too(alice: User, monkeypatch: pytest.MonkeyPa
 
 
 def test_hundred_newest_sessions_are_listed(alice: User) -> None:
-    sessions = [jwt_sessions.open_backups(alice).token for _ in range(102)]
+    sessions = [jwt_sessions.create_backups_session(alice).token for _ in range(102)]
     assert [row["id"] for row in listed(sessions[0])] == [id_of(token) for token in reversed(sessions[2:])]
 
 
 def test_credentials_of_other_kinds_are_not_listed(alice: User) -> None:
-    jwt_sessions.open_torrust(alice)
+    jwt_sessions.create_torrust_session(alice)
     cargo_tokens.replace_default(alice)
     assert len(listed(opened("alice"))) == 1
 
@@ -809,7 +809,7 @@ def test_answer_is_json_whatever_is_accepted(alice: User, accept: str) -> None:
 def test_whoami_takes_as_many_queries_with_any_number_of_sessions(
     alice: User, sessions: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    given = [jwt_sessions.open_backups(alice).token for _ in range(sessions)]
+    given = [jwt_sessions.create_backups_session(alice).token for _ in range(sessions)]
     with django_assert_num_queries(2):
         assert is_good(given[0])
 
@@ -818,7 +818,7 @@ def test_whoami_takes_as_many_queries_with_any_number_of_sessions(
 def test_list_takes_as_many_queries_with_any_number_of_sessions(
     alice: User, sessions: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    given = [jwt_sessions.open_backups(alice).token for _ in range(sessions)]
+    given = [jwt_sessions.create_backups_session(alice).token for _ in range(sessions)]
     with django_assert_num_queries(2):
         assert len(listed(given[0])) == sessions
 
@@ -829,7 +829,7 @@ def test_list_of_another_takes_as_many_queries_with_any_number_of_sessions(
 ) -> None:
     token = opened("root")
     for _ in range(sessions):
-        jwt_sessions.open_backups(alice)
+        jwt_sessions.create_backups_session(alice)
     with django_assert_num_queries(3):
         assert len(listed(token, "?userName=alice")) == sessions
 

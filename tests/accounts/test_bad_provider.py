@@ -23,7 +23,7 @@ import requests
 from django.core.cache import cache
 
 from accounts.oidc.provider import Provider
-from registry_site.errors import Denied, RegistryError, Upstream
+from registry_site.errors import PermissionDenied, RegistryError, UpstreamError
 from tests.support import packing
 from tests.support.bad_provider import (
     CLIENT_ID,
@@ -731,7 +731,7 @@ def test_after_an_hour_the_provider_is_asked_again(lone: BadProvider) -> None:
 
 
 def test_provider_that_is_down_from_the_start_is_of_no_use(lone: BadProvider) -> None:
-    with lone.down(), pytest.raises(Upstream) as refused:
+    with lone.down(), pytest.raises(UpstreamError) as refused:
         Provider().metadata()
     assert refused.value.message == (
         f"Openid error: the provider at 127.0.0.1:{lone.port} does not answer as it should."
@@ -788,7 +788,7 @@ def test_keys_that_are_none_are_asked_for_again(lone: BadProvider, answer: Any) 
 
 def test_endpoint_that_was_not_there_is_asked_for_again(lone: BadProvider) -> None:
     lone.says = {"token_endpoint": None}
-    with pytest.raises(Upstream):
+    with pytest.raises(UpstreamError):
         Provider().endpoint("token_endpoint")
     lone.says = {}
     pass_by(60)
@@ -798,7 +798,7 @@ def test_endpoint_that_was_not_there_is_asked_for_again(lone: BadProvider) -> No
 def test_very_old_answers_serve_no_more(lone: BadProvider) -> None:
     Provider().metadata()
     pass_by(8 * 24 * 3600)
-    with lone.down(), pytest.raises(Upstream):
+    with lone.down(), pytest.raises(UpstreamError):
         Provider().metadata()
 
 
@@ -854,13 +854,13 @@ def test_junk_in_what_it_says_of_itself_is_no_crash(lone: BadProvider, member: s
 
 
 def test_answer_of_nothing_but_a_reason_is_a_refusal(lone: BadProvider) -> None:
-    with pytest.raises(Denied, match=r"refused the sign-in \(invalid_grant\)"):
+    with pytest.raises(PermissionDenied, match=r"refused the sign-in \(invalid_grant\)"):
         Provider().tokens({"code": "x", "client_secret": CLIENT_SECRET})
 
 
 def test_method_of_the_secret_is_what_the_provider_takes(lone: BadProvider) -> None:
     lone.says = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
-    with pytest.raises(Denied, match="invalid_client"):
+    with pytest.raises(PermissionDenied, match="invalid_client"):
         Provider().tokens({"code": "x", "client_secret": CLIENT_SECRET})
 
 
@@ -883,13 +883,13 @@ def test_provider_of_an_unknown_authority_is_not_believed(
     behind_tls: BadProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(Upstream):
+    with pytest.raises(UpstreamError):
         Provider().metadata()
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"])
 def test_endpoint_without_tls_of_a_provider_with_it_is_not_used(behind_tls: BadProvider, name: str) -> None:
     behind_tls.says = {name: "http://127.0.0.1:9/"}
-    with pytest.raises(Upstream) as refused:
+    with pytest.raises(UpstreamError) as refused:
         Provider().endpoint(name)
     assert refused.value.message == f"Openid error: the provider names no {name} that can be used."

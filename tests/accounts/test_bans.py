@@ -42,13 +42,13 @@ def test_named_token_of_a_banned_user_is_refused(alice: User) -> None:
     token = cargo_tokens.create(alice, "ci")
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated):
-        cargo_tokens.holder(token)
+        cargo_tokens.authenticate(token)
 
 
 def test_banned_user_cannot_log_in(alice: User) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(WrongPassword, match="The user name or the password is wrong"):
-        login.check("alice", PASSWORD)
+        login.authenticate("alice", PASSWORD)
 
 
 def test_banned_staff_is_logged_out_of_the_admin_site_at_once(root: User) -> None:
@@ -85,7 +85,7 @@ def test_lifted_ban_opens_the_doors_again(as_alice: CargoClient, alice: User) ->
     bans.ban(alice, actor=None)
     assert bans.unban(alice, actor=None)
     assert as_alice.get(OWNERS).status_code == 404
-    assert login.check("alice", PASSWORD) == alice
+    assert login.authenticate("alice", PASSWORD) == alice
 
 
 def test_ban_holds_until_its_end(as_alice: CargoClient, alice: User) -> None:
@@ -100,7 +100,7 @@ def test_ban_without_an_end_stays_after_one_with_an_end(alice: User) -> None:
     bans.ban(alice, actor=None)
     pass_by()
     with pytest.raises(WrongPassword):
-        login.check("alice", PASSWORD)
+        login.authenticate("alice", PASSWORD)
 
 
 def test_unban_of_the_unbanned_changes_nothing(alice: User) -> None:
@@ -152,7 +152,7 @@ def test_ban_twice_is_lifted_by_one_unban(alice: User) -> None:
     bans.ban(alice, actor=None)
     bans.ban(alice, actor=None)
     bans.unban(alice, actor=None)
-    assert login.check("alice", PASSWORD) == alice
+    assert login.authenticate("alice", PASSWORD) == alice
 
 
 def test_row_and_query_agree_on_what_is_in_force(alice: User, bob: User, charlie: User, root: User) -> None:
@@ -197,4 +197,4 @@ def test_staff_can_ban_themselves_and_the_operator_undo_it(root: User) -> None:
     bans.ban(root, actor=root)
     assert bans.unban(root, actor=None)
     Principal(root).require("read")
-    assert login.check("root", PASSWORD) == root
+    assert login.authenticate("root", PASSWORD) == root

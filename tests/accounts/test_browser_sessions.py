@@ -411,7 +411,7 @@ def are_good(backups: str, torrust: str) -> tuple[bool, bool]:
 @pytest.fixture
 def tokens(root: User) -> tuple[str, str]:
     """Sessions of root's at the two doors that give JSON web tokens."""
-    return jwt_sessions.open_backups(root).token, jwt_sessions.open_torrust(root).token
+    return jwt_sessions.create_backups_session(root).token, jwt_sessions.create_torrust_session(root).token
 
 
 @pytest.mark.parametrize("path", ["/admin/password_change/", "/admin/accounts/user/{pk}/password/"])
@@ -444,7 +444,7 @@ def test_command_for_a_new_password_ends_all_sessions(
 
 
 def test_new_password_at_one_door_ends_sessions_at_all(browser: Browser, alice: User) -> None:
-    given = jwt_sessions.open_backups(alice).token, jwt_sessions.open_torrust(alice).token
+    given = jwt_sessions.create_backups_session(alice).token, jwt_sessions.create_torrust_session(alice).token
     body = {"old_password": PASSWORD, "new_password": OTHER}
     Client().post("/ktra/api/v1/change_password/alice", body, content_type="application/json")
     assert (browser.is_in, *are_good(*given)) == (False, False, False)

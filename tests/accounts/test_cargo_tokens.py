@@ -14,7 +14,7 @@ from accounts.models import AuditEvent, Credential, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD
 from accounts.scopes import Scope
-from registry_site.errors import Conflict, Denied, Invalid, Unauthenticated
+from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
 from tests.conftest import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/none/owners"
@@ -22,7 +22,7 @@ OWNERS = "/api/v1/crates/none/owners"
 
 def is_good(token: str) -> bool:
     try:
-        cargo_tokens.holder(token)
+        cargo_tokens.authenticate(token)
     except Unauthenticated:
         return False
     return True
@@ -63,7 +63,7 @@ def test_swapped_characters_are_refused_without_a_query(
 @pytest.mark.parametrize("text", ["", "entc_", "x", "entc_{a}", "entc_{ä}", "{a}", "{٣}", "entc_{٣}", "{\0}"])
 def test_what_is_no_token_needs_no_database(text: str) -> None:
     with pytest.raises(Unauthenticated):  # a query would be an error here
-        cargo_tokens.holder(re.sub("{(.)}", lambda match: match[1] * 38, text, flags=re.DOTALL))
+        cargo_tokens.authenticate(re.sub("{(.)}", lambda match: match[1] * 38, text, flags=re.DOTALL))
 
 
 def test_lost_or_added_character_is_refused(alice: User) -> None:
@@ -75,7 +75,7 @@ def test_lost_or_added_character_is_refused(alice: User) -> None:
 def test_well_formed_token_of_nobody_is_refused(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     body = "A" * cargo_tokens.RANDOM_LENGTH
     with django_assert_num_queries(1), pytest.raises(Unauthenticated, match="unknown, expired, revoked"):
-        cargo_tokens.holder(cargo_tokens.PREFIX + body + cargo_tokens._check_of(body))
+        cargo_tokens.authenticate(cargo_tokens.PREFIX + body + cargo_tokens._check_of(body))
 
 
 def test_only_the_digest_is_kept(alice: User) -> None:
@@ -107,7 +107,7 @@ def test_new_default_token_leaves_those_of_others(alice: User, bob: User) -> Non
 
 
 def test_password_that_was_changed_meanwhile_gets_no_token(alice: User) -> None:
-    proven = login.check("alice", PASSWORD)
+    proven = login.authenticate("alice", PASSWORD)
     _, token = registration.change_password("alice", PASSWORD, "battery staple")
     with pytest.raises(Unauthenticated):
         cargo_tokens.replace_default(proven)
@@ -151,15 +151,15 @@ def test_issue_is_recorded(alice: User) -> None:
 
 @pytest.mark.parametrize("scope", scopes.CARGO)
 def test_token_allows_its_scope_alone(alice: User, scope: str) -> None:
-    principal = cargo_tokens.holder(cargo_tokens.create(alice, "ci", (scope,)))
+    principal = cargo_tokens.authenticate(cargo_tokens.create(alice, "ci", (scope,)))
     principal.require(scope)
     for other in set(scopes.CARGO) - {scope}:
-        with pytest.raises(Denied, match=f"This cargo token does not allow to {other}; it allows: {scope}."):
+        with pytest.raises(PermissionDenied, match=f"This cargo token does not allow to {other}; it allows: {scope}."):
             principal.require(other)
 
 
 def test_default_token_allows_everything(alice: User) -> None:
-    principal = cargo_tokens.holder(cargo_tokens.replace_default(alice))
+    principal = cargo_tokens.authenticate(cargo_tokens.replace_default(alice))
     for scope in scopes.CARGO:
         principal.require(scope)
 

@@ -12,7 +12,7 @@ from accounts import bans
 from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, NameReservation, User
 from accounts.passwords import login
-from registry_site.errors import Denied
+from registry_site.errors import PermissionDenied
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -37,14 +37,14 @@ def test_made_up_password_is_printed_and_works() -> None:
     out, err = run("createuser", "alice")
     created, password = out.splitlines()
     assert (created, err) == ("Created alice.", "")
-    assert login.check("alice", password.removeprefix("Password: ")).username == "alice"
+    assert login.authenticate("alice", password.removeprefix("Password: ")).username == "alice"
 
 
 @pytest.mark.parametrize("line", ["correct horse", "correct horse\n", "correct horse\r\n", "correct horse\nmore\n"])
 def test_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setattr("sys.stdin", StringIO(line))
     assert run("createuser", "alice", "--password-stdin") == ("Created alice.\n", "")
-    assert login.check("alice", "correct horse").username == "alice"
+    assert login.authenticate("alice", "correct horse").username == "alice"
 
 
 def test_empty_standard_input_is_no_password() -> None:
@@ -61,7 +61,7 @@ def test_password_is_no_option_that_others_could_read() -> None:
 
 def test_token_stands_on_standard_output_alone() -> None:
     out, err = run("createuser", "alice", "--token")
-    assert cargo_tokens.holder(out.removesuffix("\n")).user.username == "alice"
+    assert cargo_tokens.authenticate(out.removesuffix("\n")).user.username == "alice"
     assert [line.split(" ")[0] for line in err.splitlines()] == ["Created", "Password:"]
 
 
@@ -109,7 +109,7 @@ def test_user_is_created_once(alice: User, name: str) -> None:
         run("createuser", name, "--admin")
     alice.refresh_from_db()
     assert (User.objects.count(), alice.is_staff) == (1, False)
-    assert login.check("alice", PASSWORD) == alice
+    assert login.authenticate("alice", PASSWORD) == alice
 
 
 def test_operator_can_give_a_reserved_name() -> None:
@@ -122,26 +122,26 @@ def test_operator_can_give_a_reserved_name() -> None:
 @pytest.mark.parametrize("name", ["alice", "ALICE", "ktra-secure-auth:alice"])
 def test_token_is_printed_alone(alice: User, name: str) -> None:
     out, err = run("createtoken", name, "--name", "ci")
-    assert (cargo_tokens.holder(out.removesuffix("\n")).user, err) == (alice, "")
+    assert (cargo_tokens.authenticate(out.removesuffix("\n")).user, err) == (alice, "")
 
 
 def test_default_token_stays(alice: User) -> None:
     default = cargo_tokens.replace_default(alice)
     run("createtoken", "alice", "--name", "ci")
-    assert cargo_tokens.holder(default).user == alice
+    assert cargo_tokens.authenticate(default).user == alice
 
 
 def test_token_has_the_scopes_that_were_named(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--scope", "read", "--scope", "publish")
-    principal = cargo_tokens.holder(out.strip())
+    principal = cargo_tokens.authenticate(out.strip())
     principal.require("publish")
-    with pytest.raises(Denied, match="it allows: read publish"):
+    with pytest.raises(PermissionDenied, match="it allows: read publish"):
         principal.require("yank")
 
 
 def test_token_ends_after_its_days(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--days", "30")
-    credential = cargo_tokens.holder(out.strip()).credential
+    credential = cargo_tokens.authenticate(out.strip()).credential
     assert credential is not None
     assert credential.expires_at is not None
     assert timedelta(days=29) < credential.expires_at - timezone.now() <= timedelta(days=30)

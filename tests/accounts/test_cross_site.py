@@ -6,8 +6,8 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from accounts.cross_site import NOT_FROM_THERE, asked_here, refuse_to_be_asked, refuse_to_be_read
-from registry_site.errors import Denied
+from accounts.cross_site import NOT_FROM_THERE, is_same_origin, require_same_origin, require_top_level_navigation
+from registry_site.errors import PermissionDenied
 
 HERE = "http://testserver"
 EVIL = "https://evil.example.com"
@@ -59,29 +59,29 @@ ASKED_ELSEWHERE: list[dict[str, str]] = [
 
 @pytest.mark.parametrize("headers", ASKED_HERE, ids=str)
 def test_user_and_own_pages_may_ask(headers: dict[str, str]) -> None:
-    assert asked_here(asking(**headers)) is True
-    refuse_to_be_asked(asking(**headers))
+    assert is_same_origin(asking(**headers)) is True
+    require_same_origin(asking(**headers))
 
 
 @pytest.mark.parametrize("headers", ASKED_ELSEWHERE, ids=str)
 def test_pages_of_other_sites_may_not_ask(headers: dict[str, str]) -> None:
-    assert asked_here(asking(**headers)) is False
-    with pytest.raises(Denied) as refused:
-        refuse_to_be_asked(asking(**headers))
+    assert is_same_origin(asking(**headers)) is False
+    with pytest.raises(PermissionDenied) as refused:
+        require_same_origin(asking(**headers))
     assert (refused.value.message, refused.value.code) == (NOT_FROM_THERE, "other_site")
 
 
 def test_public_address_is_here_behind_a_proxy(settings: Any) -> None:
     settings.PUBLIC_URL = "https://crates.example.com"
-    assert asked_here(asking(Origin="https://crates.example.com"))
-    assert asked_here(asking(Referer="https://crates.example.com/me"))
-    assert not asked_here(asking(Origin="https://example.com"))
+    assert is_same_origin(asking(Origin="https://crates.example.com"))
+    assert is_same_origin(asking(Referer="https://crates.example.com/me"))
+    assert not is_same_origin(asking(Origin="https://example.com"))
 
 
 @pytest.mark.parametrize("header", ["Origin", "Referer"])
 def test_page_without_tls_is_not_here_where_the_public_address_has_it(settings: Any, header: str) -> None:
     settings.PUBLIC_URL = "https://testserver"
-    assert not asked_here(asking(**{header: HERE}))
+    assert not is_same_origin(asking(**{header: HERE}))
 
 
 # --- What shows a secret -----------------------------------------------------------------------------------------
@@ -91,12 +91,12 @@ def test_page_without_tls_is_not_here_where_the_public_address_has_it(settings: 
 @pytest.mark.parametrize("mode", ["", "navigate", "cors", "no-cors", "same-origin"])
 @pytest.mark.parametrize("goal", ["", "document", "iframe", "image", "empty"])
 def test_user_and_own_pages_may_read(site: str, mode: str, goal: str) -> None:
-    refuse_to_be_read(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=goal))
+    require_top_level_navigation(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=goal))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_site_may_send_a_visitor_to_read(site: str) -> None:
-    refuse_to_be_read(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document"))
+    require_top_level_navigation(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document"))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -119,10 +119,10 @@ def test_other_site_may_send_a_visitor_to_read(site: str) -> None:
     ],
 )
 def test_other_site_may_not_frame_or_fetch_a_secret(site: str, mode: str, goal: str) -> None:
-    with pytest.raises(Denied) as refused:
-        refuse_to_be_read(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=goal))
+    with pytest.raises(PermissionDenied) as refused:
+        require_top_level_navigation(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=goal))
     assert (refused.value.message, refused.value.code) == (NOT_FROM_THERE, "other_site")
 
 
 def test_client_that_is_no_browser_may_read() -> None:
-    refuse_to_be_read(asking())
+    require_top_level_navigation(asking())

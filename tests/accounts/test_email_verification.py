@@ -393,7 +393,7 @@ def test_changed_link_is_refused(post: PostOffice, part: int) -> None:
 
 
 def test_token_of_a_session_is_no_link(post: PostOffice, dora: User) -> None:
-    assert told(HTTP.get(f"/v1/user/email/verify/{jwt_sessions.open_torrust(dora).token}")) == (400, INVALID)
+    assert told(HTTP.get(f"/v1/user/email/verify/{jwt_sessions.create_torrust_session(dora).token}")) == (400, INVALID)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from accounts.oidc import id_tokens
-from registry_site.errors import Denied
+from registry_site.errors import PermissionDenied
 from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, Key, base64url, signed
 
 ISSUER = "https://id.example.com"
@@ -67,7 +67,7 @@ def test_changed_token_is_refused_in_each_algorithm(algorithm: str) -> None:
     key = Key("k", algorithm)
     head, _, signature = signed(good(), key).split(".")
     body = base64url(json.dumps(good(sub="43")).encode())
-    with pytest.raises(Denied, match="InvalidSignatureError"):
+    with pytest.raises(PermissionDenied, match="InvalidSignatureError"):
         verified(f"{head}.{body}.{signature}", key.jwk())
 
 
@@ -94,13 +94,13 @@ def test_without_a_name_the_only_key_of_its_kind_counts() -> None:
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, "HS256", "HS512", "RS1", "ES256K"])
 @pytest.mark.parametrize("signature", [b"", b"x"])
 def test_algorithm_that_is_not_pinned_is_refused(algorithm: str | None, signature: bytes) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), EC, {"alg": algorithm}, lambda _: signature))
 
 
 @pytest.mark.parametrize("junk", [1, True, [], ["ES256"], {}, {"ES256": 1}])
 def test_algorithm_that_is_no_text_is_refused(junk: Any) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), EC, {"alg": junk}))
 
 
@@ -119,31 +119,31 @@ SECRETS = {
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_secret_that_others_know_signs_nothing(secret: bytes) -> None:
-    with pytest.raises(Denied, match="it is not signed in a way that counts here"):
+    with pytest.raises(PermissionDenied, match="it is not signed in a way that counts here"):
         verified(signed(good(), RSA, {"alg": "HS256"}, hashed(secret)), RSA.jwk())
 
 
 def test_secret_among_the_keys_of_the_provider_signs_nothing() -> None:
     symmetric = {"kty": "oct", "k": base64url(b"x" * 32), "kid": "rsa", "alg": "HS256"}
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), RSA, {"alg": "HS256"}, hashed(b"x" * 32)), symmetric)
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256", "RS512"])
 def test_key_signs_in_no_other_algorithm_than_its_own(algorithm: str) -> None:
     other = Key("rsa", algorithm)
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), other), RSA.jwk())
 
 
 @pytest.mark.parametrize("said", ["ES256", "RS384", "EdDSA"])
 def test_key_of_another_kind_than_it_says_is_none(said: str) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), RSA, {"alg": said}), RSA.jwk(alg=said))
 
 
 def test_foreign_key_of_a_known_name_is_refused() -> None:
-    with pytest.raises(Denied, match="InvalidSignatureError"):
+    with pytest.raises(PermissionDenied, match="InvalidSignatureError"):
         verified(signed(good(), FOREIGN))
 
 
@@ -155,7 +155,7 @@ def test_unknown_name_of_a_key_is_told_as_such(kid: str) -> None:
 
 @pytest.mark.parametrize("kid", [1, ["ec"], {}, True])
 def test_name_of_a_key_that_is_no_text_is_refused(kid: Any) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(), EC, {"kid": kid}))
 
 
@@ -190,7 +190,7 @@ def test_key_for_encryption_signs_nothing() -> None:
     ids=["jwk", "jku", "x5u", "x5c"],
 )
 def test_key_that_a_token_brings_along_signs_nothing(header: dict[str, Any]) -> None:
-    with pytest.raises(Denied, match="InvalidSignatureError"):
+    with pytest.raises(PermissionDenied, match="InvalidSignatureError"):
         verified(signed(good(), FOREIGN, header))
 
 
@@ -257,13 +257,13 @@ NOT_FOR_US: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", NOT_FOR_US, ids=str)
 def test_token_for_another_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(**changes), EC))
 
 
 @pytest.mark.parametrize("issuer", [..., None, "", f"{ISSUER}/", "http://id.example.com", ISSUER.upper(), [ISSUER]])
 def test_token_of_another_issuer_is_refused(issuer: Any) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(iss=issuer), EC))
 
 
@@ -282,13 +282,13 @@ def test_clocks_may_differ_a_little(changes: dict[str, int]) -> None:
 @pytest.mark.parametrize("changes", [{"exp": -SKEW - 1}, {"nbf": SKEW + SLACK}, {"iat": SKEW + SLACK}, {"exp": -1e9}])
 def test_token_of_another_time_is_refused(changes: dict[str, int]) -> None:
     now = int(time.time())
-    with pytest.raises(Denied, match=r"ExpiredSignatureError|ImmatureSignatureError"):
+    with pytest.raises(PermissionDenied, match=r"ExpiredSignatureError|ImmatureSignatureError"):
         verified(signed(good(**{name: now + seconds for name, seconds in changes.items()}), EC))
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "sub", "iss", "aud"])
 def test_claim_that_every_token_has_must_be_there(name: str) -> None:
-    with pytest.raises(Denied, match="MissingRequiredClaimError"):
+    with pytest.raises(PermissionDenied, match="MissingRequiredClaimError"):
         verified(signed(good(**{name: ...}), EC))
 
 
@@ -297,13 +297,13 @@ def test_claim_that_every_token_has_must_be_there(name: str) -> None:
 
 @pytest.mark.parametrize("nonce", [..., None, "", "other", NONCE.upper(), f"{NONCE} ", 5, [NONCE], {}, "ñ"])
 def test_token_of_another_sign_in_is_refused(nonce: Any) -> None:
-    with pytest.raises(Denied, match="it belongs to another sign-in"):
+    with pytest.raises(PermissionDenied, match="it belongs to another sign-in"):
         verified(signed(good(nonce=nonce), EC))
 
 
 @pytest.mark.parametrize("nonce", [..., None, "", "None"])
 def test_sign_in_without_a_nonce_believes_nothing(nonce: Any) -> None:
-    with pytest.raises(Denied, match="it belongs to another sign-in"):
+    with pytest.raises(PermissionDenied, match="it belongs to another sign-in"):
         verified(signed(good(nonce=nonce), EC), nonce=None)
 
 
@@ -317,16 +317,16 @@ def test_subject_is_any_text_that_can_be_shown(subject: str) -> None:
 
 @pytest.mark.parametrize("subject", ["", "x" * 256, "a\0b", "a\nb", "\x1b[31m", "\u202ea", "\ud800"])
 def test_subject_that_cannot_be_shown_is_refused(subject: str) -> None:
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(PermissionDenied) as refused:
         verified(signed(good(sub=subject), EC))
     assert refused.value.message == NOBODY_SAID
 
 
 @pytest.mark.parametrize("subject", [None, 42, True, ["42"], {"sub": "42"}])
 def test_subject_that_is_no_text_is_refused(subject: Any) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(sub=subject), EC))
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         id_tokens.subject_of({"sub": subject})
 
 
@@ -355,9 +355,9 @@ JUNK_TOKENS = {
 
 @pytest.mark.parametrize("token", JUNK_TOKENS.values(), ids=JUNK_TOKENS)
 def test_what_is_no_token_is_refused(token: str) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(token)
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         believed_userinfo(token)
 
 
@@ -375,9 +375,9 @@ JUNK_BODIES = {
 
 @pytest.mark.parametrize("body", JUNK_BODIES.values(), ids=JUNK_BODIES)
 def test_signed_junk_is_refused(body: bytes) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(body, EC))
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         believed_userinfo(signed(body, EC))
 
 
@@ -405,7 +405,7 @@ JUNK: list[Any] = [
 def test_junk_in_a_claim_is_refused_or_without_effect(name: str, junk: Any) -> None:
     try:
         believed = verified(signed(good(**{name: junk}), EC))
-    except Denied:
+    except PermissionDenied:
         return
     assert name in ("exp", "iat", "nbf", "sub", "jti")
     assert believed["sub"] == (junk if name == "sub" else "42")
@@ -414,7 +414,7 @@ def test_junk_in_a_claim_is_refused_or_without_effect(name: str, junk: Any) -> N
 @pytest.mark.parametrize("name", ["exp", "nbf"])
 @pytest.mark.parametrize("never", [1e999, float("nan")])
 def test_time_that_never_comes_is_no_time(name: str, never: float) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         verified(signed(good(**{name: never}), EC))
 
 
@@ -428,13 +428,13 @@ def test_signed_userinfo_is_believed() -> None:
 
 @pytest.mark.parametrize("name", ["iss", "aud", "sub"])
 def test_signed_userinfo_says_whose_it_is(name: str) -> None:
-    with pytest.raises(Denied, match="MissingRequiredClaimError"):
+    with pytest.raises(PermissionDenied, match="MissingRequiredClaimError"):
         believed_userinfo(signed(good(**{name: ...}), EC))
 
 
 @pytest.mark.parametrize("changes", [{"iss": "https://evil.example.com"}, {"aud": "other"}, {"exp": 1}], ids=str)
 def test_signed_userinfo_of_others_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         believed_userinfo(signed(good(**changes), EC))
 
 
@@ -444,7 +444,7 @@ def test_forged_userinfo_is_refused() -> None:
         signed(good(), EC, {"alg": "none"}, lambda _: b""),
         signed(good(), EC, {"alg": "HS256"}, hashed(CLIENT_SECRET.encode())),
     ):
-        with pytest.raises(Denied):
+        with pytest.raises(PermissionDenied):
             believed_userinfo(token)
 
 

@@ -15,7 +15,7 @@ from accounts.oidc import identities
 from accounts.passwords import login
 from accounts.principals import Principal
 from namespaces import membership
-from registry_site.errors import Conflict, Denied, Invalid, Missing, Unauthenticated, WrongPassword
+from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied, Unauthenticated, WrongPassword
 from tests.conftest import PASSWORD, CargoClient
 from tests.support import packing
 
@@ -106,7 +106,7 @@ def test_account_is_never_found_by_e_mail_address(alice: User) -> None:
 
 @pytest.mark.parametrize("sub", [None, "", 42, ["42"], "a\nb", "x" * 256])
 def test_nobody_is_nobody(sub: Any) -> None:
-    with pytest.raises(Denied, match="it does not say who you are"):
+    with pytest.raises(PermissionDenied, match="it does not say who you are"):
         sign_in(sub)
     assert not User.objects.exists()
 
@@ -145,7 +145,7 @@ def test_of_the_issuer_only_the_host_is_in_the_name(issuer: str) -> None:
 
 @pytest.mark.parametrize("nickname", [None, "", "  ", 5, [], [""], {}, {"a": 1}, True])
 def test_without_a_nickname_no_account_is_opened(nickname: Any) -> None:
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(PermissionDenied) as refused:
         sign_in(nickname=nickname)
     assert refused.value.message == (
         "Openid error: No nickname available for registration: the provider sends no nickname or preferred_username."
@@ -244,7 +244,7 @@ def test_identity_of_another_account_is_not_taken_over(alice: User) -> None:
 
 def test_who_is_not_let_in_links_nothing(alice: User, settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    with pytest.raises(Denied, match=NOT_LET_IN):
+    with pytest.raises(PermissionDenied, match=NOT_LET_IN):
         identities.link(Principal(alice), ISSUER, claims())
     assert not Identity.objects.exists()
 
@@ -253,7 +253,7 @@ def test_who_is_not_let_in_any_more_is_out_after_linking_again_too(alice: User, 
     identities.link(Principal(alice), ISSUER, claims())
     token = cargo_tokens.replace_default(alice)
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    with pytest.raises(Denied, match=NOT_LET_IN):
+    with pytest.raises(PermissionDenied, match=NOT_LET_IN):
         identities.link(Principal(alice), ISSUER, claims())
     assert not is_good(token)
 
@@ -280,13 +280,13 @@ def test_identity_that_is_taken_away_during_a_sign_in_opens_nothing(alice: User)
             return super().get(name, default)
 
     identities.attach(alice, ISSUER, "42", actor=None)
-    with pytest.raises(Denied, match="has just been taken from its account"):
+    with pytest.raises(PermissionDenied, match="has just been taken from its account"):
         identities.sign_in(ISSUER, SaidMeanwhile(claims()))
 
 
 def test_identity_of_another_is_not_taken_away(alice: User, bob: User) -> None:
     identities.attach(alice, ISSUER, "42", actor=None)
-    with pytest.raises(Missing, match=r"^bob has no such identity.$"):
+    with pytest.raises(NotFound, match=r"^bob has no such identity.$"):
         identities.detach(bob, ISSUER, "42", actor=None)
     assert Identity.objects.get().user == alice
 
@@ -302,7 +302,7 @@ def test_rights_of_an_identity_end_with_it(alice: User, settings: Any) -> None:
 def test_account_that_was_turned_away_stays_closed_without_its_identity(settings: Any) -> None:
     user = sign_in()
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         sign_in()
     identities.detach(user, ISSUER, "42", actor=None)
     assert User.objects.get().is_active is False
@@ -373,7 +373,7 @@ def test_who_is_in_one_of_the_lists_is_let_in(settings: Any, said: dict[str, Any
 )
 def test_who_is_in_neither_list_is_not_let_in(settings: Any, said: dict[str, Any]) -> None:
     settings.OIDC_ALLOWED_GROUPS, settings.OIDC_ALLOWED_USERS = ["devs", "two words"], ["boss"]
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(PermissionDenied) as refused:
         sign_in(**said)
     assert (refused.value.message, refused.value.code) == (identities.NOT_ALLOWED, "not_authorized")
     assert not User.objects.exists()
@@ -382,7 +382,7 @@ def test_who_is_in_neither_list_is_not_let_in(settings: Any, said: dict[str, Any
 @pytest.mark.parametrize("verified", [False, "false", 0, "no"])
 def test_listed_address_that_is_not_verified_lets_nobody_in(settings: Any, verified: Any) -> None:
     settings.OIDC_USERNAME_CLAIM, settings.OIDC_ALLOWED_USERS = ["email"], ["boss@example.org"]
-    with pytest.raises(Denied, match=NOT_LET_IN):
+    with pytest.raises(PermissionDenied, match=NOT_LET_IN):
         sign_in(email="boss@example.org", email_verified=verified)
 
 
@@ -395,7 +395,7 @@ def test_listed_address_lets_in(settings: Any, verified: dict[str, Any]) -> None
 def test_claim_of_the_groups_is_a_setting(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS, settings.OIDC_GROUPS_CLAIM = ["devs"], "realm_access.roles"
     assert sign_in(realm_access={"roles": ["devs"]})
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         sign_in(groups=["devs"])
 
 
@@ -409,7 +409,7 @@ def test_refusal_closes_every_door_and_the_next_sign_in_opens_them(settings: Any
     ours = [cargo_tokens.replace_default(user), cargo_tokens.create(user, "ci")]
     assert [is_good(token) for token in ours] == [True, True]
     for _ in range(2):
-        with pytest.raises(Denied):
+        with pytest.raises(PermissionDenied):
             sign_in(groups=[])
         assert [is_good(token) for token in ours] == [False, False]
     assert deeds("identity.refuse") == ["gitlab.com:gagbo"]
@@ -421,7 +421,7 @@ def test_refusal_of_one_leaves_the_others(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     token = cargo_tokens.replace_default(sign_in("1", groups=["devs"]))
     sign_in("2", groups=["devs"])
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         sign_in("2", groups=[])
     assert is_good(token)
 
@@ -429,10 +429,10 @@ def test_refusal_of_one_leaves_the_others(settings: Any) -> None:
 def test_local_account_is_closed_too_when_its_identity_is_refused(alice: User, settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     identities.link(Principal(alice), ISSUER, claims(groups=["devs"]))
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         sign_in()
     with pytest.raises(WrongPassword):
-        login.check("alice", PASSWORD)
+        login.authenticate("alice", PASSWORD)
 
 
 # --- Who administers ---------------------------------------------------------------------------------------------
@@ -470,7 +470,7 @@ def test_junk_makes_nobody_an_administrator(ops: None, groups: Any) -> None:
 def test_who_is_not_let_in_any_more_has_no_rights_left(ops: None, settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["ops"]
     user = sign_in(groups=["ops"])
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         sign_in(groups=[])
     assert rights(user) == (False, False)
 
@@ -518,16 +518,16 @@ def test_rights_that_a_former_provider_gave_end_when_the_present_one_gives_none(
 )
 def test_no_password_opens_it(gagbo: User, password: str) -> None:
     with pytest.raises(WrongPassword) as refused:
-        login.check(GAGBO, password)
+        login.authenticate(GAGBO, password)
     with pytest.raises(WrongPassword) as unknown:
-        login.check("127.0.0.1:nobody", password)
+        login.authenticate("127.0.0.1:nobody", password)
     assert refused.value.message == unknown.value.message
 
 
 def test_stored_password_opens_nothing(gagbo: User) -> None:
     for password in (gagbo.password, gagbo.password[1:]):
         with pytest.raises(WrongPassword):
-            login.check(GAGBO, password)
+            login.authenticate(GAGBO, password)
 
 
 def log_in(path: str, **body: str) -> tuple[int, Any]:

@@ -27,7 +27,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 @pytest.fixture(autouse=True)
 def limit(settings: Any) -> None:
-    settings.LOGIN_FAILURES = LIMIT
+    settings.MAX_LOGIN_FAILURES = LIMIT
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def statuses(name: str, times: int, **options: str) -> list[int]:
 
 def fail(name: str, times: int = 1, peer: str = HERE, ago: timedelta = timedelta()) -> None:
     """As if it had been tried."""
-    network = client_address.network(peer)
+    network = client_address.network_of(peer)
     LoginFailure.objects.bulk_create(
         [LoginFailure(name=name, peer=peer, network=network, at=timezone.now() - ago) for _ in range(times)]
     )
@@ -348,7 +348,7 @@ def test_strangers_words_are_escaped(root: User) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("guessing") / "data"
-    with running(data, REGISTRY_WORKERS="2", REGISTRY_LOGIN_FAILURES="10") as server:
+    with running(data, REGISTRY_WORKERS="2", REGISTRY_MAX_LOGIN_FAILURES="10") as server:
         server.sign_up("alice")
         yield server
 

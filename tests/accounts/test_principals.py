@@ -44,39 +44,39 @@ ENDS = [ban, deactivate, revoke, expire, replace]
 
 @pytest.fixture
 def holder(alice: User) -> Principal:
-    return cargo_tokens.holder(cargo_tokens.replace_default(alice))
+    return cargo_tokens.authenticate(cargo_tokens.replace_default(alice))
 
 
 def test_hold_lets_a_good_token_pass(holder: Principal) -> None:
     with transaction.atomic():
-        holder.hold()
+        holder.revalidate_and_lock()
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_hold_refuses_what_ended_meanwhile(holder: Principal, end: Callable[[User], None]) -> None:
     end(holder.user)
     with transaction.atomic(), pytest.raises(Unauthenticated, match=NOT_GOOD):
-        holder.hold()
+        holder.revalidate_and_lock()
 
 
 @pytest.mark.parametrize("end", [ban, deactivate])
 def test_hold_refuses_staff_whose_account_was_closed(root: User, end: Callable[[User], None]) -> None:
     end(root)
     with transaction.atomic(), pytest.raises(Unauthenticated, match="The account is closed"):
-        Principal(root).hold()
+        Principal(root).revalidate_and_lock()
 
 
 def test_hold_refuses_an_account_that_is_gone(holder: Principal) -> None:
     User.objects.filter(pk=holder.user.pk).delete()
     with transaction.atomic(), pytest.raises(Unauthenticated):
-        holder.hold()
+        holder.revalidate_and_lock()
 
 
 def test_hold_passes_again_after_the_ban(holder: Principal) -> None:
     bans.ban(holder.user, actor=None)
     bans.unban(holder.user, actor=None)
     with transaction.atomic():
-        holder.hold()
+        holder.revalidate_and_lock()
 
 
 class Interrupted(BytesIO):
@@ -109,7 +109,7 @@ def test_publish_is_refused_when_the_token_ended_during_the_upload(
 def test_authentication_takes_one_query(alice: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     token = cargo_tokens.replace_default(alice)
     with django_assert_num_queries(1):
-        cargo_tokens.holder(token)
+        cargo_tokens.authenticate(token)
 
 
 def test_old_bans_and_tokens_do_not_slow_authentication_down(
@@ -121,16 +121,16 @@ def test_old_bans_and_tokens_do_not_slow_authentication_down(
         cargo_tokens.create(alice, f"token {number}")
     token = cargo_tokens.replace_default(alice)
     with django_assert_num_queries(1):
-        cargo_tokens.holder(token)
+        cargo_tokens.authenticate(token)
 
 
 def test_hold_takes_two_queries(holder: Principal, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with transaction.atomic(), django_assert_num_queries(2):
-        holder.hold()
+        holder.revalidate_and_lock()
 
 
 def test_authentication_writes_nothing(alice: User) -> None:
     token = cargo_tokens.replace_default(alice)
     before = list(Credential.objects.values()), list(User.objects.values())
-    cargo_tokens.holder(token)
+    cargo_tokens.authenticate(token)
     assert (list(Credential.objects.values()), list(User.objects.values())) == before

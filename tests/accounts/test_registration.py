@@ -6,7 +6,7 @@ from django.test import override_settings
 from accounts import names, registration
 from accounts.models import AuditEvent, NameReservation, User
 from accounts.passwords import login
-from registry_site.errors import Conflict, Denied, Invalid, WrongPassword
+from registry_site.errors import Conflict, Invalid, PermissionDenied, WrongPassword
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +132,7 @@ def test_account_is_not_found_by_a_look_alike(login: str) -> None:
 @pytest.mark.parametrize("password", ["secret", "x" * 64, "ünïcödé", "      a", "🔑🔑🔑🔑🔑🔑", "password", "123456"])
 def test_password_of_6_to_64_characters_is_allowed(password: str) -> None:
     user = registration.sign_up("alice", password)
-    assert login.check("alice", password) == user
+    assert login.authenticate("alice", password) == user
 
 
 @pytest.mark.parametrize(
@@ -166,21 +166,21 @@ def test_password_is_kept_as_a_hash_alone(alice: User) -> None:
 @pytest.mark.parametrize("password", ["Correct horse", "correct horse ", " correct horse", "", "x" * 1024 * 1024])
 def test_other_password_does_not_log_in(alice: User, password: str) -> None:
     with pytest.raises(WrongPassword):
-        login.check("alice", password)
+        login.authenticate("alice", password)
 
 
 def test_blanks_around_a_password_are_part_of_it() -> None:
     user = registration.sign_up("alice", "  secret  ")
-    assert login.check("alice", "  secret  ") == user
+    assert login.authenticate("alice", "  secret  ") == user
     with pytest.raises(WrongPassword):
-        login.check("alice", "secret")
+        login.authenticate("alice", "secret")
 
 
 def test_unusable_password_never_logs_in(alice: User) -> None:
     alice.set_unusable_password()
     alice.save()
     with pytest.raises(WrongPassword):
-        login.check("alice", alice.password)
+        login.authenticate("alice", alice.password)
 
 
 # --- E-mail addresses --------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_other_address_is_refused(email: str) -> None:
 
 @override_settings(SIGNUP_OPEN=False)
 def test_closed_registry_still_takes_the_operators_accounts() -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(PermissionDenied):
         registration.sign_up("alice", PASSWORD)
     assert registration.register("alice", PASSWORD).username == "alice"
 

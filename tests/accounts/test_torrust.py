@@ -354,7 +354,7 @@ def test_text_of_any_length_is_only_wrong(alice: User, login: str, password: str
     assert told(log_in(login, password)) == refusal(403, WRONG)
 
 
-@override_settings(LOGIN_FAILURES=3)
+@override_settings(MAX_LOGIN_FAILURES=3)
 def test_guessing_is_stopped_in_the_dialect(alice: User) -> None:
     assert [log_in("alice", OTHER).status_code for _ in range(4)] == [403, 403, 403, 429]
     response = log_in("alice")
@@ -408,7 +408,7 @@ def of_no_session(alice: User) -> str:
 
 
 def of_backups(alice: User) -> str:
-    return jwt_sessions.open_backups(alice).token
+    return jwt_sessions.create_backups_session(alice).token
 
 
 def of_cargo(alice: User) -> str:
@@ -495,7 +495,7 @@ def test_administrator_bans(root: User, alice: User) -> None:
 
 
 def test_ban_bites_at_every_door(root: User, alice: User) -> None:
-    cargo, backups = cargo_tokens.replace_default(alice), jwt_sessions.open_backups(alice).token
+    cargo, backups = cargo_tokens.replace_default(alice), jwt_sessions.create_backups_session(alice).token
     ban("alice", opened("root"))
     statuses = [
         HTTP.get("/api/v1/crates/none/owners", headers={"Authorization": cargo}).status_code,
@@ -581,7 +581,7 @@ def test_password_is_changed(alice: User, name: str) -> None:
 def test_changed_password_ends_all_that_the_old_one_opened_but_the_own_session(alice: User) -> None:
     token, other = opened("alice"), opened("alice")
     backups, cargo, named = (
-        jwt_sessions.open_backups(alice).token,
+        jwt_sessions.create_backups_session(alice).token,
         cargo_tokens.replace_default(alice),
         cargo_tokens.create(alice, "ci"),
     )
@@ -592,9 +592,9 @@ def test_changed_password_ends_all_that_the_old_one_opened_but_the_own_session(a
     whoami = HTTP.get("/api/stable/auth/whoami", headers={"Authorization": f"Bearer {backups}"})
     assert whoami.status_code == 403
     assert browser.get("/settings/appids").status_code == 401
-    assert cargo_tokens.holder(named).user == alice
+    assert cargo_tokens.authenticate(named).user == alice
     with pytest.raises(Revoked):
-        cargo_tokens.holder(cargo)
+        cargo_tokens.authenticate(cargo)
 
 
 def test_password_can_be_changed_twice_in_a_session(alice: User) -> None:
@@ -648,7 +648,7 @@ def test_bad_change_is_refused_and_ends_nothing(alice: User, given: dict[str, st
     assert (is_good(token), is_good(other), log_in("alice").status_code) == (True, True, 200)
 
 
-@override_settings(LOGIN_FAILURES=3)
+@override_settings(MAX_LOGIN_FAILURES=3)
 def test_stolen_session_cannot_guess_the_password(alice: User) -> None:
     token = opened("alice")
     assert [change("alice", token, current=f"guess {n}").status_code for n in range(4)] == [403, 403, 403, 429]

@@ -109,7 +109,7 @@ KINDS = {
 def test_old_password_logs_in_again_and_again(file: Path, hashed: str) -> None:
     run_lines(file, line(password_hash=hashed))
     for _ in range(2):
-        assert login.check("alice", PASSWORD).username == "alice"
+        assert login.authenticate("alice", PASSWORD).username == "alice"
         assert User.objects.get().password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
 
 
@@ -118,7 +118,7 @@ def test_other_passwords_are_refused(file: Path, hashed: str) -> None:
     run_lines(file, line(password_hash=hashed))
     before = User.objects.get().password
     with pytest.raises(WrongPassword):
-        login.check("alice", "battery staple")
+        login.authenticate("alice", "battery staple")
     assert User.objects.get().password == before
 
 
@@ -126,7 +126,7 @@ def test_other_passwords_are_refused(file: Path, hashed: str) -> None:
 @pytest.mark.parametrize("hashing", [argon2id, pbkdf2])
 def test_password_need_not_be_one_of_ours(file: Path, password: str, hashing: Any) -> None:
     run_lines(file, line(password_hash=hashing(password)))
-    assert login.check("alice", password).username == "alice"
+    assert login.authenticate("alice", password).username == "alice"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_role_is_known_in_both_of_its_spellings(file: Path) -> None:
 def test_closed_account_stays_closed(file: Path) -> None:
     run_lines(file, line(is_active=False))
     with pytest.raises(WrongPassword):
-        login.check("alice", PASSWORD)
+        login.authenticate("alice", PASSWORD)
 
 
 @pytest.mark.parametrize(("verified", "status"), [(True, 200), (False, 403)])
@@ -338,7 +338,7 @@ def test_address_stands_in_a_file_once(file: Path) -> None:
 def test_name_of_an_account_is_taken(file: Path) -> None:
     registration.register("alice", PASSWORD)
     assert_refused(file, line("bob"), line("Alice"), because="Line 2: the name Alice is taken.")
-    assert login.check("alice", PASSWORD).username == "alice"
+    assert login.authenticate("alice", PASSWORD).username == "alice"
 
 
 def test_former_name_of_an_account_is_taken(file: Path) -> None:

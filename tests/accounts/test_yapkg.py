@@ -491,8 +491,8 @@ def test_changed_password_keeps_this_session(browser: Browser) -> None:
 def test_changed_password_ends_other_sessions(browser: Browser, alice: User) -> None:
     other, backups, torrust = (
         Browser(alice),
-        jwt_sessions.open_backups(alice).token,
-        jwt_sessions.open_torrust(alice).token,
+        jwt_sessions.create_backups_session(alice).token,
+        jwt_sessions.create_torrust_session(alice).token,
     )
     browser.change(password=OTHER)
     whoami = Client().get("/api/stable/auth/whoami", headers={"Authorization": f"Bearer {backups}"})

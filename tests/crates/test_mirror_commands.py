@@ -21,7 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from crates import names
 from crates.mirror import crate_cache, overrides
 from crates.mirror.models import Archive, Entry, Incident
-from registry_site.errors import Missing
+from registry_site.errors import NotFound
 from tests.support import packing
 from tests.support.servers import Server, running
 
@@ -564,5 +564,5 @@ def test_reserved_name_is_not_imported(folder: Path, mirror: Path, settings: Any
     forget_all(mirror)
     settings.MIRROR_OFFLINE, settings.PRIVATE_NAMES = True, ["leaf"]
     run("import", folder)
-    with pytest.raises(Missing):
+    with pytest.raises(NotFound):
         crate_cache.find("leaf", "1.0.0")

@@ -13,7 +13,7 @@ import pytest
 from crates.mirror import concurrency
 from crates.mirror.concurrency import Background, Queue
 from crates.names import index_path
-from registry_site.errors import Upstream
+from registry_site.errors import UpstreamError
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Exchange
 from tests.support.servers import Server, running
@@ -58,7 +58,7 @@ class Stayers:
 def test_quarter_of_the_threads_is_left_to_others(settings: Any, impatient: None, threads: int, places: int) -> None:
     settings.THREADS = threads
     queue = Queue()
-    with Stayers(queue, places), pytest.raises(Upstream, match=SLOW), queue.joined():
+    with Stayers(queue, places), pytest.raises(UpstreamError, match=SLOW), queue.joined():
         pass
 
 
@@ -93,7 +93,7 @@ def test_result_of_quick_work_is_given() -> None:
 
 def test_failure_of_work_is_no_result() -> None:
     def fail(key: str) -> str:
-        raise Upstream(key)
+        raise UpstreamError(key)
 
     background = Background[str](1)
     assert background.result("a", fail) is None

@@ -130,19 +130,19 @@ def test_decision_about_another_crate_changes_nothing(mirror: CargoClient, upstr
 def test_time_to_come_is_no_reason_without_the_policy(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, moment: int
 ) -> None:
-    settings.MIRROR_DENY = ["other"]
+    settings.MIRROR_DENYLIST = ["other"]
     publish_with(upstream, {"1.0.0": {"pubtime": ago(days=-1)}})
     decide(BLOCKED, "=2.0.0")
     assert (yanked(mirror), reasons(mirror)) == ([], {})
 
 
 BAD_SETTINGS = [
-    ("MIRROR_DENY", ["@1"]),
-    ("MIRROR_DENY", ["time@", "<0.2"]),
-    ("MIRROR_DENY", ["<0.2"]),
-    ("MIRROR_DENY", ["time,", "rand"]),
-    ("MIRROR_DENY", ["évil"]),
-    ("MIRROR_DENY", ["time@1@2"]),
+    ("MIRROR_DENYLIST", ["@1"]),
+    ("MIRROR_DENYLIST", ["time@", "<0.2"]),
+    ("MIRROR_DENYLIST", ["<0.2"]),
+    ("MIRROR_DENYLIST", ["time,", "rand"]),
+    ("MIRROR_DENYLIST", ["évil"]),
+    ("MIRROR_DENYLIST", ["time@1@2"]),
     ("MIRROR_LICENSES", ["MIT,", "Apache-2.0"]),
     ("MIRROR_LICENSES", ["MIT/Apache-2.0"]),
     ("MIRROR_ADVISORIES", ["/"]),
@@ -222,13 +222,13 @@ def test_version_is_offered_when_it_is_old_enough(mirror: CargoClient, upstream:
 def test_what_is_on_the_deny_list_is_held_back(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, words: list[str], denied: str
 ) -> None:
-    settings.MIRROR_DENY = words
+    settings.MIRROR_DENYLIST = words
     publish_with(upstream, {"1.0.0-a": {}, "1.0.0": {}, "1.1.0+b": {}, "odd": {}}, "Some-Crate")
     assert yanked(mirror, "some-crate") == denied.split()
 
 
 def test_every_word_that_denies_is_told(mirror: CargoClient, upstream: BadUpstream, settings: Any) -> None:
-    settings.MIRROR_DENY = ["de*", "demo@<2"]
+    settings.MIRROR_DENYLIST = ["de*", "demo@<2"]
     publish(upstream, v1_0_0="MIT")
     assert reasons(mirror) == {"1.0.0": "It is on the deny list, as de*. It is on the deny list, as demo@<2."}
 
@@ -292,7 +292,7 @@ def test_three_files_are_fetched_at_a_request(mirror: CargoClient, upstream: Bad
 def test_nothing_is_fetched_of_what_cargo_would_not_choose(
     mirror: CargoClient, upstream: BadUpstream, settings: Any
 ) -> None:
-    settings.MIRROR_DENY, settings.MIRROR_MIN_AGE_DAYS = ["demo@=1.3.0"], 1
+    settings.MIRROR_DENYLIST, settings.MIRROR_MIN_AGE_DAYS = ["demo@=1.3.0"], 1
     decide(EXEMPT, "=1.2.0")
     publish_with(
         upstream,
@@ -384,7 +384,7 @@ def test_file_whose_license_cannot_be_read_is_held_back_and_served(mirror: Cargo
 def hold_all_back(settings: Any, place: Path) -> None:
     advise(place)
     settings.MIRROR_ADVISORIES = [str(place)]
-    settings.MIRROR_DENY = ["demo@<1.5"]
+    settings.MIRROR_DENYLIST = ["demo@<1.5"]
     settings.MIRROR_MIN_AGE_DAYS = 14
     settings.MIRROR_LICENSES = ["MIT"]
 
@@ -431,7 +431,7 @@ ODD_LINES = [
 
 
 def test_lines_differ_from_upstreams_in_yanked_alone(mirror: CargoClient, upstream: BadUpstream, settings: Any) -> None:
-    settings.MIRROR_DENY = ["demo@=1.1.0"]
+    settings.MIRROR_DENYLIST = ["demo@=1.1.0"]
     before = [line("demo", "1.0.0", b"x", deps=[{"req": " ^1 "}]), *ODD_LINES, line("demo", "1.2.0", b"y")]
     upstream.tell_entry("demo", bad_upstream.file(b"\n".join(before)))
     after = entry(mirror).content.split(b"\n")
@@ -448,7 +448,7 @@ def test_lines_differ_from_upstreams_in_yanked_alone(mirror: CargoClient, upstre
 def test_line_that_nests_as_deep_as_can_be_is_told(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, depth: int
 ) -> None:
-    settings.MIRROR_DENY = ["demo"]
+    settings.MIRROR_DENYLIST = ["demo"]
     odd = line("demo", "1.0.0", b"x").replace(b'"yanked":false', b'"x":' + b"[" * depth + b"]" * depth)
     upstream.tell_entry("demo", bad_upstream.file(line("demo", "0.9.0", b"x") + b"\n" + odd))
     assert entry(mirror).status_code == page(mirror).status_code == 200
@@ -528,7 +528,7 @@ def test_block_comes_before_exemption(mirror: CargoClient, upstream: BadUpstream
 def test_decision_ends_when_its_time_has_come(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, verdict: Decision.Verdict
 ) -> None:
-    settings.MIRROR_DENY = ["demo"] if verdict == EXEMPT else []
+    settings.MIRROR_DENYLIST = ["demo"] if verdict == EXEMPT else []
     publish(upstream, v1_0_0="MIT")
     before = yanked(mirror)
     decide(verdict, until=timezone.now() + timedelta(hours=1))
@@ -590,7 +590,7 @@ def test_index_file_takes_few_queries_however_many_versions_it_has(
     entry(mirror)
     assert queries_of(mirror) == 3  # is it ours, the entry, the decisions
     hold_all_back(settings, tmp_path)
-    settings.MIRROR_DENY = []
+    settings.MIRROR_DENYLIST = []
     (tmp_path / "crates" / "demo" / "RUSTSEC-2026-0001.md").unlink()
     for minor in range(number):
         decide(BLOCKED, f"=1.{minor}.7")
@@ -608,7 +608,7 @@ def test_policies_count_offline_for_what_is_here(
     for version in ("1.0.0", "1.1.0", "1.3.0"):
         assert download(mirror, version)[0] == 200
     settings.MIRROR_OFFLINE = True
-    settings.MIRROR_LICENSES, settings.MIRROR_DENY = ["MIT"], ["demo@=1.3.0"]
+    settings.MIRROR_LICENSES, settings.MIRROR_DENYLIST = ["MIT"], ["demo@=1.3.0"]
     asked = len(upstream.requests)
     told = [json.loads(text) for text in entry(mirror).content.splitlines()]
     assert [(one["vers"], one["yanked"]) for one in told] == [("1.0.0", False), ("1.1.0", True), ("1.3.0", True)]
@@ -617,7 +617,7 @@ def test_policies_count_offline_for_what_is_here(
 
 
 def test_prefetch_of_a_crate_follows_the_policies(mirror: CargoClient, upstream: BadUpstream, settings: Any) -> None:
-    settings.MIRROR_DENY = ["demo@=1.2.0"]
+    settings.MIRROR_DENYLIST = ["demo@=1.2.0"]
     decide(BLOCKED, "=1.1.0")
     publish(upstream, v1_0_0="MIT", v1_1_0="MIT", v1_2_0="MIT")
     call_command("mirror", "prefetch", "demo@1")

@@ -42,7 +42,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         with running(
             tmp_path_factory.mktemp("mirror") / "data",
             REGISTRY_MIRROR_UPSTREAM=upstream.url,
-            REGISTRY_MIRROR_DENY=" ".join(f"{name}@={NEW}" for name in DENIED),
+            REGISTRY_MIRROR_DENYLIST=" ".join(f"{name}@={NEW}" for name in DENIED),
             REGISTRY_MIRROR_LICENSES="MIT",
         ) as server:
             server.manage("shell", "-c", DECIDE)

@@ -35,18 +35,18 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     paths: list[str] = []
     monkeypatch.setattr(read_ahead, "_beginners", [paths.append])
     yield paths
-    read_ahead.no_turn()
+    read_ahead.clear_pending()
 
 
 def test_next_few_are_begun(begun: list[str]) -> None:
     waiting = [str(number) for number in range(100)]
-    read_ahead.turn(timezone.now(), waiting)
-    read_ahead.begin_next()
+    read_ahead.set_pending(timezone.now(), waiting)
+    read_ahead.start_pending()
     assert begun == waiting[: read_ahead.MOST_AHEAD]
 
 
 def test_nothing_is_begun_on_a_connection_without_a_queue(begun: list[str]) -> None:
-    read_ahead.begin_next()
+    read_ahead.start_pending()
     assert begun == []
 
 

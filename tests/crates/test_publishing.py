@@ -68,7 +68,7 @@ def test_oversize_crate_is_refused(as_alice: CargoClient) -> None:
     assert not Crate.objects.exists()
 
 
-@override_settings(PUBLISH_BURST=2)
+@override_settings(PUBLISH_LIMIT_PER_10_SECONDS=2)
 def test_flood_is_slowed_down(as_alice: CargoClient) -> None:
     statuses = [as_alice.publish(packing.body(version=f"1.0.{n}")).status_code for n in range(3)]
     assert statuses == [200, 200, 429]

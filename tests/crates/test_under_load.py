@@ -42,7 +42,7 @@ def lines(server: Server, path: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("load") / "data", REGISTRY_PUBLISH_BURST="0") as server:
+    with running(tmp_path_factory.mktemp("load") / "data", REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS="0") as server:
         yield server
 
 
@@ -112,7 +112,7 @@ def test_readers_of_a_storm_see_whole_lines_that_only_grow(server: Server, token
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
-    with running(tmp_path / "data", REGISTRY_PUBLISH_BURST="0") as server:
+    with running(tmp_path / "data", REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS="0") as server:
         token = server.sign_up("alice")
         acknowledged: set[str] = set()
 

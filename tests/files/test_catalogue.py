@@ -21,7 +21,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from files import catalogue, clients, sessions
 from files.actors import Actor
 from files.models import Client, Clock, File, History, Rights, Session
-from registry_site.errors import Denied, RegistryError, Unauthenticated
+from registry_site.errors import PermissionDenied, RegistryError, Unauthenticated
 from tests.files.conftest import KEY, Machine, encrypted
 from tests.support.servers import Server, running
 
@@ -665,7 +665,7 @@ MEANWHILE: dict[str, tuple[Callable[[Client], Any], type[RegistryError]]] = {
     "another_key": (lambda box: clients.rotate(box, b"another key, 123", actor="test"), Unauthenticated),
     "sessions_ended": (lambda box: clients.end_sessions(box, actor="test"), Unauthenticated),
     "timed_out": (lambda box: Session.objects.update(expires_at=datetime.now(UTC)), Unauthenticated),
-    "made_a_reader": (make_reader, Denied),
+    "made_a_reader": (make_reader, PermissionDenied),
 }
 
 
@@ -674,7 +674,7 @@ def test_client_is_looked_at_again_before_the_commit(
     event: str, box: Client, session: str, entry: int, weather: str
 ) -> None:
     happen, refusal = MEANWHILE[event]
-    actor = Actor.of(sessions.holder(session))
+    actor = Actor.of(sessions.authenticate(session))
     before = File.objects.values().get()
     happen(Client.objects.get(pk=box.pk))
     with pytest.raises(refusal):

@@ -235,7 +235,7 @@ def test_new_key_that_is_none_changes_nothing(as_box: Machine, key_file: Path) -
     key_file.write_bytes(b"short")
     assert refused("rotatekey", "box", "--key-file", str(key_file)) == NO_KEY
     assert (key_of("box"), history()[1:]) == (KEY, [])
-    assert sessions.holder(as_box.token).is_live
+    assert sessions.authenticate(as_box.token).is_live
 
 
 # --- disableclient and enableclient ------------------------------------------------------------------------------

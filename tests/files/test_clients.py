@@ -12,7 +12,7 @@ from django.db import connection
 
 from files import clients, sessions
 from files.models import Client, ClientKey, History, Rights, Session
-from registry_site.errors import Conflict, Invalid, Missing, Unavailable
+from registry_site.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.files.conftest import KEY, READER_KEY, Machine
 
 Verb = Callable[[Client], object]
@@ -100,7 +100,7 @@ def test_client_of_a_directory_outside_is_not_added(file_root: Path, db: None, o
 
 
 def test_unknown_client_is_missing(box: Client) -> None:
-    with pytest.raises(Missing, match=r"^There is no client 'BOX'\.$"):
+    with pytest.raises(NotFound, match=r"^There is no client 'BOX'\.$"):
         clients.named("BOX")
 
 
@@ -160,7 +160,7 @@ def test_key_that_is_no_key_replaces_nothing(as_box: Machine, box: Client) -> No
     with pytest.raises(Invalid, match="This is no AES key"):
         clients.rotate(box, b"short", actor="test")
     assert clients.opened(ClientKey.objects.get().secret) == KEY
-    assert sessions.holder(as_box.token).is_live
+    assert sessions.authenticate(as_box.token).is_live
     assert last()[1] == "client.add"
 
 

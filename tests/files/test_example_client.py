@@ -195,7 +195,9 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Server]:
     settings = {"REGISTRY_FILE_ROOTS": str(root), "REGISTRY_FILE_SESSION_SECONDS": str(SESSION_SECONDS)}
-    with running(tmp_path_factory.mktemp("example") / "data", **settings, REGISTRY_FILE_HANDSHAKES="10000") as server:
+    with running(
+        tmp_path_factory.mktemp("example") / "data", **settings, REGISTRY_FILE_HANDSHAKES_PER_MINUTE="10000"
+    ) as server:
         add = f"for name in {CLIENTS}: clients.add(name, bytes.fromhex('{KEY.hex()}'), actor='test')"
         server.manage("shell", "-c", f"from files import clients\n{add}")
         yield server

@@ -624,7 +624,7 @@ def test_challenges_that_are_refused_by_their_id_leave_nothing(machine: Machine)
 
 @pytest.fixture
 def few(settings: Any) -> None:
-    settings.FILE_HANDSHAKES = 3
+    settings.FILE_HANDSHAKES_PER_MINUTE = 3
     settings.TRUSTED_PROXIES = "10.0.0.1"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from files import local_files
 from files.models import File
-from registry_site.errors import Invalid, Missing
+from registry_site.errors import Invalid, NotFound
 from tests.files.conftest import Machine
 
 INSIDE = b"inside, for all to see"
@@ -488,7 +488,7 @@ def test_swapping_for_a_link_again_and_again_opens_nothing_outside(kind: str, in
                 with local_files.open_found(found) as file:
                     assert file.read() == INSIDE
                 seen["opened"] += 1
-            except Missing:
+            except NotFound:
                 seen["missing"] += 1
     assert all(seen.values())
 

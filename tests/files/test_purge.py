@@ -171,7 +171,7 @@ def test_history_of_a_file_outlives_it() -> None:
 
 def test_live_session_stays(session: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert told() in purge(capsys)
-    assert sessions.holder(session).is_live
+    assert sessions.authenticate(session).is_live
 
 
 @pytest.mark.parametrize("column", ["expires_at", "ended_at"])
@@ -185,7 +185,7 @@ def test_client_without_a_session_has_to_log_in_again(session: str) -> None:
     Session.objects.update(ended_at=timezone.now())
     call_command("purge")
     with pytest.raises(Unauthenticated, match="No session found"):
-        sessions.holder(session)
+        sessions.authenticate(session)
 
 
 def test_clients_stay(box: Client, reader: Client) -> None:

@@ -186,7 +186,7 @@ def test_sessions_of_others_go_on(as_box: Machine, as_reader: Machine, box: Clie
 
 @pytest.mark.parametrize("end", ["disable", "rotate", "end", "expire"])
 def test_session_that_ended_meanwhile_changes_nothing(as_box: Machine, box: Client, end: str) -> None:
-    session = sessions.holder(as_box.token)
+    session = sessions.authenticate(as_box.token)
     match end:
         case "disable":
             clients.set_active(box, active=False, actor="test")
@@ -228,7 +228,7 @@ def test_sessions_that_are_over_take_no_room(as_box: Machine, box: Client) -> No
 
 
 def test_ended_sessions_are_purged(as_box: Machine, as_reader: Machine) -> None:
-    sessions.end(sessions.holder(as_box.token))
+    sessions.end(sessions.authenticate(as_box.token))
     call_command("purge", stdout=StringIO())
     assert [session.client.name for session in Session.objects.all()] == ["reader"]
 
@@ -263,7 +263,7 @@ Answer = tuple[int, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("files") / "data", REGISTRY_FILE_HANDSHAKES="100000") as server:
+    with running(tmp_path_factory.mktemp("files") / "data", REGISTRY_FILE_HANDSHAKES_PER_MINUTE="100000") as server:
         server.manage("createuser", "root", "--admin", "--password-stdin", given=PASSWORD)
         yield server
 

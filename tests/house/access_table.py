@@ -363,7 +363,7 @@ class World:
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
             archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
             releasing.create(
-                owner, "acme", name, "java", release_input.Draft(version="1.0.0", type=kind, archive=archive)
+                owner, "acme", name, "java", release_input.ReleaseInput(version="1.0.0", type=kind, archive=archive)
             )
         collaboration.invite(owner, "acme", "tool", guest)
 
@@ -426,7 +426,11 @@ def standing(place: Path) -> Iterator[World]:
         store: {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
         for store, directory in (("blobs", place), (STORE, place / STORE))
     }
-    changed = {"STORAGES": {**settings.STORAGES, **disks}, "FILE_ROOTS": [str(place)], "FILE_HANDSHAKES": 10**6}
+    changed = {
+        "STORAGES": {**settings.STORAGES, **disks},
+        "FILE_ROOTS": [str(place)],
+        "FILE_HANDSHAKES_PER_MINUTE": 10**6,
+    }
     with override_settings(**changed), transaction.atomic():
         yield World()
         transaction.set_rollback(True)

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from registry_site.http.permissions import Nobody
+from registry_site.http.permissions import DenyAll
 
 
 def views(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -26,7 +26,7 @@ DRF = [(path, cls) for path, cls in views() if cls is not None]
 @pytest.mark.parametrize(("path", "cls"), DRF, ids=[path for path, _ in DRF])
 def test_every_api_view_states_its_rule(path: str, cls: Any) -> None:
     assert cls.permission_classes
-    assert Nobody not in cls.permission_classes
+    assert DenyAll not in cls.permission_classes
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/index/no/th/nothing", "/dl/x/1/download", "/ktra/x", "/me/x"])

@@ -59,7 +59,7 @@ def join(namespace: Namespace, user: User, role: Role) -> None:
 
 
 def add_package(owner: User, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
-    draft = release_input.Draft(version="1.0.0", type=kind)
+    draft = release_input.ReleaseInput(version="1.0.0", type=kind)
     return releasing.create(Principal(owner), namespace, name, "java", draft).package
 
 

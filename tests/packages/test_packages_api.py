@@ -50,7 +50,7 @@ def browser(alice: User, acme: Principal) -> Browser:
 
 def add(principal: Principal, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
     """A package with a snapshot 1.0.0."""
-    draft = release_input.Draft(version="1.0.0", type=kind, description=f"The {name}.")
+    draft = release_input.ReleaseInput(version="1.0.0", type=kind, description=f"The {name}.")
     return releasing.create(principal, namespace, name, "java", draft).package
 
 

@@ -137,7 +137,7 @@ class World:
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
             archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
             releasing.create(
-                founder, "acme", name, "java", release_input.Draft(version="1.0.0", type=kind, archive=archive)
+                founder, "acme", name, "java", release_input.ReleaseInput(version="1.0.0", type=kind, archive=archive)
             )
             collaboration.invite(founder, "acme", name, _invitations(*IN_PACKAGE, *targets))
         self.clients: dict[str, Client] = {name: Browser(self.users.get(name)) for name in WHO}

@@ -16,7 +16,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
-from registry_site.errors import Missing, Unavailable
+from registry_site.errors import NotFound, Unavailable
 from registry_site.http.downloads import deliver
 from registry_site.storage import blobs
 
@@ -76,7 +76,7 @@ class TestBothBackEnds:
             assert file.read() == DATA[100:150]
 
     def test_unknown_blob_is_missing(self) -> None:
-        with pytest.raises(Missing):
+        with pytest.raises(NotFound):
             blobs.open("0" * 64)
 
     @pytest.mark.parametrize(

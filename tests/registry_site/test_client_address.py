@@ -19,15 +19,15 @@ def trusted_proxies(settings: Any) -> None:
 
 
 def test_peer_is_who_connects() -> None:
-    assert client_address.find(CLIENT, "") == CLIENT
+    assert client_address.resolve_client_ip(CLIENT, "") == CLIENT
 
 
 def test_stranger_cannot_speak_for_others() -> None:
-    assert client_address.find(CLIENT, LIE) == CLIENT
+    assert client_address.resolve_client_ip(CLIENT, LIE) == CLIENT
 
 
 def test_stranger_cannot_speak_for_a_proxy() -> None:
-    assert client_address.find(CLIENT, f"{LIE}, {PROXY}") == CLIENT
+    assert client_address.resolve_client_ip(CLIENT, f"{LIE}, {PROXY}") == CLIENT
 
 
 @pytest.mark.parametrize(
@@ -49,46 +49,46 @@ def test_stranger_cannot_speak_for_a_proxy() -> None:
     ],
 )
 def test_right_most_stranger_counts_behind_a_proxy(forwarded_for: str, expected: str) -> None:
-    assert client_address.find(PROXY, forwarded_for) == expected
+    assert client_address.resolve_client_ip(PROXY, forwarded_for) == expected
 
 
 @pytest.mark.parametrize("proxy", ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8:aaaa::1"])
 def test_proxy_is_known_in_each_form_of_its_address(proxy: str) -> None:
-    assert client_address.find(proxy, CLIENT) == CLIENT
+    assert client_address.resolve_client_ip(proxy, CLIENT) == CLIENT
 
 
 @pytest.mark.parametrize("forwarded_for", ["", " ", ",", ", ,", "unknown", "_hidden", "192.0.2.7.1", "0x7f000001", "é"])
 def test_proxy_that_names_nobody_is_the_peer(forwarded_for: str) -> None:
-    assert client_address.find(PROXY, forwarded_for) == PROXY
+    assert client_address.resolve_client_ip(PROXY, forwarded_for) == PROXY
 
 
 @pytest.mark.parametrize("junk", ["unknown", "_hidden", "192.0.2.300", "192.0.2.7:x", "1", "x" * 5000])
 def test_nothing_left_of_junk_is_believed(junk: str) -> None:
-    assert client_address.find(PROXY, f"{LIE}, {junk}") == PROXY
+    assert client_address.resolve_client_ip(PROXY, f"{LIE}, {junk}") == PROXY
 
 
 def test_junk_from_a_client_does_not_hide_it() -> None:
-    assert client_address.find(PROXY, f"unknown, {'x' * 5000}, {CLIENT}") == CLIENT
+    assert client_address.resolve_client_ip(PROXY, f"unknown, {'x' * 5000}, {CLIENT}") == CLIENT
 
 
 def test_many_entries_are_read() -> None:
-    assert client_address.find(PROXY, ", ".join([LIE] * 2000 + [CLIENT])) == CLIENT
+    assert client_address.resolve_client_ip(PROXY, ", ".join([LIE] * 2000 + [CLIENT])) == CLIENT
 
 
 def test_zone_of_a_link_is_no_part_of_an_address() -> None:
-    found = client_address.find(PROXY, "fe80::1%eth0")
+    found = client_address.resolve_client_ip(PROXY, "fe80::1%eth0")
     assert found is not None
     assert "%" not in found
 
 
 @pytest.mark.parametrize("remote", ["", "unix:", "/run/registry.sock"])
 def test_socket_has_no_address(remote: str) -> None:
-    assert client_address.find(remote, CLIENT) is None
+    assert client_address.resolve_client_ip(remote, CLIENT) is None
 
 
 def test_nobody_is_trusted_unless_named(settings: Any) -> None:
     settings.TRUSTED_PROXIES = ""
-    assert client_address.find(PROXY, CLIENT) == PROXY
+    assert client_address.resolve_client_ip(PROXY, CLIENT) == PROXY
 
 
 # --- network and is_within ---------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_nobody_is_trusted_unless_named(settings: Any) -> None:
     ],
 )
 def test_network_is_what_one_person_has(address: str, expected: str) -> None:
-    assert client_address.network(address) == expected
+    assert client_address.network_of(address) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_address_is_within_one_of_the_networks(address: str, networks: str, expe
 
 
 def test_without_a_request_there_is_no_peer() -> None:
-    assert client_address.current() is None
+    assert client_address.client_ip() is None
 
 
 def request(remote: str, **headers: str) -> HttpRequest:
@@ -148,11 +148,11 @@ def test_peer_is_remembered_until_the_answer() -> None:
     seen: list[str | None] = []
 
     def view(request: HttpRequest) -> HttpResponse:
-        seen.append(client_address.current())
+        seen.append(client_address.client_ip())
         return HttpResponse()
 
-    client_address.remember(view)(request(PROXY, HTTP_X_FORWARDED_FOR=CLIENT))
-    assert (seen, client_address.current()) == ([CLIENT], None)
+    client_address.client_address_middleware(view)(request(PROXY, HTTP_X_FORWARDED_FOR=CLIENT))
+    assert (seen, client_address.client_ip()) == ([CLIENT], None)
 
 
 def test_peer_is_forgotten_after_a_crash() -> None:
@@ -160,5 +160,5 @@ def test_peer_is_forgotten_after_a_crash() -> None:
         raise RuntimeError("crash")
 
     with pytest.raises(RuntimeError, match="crash"):
-        client_address.remember(view)(request(CLIENT))
-    assert client_address.current() is None
+        client_address.client_address_middleware(view)(request(CLIENT))
+    assert client_address.client_ip() is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from registry_site.file_locks import held
+from registry_site.file_locks import file_lock
 from tests.support.servers import ROOT
 
 HOLDER = """
@@ -67,44 +67,44 @@ def holder(data: Path) -> "Iterator[subprocess.Popen[str]]":
 
 
 def test_lock_of_another_thread_is_not_to_be_had() -> None:
-    with held("bread", 1) as mine, ThreadPoolExecutor(1) as other:
+    with file_lock("bread", 1) as mine, ThreadPoolExecutor(1) as other:
 
         def take() -> bool:
-            with held("bread", 0) as theirs:
+            with file_lock("bread", 0) as theirs:
                 return theirs
 
         assert (mine, other.submit(take).result()) == (True, False)
 
 
 def test_lock_cannot_be_had_twice_by_one() -> None:
-    with held("bread", 0) as once, held("bread", 0) as twice:
+    with file_lock("bread", 0) as once, file_lock("bread", 0) as twice:
         assert (once, twice) == (True, False)
 
 
 def test_who_did_not_get_it_does_not_give_it_back() -> None:
-    with held("bread", 0):
-        with held("bread", 0):
+    with file_lock("bread", 0):
+        with file_lock("bread", 0):
             pass
-        with held("bread", 0) as mine:
+        with file_lock("bread", 0) as mine:
             assert not mine
 
 
 def test_locks_of_other_names_are_to_be_had() -> None:
-    with held("bread", 0) as one, held("butter", 0) as other:
+    with file_lock("bread", 0) as one, file_lock("butter", 0) as other:
         assert (one, other) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "ü\0", "", "x" * 10_000])
 def test_any_text_is_a_name(data: Path, name: str) -> None:
-    with held(name, 0) as mine:
+    with file_lock(name, 0) as mine:
         assert mine
     assert [path.parent for path in data.rglob("*") if path.is_file()] == [data / "locks"]
 
 
 def test_lock_is_given_back_when_something_goes_wrong() -> None:
-    with pytest.raises(KeyError), held("bread", 0):
+    with pytest.raises(KeyError), file_lock("bread", 0):
         raise KeyError
-    with held("bread", 0) as mine:
+    with file_lock("bread", 0) as mine:
         assert mine
 
 
@@ -113,10 +113,10 @@ def test_threads_are_one_at_a_time() -> None:
 
     def add(_: int) -> None:
         nonlocal count
-        with held("bread", 30) as mine:
+        with file_lock("bread", 30) as mine:
             assert mine
             seen = count
-            with held("butter", 30):
+            with file_lock("butter", 30):
                 count = seen + 1
 
     with ThreadPoolExecutor(8) as threads:
@@ -135,14 +135,14 @@ def test_processes_are_one_at_a_time(data: Path) -> None:
 
 
 def test_lock_of_another_process_is_not_to_be_had(data: Path) -> None:
-    with holder(data), held("bread", 0) as mine:
+    with holder(data), file_lock("bread", 0) as mine:
         assert not mine
 
 
 def test_lock_of_another_process_is_waited_for(data: Path) -> None:
     with holder(data) as child:
         child.communicate("go on\n")
-        with held("bread", 30) as mine:
+        with file_lock("bread", 30) as mine:
             assert mine
 
 
@@ -150,5 +150,5 @@ def test_killed_process_holds_nothing(data: Path) -> None:
     with holder(data) as child:
         child.kill()
         child.wait()
-        with held("bread", 0) as mine:
+        with file_lock("bread", 0) as mine:
             assert mine

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from registry_site import http_client
-from registry_site.http_client import Unreachable
+from registry_site.http_client import RequestFailed
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, Exchange
 from tests.support.servers import free_port
@@ -21,11 +21,11 @@ def server() -> Iterator[BadUpstream]:
         yield server
 
 
-def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Answer:
+def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Response:
     return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, largest=LARGEST, **options)
 
 
-def download(server: BadUpstream, to: io.BytesIO, seconds: float = 10) -> http_client.Answer:
+def download(server: BadUpstream, to: io.BytesIO, seconds: float = 10) -> http_client.Response:
     return http_client.download(f"http://{server.host}/", to, seconds=seconds, largest=LARGEST)
 
 
@@ -54,7 +54,7 @@ def broken_chunks(exchange: Exchange) -> None:
 
 def test_answer_is_told_as_it_came(server: BadUpstream) -> None:
     server.tell("/", bad_upstream.file(b"all of it", 203, X_Word="one, two"))
-    assert fetch(server) == http_client.Answer(203, {"content-length": "9", "x-word": "one, two"}, b"all of it")
+    assert fetch(server) == http_client.Response(203, {"content-length": "9", "x-word": "one, two"}, b"all of it")
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.file(b"all of it"), without_length, in_chunks])
@@ -116,27 +116,27 @@ BROKEN = [
 @pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN])
 def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
     server.tell("/", behaviour)
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, largest=10**9)
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, largest=10**9)
 
 
 def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         fetch(server, seconds=0)
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         download(server, io.BytesIO(), seconds=0)
 
 
 def test_nobody_who_listens_is_no_answer() -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, largest=LARGEST)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://[::1", "http://127.0.0.1:99999/"])
 def test_what_is_no_place_is_no_answer(url: str) -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         http_client.fetch("GET", url, seconds=5, largest=LARGEST)
 
 
@@ -160,9 +160,9 @@ def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
 def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
     server.tell("/", behaviour)
     file = io.BytesIO()
-    with pytest.raises(Unreachable, match=f"^the answer has more than {LARGEST} bytes$"):
+    with pytest.raises(RequestFailed, match=f"^the answer has more than {LARGEST} bytes$"):
         fetch(server)
-    with pytest.raises(Unreachable, match=f"^the answer has more than {LARGEST} bytes$"):
+    with pytest.raises(RequestFailed, match=f"^the answer has more than {LARGEST} bytes$"):
         download(server, file)
     assert file.tell() <= LARGEST
 
@@ -170,20 +170,20 @@ def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433"])
 def test_loopback_is_not_the_open_internet(server: BadUpstream, host: str) -> None:
     port = server.host.partition(":")[2]
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, largest=LARGEST, public_only=True)
     assert server.requests == []
 
 
 def test_connection_of_before_is_no_way_around_that(server: BadUpstream) -> None:
     assert fetch(server, "/one").status == 404
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         fetch(server, "/two", public_only=True)
     assert server.counts() == {"/one": 1}
 
 
 def test_refused_address_is_asked_again_by_who_may(server: BadUpstream) -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         fetch(server, public_only=True)
     assert fetch(server).status == 404
 
@@ -199,7 +199,7 @@ def test_connection_is_used_again(server: BadUpstream, status: int) -> None:
 def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behaviour: Behaviour) -> None:
     server.tell("/bad", behaviour)
     server.tell("/", bad_upstream.file(b"good"))
-    with pytest.raises(Unreachable):
+    with pytest.raises(RequestFailed):
         fetch(server, "/bad", seconds=0.2)
     assert fetch(server).body == b"good"
 
@@ -209,7 +209,7 @@ def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream
     server.tell("/bad", behaviour)
     server.tell("/", bad_upstream.file(b"good"))
     for _ in range(http_client.MOST_CONNECTIONS + 1):
-        with pytest.raises(Unreachable):
+        with pytest.raises(RequestFailed):
             fetch(server, "/bad", seconds=1)
     assert fetch(server, seconds=1).body == b"good"
 
@@ -220,7 +220,7 @@ def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadU
     server.tell("/", bad_upstream.file(b"good"))
 
     def ask(_: int) -> None:
-        with pytest.raises(Unreachable):
+        with pytest.raises(RequestFailed):
             http_client.fetch("GET", f"http://{server.host}/bad", seconds=0.3, largest=10**9)
 
     with ThreadPoolExecutor(http_client.MOST_CONNECTIONS) as clients:

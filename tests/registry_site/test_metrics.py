@@ -24,10 +24,10 @@ SECONDS = "entrepot_mirror_upstream_seconds"
 
 
 @pytest.fixture
-def board() -> Iterator[metrics.Board]:
+def board() -> Iterator[metrics.SharedCounters]:
     """Of three processes, as they are forked from this one."""
     before = metrics._boards[:]
-    yield metrics.begin(3)
+    yield metrics.create_shared_counters(3)
     metrics._boards[:] = before
 
 
@@ -70,7 +70,7 @@ def test_they_are_only_looked_at(client: Client, settings: Any) -> None:
 # --- What they say -------------------------------------------------------------------------------------------------
 
 
-def test_prometheus_reads_all_of_them(client: Client, settings: Any, board: metrics.Board) -> None:
+def test_prometheus_reads_all_of_them(client: Client, settings: Any, board: metrics.SharedCounters) -> None:
     settings.METRICS_TOKEN = TOKEN
     mirrored.requests.add("index", "hit")
     mirrored.requests.add("index", "hit")
@@ -84,7 +84,7 @@ def test_prometheus_reads_all_of_them(client: Client, settings: Any, board: metr
     [(0.0, 7), (0.01, 7), (0.010001, 6), (9.9, 1), (10.0, 1), (10.1, 0)],
 )
 def test_duration_is_counted_beneath_all_bounds_that_it_keeps(
-    client: Client, settings: Any, board: metrics.Board, seconds: float, bounds: int
+    client: Client, settings: Any, board: metrics.SharedCounters, seconds: float, bounds: int
 ) -> None:
     settings.METRICS_TOKEN = TOKEN
     mirrored.upstream.observe(seconds, "crate")
@@ -95,7 +95,7 @@ def test_duration_is_counted_beneath_all_bounds_that_it_keeps(
     assert told(text, f"{SECONDS}_sum", what="crate") == seconds
 
 
-def test_what_each_process_counts_is_added_up(board: metrics.Board) -> None:
+def test_what_each_process_counts_is_added_up(board: metrics.SharedCounters) -> None:
     cell = mirrored.requests.cell(("crate", "miss"))
     for taken in ([], [0], [0, 1]):
         board.take(taken)
@@ -103,7 +103,7 @@ def test_what_each_process_counts_is_added_up(board: metrics.Board) -> None:
     assert (board.row, board.total(cell)) == (2, 3)
 
 
-def test_process_in_the_place_of_one_that_ended_counts_on(board: metrics.Board) -> None:
+def test_process_in_the_place_of_one_that_ended_counts_on(board: metrics.SharedCounters) -> None:
     for _ in range(2):
         board.take([0, 2])
         mirrored.requests.add("crate", "miss")

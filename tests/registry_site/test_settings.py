@@ -76,11 +76,11 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         MIN_PASSWORD_LENGTH="8",
         MAX_PASSWORD_LENGTH="128",
         SESSION_HOURS="2",
-        LOGIN_FAILURES="3",
+        MAX_LOGIN_FAILURES="3",
         TRUSTED_PROXIES="10.0.0.0/8 2001:db8::1",
         AUTH_REQUIRED="1",
         MAX_CRATE_SIZE="1000",
-        PUBLISH_BURST="0",
+        PUBLISH_LIMIT_PER_10_SECONDS="0",
         MAX_PACKAGE_SIZE="2000",
         TRASH_DAYS="0",
         FILE_ROOTS=f"{tmp_path}/:/",
@@ -90,7 +90,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         FILE_CHALLENGE_SECONDS="5",
         FILE_SESSION_SECONDS="60",
         MAX_FILE_SESSION_SECONDS="70",
-        FILE_HANDSHAKES="8",
+        FILE_HANDSHAKES_PER_MINUTE="8",
         SERVE_DEAD_FILES="0",
         X_ACCEL_PREFIX="/_files",
         ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
@@ -115,7 +115,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         METRICS_TOKEN="for prometheus",
         MIRROR_MIN_AGE_DAYS="14",
         MIRROR_LICENSES="MIT Apache-2.0",
-        MIRROR_DENY="evil-* time@<0.2.23",
+        MIRROR_DENYLIST="evil-* time@<0.2.23",
         MIRROR_ADVISORIES=str(tmp_path),
         MIRROR_BLOBS_URL="s3://mirrored",
         PRIVATE_NAMES="acme-* tool",
@@ -140,11 +140,11 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "EMAIL_USE_TLS": True,
         "DEFAULT_FROM_EMAIL": "registry@example.com",
         "SESSION_COOKIE_AGE": 7200,
-        "LOGIN_FAILURES": 3,
+        "MAX_LOGIN_FAILURES": 3,
         "TRUSTED_PROXIES": "10.0.0.0/8 2001:db8::1",
         "AUTH_REQUIRED": True,
         "MAX_CRATE_SIZE": 1000,
-        "PUBLISH_BURST": 0,
+        "PUBLISH_LIMIT_PER_10_SECONDS": 0,
         "MAX_PACKAGE_SIZE": 2000,
         "TRASH_DAYS": 0,
         "FILE_ROOTS": [str(tmp_path), "/"],
@@ -154,7 +154,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "FILE_CHALLENGE_SECONDS": 5,
         "FILE_SESSION_SECONDS": 60,
         "MAX_FILE_SESSION_SECONDS": 70,
-        "FILE_HANDSHAKES": 8,
+        "FILE_HANDSHAKES_PER_MINUTE": 8,
         "SERVE_DEAD_FILES": False,
         "X_ACCEL_PREFIX": "/_files",
         "ALLOWED_REGISTRIES": ["sparse+https://a/", "sparse+https://b/"],
@@ -167,7 +167,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         "METRICS_TOKEN": "for prometheus",
         "MIRROR_MIN_AGE_DAYS": 14,
         "MIRROR_LICENSES": ["MIT", "Apache-2.0"],
-        "MIRROR_DENY": ["evil-*", "time@<0.2.23"],
+        "MIRROR_DENYLIST": ["evil-*", "time@<0.2.23"],
         "MIRROR_ADVISORIES": [str(tmp_path)],
         "PRIVATE_NAMES": ["acme-*", "tool"],
         "SESSION_COOKIE_SECURE": True,
@@ -195,14 +195,21 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
 
 def test_the_test_above_knows_every_variable() -> None:
     read = {"DATA_DIR", "SECRET_KEY_FILE", "BIND", "TLS_CERT", "TLS_KEY", "PUBLIC_URL", "WORKERS", "THREADS", "SIGNUP"}
-    read |= {"EMAIL_ON_SIGNUP", "EMAIL_VERIFICATION", "EMAIL_URL", "EMAIL_FROM", "SESSION_HOURS", "LOGIN_FAILURES"}
+    read |= {"EMAIL_ON_SIGNUP", "EMAIL_VERIFICATION", "EMAIL_URL", "EMAIL_FROM", "SESSION_HOURS", "MAX_LOGIN_FAILURES"}
     read |= {"MIN_PASSWORD_LENGTH", "MAX_PASSWORD_LENGTH", "TRUSTED_PROXIES", "MAX_PACKAGE_SIZE", "TRASH_DAYS"}
-    read |= {"AUTH_REQUIRED", "MAX_CRATE_SIZE", "PUBLISH_BURST", "ALLOWED_REGISTRIES", "DATABASE_URL", "BLOBS_URL"}
+    read |= {
+        "AUTH_REQUIRED",
+        "MAX_CRATE_SIZE",
+        "PUBLISH_LIMIT_PER_10_SECONDS",
+        "ALLOWED_REGISTRIES",
+        "DATABASE_URL",
+        "BLOBS_URL",
+    }
     read |= {"FILE_ROOTS", "MAX_FILE_SIZE", "FILE_LIST_COUNT", "MAX_FILE_LIST_COUNT", "FILE_CHALLENGE_SECONDS"}
     read |= {
         "FILE_SESSION_SECONDS",
         "MAX_FILE_SESSION_SECONDS",
-        "FILE_HANDSHAKES",
+        "FILE_HANDSHAKES_PER_MINUTE",
         "SERVE_DEAD_FILES",
         "X_ACCEL_PREFIX",
     }
@@ -210,7 +217,7 @@ def test_the_test_above_knows_every_variable() -> None:
     read |= {"OIDC_GROUPS_CLAIM", "OIDC_ALLOWED_GROUPS", "OIDC_ALLOWED_USERS", "OIDC_ADMIN_GROUPS"}
     read |= {"OIDC_CLIENT_SECRET_FILE"}  # in the place of OIDC_CLIENT_SECRET: a test of its own, below
     read |= {"MIRROR", "MIRROR_UPSTREAM", "MIRROR_TOKENS_FILE", "MIRROR_INDEX_TTL", "MIRROR_TIMEOUT", "MIRROR_OFFLINE"}
-    read |= {"MIRROR_MIN_AGE_DAYS", "MIRROR_LICENSES", "MIRROR_DENY", "MIRROR_ADVISORIES"}
+    read |= {"MIRROR_MIN_AGE_DAYS", "MIRROR_LICENSES", "MIRROR_DENYLIST", "MIRROR_ADVISORIES"}
     read |= {"MIRROR_BLOBS_URL", "PRIVATE_NAMES", "METRICS_TOKEN", "METRICS_TOKEN_FILE"}
     assert REGISTRY.names == {f"REGISTRY_{name}" for name in read}
 
@@ -419,7 +426,7 @@ BAD_VALUES = {
     "SIGNUP": "yes",
     "AUTH_REQUIRED": "true",
     "MAX_CRATE_SIZE": "10M",
-    "PUBLISH_BURST": "-1",
+    "PUBLISH_LIMIT_PER_10_SECONDS": "-1",
     "DATABASE_URL": "mysql://localhost/registry",
     "BLOBS_URL": "/srv/blobs",
     "DATA_DIR": "/dev/null/data",
@@ -434,7 +441,7 @@ BAD_VALUES = {
     "MIRROR_TIMEOUT": "0",
     "MIRROR_OFFLINE": "on",
     "MIRROR_MIN_AGE_DAYS": "a week",
-    "MIRROR_DENY": "time@latest",
+    "MIRROR_DENYLIST": "time@latest",
     "MIRROR_ADVISORIES": "/missing",
     "MIRROR_BLOBS_URL": "/srv/mirror",
 }

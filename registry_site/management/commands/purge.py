@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry_site.maintenance import purging
+from registry_site.maintenance import purge_requested
 
 
 class Command(BaseCommand):
@@ -14,5 +14,5 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for _, told in purging.send(sender=None):
+        for _, told in purge_requested.send(sender=None):
             self.stdout.write(str(told))

@@ -13,31 +13,31 @@ from django.utils import timezone
 
 from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
-from registry_site.errors import TooMany
+from registry_site.errors import TooManyRequests
 from registry_site.http import client_address
 
 WINDOW = timedelta(minutes=15)
 
-# So many times REGISTRY_LOGIN_FAILURES: by one peer at all accounts together, at one account by all peers together.
+# So many times REGISTRY_MAX_LOGIN_FAILURES: by one peer at all accounts together, at one account by all peers together.
 PEER_FACTOR = 10
 ACCOUNT_FACTOR = 20
 
 
-class Guard:
+class LoginThrottle:
     """Watches one attempt on one account from one peer."""
 
     def __init__(self, login: str, user: User | None) -> None:
         self.user = user
         self.name = names.canonical(user.username) if user else _shown(names.canonical(names.from_login(login)))
-        self.peer = client_address.current()
-        self.network = client_address.network(self.peer) if self.peer else ""
+        self.peer = client_address.client_ip()
+        self.network = client_address.network_of(self.peer) if self.peer else ""
 
     def refuse_too_many(self) -> None:
-        """Raises `TooMany` when this attempt must not be answered, be it right or wrong."""
+        """Raises `TooManyRequests` when this attempt must not be answered, be it right or wrong."""
         self._refuse_from(0)
 
     def count_failure(self) -> None:
-        """Raises `TooMany` when this failure was one too many to be told."""
+        """Raises `TooManyRequests` when this failure was one too many to be told."""
         LoginFailure.objects.create(name=self.name, peer=self.peer, network=self.network)
         self._refuse_from(1)
 
@@ -52,7 +52,7 @@ class Guard:
         return Q(name=self.name, network=self.network)
 
     def _refuse_from(self, more: int) -> None:
-        limit = settings.LOGIN_FAILURES
+        limit = settings.MAX_LOGIN_FAILURES
         self._refuse_at(limit + more, self._here & Q(forgiven=False))
         self._refuse_at(limit * PEER_FACTOR + more, Q(network=self.network))
         # Many peers that guess at one account must not keep its owner out, who has been here before.
@@ -65,12 +65,12 @@ class Guard:
         if earliest is None or (unless_known and self._is_known()):
             return
         seconds = max(1, int((earliest - since).total_seconds()) + 1)
-        raise TooMany(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
+        raise TooManyRequests(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
 
     def _is_known(self) -> bool:
         credentials = Credential.objects.filter(user=self.user).exclude(peer=None)
         seen = credentials.order_by().values_list("peer", flat=True).distinct()
-        return self.user is not None and any(client_address.network(peer) == self.network for peer in seen if peer)
+        return self.user is not None and any(client_address.network_of(peer) == self.network for peer in seen if peer)
 
 
 def _shown(name: str) -> str:
