@@ -17,10 +17,10 @@ pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is 
 OLD, NEW = "1.0.0", "1.1.0"
 DENIED = ["held", "exempted"]
 DECIDE = """
-from crates.mirror import decisions
+from crates.mirror import overrides
 from crates.mirror.models import Decision
-decisions.decide(Decision.Verdict.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
-decisions.decide(Decision.Verdict.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
+overrides.decide(Decision.Verdict.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
+overrides.decide(Decision.Verdict.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
 """
 
 

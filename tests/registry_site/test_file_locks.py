@@ -15,18 +15,18 @@ from registry_site.file_locks import file_lock
 from tests.support.servers import ROOT
 
 HOLDER = """
-from registry_site.file_locks import held
-with held("bread", 30) as mine:
+from registry_site.file_locks import file_lock
+with file_lock("bread", 30) as mine:
     print(mine, flush=True)
     input()
 """
 COUNTER = """
 import sys
 from pathlib import Path
-from registry_site.file_locks import held
+from registry_site.file_locks import file_lock
 place = Path(sys.argv[1])
 for _ in range(50):
-    with held("bread", 30) as mine:
+    with file_lock("bread", 30) as mine:
         assert mine
         place.write_text(str(int(place.read_text()) + 1))
 """
