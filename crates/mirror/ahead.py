@@ -26,8 +26,8 @@ def begin(path: str) -> None:
 def _foresee(path: str) -> None:
     try:
         if match := DOWNLOAD.fullmatch(path):
-            crate_cache.foresee(*match.groups())
+            crate_cache.prefetch_archive(*match.groups())
         else:
-            index_cache.foresee(path.removeprefix(INDEX))
+            index_cache.prefetch_entry(path.removeprefix(INDEX))
     finally:
         connection.close()

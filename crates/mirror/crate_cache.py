@@ -54,9 +54,9 @@ def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool
     return obtain(entry, line, tell)
 
 
-def foresee(name: str, version: str) -> None:
+def prefetch_archive(name: str, version: str) -> None:
     """Fetch it, if it has to be, for somebody who is about to ask, without a place in the queue; raises as `find`."""
-    _fetched(*_listed(name, version, index_cache.foresee))
+    _fetched(*_listed(name, version, index_cache.prefetch_entry))
 
 
 def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:

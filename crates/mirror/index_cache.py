@@ -54,7 +54,7 @@ def find(path: str, tell: Tell = to_nobody) -> Entry:
     return news or entry
 
 
-def foresee(path: str) -> Entry:
+def prefetch_entry(path: str) -> Entry:
     """The same for somebody who is about to ask: upstream is asked, if it has to be, without a place in the queue."""
     entry = _here(path)
     return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
