@@ -18,11 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("registry_site", "accounts", "crates", "namespaces", "packages", "files")
 PROSE = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")))
-RIDDLES = frozenset(
-    "what who whom whose whoever whatever which of those that this these it its they how where when whether while "
-    "from with without for to in on at by as like same no nobody nothing everything everybody somebody anybody "
-    "is are was were has have had does did may must can".split()
-)
+RIDDLE_WORDS = """
+    what who whom whose whoever whatever which of those that this these it its they how where when whether while
+    from with without for to in on at by as like same no nobody nothing everything everybody somebody anybody
+    is are was were has have had does did may must can
+"""
+RIDDLES = frozenset(RIDDLE_WORDS.split())
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
