@@ -21,6 +21,7 @@ from django.utils.dateparse import parse_datetime
 from accounts import audit, emails, names, roles
 from accounts.models import Role, User
 from accounts.passwords.hashers import PBKDF2PHCHasher
+from registry_site.encoding import decode_base64
 from registry_site.errors import Conflict, Invalid, RegistryError
 from registry_site.http import strict_json
 
@@ -87,7 +88,7 @@ def encoded(hashed: str) -> str:
 
 def _argon2(text: str) -> str:
     known = extract_parameters(text)
-    salt, hashed = (_decoded(part) for part in text.split("$")[-2:])
+    salt, hashed = (decode_base64(part) for part in text.split("$")[-2:])
     sound = known.time_cost >= 1 <= known.parallelism and known.memory_cost >= 8 * known.parallelism
     if not sound or len(salt) < SHORTEST_SALT or len(hashed) < SHORTEST_HASH or known.version not in ARGON2_VERSIONS:
         raise ValueError("no Argon2 would make this")
@@ -104,10 +105,6 @@ def _pbkdf2(text: str) -> str:
     if known["iterations"] * -(-known["length"] // 32) > MOST_ITERATIONS:
         raise Invalid("password_hash: to verify it would take too much time")
     return text
-
-
-def _decoded(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def read(lines: Iterable[str]) -> Iterator[Account]:

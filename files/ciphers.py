@@ -1,7 +1,5 @@
 """AES in CBC mode, and the many ways to write down a key or a ciphertext. Pure."""
 
-import base64
-import binascii
 import re
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -9,6 +7,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from registry_site.encoding import decode_base64
 from registry_site.errors import Invalid
 
 AES_CBC = "AES_CBC"  # as the challenge names it
@@ -66,10 +65,8 @@ def _from_hex(text: bytes) -> bytes | None:
 
 def _from_base64(text: bytes) -> bytes | None:
     """Standard or URL-safe, with or without padding."""
-    bare = text.replace(b"\r", b"").replace(b"\n", b"").rstrip(b"=")
+    one_line = text.translate(bytes.maketrans(b"-_", b"+/"), delete=b"\r\n")
     try:
-        return base64.b64decode(
-            bare + b"=" * (-len(bare) % 4), altchars=b"-_" if b"-" in bare or b"_" in bare else None, validate=True
-        )
-    except binascii.Error:
+        return decode_base64(one_line.decode("ascii"))
+    except ValueError:
         return None

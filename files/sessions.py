@@ -1,6 +1,5 @@
 """Sessions: what a client has from its answer to a challenge until an end that nothing moves."""
 
-import hashlib
 import secrets
 from datetime import timedelta
 
@@ -8,6 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from files.models import Client, Session
+from registry_site.encoding import token_digest
 from registry_site.errors import Invalid, Unauthenticated
 from registry_site.http import client_address
 
@@ -28,7 +28,11 @@ def open_for(client: Client, seconds: int) -> str:
     token, now = secrets.token_hex(16), timezone.now()
     expires_at = now + timedelta(seconds=seconds)
     Session.objects.create(
-        client=client, digest=_digest(token), peer=client_address.client_ip(), created_at=now, expires_at=expires_at
+        client=client,
+        digest=token_digest(token),
+        peer=client_address.client_ip(),
+        created_at=now,
+        expires_at=expires_at,
     )
     live = Session.objects.live().filter(client=client)
     oldest = live.order_by("-created_at", "-pk").values("pk")[MOST_PER_CLIENT:]
@@ -38,7 +42,7 @@ def open_for(client: Client, seconds: int) -> str:
 
 def authenticate(token: str, client_name: str | None = None) -> Session:
     """The session of a token, and of that client if one is named; raises `Unauthenticated`."""
-    session = Session.objects.filter(digest=_digest(token)).select_related("client").first()
+    session = Session.objects.filter(digest=token_digest(token)).select_related("client").first()
     if session is None or client_name not in (None, session.client.name):
         raise Unauthenticated(NOT_FOUND)
     if not session.is_live:
@@ -63,7 +67,3 @@ def end_all(client: Client) -> int:
 def end(session: Session) -> bool:
     """False when it had ended before."""
     return bool(Session.objects.filter(pk=session.pk, ended_at=None).update(ended_at=timezone.now()))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

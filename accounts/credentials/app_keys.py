@@ -4,7 +4,6 @@ A token is `appid:signature:timestamp:random:body`, the last four in URL-safe ba
 `timestamp:random:body` under the secret, by SHA-1 as documented or by SHA-256.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -21,6 +20,7 @@ from accounts.credentials import revocation
 from accounts.models import Credential, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import Scope
+from registry_site.encoding import decode_base64url, token_digest
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound, Revoked, Unauthenticated
 from registry_site.http import client_address
@@ -76,7 +76,7 @@ def issue(principal: Principal, kind: str) -> AppKey:
             user=principal.user,
             kind=Credential.Kind.APP_KEY,
             name=appid,
-            digest=_digest(appid),
+            digest=token_digest(appid),
             scopes=" ".join(SCOPES[Type(kind)]),
             secret=encrypt(PURPOSE, secrets.token_urlsafe(30)),
             peer=client_address.client_ip(),
@@ -115,13 +115,15 @@ def authenticate_upload(token: str) -> tuple[Principal, bytes]:
 def _holder(token: str, fits: Callable[[bytes], bool]) -> tuple[Principal, bytes]:
     try:
         appid, signature, timestamp, random, serialized = token.split(":")
-        principal = principal_of(Credential.Kind.APP_KEY, _digest(appid))
+        principal = principal_of(Credential.Kind.APP_KEY, token_digest(appid))
         row = principal.credential
         assert row is not None  # noqa: S101 - it was found by it
-        _check_signature(decrypt(PURPOSE, row.secret), _decoded(signature), f"{timestamp}:{random}:{serialized}")
+        _check_signature(
+            decrypt(PURPOSE, row.secret), decode_base64url(signature), f"{timestamp}:{random}:{serialized}"
+        )
         _check_time(timestamp)
-        signed = _decoded(serialized)
-        if not fits(signed) or len(_decoded(random)) < SHORTEST_RANDOM:
+        signed = decode_base64url(serialized)
+        if not fits(signed) or len(decode_base64url(random)) < SHORTEST_RANDOM:
             raise ValueError("another body, or too little at random")
     except (ValueError, Revoked) as error:
         raise Unauthenticated(NOT_GOOD) from error
@@ -131,18 +133,6 @@ def _holder(token: str, fits: Callable[[bytes], bool]) -> tuple[Principal, bytes
 
 def _live(user: User) -> QuerySet[Credential]:
     return Credential.objects.filter(user=user, kind=Credential.Kind.APP_KEY, revoked_at=None)
-
-
-def _digest(appid: str) -> str:
-    return hashlib.sha256(appid.encode()).hexdigest()
-
-
-def _decoded(text: str) -> bytes:
-    """URL-safe base64, with or without its padding; raises `ValueError`."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]*={0,2}", text):
-        raise ValueError("no URL-safe base64")
-    bare = text.rstrip("=")
-    return base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))  # binascii.Error is a ValueError
 
 
 def _check_signature(secret: str, signature: bytes, signed: str) -> None:
@@ -155,7 +145,7 @@ def _check_signature(secret: str, signature: bytes, signed: str) -> None:
 
 def _check_time(timestamp: str) -> None:
     """Unix seconds in decimal digits, in base64 as documented or bare."""
-    digits = timestamp if re.fullmatch(r"[0-9]{1,12}", timestamp) else _decoded(timestamp).decode("ascii")
+    digits = timestamp if re.fullmatch(r"[0-9]{1,12}", timestamp) else decode_base64url(timestamp).decode("ascii")
     if not re.fullmatch(r"[0-9]{1,12}", digits):
         raise ValueError("no time")
     if abs(int(digits) - timezone.now().timestamp()) > CLOCK_SKEW.total_seconds():
@@ -164,7 +154,7 @@ def _check_time(timestamp: str) -> None:
 
 def _use(row: Credential, random: str) -> None:
     """Whoever inserts the value has used it, whichever way it is padded; those that are out of time are forgotten."""
-    digest = hashlib.sha256(_decoded(random)).hexdigest()
+    digest = hashlib.sha256(decode_base64url(random)).hexdigest()
     try:
         with transaction.atomic():
             row.nonces.filter(used_at__lt=timezone.now() - NONCE_LIFETIME).delete()

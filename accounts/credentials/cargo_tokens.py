@@ -1,6 +1,5 @@
 """Tokens for cargo: random, recognisable, checked for typing errors before the database is asked."""
 
-import hashlib
 import secrets
 import string
 import zlib
@@ -15,6 +14,7 @@ from django.utils import timezone
 from accounts import audit, scopes
 from accounts.models import Credential, User
 from accounts.principals import NOT_GOOD, Principal, principal_of
+from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
 from registry_site.http import client_address
@@ -110,11 +110,7 @@ def authenticate(text: str) -> Principal:
     """Who holds this token; raises `Unauthenticated`."""
     if not _is_well_formed(text):
         raise Unauthenticated(NOT_GOOD)
-    return principal_of(Credential.Kind.CARGO_TOKEN, digest_of(text))
-
-
-def digest_of(text: str) -> str:
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return principal_of(Credential.Kind.CARGO_TOKEN, token_digest(text))
 
 
 def _kept(row: Credential) -> str | None:
@@ -132,7 +128,7 @@ def _issue(user: User, name: str, allowed: tuple[str, ...], expires_at: datetime
         user=user,
         kind=Credential.Kind.CARGO_TOKEN,
         name=name,
-        digest=digest_of(text),
+        digest=token_digest(text),
         scopes=" ".join(dict.fromkeys(allowed)),
         secret=encrypt(PURPOSE, text) if settings.OIDC_LOGIN and name == Credential.DEFAULT else "",
         peer=client_address.client_ip(),

@@ -3,7 +3,6 @@
 A session's id is the SHA-256 of its token, as backup-repository has it.
 """
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,6 +17,7 @@ from accounts import audit, roles, scopes
 from accounts.credentials import revocation
 from accounts.models import Credential, User
 from accounts.principals import Principal, principal_of
+from registry_site.encoding import token_digest
 from registry_site.errors import NotFound, PermissionDenied, Unauthenticated
 from registry_site.http import client_address
 
@@ -92,11 +92,7 @@ def authenticate(kind: type[SessionToken], token: str) -> Principal:
         raise Unauthenticated("The token is expired; log in again.", code="expired") from error
     except TokenError as error:
         raise Unauthenticated("The token is not one of this registry's.") from error
-    return principal_of(kind.kind, digest_of(token))
-
-
-def digest_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return principal_of(kind.kind, token_digest(token))
 
 
 def end_backups_session(principal: Principal, session_id: str | None = None) -> str:
@@ -170,7 +166,7 @@ def _open(principal: Principal, kind: type[SessionToken], description: str, clai
             user=principal.user,
             kind=kind.kind,
             name=description,
-            digest=digest_of(text),
+            digest=token_digest(text),
             scopes=" ".join(scopes.ALL),
             peer=client_address.client_ip(),
             expires_at=datetime.fromtimestamp(token["exp"], UTC),

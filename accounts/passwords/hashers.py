@@ -1,6 +1,5 @@
 """How passwords are hashed: how we do it, and how other systems did whose accounts were brought along."""
 
-import base64
 import hashlib
 import hmac
 import os
@@ -9,6 +8,8 @@ import threading
 from typing import Any
 
 from django.contrib.auth.hashers import Argon2PasswordHasher, BasePasswordHasher
+
+from registry_site.encoding import decode_base64
 
 # No more at once than there are processors: it would not be faster, and everybody else would wait.
 _turns = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -51,8 +52,8 @@ class PBKDF2PHCHasher(BasePasswordHasher):
             "algorithm": self.algorithm,
             "iterations": int(iterations),
             "length": int(length),
-            "salt": _unpadded(salt),
-            "hash": _unpadded(hashed),
+            "salt": decode_base64(salt),
+            "hash": decode_base64(hashed),
         }
 
     def verify(self, password: str, encoded: str) -> bool:
@@ -69,7 +70,3 @@ class PBKDF2PHCHasher(BasePasswordHasher):
 
     def harden_runtime(self, password: str, encoded: str) -> None:
         pass
-
-
-def _unpadded(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
