@@ -139,7 +139,7 @@ class DecisionForm(forms.ModelForm):
 
     def clean_requirement(self) -> str:
         try:
-            return requirements.normalized(self.cleaned_data["requirement"])
+            return requirements.normalize(self.cleaned_data["requirement"])
         except Invalid as error:
             raise ValidationError(error.message) from error
 

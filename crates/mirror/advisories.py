@@ -90,7 +90,7 @@ def _read(path: Path, stamp: tuple[int, int]) -> Advisory | None:
             return None
         unharmed = [*versions.get("patched", []), *versions.get("unaffected", [])]
         title = (front["title"] or "").strip().rstrip(".")
-        return Advisory(str(about["id"]), title, tuple(resolving.within(one) for one in unharmed))
+        return Advisory(str(about["id"]), title, tuple(resolving.range_matcher(one) for one in unharmed))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Invalid) as error:
         _log.warning("The advisory %s cannot be read: %s", path, error)
         return None

@@ -13,7 +13,7 @@ from accounts.models import User
 from crates import names
 from crates.mirror import index_cache, resolving
 from crates.mirror.models import Decision
-from crates.package.requirements import normalized
+from crates.package.requirements import normalize
 from registry_site.errors import Invalid, PermissionDenied
 
 Verdict = Decision.Verdict
@@ -46,7 +46,7 @@ def decide(
     """From now until a moment, or until it is ended; raises `Invalid`."""
     if not index_cache.NAME.fullmatch(name):
         raise Invalid(f"{name[:80]!r} is no name of a crate.")
-    requirement, reason = normalized(requirement), reason.strip()
+    requirement, reason = normalize(requirement), reason.strip()
     if len(requirement) > 200:
         raise Invalid("Say in at most 200 characters which versions.")
     if not reason or len(reason) > 500 or "\0" in reason:
@@ -89,7 +89,7 @@ def in_force() -> dict[str, list[Ruling]]:
 
 
 def _ruling(decision: Decision) -> Ruling:
-    return Ruling(decision.verdict, decision.reason, resolving.within(decision.requirement))
+    return Ruling(decision.verdict, decision.reason, resolving.range_matcher(decision.requirement))
 
 
 def refuse_blocked(name: str, version: str) -> None:

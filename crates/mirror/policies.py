@@ -60,7 +60,7 @@ def _denial(word: str) -> tuple[str, Callable[[str], bool]]:
     pattern, at, requirement = word.partition("@")
     if not PATTERN.fullmatch(pattern):
         raise Invalid("It names no crate.")
-    return names.canonical(pattern), resolving.within(requirement if at else "*")
+    return names.canonical(pattern), resolving.range_matcher(requirement if at else "*")
 
 
 def described() -> list[str]:

@@ -101,7 +101,7 @@ def dependency(
         features.check_name(feature, fields.where)
     return Dependency(
         name=name,
-        req=requirements.normalized(requirement),
+        req=requirements.normalize(requirement),
         features=wanted,
         optional=optional,
         default_features=default_features,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crates.mirror import resolving
-from crates.package.requirements import normalized
+from crates.package.requirements import normalize
 from registry_site.errors import Invalid
 
 VERSIONS = [
@@ -215,23 +215,23 @@ LIE_OUTSIDE = {
 
 @pytest.mark.parametrize("requirement", LIE_WITHIN)
 def test_versions_lie_within(requirement: str) -> None:
-    covers = resolving.within(requirement)
+    covers = resolving.range_matcher(requirement)
     assert [version for version in LIE_WITHIN[requirement].split() if not covers(version)] == []
 
 
 @pytest.mark.parametrize("requirement", LIE_OUTSIDE)
 def test_versions_lie_outside(requirement: str) -> None:
-    covers = resolving.within(requirement)
+    covers = resolving.range_matcher(requirement)
     assert [version for version in LIE_OUTSIDE[requirement].split() if covers(version)] == []
 
 
 @given(COMPARATORS, WHOLE.filter(lambda version: "-" not in version))
 def test_release_lies_within_what_would_choose_it(requirement: str, version: str) -> None:
-    assert resolving.within(requirement)(version) == (resolving.newest(requirement, [version]) == version)
+    assert resolving.range_matcher(requirement)(version) == (resolving.newest(requirement, [version]) == version)
 
 
 @given(COMPARATORS)
 def test_requirement_that_was_normalized_means_the_same(requirement: str) -> None:
-    normal = normalized(requirement)
-    assert normalized(normal) == normal
-    assert [*map(resolving.within(normal), VERSIONS)] == [*map(resolving.within(requirement), VERSIONS)]
+    normal = normalize(requirement)
+    assert normalize(normal) == normal
+    assert [*map(resolving.range_matcher(normal), VERSIONS)] == [*map(resolving.range_matcher(requirement), VERSIONS)]
