@@ -24,7 +24,7 @@ class OwnerInline(admin.TabularInline):
 
 
 @admin.register(Crate)
-class Crates(DomainAdmin):
+class CrateAdmin(DomainAdmin):
     list_display = ("name", "newest_number", "version_count", "owner_names", "created_at")
     list_filter = ("created_at", ("newest", admin.EmptyFieldListFilter))
     search_fields = ("name", "search_text")
@@ -58,11 +58,11 @@ class Crates(DomainAdmin):
         formset.save(commit=False)
         added = [row.user for row in formset.new_objects]
         removed = [row.user for row in formset.deleted_objects]
-        ownership.set_by_staff(form.instance, added, removed, actor=staff(request))
+        ownership.change_as_staff(form.instance, added, removed, actor=staff(request))
 
 
 @admin.register(Version)
-class Versions(ReadOnlyAdmin):
+class VersionAdmin(ReadOnlyAdmin):
     list_display = ("crate", "number", "yanked", "size", "published_by", "published_at")
     list_filter = ("yanked", "published_at")
     search_fields = ("crate__name", "number", "checksum", "published_by__username")
@@ -82,12 +82,12 @@ class Versions(ReadOnlyAdmin):
 
     def _set_yanked(self, request: HttpRequest, queryset: QuerySet[Version], *, yanked: bool) -> None:
         versions = queryset.select_related("crate")
-        changed = sum(publishing.set_yanked_by_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
+        changed = sum(publishing.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
         self.message_user(request, f"{changed} {'yanked' if yanked else 'unyanked'}; the others were so before.")
 
 
 @admin.register(Ownership)
-class Ownerships(ReadOnlyAdmin):
+class OwnershipAdmin(ReadOnlyAdmin):
     list_display = ("crate", "user", "added_by", "added_at")
     list_filter = ("added_at",)
     search_fields = ("crate__name", "user__username")

@@ -4,13 +4,15 @@ import re
 
 from registry_site.errors import Invalid
 
-MAXIMUM_LENGTH = 64
+MAX_LENGTH = 64
 PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 # Names that Windows gives to devices: a directory of this name cannot be made there.
-DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)})
+WINDOWS_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+)
 # Crates that come with the compiler: a dependency on one of the same name could not be told apart.
-SYSROOT = frozenset({"alloc", "core", "proc_macro", "std", "test"})
+SYSROOT_CRATES = frozenset({"alloc", "core", "proc_macro", "std", "test"})
 
 
 def canonical(name: str) -> str:
@@ -20,12 +22,12 @@ def canonical(name: str) -> str:
 
 def validate(name: str) -> None:
     """Raises `Invalid` unless `name` can be a crate's."""
-    if not PATTERN.fullmatch(name) or len(name) > MAXIMUM_LENGTH:
+    if not PATTERN.fullmatch(name) or len(name) > MAX_LENGTH:
         raise Invalid(
-            f"The crate name {name[:80]!r} is not allowed: use 1 to {MAXIMUM_LENGTH} of A-Z, a-z, 0-9, - and _, "
+            f"The crate name {name[:80]!r} is not allowed: use 1 to {MAX_LENGTH} of A-Z, a-z, 0-9, - and _, "
             "and begin with a letter."
         )
-    if canonical(name) in DEVICES | SYSROOT:
+    if canonical(name) in WINDOWS_DEVICES | SYSROOT_CRATES:
         raise Invalid(f"The crate name {name!r} is reserved; choose another.")
 
 

@@ -12,10 +12,10 @@ from accounts.scopes import Scope
 from crates.models import Crate, Ownership
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
-MOST_AT_ONCE = 50
+MAX_LOGINS = 50
 
 
-def find(name: str) -> Crate:
+def get_crate(name: str) -> Crate:
     """The crate; raises `NotFound`."""
     crate = Crate.objects.named(name).first()
     if crate is None:
@@ -25,7 +25,7 @@ def find(name: str) -> Crate:
 
 def owners(name: str) -> list[User]:
     """In the order in which they were added; raises `NotFound`."""
-    return [ownership.user for ownership in find(name).ownerships.select_related("user")]
+    return [ownership.user for ownership in get_crate(name).ownerships.select_related("user")]
 
 
 def require_owner(crate: Crate, principal: Principal) -> None:
@@ -36,18 +36,18 @@ def require_owner(crate: Crate, principal: Principal) -> None:
         )
 
 
-def lock(principal: Principal, name: str) -> Crate:
+def get_owned_for_update(principal: Principal, name: str) -> Crate:
     """Inside a transaction: the crate for its owner, held as by `held`.
 
     Raises `Unauthenticated`, `NotFound` and `PermissionDenied`.
     """
     principal.revalidate_and_lock()
-    crate = held(find(name))
+    crate = lock_for_update(get_crate(name))
     require_owner(crate, principal)
     return crate
 
 
-def held(crate: Crate) -> Crate:
+def lock_for_update(crate: Crate) -> Crate:
     """Inside a transaction: the crate as it is now, of which nobody else changes anything until its end."""
     return Crate.objects.select_for_update(no_key=True).get(pk=crate.pk)
 
@@ -60,7 +60,7 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     principal.require(Scope.OWNERS)
     wanted = _find(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
-        crate = lock(principal, name)
+        crate = get_owned_for_update(principal, name)
         _change(crate, wanted, [], actor=principal.user)
     if len(wanted) == 1:
         return f"user {wanted[0].login} has been added to the owners list of crate {crate}"
@@ -76,16 +76,16 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     """
     principal.require(Scope.OWNERS)
     with transaction.atomic():
-        crate = lock(principal, name)
+        crate = get_owned_for_update(principal, name)
         _change(
             crate, [], _find(logins, User.objects.filter(ownerships__crate=crate), "not an owner"), actor=principal.user
         )
 
 
-def set_by_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
+def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
     """Change the owners of a crate of others; raises `Conflict` when no open account would be left as owner."""
     with transaction.atomic():
-        _change(held(crate), added, removed, actor=actor)
+        _change(lock_for_update(crate), added, removed, actor=actor)
 
 
 def _change(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
@@ -101,8 +101,8 @@ def _change(crate: Crate, added: Sequence[User], removed: Sequence[User], *, act
 
 def _find(logins: Sequence[str], among: UserQuerySet, otherwise: str) -> list[User]:
     """The accounts of these logins, each once; raises `Invalid` when one of them is not `among` those."""
-    if not 0 < len(logins) <= MOST_AT_ONCE:
-        raise Invalid(f"Name 1 to {MOST_AT_ONCE} accounts.")
+    if not 0 < len(logins) <= MAX_LOGINS:
+        raise Invalid(f"Name 1 to {MAX_LOGINS} accounts.")
     found = {user.reservation.name: user for user in among.named(*logins).select_related("reservation")}
     unknown = [login for login in logins if names.canonical(names.from_login(login)) not in found]
     if unknown:

@@ -24,7 +24,7 @@ BURST_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishResult:
     """A version that is in the index, and what its publisher should know."""
 
     version: Version
@@ -32,7 +32,7 @@ class Published:
     warnings: list[str]
 
 
-def publish(principal: Principal, body: upload.Readable, length: int) -> Published:
+def publish(principal: Principal, body: upload.Readable, length: int) -> PublishResult:
     """Take a publish body of `length` bytes. The same bytes again are a success, other bytes never.
 
     Raises `Invalid`, `TooLarge`, `PermissionDenied`, `Conflict`, `TooManyRequests`, `Unauthenticated` and
@@ -52,7 +52,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         principal.revalidate_and_lock()
         crate = _claim(principal, packed.name)
         version = _insert(principal, crate, packed, blob)
-    return Published(version, packed.invalid_categories, packed.warnings)
+    return PublishResult(version, packed.invalid_categories, packed.warnings)
 
 
 def own_registries() -> Registries:
@@ -72,16 +72,16 @@ def unyank(principal: Principal, name: str, number: str) -> None:
     _set_yanked(principal, name, number, yanked=False)
 
 
-def set_yanked_by_staff(version: Version, *, yanked: bool, actor: User) -> bool:
+def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
     """Yank or unyank a crate of others; False when it was so before."""
     with transaction.atomic():
-        return _change_yanked(ownership.held(version.crate), version.number, yanked=yanked, actor=actor)
+        return _change_yanked(ownership.lock_for_update(version.crate), version.number, yanked=yanked, actor=actor)
 
 
 def _set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
     principal.require(Scope.YANK)
     with transaction.atomic():
-        crate = ownership.lock(principal, name)
+        crate = ownership.get_owned_for_update(principal, name)
         _change_yanked(crate, number, yanked=yanked, actor=principal.user)
 
 
@@ -93,12 +93,12 @@ def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> b
         return False
     version.yanked = yanked
     version.save(update_fields=["yanked"])
-    settle(crate)
+    update_derived_fields(crate)
     audit.record(actor, "crate.yank" if yanked else "crate.unyank", str(version))
     return True
 
 
-def settle(crate: Crate) -> None:
+def update_derived_fields(crate: Crate) -> None:
     """Derive from the versions all that the crate's row keeps ready, in the transaction that changed one."""
     rows = list(crate.versions.order_by("pk"))
     crate.newest = _newest(rows)
@@ -198,6 +198,6 @@ def _insert(principal: Principal, crate: Crate, packed: manifest.Manifest, blob:
         keywords=packed.keywords,
         categories=packed.categories,
     )
-    settle(crate)
+    update_derived_fields(crate)
     audit.record(principal.user, "crate.publish", str(version), sha256=blob.sha256, size=blob.size)
     return version

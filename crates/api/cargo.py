@@ -20,17 +20,17 @@ from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
 
 
-class Query(serializers.Serializer[None]):
-    q = serializers.CharField(default="", allow_blank=True, max_length=searching.LONGEST_QUERY)
+class SearchQuery(serializers.Serializer[None]):
+    q = serializers.CharField(default="", allow_blank=True, max_length=searching.MAX_QUERY_LENGTH)
     page = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
     per_page = serializers.IntegerField(default=10, min_value=1, max_value=2**31)
 
 
-class Owners(serializers.Serializer[None]):
-    users = serializers.ListField(child=serializers.CharField(max_length=255), max_length=ownership.MOST_AT_ONCE)
+class OwnerLogins(serializers.Serializer[None]):
+    users = serializers.ListField(child=serializers.CharField(max_length=255), max_length=ownership.MAX_LOGINS)
 
 
-class Warnings(serializers.Serializer[Any]):
+class PublishWarnings(serializers.Serializer[Any]):
     class Kinds(serializers.Serializer[Any]):
         invalid_categories = serializers.ListField(child=serializers.CharField())
         invalid_badges = serializers.ListField(child=serializers.CharField())
@@ -39,15 +39,15 @@ class Warnings(serializers.Serializer[Any]):
     warnings = Kinds()
 
 
-class Done(serializers.Serializer[Any]):
+class Success(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
 
 
-class Told(Done):
+class SuccessMessage(Success):
     msg = serializers.CharField()
 
 
-class Users(serializers.Serializer[Any]):
+class OwnerList(serializers.Serializer[Any]):
     class User(serializers.Serializer[Any]):
         id = serializers.IntegerField()
         login = serializers.CharField()
@@ -57,7 +57,7 @@ class Users(serializers.Serializer[Any]):
     users = User(many=True)
 
 
-class Found(serializers.Serializer[Any]):
+class SearchPage(serializers.Serializer[Any]):
     class Crate(serializers.Serializer[Any]):
         name = serializers.CharField()
         max_version = serializers.CharField()
@@ -78,7 +78,7 @@ class CargoView(Cargo, ViewSet):
 class Publish(CargoView):
     parser_classes = [RawParser]
 
-    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=Warnings)
+    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=PublishWarnings)
     def publish(self, request: Request) -> Response:
         """`PUT /api/v1/crates/new`"""
         length = re.fullmatch(r"[0-9]{1,39}", request.META.get("CONTENT_LENGTH", ""))
@@ -94,13 +94,13 @@ class Publish(CargoView):
 
 
 class Versions(CargoView):
-    @extend_schema(request=None, responses=Done)
+    @extend_schema(request=None, responses=Success)
     def yank(self, request: Request, name: str, number: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/{version}/yank`"""
         publishing.yank(principal(request), name, number)
         return Response({"ok": True})
 
-    @extend_schema(request=None, responses=Done)
+    @extend_schema(request=None, responses=Success)
     def unyank(self, request: Request, name: str, number: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
         publishing.unyank(principal(request), name, number)
@@ -108,7 +108,7 @@ class Versions(CargoView):
 
 
 class CrateOwners(CargoView):
-    @extend_schema(responses=Users)
+    @extend_schema(responses=OwnerList)
     def owners(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate_name}/owners`"""
         users = [
@@ -117,17 +117,17 @@ class CrateOwners(CargoView):
         ]
         return Response({"users": users})
 
-    @extend_schema(request=Owners, responses=Told)
+    @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
-        given = self.validated(Owners, request.data)
+        given = self.validated(OwnerLogins, request.data)
         message = ownership.add(principal(request), name, given["users"])
         return Response({"ok": True, "msg": message})
 
-    @extend_schema(request=Owners, responses=Told)
+    @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
-        given = self.validated(Owners, request.data)
+        given = self.validated(OwnerLogins, request.data)
         ownership.remove(principal(request), name, given["users"])
         return Response({"ok": True, "msg": ""})
 
@@ -135,10 +135,10 @@ class CrateOwners(CargoView):
 class Crates(CargoView):
     permission_classes = [ReadAccess]
 
-    @extend_schema(parameters=[Query], responses=Found)
+    @extend_schema(parameters=[SearchQuery], responses=SearchPage)
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q={query}&per_page={n}`"""
-        given = self.validated(Query, request.query_params)
+        given = self.validated(SearchQuery, request.query_params)
         per_page = min(given["per_page"], 100)
         results = searching.search(given["q"], given["page"], per_page)
         return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})

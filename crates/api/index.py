@@ -20,7 +20,7 @@ from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 
 
-class Config(serializers.Serializer[Any]):
+class IndexConfig(serializers.Serializer[Any]):
     dl = serializers.CharField()
     api = serializers.CharField()
 
@@ -29,7 +29,7 @@ class Index(Cargo, ViewSet):
     authentication_classes = [CargoToken]
     permission_classes = [ReadAccess]
 
-    @extend_schema(responses=Config)
+    @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the rest is."""
         config = {"dl": f"{settings.PUBLIC_URL}/dl", "api": settings.PUBLIC_URL}

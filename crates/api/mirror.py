@@ -15,12 +15,12 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoToken
 from accounts.permissions import ReadAccess
-from crates.api.index import Config
+from crates.api.index import IndexConfig
 from crates.mirror import crate_cache, overview, serving
 from registry_site.http.dialects import Cargo
 
 
-class Mirrored(serializers.Serializer[Any]):
+class MirroredCrate(serializers.Serializer[Any]):
     class Version(serializers.Serializer[Any]):
         num = serializers.CharField(source="line.version")
         checksum = serializers.CharField(source="line.checksum")
@@ -40,7 +40,7 @@ class Mirror(Cargo, ViewSet):
     authentication_classes = [CargoToken]
     permission_classes = [ReadAccess]
 
-    @extend_schema(responses=Config)
+    @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the files are."""
         config = {"dl": f"{settings.PUBLIC_URL}/ktra/api/v1/mirror", "api": settings.PUBLIC_URL}
@@ -58,12 +58,12 @@ class Mirror(Cargo, ViewSet):
             response["Last-Modified"] = http_date(changed)
         return get_conditional_response(request._request, etag, changed, response) or response
 
-    @extend_schema(responses=Mirrored)
+    @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:
         """The versions of a crate, those first that were published last, and why one is held back."""
         entry, versions = overview.crate(name)
         about = {"name": entry.name, "upstream": entry.upstream, "checked_at": entry.checked_at, "versions": versions}
-        return Response(Mirrored(about).data)
+        return Response(MirroredCrate(about).data)
 
     @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
     def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:

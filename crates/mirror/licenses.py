@@ -20,7 +20,7 @@ _expressions = Licensing()
 def of_crate(crate: IO[bytes], size: int) -> str:
     """What a `.crate` file of `size` bytes says in `license`; empty when it says nothing that can be read."""
     try:
-        package = manifest.toml(_manifest(crate, size)).get("package")
+        package = manifest.parse_toml(_manifest(crate, size)).get("package")
     except Invalid:
         return ""
     license_ = package.get("license") if isinstance(package, dict) else None

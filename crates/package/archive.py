@@ -13,13 +13,13 @@ from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
 from registry_site.archives.tar_reader import BLOCK, MAXIMUM_PATH, Entry, entries
 from registry_site.errors import Invalid
 
-MAXIMUM_ENTRIES = 50_000
-MAXIMUM_COMPONENT = 255  # bytes: what the usual file systems hold
-MAXIMUM_DEPTH = 64
-MAXIMUM_MANIFEST = 256 * 1024
+MAX_ENTRIES = 50_000
+MAX_COMPONENT_BYTES = 255  # bytes: what the usual file systems hold
+MAX_DEPTH = 64
+MAX_MANIFEST_SIZE = 256 * 1024
 
 # What one system takes for a separator or cannot have in a name, or a terminal takes for a command.
-FORBIDDEN = re.compile(r"[\\<>:\"|?*\x00-\x1f\x7f-\x9f]")
+FORBIDDEN_CHARACTERS = re.compile(r"[\\<>:\"|?*\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def read(crate: IO[bytes], compressed: int, root: str) -> Contents:
     for entry in entries(tar):
         relative = tree.add(entry)
         if relative == "Cargo.toml" and not entry.is_directory:
-            if entry.size > MAXIMUM_MANIFEST:
-                raise Invalid(f"The packed Cargo.toml has {entry.size} bytes; at most {MAXIMUM_MANIFEST} are taken.")
+            if entry.size > MAX_MANIFEST_SIZE:
+                raise Invalid(f"The packed Cargo.toml has {entry.size} bytes; at most {MAX_MANIFEST_SIZE} are taken.")
             cargo_toml = tar.read(entry.size)
             tar.skip(-entry.size % BLOCK)
         else:
@@ -62,8 +62,8 @@ class _Tree:
     def add(self, entry: Entry) -> str:
         """Check an entry against the others; returns its path below the root."""
         self.entries += 1
-        if self.entries > MAXIMUM_ENTRIES:
-            raise Invalid(f"The crate has more than {MAXIMUM_ENTRIES} entries.")
+        if self.entries > MAX_ENTRIES:
+            raise Invalid(f"The crate has more than {MAX_ENTRIES} entries.")
         is_directory = entry.is_directory
         components = self._components(entry.path.removesuffix("/") if is_directory else entry.path, is_directory)
         relative = "/".join(components)
@@ -84,17 +84,17 @@ class _Tree:
                 raise _collision(key)
             self.directories.add(key)
             key = key.rpartition("/")[0]
-        if len(self.directories) > MAXIMUM_ENTRIES:
-            raise Invalid(f"The crate has more than {MAXIMUM_ENTRIES} directories.")
+        if len(self.directories) > MAX_ENTRIES:
+            raise Invalid(f"The crate has more than {MAX_ENTRIES} directories.")
 
     def _components(self, path: str, is_directory: bool) -> list[str]:
         root, *components = path.split("/")
         if root != self.root or not (components or is_directory):
             raise Invalid(f"The crate has an entry outside of {self.root}/: {path[:200]!r}.")
-        if len(path.encode()) > MAXIMUM_PATH or len(components) > MAXIMUM_DEPTH:
+        if len(path.encode()) > MAXIMUM_PATH or len(components) > MAX_DEPTH:
             raise Invalid(f"The crate has a path that is too long or too deep: {path[:200]!r}…")
-        too_long = any(len(component.encode()) > MAXIMUM_COMPONENT for component in components)
-        if too_long or FORBIDDEN.search(path) or not {"", ".", ".."}.isdisjoint(components):
+        too_long = any(len(component.encode()) > MAX_COMPONENT_BYTES for component in components)
+        if too_long or FORBIDDEN_CHARACTERS.search(path) or not {"", ".", ".."}.isdisjoint(components):
             raise Invalid(f"The crate has a path that is not allowed: {path[:200]!r}.")
         return components
 

@@ -85,7 +85,7 @@ def dependency(
     for given in (name, package):
         if given is None:
             continue
-        if not _NAME.fullmatch(given) or len(given) > names.MAXIMUM_LENGTH:
+        if not _NAME.fullmatch(given) or len(given) > names.MAX_LENGTH:
             raise Invalid(f"{fields.where}: the name {given[:80]!r} is not allowed.")
     if kind not in KINDS:
         raise Invalid(f"{fields.where}: the kind {kind[:80]!r} is none of {', '.join(KINDS)}.")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from crates.package.fields import Fields
 from registry_site.errors import Invalid
 
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 
 
 def read(fields: Fields) -> dict[str, list[str]]:
@@ -24,7 +24,7 @@ def check_name(feature: str, where: str) -> None:
     """Letters and digits of any script, `_`, and after the first also `-`, `+` and `.`; raises `Invalid`."""
     first, rest = feature[:1], feature[1:].translate(str.maketrans("", "", "-+."))
     begins = first.isidentifier() or (first.isascii() and first.isdigit())
-    if not begins or not f"_{rest}".isidentifier() or len(feature) > LONGEST_NAME:
+    if not begins or not f"_{rest}".isidentifier() or len(feature) > MAX_NAME_LENGTH:
         raise Invalid(f"{where}: the feature name {feature[:80]!r} is not allowed.")
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from registry_site.errors import Invalid
 from registry_site.http import strict_json
 
-LONGEST_TEXT = 255
-LONGEST_URL = 2000
+MAX_TEXT_LENGTH = 255
+MAX_URL_LENGTH = 2000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and the ends of lines
 
@@ -31,7 +31,7 @@ class Fields:
             raise Invalid(f"{self.where}: {key} is not {wanted}.")
         return value
 
-    def text(self, key: str, longest: int = LONGEST_TEXT) -> str:
+    def text(self, key: str, longest: int = MAX_TEXT_LENGTH) -> str:
         value: str = self._get(key, str, "", "a text")
         strict_json.check_text(value)
         if _CONTROL.search(value):
@@ -61,7 +61,7 @@ class Fields:
         yield from self._get(key, dict, {}, "a table").items()
 
     def url(self, key: str) -> str:
-        value = self.text(key, LONGEST_URL)
+        value = self.text(key, MAX_URL_LENGTH)
         if value and not _is_web_address(value):
             raise Invalid(f"{self.where}: {key} is {value[:80]!r}; give an http or https URL.")
         return value

@@ -12,19 +12,19 @@ from typing import Any
 from crates import names
 from crates.package import features
 from crates.package.dependencies import CRATES_IO, Dependency, Registries, dependency
-from crates.package.fields import LONGEST_URL, Fields
+from crates.package.fields import MAX_URL_LENGTH, Fields
 from registry_site import versions
 from registry_site.errors import Invalid
 from registry_site.http import strict_json
 
-MOST_DEPENDENCIES = 1000
-MOST_FEATURES = 5000
-MOST_KEYWORDS = 20
-USUAL_KEYWORDS = 5
-LONGEST_DESCRIPTION = 5000
-MOST_KEY_PARTS = 64
+MAX_DEPENDENCIES = 1000
+MAX_FEATURES = 5000
+MAX_KEYWORDS = 20
+CRATES_IO_KEYWORDS = 5
+MAX_DESCRIPTION_LENGTH = 5000
+MAX_KEY_PARTS = 64
 
-SECTIONS = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
+KIND_BY_SECTION = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
 _RUST_VERSION = re.compile(r"(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){0,2}")
 _LINKS = re.compile(r"[A-Za-z0-9_.+-]+")
 _CATEGORY = re.compile(r"[a-z0-9_-]+(::[a-z0-9_-]+)*")
@@ -35,7 +35,7 @@ _TEXT = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
-_LONG_KEY = re.compile(rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MOST_KEY_PARTS},}}")
+_LONG_KEY = re.compile(rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MAX_KEY_PARTS},}}")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def parse_metadata(body: bytes, registries: Registries) -> Metadata:
     for key, kind in (("name", str), ("vers", str), ("deps", list), ("features", dict)):
         if not isinstance(fields.table.get(key), kind):
             raise Invalid(f"The JSON metadata has no {key}, or it is not of the right type.")
-    if len(fields.table["deps"]) > MOST_DEPENDENCIES:
-        raise Invalid(f"The crate has {len(fields.table['deps'])} dependencies; at most {MOST_DEPENDENCIES} are taken.")
+    if len(fields.table["deps"]) > MAX_DEPENDENCIES:
+        raise Invalid(f"The crate has {len(fields.table['deps'])} dependencies; at most {MAX_DEPENDENCIES} are taken.")
     name, version = fields.text("name"), fields.text("vers")
     names.validate(name)
     versions.parse(version)
@@ -106,7 +106,7 @@ def _json_dependency(entry: Any, registries: Registries) -> Dependency:
         target=fields.text("target") or None,
         kind=fields.text("kind") or "normal",
         default_features=fields.flag("default_features", default=True),
-        registry=registries.resolve(fields.text("registry", LONGEST_URL) or None),
+        registry=registries.resolve(fields.text("registry", MAX_URL_LENGTH) or None),
     )
 
 
@@ -115,7 +115,7 @@ def _json_dependency(entry: Any, registries: Registries) -> Dependency:
 
 def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> Manifest:
     """The `Cargo.toml` in a crate whose files are `paths`; raises `Invalid`."""
-    document = Fields(toml(text), "The packed Cargo.toml")
+    document = Fields(parse_toml(text), "The packed Cargo.toml")
     package = Fields(document.table.get("package", document.table.get("project")), "The packed Cargo.toml's [package]")
     name, version = package.text("name"), package.text("version")
     names.validate(name)
@@ -128,7 +128,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         features=features.read(document),
         links=package.matching("links", _LINKS, "z"),
         rust_version=package.matching("rust-version", _RUST_VERSION, "1.85"),
-        description=package.text("description", LONGEST_DESCRIPTION),
+        description=package.text("description", MAX_DESCRIPTION_LENGTH),
         license=package.text("license"),
         homepage=package.url("homepage"),
         repository=package.url("repository"),
@@ -153,7 +153,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
     return manifest
 
 
-def toml(text: bytes) -> dict[str, Any]:
+def parse_toml(text: bytes) -> dict[str, Any]:
     """A packed `Cargo.toml` as a table; raises `Invalid`."""
     try:
         document = text.decode("utf-8")
@@ -161,7 +161,7 @@ def toml(text: bytes) -> dict[str, Any]:
         raise Invalid("The packed Cargo.toml is not UTF-8.") from error
     # The reader's time and memory grow with the square of a dotted key's length.
     if _LONG_KEY.search(_TEXT.sub("_", document)):
-        raise Invalid(f"The packed Cargo.toml has a key of more than {MOST_KEY_PARTS} parts.")
+        raise Invalid(f"The packed Cargo.toml has a key of more than {MAX_KEY_PARTS} parts.")
     try:
         return tomllib.loads(document)
     except RecursionError as error:
@@ -177,7 +177,7 @@ def _packed_dependencies(document: Fields, registries: Registries) -> Iterator[D
         for target, table in document.tables("target")
     ]
     for target, section in sections:
-        for key, kind in SECTIONS.items():
+        for key, kind in KIND_BY_SECTION.items():
             for spelling in dict.fromkeys((key, key.replace("-", "_"))):
                 for alias, entry in section.tables(spelling):
                     yield _packed_dependency(alias, entry, target, kind, registries)
@@ -201,16 +201,16 @@ def _packed_dependency(alias: str, entry: Any, target: str | None, kind: str, re
         target=target,
         kind=kind,
         default_features=fields.flag(spelling, default=True),
-        registry=registries.resolve(fields.text("registry-index", LONGEST_URL) or CRATES_IO),
+        registry=registries.resolve(fields.text("registry-index", MAX_URL_LENGTH) or CRATES_IO),
     )
 
 
 def _check_limits(manifest: Manifest, categories: int) -> None:
     for count, most, what in (
-        (len(manifest.dependencies), MOST_DEPENDENCIES, "dependencies"),
-        (len(manifest.features), MOST_FEATURES, "features"),
-        (len(manifest.keywords), MOST_KEYWORDS, "keywords"),
-        (categories, MOST_KEYWORDS, "categories"),
+        (len(manifest.dependencies), MAX_DEPENDENCIES, "dependencies"),
+        (len(manifest.features), MAX_FEATURES, "features"),
+        (len(manifest.keywords), MAX_KEYWORDS, "keywords"),
+        (categories, MAX_KEYWORDS, "categories"),
     ):
         if count > most:
             raise Invalid(f"The crate has {count} {what}; at most {most} are taken.")
@@ -224,8 +224,8 @@ def _warnings(manifest: Manifest, licensed: bool) -> Iterator[str]:
         yield "the crate has no description, so a search finds it by its name only"
     if not licensed:
         yield "the crate has no license or license-file, so others may not know what they may do with it"
-    if len(manifest.keywords) > USUAL_KEYWORDS:
-        yield f"the crate has {len(manifest.keywords)} keywords; crates.io takes at most {USUAL_KEYWORDS}"
+    if len(manifest.keywords) > CRATES_IO_KEYWORDS:
+        yield f"the crate has {len(manifest.keywords)} keywords; crates.io takes at most {CRATES_IO_KEYWORDS}"
     open_ended = sorted({d.name for d in manifest.dependencies if d.req == "*" and d.kind != "dev"})
     if open_ended:
         yield f"any version of {', '.join(open_ended)} is accepted (`*`), also ones that break this crate"

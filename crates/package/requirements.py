@@ -12,7 +12,7 @@ import semver
 from registry_site.errors import Invalid
 from registry_site.versions import LARGEST_PART
 
-MOST_COMPARATORS = 32  # as in the `semver` crate
+MAX_COMPARATORS = 32  # as in the `semver` crate
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,19})"
 _PART = rf"(?:{_NUMBER}|[*xX])"
@@ -105,7 +105,7 @@ class Requirement:
             return cls(())
         try:
             parts = stripped.split(",")
-            if len(parts) > MOST_COMPARATORS:
+            if len(parts) > MAX_COMPARATORS:
                 raise ValueError(text)
             return cls(tuple(map(Comparator.parse, parts)))
         except ValueError as error:

@@ -7,8 +7,8 @@ import re
 
 from registry_site.errors import Invalid
 
-LONGEST = 500
-DEEPEST = 32
+MAX_LENGTH = 500
+MAX_DEPTH = 32
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(r' *(?:(?P<sign>[(),=])|(?P<text>"[^"]*")|(?P<word>(?:r#)?[A-Za-z_][A-Za-z0-9_]*)) *')
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r' *(?:(?P<sign>[(),=])|(?P<text>"[^"]*")|(?P<word>(?:r#)?[A
 
 def validate(target: str) -> None:
     """Raises `Invalid` for what cargo cannot read."""
-    if len(target) > LONGEST or not target.isprintable():
+    if len(target) > MAX_LENGTH or not target.isprintable():
         raise _not_understood(target)
     if target.startswith("cfg(") and target.endswith(")"):
         _Expression(target).read()
@@ -43,7 +43,7 @@ class _Expression:
             position = match.end()
 
     def read(self) -> None:
-        self._one(DEEPEST)
+        self._one(MAX_DEPTH)
         if self.tokens:
             raise _not_understood(self.target)
 

@@ -12,8 +12,8 @@ from typing import IO, Protocol
 
 from registry_site.errors import Invalid, TooLarge, Unavailable
 
-MAXIMUM_METADATA = 1024 * 1024
-IN_MEMORY = 1024 * 1024
+MAX_METADATA_SIZE = 1024 * 1024
+MAX_IN_MEMORY = 1024 * 1024
 CHUNK = 64 * 1024
 
 
@@ -36,11 +36,11 @@ def receive(body: Readable, length: int, maximum_crate: int) -> Iterator[Upload]
     Raises `TooLarge` before reading what is over a limit, `Invalid` when lengths contradict each other or the body ends
     early, and `Unavailable` when the disk for temporary files is full.
     """
-    if length > maximum_crate + MAXIMUM_METADATA + 8:
+    if length > maximum_crate + MAX_METADATA_SIZE + 8:
         raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {maximum_crate} bytes.")
     metadata_length = _length(body, "JSON metadata")
-    if metadata_length > MAXIMUM_METADATA:
-        raise TooLarge(f"The JSON metadata has {metadata_length} bytes; at most {MAXIMUM_METADATA} are taken.")
+    if metadata_length > MAX_METADATA_SIZE:
+        raise TooLarge(f"The JSON metadata has {metadata_length} bytes; at most {MAX_METADATA_SIZE} are taken.")
     if metadata_length + 8 > length:
         raise Invalid(f"The JSON metadata claims {metadata_length} bytes in a body of {length}.")
     metadata = _exactly(body, metadata_length, "JSON metadata")
@@ -52,7 +52,7 @@ def receive(body: Readable, length: int, maximum_crate: int) -> Iterator[Upload]
             f"The body has {length} bytes, but its lengths add up to {metadata_length + crate_length + 8}: "
             "4 + JSON metadata + 4 + crate."
         )
-    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as crate:
+    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY) as crate:
         left = crate_length
         while left:
             chunk = _exactly(body, min(left, CHUNK), "crate")

@@ -103,7 +103,7 @@ def test_features_are_read() -> None:
 @pytest.mark.parametrize("section", ["dependencies", "dev-dependencies", "build-dependencies"])
 def test_short_dependency_is_read(section: str) -> None:
     (only,) = packed(packing.manifest() + f'[{section}]\nbase = "1"').dependencies
-    assert (only.name, only.req, only.kind) == ("base", "^1", manifest.SECTIONS[section])
+    assert (only.name, only.req, only.kind) == ("base", "^1", manifest.KIND_BY_SECTION[section])
 
 
 @pytest.mark.parametrize("spelling", ["dev-dependencies", "dev_dependencies"])

@@ -55,16 +55,16 @@ def test_crate_over_the_maximum_is_refused() -> None:
         receive(struct.pack("<II", 0, MAXIMUM + 1) + bytes(MAXIMUM + 1))
 
 
-@pytest.mark.parametrize("length", [MAXIMUM + upload.MAXIMUM_METADATA + 9, 5 * 2**30, 2**63, 10**30])
+@pytest.mark.parametrize("length", [MAXIMUM + upload.MAX_METADATA_SIZE + 9, 5 * 2**30, 2**63, 10**30])
 def test_oversize_body_is_refused_unread(length: int) -> None:
     with pytest.raises(TooLarge), upload.receive(Untouched(), length, MAXIMUM):
         pass
 
 
 def test_oversize_metadata_is_refused_unread() -> None:
-    body = struct.pack("<I", upload.MAXIMUM_METADATA + 1)
+    body = struct.pack("<I", upload.MAX_METADATA_SIZE + 1)
     with pytest.raises(TooLarge, match="JSON metadata"):
-        receive(body, upload.MAXIMUM_METADATA + 1 + 8)
+        receive(body, upload.MAX_METADATA_SIZE + 1 + 8)
 
 
 @pytest.mark.parametrize("end", range(len(BODY)))

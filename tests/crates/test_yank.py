@@ -79,8 +79,8 @@ def test_number_with_build_metadata_is_taken_literally(as_alice: CargoClient) ->
 
 
 def test_staff_can_yank_what_others_own(root: User) -> None:
-    assert publishing.set_yanked_by_staff(Version.objects.get(), yanked=True, actor=root)
-    assert not publishing.set_yanked_by_staff(Version.objects.get(), yanked=True, actor=root)
+    assert publishing.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
+    assert not publishing.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
 
 
 def test_case_and_dash_of_the_name_do_not_matter(alice: User) -> None:
