@@ -219,7 +219,7 @@ def _rows(
         ]
         releases += len(made)
         package.newest = made[-1]
-        search.derive(package)
+        search.update_search_fields(package)
         yield package, made
 
 

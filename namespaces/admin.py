@@ -14,7 +14,7 @@ from namespaces.models import Membership, Namespace, Role
 from registry_site.admin import DomainAdmin
 
 
-class AppointmentForm(ModelForm):
+class RoleAssignmentForm(ModelForm):
     """A role can change, but not whose it is: that would be somebody else's appointment."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -22,9 +22,9 @@ class AppointmentForm(ModelForm):
         self.fields["user"].disabled = self.instance.pk is not None
 
 
-class MemberInline(admin.TabularInline):
+class MembershipInline(admin.TabularInline):
     model = Membership
-    form = AppointmentForm
+    form = RoleAssignmentForm
     fk_name = "namespace"
     extra = 0
     autocomplete_fields = ("user",)
@@ -48,7 +48,7 @@ def _is_shared(namespace: Namespace | None) -> bool:
 
 
 @admin.register(Namespace)
-class Namespaces(DomainAdmin):
+class NamespaceAdmin(DomainAdmin):
     """A namespace changes hands by the roles of its members."""
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
@@ -58,7 +58,7 @@ class Namespaces(DomainAdmin):
         "created_at",
     )
     search_fields = ("name",)
-    inlines = [MemberInline]
+    inlines = [MembershipInline]
     actions = ["remove", "restore"]
     show_full_result_count = False
     fields = ("name", "user", "created_at", "removed_at")

@@ -28,7 +28,7 @@ class Invitation:
     role: Role
 
 
-def find(name: str) -> Namespace:
+def get_namespace(name: str) -> Namespace:
     """A namespace that is nobody's own; raises `NotFound`, for a personal one, too, as the document has it."""
     namespace = Namespace.objects.present().shared().named(name).first()
     if namespace is None:
@@ -46,13 +46,13 @@ def role_of(namespace: Namespace, user: User | None) -> Role | None:
     return None if role is None else Role(role)
 
 
-def members(namespace: Namespace) -> list[Membership]:
+def list_members(namespace: Namespace) -> list[Membership]:
     """The owners first, then the others, in the order in which they came."""
     found = namespace.memberships.select_related("user")
     return sorted(found, key=lambda membership: membership.role != Role.OWNER)
 
 
-def create(principal: Principal, name: str) -> Namespace:
+def create_namespace(principal: Principal, name: str) -> Namespace:
     """A namespace whose owner is the principal.
 
     Raises `Invalid`, `Conflict` for a taken name and `PermissionDenied`.
@@ -73,11 +73,11 @@ def create(principal: Principal, name: str) -> Namespace:
     return namespace
 
 
-def remove(principal: Principal, name: str) -> None:
+def remove_namespace(principal: Principal, name: str) -> None:
     """Put a namespace and all that is in it into the trash; raises `NotFound` and `PermissionDenied`."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        namespace, role = lock(principal, name)
+        namespace, role = lock_as_member(principal, name)
         if role is not Role.OWNER:
             raise PermissionDenied(f"Only an owner of {namespace} may remove it.")
         set_removed(namespace, removed=True, actor=principal.user)
@@ -96,7 +96,7 @@ def set_removed(namespace: Namespace, *, removed: bool, actor: User | None) -> b
     return True
 
 
-def invite(principal: Principal, name: str, invitations: Sequence[Invitation]) -> Namespace:
+def add_members(principal: Principal, name: str, invitations: Sequence[Invitation]) -> Namespace:
     """Make accounts members, all or none.
 
     Raises `NotFound`, `PermissionDenied` when the principal may not give such a role, `Invalid` for unknown or
@@ -104,7 +104,7 @@ def invite(principal: Principal, name: str, invitations: Sequence[Invitation]) -
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        namespace, role = lock(principal, name)
+        namespace, role = lock_as_member(principal, name)
         for invitation in invitations:
             _require_rank(role, invitation.role)
         users = accounts_of(invitations)
@@ -123,7 +123,7 @@ def change_role(principal: Principal, name: str, username: str, role: Role) -> M
     """Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        namespace, own_role = lock(principal, name)
+        namespace, own_role = lock_as_member(principal, name)
         membership = _membership(namespace, username)
         former = Role(membership.role)
         _require_rank(own_role, former, role)
@@ -137,14 +137,14 @@ def change_role(principal: Principal, name: str, username: str, role: Role) -> M
     return membership
 
 
-def dismiss(principal: Principal, name: str, username: str) -> None:
+def remove_member(principal: Principal, name: str, username: str) -> None:
     """Take every right in the namespace and its packages from a member; everybody may leave of their own.
 
     Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        namespace, own_role = lock(principal, name)
+        namespace, own_role = lock_as_member(principal, name)
         membership = _membership(namespace, username)
         if membership.user != principal.user:
             _require_rank(own_role, Role(membership.role))
@@ -171,7 +171,7 @@ def set_by_staff(
     if namespace.user_id is not None:
         raise Invalid("A personal namespace belongs to its user alone.")
     with transaction.atomic():
-        held(namespace)
+        lock_for_update(namespace)
         for membership in changed:
             action = "namespace.change_role" if membership.pk else "namespace.add_member"
             membership.added_by = membership.added_by or actor
@@ -182,20 +182,20 @@ def set_by_staff(
         _require_owner(namespace)
 
 
-def lock(principal: Principal, name: str) -> tuple[Namespace, Role]:
+def lock_as_member(principal: Principal, name: str) -> tuple[Namespace, Role]:
     """Inside a transaction: the namespace, held, and the principal's role in it.
 
     Raises `NotFound` and `PermissionDenied`.
     """
     principal.revalidate_and_lock()
-    namespace = held(find(name))
+    namespace = lock_for_update(get_namespace(name))
     role = role_of(namespace, principal.user)
     if role is None:
         raise PermissionDenied(f"You are no member of {namespace}.")
     return namespace, role
 
 
-def held(namespace: Namespace) -> Namespace:
+def lock_for_update(namespace: Namespace) -> Namespace:
     """Inside a transaction: the namespace as it is now, of which nobody else changes anything until its end.
 
     Raises `NotFound` when it was removed meanwhile.

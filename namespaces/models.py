@@ -66,7 +66,7 @@ class Namespace(models.Model):
         return self.name
 
 
-class Appointment(models.Model):
+class RoleAssignment(models.Model):
     """Somebody has a role somewhere."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="%(class)ss")
@@ -81,12 +81,12 @@ class Appointment(models.Model):
         ordering = ("pk",)
 
 
-class Membership(Appointment):
+class Membership(RoleAssignment):
     """Somebody belongs to a namespace."""
 
     namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="memberships")
 
-    class Meta(Appointment.Meta):
+    class Meta(RoleAssignment.Meta):
         constraints = [
             models.UniqueConstraint(fields=["namespace", "user"], name="each_member_once"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="member_has_a_known_role"),

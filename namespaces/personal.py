@@ -11,14 +11,14 @@ from namespaces.signals import namespace_renaming
 
 
 @receiver(account_opened)
-def open_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
+def create_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
     """The name is reserved with the account's row already: the two share one reservation."""
     namespace = Namespace.objects.create(name=user.username, reservation=user.reservation, user=user)
     Membership.objects.create(namespace=namespace, user=user, role=Role.OWNER)
 
 
 @receiver(account_renamed)
-def rename(sender: type[User], user: User, **kwargs: Any) -> None:
+def rename_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
     """Raises what a receiver of `namespace_renaming` raises."""
     namespace = Namespace.objects.select_for_update(no_key=True).get(user=user)
     namespace_renaming.send(sender=Namespace, namespace=namespace)

@@ -14,7 +14,7 @@ from registry_site.maintenance import purge_requested
 
 
 @receiver(purge_requested)
-def purge(**kwargs: Any) -> str:
+def purge_namespaces(**kwargs: Any) -> str:
     """With all that is in them."""
     since = timezone.now() - timedelta(days=settings.TRASH_DAYS)
     count = 0

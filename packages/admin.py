@@ -9,9 +9,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.admin import staff
-from namespaces.admin import AppointmentForm
+from namespaces.admin import RoleAssignmentForm
 from packages import collaboration, purge, releasing
-from packages.models import Collaboration, Package, Release, Replaced
+from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
@@ -24,9 +24,9 @@ class ReleaseInline(ReadOnlyInline):
         return super().get_queryset(request).select_related("publisher").defer("files")
 
 
-class CollaboratorInline(admin.TabularInline):
+class CollaborationInline(admin.TabularInline):
     model = Collaboration
-    form = AppointmentForm
+    form = RoleAssignmentForm
     fk_name = "package"
     extra = 0
     autocomplete_fields = ("user",)
@@ -37,14 +37,14 @@ class CollaboratorInline(admin.TabularInline):
 
 
 @admin.register(Package)
-class Packages(DomainAdmin):
+class PackageAdmin(DomainAdmin):
     """A package changes hands by the roles of its collaborators, or by another namespace."""
 
     list_display = ("name", "namespace", "field", "type", "newest_version", "updated_at", "removed_at")
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
-    inlines = [ReleaseInline, CollaboratorInline]
+    inlines = [ReleaseInline, CollaborationInline]
     actions = ["remove", "restore"]
     show_full_result_count = False
     fields = ("namespace", "name", "field", "type", "newest", "created_at", "updated_at", "removed_at")
@@ -63,7 +63,7 @@ class Packages(DomainAdmin):
 
     def save_model(self, request: HttpRequest, obj: Package, form: ModelForm, change: bool) -> None:
         if "namespace" in form.changed_data:
-            releasing.transfer(obj, obj.namespace, actor=staff(request))
+            releasing.transfer_package(obj, obj.namespace, actor=staff(request))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)  # of the releases nothing changes, but Django asks every formset what did
@@ -86,15 +86,15 @@ class Packages(DomainAdmin):
         self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
 
 
-class HistoryInline(ReadOnlyInline):
-    model = Replaced
+class SnapshotRevisionInline(ReadOnlyInline):
+    model = SnapshotRevision
     fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "size", "sha256")
 
 
 @admin.register(Release)
-class Releases(ReadOnlyAdmin):
+class ReleaseAdmin(ReadOnlyAdmin):
     list_display = ("package", "version", "status", "publisher", "published_at", "size")
     list_filter = ("status", "published_at")
     search_fields = ("package__name", "package__namespace__name", "version", "sha256")
     list_select_related = ("package__namespace", "publisher")
-    inlines = [HistoryInline]
+    inlines = [SnapshotRevisionInline]

@@ -12,7 +12,7 @@ LONGEST_PATH = 512  # characters
 FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:")
 
 
-def files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
+def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
     """`{"path", "size"}` of each file in an archive of `compressed` bytes, in its order; raises `Invalid`.
 
     Only files and directories may be in it, and no path may lead out of where it is unpacked.

@@ -19,13 +19,13 @@ from packages.models import Collaboration, Package
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 
 
-def of(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
+def list_collaborators(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
     """In the order in which they came; raises `NotFound` for a package that the principal may not read."""
-    package = lookup.find(principal.user, namespace_name, name)
+    package = lookup.get_package(principal.user, namespace_name, name)
     return _listed(package)
 
 
-def invite(
+def add_collaborators(
     principal: Principal, namespace_name: str, name: str, invitations: Sequence[Invitation]
 ) -> list[Collaboration]:
     """Make accounts collaborators, all or none.
@@ -67,7 +67,7 @@ def change_role(principal: Principal, namespace_name: str, name: str, username: 
     return collaboration
 
 
-def dismiss(principal: Principal, namespace_name: str, name: str, username: str) -> None:
+def remove_collaborator(principal: Principal, namespace_name: str, name: str, username: str) -> None:
     """Everybody may leave of their own.
 
     Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left.
@@ -89,7 +89,7 @@ def set_by_staff(
 ) -> None:
     """Change the collaborators of any package; raises `Conflict` when no open account would be left as owner."""
     with transaction.atomic():
-        releasing.held(package)
+        releasing.lock_for_update(package)
         for collaboration in changed:
             action = "package.change_role" if collaboration.pk else "package.add_collaborator"
             collaboration.added_by = collaboration.added_by or actor
@@ -102,7 +102,7 @@ def set_by_staff(
 
 
 @receiver(member_removed)
-def leave_with_the_namespace(
+def remove_collaborations_of_former_member(
     sender: type[Namespace], namespace: Namespace, user: User, actor: User, **kwargs: Any
 ) -> None:
     """Who is no member is no collaborator either; what would be nobody's becomes the namespace's owner's."""
@@ -127,7 +127,7 @@ def leave_with_the_namespace(
 
 
 @receiver(namespace_renaming)
-def keep_the_name(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
+def refuse_rename_with_packages(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
     """Others refer to packages by the namespace's name."""
     if namespace.packages.exists():
         raise Conflict(
@@ -137,7 +137,7 @@ def keep_the_name(sender: type[Namespace], namespace: Namespace, **kwargs: Any) 
 
 def _lock(principal: Principal, namespace_name: str, name: str) -> Package:
     principal.revalidate_and_lock()
-    return releasing.held(lookup.find(principal.user, namespace_name, name))
+    return releasing.lock_for_update(lookup.get_package(principal.user, namespace_name, name))
 
 
 def _listed(package: Package) -> list[Collaboration]:
@@ -154,7 +154,7 @@ def _collaboration(package: Package, username: str) -> Collaboration:
 
 
 def _require_rank(package: Package, user: User, *concerned: Role) -> None:
-    own = rights.of(package, user)
+    own = rights.rights_of(package, user)
     if not own.may_manage or not all(own.may_give(role) for role in concerned):
         raise PermissionDenied("You may not do this to somebody in this role, or give it.")
 

@@ -14,7 +14,7 @@ def download(request: HttpRequest, user: User | None, namespace: str, name: str,
 
     Whoever keeps a copy has to ask again: the package can become private, a snapshot can be replaced.
     """
-    release = lookup.release_of(user, namespace, name, version)
+    release = lookup.get_release(user, namespace, name, version)
     if not release.sha256:
         raise NotFound(f"{release} has no archive.", code="archive_missing")
     return deliver(

@@ -25,7 +25,7 @@ class Page:
     total: int
 
 
-def in_namespace(user: User | None, name: str, page: int) -> Page:
+def namespace_page(user: User | None, name: str, page: int) -> Page:
     """What `user` may read of a namespace, by name; raises `NotFound`."""
     namespace = Namespace.objects.present().named(name).first()
     if namespace is None:
@@ -34,11 +34,11 @@ def in_namespace(user: User | None, name: str, page: int) -> Page:
     return _page(packages.values_list("pk", flat=True), page)
 
 
-def found(query: str, page: int) -> Page:
+def search_page(query: str, page: int) -> Page:
     """The public packages that a query finds, the best first; raises `Invalid`."""
     if len(query) > search.LONGEST_QUERY:
         raise Invalid(f"A query has at most {search.LONGEST_QUERY} characters.", code="query_too_long")
-    return _page(search.search(query), page)
+    return _page(search.search_packages(query), page)
 
 
 def _page(keys: Sequence[int] | QuerySet[Package, int], page: int) -> Page:

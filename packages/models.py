@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.models import User
-from namespaces.models import Appointment, Namespace, Role
+from namespaces.models import Namespace, Role, RoleAssignment
 from packages import names
 
 
@@ -94,7 +94,7 @@ class Package(models.Model):
         return self.newest
 
 
-class Content(models.Model):
+class ReleaseContent(models.Model):
     """What was published under a version."""
 
     status = models.CharField(max_length=16, choices=Status, default=Status.SNAPSHOT)
@@ -112,7 +112,7 @@ class Content(models.Model):
         abstract = True
 
 
-class Release(Content):
+class Release(ReleaseContent):
     """A version of a package. As a RELEASE it never changes again; a SNAPSHOT may be replaced."""
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="releases")
@@ -131,27 +131,27 @@ class Release(Content):
         return f"{self.package} {self.version}"
 
 
-class Replaced(Content):
+class SnapshotRevision(ReleaseContent):
     """What a snapshot was before it was replaced."""
 
-    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="history")
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="revisions")
     replaced_at = models.DateTimeField(default=timezone.now)
     replaced_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
         ordering = ("-replaced_at", "-pk")
-        verbose_name_plural = "replaced snapshots"
+        verbose_name_plural = "snapshot revisions"
 
     def __str__(self) -> str:
         return f"{self.release} of {self.published_at:%Y-%m-%d %H:%M}"
 
 
-class Collaboration(Appointment):
+class Collaboration(RoleAssignment):
     """Somebody works on a package, whatever they are in its namespace."""
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="collaborations")
 
-    class Meta(Appointment.Meta):
+    class Meta(RoleAssignment.Meta):
         constraints = [
             models.UniqueConstraint(fields=["package", "user"], name="each_collaborator_once"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="collaborator_has_a_known_role"),

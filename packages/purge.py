@@ -19,14 +19,14 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
     if (package.removed_at is not None) == removed:
         return False
     package.removed_at = timezone.now() if removed else None
-    search.derive(package)
+    search.update_search_fields(package)
     package.save(update_fields=["removed_at", "search_name", "search_text"])
     audit.record(actor, "package.remove" if removed else "package.restore", str(package))
     return True
 
 
 @receiver(purge_requested)
-def purge(**kwargs: Any) -> str:
+def purge_packages(**kwargs: Any) -> str:
     """Archives stay in the store of blobs, where others may refer to them."""
     gone = Package.objects.filter(removed_at__lt=timezone.now() - timedelta(days=settings.TRASH_DAYS))
     count = gone.count()

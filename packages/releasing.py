@@ -14,7 +14,7 @@ from accounts.scopes import Scope
 from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
 from packages import archives, lookup, names, purge, release_input, rights, search
-from packages.models import Collaboration, Content, Package, Release, Replaced, Status, Type
+from packages.models import Collaboration, Package, Release, ReleaseContent, SnapshotRevision, Status, Type
 from packages.release_input import ReleaseInput, Upload
 from registry_site import versions
 from registry_site.errors import Conflict, Invalid, PermissionDenied, TooLarge
@@ -30,7 +30,9 @@ class _Stored:
     files: list[dict[str, Any]] = field(default_factory=list)
 
 
-def create(principal: Principal, namespace_name: str, name: str, ecosystem: str, draft: ReleaseInput) -> Release:
+def create_package(
+    principal: Principal, namespace_name: str, name: str, ecosystem: str, draft: ReleaseInput
+) -> Release:
     """A package with its first release; its creator becomes its owner.
 
     Raises `Invalid`, also for a namespace that does not exist, `Conflict` for a taken name, `PermissionDenied`,
@@ -49,12 +51,12 @@ def create(principal: Principal, namespace_name: str, name: str, ecosystem: str,
         package = _insert(namespace, name, ecosystem, Type(draft.type or Type.PUBLIC))
         Collaboration.objects.create(package=package, user=principal.user, role=Role.OWNER, added_by=principal.user)
         release = _release(package, version, draft, stored, principal.user)
-        settle(package, release)
+        update_derived_fields(package, release)
         audit.record(principal.user, "package.create", str(package), version=version, type=package.type)
     return release
 
 
-def publish(
+def publish_release(
     principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
 ) -> Release:
     """Another version, or another state of a snapshot. What was a RELEASE never changes: the same again is a success.
@@ -75,7 +77,7 @@ def publish(
     return release
 
 
-def edit(
+def edit_package(
     principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
 ) -> Release:
     """Change what the newest release says of itself, and who may see the package.
@@ -94,18 +96,18 @@ def edit(
             raise Invalid("The package has no release to edit.")
         _edit(release, draft, principal.user)
         _set_type(package, draft)
-        settle(package, release)
+        update_derived_fields(package, release)
         audit.record(principal.user, "package.edit", str(release), status=release.status, type=package.type)
     return release
 
 
-def remove(principal: Principal, namespace_name: str, name: str) -> bool:
+def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:
     """Put a package into the trash; False when there is none that the principal may read. Raises `PermissionDenied`."""
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         principal.revalidate_and_lock()
         package = Package.objects.held().present().named(namespace_name, name).first()
-        allowed = rights.of(package, principal.user) if package else None
+        allowed = rights.rights_of(package, principal.user) if package else None
         if package is None or allowed is None or not allowed.may_read:
             return False
         if not allowed.may_remove:
@@ -113,16 +115,16 @@ def remove(principal: Principal, namespace_name: str, name: str) -> bool:
         return purge.set_removed(package, removed=True, actor=principal.user)
 
 
-def transfer(package: Package, namespace: Namespace, *, actor: User) -> None:
+def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> None:
     """Give a package to another namespace.
 
     Raises `Conflict` when it has one of this name, `NotFound` if one is gone.
     """
     with transaction.atomic():
-        namespace = membership.held(namespace)
-        package = held(package)
+        namespace = membership.lock_for_update(namespace)
+        package = lock_for_update(package)
         former, package.namespace = str(package), namespace
-        search.derive(package)
+        search.update_search_fields(package)
         try:
             with transaction.atomic():
                 package.save(update_fields=["namespace", "search_name", "search_text"])
@@ -131,7 +133,7 @@ def transfer(package: Package, namespace: Namespace, *, actor: User) -> None:
         audit.record(actor, "package.transfer", str(package), former=former)
 
 
-def held(package: Package) -> Package:
+def lock_for_update(package: Package) -> Package:
     """Inside a transaction: the package as it is now, for nobody else to change; raises `NotFound` if it is gone."""
     now = Package.objects.held().present().filter(pk=package.pk).first()
     if now is None:
@@ -139,13 +141,13 @@ def held(package: Package) -> Package:
     return now
 
 
-def settle(package: Package, release: Release) -> None:
+def update_derived_fields(package: Package, release: Release) -> None:
     """Derive from the releases what the package's row says of them, after `release` was added or changed."""
     newest = package.newest
     if newest is None or versions.parse(release.version) >= versions.parse(newest.version):
         package.newest = release
     package.updated_at = timezone.now()
-    search.derive(package)
+    search.update_search_fields(package)
     package.save()
 
 
@@ -159,7 +161,7 @@ def _publish(package: Package, version: str, draft: ReleaseInput, stored: _Store
     else:
         _replace(release, version, draft, stored, user)
     _set_type(package, draft)
-    settle(package, release)
+    update_derived_fields(package, release)
     audit.record(user, "package.publish", str(release), status=release.status, sha256=stored.sha256)
     return release
 
@@ -201,8 +203,8 @@ def _replace(release: Release, version: str, draft: ReleaseInput, stored: _Store
 
 def remember(release: Release, user: User) -> None:
     """Keep what a snapshot is before it becomes something else."""
-    content = {name.name: getattr(release, name.name) for name in Content._meta.fields}
-    Replaced.objects.create(release=release, replaced_by=user, **content)
+    content = {name.name: getattr(release, name.name) for name in ReleaseContent._meta.fields}
+    SnapshotRevision.objects.create(release=release, replaced_by=user, **content)
 
 
 def _require_the_same(release: Release, version: str, draft: ReleaseInput, stored: _Stored) -> None:
@@ -267,7 +269,7 @@ def _store(archive: Upload | None) -> _Stored:
         return _Stored()
     if archive.size > settings.MAX_PACKAGE_SIZE:
         raise TooLarge(f"The archive has {archive.size} bytes; at most {settings.MAX_PACKAGE_SIZE} are taken here.")
-    files = archives.files(archive.file, archive.size)
+    files = archives.list_files(archive.file, archive.size)
     blob = blobs.put(archive.file)
     return _Stored(blob.sha256, blob.size, files)
 
@@ -286,5 +288,5 @@ def _require_creator(namespace: Namespace, user: User) -> None:
 
 
 def _require_publisher(package: Package, user: User) -> None:
-    if not rights.of(package, user).may_publish:
+    if not rights.rights_of(package, user).may_publish:
         raise PermissionDenied(f"You may not publish {package}.")

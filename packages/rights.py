@@ -51,7 +51,7 @@ class Rights:
         return highest is not None and role.rank <= highest
 
 
-def of(package: Package, user: User | None) -> Rights:
+def rights_of(package: Package, user: User | None) -> Rights:
     """Of somebody, or of somebody unknown."""
     if user is None:
         return Rights(package.type == Type.PUBLIC, None, None)

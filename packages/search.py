@@ -30,7 +30,7 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3105-\u312f\u3400-\u9fff\uac00-\ud7af\u
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def words(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """What a text is found by, in its order and each once; all in lower case."""
     folded = unicodedata.normalize("NFKC", text)
     spaced = _UNSPACED.sub(lambda run: f" {' '.join(_grams(run[0]))} ", folded)
@@ -38,26 +38,26 @@ def words(text: str) -> list[str]:
     return _distinct((*whole, *parts))
 
 
-def asked(query: str) -> list[str]:
+def tokenize_query(query: str) -> list[str]:
     """The words of a query: of a run of characters without blanks only its pairs, which are the more telling."""
     folded = unicodedata.normalize("NFKC", query)
     spaced = _UNSPACED.sub(lambda run: f" {' '.join(_pairs(run[0]) or run[0])} ", folded)
     return _distinct(_WORD.findall(spaced))[:MOST_WORDS]
 
 
-def derive(package: Package) -> None:
+def update_search_fields(package: Package) -> None:
     """What the row of a package has to say to the index; nothing while it is not to be found."""
     newest = package.newest
     if package.type != Type.PUBLIC or package.removed_at or package.namespace.removed_at or newest is None:
         package.search_name = package.search_text = ""
         return
-    package.search_name = " ".join(words(f"{package.namespace.name} {package.name}"))
+    package.search_name = " ".join(tokenize(f"{package.namespace.name} {package.name}"))
     everything = [package.namespace.name, package.name, package.field, newest.description, *newest.keywords]
-    package.search_text = " ".join(words(" ".join(everything)))
+    package.search_text = " ".join(tokenize(" ".join(everything)))
 
 
 @receiver(namespace_hidden)
-def hide_with_the_namespace(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
+def update_packages_of_namespace(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
     """What is in a removed namespace is not to be found, and must not stand in the way of what is."""
     packages = Package.objects.filter(namespace=namespace)
     if namespace.removed_at is not None:
@@ -67,11 +67,11 @@ def hide_with_the_namespace(sender: type[Namespace], namespace: Namespace, **kwa
     while batch := list(islice(present, BATCH)):
         for package in batch:
             package.namespace = namespace
-            derive(package)
+            update_search_fields(package)
         Package.objects.bulk_update(batch, ["search_name", "search_text"])
 
 
-def search(query: str) -> "Sequence[int] | QuerySet[Package, int]":
+def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     """Primary keys of the public packages that have all the words of the query or words that begin so.
 
     The best first: a name that is the query, one that begins so, one that has all the words, and the rest; of the
@@ -81,7 +81,7 @@ def search(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     public = Package.objects.present().filter(type=Type.PUBLIC)
     if not query.strip():
         return public.order_by("canonical_name", "pk").values_list("pk", flat=True)
-    terms = asked(query)
+    terms = tokenize_query(query)
     if not terms:
         return []
     named = _rows(public.filter(search_name__has_words=terms), MOST_BY_NAME)

@@ -35,7 +35,7 @@ class NamespaceShape(serializers.Serializer[Any]):
 
 
 def _shown(namespace: Namespace) -> Response:
-    members = membership.members(namespace)
+    members = membership.list_members(namespace)
     owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
     shown = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
     return Response(NamespaceShape(shown).data)
@@ -51,18 +51,18 @@ class Namespaces(NamespacesView):
     def open(self, request: Request) -> Response:
         """`POST /namespace`"""
         given = self.validated(NewNamespace, request.data)
-        return _shown(membership.create(principal(request), given["namespace"]))
+        return _shown(membership.create_namespace(principal(request), given["namespace"]))
 
     @extend_schema(request=None, responses=Status)
     def destroy(self, request: Request, namespace: str) -> Response:
         """`DELETE /namespace/{namespace}`"""
-        membership.remove(principal(request), namespace)
+        membership.remove_namespace(principal(request), namespace)
         return Response(DONE)
 
     @extend_schema(responses=NamespaceShape)
     def retrieve(self, request: Request, namespace: str) -> Response:
         """`GET /namespace/{namespace}`"""
-        return _shown(membership.find(namespace))
+        return _shown(membership.get_namespace(namespace))
 
 
 class Members(NamespacesView):
@@ -70,7 +70,7 @@ class Members(NamespacesView):
     def add(self, request: Request, namespace: str) -> Response:
         """`POST /namespace/{namespace}/members`"""
         given = self.validated(Invitations, request.data)
-        return _shown(membership.invite(principal(request), namespace, invitations(given)))
+        return _shown(membership.add_members(principal(request), namespace, invitations(given)))
 
     @extend_schema(request=RoleChange, responses=Member)
     def change(self, request: Request, namespace: str, username: str) -> Response:
@@ -81,5 +81,5 @@ class Members(NamespacesView):
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, username: str) -> Response:
         """`DELETE /namespace/{namespace}/members/{username}`"""
-        membership.dismiss(principal(request), namespace, username)
+        membership.remove_member(principal(request), namespace, username)
         return Response(DONE)

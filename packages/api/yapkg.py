@@ -194,46 +194,48 @@ class Packages(PackagesView):
     def search(self, request: Request) -> Response:
         """`GET /packages?query={keyword}[&page={page}]`"""
         given = self.validated(Search, request.query_params)
-        page = listing.found(given["query"], given["page"])
+        page = listing.search_page(given["query"], given["page"])
         return _page(request._request, page, query=given["query"])
 
     @extend_schema(parameters=[PAGE], responses=Brief(many=True))
     def list(self, request: Request, namespace: str) -> Response:
         """`GET /namespaces/{namespace}/packages[?page={page}]`"""
         given = self.validated(PageNumber, request.query_params)
-        return _page(request._request, listing.in_namespace(_reader(request), namespace, given["page"]))
+        return _page(request._request, listing.namespace_page(_reader(request), namespace, given["page"]))
 
     @extend_schema(request=NewPackage, responses=Full)
     def create_package(self, request: Request, namespace: str) -> Response:
         """`POST /namespaces/{namespace}/packages`"""
         given = self.validated(NewPackage, request.data)
-        release = releasing.create(principal(request), namespace, given["package_name"], given["field"], _draft(given))
+        release = releasing.create_package(
+            principal(request), namespace, given["package_name"], given["field"], _draft(given)
+        )
         return Response(Full(release).data)
 
     @extend_schema(responses=Full)
     def retrieve(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}`"""
-        package = lookup.find(_reader(request), namespace, name)
+        package = lookup.get_package(_reader(request), namespace, name)
         return Response(Full(package.newest_release()).data)
 
     @extend_schema(request=Publication, responses=Published)
     def publish(self, request: Request, namespace: str, name: str) -> Response:
         """`PUT /namespaces/{namespace}/packages/{package_name}`"""
         given = self.validated(Publication, request.data)
-        release = releasing.publish(principal(request), namespace, name, _draft(given), given.get("package_id"))
+        release = releasing.publish_release(principal(request), namespace, name, _draft(given), given.get("package_id"))
         return Response(Published(release).data)
 
     @extend_schema(request=Edit, responses=Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
         """`PATCH /namespaces/{namespace}/packages/{package_name}`"""
         given = self.validated(Edit, request.data)
-        release = releasing.edit(principal(request), namespace, name, _draft(given), given.get("package_id"))
+        release = releasing.edit_package(principal(request), namespace, name, _draft(given), given.get("package_id"))
         return Response(Full(release).data)
 
     @extend_schema(request=None, responses={200: Status, 204: None})
     def destroy(self, request: Request, namespace: str, name: str) -> Response:
         """`DELETE /namespaces/{namespace}/packages/{package_name}`"""
-        if releasing.remove(principal(request), namespace, name):
+        if releasing.remove_package(principal(request), namespace, name):
             return Response(DONE)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -242,13 +244,13 @@ class Versions(PackagesView):
     @extend_schema(responses=VersionShape(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions`: the highest first"""
-        releases = lookup.releases(_reader(request), namespace, name)
+        releases = lookup.list_releases(_reader(request), namespace, name)
         return Response(VersionShape(releases, many=True).data)
 
     @extend_schema(responses=VersionDetail)
     def retrieve(self, request: Request, namespace: str, name: str, version: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`"""
-        return Response(VersionDetail(lookup.release_of(_reader(request), namespace, name, version)).data)
+        return Response(VersionDetail(lookup.get_release(_reader(request), namespace, name, version)).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, namespace: str, name: str, version: str) -> HttpResponseBase:
@@ -262,13 +264,15 @@ class Collaborators(PackagesView):
     @extend_schema(responses=Collaborator(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`"""
-        return Response(Collaborator(collaboration.of(principal(request), namespace, name), many=True).data)
+        return Response(
+            Collaborator(collaboration.list_collaborators(principal(request), namespace, name), many=True).data
+        )
 
     @extend_schema(request=InvitationShape(many=True), responses=Collaborator(many=True))
     def add(self, request: Request, namespace: str, name: str) -> Response:
         """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`"""
         invited = invitations(self.validated(Invitations, request.data))
-        added = collaboration.invite(principal(request), namespace, name, invited)
+        added = collaboration.add_collaborators(principal(request), namespace, name, invited)
         return Response(Collaborator(added, many=True).data)
 
     @extend_schema(request=RoleChange, responses=Collaborator)
@@ -281,5 +285,5 @@ class Collaborators(PackagesView):
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`DELETE /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
-        collaboration.dismiss(principal(request), namespace, name, username)
+        collaboration.remove_collaborator(principal(request), namespace, name, username)
         return Response(DONE)

@@ -613,7 +613,7 @@ def test_it_is_looked_up_over_the_api_of_backup_repository(gagbo: User, root: Us
 def test_it_is_invited_into_a_namespace(gagbo: User, alice: User) -> None:
     browser = Client(raise_request_exception=False, headers={"Origin": "http://testserver"})
     browser.force_login(alice)
-    membership.create(Principal(alice), "acme")
+    membership.create_namespace(Principal(alice), "acme")
     members = "/namespaces/acme/members"
     invited = browser.post(members, {"username": GAGBO, "role": "MEMBER"}, content_type="application/json")
     assert invited.status_code == 200

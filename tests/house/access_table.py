@@ -358,14 +358,14 @@ class World:
 
     def _open_namespace(self, owner: Principal) -> None:
         guest = [membership.Invitation("bystander", NamespaceRole.MEMBER)]
-        membership.create(owner, "acme")
-        membership.invite(owner, "acme", guest)
+        membership.create_namespace(owner, "acme")
+        membership.add_members(owner, "acme", guest)
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
             archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
-            releasing.create(
+            releasing.create_package(
                 owner, "acme", name, "java", release_input.ReleaseInput(version="1.0.0", type=kind, archive=archive)
             )
-        collaboration.invite(owner, "acme", "tool", guest)
+        collaboration.add_collaborators(owner, "acme", "tool", guest)
 
     def _mirror(self) -> None:
         """A crate of elsewhere that has just been fetched, so that nobody is asked for it."""

@@ -45,7 +45,7 @@ MISSING = {"error": "namespace_missing", "message": "There is no such namespace.
 @pytest.fixture
 def acme(alice: User) -> Namespace:
     """Alice's, who is alone in it."""
-    return membership.create(Principal(alice), "acme")
+    return membership.create_namespace(Principal(alice), "acme")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def join(namespace: Namespace, user: User, role: Role) -> None:
 
 def add_package(owner: User, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
     draft = release_input.ReleaseInput(version="1.0.0", type=kind)
-    return releasing.create(Principal(owner), namespace, name, "java", draft).package
+    return releasing.create_package(Principal(owner), namespace, name, "java", draft).package
 
 
 def shown(namespace: Namespace, owner: User, *members: tuple[User, str]) -> dict[str, Any]:
@@ -500,7 +500,7 @@ def test_package_in_the_trash_is_inherited_too(browser: Browser, member: User) -
 
 
 def test_rights_elsewhere_stay(browser: Browser, member: User, alice: User) -> None:
-    other = membership.create(Principal(alice), "other")
+    other = membership.create_namespace(Principal(alice), "other")
     join(other, member, Role.MEMBER)
     package = add_package(member, "elsewhere", namespace="other")
     browser.delete(f"{PEOPLE}/bob")
@@ -943,7 +943,7 @@ def test_no_cache_shows_an_answer_to_somebody_else(alice: User, acme: Namespace,
 
 def test_collaborators_are_no_members(acme: Namespace, alice: User, charlie: User) -> None:
     add_package(alice, "tool")
-    collaboration.invite(Principal(alice), "acme", "tool", [Invitation("charlie", Role.OWNER)])
+    collaboration.add_collaborators(Principal(alice), "acme", "tool", [Invitation("charlie", Role.OWNER)])
     his = Browser(charlie)
     assert (his.delete(NS).status_code, invite(his, BOB).status_code) == (403, 403)
     assert "charlie" not in {row["username"] for row in his.get(NS).json()["member"]}

@@ -84,7 +84,7 @@ def browser(alice: User) -> Browser:
 
 
 def listed(archive: bytes) -> list[dict[str, Any]]:
-    return archives.files(io.BytesIO(archive), len(archive))
+    return archives.list_files(io.BytesIO(archive), len(archive))
 
 
 def stored(blob_directory: Path) -> list[Path]:

@@ -38,7 +38,7 @@ NO_TOOL = {"error": "package_missing", "message": "There is no package acme/tool
 def acme(alice: User) -> Principal:
     """Alice, who has a namespace of this name."""
     principal = Principal(alice)
-    membership.create(principal, "acme")
+    membership.create_namespace(principal, "acme")
     return principal
 
 
@@ -51,7 +51,7 @@ def browser(alice: User, acme: Principal) -> Browser:
 def add(principal: Principal, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
     """A package with a snapshot 1.0.0."""
     draft = release_input.ReleaseInput(version="1.0.0", type=kind, description=f"The {name}.")
-    return releasing.create(principal, namespace, name, "java", draft).package
+    return releasing.create_package(principal, namespace, name, "java", draft).package
 
 
 @pytest.fixture
@@ -701,7 +701,7 @@ def test_owner_who_is_banned_does_not_count_as_one(browser: Browser, tool: Packa
 def test_others_can_change_while_the_only_owner_is_banned(
     browser: Browser, acme: Principal, bob: User, charlie: User, method: str
 ) -> None:
-    membership.invite(acme, "acme", [Invitation("bob", Role.MANAGER)])
+    membership.add_members(acme, "acme", [Invitation("bob", Role.MANAGER)])
     tool = add(Principal(bob), "tool")
     invite(browser, {"username": "charlie", "role": "MEMBER"})
     bans.ban(bob, actor=None)
@@ -778,7 +778,7 @@ def test_private_package_is_told_as_a_missing_one(
     acme: Principal, secret: Package, charlie: User, role: Role | None
 ) -> None:
     if role:
-        membership.invite(acme, "acme", [Invitation("charlie", role)])
+        membership.add_members(acme, "acme", [Invitation("charlie", role)])
     browser = Browser(charlie)
     for route in ROUTES:
         assert told(browser, "secret", route, secret.pk) == told(browser, "absent", route, secret.pk)
@@ -999,7 +999,7 @@ def test_lists_take_the_same_queries_for_one_package_and_for_many(
     paths = (NS, "/packages?query=tool", "/packages?query=")
     add(acme, "tool-0")
     before = [queries_of(browser, path, django_assert_max_num_queries) for path in paths]
-    membership.invite(acme, "acme", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(acme, "acme", [Invitation("bob", Role.MEMBER)])
     for number in range(1, MANY):
         add(Principal(bob) if number % 2 else acme, f"tool-{number}")
     assert [queries_of(browser, path, django_assert_max_num_queries) for path in paths] == before

@@ -21,7 +21,7 @@ from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Namespace
 from packages import names, ranges
-from packages.models import Collaboration, Package, Release, Replaced
+from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.errors import Invalid
 from tests.accounts.test_admin import act, signed_in
 from tests.accounts.test_races import Answer, at_once, statuses
@@ -119,7 +119,7 @@ def test_release_is_not_published_with_other_content(
     before, deeds = shown(released), recorded()
     response = again(released, **changes)
     assert (response.status_code, response.json()) == (400, RELEASED)
-    assert (shown(released), recorded(), Replaced.objects.count()) == (before, deeds, 0)
+    assert (shown(released), recorded(), SnapshotRevision.objects.count()) == (before, deeds, 0)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_replaced_snapshot_stays_in_its_history(browser: Browser, alice: User, b
     create(browser, dependencies=NEEDED, description="first")
     browser.send("POST", f"{DEMO}/collaborators", username="bob", role="MEMBER")
     Browser(bob).send("PUT", DEMO, version="1.0.0", dependencies=OTHERS, description="second")
-    (former,) = Replaced.objects.all()
+    (former,) = SnapshotRevision.objects.all()
     assert (former.description, former.dependencies) == ("first", NEEDED)
     assert (former.publisher, former.replaced_by) == (alice, bob)
 
@@ -195,7 +195,7 @@ def test_each_state_of_a_snapshot_is_kept(browser: Browser) -> None:
     create(browser, description="0")
     publish(browser, "1.0.0", description="1")
     edit(browser, description="2")
-    assert [former.description for former in Replaced.objects.order_by("pk")] == ["0", "1"]
+    assert [former.description for former in SnapshotRevision.objects.order_by("pk")] == ["0", "1"]
 
 
 def test_admin_shows_what_a_snapshot_was(browser: Browser, as_root: Client) -> None:
@@ -204,7 +204,7 @@ def test_admin_shows_what_a_snapshot_was(browser: Browser, as_root: Client) -> N
         upload(browser, "PUT", DEMO, tgz({"a": content}), version="1.0.0")
     release = Release.objects.get()
     page = as_root.get(f"/admin/packages/release/{release.pk}/change/").content.decode()
-    digests = {release.sha256, *Replaced.objects.exclude(sha256="").values_list("sha256", flat=True)}
+    digests = {release.sha256, *SnapshotRevision.objects.exclude(sha256="").values_list("sha256", flat=True)}
     assert len(digests) == 3
     assert all(digest in page for digest in digests)
 
@@ -676,7 +676,7 @@ def test_purge_leaves_what_is_there(browser: Browser) -> None:
 @pytest.fixture
 def acme(bob: User) -> Namespace:
     """Bob's."""
-    return membership.create(Principal(bob), "acme")
+    return membership.create_namespace(Principal(bob), "acme")
 
 
 def move(client: Client, package: Package, namespace: Namespace) -> str:
@@ -727,7 +727,7 @@ def test_conflict_of_a_transfer_is_told(
 
 def test_transfer_into_the_trash_is_told(browser: Browser, as_root: Client, acme: Namespace, bob: User) -> None:
     create(browser)
-    membership.remove(Principal(bob), "acme")
+    membership.remove_namespace(Principal(bob), "acme")
     assert "There is no such namespace." in move(as_root, Package.objects.get(), acme)
     assert browser.get(DEMO).status_code == 200
 

@@ -132,14 +132,14 @@ class World:
         self.users = {name: registration.register(name, PASSWORD, admin=name == "superuser") for name in names}
         roles.grant(self.users["systemAdmin"], SiteRole.SYSTEM_ADMIN, actor=None)
         founder = Principal(self.users["founder"])
-        membership.create(founder, "acme")
-        membership.invite(founder, "acme", _invitations(*IN_NAMESPACE, *targets))
+        membership.create_namespace(founder, "acme")
+        membership.add_members(founder, "acme", _invitations(*IN_NAMESPACE, *targets))
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):
             archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
-            releasing.create(
+            releasing.create_package(
                 founder, "acme", name, "java", release_input.ReleaseInput(version="1.0.0", type=kind, archive=archive)
             )
-            collaboration.invite(founder, "acme", name, _invitations(*IN_PACKAGE, *targets))
+            collaboration.add_collaborators(founder, "acme", name, _invitations(*IN_PACKAGE, *targets))
         self.clients: dict[str, Client] = {name: Browser(self.users.get(name)) for name in WHO}
         self.keys = {kind: issue(self.users["ns-OWNER"], kind) for kind in ("READ_ONLY", "PUBLISH", "ALL")}
 
@@ -295,7 +295,7 @@ def seen(user: User | None) -> set[str]:
 
 
 def readable(user: User | None) -> set[str]:
-    return {package.name for package in Package.objects.all() if rights.of(package, user).may_read}
+    return {package.name for package in Package.objects.all() if rights.rights_of(package, user).may_read}
 
 
 @pytest.mark.parametrize("who", WHO)

@@ -38,7 +38,7 @@ def fill(publisher: User, given: Iterable[Given]) -> None:
     rows = list(given)
     taken = {namespace.name: namespace for namespace in Namespace.objects.all()}
     for name in {row.namespace for row in rows} - set(taken):
-        taken[name] = membership.create(Principal(publisher), name)
+        taken[name] = membership.create_namespace(Principal(publisher), name)
     pairs = [_rows(taken[row.namespace], row, publisher) for row in rows]
     Package.objects.bulk_create(package for package, _ in pairs)
     Release.objects.bulk_create(release for _, release in pairs)
@@ -51,7 +51,7 @@ def _rows(namespace: Namespace, row: Given, publisher: User) -> tuple[Package, R
     content: dict[str, Any] = {"description": row.description, "keywords": list(row.keywords)}
     release = Release(package=package, version="1.0.0", precedence="1.0.0", publisher=publisher, **content)
     package.newest = release
-    search.derive(package)
+    search.update_search_fields(package)
     package.newest = None  # until it has a key
     return package, release
 
@@ -354,7 +354,7 @@ def test_package_and_namespace_are_restored_in_any_order(
 def test_many_in_the_trash_hide_nobody(alice: User) -> None:
     fill(alice, (Given("gone", f"zebra-{number}") for number in range(600)))
     fill(alice, [Given("acme", "striped", "zebra"), Given("acme", "zebra-one")])
-    membership.remove(Principal(alice), "gone")
+    membership.remove_namespace(Principal(alice), "gone")
     assert found("zebra") == ["acme/zebra-one", "acme/striped"]
 
 
@@ -454,7 +454,7 @@ def test_coding_of_a_query_is_no_failure(browser: Browser, query: str) -> None:
 )
 def test_any_description_is_kept_and_leaves_its_package_to_be_found(browser: Browser, text: str) -> None:
     assert browser.send("PATCH", DEMO, description=text).status_code == 200
-    words = search.asked(text)
+    words = search.tokenize_query(text)
     assert [query for query in [*words[:8], text[:200]] if found(query) != ["alice/demo"]] == []
 
 
