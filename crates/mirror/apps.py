@@ -9,6 +9,6 @@ class MirrorConfig(AppConfig):
     verbose_name = "Mirror of crates.io"
 
     def ready(self) -> None:
-        from crates.mirror import ahead, policies, purging  # noqa: F401 - it registers itself
+        from crates.mirror import policies, purging  # noqa: F401 - it registers itself
 
         policies.check_settings()

@@ -54,9 +54,12 @@ def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool
     return obtain(entry, line, tell)
 
 
+@read_ahead.on_pending_request(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
 def prefetch_archive(name: str, version: str) -> None:
-    """Fetch it, if it has to be, for somebody who is about to ask, without a place in the queue; raises as `find`."""
-    _fetched(*_listed(name, version, index_cache.prefetch_entry))
+    """Fetch a version's file in a thread, for a request that is queued on its connection."""
+    index_cache.submit_prefetch(
+        f"crate {name}/{version}", lambda: _fetched(*_listed(name, version, index_cache.refresh_if_stale))
+    )
 
 
 def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:

@@ -1,7 +1,7 @@
 """The index of the mirror: each crate's file as upstream has it, kept, and looked at again when its time is up."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -32,6 +32,7 @@ NO_HEADERS: Mapping[str, str] = {}
 
 queue = Queue()
 _background: Background[Entry] = Background(threads=8)
+_prefetches: Background[None] = Background(threads=8)  # its own threads: a client that waits goes first
 
 
 def find(path: str, tell: Tell = to_nobody) -> Entry:
@@ -54,8 +55,27 @@ def find(path: str, tell: Tell = to_nobody) -> Entry:
     return news or entry
 
 
-def prefetch_entry(path: str) -> Entry:
-    """The same for somebody who is about to ask: upstream is asked, if it has to be, without a place in the queue."""
+@read_ahead.on_pending_request(r"/mirror/index/(.*)")
+def prefetch_entry(path: str) -> None:
+    """Fetch an index file in a thread, for a request that is queued on its connection."""
+    submit_prefetch(f"index {path}", lambda: refresh_if_stale(path))
+
+
+def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:
+    """Run `fetch` in a thread, unless its result would be stale again when the queued request is answered."""
+
+    def run(key: str) -> None:
+        try:
+            fetch()
+        finally:
+            connection.close()  # no request ends in this thread, so Django would leave it open
+
+    if settings.MIRROR_INDEX_TTL and not settings.MIRROR_OFFLINE:
+        _prefetches.begin(key, run)
+
+
+def refresh_if_stale(path: str) -> Entry:
+    """Return the entry at `path`, refreshed if it is stale, without a slot of the limiter. Raises as `find` does."""
     entry = _here(path)
     return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
 

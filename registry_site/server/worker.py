@@ -1,7 +1,11 @@
-"""gunicorn's threaded worker: its patience ends, its refusals are JSON, and it tells what waits behind a request."""
+"""gunicorn's threaded worker with deadlines for slow peers, refusals in JSON, and read-ahead over HTTP/2.
+
+gunicorn (27, pinned in pyproject.toml) has no settings for these. This module overrides undocumented methods of its
+`ThreadWorker`: `enqueue_req`, `handle`, `handle_request`, `handle_http2`, `handle_http2_request`, `murder_pending`,
+`handle_error`. Compare them with a new version before the pin is raised.
+"""
 
 import json
-import select
 import socket
 import threading
 import time
@@ -11,7 +15,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from django.utils import timezone
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from registry_site.server import read_ahead
@@ -21,7 +24,6 @@ LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what
 BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
 SLOWEST = 10_000  # bytes of it
 STALL_SECONDS = 30  # without a byte of an answer going out
-MOST_READS = 100  # of what has come over an HTTP/2 connection, before the next request is answered
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -71,19 +73,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def handle_http2(self, conn: TConn) -> Any:
         self.deadlines.pop(conn, None)  # from here on gunicorn has time limits of its own
         self.serving.connection = None
-        connection, receive = conn.parser, conn.parser.receive_data
-
-        def receive_data(data: bytes | None = None) -> list[Any]:
-            """One request at a time, when all that has come is read; all of them when the worker stops."""
-            if data is None and not connection.pending_requests:
-                connection.pending_requests.extend(receive())
-            _read_ahead(connection)
-            taken = list(connection.pending_requests)[: 1 if data is None else None]
-            for request in taken:
-                connection.pending_requests.remove(request)
-            return [] if connection.is_closed else taken
-
-        connection.receive_data = receive_data
+        read_ahead.queue_requests(conn.parser)
         return super().handle_http2(conn)
 
     def handle_http2_request(self, req: Any, conn: TConn, h2_conn: Any) -> None:
@@ -111,24 +101,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
-
-
-def _read_ahead(connection: Any) -> None:
-    """Take what has come over an HTTP/2 connection: requests, and that one is given up, or all of them."""
-    for _ in range(MOST_READS):
-        if connection.is_closed or not _has_more(connection.sock):
-            break
-        connection.pump()  # one TLS record
-    for request in connection.pending_requests:
-        if not hasattr(request, "arrived"):
-            request.arrived = timezone.now()
-
-
-def _has_more(sock: Any) -> bool:
-    """Is there something that can be read without waiting?"""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(sock.pending() or poll.poll(0))
 
 
 class _Page:

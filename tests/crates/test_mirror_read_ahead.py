@@ -1,5 +1,6 @@
 """What one client wants over one HTTP/2 connection is fetched from upstream at the same time."""
 
+import re
 import socket
 import threading
 import time
@@ -33,16 +34,22 @@ BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in ra
 def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Paths that were begun."""
     paths: list[str] = []
-    monkeypatch.setattr(read_ahead, "_beginners", [paths.append])
+    monkeypatch.setattr(read_ahead, "_handlers", [(re.compile(r"/fetched/(.*)"), paths.append)])
     yield paths
     read_ahead.clear_pending()
 
 
 def test_next_few_are_begun(begun: list[str]) -> None:
     waiting = [str(number) for number in range(100)]
-    read_ahead.set_pending(timezone.now(), waiting)
+    read_ahead.set_pending(timezone.now(), [f"/fetched/{name}" for name in waiting])
     read_ahead.start_pending()
-    assert begun == waiting[: read_ahead.MOST_AHEAD]
+    assert begun == waiting[: read_ahead.MAX_STARTED]
+
+
+def test_other_paths_are_not_begun(begun: list[str]) -> None:
+    read_ahead.set_pending(timezone.now(), ["/other/1", "/fetched/2", "/x/fetched/3"])
+    read_ahead.start_pending()
+    assert begun == ["2"]
 
 
 def test_nothing_is_begun_on_a_connection_without_a_queue(begun: list[str]) -> None:
