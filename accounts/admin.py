@@ -38,7 +38,7 @@ class EmailForm(ModelForm):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         try:
-            return emails.normalized(email) if email else ""
+            return emails.normalize(email) if email else ""
         except RegistryError as error:
             raise ValidationError(error.message) from error
 
@@ -124,7 +124,7 @@ class Users(DomainAdmin, UserAdmin):
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Only who administers may touch who does so, or staff could set their passwords."""
         allowed: bool = super().has_change_permission(request, obj)
-        return allowed and (obj is None or roles.has_rank_over(staff(request), obj))
+        return allowed and (obj is None or roles.may_act_on(staff(request), obj))
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> User | None:
         """Who changes their own password stays signed in."""
@@ -158,7 +158,7 @@ class Users(DomainAdmin, UserAdmin):
         for granted in formset.save(commit=False):
             roles.grant(granted.user, Role(granted.role), actor=staff(request))
         for taken in formset.deleted_objects:
-            roles.take(taken.user, Role(taken.role), actor=staff(request))
+            roles.revoke(taken.user, Role(taken.role), actor=staff(request))
 
     def _each(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
         """Those of the selected that this member of staff may change."""

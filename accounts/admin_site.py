@@ -11,9 +11,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts import registration
 from accounts.models import User
-from accounts.passwords import login
+from accounts.passwords import change, login
 from registry_site.errors import WrongPassword
 
 
@@ -30,7 +29,7 @@ class OwnPassword(OwnPasswordChangeForm):
 
     def save(self, commit: bool = True) -> User:
         password = self.cleaned_data["new_password1"]
-        registration.store_password(self.user, password, make_password(password), actor=self.user)
+        change.store_password(self.user, password, make_password(password), actor=self.user)
         return self.user
 
 
@@ -51,7 +50,7 @@ class RegistryAdminSite(admin.AdminSite):
         from accounts.oidc import flow  # which brings much along: no command needs it
 
         if request.method == "POST" and flow.ID_TOKEN in request.session:
-            return flow.SignOut.as_view()(request)
+            return flow.SignOutView.as_view()(request)
         return super().logout(request, extra_context)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -1,6 +1,7 @@
-"""The app of accounts."""
+"""The app `accounts`, and Django's admin app with the site of this registry."""
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class AccountsConfig(AppConfig):
@@ -8,5 +9,9 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import purge  # noqa: F401 - it registers itself
-        from accounts.credentials import browser_sessions  # noqa: F401 - it registers itself
+        from accounts import purge  # noqa: F401 - connects its signal receiver
+        from accounts.credentials import browser_sessions  # noqa: F401 - connects its signal receivers
+
+
+class RegistryAdminConfig(AdminConfig):
+    default_site = "accounts.admin_site.RegistryAdminSite"

@@ -1,4 +1,4 @@
-"""Closing every door to an account at once, and opening them again."""
+"""Bans: refuse every credential of an account, and lift that again."""
 
 from datetime import datetime
 
@@ -8,21 +8,24 @@ from django.utils import timezone
 from accounts import audit, roles
 from accounts.models import Ban, User
 from accounts.principals import Principal
-from registry_site.errors import Invalid, NotFound
+from registry_site.errors import Invalid
+
+MAX_REASON_LENGTH = 500
+NOT_ADMINISTRATOR = "Only who administers may ban."
 
 
 def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | None = None) -> Ban:
-    """Ban until a moment, or until it is lifted; a ban that is in force is replaced.
+    """Ban a user until a time, or until the ban is lifted; it replaces a ban in force.
 
-    Raises `Invalid`, and `PermissionDenied` to staff who would ban an administrator and are none.
+    Raises `Invalid`, and `PermissionDenied` when staff who are no administrators ban an administrator.
     """
     if until is not None and until <= timezone.now():
         raise Invalid("The end of the ban has passed already.")
-    if len(reason) > 500:
-        raise Invalid("Give a reason of at most 500 characters.")
-    roles.require_rank_over(actor, user)
+    if len(reason) > MAX_REASON_LENGTH:
+        raise Invalid(f"Give a reason of at most {MAX_REASON_LENGTH} characters.")
+    roles.require_may_act_on(actor, user)
     with transaction.atomic():
-        # The lock waits for a publish that is being committed, so that none is acknowledged after the ban.
+        # The lock waits for a publish that is being committed: no publish is acknowledged after the ban.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
         audit.record(actor, "user.ban", str(user), reason=reason, until=until.isoformat() if until else None)
@@ -30,24 +33,22 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
 
 
 def ban_named(principal: Principal, username: str) -> Ban:
-    """Ban until it is lifted, as torrust's administrators do; they can ban themselves, too.
+    """Ban a user without an end, as torrust's administrators do; they can ban themselves, too.
 
     Raises `PermissionDenied` and `NotFound`.
     """
-    refusal = "Only who administers may ban."
-    roles.require_administrator(principal.user, refusal)
-    user: User | None = User.objects.named(username).first()
-    if user is None:
-        raise NotFound("There is no user of this name.", code="user_missing")
+    roles.require_administrator(principal.user, NOT_ADMINISTRATOR)
+    user = User.objects.get_named(username)
     with transaction.atomic():
         principal.revalidate_and_lock(user)
-        roles.require_administrator(principal.user, refusal)
+        # The role may have been revoked before the lock.
+        roles.require_administrator(principal.user, NOT_ADMINISTRATOR)
         return ban(user, actor=principal.user)
 
 
 def unban(user: User, *, actor: User | None) -> bool:
-    """Lift what is in force; False when nothing was. Raises `PermissionDenied` as `ban` does."""
-    roles.require_rank_over(actor, user)
+    """Lift the bans in force and return whether there was one. Raises `PermissionDenied` as `ban` does."""
+    roles.require_may_act_on(actor, user)
     with transaction.atomic():
         lifted = Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
         if lifted:

@@ -20,7 +20,7 @@ SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
 REMINDER_PAUSE = timedelta(minutes=10)
 CHANGES_WINDOW = timedelta(hours=1)
-MOST_CHANGES = 5  # links to other addresses within that time
+MAX_CHANGES = 5  # links to other addresses within that time
 ASKED = "user.ask_for_email"
 
 
@@ -38,16 +38,16 @@ def send_for_change(user: User, address: str) -> None:
     Raises as `send_for_signup`, and `TooManyRequests` to who would have strangers written to.
     """
     since = timezone.now() - CHANGES_WINDOW
-    if AuditEvent.objects.filter(actor=user, action=ASKED, target=str(user), at__gt=since).count() >= MOST_CHANGES:
+    if AuditEvent.objects.filter(actor=user, action=ASKED, target=str(user), at__gt=since).count() >= MAX_CHANGES:
         seconds = int(CHANGES_WINDOW.total_seconds())
         raise TooManyRequests(
-            f"{MOST_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
+            f"{MAX_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
         )
     audit.record(user, ASKED, str(user), email=address)
     _send(user.username, address, {"pk": user.pk, "email": address, "former": user.email, "since": _since(user)})
 
 
-def remind(user: User) -> None:
+def resend(user: User) -> None:
     """Send the link to the account's address again, but not at every attempt; raises as `send_for_signup`."""
     before, now = user.verification_sent_at, timezone.now()
     long_ago = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - REMINDER_PAUSE)

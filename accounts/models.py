@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts import names
 from accounts.networks import validate_networks
 from accounts.signals import account_opened
+from registry_site.errors import NotFound
 from registry_site.http import client_address
 
 
@@ -52,7 +53,14 @@ class UserQuerySet(models.QuerySet["User"]):
 
     def named(self, *logins: str) -> Self:
         """Those with one of these names, in any case, bare or with Ktra's prefix."""
-        return self.filter(reservation__name__in=[names.canonical(names.from_login(login)) for login in logins])
+        return self.filter(reservation__name__in=[names.canonical(names.strip_ktra_prefix(login)) for login in logins])
+
+    def get_named(self, login: str) -> "User":
+        """Return the user of this name; raises `NotFound`."""
+        user = self.named(login).first()
+        if user is None:
+            raise NotFound("There is no user of this name.", code="user_missing")
+        return user
 
     def with_email(self, address: str) -> Self:
         """Whoever has this address, in any case."""

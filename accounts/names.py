@@ -66,6 +66,6 @@ def validate_for_signup(name: str, longest: int = 63) -> None:
         raise Invalid(f"The user name {name!r} is reserved; choose another.", code="name_invalid")
 
 
-def from_login(login: str) -> str:
+def strip_ktra_prefix(login: str) -> str:
     """`alice` and `ktra-secure-auth:alice` → `alice`."""
     return login.removeprefix(KTRA_PREFIX)

@@ -48,7 +48,7 @@ def replace_token(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/replace_token.html", status=403)
     principal = browser_sessions.principal(request)
     if principal is None:
-        return flow.after_form(request, flow.begin_sign_in(request, "replace"))
+        return flow.redirect_by_page(request, flow.begin_sign_in(request, "replace"))
     cargo_tokens.rotate_default(principal.user)
     return HttpResponseRedirect(PLACE)
 
@@ -58,7 +58,7 @@ def link_identity(request: HttpRequest) -> HttpResponse:
     """To the provider, and back with an identity for the account that is signed in."""
     if browser_sessions.principal(request) is None:  # not to the provider, which would open another account
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
-    return flow.after_form(request, flow.begin_sign_in(request, "link"))
+    return flow.redirect_by_page(request, flow.begin_sign_in(request, "link"))
 
 
 @require_safe

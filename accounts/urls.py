@@ -21,7 +21,7 @@ WITH_PASSWORD = [
     path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
 ]
 
-CALLBACK = flow.Callback.as_view(finish=pages.signed_in)
+CALLBACK = flow.CallbackView.as_view(finish=pages.signed_in)
 WITH_PROVIDER = [
     path(
         "replace_token",
@@ -36,7 +36,7 @@ WITH_PROVIDER = [
     path("ktra/api/v1/openid/replace_token", CALLBACK),
     path("openid/sign-in", pages.sign_in),
     path("openid/link", pages.link_identity),
-    path("sign-out", flow.SignOut.as_view()),
+    path("sign-out", flow.SignOutView.as_view()),
 ]
 
 WITH_EITHER = [

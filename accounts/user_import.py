@@ -27,17 +27,17 @@ from registry_site.http import strict_json
 
 FIELDS = {"username", "password_hash", "email", "email_verified", "roles", "is_admin", "is_active", "created_at"}
 # What a hash may cost at the first log-in, about a second; after that it is one of ours.
-MOST_MEMORY = 256 * 1024  # KiB
-MOST_WORK = 1024 * 1024  # KiB in all passes together
-MOST_LANES = 16
-SHORTEST_SALT = 8  # bytes
-SHORTEST_HASH = 12
+MAX_MEMORY = 256 * 1024  # KiB
+MAX_WORK = 1024 * 1024  # KiB in all passes together
+MAX_LANES = 16
+MIN_SALT_BYTES = 8  # bytes
+MIN_HASH_BYTES = 12
 ARGON2_VERSIONS = (16, 19)
-MOST_ITERATIONS = 2_000_000  # for each block of 32 bytes
+MAX_ITERATIONS = 2_000_000  # for each block of 32 bytes
 
 
 @dataclass(frozen=True)
-class Account:
+class ImportedAccount:
     """One line, understood."""
 
     username: str
@@ -51,7 +51,7 @@ class Account:
     line: int = 0
 
 
-def parse(line: str) -> Account:
+def parse_line(line: str) -> ImportedAccount:
     """Raises `Invalid` with what is wrong with the line."""
     given = strict_json.loads(line.encode("utf-8", "surrogatepass"))
     if not isinstance(given, dict):
@@ -60,10 +60,10 @@ def parse(line: str) -> Account:
         raise Invalid(f"there is no field {', '.join(unknown)}; there are: {', '.join(sorted(FIELDS))}")
     names.validate(_text(given, "username"))
     created_at = given.get("created_at")
-    return Account(
+    return ImportedAccount(
         username=_text(given, "username"),
-        password=encoded(_text(given, "password_hash")),
-        email=emails.normalized(_text(given, "email")) if given.get("email") else "",
+        password=to_django_hash(_text(given, "password_hash")),
+        email=emails.normalize(_text(given, "email")) if given.get("email") else "",
         email_verified=_flag(given, "email_verified", default=False),
         roles=_roles(given.get("roles", [])),
         is_admin=_flag(given, "is_admin", default=False),
@@ -72,7 +72,7 @@ def parse(line: str) -> Account:
     )
 
 
-def encoded(hashed: str) -> str:
+def to_django_hash(hashed: str) -> str:
     """The hash in Django's form. Known are Argon2 and PBKDF2-SHA256 as PHC strings, and the former in base64 as
     backup-repository keeps it. Raises `Invalid`, for what would cost too much to verify, too.
     """
@@ -90,43 +90,43 @@ def _argon2(text: str) -> str:
     known = extract_parameters(text)
     salt, hashed = (decode_base64(part) for part in text.split("$")[-2:])
     sound = known.time_cost >= 1 <= known.parallelism and known.memory_cost >= 8 * known.parallelism
-    if not sound or len(salt) < SHORTEST_SALT or len(hashed) < SHORTEST_HASH or known.version not in ARGON2_VERSIONS:
+    if not sound or len(salt) < MIN_SALT_BYTES or len(hashed) < MIN_HASH_BYTES or known.version not in ARGON2_VERSIONS:
         raise ValueError("no Argon2 would make this")
     work = known.memory_cost * known.time_cost
-    if known.memory_cost > MOST_MEMORY or work > MOST_WORK or known.parallelism > MOST_LANES:
+    if known.memory_cost > MAX_MEMORY or work > MAX_WORK or known.parallelism > MAX_LANES:
         raise Invalid("password_hash: to verify it would take too much memory or time")
     return "argon2" + text
 
 
 def _pbkdf2(text: str) -> str:
     known = PBKDF2PHCHasher().decode(text)
-    if not known["iterations"] or known["length"] != len(known["hash"]) or len(known["hash"]) < SHORTEST_HASH:
+    if not known["iterations"] or known["length"] != len(known["hash"]) or len(known["hash"]) < MIN_HASH_BYTES:
         raise ValueError("no PBKDF2 would make this")
-    if known["iterations"] * -(-known["length"] // 32) > MOST_ITERATIONS:
+    if known["iterations"] * -(-known["length"] // 32) > MAX_ITERATIONS:
         raise Invalid("password_hash: to verify it would take too much time")
     return text
 
 
-def read(lines: Iterable[str]) -> Iterator[Account]:
+def read_accounts(lines: Iterable[str]) -> Iterator[ImportedAccount]:
     """The accounts of a file, one after another; raises `Invalid` and names the line."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            account = parse(line)
+            account = parse_line(line)
         except RegistryError as error:
             raise Invalid(f"Line {number}: {error.message.rstrip('.')}.") from error
         yield replace(account, line=number)
 
 
-def save(accounts: Sequence[Account]) -> None:
+def create_accounts(accounts: Sequence[ImportedAccount]) -> None:
     """Open them all, or none; raises `Conflict` for a name or an address that is taken, and names the line."""
     with transaction.atomic():
         for account in accounts:
             _open(account)
 
 
-def _open(account: Account) -> None:
+def _open(account: ImportedAccount) -> None:
     joined = account.created_at or timezone.now()
     try:
         with transaction.atomic():
@@ -166,7 +166,7 @@ def _flag(given: dict[str, Any], name: str, *, default: bool) -> bool:
 def _roles(value: Any) -> list[Role]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise Invalid("roles: a list of names is needed")
-    return [roles.role_of(name) for name in value]
+    return [roles.parse_role(name) for name in value]
 
 
 def _moment(value: Any) -> datetime:

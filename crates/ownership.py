@@ -104,7 +104,7 @@ def _find(logins: Sequence[str], among: UserQuerySet, otherwise: str) -> list[Us
     if not 0 < len(logins) <= MAX_LOGINS:
         raise Invalid(f"Name 1 to {MAX_LOGINS} accounts.")
     found = {user.reservation.name: user for user in among.named(*logins).select_related("reservation")}
-    unknown = [login for login in logins if names.canonical(names.from_login(login)) not in found]
+    unknown = [login for login in logins if names.canonical(names.strip_ktra_prefix(login)) not in found]
     if unknown:
         raise Invalid(f"one or more invalid login names are detected: {json.dumps(unknown)} ({otherwise})")
     return list(found.values())

@@ -41,7 +41,7 @@ def role_of(namespace: Namespace, user: User | None) -> Role | None:
     if user is None:
         return None
     role = Membership.objects.filter(namespace=namespace, user=user).values_list("role", flat=True).first()
-    if role != Role.OWNER and roles.administers(user):
+    if role != Role.OWNER and roles.is_administrator(user):
         return Role.OWNER
     return None if role is None else Role(role)
 

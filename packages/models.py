@@ -45,7 +45,7 @@ class PackageQuerySet(models.QuerySet["Package"]):
         """What `user`, or somebody unknown, may read: the rule of `rights`, for many at once."""
         if user is None:
             return self.filter(type=Type.PUBLIC)
-        if roles.administers(user):
+        if roles.is_administrator(user):
             return self
         managed = Namespace.objects.filter(memberships__user=user, memberships__role__in=(Role.OWNER, Role.MANAGER))
         shared = Collaboration.objects.filter(user=user).values("package")

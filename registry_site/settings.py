@@ -181,7 +181,7 @@ OIDC_USE_PKCE = True
 OIDC_MAX_STATES = 10
 OIDC_STORE_ID_TOKEN = True  # to sign out at the provider, too
 OIDC_AUTHENTICATION_CALLBACK_URL = "openid-callback"
-OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.flow.provider_logout"
+OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.flow.provider_logout_url"
 
 # --- Django -----------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "accounts.site_config.RegistryAdminConfig",
+    "accounts.apps.RegistryAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -209,7 +209,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "registry_site.apps.RegistryConfig",
-    "accounts",
+    "accounts.apps.AccountsConfig",
     "crates",
     "crates.mirror.apps.MirrorConfig",
     "namespaces",

@@ -105,14 +105,14 @@ class BackupsUsers(BackupsView):
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /api/stable/auth/user/{userName}`"""
         user = jwt_sessions.profile_for(principal(request), name)
-        return Response({"email": user.email, "permissions": roles.of(user)})
+        return Response({"email": user.email, "permissions": roles.list_roles(user)})
 
     @extend_schema(responses=WhoAmI)
     def whoami(self, request: Request) -> Response:
         """`GET /api/stable/auth/whoami`"""
         session = GrantedAccess(principal(request).credential).data
         user = principal(request).user
-        answer = {"email": user.email, "permissions": roles.of(user), "sessionId": session["id"]}
+        answer = {"email": user.email, "permissions": roles.list_roles(user), "sessionId": session["id"]}
         return Response({**answer, "grantedAccess": session})
 
 

@@ -58,14 +58,13 @@ class KtraUsers(Cargo, ViewSet):
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
         given = self.validated(Password, request.data)
-        return _token(registration.log_in_to_cargo(user_name, given["password"]))
+        return _token(cargo_tokens.log_in(user_name, given["password"]))
 
     @extend_schema(request=PasswordChange, responses=Token)
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
         given = self.validated(PasswordChange, request.data)
-        _, token = registration.change_password(user_name, **given)
-        return _token(token)
+        return _token(cargo_tokens.change_password(user_name, **given))
 
 
 class Known(serializers.Serializer[Any]):

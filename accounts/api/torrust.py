@@ -15,7 +15,7 @@ from accounts.api.shapes import NO_STORE, Text
 from accounts.authentication import TorrustSession, principal
 from accounts.credentials import jwt_sessions
 from accounts.models import User
-from accounts.passwords import login
+from accounts.passwords import change, login
 from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site.http.dialects import Torrust, TorrustFailure
 
@@ -62,7 +62,7 @@ class LoggedIn(serializers.Serializer[Any]):
 
 
 def _logged_in(grant: jwt_sessions.IssuedSession, user: User) -> Response:
-    answer = {"token": grant.token, "username": user.username, "admin": roles.administers(user)}
+    answer = {"token": grant.token, "username": user.username, "admin": roles.is_administrator(user)}
     return Response(answer, headers=NO_STORE)
 
 
@@ -145,7 +145,7 @@ class TorrustPasswords(Torrust, ViewSet):
     def change(self, request: Request, name: str) -> Response:
         """`POST /v1/user/{user}/change-password`"""
         given = self.validated(PasswordChange, request.data)
-        user = registration.change_own_password(
+        user = change.change_password(
             principal(request),
             name,
             given["current_password"],

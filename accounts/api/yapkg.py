@@ -92,7 +92,7 @@ class YapkgUsers(Yapkg, ViewSet):
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /users/{username}`; the address is only for who is signed in"""
-        shown = UserShape(profiles.get_user(name)).data
+        shown = UserShape(User.objects.get_named(name)).data
         return Response(shown if request.auth else {**shown, "email": None})
 
 
@@ -105,7 +105,7 @@ class YapkgSettings(Yapkg, ViewSet):
         """`PATCH /settings/profile`"""
         given = self.validated(Profile, request.data)
         user_id = given.pop("user_id", None)
-        user = profiles.change(principal(request), user_id, profiles.Change(**given))
+        user = profiles.update_profile(principal(request), user_id, profiles.ProfileChanges(**given))
         browser_sessions.keep(request._request, user)
         return Response(UserShape(user).data)
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts import audit, scopes
 from accounts.models import Credential, User
+from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
@@ -35,6 +36,32 @@ class DefaultToken(NamedTuple):
     text: str | None
     is_new: bool
     former: str | None = None
+
+
+def log_in(username: str, password: str) -> str:
+    """Log in as Ktra's clients do and return a new default token; the former one ends.
+
+    Raises what `login.authenticate` raises.
+    """
+    user = login.authenticate(username, password)
+    with transaction.atomic():
+        token = replace_default(user)
+        audit.record(user, "user.log_in", str(user), door="cargo")
+        return token
+
+
+def change_password(username: str, old_password: str, new_password: str) -> str:
+    """Change a password as Ktra's clients do and return a new default token; all sessions and the former token end.
+
+    Raises `Invalid` for the new password, and what `login.authenticate` raises.
+    """
+    if old_password == new_password:
+        raise Invalid("the given passwords are the same")
+    user = login.authenticate(username, old_password)
+    encoded = change.encode_password(user, new_password)
+    with transaction.atomic():
+        change.store_password(user, new_password, encoded, actor=user)
+        return replace_default(user)
 
 
 def replace_default(user: User) -> str:

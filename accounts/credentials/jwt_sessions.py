@@ -131,14 +131,12 @@ def profile_for(principal: Principal, username: str) -> User:
 
     Raises `NotFound` only to the latter, and `PermissionDenied` to everybody else alike.
     """
-    user: User | None = User.objects.named(username).first()
-    if user is not None and user.pk == principal.user.pk:
+    if roles.may_manage_users(principal.user):
+        user: User = User.objects.get_named(username)
         return user
-    if not roles.manages_users(principal.user):
-        raise PermissionDenied("no permissions to view that user account")
-    if user is None:
-        raise NotFound("There is no user of this name.", code="user_missing")
-    return user
+    if User.objects.named(username).filter(pk=principal.user.pk).exists():
+        return principal.user
+    raise PermissionDenied("no permissions to view that user account")
 
 
 def _sessions() -> QuerySet[Credential]:
@@ -151,7 +149,7 @@ def _now() -> int:
 
 def _torrust_claims(user: User) -> dict[str, Any]:
     return {
-        "user": {"user_id": user.pk, "username": user.username, "administrator": roles.administers(user)},
+        "user": {"user_id": user.pk, "username": user.username, "administrator": roles.is_administrator(user)},
     }
 
 

@@ -15,7 +15,7 @@ def revoke(credential: Credential, actor: User | None) -> bool:
 
     Raises `PermissionDenied` to staff who have no rank over its holder.
     """
-    roles.require_rank_over(actor, credential.user)
+    roles.require_may_act_on(actor, credential.user)
     with transaction.atomic():
         # The lock waits for a publish that is being committed, so that none is acknowledged after the revocation.
         User.objects.select_for_update(no_key=True).get(pk=credential.user_id)

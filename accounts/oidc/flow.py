@@ -35,10 +35,10 @@ PURPOSES = {
     "replace": "/ktra/api/v1/openid/replace",
     "link": "/ktra/api/v1/openid/me",
 }  # what for one signs in → where the provider sends the browser back to
-LONGEST_HINT = 3000  # of an ID token; servers take addresses of 4000 bytes or twice that
-MINUTES_FOR_SIGNING_IN = 15
-MOST_IN_A_MINUTE = 60  # sign-ins begun from one network, at each worker
-NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
+MAX_HINT_LENGTH = 3000  # of an ID token; servers take addresses of 4000 bytes or twice that
+SIGN_IN_MINUTES = 15
+MAX_SIGN_INS_PER_MINUTE = 60  # sign-ins begun from one network, at each worker
+UNKNOWN_SIGN_IN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 
 
 class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library has no types
@@ -58,7 +58,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def store_tokens(self, access_token: Any, id_token: str) -> None:
         """Not in the session yet: it may be that of somebody else, who stays signed in if this sign-in fails."""
-        self.request.session_state[ID_TOKEN] = id_token if len(id_token) <= LONGEST_HINT else ""
+        self.request.session_state[ID_TOKEN] = id_token if len(id_token) <= MAX_HINT_LENGTH else ""
 
     def get_token(self, payload: dict[str, str]) -> dict[str, Any]:
         purpose = self.request.session_state["purpose"]
@@ -67,7 +67,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(token, str):
             raise UpstreamError("Openid error: Server did not return an ID token")
-        return self._by_its_keys(id_tokens.verified, token, nonce=kwargs.get("nonce"))
+        return self._by_its_keys(id_tokens.verify_id_token, token, nonce=kwargs.get("nonce"))
 
     def get_or_create_user(self, access_token: Any, id_token: str, payload: Mapping[str, Any]) -> User:
         said = {**payload, **self._userinfo(access_token, payload)}
@@ -76,7 +76,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
             return identities.sign_in(settings.OIDC_ISSUER, said)
         if former is None:
             raise PermissionDenied("Openid error: you have been signed out meanwhile; sign in, and link again.")
-        return identities.link(former, settings.OIDC_ISSUER, said)
+        return identities.link_to_account(former, settings.OIDC_ISSUER, said)
 
     def get_user(self, user_id: Any) -> User | None:
         return ModelBackend().get_user(user_id)
@@ -87,8 +87,8 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
             return {}
         said, signed = self.provider.userinfo(str(access_token))
         if said is None:
-            said = self._by_its_keys(id_tokens.verified_userinfo, signed)
-        if id_tokens.subject_of(said) != id_tokens.subject_of(payload):
+            said = self._by_its_keys(id_tokens.verify_userinfo, signed)
+        if id_tokens.get_subject(said) != id_tokens.get_subject(payload):
             raise PermissionDenied("Openid error: the provider tells of another user than the one who signed in.")
         return said
 
@@ -97,12 +97,12 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         options |= {"issuer": settings.OIDC_ISSUER, "client_id": settings.OIDC_RP_CLIENT_ID}
         try:
             found = check(token, self.provider.keys(), **options)
-        except id_tokens.UnknownKey:
+        except id_tokens.UnknownSigningKey:
             found = check(token, self.provider.keys(anew=True), **options)
         return dict(found)
 
 
-class SignIn(OIDCAuthenticationRequestView):  # type: ignore[misc]
+class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
     """Sends the browser to the provider."""
 
     purpose = "me"
@@ -123,7 +123,7 @@ class SignIn(OIDCAuthenticationRequestView):  # type: ignore[misc]
         entry = request.session[STATES][state]
         entry["purpose"], entry["next"] = self.purpose, request.session.pop(NEXT)
         if not request.user.is_authenticated:
-            request.session.set_expiry(MINUTES_FOR_SIGNING_IN * 60)
+            request.session.set_expiry(SIGN_IN_MINUTES * 60)
         response["Cache-Control"] = "no-store"
         return response
 
@@ -133,12 +133,12 @@ class SignIn(OIDCAuthenticationRequestView):  # type: ignore[misc]
 
 def begin_sign_in(request: HttpRequest, purpose: str) -> HttpResponse:
     """To the provider, for one of `PURPOSES`; where to go on afterwards is in `next` of the query, if anywhere."""
-    view = SignIn(purpose=purpose)
+    view = SignInView(purpose=purpose)
     view.setup(request)
     return view.get(request)
 
 
-class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
+class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     """Where the provider sends the browser back to; `finish` makes the answer for whoever is signed in then."""
 
     finish: Any = None
@@ -146,8 +146,8 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     def get(self, request: HttpRequest) -> HttpResponse:
         state = request.GET.get("state", "")
         entry = request.session.get(STATES, {}).get(state)
-        if entry is None or entry["added_on"] < time.time() - MINUTES_FOR_SIGNING_IN * 60:
-            raise Invalid(NOT_BEGUN)
+        if entry is None or entry["added_on"] < time.time() - SIGN_IN_MINUTES * 60:
+            raise Invalid(UNKNOWN_SIGN_IN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
             raise PermissionDenied("Openid error: this is the answer of another provider; begin again at /me.")
         if "error" in request.GET or "code" not in request.GET:
@@ -160,7 +160,7 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         try:
             response: HttpResponse = super().get(request)
         except UpdateError as error:  # another tab has just signed in or out, which ended this session
-            raise Invalid(NOT_BEGUN) from error
+            raise Invalid(UNKNOWN_SIGN_IN) from error
         return response
 
     def login_success(self) -> HttpResponse:
@@ -176,16 +176,16 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         raise PermissionDenied("Openid error: the provider did not sign you in; begin again at /me.")
 
 
-class SignOut(OIDCLogoutView):  # type: ignore[misc]
+class SignOutView(OIDCLogoutView):  # type: ignore[misc]
     """Ends the session here, and sends the browser to the provider to end the one there."""
 
     redirect_url = "/"
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        return after_form(request, super().post(request))
+        return redirect_by_page(request, super().post(request))
 
 
-def after_form(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def redirect_by_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """A page that leads on in the place of a redirect to the provider, which may redirect to anywhere.
 
     Browsers let a form lead only to the sites of `form-action`, by however many redirects.
@@ -198,15 +198,15 @@ def after_form(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     return page
 
 
-def provider_logout(request: HttpRequest) -> str:
+def provider_logout_url(request: HttpRequest) -> str:
     """Where the browser goes to be signed out at the provider, too (OpenID Connect RP-Initiated Logout 1.0)."""
     id_token = request.session.get(ID_TOKEN)
     if id_token is None:
-        return SignOut.redirect_url
+        return SignOutView.redirect_url
     try:
         place = Provider().endpoint("end_session_endpoint")
     except UpstreamError:
-        return SignOut.redirect_url
+        return SignOutView.redirect_url
     query = {
         **({"id_token_hint": id_token} if id_token else {}),
         "client_id": settings.OIDC_RP_CLIENT_ID,
@@ -220,7 +220,7 @@ def _refuse_too_many() -> None:
     peer = client_address.client_ip()
     key = f"openid-begun-{client_address.network_of(peer) if peer else ''}"
     cache.add(key, 0, 60)
-    if cache.incr(key) > MOST_IN_A_MINUTE:
+    if cache.incr(key) > MAX_SIGN_INS_PER_MINUTE:
         raise TooManyRequests("Too many sign-ins from your address; wait a minute.", retry_after=60)
 
 

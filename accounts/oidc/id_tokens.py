@@ -11,16 +11,16 @@ from registry_site.errors import PermissionDenied
 # Asymmetric ones only: with the others, the client's secret could sign for the provider.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 CLOCK_SKEW = 60  # seconds
-LONGEST_SUBJECT = 255
+MAX_SUBJECT_LENGTH = 255
 
 Keys = Sequence[Mapping[str, Any]]
 
 
-class UnknownKey(PermissionDenied):
+class UnknownSigningKey(PermissionDenied):
     """It is signed by a key that the provider has not, or had not when it was asked."""
 
 
-def verified(token: str, keys: Keys, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
+def verify_id_token(token: str, keys: Keys, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
     """The claims of an id token (OpenID Connect Core 1.0, section 3.1.3.7).
 
     Raises `PermissionDenied` and `UnknownKey`.
@@ -31,30 +31,30 @@ def verified(token: str, keys: Keys, *, issuer: str, client_id: str, nonce: str 
         raise _refused("it is made out to another client")
     if nonce is None or not hmac.compare_digest(ascii(claims.get("nonce")).encode(), ascii(nonce).encode()):
         raise _refused("it belongs to another sign-in")
-    subject_of(claims)
+    get_subject(claims)
     return claims
 
 
-def verified_userinfo(token: str, keys: Keys, *, issuer: str, client_id: str) -> dict[str, Any]:
+def verify_userinfo(token: str, keys: Keys, *, issuer: str, client_id: str) -> dict[str, Any]:
     """The claims of a signed answer of the userinfo endpoint (section 5.3.2); raises as `verified` does."""
     return _signed(token, keys, issuer, client_id, ["iss", "aud", "sub"])
 
 
-def subject_of(claims: Mapping[str, Any]) -> str:
+def get_subject(claims: Mapping[str, Any]) -> str:
     """Who it is, in the provider's own terms; raises `PermissionDenied`."""
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT or not subject.isprintable():
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise _refused("it does not say who you are")
     return subject
 
 
-def words(claims: Mapping[str, Any], name: str) -> list[str]:
+def list_values(claims: Mapping[str, Any], name: str) -> list[str]:
     """A claim that is a list of texts, or one; `a.b` is also the claim `b` within `a`."""
     found = claims.get(name)
     if found is None and "." in name:
         outer, _, inner = name.partition(".")
         within = claims.get(outer)
-        return words(within, inner) if isinstance(within, Mapping) else []
+        return list_values(within, inner) if isinstance(within, Mapping) else []
     if isinstance(found, str):
         return [found]
     return [word for word in found if isinstance(word, str)] if isinstance(found, list) else []
@@ -76,7 +76,7 @@ def _decoded(
     token: str, candidates: list[jwt.PyJWK], algorithm: str, issuer: str, client_id: str, required: list[str]
 ) -> dict[str, Any]:
     if len(candidates) != 1:
-        raise UnknownKey("Openid error: the ID token is not signed by one of the provider's keys.")
+        raise UnknownSigningKey("Openid error: the ID token is not signed by one of the provider's keys.")
     claims: dict[str, Any] = jwt.decode(
         token,
         candidates[0],

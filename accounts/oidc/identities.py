@@ -21,8 +21,8 @@ from accounts.principals import Principal
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.http import client_address
 
-LONGEST_NAME = 100
-MOST_ALIKE = 1000
+MAX_NAME_LENGTH = 100
+MAX_SAME_NAMES = 1000
 NICKNAME = re.compile(r"[^A-Za-z0-9._@+-]+")
 NOT_ALLOWED = (
     "Openid error: Unauthorized user for publishing/owning rights: "
@@ -36,7 +36,7 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     Raises `PermissionDenied` for who is not let in, whose account is closed to every door then, and for an account
     that is closed or must not be used from where the request comes.
     """
-    identity = _let_in(issuer, said) or _open(issuer, id_tokens.subject_of(said), said)
+    identity = _let_in(issuer, said) or _open(issuer, id_tokens.get_subject(said), said)
     _follow(identity, said)
     user = identity.user
     if not (user.admits(client_address.client_ip()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
@@ -44,7 +44,7 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     return user
 
 
-def link(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:
+def link_to_account(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:
     """From now on the principal's account is that of whoever has just signed in at the provider, too.
 
     Raises `PermissionDenied` as `sign_in` does, and `Conflict` when that is another account already.
@@ -52,12 +52,12 @@ def link(principal: Principal, issuer: str, said: Mapping[str, Any]) -> User:
     _let_in(issuer, said)
     with transaction.atomic():
         principal.revalidate_and_lock()
-        identity = attach(principal.user, issuer, id_tokens.subject_of(said), actor=principal.user)
+        identity = link_identity(principal.user, issuer, id_tokens.get_subject(said), actor=principal.user)
     _follow(identity, said)
     return identity.user
 
 
-def attach(user: User, issuer: str, subject: str, *, actor: User | None) -> Identity:
+def link_identity(user: User, issuer: str, subject: str, *, actor: User | None) -> Identity:
     """Link an identity to an account; raises `Conflict` when it belongs to another."""
     with transaction.atomic():
         identity, new = Identity.objects.select_related("user").get_or_create(
@@ -70,7 +70,7 @@ def attach(user: User, issuer: str, subject: str, *, actor: User | None) -> Iden
     return identity
 
 
-def detach(user: User, issuer: str, subject: str, *, actor: User | None) -> None:
+def unlink_identity(user: User, issuer: str, subject: str, *, actor: User | None) -> None:
     """Take an identity from an account, with the rights that came of it; raises `NotFound`.
 
     An account that the provider turned away stays closed: from then on it is deactivated.
@@ -94,7 +94,7 @@ def _find(issuer: str, subject: str) -> Identity | None:
 
 def _let_in(issuer: str, said: Mapping[str, Any]) -> Identity | None:
     """The identity, if there is one; raises `PermissionDenied` for who is not let in, after the account is closed."""
-    identity = _find(issuer, id_tokens.subject_of(said))
+    identity = _find(issuer, id_tokens.get_subject(said))
     if not _lets_in(said):
         if identity is not None:
             _refuse(identity)
@@ -106,18 +106,18 @@ def _lets_in(said: Mapping[str, Any]) -> bool:
     """With neither groups nor users in the settings, everybody; else whoever is among either."""
     if not (settings.OIDC_ALLOWED_GROUPS or settings.OIDC_ALLOWED_USERS):
         return True
-    by_group = set(settings.OIDC_ALLOWED_GROUPS).intersection(id_tokens.words(said, settings.OIDC_GROUPS_CLAIM))
+    by_group = set(settings.OIDC_ALLOWED_GROUPS).intersection(id_tokens.list_values(said, settings.OIDC_GROUPS_CLAIM))
     return bool(by_group) or (_nickname(said) in settings.OIDC_ALLOWED_USERS and not _is_unverified_address(said))
 
 
 def _administers(said: Mapping[str, Any]) -> bool:
-    return not set(settings.OIDC_ADMIN_GROUPS).isdisjoint(id_tokens.words(said, settings.OIDC_GROUPS_CLAIM))
+    return not set(settings.OIDC_ADMIN_GROUPS).isdisjoint(id_tokens.list_values(said, settings.OIDC_GROUPS_CLAIM))
 
 
 def _nickname(said: Mapping[str, Any]) -> str | None:
     """What the provider calls them, in the first of the configured claims that says anything."""
     for name in settings.OIDC_USERNAME_CLAIM:
-        for word in id_tokens.words(said, name):
+        for word in id_tokens.list_values(said, name):
             if word.strip():
                 return word.strip()
     return None
@@ -125,7 +125,7 @@ def _nickname(said: Mapping[str, Any]) -> str | None:
 
 def _is_unverified_address(said: Mapping[str, Any]) -> bool:
     """Are they called by an e-mail address of which the provider says that it may be of somebody else?"""
-    by_address = _nickname(said) in [word.strip() for word in id_tokens.words(said, "email")]
+    by_address = _nickname(said) in [word.strip() for word in id_tokens.list_values(said, "email")]
     return by_address and said.get("email_verified", True) not in (True, "true")
 
 
@@ -137,14 +137,14 @@ def _shown_name(issuer: str, said: Mapping[str, Any]) -> str:
         raise PermissionDenied(
             f"Openid error: No nickname available for registration: the provider sends no {looked_for}."
         )
-    slugs = (NICKNAME.sub("-", text).strip("-") for text in (nickname, id_tokens.subject_of(said)))
-    return f"{urlsplit(issuer).hostname}:{next(filter(None, slugs), 'user')}"[:LONGEST_NAME]
+    slugs = (NICKNAME.sub("-", text).strip("-") for text in (nickname, id_tokens.get_subject(said)))
+    return f"{urlsplit(issuer).hostname}:{next(filter(None, slugs), 'user')}"[:MAX_NAME_LENGTH]
 
 
 def _open(issuer: str, subject: str, said: Mapping[str, Any]) -> Identity:
     """A new account under the shown name, or with a number after it when somebody else is or was called so."""
     name, password = _shown_name(issuer, said), make_password(None)
-    for number in range(1, MOST_ALIKE):
+    for number in range(1, MAX_SAME_NAMES):
         shown = name if number == 1 else f"{name}-{number}"
         try:
             with transaction.atomic():

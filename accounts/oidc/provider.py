@@ -19,22 +19,22 @@ from django.core.cache import cache
 from registry_site import http_client
 from registry_site.errors import PermissionDenied, UpstreamError
 
-SECONDS = 8  # for all that one sign-in asks of the provider
-LARGEST = 1024 * 1024  # bytes of an answer
-AT_ONCE = 4
-NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-FRESH = 3600  # seconds for which what it says of itself, and its keys, are taken as they are
-KEPT = 7 * 24 * 3600  # seconds for which the last answer serves while the provider does not answer
-PAUSE = 10  # seconds between two looks for a key that is not there
+TIMEOUT_SECONDS = 8  # for all that one sign-in asks of the provider
+MAX_ANSWER_BYTES = 1024 * 1024  # bytes of an answer
+MAX_CONCURRENT_REQUESTS = 4
+REQUIRED_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+FRESH_SECONDS = 3600  # seconds for which what it says of itself, and its keys, are taken as they are
+STALE_SECONDS = 7 * 24 * 3600  # seconds for which the last answer serves while the provider does not answer
+RETRY_SECONDS = 10  # seconds between two looks for a key that is not there
 
-_slots = threading.BoundedSemaphore(AT_ONCE)
+_slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
 
 class Provider:
     """The provider of `REGISTRY_OIDC_ISSUER`, for one sign-in. Raises `UpstreamError` for any failure of it."""
 
     def __init__(self) -> None:
-        self.until = time.monotonic() + SECONDS
+        self.until = time.monotonic() + TIMEOUT_SECONDS
 
     def metadata(self) -> dict[str, Any]:
         """OpenID Connect Discovery 1.0, section 3."""
@@ -46,7 +46,7 @@ class Provider:
 
     def keys(self, *, anew: bool = False) -> list[dict[str, Any]]:
         """Its public keys (RFC 7517); `anew` for one that is not among those that are known, but not all the time."""
-        if anew and cache.add(_key("asked"), True, PAUSE):
+        if anew and cache.add(_key("asked"), True, RETRY_SECONDS):
             cache.delete(_key("keys fresh"))
         keys = self._cached("keys", self._key_set)["keys"]
         return [key for key in keys if isinstance(key, dict)]
@@ -90,7 +90,7 @@ class Provider:
                 f"Openid error: the provider calls itself {str(found.get('issuer'))[:200]!r}, "
                 f"and REGISTRY_OIDC_ISSUER is {settings.OIDC_ISSUER!r}."
             )
-        for name in NEEDED:
+        for name in REQUIRED_ENDPOINTS:
             _usable(found, name)
         return found
 
@@ -113,10 +113,10 @@ class Provider:
         except UpstreamError:
             if known is None:
                 raise
-            cache.set(_key(f"{name} fresh"), True, PAUSE)
+            cache.set(_key(f"{name} fresh"), True, RETRY_SECONDS)
             return known
-        cache.set(_key(name), known, KEPT)
-        cache.set(_key(f"{name} fresh"), True, FRESH)
+        cache.set(_key(name), known, STALE_SECONDS)
+        cache.set(_key(f"{name} fresh"), True, FRESH_SECONDS)
         return known
 
     def _ask(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
@@ -126,7 +126,9 @@ class Provider:
                 "Openid error: too many are signing in at this moment, or the provider is slow; try again."
             )
         try:
-            answer = http_client.fetch(method, address, seconds=max(0.0, self._left()), largest=LARGEST, **options)
+            answer = http_client.fetch(
+                method, address, seconds=max(0.0, self._left()), largest=MAX_ANSWER_BYTES, **options
+            )
         except http_client.RequestFailed as error:
             place = urlsplit(address).netloc
             raise UpstreamError(f"Openid error: the provider at {place} does not answer as it should.") from error

@@ -28,7 +28,7 @@ def authenticate(login: str, password: str) -> User:
     guard.refuse_too_many()
     guard.forgive()
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
-        email_verification.remind(user)
+        email_verification.resend(user)
         raise PermissionDenied(
             f"Verify your e-mail address first: follow the link that was sent to {user.email}.", code="unverified"
         )

@@ -28,7 +28,7 @@ class LoginThrottle:
 
     def __init__(self, login: str, user: User | None) -> None:
         self.user = user
-        self.name = names.canonical(user.username) if user else _shown(names.canonical(names.from_login(login)))
+        self.name = names.canonical(user.username) if user else _shown(names.canonical(names.strip_ktra_prefix(login)))
         self.peer = client_address.client_ip()
         self.network = client_address.network_of(self.peer) if self.peer else ""
 
@@ -75,6 +75,6 @@ class LoginThrottle:
 
 def _shown(name: str) -> str:
     """What can be no name is perhaps a password in the wrong field: of it only a digest is kept."""
-    if names.PATTERN.fullmatch(name) or ("@" in name and len(name) <= emails.LONGEST):
+    if names.PATTERN.fullmatch(name) or ("@" in name and len(name) <= emails.MAX_LENGTH):
         return name
     return f"no name, {hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"

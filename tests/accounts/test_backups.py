@@ -304,7 +304,7 @@ def test_session_knows_who_asked_for_it(alice: User, address: str) -> None:
 @pytest.mark.parametrize("name", ["userManager", "usersManager"])
 def test_both_spellings_of_the_manager_are_one_role(alice: User, bob: User, name: str) -> None:
     token = opened("alice")
-    roles.grant(alice, roles.role_of(name), actor=None)
+    roles.grant(alice, roles.parse_role(name), actor=None)
     assert call("GET", "whoami", token).json()["data"]["permissions"] == ["usersManager"]
     assert call("GET", "user/bob", token).status_code == 200
 
@@ -313,14 +313,14 @@ def test_roles_are_told_in_the_order_in_which_they_were_given(alice: User) -> No
     token = opened("alice")
     given = ["uploadsAnytime", "collectionManager", "backupUploader", "systemAdmin", "backupDownloader"]
     for name in given:
-        roles.grant(alice, roles.role_of(name), actor=None)
+        roles.grant(alice, roles.parse_role(name), actor=None)
     assert call("GET", "whoami", token).json()["data"]["permissions"] == given
 
 
 def test_administrator_is_a_system_admin(root: User) -> None:
     token = opened("root")
     assert call("GET", "whoami", token).json()["data"]["permissions"] == ["systemAdmin"]
-    roles.grant(root, roles.role_of("systemAdmin"), actor=None)
+    roles.grant(root, roles.parse_role("systemAdmin"), actor=None)
     assert call("GET", "whoami", token).json()["data"]["permissions"] == ["systemAdmin"]
 
 
@@ -489,7 +489,7 @@ def test_new_password_ends_all_sessions(alice: User) -> None:
 @pytest.mark.parametrize("name", ["alice", "ALICE"])
 def test_own_account_is_shown(alice: User, name: str) -> None:
     User.objects.filter(pk=alice.pk).update(email="alice@example.org")
-    roles.grant(alice, roles.role_of("collectionManager"), actor=None)
+    roles.grant(alice, roles.parse_role("collectionManager"), actor=None)
     response = call("GET", f"user/{name}", opened("alice"))
     assert response.status_code == 200
     assert response.json() == {
@@ -500,7 +500,7 @@ def test_own_account_is_shown(alice: User, name: str) -> None:
 
 @pytest.mark.parametrize("role", ["usersManager", "systemAdmin"])
 def test_manager_sees_the_accounts_of_others(alice: User, bob: User, role: str) -> None:
-    roles.grant(alice, roles.role_of(role), actor=None)
+    roles.grant(alice, roles.parse_role(role), actor=None)
     response = call("GET", "user/bob", opened("alice"))
     assert response.status_code == 200
     assert response.json() == {"status": True, "data": {"email": "", "permissions": []}}
@@ -512,7 +512,7 @@ def test_administrator_sees_the_accounts_of_others(root: User, bob: User) -> Non
 
 @pytest.mark.parametrize("role", ["collectionManager", "backupDownloader", "backupUploader", "uploadsAnytime"])
 def test_other_roles_open_no_other_account(alice: User, bob: User, role: str) -> None:
-    roles.grant(alice, roles.role_of(role), actor=None)
+    roles.grant(alice, roles.parse_role(role), actor=None)
     assert call("GET", "user/bob", opened("alice")).status_code == 403
 
 
@@ -530,11 +530,11 @@ def test_manager_is_told_who_is_not_there(root: User) -> None:
 
 
 def test_role_that_is_taken_away_bites_on_the_next_request(alice: User, bob: User) -> None:
-    manager = roles.role_of("userManager")
+    manager = roles.parse_role("userManager")
     roles.grant(alice, manager, actor=None)
     token = opened("alice")
     assert call("GET", "user/bob", token).status_code == 200
-    roles.take(alice, manager, actor=None)
+    roles.revoke(alice, manager, actor=None)
     assert call("GET", "user/bob", token).status_code == 403
 
 
@@ -600,7 +600,7 @@ def test_unknown_session_is_as_one_of_others(alice: User, session: str) -> None:
 
 
 def test_users_manager_ends_no_sessions_of_others(alice: User, bob: User) -> None:
-    roles.grant(alice, roles.role_of("usersManager"), actor=None)
+    roles.grant(alice, roles.parse_role("usersManager"), actor=None)
     assert call("DELETE", f"logout?sessionId={id_of(opened('bob'))}", opened("alice")).status_code == 403
 
 
@@ -692,7 +692,7 @@ def test_stranger_cannot_act_as_any_user(alice: User, bob: User, query: str) -> 
 
 
 def test_users_manager_lists_no_sessions_of_others(alice: User, bob: User) -> None:
-    roles.grant(alice, roles.role_of("usersManager"), actor=None)
+    roles.grant(alice, roles.parse_role("usersManager"), actor=None)
     assert call("GET", "token?userName=bob", opened("alice")).status_code == 403
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import registration, scopes
+from accounts import scopes
 from accounts.credentials import cargo_tokens, revocation
 from accounts.models import AuditEvent, Credential, User
 from accounts.passwords import login
@@ -109,7 +109,7 @@ def test_new_default_token_leaves_those_of_others(alice: User, bob: User) -> Non
 
 def test_password_that_was_changed_meanwhile_gets_no_token(alice: User) -> None:
     proven = login.authenticate("alice", PASSWORD)
-    _, token = registration.change_password("alice", PASSWORD, "battery staple")
+    token = cargo_tokens.change_password("alice", PASSWORD, "battery staple")
     with pytest.raises(Unauthenticated):
         cargo_tokens.replace_default(proven)
     assert is_good(token)

@@ -30,11 +30,11 @@ def good(**changes: Any) -> dict[str, Any]:
 
 
 def verified(token: Any, *keys: Mapping[str, Any], nonce: str | None = NONCE) -> dict[str, Any]:
-    return id_tokens.verified(token, keys or [EC.jwk()], issuer=ISSUER, client_id=CLIENT_ID, nonce=nonce)
+    return id_tokens.verify_id_token(token, keys or [EC.jwk()], issuer=ISSUER, client_id=CLIENT_ID, nonce=nonce)
 
 
 def believed_userinfo(token: str, *keys: Mapping[str, Any]) -> dict[str, Any]:
-    return id_tokens.verified_userinfo(token, keys or [EC.jwk()], issuer=ISSUER, client_id=CLIENT_ID)
+    return id_tokens.verify_userinfo(token, keys or [EC.jwk()], issuer=ISSUER, client_id=CLIENT_ID)
 
 
 def hashed(secret: bytes) -> Callable[[bytes], bytes]:
@@ -149,7 +149,7 @@ def test_foreign_key_of_a_known_name_is_refused() -> None:
 
 @pytest.mark.parametrize("kid", ["other", "", "EC", "ec ", "../ec"])
 def test_unknown_name_of_a_key_is_told_as_such(kid: str) -> None:
-    with pytest.raises(id_tokens.UnknownKey, match="is not signed by one of the provider's keys"):
+    with pytest.raises(id_tokens.UnknownSigningKey, match="is not signed by one of the provider's keys"):
         verified(signed(good(), EC, {"kid": kid}))
 
 
@@ -160,22 +160,22 @@ def test_name_of_a_key_that_is_no_text_is_refused(kid: Any) -> None:
 
 
 def test_without_a_name_none_of_several_keys_counts() -> None:
-    with pytest.raises(id_tokens.UnknownKey):
+    with pytest.raises(id_tokens.UnknownSigningKey):
         verified(signed(good(), EC, {"kid": None}), EC.jwk(), Key("b", number=1).jwk())
 
 
 def test_without_keys_nothing_counts() -> None:
-    with pytest.raises(id_tokens.UnknownKey):
-        id_tokens.verified(signed(good(), EC), [], issuer=ISSUER, client_id=CLIENT_ID, nonce=NONCE)
+    with pytest.raises(id_tokens.UnknownSigningKey):
+        id_tokens.verify_id_token(signed(good(), EC), [], issuer=ISSUER, client_id=CLIENT_ID, nonce=NONCE)
 
 
 def test_two_keys_of_one_name_are_none() -> None:
-    with pytest.raises(id_tokens.UnknownKey):
+    with pytest.raises(id_tokens.UnknownSigningKey):
         verified(signed(good(), EC), EC.jwk(), Key("ec", number=1).jwk())
 
 
 def test_key_for_encryption_signs_nothing() -> None:
-    with pytest.raises(id_tokens.UnknownKey):
+    with pytest.raises(id_tokens.UnknownSigningKey):
         verified(signed(good(), EC), EC.jwk(use="enc"))
 
 
@@ -223,7 +223,7 @@ JUNK_KEYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("key", [RSA, EC, Key("ed", "EdDSA")], ids=["RSA", "EC", "Ed25519"])
 def test_junk_among_the_keys_is_passed_over(junk: dict[str, Any], key: Key) -> None:
     assert verified(signed(good(), key, {"kid": None}), junk, key.jwk())
-    with pytest.raises(id_tokens.UnknownKey):
+    with pytest.raises(id_tokens.UnknownSigningKey):
         verified(signed(good(), key), {**junk, "kid": key.kid})
 
 
@@ -327,7 +327,7 @@ def test_subject_that_is_no_text_is_refused(subject: Any) -> None:
     with pytest.raises(PermissionDenied):
         verified(signed(good(sub=subject), EC))
     with pytest.raises(PermissionDenied):
-        id_tokens.subject_of({"sub": subject})
+        id_tokens.get_subject({"sub": subject})
 
 
 # --- Junk --------------------------------------------------------------------------------------------------------
@@ -471,19 +471,19 @@ def test_forged_userinfo_is_refused() -> None:
     ],
 )
 def test_words_of_a_claim(said: dict[str, Any], name: str, words: list[str]) -> None:
-    assert id_tokens.words(said, name) == words
+    assert id_tokens.list_values(said, name) == words
 
 
 @pytest.mark.parametrize("junk", [None, 0, 5, 1.5, True, False, {}, {"ops": True}, {"ops": "ops"}], ids=repr)
 def test_claim_that_is_neither_text_nor_list_has_no_words(junk: Any) -> None:
-    assert id_tokens.words({"groups": junk}, "groups") == []
-    assert id_tokens.words({"a": {"groups": junk}}, "a.groups") == []
+    assert id_tokens.list_values({"groups": junk}, "groups") == []
+    assert id_tokens.list_values({"a": {"groups": junk}}, "a.groups") == []
 
 
 def test_only_texts_of_a_list_are_words() -> None:
-    assert id_tokens.words({"groups": [None, 1, True, ["ops"], {"ops": 1}, "devs"]}, "groups") == ["devs"]
+    assert id_tokens.list_values({"groups": [None, 1, True, ["ops"], {"ops": 1}, "devs"]}, "groups") == ["devs"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a.", ".a", "a..b"])
 def test_odd_name_of_a_claim_has_no_words(name: str) -> None:
-    assert id_tokens.words({"a": {"c": "ops"}}, name) == []
+    assert id_tokens.list_values({"a": {"c": "ops"}}, name) == []

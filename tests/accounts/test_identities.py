@@ -188,8 +188,8 @@ def test_number_is_not_given_twice() -> None:
 
 def test_former_name_stays_reserved() -> None:
     first = sign_in("1")
-    changes = profiles.Change(username="gagbo")
-    profiles.change(Principal(first), None, changes)
+    changes = profiles.ProfileChanges(username="gagbo")
+    profiles.update_profile(Principal(first), None, changes)
     assert User.objects.get().username == "gagbo"
     assert sign_in("2").username == "gitlab.com:gagbo-2"
 
@@ -209,35 +209,35 @@ def test_local_user_cannot_be_called_so(name: str) -> None:
 
 def test_local_user_cannot_be_renamed_so(alice: User) -> None:
     with pytest.raises(Invalid, match="is not allowed"):
-        profiles.change(Principal(alice), None, profiles.Change(username="gitlab.com:bob"))
+        profiles.update_profile(Principal(alice), None, profiles.ProfileChanges(username="gitlab.com:bob"))
 
 
 # --- Linking -----------------------------------------------------------------------------------------------------
 
 
 def test_local_account_is_linked_and_signed_in_to(alice: User) -> None:
-    assert identities.link(Principal(alice), ISSUER, claims()) == alice
+    assert identities.link_to_account(Principal(alice), ISSUER, claims()) == alice
     assert sign_in() == alice
     assert deeds("identity.link") == ["alice"]
 
 
 def test_linking_twice_changes_nothing(alice: User) -> None:
     for _ in range(2):
-        identities.attach(alice, ISSUER, "42", actor=None)
+        identities.link_identity(alice, ISSUER, "42", actor=None)
     assert Identity.objects.count() == 1
     assert deeds("identity.link") == ["alice"]
 
 
 def test_account_can_have_several_identities(alice: User) -> None:
-    identities.attach(alice, ISSUER, "42", actor=None)
-    identities.attach(alice, "https://example.com", "42", actor=None)
+    identities.link_identity(alice, ISSUER, "42", actor=None)
+    identities.link_identity(alice, "https://example.com", "42", actor=None)
     assert sign_in() == sign_in(issuer="https://example.com") == alice
 
 
 def test_identity_of_another_account_is_not_taken_over(alice: User) -> None:
     owner = sign_in()
     with pytest.raises(Conflict, match=r"^This identity belongs to the account gitlab.com:gagbo already.$"):
-        identities.link(Principal(alice), ISSUER, claims())
+        identities.link_to_account(Principal(alice), ISSUER, claims())
     assert Identity.objects.get().user == owner
     assert deeds("identity.link") == []
 
@@ -245,29 +245,29 @@ def test_identity_of_another_account_is_not_taken_over(alice: User) -> None:
 def test_who_is_not_let_in_links_nothing(alice: User, settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     with pytest.raises(PermissionDenied, match=NOT_LET_IN):
-        identities.link(Principal(alice), ISSUER, claims())
+        identities.link_to_account(Principal(alice), ISSUER, claims())
     assert not Identity.objects.exists()
 
 
 def test_who_is_not_let_in_any_more_is_out_after_linking_again_too(alice: User, settings: Any) -> None:
-    identities.link(Principal(alice), ISSUER, claims())
+    identities.link_to_account(Principal(alice), ISSUER, claims())
     token = cargo_tokens.replace_default(alice)
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     with pytest.raises(PermissionDenied, match=NOT_LET_IN):
-        identities.link(Principal(alice), ISSUER, claims())
+        identities.link_to_account(Principal(alice), ISSUER, claims())
     assert not is_good(token)
 
 
 def test_banned_user_links_nothing(alice: User) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated):
-        identities.link(Principal(alice), ISSUER, claims())
+        identities.link_to_account(Principal(alice), ISSUER, claims())
     assert not Identity.objects.exists()
 
 
 def test_identity_that_is_taken_away_opens_the_account_no_more(alice: User) -> None:
-    identities.attach(alice, ISSUER, "42", actor=None)
-    identities.detach(alice, ISSUER, "42", actor=None)
+    identities.link_identity(alice, ISSUER, "42", actor=None)
+    identities.unlink_identity(alice, ISSUER, "42", actor=None)
     assert sign_in() != alice
     assert deeds("identity.unlink") == ["alice"]
 
@@ -276,26 +276,26 @@ def test_identity_that_is_taken_away_during_a_sign_in_opens_nothing(alice: User)
     class SaidMeanwhile(dict[str, Any]):
         def get(self, name: str, default: Any = None) -> Any:
             if name == "groups":
-                identities.detach(alice, ISSUER, "42", actor=None)
+                identities.unlink_identity(alice, ISSUER, "42", actor=None)
             return super().get(name, default)
 
-    identities.attach(alice, ISSUER, "42", actor=None)
+    identities.link_identity(alice, ISSUER, "42", actor=None)
     with pytest.raises(PermissionDenied, match="has just been taken from its account"):
         identities.sign_in(ISSUER, SaidMeanwhile(claims()))
 
 
 def test_identity_of_another_is_not_taken_away(alice: User, bob: User) -> None:
-    identities.attach(alice, ISSUER, "42", actor=None)
+    identities.link_identity(alice, ISSUER, "42", actor=None)
     with pytest.raises(NotFound, match=r"^bob has no such identity.$"):
-        identities.detach(bob, ISSUER, "42", actor=None)
+        identities.unlink_identity(bob, ISSUER, "42", actor=None)
     assert Identity.objects.get().user == alice
 
 
 def test_rights_of_an_identity_end_with_it(alice: User, settings: Any) -> None:
     settings.OIDC_ADMIN_GROUPS = ["ops"]
-    identities.link(Principal(alice), ISSUER, claims(groups=["ops"]))
+    identities.link_to_account(Principal(alice), ISSUER, claims(groups=["ops"]))
     assert rights(alice) == (True, True)
-    identities.detach(alice, ISSUER, "42", actor=None)
+    identities.unlink_identity(alice, ISSUER, "42", actor=None)
     assert rights(alice) == (False, False)
 
 
@@ -304,7 +304,7 @@ def test_account_that_was_turned_away_stays_closed_without_its_identity(settings
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     with pytest.raises(PermissionDenied):
         sign_in()
-    identities.detach(user, ISSUER, "42", actor=None)
+    identities.unlink_identity(user, ISSUER, "42", actor=None)
     assert User.objects.get().is_active is False
 
 
@@ -428,7 +428,7 @@ def test_refusal_of_one_leaves_the_others(settings: Any) -> None:
 
 def test_local_account_is_closed_too_when_its_identity_is_refused(alice: User, settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    identities.link(Principal(alice), ISSUER, claims(groups=["devs"]))
+    identities.link_to_account(Principal(alice), ISSUER, claims(groups=["devs"]))
     with pytest.raises(PermissionDenied):
         sign_in()
     with pytest.raises(WrongPassword):
@@ -483,14 +483,14 @@ def test_rights_that_staff_gave_by_hand_stay(ops: None, given: tuple[bool, bool]
 
 
 def test_rights_by_hand_outlast_those_of_a_group(ops: None, root: User) -> None:
-    identities.link(Principal(root), ISSUER, claims(groups=["ops"]))
+    identities.link_to_account(Principal(root), ISSUER, claims(groups=["ops"]))
     sign_in(groups=[])
     assert rights(root) == (True, True)
 
 
 def test_group_of_one_identity_counts_beside_another_without_it(ops: None, alice: User) -> None:
-    identities.attach(alice, ISSUER, "1", actor=None)
-    identities.attach(alice, ISSUER, "2", actor=None)
+    identities.link_identity(alice, ISSUER, "1", actor=None)
+    identities.link_identity(alice, ISSUER, "2", actor=None)
     sign_in("1", groups=["ops"])
     sign_in("2", groups=["ops"])
     sign_in("2", groups=[])
@@ -504,7 +504,7 @@ def test_rights_that_a_former_provider_gave_end_when_the_present_one_gives_none(
     ops: None, alice: User, groups: list[str]
 ) -> None:
     for issuer in ("https://former.example", ISSUER):
-        identities.attach(alice, issuer, "42", actor=None)
+        identities.link_identity(alice, issuer, "42", actor=None)
     sign_in(issuer="https://former.example", groups=["ops"])
     assert rights(sign_in(groups=groups)) == (bool(groups), bool(groups))
     assert rights(sign_in(groups=[])) == (False, False)

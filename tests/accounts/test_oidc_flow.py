@@ -617,7 +617,7 @@ def came_back(begun: float) -> HttpRequest:
 def test_sign_in_that_took_too_long_is_refused_in_a_session_that_lasts(db: None) -> None:
     request = came_back(time.time() - 15 * 60)
     with pytest.raises(Invalid) as refused:
-        flow.Callback.as_view()(request)
+        flow.CallbackView.as_view()(request)
     assert refused.value.message == NOT_BEGUN
 
 
@@ -625,7 +625,7 @@ def test_callback_in_a_session_that_ends_at_the_same_moment_is_refused(db: None)
     request = came_back(time.time())
     SessionStore(request.session.session_key).delete()
     with pytest.raises(Invalid) as refused:
-        flow.Callback.as_view()(request)
+        flow.CallbackView.as_view()(request)
     assert refused.value.message == NOT_BEGUN
 
 

@@ -325,10 +325,10 @@ def test_administrator_is_told_as_one(root: User) -> None:
 
 
 def test_system_admin_is_told_as_administrator(alice: User) -> None:
-    system_admin = roles.role_of("systemAdmin")
+    system_admin = roles.parse_role("systemAdmin")
     roles.grant(alice, system_admin, actor=None)
     assert log_in("alice").json()["data"]["admin"] is True
-    roles.take(alice, system_admin, actor=None)
+    roles.revoke(alice, system_admin, actor=None)
     assert log_in("alice").json()["data"]["admin"] is False
 
 
@@ -474,7 +474,7 @@ def test_token_of_less_than_a_week_is_followed_by_another(
 
 def test_renewal_tells_what_the_user_is_now(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     old = of_lifetime("alice", timedelta(days=6), monkeypatch)
-    roles.grant(alice, roles.role_of("systemAdmin"), actor=None)
+    roles.grant(alice, roles.parse_role("systemAdmin"), actor=None)
     data = renewed(old).json()["data"]
     assert data["admin"] is True
     assert claims_of(data["token"])["user"]["administrator"] is True
@@ -549,21 +549,21 @@ def test_administrator_can_ban_themselves(root: User) -> None:
 
 
 def test_system_admin_bans(alice: User, bob: User) -> None:
-    roles.grant(alice, roles.role_of("systemAdmin"), actor=None)
+    roles.grant(alice, roles.parse_role("systemAdmin"), actor=None)
     assert told(ban("bob", opened("alice"))) == (200, {"data": "Banned user: bob"})
 
 
 def test_system_admin_administers_as_an_administrator_does(alice: User, root: User) -> None:
-    roles.grant(alice, roles.role_of("systemAdmin"), actor=None)
+    roles.grant(alice, roles.parse_role("systemAdmin"), actor=None)
     assert ban("root", opened("alice")).status_code == 200
     assert log_in("root").status_code == 403
 
 
 def test_rank_is_that_of_the_moment_and_not_of_the_token(alice: User, bob: User) -> None:
-    system_admin = roles.role_of("systemAdmin")
+    system_admin = roles.parse_role("systemAdmin")
     roles.grant(alice, system_admin, actor=None)
     token = opened("alice")
-    roles.take(alice, system_admin, actor=None)
+    roles.revoke(alice, system_admin, actor=None)
     assert claims_of(token)["user"]["administrator"] is True
     assert told(ban("bob", token)) == refusal(403, FORBIDDEN)
 

@@ -226,25 +226,25 @@ def test_account_is_as_it_was(file: Path) -> None:
     assert (user.username, user.email, user.reservation.name) == ("Alice", "Alice@example.org", "alice")
     assert user.date_joined == datetime(2021, 2, 3, 3, 5, 6, tzinfo=UTC)
     assert user.email_verified_at is not None
-    assert roles.of(user) == ["usersManager", "backupUploader"]
+    assert roles.list_roles(user) == ["usersManager", "backupUploader"]
 
 
 def test_name_and_hash_are_enough(file: Path) -> None:
     run_lines(file, line())
     user = User.objects.get()
-    assert (user.email, user.email_verified_at, roles.of(user)) == ("", None, [])
+    assert (user.email, user.email_verified_at, roles.list_roles(user)) == ("", None, [])
     assert (user.is_active, user.is_staff, user.is_superuser) == (True, False, False)
 
 
 def test_administrator_stays_one(file: Path) -> None:
     run_lines(file, line(is_admin=True))
     user = User.objects.get()
-    assert (user.is_staff, user.is_superuser, roles.administers(user)) == (True, True, True)
+    assert (user.is_staff, user.is_superuser, roles.is_administrator(user)) == (True, True, True)
 
 
 def test_role_is_known_in_both_of_its_spellings(file: Path) -> None:
     run_lines(file, line(roles=["userManager", "usersManager"]))
-    assert roles.of(User.objects.get()) == ["usersManager"]
+    assert roles.list_roles(User.objects.get()) == ["usersManager"]
 
 
 def test_closed_account_stays_closed(file: Path) -> None:
@@ -342,7 +342,9 @@ def test_name_of_an_account_is_taken(file: Path) -> None:
 
 
 def test_former_name_of_an_account_is_taken(file: Path) -> None:
-    profiles.change(Principal(registration.register("alice", PASSWORD)), None, profiles.Change(username="alicia"))
+    profiles.update_profile(
+        Principal(registration.register("alice", PASSWORD)), None, profiles.ProfileChanges(username="alicia")
+    )
     assert_refused(file, line("alice"), because="Line 1: the name alice is taken.")
 
 

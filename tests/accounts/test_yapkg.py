@@ -406,7 +406,7 @@ BAD_CHANGES = [
 def test_one_bad_field_changes_nothing(
     browser: Browser, alice: User, bob: User, field: str, value: str, code: str
 ) -> None:
-    profiles.change(Principal(bob), None, profiles.Change(email="bob@example.org"))
+    profiles.update_profile(Principal(bob), None, profiles.ProfileChanges(email="bob@example.org"))
     before = User.objects.values().get(pk=alice.pk)
     good = {"username": "alicia", "password": OTHER, "email": "a@example.org", "avatar_uri": "http://example.org/"}
     response = browser.change(**{**good, field: value})

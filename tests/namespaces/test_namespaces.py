@@ -162,7 +162,7 @@ def test_name_of_a_namespace_is_taken_for_users(acme: Namespace, name: str) -> N
 
 
 def test_former_name_of_a_user_is_taken(browser: Browser, bob: User) -> None:
-    profiles.change(Principal(bob), None, profiles.Change(username="robert"))
+    profiles.update_profile(Principal(bob), None, profiles.ProfileChanges(username="robert"))
     for asker in (browser, Browser(bob)):
         assert open_namespace(asker, "Bob").json()["error"] == "name_taken"
 

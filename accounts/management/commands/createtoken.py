@@ -1,38 +1,33 @@
-"""`manage.py createtoken NAME`: a further cargo token, for a machine such as a build server."""
+"""`manage.py createtoken USER`: print a named cargo token, for a machine such as a build server."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts import scopes
 from accounts.credentials import cargo_tokens
-from accounts.models import User
-from registry_site.errors import RegistryError
+from accounts.management.account_command import AccountCommand
+
+MAX_DAYS = 36500  # a hundred years; far more would overflow a date
 
 
-class Command(BaseCommand):
-    requires_system_checks = []
-    help = "Print a new cargo token of a name of its own; the account's default token stays."
+class Command(AccountCommand):
+    help = "Print a new named cargo token; the account's default token stays."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user")
-        parser.add_argument("--name", required=True, help="what it is for, such as ci")
+        parser.add_argument("--name", required=True, help="purpose of the token, such as ci")
         parser.add_argument("--scope", action="append", choices=scopes.CARGO, help="default: all; can be repeated")
-        parser.add_argument("--days", type=int, help="ends after so many days; default: never")
+        parser.add_argument("--days", type=int, help="days until the token expires; default: never")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.named(options["user"]).first()
-        if user is None:
-            raise CommandError(f"There is no user {options['user']!r}.")
+        user = self.get_user(options["user"])
         days = options["days"]
-        if days is not None and not 0 < days <= 36500:
-            raise CommandError("Give --days from 1 to 36500.")
+        if days is not None and not 0 < days <= MAX_DAYS:
+            raise CommandError(f"Give --days from 1 to {MAX_DAYS}.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
         allowed = tuple(options["scope"] or scopes.CARGO)
-        try:
-            self.stdout.write(cargo_tokens.create(user, options["name"], allowed, expires_at))
-        except RegistryError as error:
-            raise CommandError(error.message) from error
+        self.stdout.write(cargo_tokens.create(user, options["name"], allowed, expires_at))

@@ -1,36 +1,29 @@
-"""`manage.py linkidentity NAME SUBJECT`: let an account be signed in to at the OpenID provider."""
+"""`manage.py linkidentity NAME SUBJECT`: link an identity at an OpenID provider to an account."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from accounts.models import User
+from accounts.management.account_command import AccountCommand
 from accounts.oidc import identities
-from registry_site.errors import RegistryError
 
 
-class Command(BaseCommand):
-    requires_system_checks = []
-    help = "Link an identity at an OpenID provider to an account, or take it away again."
+class Command(AccountCommand):
+    help = "Link an identity at an OpenID provider to an account, or unlink it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
-        parser.add_argument("subject", help="what the provider calls `sub`")
+        parser.add_argument("subject", help="the provider's claim `sub`")
         parser.add_argument("--issuer", default=settings.OIDC_ISSUER, help="default: REGISTRY_OIDC_ISSUER")
-        parser.add_argument("--remove", action="store_true", help="take the identity away from the account")
+        parser.add_argument("--remove", action="store_true", help="unlink the identity from the account")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.named(options["name"]).first()
-        if user is None:
-            raise CommandError(f"There is no user {options['name']!r}.")
+        user = self.get_user(options["name"])
         if not options["issuer"]:
             raise CommandError("Give --issuer, or set REGISTRY_OIDC_ISSUER.")
-        change = identities.detach if options["remove"] else identities.attach
-        try:
-            change(user, options["issuer"], options["subject"], actor=None)
-        except RegistryError as error:
-            raise CommandError(error.message) from error
+        change = identities.unlink_identity if options["remove"] else identities.link_identity
+        change(user, options["issuer"], options["subject"], actor=None)
         verb = "no longer has" if options["remove"] else "has"
         self.stdout.write(f"{user} {verb} the identity {options['subject']} at {options['issuer']}.")

@@ -1,24 +1,19 @@
-"""`manage.py unbanuser NAME`: open the doors to an account again."""
+"""`manage.py unbanuser NAME`: lift the ban of an account."""
 
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from accounts import bans
-from accounts.models import User
+from accounts.management.account_command import AccountCommand
 
 
-class Command(BaseCommand):
-    requires_system_checks = []
+class Command(AccountCommand):
     help = "Lift the ban of an account."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.named(options["name"]).first()
-        if user is None:
-            raise CommandError(f"There is no user {options['name']!r}.")
-        lifted = bans.unban(user, actor=None)
-        self.stdout.write(f"Unbanned {user}." if lifted else f"{user} was not banned.")
+        user = self.get_user(options["name"])
+        is_lifted = bans.unban(user, actor=None)
+        self.stdout.write(f"Unbanned {user}." if is_lifted else f"{user} was not banned.")

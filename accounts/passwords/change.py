@@ -1,0 +1,68 @@
+"""Passwords: validate, hash and change them."""
+
+from django.contrib.auth import password_validation
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts import audit, names, roles
+from accounts.models import User
+from accounts.passwords import login
+from accounts.principals import Principal
+from registry_site.errors import Invalid, WrongPassword
+
+
+def validate_password(password: str, user: User) -> None:
+    """Raise `Invalid` with everything that is wrong with a new password of this user."""
+    try:
+        password_validation.validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), code=error.error_list[0].code or "invalid") from error
+
+
+def encode_password(user: User, password: str) -> str:
+    """Validate a new password and return its hash; raises `Invalid`.
+
+    Hashing is slow on purpose: call it before a transaction begins, or other writers wait for it.
+    """
+    validate_password(password, user)
+    return make_password(password)
+
+
+def change_password(
+    principal: Principal, username: str, current_password: str, new_password: str, confirmation: str
+) -> User:
+    """Change the password of `username`, which ends all other sessions of that user.
+
+    Administrators may change the passwords of others. The current password is always the principal's own.
+    Raises `PermissionDenied`, `NotFound`, `Invalid` for the new password, and what `login.authenticate` raises.
+    """
+    own = principal.user
+    is_own = names.canonical(username) == names.canonical(own.username)
+    if not is_own:
+        roles.require_administrator(own, "You can change your own password only.")
+    # `authenticate` may replace an outdated hash; `store_password` compares with the new one.
+    own.password = login.authenticate(own.username, current_password).password
+    user = own if is_own else User.objects.get_named(username)
+    if new_password != confirmation:
+        raise Invalid("The two passwords differ.", code="passwords_differ")
+    encoded = encode_password(user, new_password)
+    with transaction.atomic():
+        principal.revalidate_and_lock(user)
+        store_password(user, new_password, encoded, actor=own)
+    return user
+
+
+def store_password(user: User, password: str, encoded: str, *, actor: User) -> None:
+    """Store the hash of a new password and end all other sessions of the user.
+
+    Raises `WrongPassword` when the password changed since `user` was loaded.
+    """
+    # Compare and swap: of two concurrent changes that began with the same password, one wins.
+    unchanged = User.objects.filter(pk=user.pk, password=user.password)
+    with transaction.atomic():
+        if not unchanged.update(password=encoded):
+            raise WrongPassword("The password has changed meanwhile.")
+        user.password = encoded
+        password_validation.password_changed(password, user)
+        audit.record(actor, "user.change_password", str(user))
