@@ -1,6 +1,7 @@
 """The cast, and how they reach the registry."""
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,11 +10,12 @@ import pytest
 from django.test import Client
 
 from accounts import registration
-from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.principals import Principal
-
-PASSWORD = "correct horse"
+from tests.support.admin import sign_in_to_admin
+from tests.support.browser import Browser
+from tests.support.cast import PASSWORD, CargoClient
+from tests.support.servers import Server, running
 
 
 def pytest_collection_finish() -> None:
@@ -56,24 +58,6 @@ def root(db: None) -> User:
     return registration.register("root", PASSWORD, admin=True)
 
 
-class CargoClient(Client):
-    """Talks to the registry as cargo does: a bare token in `Authorization`, JSON both ways."""
-
-    def __init__(self, user: User | None = None, token: str | None = None) -> None:
-        self.token = cargo_tokens.replace_default(user) if user else token
-        headers = {"Authorization": self.token} if self.token else {}
-        super().__init__(headers=headers, raise_request_exception=False)
-
-    def put_json(self, path: str, data: Any) -> Any:
-        return self.put(path, data, content_type="application/json")
-
-    def delete_json(self, path: str, data: Any) -> Any:
-        return self.delete(path, data, content_type="application/json")
-
-    def publish(self, body: bytes) -> Any:
-        return self.put("/api/v1/crates/new", body, content_type="application/octet-stream")
-
-
 @pytest.fixture
 def anonymous(db: None) -> CargoClient:
     return CargoClient()
@@ -97,3 +81,23 @@ def as_charlie(charlie: User) -> CargoClient:
 @pytest.fixture
 def alice_principal(alice: User) -> Principal:
     return Principal(alice)
+
+
+@pytest.fixture
+def as_root(root: User) -> Client:
+    """The admin site, signed in as root."""
+    return sign_in_to_admin(root)
+
+
+@pytest.fixture
+def browser(alice: User) -> Browser:
+    """A browser in which alice is signed in."""
+    return Browser(alice)
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running registry for one module, started with its `SERVER_SETTINGS`, if it has any."""
+    settings = getattr(request.module, "SERVER_SETTINGS", {})
+    with running(tmp_path_factory.mktemp("server") / "data", **settings) as server:
+        yield server

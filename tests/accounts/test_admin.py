@@ -11,20 +11,10 @@ from accounts import bans, registration
 from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, Credential, RoleGrant, User
 from registry_site.encoding import token_digest
-from tests.conftest import PASSWORD, CargoClient
+from tests.support.admin import EMPTY_INLINES, new_user_form, run_action, sign_in_to_admin
+from tests.support.cast import PASSWORD, CargoClient
 
 ACTION = "/admin/accounts/user/"
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    assert client.login(username=user.username, password=PASSWORD)
-    return client
-
-
-@pytest.fixture
-def as_root(root: User) -> Client:
-    return signed_in(root)
 
 
 @pytest.fixture
@@ -37,13 +27,6 @@ def helper(db: None) -> User:
         Permission.objects.filter(codename__in=["view_user", "change_user", "add_ban", "view_ban"])
     )
     return user
-
-
-def act(client: Client, path: str, action: str, *rows: Any) -> str:
-    """Run an action on rows; what the page then says."""
-    response = client.post(path, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True)
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 @pytest.mark.parametrize("model", ["user", "credential", "ban", "auditevent"])
@@ -75,7 +58,7 @@ def test_anonymous_is_sent_to_sign_in(client: Client, db: None) -> None:
 
 
 def test_account_without_staff_rights_stays_outside(alice: User) -> None:
-    assert signed_in(alice).get("/admin/").status_code == 302
+    assert sign_in_to_admin(alice).get("/admin/").status_code == 302
 
 
 def test_token_is_no_key_to_the_admin_site(root: User) -> None:
@@ -88,26 +71,26 @@ def test_ban_ends_a_session_of_staff(as_root: Client, root: User) -> None:
 
 
 def test_users_are_banned_and_unbanned(as_root: Client, alice: User, bob: User) -> None:
-    assert "2 banned" in act(as_root, ACTION, "ban", alice, bob)
-    assert "2 unbanned" in act(as_root, ACTION, "unban", alice, bob)
+    assert "2 banned" in run_action(as_root, ACTION, "ban", alice, bob)
+    assert "2 unbanned" in run_action(as_root, ACTION, "unban", alice, bob)
     assert [event.actor_name for event in AuditEvent.objects.filter(action="user.ban")] == ["root", "root"]
 
 
 def test_nobody_bans_themselves(as_root: Client, root: User) -> None:
-    assert "0 banned" in act(as_root, ACTION, "ban", root)
+    assert "0 banned" in run_action(as_root, ACTION, "ban", root)
 
 
 def test_tokens_of_users_are_revoked(as_root: Client, alice: User) -> None:
     client = CargoClient(alice)
-    assert "1 revoked" in act(as_root, ACTION, "revoke_tokens", alice)
+    assert "1 revoked" in run_action(as_root, ACTION, "revoke_tokens", alice)
     assert client.get("/api/v1/crates/x/owners").status_code == 401
 
 
 def test_single_token_is_revoked_once(as_root: Client, alice: User) -> None:
     cargo_tokens.create(alice, "ci")
     credential = Credential.objects.get(name="ci")
-    assert "1 revoked; 0 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
-    assert "0 revoked; 1 had ended before" in act(as_root, "/admin/accounts/credential/", "revoke", credential)
+    assert "1 revoked; 0 had ended before" in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
+    assert "0 revoked; 1 had ended before" in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
 
 
 def test_token_text_and_digest_are_nowhere(as_root: Client, alice: User) -> None:
@@ -128,29 +111,21 @@ def test_nothing_is_deleted(as_root: Client, alice: User, model: str) -> None:
     assert "delete_selected" not in as_root.get(f"/admin/accounts/{model}/").content.decode()
 
 
-# What a page sends of the tables in it.
-ROWS = {f"{table}-{key}": "0" for table in ("role_grants", "identities") for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
-
-
-def new_user(**changes: str) -> dict[str, str]:
-    return {"username": "dora", "email": "", "password1": PASSWORD, "password2": PASSWORD, **ROWS, **changes}
-
-
 def test_account_is_opened_with_its_name_reserved(as_root: Client) -> None:
-    as_root.post("/admin/accounts/user/add/", new_user())
+    as_root.post("/admin/accounts/user/add/", new_user_form())
     assert User.objects.get(username="dora").reservation.name == "dora"
-    assert signed_in(User.objects.get(username="dora"))
+    assert sign_in_to_admin(User.objects.get(username="dora"))
 
 
 @pytest.mark.parametrize("name", ["root", "ROOT", "a/b", "x:y", ""])
 def test_wrong_names_are_refused_in_the_form(as_root: Client, name: str) -> None:
-    page = as_root.post("/admin/accounts/user/add/", new_user(username=name))
+    page = as_root.post("/admin/accounts/user/add/", new_user_form(username=name))
     assert "errorlist" in page.content.decode()
     assert User.objects.count() == 1
 
 
 def change(client: Client, user: User, **fields: Any) -> Any:
-    return client.post(f"/admin/accounts/user/{user.pk}/change/", {"email": "", **ROWS, **fields})
+    return client.post(f"/admin/accounts/user/{user.pk}/change/", {"email": "", **EMPTY_INLINES, **fields})
 
 
 def test_deactivated_account_is_refused(as_root: Client, alice: User) -> None:
@@ -166,15 +141,15 @@ def test_role_is_given_and_recorded(as_root: Client, alice: User) -> None:
 
 
 def test_staff_cannot_make_themselves_administrator(helper: User) -> None:
-    change(signed_in(helper), helper, is_active="on", is_staff="on", is_superuser="on")
+    change(sign_in_to_admin(helper), helper, is_active="on", is_staff="on", is_superuser="on")
     assert not User.objects.get(username="helper").is_superuser
 
 
 def test_staff_cannot_touch_administrators(helper: User, root: User) -> None:
-    client = signed_in(helper)
+    client = sign_in_to_admin(helper)
     assert change(client, root).status_code == 403
     assert client.post(f"/admin/accounts/user/{root.pk}/password/", {}).status_code == 403
-    assert "0 banned" in act(client, ACTION, "ban", root)
+    assert "0 banned" in run_action(client, ACTION, "ban", root)
 
 
 def ban_form(user: User, until: str = "") -> dict[str, Any]:
@@ -194,13 +169,13 @@ def test_ban_that_has_ended_already_is_refused_with_a_sentence(as_root: Client, 
 
 
 def test_staff_cannot_ban_administrators_by_form(helper: User, root: User) -> None:
-    signed_in(helper).post("/admin/accounts/ban/add/", ban_form(root))
+    sign_in_to_admin(helper).post("/admin/accounts/ban/add/", ban_form(root))
     assert not Ban.objects.exists()
 
 
 def test_ban_is_lifted(as_root: Client, alice: User) -> None:
     bans.ban(alice, actor=None)
-    assert "1 lifted" in act(as_root, "/admin/accounts/ban/", "lift", Ban.objects.get())
+    assert "1 lifted" in run_action(as_root, "/admin/accounts/ban/", "lift", Ban.objects.get())
     assert not Ban.objects.in_force().exists()
 
 

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import bans, roles
 from accounts.credentials import cargo_tokens, jwt_sessions
 from accounts.models import Credential, User
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 
 API = "/api/stable/auth"
 HTTP = Client(raise_request_exception=False)  # one for all: it loads the middleware once, and keeps no cookie

@@ -14,7 +14,7 @@ from accounts.models import AuditEvent, Ban, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
 from registry_site.errors import Invalid, Unauthenticated, WrongPassword
-from tests.conftest import PASSWORD, CargoClient
+from tests.support.cast import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/none/owners"
 

@@ -16,8 +16,8 @@ from django.utils import timezone
 from accounts import bans
 from accounts.credentials import jwt_sessions
 from accounts.models import AuditEvent, Credential, User
-from tests.conftest import PASSWORD
-from tests.registry_site.test_settings import settings as started
+from tests.support.cast import PASSWORD
+from tests.support.settings import read_settings as started
 
 HERE = "http://testserver"
 ELSEWHERE = "http://elsewhere.example"

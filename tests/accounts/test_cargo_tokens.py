@@ -16,7 +16,7 @@ from accounts.principals import NOT_GOOD
 from accounts.scopes import Scope
 from registry_site.encoding import token_digest
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
-from tests.conftest import PASSWORD, CargoClient
+from tests.support.cast import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/none/owners"
 

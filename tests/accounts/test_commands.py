@@ -13,7 +13,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, NameReservation, User
 from accounts.passwords import login
 from registry_site.errors import PermissionDenied
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts import email_verification, registration
 from accounts.credentials import jwt_sessions
 from accounts.models import User
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 from tests.support.servers import Server, free_port, running
 
 HTTP = Client(raise_request_exception=False)  # one for all: it loads the middleware once, and keeps no cookie

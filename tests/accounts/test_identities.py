@@ -16,8 +16,8 @@ from accounts.passwords import login
 from accounts.principals import Principal
 from namespaces import membership
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied, Unauthenticated, WrongPassword
-from tests.conftest import PASSWORD, CargoClient
 from tests.support import packing
+from tests.support.cast import PASSWORD, CargoClient
 
 ISSUER = "https://gitlab.com"
 GAGBO = "127.0.0.1:gagbo"

@@ -8,7 +8,7 @@ from django.test import Client, override_settings
 from accounts import bans
 from accounts.credentials import cargo_tokens
 from accounts.models import User
-from tests.conftest import PASSWORD, CargoClient
+from tests.support.cast import PASSWORD, CargoClient
 
 API = "/ktra/api/v1"
 WRONG = "The user name or the password is wrong."

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import Credential, LoginFailure, User
 from registry_site.http import client_address
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 from tests.support.servers import Server, running
 
 WRONG = "not the password"

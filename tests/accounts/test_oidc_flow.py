@@ -18,8 +18,8 @@ from django.test import Client, RequestFactory
 
 from accounts.oidc import flow
 from registry_site.errors import Invalid
-from tests.accounts.test_yapkg import sign
-from tests.crates.test_with_cargo import Cargo, write
+from tests.support.app_keys import sign_empty_request
+from tests.support.cargo import Cargo, write_files
 from tests.support.openid import (
     CALLBACKS,
     DATA,
@@ -284,7 +284,7 @@ def test_address_is_no_identity(both: Site) -> None:
 def test_cargo_publishes_for_who_only_ever_signed_in_at_the_provider(both: Site, tmp_path: Path) -> None:
     _, token = both.new_person("carla")
     manifest = '[package]\nname = "signed"\nversion = "0.1.0"\nedition = "2021"\nlicense = "MIT"\ndescription = "One"\n'
-    crate = write(tmp_path / "crate", {"Cargo.toml": manifest, "src/lib.rs": ""})
+    crate = write_files(tmp_path / "crate", {"Cargo.toml": manifest, "src/lib.rs": ""})
     cargo = Cargo(tmp_path / "home", both.server, token)
     said = cargo.run(crate, "publish", "--registry", "priv", "--allow-dirty", "--no-verify")
     assert "Published signed v0.1.0" in said
@@ -435,7 +435,8 @@ class Leaver:
     def lets_in(self) -> dict[str, bool]:
         return {
             "token": is_good(self.site, self.token),
-            "app key": self.site.client().get("/settings/appids", Token=sign(self.pair)).status_code == 200,
+            "app key": self.site.client().get("/settings/appids", Token=sign_empty_request(self.pair)).status_code
+            == 200,
             "session": self.client.name() is not None,
         }
 

@@ -7,7 +7,7 @@ from accounts import names, registration
 from accounts.models import AuditEvent, NameReservation, User
 from accounts.passwords import login
 from registry_site.errors import Conflict, Invalid, PermissionDenied, WrongPassword
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.django_db
 

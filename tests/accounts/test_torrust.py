@@ -14,7 +14,7 @@ from accounts import bans, roles
 from accounts.credentials import cargo_tokens, jwt_sessions
 from accounts.models import Ban, Credential, NameReservation, User
 from registry_site.errors import Revoked
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 
 API = "/v1/user"
 HTTP = Client(raise_request_exception=False)  # one for all: it loads the middleware once, and keeps no cookie

@@ -19,7 +19,8 @@ from accounts.passwords import login
 from accounts.principals import Principal
 from registry_site import settings as product
 from registry_site.errors import WrongPassword
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
+from tests.support.user_import import GOOD, argon2id, import_line
 
 pytestmark = pytest.mark.django_db
 
@@ -34,12 +35,6 @@ def plain(data: bytes) -> str:
     return base64.b64encode(data).decode().rstrip("=")
 
 
-def argon2id(password: str = PASSWORD, salt_len: int = 16, **costs: Any) -> str:
-    """Cheap, unless a test wants another."""
-    hasher = argon2.PasswordHasher(**{"time_cost": 1, "memory_cost": 64, "parallelism": 1, **costs})
-    return hasher.hash(password, salt=bytes(range(salt_len)))
-
-
 def pbkdf2(password: str = PASSWORD, rounds: int = 100, length: int = 32, salt: bytes = b"sixteen bytes :-)") -> str:
     hashed = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds, length)
     return f"$pbkdf2-sha256$i={rounds},l={length}${plain(salt)}${plain(hashed)}"
@@ -49,13 +44,6 @@ def wrapped(hashed: str) -> str:
     """As backup-repository keeps it: its parts padded, and all of it in base64."""
     parts = [part + "=" * (-len(part) % 4) if number > 3 else part for number, part in enumerate(hashed.split("$"))]
     return base64.b64encode("$".join(parts).encode()).decode()
-
-
-GOOD = argon2id()
-
-
-def line(username: str = "alice", **fields: Any) -> str:
-    return json.dumps({"username": username, "password_hash": GOOD, **fields})
 
 
 @pytest.fixture
@@ -107,7 +95,7 @@ KINDS = {
 
 @pytest.mark.parametrize("hashed", KINDS.values(), ids=KINDS.keys())
 def test_old_password_logs_in_again_and_again(file: Path, hashed: str) -> None:
-    run_lines(file, line(password_hash=hashed))
+    run_lines(file, import_line(password_hash=hashed))
     for _ in range(2):
         assert login.authenticate("alice", PASSWORD).username == "alice"
         assert User.objects.get().password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
@@ -115,7 +103,7 @@ def test_old_password_logs_in_again_and_again(file: Path, hashed: str) -> None:
 
 @pytest.mark.parametrize("hashed", KINDS.values(), ids=KINDS.keys())
 def test_other_passwords_are_refused(file: Path, hashed: str) -> None:
-    run_lines(file, line(password_hash=hashed))
+    run_lines(file, import_line(password_hash=hashed))
     before = User.objects.get().password
     with pytest.raises(WrongPassword):
         login.authenticate("alice", "battery staple")
@@ -125,7 +113,7 @@ def test_other_passwords_are_refused(file: Path, hashed: str) -> None:
 @pytest.mark.parametrize("password", ["пароль", "x" * 200, " ", "a\tb", "pass:$word"])
 @pytest.mark.parametrize("hashing", [argon2id, pbkdf2])
 def test_password_need_not_be_one_of_ours(file: Path, password: str, hashing: Any) -> None:
-    run_lines(file, line(password_hash=hashing(password)))
+    run_lines(file, import_line(password_hash=hashing(password)))
     assert login.authenticate("alice", password).username == "alice"
 
 
@@ -139,14 +127,14 @@ def test_password_need_not_be_one_of_ours(file: Path, password: str, hashing: An
     ],
 )
 def test_account_comes_in_by_every_door(file: Path, path: str, body: dict[str, str]) -> None:
-    run_lines(file, line(password_hash=pbkdf2()))
+    run_lines(file, import_line(password_hash=pbkdf2()))
     for _ in range(2):
         assert Client().post(path, body, content_type="application/json").status_code == 200
 
 
 def test_first_login_gives_a_session_that_stays(file: Path) -> None:
     """The password is hashed anew on the way, which must not be taken for a change of it."""
-    run_lines(file, line(password_hash=pbkdf2()))
+    run_lines(file, import_line(password_hash=pbkdf2()))
     browser = Client()
     browser.post("/login", {"username": "alice", "password": PASSWORD}, content_type="application/json")
     assert browser.get("/settings/appids").status_code == 200
@@ -204,13 +192,13 @@ BROKEN = [
 @pytest.mark.parametrize("hashed", [*EXPENSIVE, *UNUSABLE, *BROKEN])
 def test_hash_that_does_not_serve_is_refused(file: Path, hashed: str) -> None:
     with pytest.raises(CommandError, match=r"^Line 2: password_hash: .*\. Nothing was imported\.$"):
-        run_lines(file, line(), line("bob", password_hash=hashed))
+        run_lines(file, import_line(), import_line("bob", password_hash=hashed))
     assert not User.objects.exists()
 
 
 def test_refused_hash_is_not_printed(file: Path) -> None:
     with pytest.raises(CommandError) as refused:
-        run_lines(file, line(password_hash="hunter22"))
+        run_lines(file, import_line(password_hash="hunter22"))
     assert "hunter22" not in str(refused.value)
 
 
@@ -220,7 +208,8 @@ def test_refused_hash_is_not_printed(file: Path) -> None:
 def test_account_is_as_it_was(file: Path) -> None:
     created = {"created_at": "2021-02-03T04:05:06+01:00", "email": "Alice@Example.ORG", "email_verified": True}
     assert (
-        run_lines(file, line("Alice", roles=["usersManager", "backupUploader"], **created)) == "Imported 1 accounts.\n"
+        run_lines(file, import_line("Alice", roles=["usersManager", "backupUploader"], **created))
+        == "Imported 1 accounts.\n"
     )
     user = User.objects.get()
     assert (user.username, user.email, user.reservation.name) == ("Alice", "Alice@example.org", "alice")
@@ -230,25 +219,25 @@ def test_account_is_as_it_was(file: Path) -> None:
 
 
 def test_name_and_hash_are_enough(file: Path) -> None:
-    run_lines(file, line())
+    run_lines(file, import_line())
     user = User.objects.get()
     assert (user.email, user.email_verified_at, roles.list_roles(user)) == ("", None, [])
     assert (user.is_active, user.is_staff, user.is_superuser) == (True, False, False)
 
 
 def test_administrator_stays_one(file: Path) -> None:
-    run_lines(file, line(is_admin=True))
+    run_lines(file, import_line(is_admin=True))
     user = User.objects.get()
     assert (user.is_staff, user.is_superuser, roles.is_administrator(user)) == (True, True, True)
 
 
 def test_role_is_known_in_both_of_its_spellings(file: Path) -> None:
-    run_lines(file, line(roles=["userManager", "usersManager"]))
+    run_lines(file, import_line(roles=["userManager", "usersManager"]))
     assert roles.list_roles(User.objects.get()) == ["usersManager"]
 
 
 def test_closed_account_stays_closed(file: Path) -> None:
-    run_lines(file, line(is_active=False))
+    run_lines(file, import_line(is_active=False))
     with pytest.raises(WrongPassword):
         login.authenticate("alice", PASSWORD)
 
@@ -256,13 +245,13 @@ def test_closed_account_stays_closed(file: Path) -> None:
 @pytest.mark.parametrize(("verified", "status"), [(True, 200), (False, 403)])
 def test_address_counts_as_it_did(file: Path, settings: Any, verified: bool, status: int) -> None:
     settings.EMAIL_VERIFICATION = True
-    run_lines(file, line(email="alice@example.org", email_verified=verified))
+    run_lines(file, import_line(email="alice@example.org", email_verified=verified))
     body = {"login": "alice@example.org", "password": PASSWORD}
     assert Client().post("/v1/user/login", body, content_type="application/json").status_code == status
 
 
 def test_import_is_recorded_as_the_operators(file: Path) -> None:
-    run_lines(file, line(), line("bob", is_admin=True))
+    run_lines(file, import_line(), import_line("bob", is_admin=True))
     recorded = AuditEvent.objects.filter(action="user.import").order_by("pk")
     assert [(event.actor_name, event.actor, event.target) for event in recorded] == [
         ("operator", None, "alice"),
@@ -284,29 +273,29 @@ BAD_LINES: list[tuple[str, str]] = [
     ("{}", "username: a text is needed"),
     (json.dumps({"username": "bob"}), "password_hash: a text is needed"),
     (json.dumps({"password_hash": GOOD}), "username: a text is needed"),
-    (line(password="x"), f"there is no field password; there are: {FIELDS}"),
-    (line("bob", password_hash=None), "password_hash: a text is needed"),
+    (import_line(password="x"), f"there is no field password; there are: {FIELDS}"),
+    (import_line("bob", password_hash=None), "password_hash: a text is needed"),
     (json.dumps({"username": 7, "password_hash": GOOD}), "username: a text is needed"),
-    (line("a/b"), f"The user name 'a/b' {NAME}"),
-    (line(""), f"The user name '' {NAME}"),
-    (line("ktra-secure-auth:bob"), f"The user name 'ktra-secure-auth:bob' {NAME}"),
-    (line("bob", email="nobody"), "The e-mail address is not valid: 'nobody'"),
-    (line("bob", email=7), "email: a text is needed"),
-    (line("bob", email_verified="yes"), "email_verified: true or false is needed"),
-    (line("bob", is_admin=1), "is_admin: true or false is needed"),
-    (line("bob", is_active=None), "is_active: true or false is needed"),
-    (line("bob", roles="systemAdmin"), "roles: a list of names is needed"),
-    (line("bob", roles=[1]), "roles: a list of names is needed"),
-    (line("bob", roles=["god"]), f"There is no role 'god'; there are: {ROLES}"),
-    (line("bob", created_at="yesterday"), TIME),
-    (line("bob", created_at="2026-01-31"), TIME),
-    (line("bob", created_at="2026-01-31T12:00:00"), TIME),
-    (line("bob", created_at="2026-13-31T12:00:00Z"), TIME),
-    (line("bob", created_at=1602923788), TIME),
-    (line("bob", created_at="0001-01-01T00:00:00+14:00"), TIME),
-    (line("bob", created_at="9999-12-31T23:59:59-14:00"), TIME),
-    (line("bob", email="a\0@example.org"), "A text contains a NUL character"),
-    (line("bob", roles=["\ud800"]), "A text contains half of a surrogate pair, which is no character"),
+    (import_line("a/b"), f"The user name 'a/b' {NAME}"),
+    (import_line(""), f"The user name '' {NAME}"),
+    (import_line("ktra-secure-auth:bob"), f"The user name 'ktra-secure-auth:bob' {NAME}"),
+    (import_line("bob", email="nobody"), "The e-mail address is not valid: 'nobody'"),
+    (import_line("bob", email=7), "email: a text is needed"),
+    (import_line("bob", email_verified="yes"), "email_verified: true or false is needed"),
+    (import_line("bob", is_admin=1), "is_admin: true or false is needed"),
+    (import_line("bob", is_active=None), "is_active: true or false is needed"),
+    (import_line("bob", roles="systemAdmin"), "roles: a list of names is needed"),
+    (import_line("bob", roles=[1]), "roles: a list of names is needed"),
+    (import_line("bob", roles=["god"]), f"There is no role 'god'; there are: {ROLES}"),
+    (import_line("bob", created_at="yesterday"), TIME),
+    (import_line("bob", created_at="2026-01-31"), TIME),
+    (import_line("bob", created_at="2026-01-31T12:00:00"), TIME),
+    (import_line("bob", created_at="2026-13-31T12:00:00Z"), TIME),
+    (import_line("bob", created_at=1602923788), TIME),
+    (import_line("bob", created_at="0001-01-01T00:00:00+14:00"), TIME),
+    (import_line("bob", created_at="9999-12-31T23:59:59-14:00"), TIME),
+    (import_line("bob", email="a\0@example.org"), "A text contains a NUL character"),
+    (import_line("bob", roles=["\ud800"]), "A text contains half of a surrogate pair, which is no character"),
     ('{"username": NaN}', "The JSON cannot be read: NaN is no JSON number"),
     ("[" * 100_000, "The JSON is nested too deeply"),
 ]
@@ -314,30 +303,30 @@ BAD_LINES: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("bad", "reason"), BAD_LINES, ids=[reason[:40] for _, reason in BAD_LINES])
 def test_bad_line_is_named_and_nothing_is_imported(file: Path, bad: str, reason: str) -> None:
-    assert_refused(file, line(), "", bad, line("charlie"), because=f"Line 3: {reason}.")
+    assert_refused(file, import_line(), "", bad, import_line("charlie"), because=f"Line 3: {reason}.")
 
 
 @pytest.mark.parametrize("broken", ["{", "alice", '{"username": "bob"', "\ufeff{}", "{} {}", "username,password"])
 def test_line_that_is_no_json_is_named(file: Path, broken: str) -> None:
     with pytest.raises(CommandError, match=r"^Line 2: The JSON cannot be read: "):
-        run_lines(file, line(), broken)
+        run_lines(file, import_line(), broken)
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE"])
 def test_name_stands_in_a_file_once(file: Path, name: str) -> None:
     because = f"Line 3: the name {name} is taken."
-    assert_refused(file, line(), line("bob"), line(name), because=because)
+    assert_refused(file, import_line(), import_line("bob"), import_line(name), because=because)
 
 
 def test_address_stands_in_a_file_once(file: Path) -> None:
-    lines = [line(email="alice@example.org"), line("bob", email="Alice@Example.ORG")]
+    lines = [import_line(email="alice@example.org"), import_line("bob", email="Alice@Example.ORG")]
     assert_refused(file, *lines, because="Line 2: the address Alice@example.org is taken.")
 
 
 def test_name_of_an_account_is_taken(file: Path) -> None:
     registration.register("alice", PASSWORD)
-    assert_refused(file, line("bob"), line("Alice"), because="Line 2: the name Alice is taken.")
+    assert_refused(file, import_line("bob"), import_line("Alice"), because="Line 2: the name Alice is taken.")
     assert login.authenticate("alice", PASSWORD).username == "alice"
 
 
@@ -345,12 +334,12 @@ def test_former_name_of_an_account_is_taken(file: Path) -> None:
     profiles.update_profile(
         Principal(registration.register("alice", PASSWORD)), None, profiles.ProfileChanges(username="alicia")
     )
-    assert_refused(file, line("alice"), because="Line 1: the name alice is taken.")
+    assert_refused(file, import_line("alice"), because="Line 1: the name alice is taken.")
 
 
 def test_same_file_is_not_imported_twice(file: Path) -> None:
-    run_lines(file, line(), line("bob"))
-    assert_refused(file, line(), line("bob"), because="Line 1: the name alice is taken.")
+    run_lines(file, import_line(), import_line("bob"))
+    assert_refused(file, import_line(), import_line("bob"), because="Line 1: the name alice is taken.")
 
 
 # --- Files -------------------------------------------------------------------------------------------------------
@@ -364,11 +353,13 @@ def test_empty_file_imports_nobody(file: Path, content: str) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_lines_end_in_each_way(file: Path, end: str) -> None:
-    file.write_bytes((line() + "\r\n" + line("bob") + end).encode())
+    file.write_bytes((import_line() + "\r\n" + import_line("bob") + end).encode())
     assert run(file) == "Imported 2 accounts.\n"
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", line().encode() + b"\n\xff\n", line().encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", import_line().encode() + b"\n\xff\n", import_line().encode("utf-16")]
+)
 def test_binary_file_is_refused(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(CommandError, match=r"cannot be read: .*\. Nothing was imported\.$"):
@@ -390,14 +381,14 @@ def test_missing_file_and_directory_are_told(tmp_path: Path) -> None:
 
 
 def test_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO(line() + "\n" + line("bob")))
+    monkeypatch.setattr("sys.stdin", StringIO(import_line() + "\n" + import_line("bob")))
     assert run("-") == "Imported 2 accounts.\n"
     assert User.objects.count() == 2
 
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
 def test_binary_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
-    content = BytesIO(line().encode() + b'\n{"username": "\xff"}\n')
+    content = BytesIO(import_line().encode() + b'\n{"username": "\xff"}\n')
     monkeypatch.setattr("sys.stdin", TextIOWrapper(content, encoding="utf-8", errors=errors))
     with pytest.raises(CommandError, match=r"Nothing was imported\.$"):
         run("-")

@@ -1,10 +1,5 @@
 """yapkg-backend's user endpoints, as its clients call them."""
 
-import base64
-import hmac
-import json
-import secrets
-import time
 from typing import Any
 
 import pytest
@@ -15,36 +10,15 @@ from accounts import bans, profiles
 from accounts.credentials import app_keys, jwt_sessions
 from accounts.models import AuditEvent, Credential, User
 from accounts.principals import Principal
-from tests.conftest import PASSWORD
+from tests.support.app_keys import sign_empty_request
+from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
+from tests.support.cast import PASSWORD
 
 OTHER = "battery staple"
 EMAIL = "alice@example.org"
 WRONG = {"error": "wrong_password", "message": "The user name or the password is wrong."}
-ANONYMOUS = {"error": "no_credential", "message": "This needs you to log in first."}
 NO_USER = {"error": "user_missing", "message": "There is no user of this name."}
 NO_KEY = {"error": "missing", "message": "You have no app key of this id."}
-NO_PATH = {"error": "not_found", "message": "There is nothing at this path."}
-OK = {"status": "ok"}
-
-
-class Browser(Client):
-    """Keeps its cookies, and says with each request that a page of the registry sent it."""
-
-    def __init__(self, user: User | None = None) -> None:
-        super().__init__(
-            enforce_csrf_checks=True, raise_request_exception=False, headers={"Origin": "http://testserver"}
-        )
-        if user:
-            self.force_login(user)
-
-    def send(self, method: str, path: str, **body: Any) -> Any:
-        return self.generic(method, path, json.dumps(body), content_type="application/json")
-
-    def change(self, **fields: Any) -> Any:
-        return self.send("PATCH", "/settings/profile", **fields)
-
-    def new_key(self, kind: str = "READ_ONLY") -> Any:
-        return self.send("POST", "/settings/appids", type=kind)
 
 
 @pytest.fixture
@@ -63,14 +37,6 @@ def shown(user: User, **changes: Any) -> dict[str, Any]:
 
 def signs_in(name: str, password: str = PASSWORD) -> bool:
     return bool(Browser().send("POST", "/login", username=name, password=password).status_code == 200)
-
-
-def sign(pair: dict[str, str]) -> str:
-    """A token for a request without a body."""
-    parts = [str(int(time.time())).encode(), secrets.token_bytes(16), b""]
-    signed = ":".join(base64.urlsafe_b64encode(part).decode() for part in parts)
-    signature = hmac.digest(pair["appsecret"].encode(), signed.encode(), "sha1")
-    return f"{pair['appid']}:{base64.urlsafe_b64encode(signature).decode()}:{signed}"
 
 
 # --- POST /register ----------------------------------------------------------------------------------------------
@@ -285,7 +251,7 @@ def test_user_without_an_address_has_an_empty_one(browser: Browser, bob: User) -
 
 def test_answer_with_an_address_is_not_for_shared_caches(browser: Browser) -> None:
     pair = browser.new_key().json()
-    signed = Client().get("/users/alice", headers={"Token": sign(pair)})
+    signed = Client().get("/users/alice", headers={"Token": sign_empty_request(pair)})
     assert signed.json()["email"] == EMAIL
     varies = {name.strip().lower() for name in signed.get("Vary", "").split(",")}
     assert "private" in signed.get("Cache-Control", "") or {"token", "x-auth-token", "cookie"} <= varies
@@ -476,7 +442,7 @@ def test_renaming_keeps_keys_and_sessions(browser: Browser, alice: User) -> None
     other = Browser(alice)
     browser.change(username="alicia")
     assert other.get("/users/alicia").json()["email"] == EMAIL
-    assert Client().get("/settings/appids", headers={"Token": sign(pair)}).json() == [pair]
+    assert Client().get("/settings/appids", headers={"Token": sign_empty_request(pair)}).json() == [pair]
 
 
 # --- Another password --------------------------------------------------------------------------------------------
@@ -581,7 +547,7 @@ def test_deleted_pair_is_gone_at_once(browser: Browser) -> None:
     response = browser.delete(f"/settings/appids/{pair['appid']}")
     assert (response.status_code, response.json()) == (200, OK)
     assert browser.get("/settings/appids").json() == []
-    assert Client().get("/settings/appids", headers={"Token": sign(pair)}).status_code == 401
+    assert Client().get("/settings/appids", headers={"Token": sign_empty_request(pair)}).status_code == 401
 
 
 def test_pair_is_deleted_once(browser: Browser) -> None:
@@ -601,7 +567,7 @@ def test_pair_of_another_is_missing_and_still_good(browser: Browser, bob: User) 
     theirs = Browser(bob).new_key("ALL").json()
     response = browser.delete(f"/settings/appids/{theirs['appid']}")
     assert (response.status_code, response.json()) == (404, NO_KEY)
-    assert Client().get("/settings/appids", headers={"Token": sign(theirs)}).json() == [theirs]
+    assert Client().get("/settings/appids", headers={"Token": sign_empty_request(theirs)}).json() == [theirs]
 
 
 @pytest.mark.django_db
@@ -617,19 +583,6 @@ def test_anonymous_has_no_pairs(method: str, path: str) -> None:
 # --- All of them -------------------------------------------------------------------------------------------------
 
 BODIES = [("POST", "/register"), ("POST", "/login"), ("PATCH", "/settings/profile"), ("POST", "/settings/appids")]
-BAD_BODIES = [
-    (b'["alice"]', "Invalid data. Expected a dictionary, but got list."),
-    (b'"alice"', "Invalid data. Expected a dictionary, but got str."),
-    (b"17", "Invalid data. Expected a dictionary, but got int."),
-    (b"null", "No data provided"),
-    (b'{"type": "\\u0000"}', "A text contains a NUL character."),
-    (b'{"type": "\\ud800"}', "A text contains half of a surrogate pair, which is no character."),
-    (b'{"type": "\xff"}', "The JSON is not UTF-8."),
-    (b'{"type": NaN}', "The JSON cannot be read: NaN is no JSON number."),
-    (b'{"type": ' + b"9" * 5000 + b"}", "The JSON cannot be read: a number in it has too many digits."),
-    (b"[" * 100_000, "The JSON is nested too deeply."),
-    (b"[" * 40 + b"]" * 40, "The JSON is nested more than 32 deep."),
-]
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES[1:3])
@@ -676,12 +629,9 @@ METHODS = {
 }
 
 
-EVERY = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
-
-
 @pytest.mark.parametrize("path", METHODS)
 def test_other_methods_are_refused(browser: Browser, path: str) -> None:
-    for method in EVERY - METHODS[path]:
+    for method in ALL_METHODS - METHODS[path]:
         response = browser.generic(method, path, b"{}", "application/json")
         message = f'Method "{method}" not allowed.'
         assert (response.status_code, response.json()) == (405, {"error": "method_not_allowed", "message": message})

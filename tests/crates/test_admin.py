@@ -7,15 +7,8 @@ from django.test import Client
 
 from accounts.models import AuditEvent, User
 from crates.models import Crate, Version
-from tests.conftest import PASSWORD, CargoClient
 from tests.support import packing
-
-
-@pytest.fixture
-def as_root(root: User) -> Client:
-    client = Client()
-    assert client.login(username=root.username, password=PASSWORD)
-    return client
+from tests.support.cast import CargoClient
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEvent
 from crates.models import Crate, Version
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 from tests.support.packing import body, crate, crate_around, entry, frame, long_name, manifest, metadata
 
 INDEX = "/index/de/mo/demo"

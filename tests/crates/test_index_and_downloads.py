@@ -7,8 +7,8 @@ from django.test import override_settings
 
 from accounts.credentials import cargo_tokens
 from accounts.models import User
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 INDEX = "/index/de/mo/demo"
 DOWNLOAD = "/dl/demo/1.0.0/download"

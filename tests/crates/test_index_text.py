@@ -9,8 +9,8 @@ import pytest
 
 from crates import index
 from crates.models import Version
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 INDEX = "/index/de/mo/demo"
 PUBLISHED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -17,9 +17,9 @@ from django.utils import timezone
 from crates.mirror.models import Archive, Entry, Incident
 from crates.names import index_path
 from registry_site import http_client
-from tests.conftest import CargoClient
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
+from tests.support.cast import CargoClient
 from tests.support.mirror_store import damage, files, outdate, rows, unfinished
 from tests.support.servers import Server, free_port, running
 

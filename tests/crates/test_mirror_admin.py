@@ -20,8 +20,9 @@ from crates.mirror import admin, incidents, index_cache, overrides
 from crates.mirror.models import STORE, Archive, Decision, Entry, Incident
 from crates.mirror.upstreams import Fault
 from registry_site.storage import blobs
-from tests.conftest import PASSWORD
 from tests.support import packing
+from tests.support.admin import sign_in_to_admin
+from tests.support.cast import PASSWORD
 
 UPSTREAM = "https://index.example.com/"
 OLD, NEW = "0" * 64, "1" * 64
@@ -37,23 +38,12 @@ def mirror(tmp_path: Path, settings: Any) -> Path:
 
 
 @pytest.fixture
-def as_root(root: User) -> Client:
-    return signed_in(root)
-
-
-@pytest.fixture
 def onlooker(db: None) -> User:
     """Of the staff, with the right to look at the mirror and no other."""
     user = registration.register("onlooker", PASSWORD)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="mirror", codename__startswith="view"))
     User.objects.filter(pk=user.pk).update(is_staff=True)
     return user
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    assert client.login(username=user.username, password=PASSWORD)
-    return client
 
 
 def line(checksum: str) -> bytes:
@@ -140,7 +130,7 @@ def test_rows_are_not_added_changed_or_deleted_by_hand(as_root: Client, model: s
 @pytest.mark.parametrize("model", MAKERS)
 def test_user_without_rights_sees_nothing(alice: User, model: str) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
-    assert signed_in(alice).get(f"/admin/mirror/{model}/").status_code == 403
+    assert sign_in_to_admin(alice).get(f"/admin/mirror/{model}/").status_code == 403
 
 
 # --- Deciding ----------------------------------------------------------------------------------------------------
@@ -209,7 +199,7 @@ ACTIONS = [("entry", "ask_again"), ("entry", "accept_changes"), ("archive", "rem
 def test_who_may_only_look_decides_nothing(onlooker: User, model: str, action: str) -> None:
     row = MAKERS[model]()
     before = type(row).objects.values().get()
-    client = signed_in(onlooker)
+    client = sign_in_to_admin(onlooker)
     assert client.get(f"/admin/mirror/{model}/").status_code == 200
     act(client, action, row)
     assert type(row).objects.values().get() == before
@@ -220,7 +210,7 @@ def test_right_to_change_a_model_is_enough_to_decide(onlooker: User, model: str,
     onlooker.user_permissions.add(Permission.objects.get(codename=f"change_{model}", content_type__app_label="mirror"))
     row = MAKERS[model]()
     before = type(row).objects.values().get()
-    act(signed_in(onlooker), action, row)
+    act(sign_in_to_admin(onlooker), action, row)
     assert list(type(row).objects.values()) != [before]
 
 
@@ -235,7 +225,7 @@ def grant(user: User, *codenames: str) -> Client:
     user.user_permissions.add(
         *Permission.objects.filter(content_type__app_label="mirror", codename__in=codenames),
     )
-    return signed_in(user)
+    return sign_in_to_admin(user)
 
 
 def deeds() -> list[tuple[str, str, str | None]]:
@@ -318,7 +308,7 @@ def test_decision_is_ended_once(as_root: Client) -> None:
 
 def test_who_may_only_look_neither_adds_nor_ends_a_decision(onlooker: User) -> None:
     made = decision()
-    client = signed_in(onlooker)
+    client = sign_in_to_admin(onlooker)
     assert client.get("/admin/mirror/decision/").status_code == 200
     assert client.post(ADD, GIVEN).status_code == 403
     act(client, "end", made)

@@ -153,12 +153,6 @@ class Held:
 
 
 @pytest.fixture
-def upstream() -> Iterator[BadUpstream]:
-    with bad_upstream.upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
     """Three of its four threads may wait."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "4"}

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -22,18 +21,12 @@ from crates.mirror import index_cache, overrides, policies
 from crates.mirror.models import Archive, Decision, Entry, Incident
 from crates.names import index_path
 from registry_site.errors import Invalid
-from tests.conftest import PASSWORD, CargoClient
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
+from tests.support.cast import PASSWORD, CargoClient
 
 BLOCKED, EXEMPT = Decision.Verdict.BLOCKED, Decision.Verdict.EXEMPT
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
-
-
-@pytest.fixture
-def upstream() -> Iterator[BadUpstream]:
-    with bad_upstream.upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crates.test_mirror_with_cargo import CRATES_IO, Mirrored
-from tests.crates.test_with_cargo import write
 from tests.support import bad_upstream, packing
+from tests.support.cargo import CRATES_IO, MirrorCargo, write_files
 from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
@@ -50,8 +49,8 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def cargo(tmp_path: Path, mirror: Server) -> Mirrored:
-    return Mirrored(tmp_path / "home", mirror.url)
+def cargo(tmp_path: Path, mirror: Server) -> MirrorCargo:
+    return MirrorCargo(tmp_path / "home", mirror.url)
 
 
 def project(place: Path, dependency: str, locked: str = "") -> Path:
@@ -67,27 +66,27 @@ def project(place: Path, dependency: str, locked: str = "") -> Path:
             f'checksum = "{sha256(crate(dependency, locked)).hexdigest()}"\n'
             f'[[package]]\nname = "project"\nversion = "0.1.0"\ndependencies = ["{dependency}"]\n'
         )
-    return write(place / "project", files)
+    return write_files(place / "project", files)
 
 
 @pytest.mark.parametrize(("dependency", "chosen"), [("held", OLD), ("blocked", OLD), ("exempted", NEW)])
-def test_what_is_held_back_is_not_chosen(cargo: Mirrored, tmp_path: Path, dependency: str, chosen: str) -> None:
+def test_what_is_held_back_is_not_chosen(cargo: MirrorCargo, tmp_path: Path, dependency: str, chosen: str) -> None:
     place = project(tmp_path, dependency)
     cargo.run(place, "generate-lockfile")
     assert f'name = "{dependency}"\nversion = "{chosen}"' in (place / "Cargo.lock").read_text()
 
 
-def test_locked_project_builds_on_with_what_is_held_back(cargo: Mirrored, tmp_path: Path) -> None:
+def test_locked_project_builds_on_with_what_is_held_back(cargo: MirrorCargo, tmp_path: Path) -> None:
     assert f"held {NEW}" in cargo.run(project(tmp_path, "held", NEW), "run", "--quiet", "--locked")
 
 
-def test_locked_project_is_told_why_it_cannot_have_what_is_blocked(cargo: Mirrored, tmp_path: Path) -> None:
+def test_locked_project_is_told_why_it_cannot_have_what_is_blocked(cargo: MirrorCargo, tmp_path: Path) -> None:
     said = cargo.run(project(tmp_path, "blocked", NEW), "fetch", "--locked", fails=True)
     assert "blocked 1.1.0 is blocked here: It steals keys: use 1.0.0." in said
     assert "403" in said
 
 
-def test_what_is_blocked_can_be_replaced_by_what_is_not(cargo: Mirrored, tmp_path: Path) -> None:
+def test_what_is_blocked_can_be_replaced_by_what_is_not(cargo: MirrorCargo, tmp_path: Path) -> None:
     place = project(tmp_path, "blocked", NEW)
     cargo.run(place, "update", "blocked", "--precise", OLD)
     assert f"blocked {OLD}" in cargo.run(place, "run", "--quiet", "--locked")

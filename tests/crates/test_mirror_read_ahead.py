@@ -75,12 +75,6 @@ class Together:
 
 
 @pytest.fixture
-def upstream() -> Iterator[BadUpstream]:
-    with bad_upstream.upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
     """Of its two threads one may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "2"}

@@ -12,13 +12,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.crates.test_with_cargo import Cargo, write
 from tests.support import packing
+from tests.support.cargo import CRATES_IO, Cargo, MirrorCargo, write_files
 from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 
-CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 FUNCTION = 'pub fn name() -> String { String::from("%s") }'
 PROJECT = {
     "Cargo.toml": """
@@ -43,21 +42,6 @@ PUBLISHED: dict[tuple[str, str], tuple[str, dict[str, Any], str]] = {
     ),
 }
 SENTENCE = "top on mixed"
-
-
-class Mirrored(Cargo):
-    """cargo with a home of its own, where crates.io is replaced."""
-
-    def __init__(self, home: Path, url: str, token: str | None = None) -> None:
-        self.home = home
-        home.mkdir(parents=True)
-        (home / "config.toml").write_text(
-            '[source.crates-io]\nreplace-with = "mirror"\n'
-            f'[registries.mirror]\nindex = "sparse+{url}/mirror/index/"\n'
-            '[registry]\nglobal-credential-providers = ["cargo:token"]\n'
-        )
-        if token:
-            (home / "credentials.toml").write_text(f'[registries.mirror]\ntoken = "{token}"\n')
 
 
 class Upstream:
@@ -95,12 +79,12 @@ def mirror(
 
 @pytest.fixture
 def cargo(tmp_path: Path, mirror: tuple[Server, str | None]) -> Cargo:
-    return Mirrored(tmp_path / "home", mirror[0].url, mirror[1])
+    return MirrorCargo(tmp_path / "home", mirror[0].url, mirror[1])
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    return write(tmp_path / "project", PROJECT)
+    return write_files(tmp_path / "project", PROJECT)
 
 
 def locked(project: Path) -> dict[str, dict[str, Any]]:
@@ -136,31 +120,33 @@ def test_locked_project_is_fetched_and_builds_offline(cargo: Cargo, project: Pat
 
 
 def test_token_is_taken_from_the_environment(tmp_path: Path, project: Path, mirror: tuple[Server, str | None]) -> None:
-    cargo = Mirrored(tmp_path / "home", mirror[0].url)
+    cargo = MirrorCargo(tmp_path / "home", mirror[0].url)
     assert SENTENCE in cargo.run(project, "run", "--quiet", CARGO_REGISTRIES_MIRROR_TOKEN=mirror[1] or "unused")
 
 
 def test_mirror_needs_a_token_only_where_it_is_required(
     tmp_path: Path, project: Path, mirror: tuple[Server, str | None]
 ) -> None:
-    cargo = Mirrored(tmp_path / "home", mirror[0].url)
+    cargo = MirrorCargo(tmp_path / "home", mirror[0].url)
     said = cargo.run(project, "fetch", fails=mirror[1] is not None)
     assert mirror[1] is None or "no token found" in said
 
 
 def test_unknown_crate_is_told_plainly(cargo: Cargo, project: Path) -> None:
-    write(project, {"Cargo.toml": PROJECT["Cargo.toml"].replace("top", "nowhere")})
+    write_files(project, {"Cargo.toml": PROJECT["Cargo.toml"].replace("top", "nowhere")})
     assert "no matching package named `nowhere` found" in cargo.run(project, "fetch", fails=True)
 
 
 def test_second_build_asks_upstream_nothing(tmp_path: Path, upstream: Upstream) -> None:
     """It is stopped meanwhile: whoever asks for more is told so."""
     with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
-        write(tmp_path / "one", PROJECT)
-        Mirrored(tmp_path / "one-home", server.url).run(tmp_path / "one", "fetch")
+        write_files(tmp_path / "one", PROJECT)
+        MirrorCargo(tmp_path / "one-home", server.url).run(tmp_path / "one", "fetch")
         upstream.server.stop()
         try:
-            said = Mirrored(tmp_path / "two-home", server.url).run(write(tmp_path / "two", PROJECT), "run", "--quiet")
+            said = MirrorCargo(tmp_path / "two-home", server.url).run(
+                write_files(tmp_path / "two", PROJECT), "run", "--quiet"
+            )
             with pytest.raises(HTTPError) as caught:
                 urlopen(f"{server.url}/ktra/api/v1/mirror/top/1.0.0/download")
             caught.value.close()
@@ -172,15 +158,15 @@ def test_second_build_asks_upstream_nothing(tmp_path: Path, upstream: Upstream) 
 def test_exported_mirror_builds_where_there_is_no_upstream(tmp_path: Path, upstream: Upstream) -> None:
     folder = str(tmp_path / "folder")
     with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
-        project = write(tmp_path / "project", PROJECT)
-        Mirrored(tmp_path / "home", server.url).run(project, "generate-lockfile")
+        project = write_files(tmp_path / "project", PROJECT)
+        MirrorCargo(tmp_path / "home", server.url).run(project, "generate-lockfile")
         assert "2 fetched" in server.manage("mirror", "prefetch", str(project / "Cargo.lock"))
         assert server.manage("mirror", "export", folder) == f"2 files are in {folder}."
     nobody = "http://127.0.0.1:9/index/"
     with running(tmp_path / "island", REGISTRY_MIRROR_OFFLINE="1", REGISTRY_MIRROR_UPSTREAM=nobody) as server:
         assert server.manage("mirror", "import", folder) == "2 files are here now."
         (project / "Cargo.lock").unlink()
-        said = Mirrored(tmp_path / "island-home", server.url).run(project, "run", "--quiet")
+        said = MirrorCargo(tmp_path / "island-home", server.url).run(project, "run", "--quiet")
         with pytest.raises(subprocess.CalledProcessError) as caught:
             server.manage("mirror", "prefetch", "nowhere")
     assert (SENTENCE in said, caught.value.returncode) == (True, 1)

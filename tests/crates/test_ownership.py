@@ -7,8 +7,8 @@ import pytest
 from accounts import bans, registration
 from accounts.models import User
 from crates.models import Crate
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 OWNERS = "/api/v1/crates/demo/owners"
 

@@ -6,8 +6,8 @@ from django.test import override_settings
 
 from accounts.models import AuditEvent, User
 from crates.models import Crate, Version
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 
 def test_publisher_becomes_the_owner(as_alice: CargoClient, alice: User) -> None:

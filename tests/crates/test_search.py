@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 CRATES = {
     "json": 'description = "reads and writes"',

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.crates.test_with_cargo import Cargo, write
+from tests.support.cargo import Cargo, write_files
 from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
@@ -44,20 +44,22 @@ def cargo(tmp_path_factory: pytest.TempPathFactory, home: Server, other: Server)
 
 def test_dependency_is_found_in_the_other_registry(tmp_path: Path, cargo: Cargo, home: Server, other: Server) -> None:
     publish = ("publish", "--allow-dirty", "--no-verify", "--registry")
-    cargo.run(write(tmp_path / "theirs", package("theirs")), *publish, "other")
+    cargo.run(write_files(tmp_path / "theirs", package("theirs")), *publish, "other")
     cargo.run(
-        write(tmp_path / "ours", package("ours", 'theirs = { version = "1", registry = "other" }')), *publish, "priv"
+        write_files(tmp_path / "ours", package("ours", 'theirs = { version = "1", registry = "other" }')),
+        *publish,
+        "priv",
     )
     with urlopen(f"{home.url}/index/ou/rs/ours") as answer:
         (dependency,) = json.load(answer)["deps"]
     assert dependency["registry"] == f"sparse+{other.url}/index/"
-    consumer = write(tmp_path / "consumer", package("consumer", 'ours = { version = "1", registry = "priv" }'))
+    consumer = write_files(tmp_path / "consumer", package("consumer", 'ours = { version = "1", registry = "priv" }'))
     cargo.run(consumer, "build", "--quiet")
 
 
 def test_other_registries_have_to_be_allowed(tmp_path: Path, cargo: Cargo) -> None:
     wrong = package("wrong", 'mine = { version = "1", registry = "priv" }')
     publish = ("publish", "--allow-dirty", "--no-verify", "--registry", "other")
-    cargo.run(write(tmp_path / "mine", package("mine")), *publish[:-1], "priv")
-    said = cargo.run(write(tmp_path / "wrong", wrong), *publish, fails=True)
+    cargo.run(write_files(tmp_path / "mine", package("mine")), *publish[:-1], "priv")
+    said = cargo.run(write_files(tmp_path / "wrong", wrong), *publish, fails=True)
     assert "nor one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)" in said

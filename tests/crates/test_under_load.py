@@ -5,7 +5,6 @@ import http.client
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 
 from tests.support import packing
 from tests.support.servers import Server, running
+
+SERVER_SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0"}
 
 CLIENTS = 64
 RACERS = 32
@@ -38,12 +39,6 @@ def lines(server: Server, path: str) -> list[dict[str, Any]]:
     status, text = ask(server, "GET", f"/index/{path}")
     assert status == 404 or text.endswith(b"\n")
     return [json.loads(line) for line in text.splitlines()] if status == 200 else []
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("load") / "data", REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS="0") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

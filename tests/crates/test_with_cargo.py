@@ -5,7 +5,6 @@ everything, and over HTTPS with HTTP/2.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.support.cargo import Cargo, write_files
 from tests.support.servers import Server, certificate, running
 
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
@@ -120,53 +120,6 @@ top_lib = { version = "0.3", registry = "priv" }
 SENTENCE = "top, built by base, on middle on fancy base and mixed"
 
 
-class Cargo:
-    """cargo with a home directory of its own."""
-
-    def __init__(self, home: Path, server: Server, token: str | None) -> None:
-        self.home = home
-        home.mkdir(parents=True)
-        authority = f'[http]\ncainfo = "{home.parent}/tls/ca.pem"\n' if server.scheme == "https" else ""
-        (home / "config.toml").write_text(
-            f'[registries.priv]\nindex = "sparse+{server.url}/index/"\n'
-            f'[registry]\nglobal-credential-providers = ["cargo:token"]\n{authority}'
-        )
-        if token:
-            self.run(home, "login", "--registry", "priv", given=token)
-
-    def run(self, place: Path, *arguments: str, given: str = "", fails: bool = False, **environment: str) -> str:
-        """What cargo says, on either output."""
-        done = subprocess.run(
-            ["cargo", *arguments],
-            cwd=place,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": os.environ.get("HOME", "/"),
-                "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
-                "RUSTUP_TOOLCHAIN": os.environ.get("RUSTUP_TOOLCHAIN", "stable"),
-                "CARGO_HOME": str(self.home),
-                "CARGO_TERM_COLOR": "never",
-                "CARGO_INCREMENTAL": "0",
-                "CARGO_TARGET_DIR": str(place / "target"),
-                **environment,
-            },
-            input=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
-
-
-def write(place: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(text)
-    return place
-
-
 class Scene:
     """A server with a published workspace; alice published it, bob has an account."""
 
@@ -177,7 +130,7 @@ class Scene:
         self.bob_token = server.sign_up("bob")
         self.alice = Cargo(place / "alice", server, self.token)
         self.bob = Cargo(place / "bob", server, self.bob_token)
-        self.workspace = write(place / "workspace", WORKSPACE)
+        self.workspace = write_files(place / "workspace", WORKSPACE)
         self.said = self.alice.run(self.workspace, "publish", "--workspace", "--registry", "priv", "--allow-dirty")
 
     def get(self, path: str) -> bytes:
@@ -190,7 +143,7 @@ class Scene:
         return line
 
     def consumer(self, name: str) -> Path:
-        return write(self.place / name, CONSUMER)
+        return write_files(self.place / name, CONSUMER)
 
     def clean(self, name: str) -> Cargo:
         return Cargo(self.place / f"{name}-home", self.server, self.bob_token)
@@ -262,7 +215,9 @@ def test_version_cannot_be_published_twice(scene: Scene) -> None:
 
 
 def test_yanked_version_is_not_chosen_until_it_is_unyanked(scene: Scene) -> None:
-    place = write(scene.place / "yank", {**CONSUMER, "Cargo.toml": CONSUMER["Cargo.toml"].replace("top_lib", "tool")})
+    place = write_files(
+        scene.place / "yank", {**CONSUMER, "Cargo.toml": CONSUMER["Cargo.toml"].replace("top_lib", "tool")}
+    )
     place.joinpath("Cargo.toml").write_text(place.joinpath("Cargo.toml").read_text().replace('"0.3"', '"1"'))
     scene.alice.run(scene.place, "yank", "--registry", "priv", "tool@1.0.0")
     assert "is yanked" in scene.clean("yanked").run(place, "generate-lockfile", fails=True)

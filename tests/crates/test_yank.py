@@ -8,8 +8,8 @@ from accounts.models import User
 from accounts.principals import Principal
 from crates import publishing
 from crates.models import Version
-from tests.conftest import CargoClient
 from tests.support import packing
+from tests.support.cast import CargoClient
 
 YANK = "/api/v1/crates/demo/1.0.0/yank"
 UNYANK = "/api/v1/crates/demo/1.0.0/unyank"

@@ -3,61 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
 from django.core.cache import cache
-from django.test import Client as HTTPClient
 
 from files import clients
 from files.models import Client, Rights
-
-KEY = b"This is a key123"
-READER_KEY = bytes(range(32))
-
-
-def encrypted(key: bytes, challenge: dict[str, Any]) -> bytes:
-    """What a client makes of a challenge: AES in CBC mode without padding, by code that is not the registry's."""
-    encryptor = Cipher(AES(key), CBC(challenge["cipher_iv"].encode())).encryptor()
-    return encryptor.update(challenge["text"].encode()) + encryptor.finalize()
-
-
-class Machine(HTTPClient):
-    """Sends forms that do not say that they are forms; `token`, once there is one, goes with every request."""
-
-    def __init__(self, name: str, key: bytes) -> None:
-        super().__init__(raise_request_exception=False)
-        self.name, self.key, self.token = name, key, ""
-
-    def ask(self, method: str, path: str, parameters: dict[str, Any] | None = None, **more: Any) -> Any:
-        """Parameters go in the query of GET, HEAD and DELETE, and else in a body without a Content-Type."""
-        given = ({"session_token": self.token} if self.token else {}) | (parameters or {})
-        if method in ("GET", "HEAD", "DELETE"):
-            return self.generic(method, f"{path}?{urlencode(given)}", **more)
-        return self.generic(method, path, urlencode(given), content_type="", **more)
-
-    def challenge(self) -> dict[str, Any]:
-        challenge: dict[str, Any] = self.ask("POST", "/auth", {"client_name": self.name}).json()["challenge"]
-        return challenge
-
-    def answer(self, challenge: dict[str, Any], **changes: Any) -> Any:
-        """The right answer to a challenge, but for `changes`; those that are None are left out."""
-        right = {
-            "client_name": self.name,
-            "id": challenge["id"],
-            "encrypted_text": encrypted(self.key, challenge),
-        }
-        given = {name: value for name, value in {**right, **changes}.items() if value is not None}
-        return self.ask("POST", "/auth_verify", given)
-
-    def log_in(self, **changes: Any) -> str:
-        """A new session → its token, which is used from now on."""
-        self.token = ""
-        self.token = self.answer(self.challenge(), **changes).json()["session"]["token"]
-        return self.token
+from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 
 @pytest.fixture(autouse=True)
@@ -81,28 +33,28 @@ def reader(db: None) -> Client:
 
 
 @pytest.fixture
-def machine(box: Client) -> Machine:
+def machine(box: Client) -> FileClient:
     """The box, which has no session yet."""
-    return Machine(box.name, KEY)
+    return FileClient(box.name, KEY)
 
 
 @pytest.fixture
-def as_box(machine: Machine) -> Machine:
+def as_box(machine: FileClient) -> FileClient:
     """The box with a session."""
     machine.log_in()
     return machine
 
 
 @pytest.fixture
-def as_reader(reader: Client) -> Machine:
+def as_reader(reader: Client) -> FileClient:
     """The reader with a session."""
-    machine = Machine(reader.name, READER_KEY)
+    machine = FileClient(reader.name, READER_KEY)
     machine.log_in()
     return machine
 
 
 @pytest.fixture
-def session(as_box: Machine) -> str:
+def session(as_box: FileClient) -> str:
     """The token of a session of the box."""
     return as_box.token
 

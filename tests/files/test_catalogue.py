@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -22,8 +21,8 @@ from files import catalogue, clients, sessions
 from files.actors import Actor
 from files.models import Client, Clock, File, History, Rights, Session
 from registry_site.errors import PermissionDenied, RegistryError, Unauthenticated
-from tests.files.conftest import KEY, Machine, encrypted
-from tests.support.servers import Server, running
+from tests.support.file_clients import FileClient, LiveFileClient, failure, upload_file
+from tests.support.servers import running
 
 TEXT = b"sunny"
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -55,16 +54,16 @@ def weather(file_root: Path) -> str:
 
 
 @pytest.fixture
-def entry(as_box: Machine, clock: None, weather: str) -> int:
+def entry(as_box: FileClient, clock: None, weather: str) -> int:
     """The id of that file, registered as today.txt."""
     as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"})
     return File.objects.get().pk
 
 
 @pytest.fixture
-def upload_entry(as_box: Machine, clock: None) -> int:
+def upload_entry(as_box: FileClient, clock: None) -> int:
     """The id of an upload."""
-    send(as_box, "POST", "/", TEXT, serve_path="today.txt")
+    upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")
     return File.objects.get().pk
 
 
@@ -98,10 +97,6 @@ def results(path: str, **changes: Any) -> dict[str, Any]:
     return {"success": True, "results": [shown(path, **changes)]}
 
 
-def failure(message: str) -> dict[str, Any]:
-    return {"success": False, "error": message, "message": message}
-
-
 def no_such(pk: int) -> dict[str, Any]:
     return failure(f"File with id {pk} does not exist.")
 
@@ -110,19 +105,13 @@ def answered(response: Any) -> tuple[int, Any]:
     return response.status_code, response.json()
 
 
-def send(machine: Machine, method: str, where: str, content: bytes, /, name: str = "a.txt", **fields: Any) -> Any:
-    """An upload, with the token in the query."""
-    parts = encode_multipart(BOUNDARY, {**fields, "file": SimpleUploadedFile(name, content)})
-    return machine.generic(method, f"{where}?session_token={machine.token}", parts, content_type=MULTIPART_CONTENT)
-
-
-def send_json(machine: Machine, method: str, where: str, /, **fields: Any) -> Any:
+def send_json(machine: FileClient, method: str, where: str, /, **fields: Any) -> Any:
     body = json.dumps({"session_token": machine.token, **fields})
     return machine.generic(method, where, body, content_type="application/json")
 
 
 # Any way to send the same parameters.
-WAYS: dict[str, Callable[[Machine, str, str, dict[str, str]], Any]] = {
+WAYS: dict[str, Callable[[FileClient, str, str, dict[str, str]], Any]] = {
     "form_without_a_type": lambda machine, method, path, given: machine.generic(
         method, path, urlencode({"session_token": machine.token, **given}), content_type=""
     ),
@@ -156,12 +145,12 @@ ways = pytest.mark.parametrize("way", WAYS)
 
 
 @ways
-def test_added_file_is_shown_whole(way: str, as_box: Machine, clock: None, weather: str) -> None:
+def test_added_file_is_shown_whole(way: str, as_box: FileClient, clock: None, weather: str) -> None:
     response = WAYS[way](as_box, "POST", "/", {"path": weather, "serve_path": "today.txt"})
     assert answered(response) == (200, results(weather))
 
 
-def test_entry_is_written_in_these_bytes(as_box: Machine, clock: None, weather: str) -> None:
+def test_entry_is_written_in_these_bytes(as_box: FileClient, clock: None, weather: str) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"})
     assert response["Content-Type"] == "application/json"
     assert response.content.decode() == (
@@ -171,13 +160,13 @@ def test_entry_is_written_in_these_bytes(as_box: Machine, clock: None, weather: 
     )
 
 
-def test_all_that_can_be_given_is_stored(as_box: Machine, clock: None, weather: str) -> None:
+def test_all_that_can_be_given_is_stored(as_box: FileClient, clock: None, weather: str) -> None:
     given = {"path": weather, "serve_path": "today.txt", "category": "news", "aired": "true", "expiration": EXPIRATION}
     response = as_box.ask("POST", "/", given)
     assert answered(response) == (200, results(weather, category="news", aired=True, expiration=EXPIRATION))
 
 
-def test_time_is_now(as_box: Machine, weather: str) -> None:
+def test_time_is_now(as_box: FileClient, weather: str) -> None:
     before = datetime.now(UTC).timestamp()
     (added,) = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"}).json()["results"]
     assert before <= added["uploaded"] == added["modified"] <= datetime.now(UTC).timestamp()
@@ -193,74 +182,76 @@ def test_time_is_now(as_box: Machine, weather: str) -> None:
         ({"path": "/a", "serve_path": ""}, "`serve_path` must be specified"),
     ],
 )
-def test_what_is_required_is_asked_for(given: dict[str, str], message: str, as_box: Machine, file_root: Path) -> None:
+def test_what_is_required_is_asked_for(
+    given: dict[str, str], message: str, as_box: FileClient, file_root: Path
+) -> None:
     assert answered(as_box.ask("POST", "/", given)) == (400, failure(message))
 
 
-def test_taken_serve_path_is_refused(as_box: Machine, entry: int, weather: str) -> None:
+def test_taken_serve_path_is_refused(as_box: FileClient, entry: int, weather: str) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"})
     assert answered(response) == (200, failure("File at serve_path today.txt already exists."))
 
 
 @pytest.mark.parametrize("serve_path", ["dir/today.txt", "today.txt.gz", "TODAY.TXT", "today_txt", "today.txt "])
-def test_only_the_very_same_serve_path_is_taken(serve_path: str, as_box: Machine, entry: int, weather: str) -> None:
+def test_only_the_very_same_serve_path_is_taken(serve_path: str, as_box: FileClient, entry: int, weather: str) -> None:
     assert as_box.ask("POST", "/", {"path": weather, "serve_path": serve_path}).json()["success"] is True
 
 
-def test_serve_path_that_is_no_regular_expression_is_taken_too(as_box: Machine, weather: str) -> None:
+def test_serve_path_that_is_no_regular_expression_is_taken_too(as_box: FileClient, weather: str) -> None:
     as_box.ask("POST", "/", {"path": weather, "serve_path": "a[b"})
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "a[b"})
     assert answered(response) == (200, failure("File at serve_path a[b already exists."))
 
 
-def test_path_that_is_not_beneath_a_root_is_refused(as_box: Machine, file_root: Path) -> None:
+def test_path_that_is_not_beneath_a_root_is_refused(as_box: FileClient, file_root: Path) -> None:
     response = as_box.ask("POST", "/", {"path": "/etc/passwd", "serve_path": "today.txt"})
     assert answered(response) == (200, failure(f"/etc/passwd does not fall under {file_root} hierarchy."))
 
 
-def test_path_without_a_file_is_refused(as_box: Machine, file_root: Path) -> None:
+def test_path_without_a_file_is_refused(as_box: FileClient, file_root: Path) -> None:
     response = as_box.ask("POST", "/", {"path": f"{file_root}/none", "serve_path": "today.txt"})
     assert answered(response) == (200, failure(f"No file at path {file_root}/none"))
 
 
-def test_without_roots_there_is_nothing_to_register_from(as_box: Machine, weather: str, settings: Any) -> None:
+def test_without_roots_there_is_nothing_to_register_from(as_box: FileClient, weather: str, settings: Any) -> None:
     settings.FILE_ROOTS = []
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"})
     assert answered(response) == (200, failure(NO_ROOTS))
 
 
-def test_refused_file_leaves_nothing(as_box: Machine, file_root: Path) -> None:
+def test_refused_file_leaves_nothing(as_box: FileClient, file_root: Path) -> None:
     as_box.ask("POST", "/", {"path": f"{file_root}/none", "serve_path": "today.txt"})
     assert not File.objects.exists()
     assert not History.objects.filter(action="add").exists()
 
 
-def test_what_the_server_knows_itself_is_not_taken_from_clients(as_box: Machine, clock: None, weather: str) -> None:
+def test_what_the_server_knows_itself_is_not_taken_from_clients(as_box: FileClient, clock: None, weather: str) -> None:
     own = {"id": "7000", "size": "1", "uploaded": "1", "modified": "1", "alive": "false", "sha256": SHA256}
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt", **own})
     assert answered(response) == (200, results(weather))
     assert File.objects.get().pk != 7000
 
 
-def test_one_file_may_have_many_serve_paths(as_box: Machine, entry: int, weather: str) -> None:
+def test_one_file_may_have_many_serve_paths(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("POST", "/", {"path": weather, "serve_path": "tomorrow.txt"})
     assert list(File.objects.values_list("path", flat=True)) == [weather, weather]
 
 
-def test_last_of_several_values_counts(as_box: Machine, clock: None, weather: str) -> None:
+def test_last_of_several_values_counts(as_box: FileClient, clock: None, weather: str) -> None:
     body = urlencode([("path", weather), ("serve_path", "first"), ("serve_path", "today.txt")])
     response = as_box.generic("POST", f"/?session_token={as_box.token}&serve_path=query", body, content_type="")
     assert answered(response) == (200, results(weather))
 
 
 @pytest.mark.parametrize("value", ["true", "True", "yes", "1", "on"])
-def test_aired_can_be_said_in_many_ways(value: str, as_box: Machine, clock: None, weather: str) -> None:
+def test_aired_can_be_said_in_many_ways(value: str, as_box: FileClient, clock: None, weather: str) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt", "aired": value})
     assert answered(response) == (200, results(weather, aired=True))
 
 
 @pytest.mark.parametrize("value", ["false", "False", "no", "0", "off"])
-def test_so_can_that_it_was_not_aired(value: str, as_box: Machine, clock: None, weather: str) -> None:
+def test_so_can_that_it_was_not_aired(value: str, as_box: FileClient, clock: None, weather: str) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt", "aired": value})
     assert answered(response) == (200, results(weather))
 
@@ -280,20 +271,20 @@ def test_so_can_that_it_was_not_aired(value: str, as_box: Machine, clock: None, 
     ],
 )
 def test_expiration_is_any_number_of_seconds(
-    value: str, expiration: float | None, as_box: Machine, clock: None, weather: str
+    value: str, expiration: float | None, as_box: FileClient, clock: None, weather: str
 ) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt", "expiration": value})
     assert answered(response) == (200, results(weather, expiration=expiration))
 
 
 @pytest.mark.parametrize("serve_path", ["ü/日本.txt", "two words.txt", "%41?a=b#c", "...", "a" * 2000])
-def test_serve_path_is_kept_as_it_is(serve_path: str, as_box: Machine, clock: None, weather: str) -> None:
+def test_serve_path_is_kept_as_it_is(serve_path: str, as_box: FileClient, clock: None, weather: str) -> None:
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": serve_path})
     assert answered(response) == (200, results(weather, serve_path=serve_path))
 
 
 @pytest.mark.parametrize("seconds", [-300_000_000, 10_000_000_000, 15_000_000_000])
-def test_file_of_a_strange_time_is_no_crash(seconds: int, as_box: Machine, weather: str) -> None:
+def test_file_of_a_strange_time_is_no_crash(seconds: int, as_box: FileClient, weather: str) -> None:
     os.utime(weather, (seconds, seconds))
     assert as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"}).status_code == 200
 
@@ -301,52 +292,58 @@ def test_file_of_a_strange_time_is_no_crash(seconds: int, as_box: Machine, weath
 # --- Uploads ------------------------------------------------------------------------------------------------------
 
 
-def test_upload_is_shown_whole(as_box: Machine, clock: None) -> None:
-    response = send(as_box, "POST", "/", TEXT, serve_path="today.txt")
+def test_upload_is_shown_whole(as_box: FileClient, clock: None) -> None:
+    response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")
     assert answered(response) == (200, results(f"upload:{SHA256}"))
 
 
-def test_upload_needs_no_roots(as_box: Machine, clock: None, settings: Any) -> None:
+def test_upload_needs_no_roots(as_box: FileClient, clock: None, settings: Any) -> None:
     settings.FILE_ROOTS = []
-    assert answered(send(as_box, "POST", "/", TEXT, serve_path="today.txt")) == (200, results(f"upload:{SHA256}"))
+    assert answered(upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")) == (
+        200,
+        results(f"upload:{SHA256}"),
+    )
 
 
-def test_all_that_can_be_said_of_an_upload_is_stored(as_box: Machine, clock: None) -> None:
+def test_all_that_can_be_said_of_an_upload_is_stored(as_box: FileClient, clock: None) -> None:
     about: dict[str, Any] = {"category": "news", "aired": "yes", "expiration": EXPIRATION}
-    response = send(as_box, "POST", "/", TEXT, serve_path="today.txt", **about)
+    response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt", **about)
     told = results(f"upload:{SHA256}", category="news", aired=True, expiration=EXPIRATION)
     assert answered(response) == (200, told)
 
 
-def test_empty_file_is_a_file(as_box: Machine, clock: None) -> None:
-    response = send(as_box, "POST", "/", b"", serve_path="today.txt")
+def test_empty_file_is_a_file(as_box: FileClient, clock: None) -> None:
+    response = upload_file(as_box, "POST", "/", b"", serve_path="today.txt")
     assert answered(response) == (200, results(f"upload:{hashlib.sha256(b'').hexdigest()}", size=0))
 
 
-def test_upload_with_the_token_in_its_form(as_box: Machine, clock: None) -> None:
+def test_upload_with_the_token_in_its_form(as_box: FileClient, clock: None) -> None:
     fields = {"session_token": as_box.token, "serve_path": "today.txt", "file": SimpleUploadedFile("a", TEXT)}
     assert answered(as_box.post("/", fields)) == (200, results(f"upload:{SHA256}"))
 
 
-def test_token_in_a_large_form_is_not_looked_for(as_box: Machine, incoming: Path) -> None:
+def test_token_in_a_large_form_is_not_looked_for(as_box: FileClient, incoming: Path) -> None:
     large = SimpleUploadedFile("a", b"x" * 1024 * 1024)
     response = as_box.post("/", {"session_token": as_box.token, "serve_path": "today.txt", "file": large})
     told = "No session found: so large a body comes with session_token in the query or a header."
     assert answered(response) == (401, failure(told))
 
 
-def test_upload_as_large_as_may_be(as_box: Machine, clock: None, settings: Any) -> None:
+def test_upload_as_large_as_may_be(as_box: FileClient, clock: None, settings: Any) -> None:
     settings.MAX_FILE_SIZE = 5
-    assert answered(send(as_box, "POST", "/", TEXT, serve_path="today.txt")) == (200, results(f"upload:{SHA256}"))
+    assert answered(upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")) == (
+        200,
+        results(f"upload:{SHA256}"),
+    )
 
 
-def test_larger_upload_is_refused(as_box: Machine, settings: Any) -> None:
+def test_larger_upload_is_refused(as_box: FileClient, settings: Any) -> None:
     settings.MAX_FILE_SIZE = 4
-    response = send(as_box, "POST", "/", TEXT, serve_path="today.txt")
+    response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")
     assert answered(response) == (413, failure("The file has 5 bytes; at most 4 are taken here."))
 
 
-def test_much_larger_upload_is_refused_unread(as_box: Machine, settings: Any, incoming: Path) -> None:
+def test_much_larger_upload_is_refused_unread(as_box: FileClient, settings: Any, incoming: Path) -> None:
     settings.MAX_FILE_SIZE = 4
     response = as_box.generic(
         "POST", f"/?session_token={as_box.token}", b"x" * 1_048_581, content_type=MULTIPART_CONTENT
@@ -354,16 +351,16 @@ def test_much_larger_upload_is_refused_unread(as_box: Machine, settings: Any, in
     assert answered(response) == (413, failure("The body has 1048581 bytes; at most 1048580 are taken here."))
 
 
-def test_upload_and_path_together_are_refused(as_box: Machine, weather: str, blob_directory: Path) -> None:
-    response = send(as_box, "POST", "/", TEXT, serve_path="today.txt", path=weather)
+def test_upload_and_path_together_are_refused(as_box: FileClient, weather: str, blob_directory: Path) -> None:
+    response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt", path=weather)
     assert answered(response) == (400, failure(BOTH))
 
 
-def test_upload_needs_a_serve_path(as_box: Machine) -> None:
-    assert answered(send(as_box, "POST", "/", TEXT)) == (400, failure("`serve_path` must be specified"))
+def test_upload_needs_a_serve_path(as_box: FileClient) -> None:
+    assert answered(upload_file(as_box, "POST", "/", TEXT)) == (400, failure("`serve_path` must be specified"))
 
 
-def test_text_in_the_place_of_a_file_is_refused(as_box: Machine) -> None:
+def test_text_in_the_place_of_a_file_is_refused(as_box: FileClient) -> None:
     response = as_box.ask("POST", "/", {"serve_path": "today.txt", "file": "sunny"})
     assert answered(response) == (
         400,
@@ -372,8 +369,8 @@ def test_text_in_the_place_of_a_file_is_refused(as_box: Machine) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 3_000_000], ids=["small", "large"])
-def test_upload_leaves_no_temporary_file(size: int, as_box: Machine, incoming: Path) -> None:
-    assert send(as_box, "POST", "/", b"x" * size, serve_path="today.txt").json()["results"][0]["size"] == size
+def test_upload_leaves_no_temporary_file(size: int, as_box: FileClient, incoming: Path) -> None:
+    assert upload_file(as_box, "POST", "/", b"x" * size, serve_path="today.txt").json()["results"][0]["size"] == size
     assert list(incoming.iterdir()) == []
 
 
@@ -383,19 +380,19 @@ def test_upload_leaves_no_temporary_file(size: int, as_box: Machine, incoming: P
     ids=["nothing", "serve_path", "path", "aired"],
 )
 def test_refused_upload_leaves_nothing(
-    fields: dict[str, str], as_box: Machine, incoming: Path, blob_directory: Path
+    fields: dict[str, str], as_box: FileClient, incoming: Path, blob_directory: Path
 ) -> None:
-    assert send(as_box, "POST", "/", b"x" * 3_000_000, **fields).status_code == 400
+    assert upload_file(as_box, "POST", "/", b"x" * 3_000_000, **fields).status_code == 400
     assert (list(incoming.iterdir()), blob_directory.exists(), File.objects.exists()) == ([], False, False)
 
 
-def test_upload_at_a_taken_serve_path_is_not_kept(as_box: Machine, entry: int, blob_directory: Path) -> None:
-    response = send(as_box, "POST", "/", TEXT, serve_path="today.txt")
+def test_upload_at_a_taken_serve_path_is_not_kept(as_box: FileClient, entry: int, blob_directory: Path) -> None:
+    response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt")
     assert answered(response) == (200, failure("File at serve_path today.txt already exists."))
     assert not blob_directory.exists()
 
 
-def test_upload_that_breaks_off_leaves_nothing(as_box: Machine, incoming: Path, blob_directory: Path) -> None:
+def test_upload_that_breaks_off_leaves_nothing(as_box: FileClient, incoming: Path, blob_directory: Path) -> None:
     parts = encode_multipart(BOUNDARY, {"serve_path": "a", "file": SimpleUploadedFile("a", b"x" * 3_000_000)})
     query = f"/?session_token={as_box.token}"
     response = as_box.generic(
@@ -405,15 +402,15 @@ def test_upload_that_breaks_off_leaves_nothing(as_box: Machine, incoming: Path, 
     assert (list(incoming.iterdir()), blob_directory.exists(), File.objects.exists()) == ([], False, False)
 
 
-def test_same_bytes_are_kept_once(as_box: Machine, blob_directory: Path) -> None:
+def test_same_bytes_are_kept_once(as_box: FileClient, blob_directory: Path) -> None:
     for name in ("one", "two"):
-        send(as_box, "POST", "/", TEXT, serve_path=name)
+        upload_file(as_box, "POST", "/", TEXT, serve_path=name)
     assert [path.name for path in blob_directory.rglob("*") if path.is_file()] == [SHA256]
     assert File.objects.count() == 2
 
 
-def test_name_of_an_uploaded_file_says_nothing(as_box: Machine, clock: None) -> None:
-    response = send(as_box, "POST", "/", TEXT, name="../../etc/passwd", serve_path="today.txt")
+def test_name_of_an_uploaded_file_says_nothing(as_box: FileClient, clock: None) -> None:
+    response = upload_file(as_box, "POST", "/", TEXT, name="../../etc/passwd", serve_path="today.txt")
     assert answered(response) == (200, results(f"upload:{SHA256}"))
 
 
@@ -421,7 +418,7 @@ def test_name_of_an_uploaded_file_says_nothing(as_box: Machine, clock: None) -> 
 
 
 @ways
-def test_changed_file_is_shown_whole(way: str, as_box: Machine, entry: int, weather: str) -> None:
+def test_changed_file_is_shown_whole(way: str, as_box: FileClient, entry: int, weather: str) -> None:
     given = {"serve_path": "now.txt", "category": "news", "aired": "true", "expiration": str(EXPIRATION)}
     response = WAYS[way](as_box, "PUT", f"/{entry}", given)
     changed = {"serve_path": "now.txt", "category": "news", "aired": True, "expiration": EXPIRATION}
@@ -432,58 +429,58 @@ def test_changed_file_is_shown_whole(way: str, as_box: Machine, entry: int, weat
     ("name", "value"),
     [("serve_path", "now.txt"), ("category", "news"), ("aired", True), ("expiration", EXPIRATION)],
 )
-def test_each_change_is_the_only_one(name: str, value: Any, as_box: Machine, entry: int, weather: str) -> None:
+def test_each_change_is_the_only_one(name: str, value: Any, as_box: FileClient, entry: int, weather: str) -> None:
     response = as_box.ask("PUT", f"/{entry}", {name: value})
     assert answered(response) == (200, results(weather, modified=SECOND, **{name: value}))
 
 
-def test_other_path_has_another_size(as_box: Machine, entry: int, file_root: Path) -> None:
+def test_other_path_has_another_size(as_box: FileClient, entry: int, file_root: Path) -> None:
     path = file_root / "other.txt"
     path.write_bytes(b"rain in the evening")
     response = as_box.ask("PUT", f"/{entry}", {"path": str(path)})
     assert answered(response) == (200, results(str(path), modified=SECOND, size=19))
 
 
-def test_same_path_is_looked_at_again(as_box: Machine, entry: int, weather: str) -> None:
+def test_same_path_is_looked_at_again(as_box: FileClient, entry: int, weather: str) -> None:
     Path(weather).write_bytes(b"rain")
     response = as_box.ask("PUT", f"/{entry}", {"path": weather})
     assert answered(response) == (200, results(weather, modified=SECOND, size=4))
 
 
-def test_upload_takes_the_place_of_a_path(as_box: Machine, entry: int) -> None:
-    response = send(as_box, "PUT", f"/{entry}", b"rain")
+def test_upload_takes_the_place_of_a_path(as_box: FileClient, entry: int) -> None:
+    response = upload_file(as_box, "PUT", f"/{entry}", b"rain")
     path = f"upload:{hashlib.sha256(b'rain').hexdigest()}"
     assert answered(response) == (200, results(path, modified=SECOND, size=4))
 
 
-def test_path_takes_the_place_of_an_upload(as_box: Machine, upload_entry: int, weather: str) -> None:
+def test_path_takes_the_place_of_an_upload(as_box: FileClient, upload_entry: int, weather: str) -> None:
     response = as_box.ask("PUT", f"/{upload_entry}", {"path": weather})
     assert answered(response) == (200, results(weather, modified=SECOND))
     assert File.objects.get().sha256 == ""
 
 
-def test_upload_takes_the_place_of_an_upload(as_box: Machine, upload_entry: int) -> None:
-    response = send(as_box, "PUT", f"/{upload_entry}", b"rain")
+def test_upload_takes_the_place_of_an_upload(as_box: FileClient, upload_entry: int) -> None:
+    response = upload_file(as_box, "PUT", f"/{upload_entry}", b"rain")
     path = f"upload:{hashlib.sha256(b'rain').hexdigest()}"
     assert answered(response) == (200, results(path, modified=SECOND, size=4))
 
 
-def test_same_upload_again_is_no_change(as_box: Machine, upload_entry: int) -> None:
-    assert answered(send(as_box, "PUT", f"/{upload_entry}", TEXT)) == (200, results(f"upload:{SHA256}"))
+def test_same_upload_again_is_no_change(as_box: FileClient, upload_entry: int) -> None:
+    assert answered(upload_file(as_box, "PUT", f"/{upload_entry}", TEXT)) == (200, results(f"upload:{SHA256}"))
 
 
-def test_path_of_another_upload_cannot_be_taken(as_box: Machine, upload_entry: int, file_root: Path) -> None:
+def test_path_of_another_upload_cannot_be_taken(as_box: FileClient, upload_entry: int, file_root: Path) -> None:
     path = f"upload:{hashlib.sha256(b'rain').hexdigest()}"
     response = as_box.ask("PUT", f"/{upload_entry}", {"path": path})
     assert answered(response) == (200, failure(f"{path} does not fall under {file_root} hierarchy."))
 
 
-def test_upload_and_path_together_are_refused_for_a_change(as_box: Machine, entry: int, weather: str) -> None:
-    assert answered(send(as_box, "PUT", f"/{entry}", TEXT, path=weather)) == (400, failure(BOTH))
+def test_upload_and_path_together_are_refused_for_a_change(as_box: FileClient, entry: int, weather: str) -> None:
+    assert answered(upload_file(as_box, "PUT", f"/{entry}", TEXT, path=weather)) == (400, failure(BOTH))
 
 
 @pytest.mark.parametrize("given", [{}, {"serve_path": "today.txt"}, {"category": ""}, {"aired": "no", "id": "9"}])
-def test_what_stays_as_it_was_is_no_change(given: dict[str, str], as_box: Machine, entry: int, weather: str) -> None:
+def test_what_stays_as_it_was_is_no_change(given: dict[str, str], as_box: FileClient, entry: int, weather: str) -> None:
     assert answered(as_box.ask("PUT", f"/{entry}", given)) == (200, results(weather))
     assert list(History.objects.filter(file=entry).values_list("action", flat=True)) == ["add"]
 
@@ -491,7 +488,7 @@ def test_what_stays_as_it_was_is_no_change(given: dict[str, str], as_box: Machin
 @pytest.mark.parametrize("kind", ["entry", "upload_entry"])
 @pytest.mark.parametrize("way", ["form_without_a_type", "json"])
 def test_entry_can_be_sent_back_as_it_was_listed(
-    way: str, kind: str, as_box: Machine, request: pytest.FixtureRequest
+    way: str, kind: str, as_box: FileClient, request: pytest.FixtureRequest
 ) -> None:
     pk = request.getfixturevalue(kind)
     as_box.ask("PUT", f"/{pk}", {"category": "news", "aired": "yes", "expiration": 1924992000.123457})
@@ -500,32 +497,34 @@ def test_entry_can_be_sent_back_as_it_was_listed(
 
 
 @pytest.mark.parametrize("kind", ["entry", "upload_entry"])
-def test_entry_without_a_category_can_be_sent_back(kind: str, as_box: Machine, request: pytest.FixtureRequest) -> None:
+def test_entry_without_a_category_can_be_sent_back(
+    kind: str, as_box: FileClient, request: pytest.FixtureRequest
+) -> None:
     pk = request.getfixturevalue(kind)
     before = as_box.ask("GET", "/").json()["results"]
     assert answered(send_json(as_box, "PUT", f"/{pk}", **before[0])) == (200, {"success": True, "results": before})
 
 
 @pytest.mark.parametrize("name", ["category", "expiration"])
-def test_null_takes_a_value_away(name: str, as_box: Machine, entry: int, weather: str) -> None:
+def test_null_takes_a_value_away(name: str, as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("PUT", f"/{entry}", {"category": "news"} if name == "category" else {"expiration": EXPIRATION})
     response = send_json(as_box, "PUT", f"/{entry}", **{name: None})
     assert answered(response) == (200, results(weather, modified=THIRD))
 
 
 @pytest.mark.parametrize("name", ["category", "expiration"])
-def test_empty_value_of_a_form_takes_it_away(name: str, as_box: Machine, entry: int, weather: str) -> None:
+def test_empty_value_of_a_form_takes_it_away(name: str, as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("PUT", f"/{entry}", {"category": "news"} if name == "category" else {"expiration": EXPIRATION})
     response = as_box.ask("PUT", f"/{entry}", {name: ""})
     assert answered(response) == (200, results(weather, modified=THIRD))
 
 
-def test_what_the_server_knows_itself_cannot_be_changed(as_box: Machine, entry: int, weather: str) -> None:
+def test_what_the_server_knows_itself_cannot_be_changed(as_box: FileClient, entry: int, weather: str) -> None:
     own = {"id": "7000", "size": "1", "uploaded": "1", "modified": "1", "alive": "false", "sha256": SHA256}
     assert answered(as_box.ask("PUT", f"/{entry}", own)) == (200, results(weather))
 
 
-def test_serve_path_of_another_is_refused(as_box: Machine, entry: int, weather: str) -> None:
+def test_serve_path_of_another_is_refused(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("POST", "/", {"path": weather, "serve_path": "taken.txt"})
     response = as_box.ask("PUT", f"/{entry}", {"serve_path": "taken.txt", "category": "news"})
     assert answered(response) == (200, failure("File at serve_path taken.txt already exists."))
@@ -542,7 +541,7 @@ def test_serve_path_of_another_is_refused(as_box: Machine, entry: int, weather: 
     ],
 )
 def test_refused_change_changes_nothing(
-    given: dict[str, str], status: int, message: str, as_box: Machine, entry: int, file_root: Path
+    given: dict[str, str], status: int, message: str, as_box: FileClient, entry: int, file_root: Path
 ) -> None:
     before = File.objects.values().get()
     filled = {name: value.replace("{root}", str(file_root)) for name, value in given.items()}
@@ -553,12 +552,12 @@ def test_refused_change_changes_nothing(
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 @pytest.mark.parametrize("pk", [0, 999_999_999, 2**31, 2**63, 10**30])
-def test_unknown_id_does_not_exist(pk: int, method: str, as_box: Machine) -> None:
+def test_unknown_id_does_not_exist(pk: int, method: str, as_box: FileClient) -> None:
     assert answered(as_box.ask(method, f"/{pk}", {"category": "news"})) == (200, no_such(pk))
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_dead_file_does_not_exist(method: str, as_box: Machine, entry: int) -> None:
+def test_dead_file_does_not_exist(method: str, as_box: FileClient, entry: int) -> None:
     as_box.ask("DELETE", f"/{entry}")
     before = File.objects.values().get()
     assert answered(as_box.ask(method, f"/{entry}", {"alive": "true"})) == (200, no_such(entry))
@@ -567,12 +566,12 @@ def test_dead_file_does_not_exist(method: str, as_box: Machine, entry: int) -> N
 
 @pytest.mark.parametrize("path", ["/x", "/1.5", "/-1", "/1/", "/1/2", "/" + "9" * 5000])
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_what_is_no_id_is_nowhere(method: str, path: str, as_box: Machine) -> None:
+def test_what_is_no_id_is_nowhere(method: str, path: str, as_box: FileClient) -> None:
     assert as_box.ask(method, path).status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/"), ("DELETE", "/"), ("POST", "/1"), ("PATCH", "/1")])
-def test_other_methods_are_not_allowed(method: str, path: str, as_box: Machine) -> None:
+def test_other_methods_are_not_allowed(method: str, path: str, as_box: FileClient) -> None:
     assert answered(as_box.ask(method, path)) == (405, failure(f'Method "{method}" not allowed.'))
 
 
@@ -580,25 +579,25 @@ def test_other_methods_are_not_allowed(method: str, path: str, as_box: Machine) 
 
 
 @ways
-def test_removed_file_is_told_of_in_a_word(way: str, as_box: Machine, entry: int) -> None:
+def test_removed_file_is_told_of_in_a_word(way: str, as_box: FileClient, entry: int) -> None:
     assert answered(WAYS[way](as_box, "DELETE", f"/{entry}", {})) == (200, {"success": True})
 
 
-def test_removed_file_is_dead_and_stays_listed(as_box: Machine, entry: int, weather: str) -> None:
+def test_removed_file_is_dead_and_stays_listed(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("DELETE", f"/{entry}")
     listed = as_box.ask("GET", "/").json()["results"]
     assert listed == [shown(weather, alive=False, modified=SECOND)]
     assert Path(weather).read_bytes() == TEXT
 
 
-def test_serve_path_is_free_again_after_its_file_was_removed(as_box: Machine, entry: int, weather: str) -> None:
+def test_serve_path_is_free_again_after_its_file_was_removed(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("DELETE", f"/{entry}")
     again = as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"}).json()
     assert again["success"] is True
     assert list(File.objects.filter(serve_path="today.txt").values_list("alive", flat=True)) == [False, True]
 
 
-def test_serve_path_is_free_again_after_its_file_was_renamed(as_box: Machine, entry: int, weather: str) -> None:
+def test_serve_path_is_free_again_after_its_file_was_renamed(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("PUT", f"/{entry}", {"serve_path": "yesterday.txt"})
     assert as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"}).json()["success"] is True
 
@@ -615,14 +614,14 @@ DEEDS: dict[str, tuple[str, str, dict[str, str]]] = {
 CHANGES = ["add", "update", "remove"]
 
 
-def do(machine: Machine, deed: str, entry: int, weather: str, **more: str) -> Any:
+def do(machine: FileClient, deed: str, entry: int, weather: str, **more: str) -> Any:
     method, path, given = DEEDS[deed]
     filled = {name: value.replace("{weather}", weather) for name, value in given.items()}
     return machine.ask(method, path.replace("{entry}", str(entry)), filled | more)
 
 
 @pytest.mark.parametrize("token", ["", "0" * 32, "not one at all", "ü", "x" * 5000])
-def test_nobody_does_anything_without_a_session(token: str, as_box: Machine, entry: int, weather: str) -> None:
+def test_nobody_does_anything_without_a_session(token: str, as_box: FileClient, entry: int, weather: str) -> None:
     before = File.objects.values().get()
     as_box.token = token
     answers = [answered(do(as_box, deed, entry, weather)) for deed in DEEDS]
@@ -630,25 +629,25 @@ def test_nobody_does_anything_without_a_session(token: str, as_box: Machine, ent
     assert File.objects.values().get() == before
 
 
-def test_session_is_not_of_another_client(as_box: Machine, entry: int, weather: str) -> None:
+def test_session_is_not_of_another_client(as_box: FileClient, entry: int, weather: str) -> None:
     answers = [answered(do(as_box, deed, entry, weather, client_name="reader")) for deed in DEEDS]
     assert answers == [(401, failure(NO_SESSION))] * len(DEEDS)
 
 
-def test_reader_changes_nothing(as_reader: Machine, entry: int, weather: str) -> None:
+def test_reader_changes_nothing(as_reader: FileClient, entry: int, weather: str) -> None:
     before = File.objects.values().get()
     answers = [answered(do(as_reader, deed, entry, weather)) for deed in CHANGES]
     assert answers == [(403, failure("The client reader may only read."))] * len(CHANGES)
     assert File.objects.values().get() == before
 
 
-def test_reader_uploads_nothing(as_reader: Machine, blob_directory: Path) -> None:
-    response = send(as_reader, "POST", "/", TEXT, serve_path="today.txt")
+def test_reader_uploads_nothing(as_reader: FileClient, blob_directory: Path) -> None:
+    response = upload_file(as_reader, "POST", "/", TEXT, serve_path="today.txt")
     assert answered(response) == (403, failure("The client reader may only read."))
     assert (blob_directory.exists(), File.objects.exists()) == (False, False)
 
 
-def test_disabled_client_does_nothing(as_box: Machine, box: Client, entry: int, weather: str) -> None:
+def test_disabled_client_does_nothing(as_box: FileClient, box: Client, entry: int, weather: str) -> None:
     clients.set_active(box, active=False, actor="test")
     answers = [answered(do(as_box, deed, entry, weather)) for deed in DEEDS]
     assert answers == [(401, failure(NO_SESSION))] * len(DEEDS)
@@ -686,7 +685,7 @@ def test_client_is_looked_at_again_before_the_commit(
     assert File.objects.values().get() == before
 
 
-def test_client_registers_only_from_its_own_directories(as_box: Machine, box: Client, file_root: Path) -> None:
+def test_client_registers_only_from_its_own_directories(as_box: FileClient, box: Client, file_root: Path) -> None:
     box.roots = f"{file_root}/mine\n{file_root}/ours"
     clients.change(box, ["roots"], actor="test")
     answers = []
@@ -700,7 +699,7 @@ def test_client_registers_only_from_its_own_directories(as_box: Machine, box: Cl
 
 
 def test_directories_of_a_client_count_for_a_change_too(
-    as_box: Machine, box: Client, entry: int, weather: str, file_root: Path
+    as_box: FileClient, box: Client, entry: int, weather: str, file_root: Path
 ) -> None:
     box.roots = f"{file_root}/mine"
     clients.change(box, ["roots"], actor="test")
@@ -711,7 +710,7 @@ def test_directories_of_a_client_count_for_a_change_too(
 # --- When ---------------------------------------------------------------------------------------------------------
 
 
-def test_times_of_changes_grow_while_the_clock_stands_back(as_box: Machine, entry: int, weather: str) -> None:
+def test_times_of_changes_grow_while_the_clock_stands_back(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("PUT", f"/{entry}", {"category": "news"})
     as_box.ask("PUT", f"/{entry}", {"category": "news"})
     as_box.ask("POST", "/", {"path": weather, "serve_path": "other.txt"})
@@ -723,7 +722,7 @@ def test_times_of_changes_grow_while_the_clock_stands_back(as_box: Machine, entr
     ]
 
 
-def test_time_goes_on_by_the_clock_when_it_is_ahead(as_box: Machine, entry: int) -> None:
+def test_time_goes_on_by_the_clock_when_it_is_ahead(as_box: FileClient, entry: int) -> None:
     Clock.objects.update(changed_at=datetime.now(UTC) - timedelta(days=1))
     before = datetime.now(UTC)
     as_box.ask("PUT", f"/{entry}", {"category": "news"})
@@ -738,7 +737,7 @@ def deeds(pk: int) -> list[tuple[str, str, str, str, str | None]]:
     return [(row.actor, row.action, row.target, row.detail, row.peer) for row in rows]
 
 
-def test_history_tells_who_did_what_from_where(as_box: Machine, entry: int) -> None:
+def test_history_tells_who_did_what_from_where(as_box: FileClient, entry: int) -> None:
     as_box.ask("PUT", f"/{entry}", {"category": "news", "aired": "yes", "serve_path": "now.txt", "size": "9"})
     as_box.ask("DELETE", f"/{entry}")
     assert deeds(entry) == [
@@ -748,13 +747,13 @@ def test_history_tells_who_did_what_from_where(as_box: Machine, entry: int) -> N
     ]
 
 
-def test_history_has_the_times_of_the_changes(as_box: Machine, entry: int) -> None:
+def test_history_has_the_times_of_the_changes(as_box: FileClient, entry: int) -> None:
     as_box.ask("PUT", f"/{entry}", {"category": "news"})
     times = History.objects.filter(file=entry).order_by("pk").values_list("at", flat=True)
     assert [time.timestamp() for time in times] == [FIRST, SECOND]
 
 
-def test_session_token_is_in_no_row(as_box: Machine, entry: int) -> None:
+def test_session_token_is_in_no_row(as_box: FileClient, entry: int) -> None:
     WAYS["form_without_a_type"](as_box, "PUT", f"/{entry}", {"category": "news"})
     WAYS["query"](as_box, "DELETE", f"/{entry}", {})
     rows = [*History.objects.values(), *File.objects.values(), *Session.objects.values()]
@@ -762,7 +761,7 @@ def test_session_token_is_in_no_row(as_box: Machine, entry: int) -> None:
     assert as_box.token not in repr(rows)
 
 
-def test_refused_changes_are_not_in_the_history(as_box: Machine, entry: int, weather: str) -> None:
+def test_refused_changes_are_not_in_the_history(as_box: FileClient, entry: int, weather: str) -> None:
     as_box.ask("POST", "/", {"path": weather, "serve_path": "today.txt"})
     as_box.ask("PUT", f"/{entry}", {"path": "/etc/passwd"})
     as_box.ask("DELETE", "/999999999")
@@ -792,7 +791,7 @@ SERVE_PATHS = {
 
 
 @pytest.mark.parametrize("case", SERVE_PATHS)
-def test_serve_path_that_leads_astray_is_refused(case: str, as_box: Machine, weather: str) -> None:
+def test_serve_path_that_leads_astray_is_refused(case: str, as_box: FileClient, weather: str) -> None:
     serve_path, message = SERVE_PATHS[case]
     response = as_box.ask("POST", "/", {"path": weather, "serve_path": serve_path})
     assert answered(response) == (400, failure(message))
@@ -815,7 +814,7 @@ def test_serve_path_that_leads_astray_is_refused(case: str, as_box: Machine, wea
     ],
 )
 def test_value_that_cannot_be_is_refused(
-    name: str, value: str, message: str, as_box: Machine, entry: int, weather: str
+    name: str, value: str, message: str, as_box: FileClient, entry: int, weather: str
 ) -> None:
     before = File.objects.values().get()
     given = {"path": weather, "serve_path": "new.txt", name: value}
@@ -879,7 +878,7 @@ HOSTILE: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_body_is_no_crash_and_breaks_nothing(case: str, as_box: Machine, entry: int) -> None:
+def test_hostile_body_is_no_crash_and_breaks_nothing(case: str, as_box: FileClient, entry: int) -> None:
     content_type, body = HOSTILE[case]
     stored = File.objects.values("path", "serve_path", "size", "aired", "expires_at", "alive")
     before, query = stored.get(), f"?session_token={as_box.token}"
@@ -896,12 +895,12 @@ def test_hostile_body_is_no_crash_and_breaks_nothing(case: str, as_box: Machine,
 @pytest.mark.parametrize(
     "query", ["session_token=%00", "session_token=%ff", "session_token=%ed%a0%80", "%ff=%ff", "&=&"]
 )
-def test_hostile_query_is_no_crash(query: str, as_box: Machine) -> None:
+def test_hostile_query_is_no_crash(query: str, as_box: FileClient) -> None:
     assert as_box.generic("POST", f"/?{query}", b"path=/a", content_type="").status_code in (400, 401)
 
 
 @pytest.mark.parametrize("token", ['"\\ud800"', '"\\u0000"', "[]", "{}", "1", "true", "null", "1e9"])
-def test_hostile_token_in_json_is_no_crash(token: str, as_box: Machine) -> None:
+def test_hostile_token_in_json_is_no_crash(token: str, as_box: FileClient) -> None:
     body = f'{{"session_token": {token}, "path": "/a"}}'
     response = as_box.generic("POST", "/", body, content_type="application/json")
     assert response.status_code < 500
@@ -911,40 +910,13 @@ def test_hostile_token_in_json_is_no_crash(token: str, as_box: Machine) -> None:
 # --- Many at once -------------------------------------------------------------------------------------------------
 
 
-class Live:
-    """A client of a running server, with a session; each request has a connection of its own."""
-
-    def __init__(self, server: Server, name: str) -> None:
-        self.server, self.token = server, ""
-        key_file = server.data.parent / f"{name}.key"
-        key_file.write_bytes(KEY)
-        server.manage("addclient", name, "--key-file", str(key_file))
-        challenge = self.ask("POST", "/auth", client_name=name)["challenge"]
-        text = encrypted(KEY, challenge).hex()
-        opened = self.ask("POST", "/auth_verify", client_name=name, id=challenge["id"], encrypted_text=text)
-        self.token = opened["session"]["token"]
-
-    def ask(self, method: str, where: str, /, **given: Any) -> dict[str, Any]:
-        parameters = urlencode({**({"session_token": self.token} if self.token else {}), **given})
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
-        try:
-            if method == "GET":
-                connection.request(method, f"{where}?{parameters}")
-            else:
-                connection.request(method, where, parameters)
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-            return answer
-        finally:
-            connection.close()
-
-
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveFileClient]:
     place = tmp_path_factory.mktemp("catalogue")
     (place / "root").mkdir()
     (place / "root" / "file").write_bytes(TEXT)
     with running(place / "data", REGISTRY_FILE_ROOTS=str(place / "root")) as server:
-        yield Live(server, "box")
+        yield LiveFileClient(server, "box")
 
 
 def at_once(deeds: list[Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -959,11 +931,11 @@ def at_once(deeds: list[Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
         return list(pool.map(run, deeds))
 
 
-def path_of(live: Live) -> str:
+def path_of(live: LiveFileClient) -> str:
     return str(live.server.data.parent / "root" / "file")
 
 
-def add(live: Live, serve_path: str) -> dict[str, Any]:
+def add(live: LiveFileClient, serve_path: str) -> dict[str, Any]:
     return live.ask("POST", "/", path=path_of(live), serve_path=serve_path)
 
 
@@ -971,25 +943,25 @@ def told(answers: list[dict[str, Any]]) -> Counter[str]:
     return Counter(answer.get("error", "") for answer in answers)
 
 
-def test_one_of_many_who_add_at_one_serve_path_wins(live: Live) -> None:
+def test_one_of_many_who_add_at_one_serve_path_wins(live: LiveFileClient) -> None:
     answers = at_once([partial(add, live, "race")] * MANY)
     assert told(answers) == {"": 1, "File at serve_path race already exists.": MANY - 1}
     assert live.ask("GET", "/", serve_path="^race$")["count"] == 1
 
 
-def test_one_of_many_who_move_to_one_serve_path_wins(live: Live) -> None:
+def test_one_of_many_who_move_to_one_serve_path_wins(live: LiveFileClient) -> None:
     ids = [add(live, f"from/{number}")["results"][0]["id"] for number in range(MANY)]
     answers = at_once([partial(live.ask, "PUT", f"/{pk}", serve_path="to") for pk in ids])
     assert told(answers) == {"": 1, "File at serve_path to already exists.": MANY - 1}
 
 
-def test_one_of_many_who_remove_a_file_does(live: Live) -> None:
+def test_one_of_many_who_remove_a_file_does(live: LiveFileClient) -> None:
     pk = add(live, "removed")["results"][0]["id"]
     answers = at_once([partial(live.ask, "DELETE", f"/{pk}")] * MANY)
     assert told(answers) == {"": 1, f"File with id {pk} does not exist.": MANY - 1}
 
 
-def test_who_follows_the_changes_misses_none(live: Live) -> None:
+def test_who_follows_the_changes_misses_none(live: LiveFileClient) -> None:
     def write(writer: int) -> set[int]:
         added = [add(live, f"followed/{writer}/{number}") for number in range(ADDED_BY_EACH)]
         return {answer["results"][0]["id"] for answer in added}

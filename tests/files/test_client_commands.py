@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from files import clients, sessions
 from files.models import Client, ClientKey, History, Session
-from tests.files.conftest import KEY, READER_KEY, Machine
+from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 pytestmark = pytest.mark.django_db
 ADDED = "Added the client box, which may read and write.\nIts key, which is shown only now:\n"
@@ -60,7 +60,7 @@ def test_made_up_key_is_printed_once_and_works(options: list[str]) -> None:
     found = re.fullmatch(r"([0-9a-f]+)\n", run("addclient", "box", *options, news=ADDED))
     assert found
     assert len(found[1]) == 64
-    assert Machine("box", bytes.fromhex(found[1])).log_in()
+    assert FileClient("box", bytes.fromhex(found[1])).log_in()
     assert history() == [("manage.py", "client.add", "box")]
 
 
@@ -209,12 +209,12 @@ def test_refused_client_leaves_nothing_behind(arguments: list[str]) -> None:
 # --- rotatekey ---------------------------------------------------------------------------------------------------
 
 
-def test_new_key_is_printed_once_and_works(as_box: Machine) -> None:
+def test_new_key_is_printed_once_and_works(as_box: FileClient) -> None:
     news = "The client box has a new key.\nIts key, which is shown only now:\n"
     found = re.fullmatch(r"([0-9a-f]{64})\n", run("rotatekey", "box", news=news))
     assert found
     assert not Session.objects.live().exists()
-    assert Machine("box", bytes.fromhex(found[1])).log_in()
+    assert FileClient("box", bytes.fromhex(found[1])).log_in()
     assert history()[1:] == [("manage.py", "client.rotate", "box")]
 
 
@@ -231,7 +231,7 @@ def test_new_key_is_read_from_standard_input(box: Client, monkeypatch: pytest.Mo
     assert key_of("box") == READER_KEY
 
 
-def test_new_key_that_is_none_changes_nothing(as_box: Machine, key_file: Path) -> None:
+def test_new_key_that_is_none_changes_nothing(as_box: FileClient, key_file: Path) -> None:
     key_file.write_bytes(b"short")
     assert refused("rotatekey", "box", "--key-file", str(key_file)) == NO_KEY
     assert (key_of("box"), history()[1:]) == (KEY, [])
@@ -241,7 +241,7 @@ def test_new_key_that_is_none_changes_nothing(as_box: Machine, key_file: Path) -
 # --- disableclient and enableclient ------------------------------------------------------------------------------
 
 
-def test_client_is_disabled(as_box: Machine) -> None:
+def test_client_is_disabled(as_box: FileClient) -> None:
     assert run("disableclient", "box") == "The client box is disabled.\n"
     assert as_box.ask("GET", "/").status_code == 401
     assert history()[1:] == [("manage.py", "client.disable", "box")]
@@ -253,7 +253,7 @@ def test_client_that_was_disabled_before_is_told_so(box: Client) -> None:
     assert len(history()) == 2
 
 
-def test_client_is_enabled_with_the_key_that_it_had(machine: Machine) -> None:
+def test_client_is_enabled_with_the_key_that_it_had(machine: FileClient) -> None:
     run("disableclient", "box")
     assert run("enableclient", "box") == "The client box is enabled.\n"
     assert machine.log_in()

@@ -13,7 +13,7 @@ from django.db import connection
 from files import clients, sessions
 from files.models import Client, ClientKey, History, Rights, Session
 from registry_site.errors import Conflict, Invalid, NotFound, Unavailable
-from tests.files.conftest import KEY, READER_KEY, Machine
+from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 Verb = Callable[[Client], object]
 VERBS: dict[str, Verb] = {
@@ -124,7 +124,7 @@ def test_key_is_nowhere_in_the_database(db: None, rotated: bool) -> None:
     client = clients.add("box", READER_KEY if rotated else key, actor="test")
     if rotated:
         clients.rotate(client, key, actor="test")
-    Machine("box", key).log_in()
+    FileClient("box", key).log_in()
     secret = ClientKey.objects.get().secret
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM files_clientkey")
@@ -135,13 +135,13 @@ def test_key_is_nowhere_in_the_database(db: None, rotated: bool) -> None:
     assert base64.urlsafe_b64encode(key).decode()[:40] not in stored
 
 
-def test_key_is_unreadable_without_the_key_of_the_registry(machine: Machine, settings: Any) -> None:
+def test_key_is_unreadable_without_the_key_of_the_registry(machine: FileClient, settings: Any) -> None:
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 10, []
     with pytest.raises(Unavailable, match="encrypted under a key that REGISTRY_SECRET_KEY_FILE lacks"):
         clients.opened(ClientKey.objects.get().secret)
 
 
-def test_key_survives_a_new_key_of_the_registry(machine: Machine, settings: Any) -> None:
+def test_key_survives_a_new_key_of_the_registry(machine: FileClient, settings: Any) -> None:
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another" * 10
     assert machine.log_in()
 
@@ -149,14 +149,14 @@ def test_key_survives_a_new_key_of_the_registry(machine: Machine, settings: Any)
 # --- rotate, disable, enable, end_sessions -----------------------------------------------------------------------
 
 
-def test_rotated_key_replaces_the_former(as_box: Machine, box: Client) -> None:
+def test_rotated_key_replaces_the_former(as_box: FileClient, box: Client) -> None:
     clients.rotate(box, READER_KEY, actor="test")
     key = ClientKey.objects.get()
     assert (clients.opened(key.secret), key.bits) == (READER_KEY, 256)
     assert last() == ("test", "client.rotate", "box", "1 sessions ended")
 
 
-def test_key_that_is_no_key_replaces_nothing(as_box: Machine, box: Client) -> None:
+def test_key_that_is_no_key_replaces_nothing(as_box: FileClient, box: Client) -> None:
     with pytest.raises(Invalid, match="This is no AES key"):
         clients.rotate(box, b"short", actor="test")
     assert clients.opened(ClientKey.objects.get().secret) == KEY
@@ -164,13 +164,13 @@ def test_key_that_is_no_key_replaces_nothing(as_box: Machine, box: Client) -> No
     assert last()[1] == "client.add"
 
 
-def test_client_is_disabled_once(as_box: Machine, box: Client) -> None:
+def test_client_is_disabled_once(as_box: FileClient, box: Client) -> None:
     done = [clients.set_active(box, active=False, actor="test") for _ in range(2)]
     assert (done, Client.objects.get().is_active) == ([True, False], False)
     assert History.objects.filter(action="client.disable").count() == 1
 
 
-def test_sessions_of_a_disabled_client_end_then_and_not_later(as_box: Machine, box: Client) -> None:
+def test_sessions_of_a_disabled_client_end_then_and_not_later(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
     assert last() == ("test", "client.disable", "box", "1 sessions ended")
     assert Session.objects.get().ended_at is not None
@@ -185,7 +185,7 @@ def test_client_is_enabled_once(box: Client) -> None:
     assert History.objects.filter(action="client.enable").count() == 1
 
 
-def test_sessions_are_ended_once(as_box: Machine, box: Client) -> None:
+def test_sessions_are_ended_once(as_box: FileClient, box: Client) -> None:
     as_box.log_in()
     assert [clients.end_sessions(box, actor="test") for _ in range(2)] == [2, 0]
     assert last() == ("test", "client.sessions", "box", "2 sessions ended")
@@ -193,7 +193,7 @@ def test_sessions_are_ended_once(as_box: Machine, box: Client) -> None:
 
 
 @pytest.mark.parametrize("verb", ["rotate", "disable", "end_sessions"])
-def test_sessions_of_others_stay(as_box: Machine, as_reader: Machine, box: Client, verb: str) -> None:
+def test_sessions_of_others_stay(as_box: FileClient, as_reader: FileClient, box: Client, verb: str) -> None:
     VERBS[verb](box)
     assert [session.client.name for session in Session.objects.live()] == ["reader"]
 
@@ -215,7 +215,7 @@ def test_change_stores_what_is_named(box: Client) -> None:
     assert last() == ("test", "client.change", "box", "rights")
 
 
-def test_rights_that_are_taken_bite_on_the_next_request(as_box: Machine, box: Client) -> None:
+def test_rights_that_are_taken_bite_on_the_next_request(as_box: FileClient, box: Client) -> None:
     box.rights = Rights.READ
     clients.change(box, ["rights"], actor="test")
     response = as_box.ask("POST", "/", {"serve_path": "a.txt", "path": "/a.txt"})

@@ -15,8 +15,7 @@ from django.utils.http import http_date
 from moto.server import ThreadedMotoServer
 
 from files.models import File
-from tests.files.conftest import Machine
-from tests.files.test_catalogue import Live, failure, send
+from tests.support.file_clients import FileClient, LiveFileClient, failure, upload_file
 from tests.support.servers import running
 
 DATA = random.Random(5).randbytes(200_000)
@@ -27,7 +26,7 @@ LARGE = 10 * GIB
 MARK = b"in the middle"
 
 
-def added(machine: Machine, path: Path, **fields: str) -> int:
+def added(machine: FileClient, path: Path, **fields: str) -> int:
     answer = machine.ask("POST", "/", {"path": str(path), "serve_path": "file", **fields}).json()
     return int(answer["results"][0]["id"])
 
@@ -38,7 +37,7 @@ def body(response: Any) -> bytes:
 
 
 @pytest.fixture
-def on_disk(as_box: Machine, file_root: Path) -> int:
+def on_disk(as_box: FileClient, file_root: Path) -> int:
     """The id of a file on the server's disk, written at a known time."""
     path = file_root / "data.bin"
     path.write_bytes(DATA)
@@ -47,9 +46,9 @@ def on_disk(as_box: Machine, file_root: Path) -> int:
 
 
 @pytest.fixture
-def upload(as_box: Machine) -> int:
+def upload(as_box: FileClient) -> int:
     """The id of an upload of the same bytes."""
-    response = send(as_box, "POST", "/", DATA, serve_path="dir/data.bin")
+    response = upload_file(as_box, "POST", "/", DATA, serve_path="dir/data.bin")
     return int(response.json()["results"][0]["id"])
 
 
@@ -104,14 +103,14 @@ def anywhere(request: pytest.FixtureRequest) -> int:
 # --- Whole, and by ranges -----------------------------------------------------------------------------------------
 
 
-def test_file_comes_whole(anywhere: int, as_box: Machine) -> None:
+def test_file_comes_whole(anywhere: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{anywhere}")
     assert response.status_code == 200
     assert response["Content-Length"] == "200000"
     assert body(response) == DATA
 
 
-def test_head_has_the_headers_and_no_body(anywhere: int, as_box: Machine) -> None:
+def test_head_has_the_headers_and_no_body(anywhere: int, as_box: FileClient) -> None:
     asked = as_box.ask("GET", f"/{anywhere}")
     head = as_box.ask("HEAD", f"/{anywhere}")
     body(asked)
@@ -132,7 +131,7 @@ def test_head_has_the_headers_and_no_body(anywhere: int, as_box: Machine) -> Non
         ("bytes=5-999999999999", 5, 200_000),
     ],
 )
-def test_range_comes_alone(asked: str, start: int, end: int, on_disk: int, as_box: Machine) -> None:
+def test_range_comes_alone(asked: str, start: int, end: int, on_disk: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
     assert response.status_code == 206
     assert response["Content-Range"] == f"bytes {start}-{end - 1}/200000"
@@ -141,7 +140,7 @@ def test_range_comes_alone(asked: str, start: int, end: int, on_disk: int, as_bo
 
 
 @pytest.mark.parametrize("asked", ["bytes=200000-", "bytes=200000-200001", "bytes=-0", "bytes=999999999999999999-"])
-def test_range_past_the_end_cannot_be_satisfied(asked: str, on_disk: int, as_box: Machine) -> None:
+def test_range_past_the_end_cannot_be_satisfied(asked: str, on_disk: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
     assert (response.status_code, response["Content-Range"]) == (416, "bytes */200000")
     assert body(response) == b""
@@ -161,32 +160,32 @@ def test_range_past_the_end_cannot_be_satisfied(asked: str, on_disk: int, as_box
         "bytes=-1-2",
     ],
 )
-def test_range_that_is_none_is_the_whole(asked: str, on_disk: int, as_box: Machine) -> None:
+def test_range_that_is_none_is_the_whole(asked: str, on_disk: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
     assert response.status_code == 200
     assert body(response) == DATA
 
 
-def test_empty_file_comes_whole(as_box: Machine) -> None:
-    pk = send(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
+def test_empty_file_comes_whole(as_box: FileClient) -> None:
+    pk = upload_file(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
     response = as_box.ask("GET", f"/{pk}")
     assert (response.status_code, response["Content-Length"], body(response)) == (200, "0", b"")
 
 
-def test_empty_file_has_no_range(as_box: Machine) -> None:
-    pk = send(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
+def test_empty_file_has_no_range(as_box: FileClient) -> None:
+    pk = upload_file(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
     response = as_box.ask("GET", f"/{pk}", headers={"Range": "bytes=0-"})
     assert (response.status_code, response["Content-Range"]) == (416, "bytes */0")
 
 
-def test_broken_download_goes_on_if_it_is_still_the_same(anywhere: int, as_box: Machine) -> None:
+def test_broken_download_goes_on_if_it_is_still_the_same(anywhere: int, as_box: FileClient) -> None:
     etag = as_box.ask("HEAD", f"/{anywhere}")["ETag"]
     response = as_box.ask("GET", f"/{anywhere}", headers={"Range": "bytes=150000-", "If-Range": etag})
     assert (response.status_code, body(response)) == (206, DATA[150_000:])
 
 
 @pytest.mark.parametrize("tag", ['"another"', "W/{etag}", "Tue, 14 Nov 2023 22:13:20 GMT"])
-def test_broken_download_begins_again_if_it_may_be_another(tag: str, pk: int, as_box: Machine) -> None:
+def test_broken_download_begins_again_if_it_may_be_another(tag: str, pk: int, as_box: FileClient) -> None:
     etag = as_box.ask("HEAD", f"/{pk}")["ETag"]
     headers = {"Range": "bytes=150000-", "If-Range": tag.replace("{etag}", etag)}
     response = as_box.ask("GET", f"/{pk}", headers=headers)
@@ -196,28 +195,28 @@ def test_broken_download_begins_again_if_it_may_be_another(tag: str, pk: int, as
 # --- Not again ----------------------------------------------------------------------------------------------------
 
 
-def test_file_that_one_has_does_not_come_again(pk: int, as_box: Machine) -> None:
+def test_file_that_one_has_does_not_come_again(pk: int, as_box: FileClient) -> None:
     etag = as_box.ask("HEAD", f"/{pk}")["ETag"]
     response = as_box.ask("GET", f"/{pk}", headers={"If-None-Match": f'"other", {etag}'})
     assert (response.status_code, response["ETag"], body(response)) == (304, etag, b"")
 
 
-def test_file_that_is_no_newer_does_not_come_again(pk: int, as_box: Machine) -> None:
+def test_file_that_is_no_newer_does_not_come_again(pk: int, as_box: FileClient) -> None:
     date = as_box.ask("HEAD", f"/{pk}")["Last-Modified"]
     response = as_box.ask("GET", f"/{pk}", headers={"If-Modified-Since": date})
     assert (response.status_code, response["Last-Modified"], body(response)) == (304, date, b"")
 
 
-def test_file_that_is_newer_comes(on_disk: int, as_box: Machine) -> None:
+def test_file_that_is_newer_comes(on_disk: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{on_disk}", headers={"If-Modified-Since": http_date(WRITTEN_AT - 1)})
     assert (response.status_code, body(response)) == (200, DATA)
 
 
-def test_file_on_the_disk_has_the_date_of_its_bytes(on_disk: int, as_box: Machine) -> None:
+def test_file_on_the_disk_has_the_date_of_its_bytes(on_disk: int, as_box: FileClient) -> None:
     assert as_box.ask("HEAD", f"/{on_disk}")["Last-Modified"] == http_date(WRITTEN_AT)
 
 
-def test_other_bytes_have_another_tag(as_box: Machine, on_disk: int, file_root: Path) -> None:
+def test_other_bytes_have_another_tag(as_box: FileClient, on_disk: int, file_root: Path) -> None:
     before = as_box.ask("HEAD", f"/{on_disk}")["ETag"]
     path = file_root / "data.bin"
     path.write_bytes(DATA[::-1])
@@ -227,14 +226,14 @@ def test_other_bytes_have_another_tag(as_box: Machine, on_disk: int, file_root: 
     assert (response.status_code, body(response)) == (200, DATA[::-1])
 
 
-def test_another_upload_has_another_tag(as_box: Machine, upload: int) -> None:
+def test_another_upload_has_another_tag(as_box: FileClient, upload: int) -> None:
     before = as_box.ask("HEAD", f"/{upload}")["ETag"]
-    send(as_box, "PUT", f"/{upload}", DATA[::-1])
+    upload_file(as_box, "PUT", f"/{upload}", DATA[::-1])
     response = as_box.ask("GET", f"/{upload}", headers={"If-None-Match": before})
     assert (response.status_code, body(response)) == (200, DATA[::-1])
 
 
-def test_nobody_between_keeps_a_file(pk: int, as_box: Machine) -> None:
+def test_nobody_between_keeps_a_file(pk: int, as_box: FileClient) -> None:
     assert as_box.ask("HEAD", f"/{pk}")["Cache-Control"] == "private, no-cache"
 
 
@@ -273,7 +272,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("name", [*DISPOSITIONS, *ON_DISK_ONLY])
-def test_file_on_the_disk_is_called_as_it_is_there(name: str, as_box: Machine, file_root: Path) -> None:
+def test_file_on_the_disk_is_called_as_it_is_there(name: str, as_box: FileClient, file_root: Path) -> None:
     path = file_root / name
     path.write_bytes(b"")
     response = as_box.ask("GET", f"/{added(as_box, path, serve_path='dir/other')}")
@@ -282,14 +281,14 @@ def test_file_on_the_disk_is_called_as_it_is_there(name: str, as_box: Machine, f
 
 
 @pytest.mark.parametrize("name", DISPOSITIONS)
-def test_upload_is_called_as_it_is_to_be_called(name: str, as_box: Machine) -> None:
-    pk = send(as_box, "POST", "/", b"", name="other", serve_path=f"dir/{name}").json()["results"][0]["id"]
+def test_upload_is_called_as_it_is_to_be_called(name: str, as_box: FileClient) -> None:
+    pk = upload_file(as_box, "POST", "/", b"", name="other", serve_path=f"dir/{name}").json()["results"][0]["id"]
     assert as_box.ask("HEAD", f"/{pk}")["Content-Disposition"] == DISPOSITIONS[name]
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_type_is_told_by_the_name(name: str, as_box: Machine) -> None:
-    pk = send(as_box, "POST", "/", b"<html>", serve_path=f"dir/{name}").json()["results"][0]["id"]
+def test_type_is_told_by_the_name(name: str, as_box: FileClient) -> None:
+    pk = upload_file(as_box, "POST", "/", b"<html>", serve_path=f"dir/{name}").json()["results"][0]["id"]
     response = as_box.ask("GET", f"/{pk}")
     body(response)
     assert (response["Content-Type"], response["X-Content-Type-Options"]) == (TYPES[name], "nosniff")
@@ -299,12 +298,12 @@ def test_type_is_told_by_the_name(name: str, as_box: Machine) -> None:
 # --- Which ones, and for whom -------------------------------------------------------------------------------------
 
 
-def test_reader_may_fetch(pk: int, as_reader: Machine) -> None:
+def test_reader_may_fetch(pk: int, as_reader: FileClient) -> None:
     assert body(as_reader.ask("GET", f"/{pk}")) == DATA
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nobody_fetches_without_a_session(method: str, pk: int, as_box: Machine) -> None:
+def test_nobody_fetches_without_a_session(method: str, pk: int, as_box: FileClient) -> None:
     as_box.token = ""
     response = as_box.ask(method, f"/{pk}")
     assert response.status_code == 401
@@ -312,34 +311,34 @@ def test_nobody_fetches_without_a_session(method: str, pk: int, as_box: Machine)
 
 
 @pytest.mark.parametrize("pk", [0, 999_999_999, 2**63, 10**30])
-def test_unknown_file_is_missing(pk: int, as_box: Machine) -> None:
+def test_unknown_file_is_missing(pk: int, as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{pk}")
     assert (response.status_code, response.json()) == (404, failure(f"There is no file with id {pk}."))
 
 
-def test_dead_file_is_still_served(pk: int, as_box: Machine) -> None:
+def test_dead_file_is_still_served(pk: int, as_box: FileClient) -> None:
     as_box.ask("DELETE", f"/{pk}")
     assert body(as_box.ask("GET", f"/{pk}")) == DATA
 
 
-def test_dead_file_is_missing_where_such_are_not_served(pk: int, as_box: Machine, settings: Any) -> None:
+def test_dead_file_is_missing_where_such_are_not_served(pk: int, as_box: FileClient, settings: Any) -> None:
     settings.SERVE_DEAD_FILES = False
     as_box.ask("DELETE", f"/{pk}")
     response = as_box.ask("GET", f"/{pk}")
     assert (response.status_code, response.json()) == (404, failure(f"There is no file with id {pk}."))
 
 
-def test_living_file_is_served_where_dead_ones_are_not(pk: int, as_box: Machine, settings: Any) -> None:
+def test_living_file_is_served_where_dead_ones_are_not(pk: int, as_box: FileClient, settings: Any) -> None:
     settings.SERVE_DEAD_FILES = False
     assert body(as_box.ask("GET", f"/{pk}")) == DATA
 
 
-def test_expired_file_is_served_until_it_is_purged(as_box: Machine, upload: int) -> None:
+def test_expired_file_is_served_until_it_is_purged(as_box: FileClient, upload: int) -> None:
     as_box.ask("PUT", f"/{upload}", {"expiration": "1"})
     assert body(as_box.ask("GET", f"/{upload}")) == DATA
 
 
-def test_upload_whose_bytes_are_lost_is_missing(as_box: Machine, upload: int, blob_directory: Path) -> None:
+def test_upload_whose_bytes_are_lost_is_missing(as_box: FileClient, upload: int, blob_directory: Path) -> None:
     (blob,) = (path for path in blob_directory.rglob("*") if path.is_file())
     blob.unlink()
     response = as_box.ask("GET", f"/{upload}")
@@ -357,7 +356,7 @@ def redirecting(bucket: dict[str, Any], upload: int, settings: Any) -> int:
     return upload
 
 
-def test_client_is_sent_to_the_bucket(redirecting: int, bucket: dict[str, Any], as_box: Machine) -> None:
+def test_client_is_sent_to_the_bucket(redirecting: int, bucket: dict[str, Any], as_box: FileClient) -> None:
     response = as_box.ask("GET", f"/{redirecting}")
     assert (response.status_code, response.content) == (302, b"")
     assert response["Location"].startswith(f"{bucket['endpoint_url']}/{bucket['bucket_name']}/")
@@ -366,23 +365,23 @@ def test_client_is_sent_to_the_bucket(redirecting: int, bucket: dict[str, Any], 
         assert answer.headers["Content-Disposition"] == 'attachment; filename="data.bin"'
 
 
-def test_head_is_answered_here(redirecting: int, as_box: Machine) -> None:
+def test_head_is_answered_here(redirecting: int, as_box: FileClient) -> None:
     response = as_box.ask("HEAD", f"/{redirecting}")
     assert (response.status_code, response["Content-Length"]) == (200, "200000")
 
 
 def test_file_on_the_disk_comes_from_here_though_uploads_do_not(
-    redirecting: int, on_disk: int, as_box: Machine
+    redirecting: int, on_disk: int, as_box: FileClient
 ) -> None:
     assert body(as_box.ask("GET", f"/{on_disk}")) == DATA
 
 
-def test_nobody_is_sent_to_the_bucket_without_a_session(redirecting: int, as_box: Machine) -> None:
+def test_nobody_is_sent_to_the_bucket_without_a_session(redirecting: int, as_box: FileClient) -> None:
     as_box.token = ""
     assert as_box.ask("GET", f"/{redirecting}").status_code == 401
 
 
-def test_nginx_is_told_the_path(as_box: Machine, file_root: Path, settings: Any) -> None:
+def test_nginx_is_told_the_path(as_box: FileClient, file_root: Path, settings: Any) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     path = file_root / "50% schön?.txt"
     path.write_bytes(DATA)
@@ -392,14 +391,16 @@ def test_nginx_is_told_the_path(as_box: Machine, file_root: Path, settings: Any)
     assert response["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_nginx_is_told_the_path_of_an_upload(as_box: Machine, upload: int, blob_directory: Path, settings: Any) -> None:
+def test_nginx_is_told_the_path_of_an_upload(
+    as_box: FileClient, upload: int, blob_directory: Path, settings: Any
+) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     sha256 = File.objects.get().sha256
     response = as_box.ask("GET", f"/{upload}")
     assert response["X-Accel-Redirect"] == f"/_files{blob_directory}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-def test_nginx_is_not_told_of_a_link(as_box: Machine, on_disk: int, file_root: Path, settings: Any) -> None:
+def test_nginx_is_not_told_of_a_link(as_box: FileClient, on_disk: int, file_root: Path, settings: Any) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     path = file_root / "data.bin"
     path.rename(file_root / "moved")
@@ -410,7 +411,7 @@ def test_nginx_is_not_told_of_a_link(as_box: Machine, on_disk: int, file_root: P
 
 
 def test_what_is_in_a_bucket_comes_from_here_though_nginx_is_there(
-    in_bucket: int, as_box: Machine, settings: Any
+    in_bucket: int, as_box: FileClient, settings: Any
 ) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     assert body(as_box.ask("GET", f"/{in_bucket}")) == DATA
@@ -420,7 +421,7 @@ def test_what_is_in_a_bucket_comes_from_here_though_nginx_is_there(
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveFileClient]:
     """Of a server with one worker, and a file of 10 GiB that takes no place."""
     place = tmp_path_factory.mktemp("downloads")
     (place / "root").mkdir()
@@ -429,17 +430,17 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         file.seek(LARGE // 2)
         file.write(MARK)
     with running(place / "data", REGISTRY_FILE_ROOTS=str(place / "root"), REGISTRY_WORKERS="1") as server:
-        yield Live(server, "box")
+        yield LiveFileClient(server, "box")
 
 
 @pytest.fixture(scope="module")
-def large(live: Live) -> int:
+def large(live: LiveFileClient) -> int:
     """The id of that file."""
     answer = live.ask("POST", "/", path=f"{live.server.data.parent}/root/large", serve_path="large")
     return int(answer["results"][0]["id"])
 
 
-def resident(live: Live) -> int:
+def resident(live: LiveFileClient) -> int:
     """Bytes of memory that the server and its worker have, without what they only share with files."""
     processes = [
         status
@@ -450,13 +451,13 @@ def resident(live: Live) -> int:
     return 1024 * sum(int(kib) for status in processes for kib in re.findall(r"RssAnon:\s+([0-9]+)", status))
 
 
-def opened(live: Live, pk: int, **headers: str) -> tuple[HTTPConnection, HTTPResponse]:
+def opened(live: LiveFileClient, pk: int, **headers: str) -> tuple[HTTPConnection, HTTPResponse]:
     connection = HTTPConnection("127.0.0.1", live.server.port, timeout=60)
     connection.request("GET", f"/{pk}?session_token={live.token}", headers=headers)
     return connection, connection.getresponse()
 
 
-def test_range_in_the_middle_of_ten_gibibytes(live: Live, large: int) -> None:
+def test_range_in_the_middle_of_ten_gibibytes(live: LiveFileClient, large: int) -> None:
     asked = f"bytes={LARGE // 2}-{LARGE // 2 + len(MARK) - 1}"
     connection, answer = opened(live, large, Range=asked)
     assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {asked[6:]}/{LARGE}")
@@ -465,7 +466,7 @@ def test_range_in_the_middle_of_ten_gibibytes(live: Live, large: int) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": f"bytes={GIB}-"}], ids=["whole", "range"])
-def test_download_of_ten_gibibytes_takes_no_memory(headers: dict[str, str], live: Live, large: int) -> None:
+def test_download_of_ten_gibibytes_takes_no_memory(headers: dict[str, str], live: LiveFileClient, large: int) -> None:
     live.ask("GET", "/")
     before, most, left = resident(live), 0, 300 * MIB
     connection, answer = opened(live, large, **headers)
@@ -477,7 +478,7 @@ def test_download_of_ten_gibibytes_takes_no_memory(headers: dict[str, str], live
     assert most - before < 50 * MIB
 
 
-def test_server_lives_on_after_broken_downloads(live: Live, large: int) -> None:
+def test_server_lives_on_after_broken_downloads(live: LiveFileClient, large: int) -> None:
     for _ in range(20):
         connection, answer = opened(live, large)
         assert len(answer.read(MIB)) == MIB

@@ -17,8 +17,8 @@ from accounts.models import User
 from files import catalogue, clients
 from files.actors import Actor
 from files.models import Client, ClientKey, File, History, Session
-from tests.conftest import PASSWORD
-from tests.files.conftest import KEY, Machine
+from tests.support.cast import PASSWORD
+from tests.support.file_clients import KEY, FileClient
 
 CLIENTS, SESSIONS, FILES, HISTORY = (f"/admin/files/{model}/" for model in ("client", "session", "file", "history"))
 LISTS = [CLIENTS, SESSIONS, FILES, HISTORY]
@@ -93,7 +93,14 @@ def last() -> tuple[str, str, str, str]:
     ],
 )
 def test_lists_are_searched(
-    as_root: Browser, as_box: Machine, reader: Client, rain: File, file_root: Path, path: str, searched: str, row: str
+    as_root: Browser,
+    as_box: FileClient,
+    reader: Client,
+    rain: File,
+    file_root: Path,
+    path: str,
+    searched: str,
+    row: str,
 ) -> None:
     found = as_root.get(path, {"q": searched.format(root=file_root)})
     results = re.search('id="result_list".*</table>', found.content.decode(), re.DOTALL)
@@ -111,7 +118,7 @@ def test_lists_are_searched(
         (HISTORY, "action__exact=add"),
     ],
 )
-def test_lists_are_filtered(as_root: Browser, as_box: Machine, rain: File, path: str, filters: str) -> None:
+def test_lists_are_filtered(as_root: Browser, as_box: FileClient, rain: File, path: str, filters: str) -> None:
     assert 'id="result_list"' in as_root.get(f"{path}?{filters}").content.decode()
 
 
@@ -121,7 +128,7 @@ def test_lists_take_the_same_queries_for_a_few_rows_and_for_many(
 ) -> None:
     def fill(name: str) -> None:
         client = clients.add(name, KEY, actor="test")
-        Machine(name, KEY).log_in()
+        FileClient(name, KEY).log_in()
         (file_root / name).write_text(name)
         catalogue.add(Actor(client.name), serve_path=name, path=f"{file_root}/{name}")
 
@@ -147,12 +154,12 @@ def test_staff_without_rights_see_nothing(db: None, path: str) -> None:
     assert staff("helper").get(path).status_code == 403
 
 
-def test_session_of_a_client_is_no_key_to_the_admin_site(as_box: Machine) -> None:
+def test_session_of_a_client_is_no_key_to_the_admin_site(as_box: FileClient) -> None:
     assert as_box.ask("GET", CLIENTS).status_code == 302
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_nothing_is_deleted(as_root: Browser, as_box: Machine, rain: File, path: str) -> None:
+def test_nothing_is_deleted(as_root: Browser, as_box: FileClient, rain: File, path: str) -> None:
     model: Any = {CLIENTS: Client, SESSIONS: Session, FILES: File, HISTORY: History}[path]
     row = model.objects.first()
     assert as_root.post(f"{path}{row.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -160,7 +167,7 @@ def test_nothing_is_deleted(as_root: Browser, as_box: Machine, rain: File, path:
 
 
 @pytest.mark.parametrize("path", [SESSIONS, HISTORY])
-def test_what_happened_is_only_looked_at(as_root: Browser, as_box: Machine, path: str) -> None:
+def test_what_happened_is_only_looked_at(as_root: Browser, as_box: FileClient, path: str) -> None:
     model: Any = {SESSIONS: Session, HISTORY: History}[path]
     row = model.objects.get()
     assert as_root.get(f"{path}{row.pk}/change/").status_code == 200
@@ -168,7 +175,7 @@ def test_what_happened_is_only_looked_at(as_root: Browser, as_box: Machine, path
     assert as_root.post(f"{path}add/", {}).status_code == 403
 
 
-def test_sessions_are_listed_without_their_tokens(as_root: Browser, as_box: Machine) -> None:
+def test_sessions_are_listed_without_their_tokens(as_root: Browser, as_box: FileClient) -> None:
     session = Session.objects.get()
     page = as_root.get(SESSIONS).content.decode() + as_root.get(f"{SESSIONS}{session.pk}/change/").content.decode()
     assert "box" in page
@@ -219,14 +226,14 @@ def assert_gone(browser: Browser, key: str) -> None:
 @pytest.mark.parametrize("button", ["_save", "_addanother", "_continue"])
 def test_key_of_a_new_client_is_shown_once(as_root: Browser, button: str) -> None:
     key = shown(add_client(as_root, **{button: "Save"}))
-    assert Machine("box", bytes.fromhex(key)).log_in()
+    assert FileClient("box", bytes.fromhex(key)).log_in()
     assert_gone(as_root, key)
     assert last() == ("staff root", "client.add", "box", "")
 
 
 def test_new_key_of_a_client_is_shown_once(as_root: Browser, box: Client) -> None:
     key = shown(as_root.post(CLIENTS, {"action": "rotate", "_selected_action": [box.pk]}))
-    assert Machine("box", bytes.fromhex(key)).log_in()
+    assert FileClient("box", bytes.fromhex(key)).log_in()
     assert_gone(as_root, key)
     assert last() == ("staff root", "client.rotate", "box", "0 sessions ended")
 
@@ -235,11 +242,11 @@ def test_keys_of_several_clients_are_shown_together(as_root: Browser, box: Clien
     page = act(as_root, CLIENTS, "rotate", box, reader)
     rows = re.findall(r"<tr><th[^>]*><a [^>]*>(\w+)</a></th><td><code>([0-9a-f]{64})</code></td></tr>", page)
     for name, key in rows:
-        assert Machine(name, bytes.fromhex(key)).log_in()
+        assert FileClient(name, bytes.fromhex(key)).log_in()
     assert [name for name, _ in rows] == ["box", "reader"]
 
 
-def test_page_of_a_client_shows_neither_key_nor_secret(as_root: Browser, as_box: Machine, box: Client) -> None:
+def test_page_of_a_client_shows_neither_key_nor_secret(as_root: Browser, as_box: FileClient, box: Client) -> None:
     page = as_root.get(f"{CLIENTS}{box.pk}/change/").content.decode()
     key = ClientKey.objects.get()
     assert "AES_CBC" in page
@@ -348,7 +355,7 @@ def test_client_with_a_directory_that_left_the_settings_is_still_changed(
     assert (box.description, box.roots) == ("of the roof", f"{file_root}/a\n{file_root}/b")
 
 
-def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: Machine, box: Client, reader: Client) -> None:
+def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: FileClient, box: Client, reader: Client) -> None:
     clients.set_active(reader, active=False, actor="test")
     assert "1 disabled; the others were so before." in act(as_root, CLIENTS, "disable", box, reader)
     assert as_box.ask("GET", "/").status_code == 401
@@ -358,18 +365,20 @@ def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: Machine, box
     assert last()[:3] == ("staff root", "client.enable", "reader")
 
 
-def test_rotation_ends_sessions(as_root: Browser, as_box: Machine, box: Client) -> None:
+def test_rotation_ends_sessions(as_root: Browser, as_box: FileClient, box: Client) -> None:
     act(as_root, CLIENTS, "rotate", box)
     assert as_box.ask("GET", "/").status_code == 401
 
 
-def test_sessions_of_clients_are_ended(as_root: Browser, as_box: Machine, as_reader: Machine, box: Client) -> None:
+def test_sessions_of_clients_are_ended(
+    as_root: Browser, as_box: FileClient, as_reader: FileClient, box: Client
+) -> None:
     assert "1 sessions ended." in act(as_root, CLIENTS, "end_sessions", box)
     assert [machine.ask("GET", "/").status_code for machine in (as_box, as_reader)] == [401, 200]
     assert last() == ("staff root", "client.sessions", "box", "1 sessions ended")
 
 
-def test_single_session_is_ended_once(as_root: Browser, as_box: Machine) -> None:
+def test_single_session_is_ended_once(as_root: Browser, as_box: FileClient) -> None:
     session = Session.objects.get()
     assert "1 ended; the others had ended before." in act(as_root, SESSIONS, "end", session)
     assert as_box.ask("GET", "/").status_code == 401
@@ -387,12 +396,12 @@ def test_history_of_staff_has_their_address(as_root: Browser, box: Client) -> No
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_viewer_sees_lists(as_viewer: Browser, as_box: Machine, rain: File, path: str) -> None:
+def test_viewer_sees_lists(as_viewer: Browser, as_box: FileClient, rain: File, path: str) -> None:
     assert as_viewer.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["rotate", "disable", "enable", "end_sessions"])
-def test_viewer_does_nothing_to_clients(as_viewer: Browser, as_box: Machine, box: Client, action: str) -> None:
+def test_viewer_does_nothing_to_clients(as_viewer: Browser, as_box: FileClient, box: Client, action: str) -> None:
     before = ClientKey.objects.get().secret
     act(as_viewer, CLIENTS, action, box)
     assert as_box.ask("GET", "/").status_code == 200
@@ -405,7 +414,7 @@ def test_viewer_adds_and_changes_no_client(as_viewer: Browser, box: Client) -> N
     assert [client.rights for client in Client.objects.all()] == ["WRITE"]
 
 
-def test_viewer_ends_no_session(as_viewer: Browser, as_box: Machine) -> None:
+def test_viewer_ends_no_session(as_viewer: Browser, as_box: FileClient) -> None:
     act(as_viewer, SESSIONS, "end", Session.objects.get())
     assert as_box.ask("GET", "/").status_code == 200
 
@@ -417,7 +426,7 @@ def test_viewer_adds_changes_and_ends_no_file(as_viewer: Browser, rain: File, we
     assert [(file.serve_path, file.alive) for file in File.objects.all()] == [("weather.txt", True)]
 
 
-def test_right_to_change_sessions_is_enough_to_end_them(as_box: Machine) -> None:
+def test_right_to_change_sessions_is_enough_to_end_them(as_box: FileClient) -> None:
     browser = staff("helper", "view_session", "change_session")
     act(browser, SESSIONS, "end", Session.objects.get())
     assert as_box.ask("GET", "/").status_code == 401
@@ -439,13 +448,13 @@ def upload(content: bytes) -> SimpleUploadedFile:
     return SimpleUploadedFile("weather.txt", content)
 
 
-def content_of(machine: Machine, file: File) -> bytes:
+def content_of(machine: FileClient, file: File) -> bytes:
     response = machine.ask("GET", f"/{file.pk}")
     assert response.status_code == 200
     return b"".join(response.streaming_content)
 
 
-def test_file_is_added_by_path(as_root: Browser, as_box: Machine, weather: str) -> None:
+def test_file_is_added_by_path(as_root: Browser, as_box: FileClient, weather: str) -> None:
     add_file(as_root, serve_path="weather.txt", path=weather)
     file = File.objects.get()
     assert (file.serve_path, file.path, file.size, file.category, file.aired) == (
@@ -459,7 +468,7 @@ def test_file_is_added_by_path(as_root: Browser, as_box: Machine, weather: str) 
     assert last() == ("staff root", "add", f"{file.pk} weather.txt", "")
 
 
-def test_file_is_added_by_upload(as_root: Browser, as_box: Machine) -> None:
+def test_file_is_added_by_upload(as_root: Browser, as_box: FileClient) -> None:
     add_file(as_root, serve_path="weather.txt", upload=upload(b"sunshine"), category="weather", aired="on")
     file = File.objects.get()
     assert (file.path, file.size, file.category, file.aired) == (f"upload:{file.sha256}", 8, "weather", True)
@@ -491,14 +500,14 @@ def test_file_is_replaced_by_another_path(as_root: Browser, rain: File, file_roo
     assert (file.path, file.size) == (f"{file_root}/snow.txt", 5)
 
 
-def test_file_is_replaced_by_an_upload(as_root: Browser, as_box: Machine, rain: File) -> None:
+def test_file_is_replaced_by_an_upload(as_root: Browser, as_box: FileClient, rain: File) -> None:
     change_file(as_root, rain, upload=upload(b"sunshine"))
     file = File.objects.get()
     assert (file.path, file.size) == (f"upload:{file.sha256}", 8)
     assert content_of(as_box, file) == b"sunshine"
 
 
-def test_upload_is_replaced_by_a_path(as_root: Browser, as_box: Machine, weather: str) -> None:
+def test_upload_is_replaced_by_a_path(as_root: Browser, as_box: FileClient, weather: str) -> None:
     add_file(as_root, serve_path="weather.txt", upload=upload(b"sunshine"))
     change_file(as_root, File.objects.get(), path=weather)
     file = File.objects.get()

@@ -17,7 +17,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from files import clients, handshake
 from files.models import Challenge, Client, Session
-from tests.files.conftest import KEY, READER_KEY, Machine, encrypted
+from tests.support.file_clients import KEY, READER_KEY, FileClient, encrypt_challenge
 
 FORM = "application/x-www-form-urlencoded"
 NO_NAME = "No such client ''"
@@ -69,7 +69,7 @@ BODIES = [form, untyped, mistyped, multipart, as_json]
 # --- POST /auth --------------------------------------------------------------------------------------------------
 
 
-def test_challenge_has_the_documented_shape(machine: Machine) -> None:
+def test_challenge_has_the_documented_shape(machine: FileClient) -> None:
     response = machine.ask("POST", "/auth", {"client_name": "box"})
     body = response.json()
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
@@ -81,28 +81,28 @@ def test_challenge_has_the_documented_shape(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_challenge_is_asked_for_in_any_body(machine: Machine, body: Callable[..., Any]) -> None:
+def test_challenge_is_asked_for_in_any_body(machine: FileClient, body: Callable[..., Any]) -> None:
     content, content_type = body({"client_name": "box"})
     challenge = machine.generic("POST", "/auth", content, content_type=content_type).json()["challenge"]
     assert_opened(machine.answer(challenge))
 
 
-def test_challenge_is_asked_for_in_the_query(machine: Machine) -> None:
+def test_challenge_is_asked_for_in_the_query(machine: FileClient) -> None:
     assert_opened(machine.answer(machine.generic("POST", "/auth?client_name=box").json()["challenge"]))
 
 
-def test_body_counts_more_than_the_query(machine: Machine) -> None:
+def test_body_counts_more_than_the_query(machine: FileClient) -> None:
     response = machine.ask("POST", "/auth?client_name=reader", {"client_name": "box"})
     assert_opened(machine.answer(response.json()["challenge"]))
 
 
-def test_last_of_several_values_counts(machine: Machine) -> None:
+def test_last_of_several_values_counts(machine: FileClient) -> None:
     response = machine.generic("POST", "/auth", "client_name=reader&client_name=box", content_type="")
     assert_opened(machine.answer(response.json()["challenge"]))
 
 
 @pytest.mark.parametrize("given", [{}, {"client_name": ""}, {"name": "box"}])
-def test_challenge_is_for_somebody(machine: Machine, given: dict[str, str]) -> None:
+def test_challenge_is_for_somebody(machine: FileClient, given: dict[str, str]) -> None:
     assert_refused(machine.ask("POST", "/auth", given), NO_NAME)
 
 
@@ -111,12 +111,12 @@ def test_challenges_are_all_different(db: None) -> None:
     assert {len({getattr(one, part) for one in issued}) for part in ("id", "text", "iv")} == {1000}
 
 
-def test_challenge_says_how_long_it_lasts(machine: Machine, settings: Any) -> None:
+def test_challenge_says_how_long_it_lasts(machine: FileClient, settings: Any) -> None:
     settings.FILE_CHALLENGE_SECONDS = 5
     assert machine.challenge()["duration"] == 5
 
 
-def test_challenge_leaves_nothing_behind(machine: Machine, django_assert_num_queries: Any) -> None:
+def test_challenge_leaves_nothing_behind(machine: FileClient, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         for name in ("box", "stranger"):
             machine.ask("POST", "/auth", {"client_name": name})
@@ -124,7 +124,7 @@ def test_challenge_leaves_nothing_behind(machine: Machine, django_assert_num_que
 
 @pytest.mark.parametrize("path", ["/auth", "/auth_verify"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_handshake_is_only_posted(machine: Machine, method: str, path: str) -> None:
+def test_handshake_is_only_posted(machine: FileClient, method: str, path: str) -> None:
     response = machine.ask(method, path, {"client_name": "box"})
     assert (response.status_code, response["Allow"]) == (405, "POST")
 
@@ -132,54 +132,54 @@ def test_handshake_is_only_posted(machine: Machine, method: str, path: str) -> N
 # --- POST /auth_verify: ways to say it ---------------------------------------------------------------------------
 
 
-def test_answer_opens_a_session_of_the_documented_shape(machine: Machine) -> None:
+def test_answer_opens_a_session_of_the_documented_shape(machine: FileClient) -> None:
     assert_opened(machine.answer(machine.challenge()))
 
 
 @pytest.mark.parametrize("body", [form, untyped, mistyped])
-def test_raw_answer_is_taken_in_a_form_of_any_type(machine: Machine, body: Callable[..., Any]) -> None:
+def test_raw_answer_is_taken_in_a_form_of_any_type(machine: FileClient, body: Callable[..., Any]) -> None:
     challenge = machine.challenge()
     content, content_type = body(
-        {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypted(KEY, challenge)}
+        {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypt_challenge(KEY, challenge)}
     )
     assert_opened(machine.generic("POST", "/auth_verify", content, content_type=content_type))
 
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("writing", ["hex", "base64"])
-def test_written_answer_is_taken_in_any_body(machine: Machine, body: Callable[..., Any], writing: str) -> None:
+def test_written_answer_is_taken_in_any_body(machine: FileClient, body: Callable[..., Any], writing: str) -> None:
     challenge = machine.challenge()
-    raw = encrypted(KEY, challenge)
+    raw = encrypt_challenge(KEY, challenge)
     written = raw.hex() if writing == "hex" else base64.b64encode(raw).decode()
     content, content_type = body({"client_name": "box", "id": challenge["id"], "encrypted_text": written})
     assert_opened(machine.generic("POST", "/auth_verify", content, content_type=content_type))
 
 
-def challenge_where(machine: Machine, fits: Callable[[bytes], bool]) -> dict[str, Any]:
+def challenge_where(machine: FileClient, fits: Callable[[bytes], bool]) -> dict[str, Any]:
     """A challenge whose right answer is so."""
-    return next(one for one in iter(machine.challenge, None) if fits(encrypted(KEY, one)))
+    return next(one for one in iter(machine.challenge, None) if fits(encrypt_challenge(KEY, one)))
 
 
-def in_the_query(machine: Machine, challenge: dict[str, Any], answer: Any) -> Any:
+def in_the_query(machine: FileClient, challenge: dict[str, Any], answer: Any) -> Any:
     given = {"client_name": "box", "id": challenge["id"], "encrypted_text": answer}
     return machine.generic("POST", f"/auth_verify?{urlencode(given)}")
 
 
 @pytest.mark.parametrize("writing", ["raw", "hex"])
-def test_answer_is_taken_in_the_query(machine: Machine, writing: str) -> None:
+def test_answer_is_taken_in_the_query(machine: FileClient, writing: str) -> None:
     challenge = challenge_where(machine, lambda raw: 0 not in raw)
-    raw = encrypted(KEY, challenge)
+    raw = encrypt_challenge(KEY, challenge)
     assert_opened(in_the_query(machine, challenge, raw if writing == "raw" else raw.hex()))
 
 
-def test_raw_answer_with_a_null_byte_is_taken(machine: Machine) -> None:
+def test_raw_answer_with_a_null_byte_is_taken(machine: FileClient) -> None:
     assert_opened(machine.answer(challenge_where(machine, lambda raw: 0 in raw)))
 
 
-def test_raw_answer_with_a_null_byte_is_taken_in_the_query(machine: Machine) -> None:
+def test_raw_answer_with_a_null_byte_is_taken_in_the_query(machine: FileClient) -> None:
     """Of all right answers, more than a fifth have one."""
     challenge = challenge_where(machine, lambda raw: 0 in raw)
-    assert_opened(in_the_query(machine, challenge, encrypted(KEY, challenge)))
+    assert_opened(in_the_query(machine, challenge, encrypt_challenge(KEY, challenge)))
 
 
 WRITINGS: dict[str, Callable[[bytes], str]] = {
@@ -203,10 +203,10 @@ def openssl(key: bytes, challenge: dict[str, Any], *options: str) -> bytes:
     return bytes(done.stdout)
 
 
-@pytest.mark.parametrize("cipher", [encrypted, openssl])
+@pytest.mark.parametrize("cipher", [encrypt_challenge, openssl])
 @pytest.mark.parametrize("writing", WRITINGS)
 def test_answer_is_taken_in_each_writing(
-    machine: Machine, writing: str, cipher: Callable[[bytes, dict[str, Any]], bytes]
+    machine: FileClient, writing: str, cipher: Callable[[bytes, dict[str, Any]], bytes]
 ) -> None:
     challenge = machine.challenge()
     written = WRITINGS[writing](cipher(KEY, challenge))
@@ -214,9 +214,9 @@ def test_answer_is_taken_in_each_writing(
     assert_opened(machine.generic("POST", "/auth_verify", body, content_type=""))
 
 
-def test_plus_that_was_not_escaped_is_understood(machine: Machine) -> None:
+def test_plus_that_was_not_escaped_is_understood(machine: FileClient) -> None:
     challenge = challenge_where(machine, lambda raw: b"+" in base64.b64encode(raw))
-    text = base64.b64encode(encrypted(KEY, challenge)).decode()
+    text = base64.b64encode(encrypt_challenge(KEY, challenge)).decode()
     body = f"client_name=box&id={challenge['id']}&encrypted_text={text}"
     assert_opened(machine.generic("POST", "/auth_verify", body, content_type=""))
 
@@ -225,7 +225,7 @@ def test_plus_that_was_not_escaped_is_understood(machine: Machine) -> None:
 def test_openssl_answers_with_a_key_of_each_size(db: None, size: int) -> None:
     key = secrets.token_bytes(size)
     clients.add("box", key, actor="test")
-    machine = Machine("box", key)
+    machine = FileClient("box", key)
     challenge = machine.challenge()
     assert_opened(machine.answer(challenge, encrypted_text=openssl(key, challenge, "-nopad")))
 
@@ -233,7 +233,7 @@ def test_openssl_answers_with_a_key_of_each_size(db: None, size: int) -> None:
 # --- POST /auth_verify: what gets nobody in -----------------------------------------------------------------------
 
 
-def test_challenge_is_answered_once(machine: Machine) -> None:
+def test_challenge_is_answered_once(machine: FileClient) -> None:
     challenge = machine.challenge()
     assert_opened(machine.answer(challenge))
     assert_refused(machine.answer(challenge), NO_MATCH)
@@ -241,46 +241,46 @@ def test_challenge_is_answered_once(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("wrong", [b"\0" * 64, b"\0" * 80, b"x", "é" * 64, "00" * 64, KEY])
-def test_wrong_answer_uses_a_challenge_up(machine: Machine, wrong: Any) -> None:
+def test_wrong_answer_uses_a_challenge_up(machine: FileClient, wrong: Any) -> None:
     challenge = machine.challenge()
     assert_refused(machine.answer(challenge, encrypted_text=wrong), FAILED)
     assert_refused(machine.answer(challenge), NO_MATCH)
     assert not Session.objects.exists()
 
 
-def test_answer_with_a_wrong_padding_is_refused(machine: Machine) -> None:
+def test_answer_with_a_wrong_padding_is_refused(machine: FileClient) -> None:
     challenge = machine.challenge()
-    assert_refused(machine.answer(challenge, encrypted_text=encrypted(KEY, challenge) + b"\0" * 16), FAILED)
+    assert_refused(machine.answer(challenge, encrypted_text=encrypt_challenge(KEY, challenge) + b"\0" * 16), FAILED)
 
 
 @pytest.mark.parametrize("size", [16, 48, 63])
-def test_beginning_of_the_answer_is_not_enough(machine: Machine, size: int) -> None:
+def test_beginning_of_the_answer_is_not_enough(machine: FileClient, size: int) -> None:
     challenge = machine.challenge()
-    assert_refused(machine.answer(challenge, encrypted_text=encrypted(KEY, challenge)[:size]), FAILED)
+    assert_refused(machine.answer(challenge, encrypted_text=encrypt_challenge(KEY, challenge)[:size]), FAILED)
 
 
-def test_answer_with_another_key_is_refused(machine: Machine) -> None:
+def test_answer_with_another_key_is_refused(machine: FileClient) -> None:
     challenge = machine.challenge()
-    assert_refused(machine.answer(challenge, encrypted_text=encrypted(READER_KEY, challenge)), FAILED)
+    assert_refused(machine.answer(challenge, encrypted_text=encrypt_challenge(READER_KEY, challenge)), FAILED)
 
 
-def test_challenge_of_another_client_is_refused(machine: Machine, reader: Client) -> None:
-    challenge = Machine("reader", READER_KEY).challenge()
+def test_challenge_of_another_client_is_refused(machine: FileClient, reader: Client) -> None:
+    challenge = FileClient("reader", READER_KEY).challenge()
     assert_refused(machine.answer(challenge), FAILED)
-    assert_refused(Machine("reader", READER_KEY).answer(challenge), NO_MATCH)
+    assert_refused(FileClient("reader", READER_KEY).answer(challenge), NO_MATCH)
 
 
-def test_answer_for_another_client_is_refused(machine: Machine, reader: Client) -> None:
+def test_answer_for_another_client_is_refused(machine: FileClient, reader: Client) -> None:
     assert_refused(machine.answer(machine.challenge(), client_name="reader"), FAILED)
 
 
-def test_answers_do_not_fit_each_others_challenges(machine: Machine) -> None:
+def test_answers_do_not_fit_each_others_challenges(machine: FileClient) -> None:
     one, other = machine.challenge(), machine.challenge()
     assert_refused(machine.answer(one, id=other["id"]), FAILED)
     assert_refused(machine.answer(other, id=one["id"]), FAILED)
 
 
-def test_challenge_that_nobody_issued_is_refused(machine: Machine) -> None:
+def test_challenge_that_nobody_issued_is_refused(machine: FileClient) -> None:
     challenge = machine.challenge()
     made_up = challenge["id"][:11] + "0" * 21
     assert_refused(machine.answer(challenge, id=made_up), FAILED)
@@ -303,19 +303,19 @@ def test_challenge_that_nobody_issued_is_refused(machine: Machine) -> None:
         "0" * 4000,
     ],
 )
-def test_malformed_id_is_refused(machine: Machine, wrong: str) -> None:
+def test_malformed_id_is_refused(machine: FileClient, wrong: str) -> None:
     assert_refused(machine.answer(machine.challenge(), id=wrong), NO_MATCH)
     assert not Challenge.objects.exists()
 
 
-def test_id_in_capitals_is_another(machine: Machine) -> None:
+def test_id_in_capitals_is_another(machine: FileClient) -> None:
     challenge = {**machine.challenge()}
     capitals = challenge["id"].upper()
     assert capitals != challenge["id"]
     assert_refused(machine.answer(challenge, id=capitals), NO_MATCH)
 
 
-def test_challenge_ends(machine: Machine, settings: Any) -> None:
+def test_challenge_ends(machine: FileClient, settings: Any) -> None:
     challenge = machine.challenge()
     settings.FILE_CHALLENGE_SECONDS = -1
     assert_refused(machine.answer(challenge), TIMED_OUT)
@@ -328,30 +328,30 @@ def issued_in(seconds: float) -> str:
 
 
 @pytest.mark.parametrize("seconds", [-32, -3600, 5, 3600, 10**9])
-def test_challenge_of_another_time_is_refused(machine: Machine, seconds: int) -> None:
+def test_challenge_of_another_time_is_refused(machine: FileClient, seconds: int) -> None:
     assert_refused(machine.answer(machine.challenge(), id=issued_in(seconds)), TIMED_OUT)
     assert not Challenge.objects.exists()
 
 
 @pytest.mark.parametrize("first", ["0", "f"])
-def test_challenge_of_the_end_of_time_is_refused(machine: Machine, first: str) -> None:
+def test_challenge_of_the_end_of_time_is_refused(machine: FileClient, first: str) -> None:
     assert_refused(machine.answer(machine.challenge(), id=first * 32), TIMED_OUT)
 
 
-def test_clock_a_moment_ahead_is_borne(machine: Machine) -> None:
+def test_clock_a_moment_ahead_is_borne(machine: FileClient) -> None:
     assert_refused(machine.answer(machine.challenge(), id=issued_in(1)), FAILED)
 
 
 @pytest.mark.parametrize("missing", ["id", "encrypted_text"])
 @pytest.mark.parametrize("value", [None, ""], ids=["missing", "empty"])
-def test_incomplete_answer_is_told_so_and_uses_nothing_up(machine: Machine, missing: str, value: str | None) -> None:
+def test_incomplete_answer_is_told_so_and_uses_nothing_up(machine: FileClient, missing: str, value: str | None) -> None:
     challenge = machine.challenge()
     assert_refused(machine.answer(challenge, **{missing: value}), INCOMPLETE)
     assert_opened(machine.answer(challenge))
 
 
 @pytest.mark.parametrize("value", [None, ""], ids=["missing", "empty"])
-def test_answer_without_a_name_is_told_so(machine: Machine, value: str | None) -> None:
+def test_answer_without_a_name_is_told_so(machine: FileClient, value: str | None) -> None:
     assert_refused(machine.answer(machine.challenge(), client_name=value), NO_NAME)
 
 
@@ -373,7 +373,7 @@ def test_answer_without_a_name_is_told_so(machine: Machine, value: str | None) -
         ("9" * 4000, 86400),
     ],
 )
-def test_session_lasts_as_long_as_asked_up_to_a_day(machine: Machine, asked: Any, given: int) -> None:
+def test_session_lasts_as_long_as_asked_up_to_a_day(machine: FileClient, asked: Any, given: int) -> None:
     assert_opened(machine.answer(machine.challenge(), duration=asked), given)
     session = Session.objects.get()
     assert (session.expires_at - session.created_at).total_seconds() == given
@@ -382,29 +382,29 @@ def test_session_lasts_as_long_as_asked_up_to_a_day(machine: Machine, asked: Any
 @pytest.mark.parametrize(
     "asked", [0, -1, "x", "", " ", "1e18", "NaN", "inf", "1.5", "0x10", "٣", "+5", "²", "-" + "9" * 30]
 )
-def test_strange_durations_are_refused_and_use_nothing_up(machine: Machine, asked: Any) -> None:
+def test_strange_durations_are_refused_and_use_nothing_up(machine: FileClient, asked: Any) -> None:
     challenge = machine.challenge()
     assert_refused(machine.answer(challenge, duration=asked), BAD_DURATION)
     assert_opened(machine.answer(challenge))
 
 
 @pytest.mark.parametrize("asked", [0, -1, 1.5, 1e18, True, [60], {"seconds": 60}, "x"])
-def test_strange_durations_in_json_are_refused(machine: Machine, asked: Any) -> None:
+def test_strange_durations_in_json_are_refused(machine: FileClient, asked: Any) -> None:
     challenge = machine.challenge()
-    given = {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypted(KEY, challenge).hex()}
+    given = {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypt_challenge(KEY, challenge).hex()}
     response = machine.post("/auth_verify", {**given, "duration": asked}, content_type="application/json")
     assert_refused(response, BAD_DURATION)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(60, 60), ("60", 60), (10**30, 86400)])
-def test_durations_in_json_are_numbers_or_digits(machine: Machine, asked: Any, given: int) -> None:
+def test_durations_in_json_are_numbers_or_digits(machine: FileClient, asked: Any, given: int) -> None:
     challenge = machine.challenge()
-    answer = {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypted(KEY, challenge).hex()}
+    answer = {"client_name": "box", "id": challenge["id"], "encrypted_text": encrypt_challenge(KEY, challenge).hex()}
     response = machine.post("/auth_verify", {**answer, "duration": asked}, content_type="application/json")
     assert_opened(response, given)
 
 
-def test_durations_are_settings(machine: Machine, settings: Any) -> None:
+def test_durations_are_settings(machine: FileClient, settings: Any) -> None:
     settings.FILE_SESSION_SECONDS, settings.MAX_FILE_SESSION_SECONDS = 10, 20
     assert_opened(machine.answer(machine.challenge()), 10)
     assert_opened(machine.answer(machine.challenge(), duration=30), 20)
@@ -431,7 +431,7 @@ def in_capitals(box: Client) -> None:
 
 def transcript(settings: Any) -> list[Any]:
     """All that a stranger who calls itself the box can see, without what is different each time."""
-    machine, told = Machine("box", bytes(16)), []
+    machine, told = FileClient("box", bytes(16)), []
 
     def note(response: Any) -> Any:
         body = json.loads(re.sub("[A-Za-z0-9]{16,}", "…", response.content.decode()))
@@ -474,7 +474,7 @@ def test_stranger_sees_no_difference_to_a_known_client(
 
 @pytest.mark.parametrize("standing", [unknown, in_capitals, disabled, keyless])
 def test_right_answer_is_refused_in_the_same_words(
-    machine: Machine, box: Client, standing: Callable[[Client], None]
+    machine: FileClient, box: Client, standing: Callable[[Client], None]
 ) -> None:
     standing(box)
     assert_refused(machine.answer(machine.challenge()), FAILED)
@@ -485,27 +485,27 @@ def test_right_answer_is_refused_in_the_same_words(
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_key_of_nulls_lets_nobody_in(box: Client, standing: Callable[[Client], None], size: int) -> None:
     standing(box)
-    machine = Machine("box", bytes(size))
+    machine = FileClient("box", bytes(size))
     assert_refused(machine.answer(machine.challenge()), FAILED)
 
 
-def test_client_that_is_disabled_meanwhile_is_refused(machine: Machine, box: Client) -> None:
+def test_client_that_is_disabled_meanwhile_is_refused(machine: FileClient, box: Client) -> None:
     challenge = machine.challenge()
     disabled(box)
     assert_refused(machine.answer(challenge), FAILED)
 
 
-def test_client_that_is_enabled_again_is_let_in(machine: Machine, box: Client) -> None:
+def test_client_that_is_enabled_again_is_let_in(machine: FileClient, box: Client) -> None:
     disabled(box)
     clients.set_active(box, active=True, actor="test")
     assert_opened(machine.answer(machine.challenge()))
 
 
-def test_key_that_was_rotated_meanwhile_is_refused(machine: Machine, box: Client) -> None:
+def test_key_that_was_rotated_meanwhile_is_refused(machine: FileClient, box: Client) -> None:
     challenge = machine.challenge()
     clients.rotate(box, READER_KEY, actor="test")
     assert_refused(machine.answer(challenge), FAILED)
-    assert_opened(Machine("box", READER_KEY).answer(machine.challenge()))
+    assert_opened(FileClient("box", READER_KEY).answer(machine.challenge()))
 
 
 # --- Hostile requests --------------------------------------------------------------------------------------------
@@ -551,7 +551,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("path", ["/auth", "/auth_verify"])
 @pytest.mark.parametrize(("body", "content_type"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
-def test_hostile_request_is_answered_in_the_dialect(machine: Machine, path: str, body: Any, content_type: str) -> None:
+def test_hostile_request_is_answered_in_the_dialect(
+    machine: FileClient, path: str, body: Any, content_type: str
+) -> None:
     response = machine.generic("POST", path, body, content_type=content_type)
     assert response.status_code in (200, 400, 413)
     told = response.json()
@@ -562,20 +564,20 @@ def test_hostile_request_is_answered_in_the_dialect(machine: Machine, path: str,
 
 @pytest.mark.parametrize("path", ["/auth", "/auth_verify"])
 @pytest.mark.parametrize("query", ["client_name=%00", "client_name=%ff", "client_name=\0", "client_name=" + "x" * 9000])
-def test_hostile_query_is_answered_in_the_dialect(machine: Machine, path: str, query: str) -> None:
+def test_hostile_query_is_answered_in_the_dialect(machine: FileClient, path: str, query: str) -> None:
     response = machine.generic("POST", path, QUERY_STRING=query)
     assert response.status_code in (200, 400)
     told = response.json()
     assert told["success"] is (path == "/auth" and "challenge" in told)
 
 
-def test_body_over_a_mebibyte_is_refused(machine: Machine) -> None:
+def test_body_over_a_mebibyte_is_refused(machine: FileClient) -> None:
     response = machine.ask("POST", "/auth", {"client_name": "x" * 2**20})
     told = failure(f"The body has {2**20 + len('client_name=')} bytes; at most {2**20} are taken here.")
     assert (response.status_code, response.json()) == (413, told)
 
 
-def test_raw_answer_is_lost_in_multipart(machine: Machine) -> None:
+def test_raw_answer_is_lost_in_multipart(machine: FileClient) -> None:
     """Only texts come through; it says no, and does not fall over."""
     challenge = machine.challenge()
     parts = b"".join(
@@ -597,13 +599,13 @@ def rows() -> dict[str, int]:
     return {model.__name__: model._default_manager.count() for model in apps.get_models()}
 
 
-def test_answer_leaves_a_challenge_and_a_session(machine: Machine) -> None:
+def test_answer_leaves_a_challenge_and_a_session(machine: FileClient) -> None:
     before = rows()
     assert_opened(machine.answer(machine.challenge()))
     assert rows() == {**before, "Challenge": 1, "Session": before["Session"] + 1}
 
 
-def test_challenges_that_are_over_are_forgotten(machine: Machine, settings: Any) -> None:
+def test_challenges_that_are_over_are_forgotten(machine: FileClient, settings: Any) -> None:
     settings.FILE_CHALLENGE_SECONDS = 3600
     for age in range(100, 150):
         machine.answer(machine.challenge(), id=issued_in(-age))
@@ -613,7 +615,7 @@ def test_challenges_that_are_over_are_forgotten(machine: Machine, settings: Any)
     assert Challenge.objects.count() == 1
 
 
-def test_challenges_that_are_refused_by_their_id_leave_nothing(machine: Machine) -> None:
+def test_challenges_that_are_refused_by_their_id_leave_nothing(machine: FileClient) -> None:
     for wrong in (issued_in(-100), issued_in(100), "x", "g" * 32):
         machine.answer(machine.challenge(), id=wrong)
     assert not Challenge.objects.exists()
@@ -628,7 +630,7 @@ def few(settings: Any) -> None:
     settings.TRUSTED_PROXIES = "10.0.0.1"
 
 
-def beg(machine: Machine, path: str = "/auth", peer: str = "192.0.2.1", forwarded_for: str = "") -> Any:
+def beg(machine: FileClient, path: str = "/auth", peer: str = "192.0.2.1", forwarded_for: str = "") -> Any:
     return machine.ask(
         "POST", path, {"client_name": "box"}, REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded_for}
     )
@@ -636,7 +638,7 @@ def beg(machine: Machine, path: str = "/auth", peer: str = "192.0.2.1", forwarde
 
 @pytest.mark.parametrize("path", ["/auth", "/auth_verify"])
 @pytest.mark.usefixtures("few")
-def test_network_that_asks_too_often_has_to_wait(machine: Machine, path: str) -> None:
+def test_network_that_asks_too_often_has_to_wait(machine: FileClient, path: str) -> None:
     assert [beg(machine, path).status_code for _ in range(4)] == [200, 200, 200, 429]
     response = beg(machine, path)
     told = response.json()
@@ -646,21 +648,21 @@ def test_network_that_asks_too_often_has_to_wait(machine: Machine, path: str) ->
 
 
 @pytest.mark.usefixtures("few")
-def test_both_steps_are_counted_together(machine: Machine) -> None:
+def test_both_steps_are_counted_together(machine: FileClient) -> None:
     for path in ("/auth", "/auth_verify", "/auth"):
         assert beg(machine, path).status_code == 200
     assert beg(machine, "/auth_verify").status_code == 429
 
 
 @pytest.mark.usefixtures("few")
-def test_other_networks_are_not_held_up(machine: Machine) -> None:
+def test_other_networks_are_not_held_up(machine: FileClient) -> None:
     for _ in range(4):
         beg(machine)
     assert beg(machine, peer="192.0.2.2").status_code == 200
 
 
 @pytest.mark.usefixtures("few")
-def test_networks_behind_a_proxy_are_told_apart(machine: Machine) -> None:
+def test_networks_behind_a_proxy_are_told_apart(machine: FileClient) -> None:
     for _ in range(4):
         beg(machine, peer="10.0.0.1", forwarded_for="192.0.2.1")
     assert beg(machine, peer="10.0.0.1", forwarded_for="192.0.2.1").status_code == 429
@@ -668,20 +670,20 @@ def test_networks_behind_a_proxy_are_told_apart(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_stranger_cannot_ask_for_others(machine: Machine) -> None:
+def test_stranger_cannot_ask_for_others(machine: FileClient) -> None:
     answers = [beg(machine, forwarded_for=f"198.51.100.{number}").status_code for number in range(4)]
     assert answers == [200, 200, 200, 429]
 
 
 @pytest.mark.usefixtures("few")
-def test_addresses_of_one_ipv6_site_are_counted_together(machine: Machine) -> None:
+def test_addresses_of_one_ipv6_site_are_counted_together(machine: FileClient) -> None:
     answers = [beg(machine, peer=f"2001:db8:1:2::{number}").status_code for number in range(1, 5)]
     assert answers == [200, 200, 200, 429]
     assert beg(machine, peer="2001:db8:1:3::1").status_code == 200
 
 
 @pytest.mark.usefixtures("few")
-def test_who_has_a_session_is_not_held_up(machine: Machine) -> None:
+def test_who_has_a_session_is_not_held_up(machine: FileClient) -> None:
     machine.log_in()
     for _ in range(4):
         beg(machine)
@@ -689,5 +691,5 @@ def test_who_has_a_session_is_not_held_up(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("body", ["{", '{"client_name": NaN}', "client_name=box", "[" * 10_000])
-def test_json_that_cannot_be_read_is_a_bad_request(machine: Machine, body: str) -> None:
+def test_json_that_cannot_be_read_is_a_bad_request(machine: FileClient, body: str) -> None:
     assert machine.generic("POST", "/auth", body, content_type="application/json").status_code == 400

@@ -15,30 +15,27 @@ import pytest
 from files import local_files
 from files.models import File
 from registry_site.errors import Invalid, NotFound
-from tests.files.conftest import Machine
+from tests.support.file_clients import FileClient
+from tests.support.local_files import (
+    CHANGED,
+    GONE,
+    INSIDE,
+    OUTSIDE,
+    SWAPS,
+    TIME_NS,
+    create_link,
+    exchange_names,
+    write_file,
+)
 
-INSIDE = b"inside, for all to see"
-OUTSIDE = b"OUTSIDE, to be hidden!"  # of the same size
-TIME_NS = 1_700_000_000_123_456_789
-SWAPS = 2000
 LOOKS = 100_000  # more than are ever needed to see a file, and none, while they are swapped
-GONE = "File does not exist."
-CHANGED = "The file has changed since it was registered; a client that may write has to update its entry."
 Make = Callable[[Path, Path], str | Path]
-
-
-def write(path: Path, content: bytes = INSIDE) -> Path:
-    """A file that differs from others of its size in nothing but its bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    os.utime(path, ns=(TIME_NS, TIME_NS))
-    return path
 
 
 @pytest.fixture
 def inside(file_root: Path) -> Path:
     """The root, with a file in a directory."""
-    write(file_root / "dir" / "file")
+    write_file(file_root / "dir" / "file")
     return file_root
 
 
@@ -46,17 +43,17 @@ def inside(file_root: Path) -> Path:
 def outside(inside: Path) -> Path:
     """A directory beside the root, with a file of the same name."""
     directory = inside.parent / "outside"
-    write(directory / "file", OUTSIDE)
+    write_file(directory / "file", OUTSIDE)
     return directory
 
 
 @pytest.fixture
-def entry(as_box: Machine, inside: Path) -> int:
+def entry(as_box: FileClient, inside: Path) -> int:
     """The id of the file, registered."""
     return added(as_box, inside / "dir" / "file")
 
 
-def added(machine: Machine, path: Path | str, serve_path: str = "file") -> int:
+def added(machine: FileClient, path: Path | str, serve_path: str = "file") -> int:
     answer = machine.ask("POST", "/", {"path": str(path), "serve_path": serve_path}).json()
     return int(answer["results"][0]["id"])
 
@@ -68,11 +65,6 @@ def failure(message: str) -> dict[str, Any]:
 def body(response: Any) -> bytes:
     """All of it, which closes the file, too."""
     return bytes(response.getvalue())
-
-
-def linked(link: Path, target: Path | str) -> Path:
-    link.symlink_to(target)
-    return link
 
 
 def moved_behind_a_link(path: Path, target: Path) -> None:
@@ -103,7 +95,7 @@ ELSEWHERE: dict[str, Make] = {
     "slash_at_the_end": lambda root, out: f"{root}/dir/file/",
     "two_slashes_at_the_start": lambda root, out: f"/{root}/dir/file",
     "other_directory": lambda root, out: out / "file",
-    "longer_name_than_the_roots": lambda root, out: write(Path(f"{root}2") / "file", OUTSIDE),
+    "longer_name_than_the_roots": lambda root, out: write_file(Path(f"{root}2") / "file", OUTSIDE),
     "root_itself": lambda root, out: root,
     "root_with_a_slash": lambda root, out: f"{root}/",
     "relative": lambda root, out: "dir/file",
@@ -127,21 +119,21 @@ NO_FILE: dict[str, Make] = {
     "blank_after": lambda root, out: f"{root}/dir/file ",
     "backslashes": lambda root, out: f"{root}/..\\outside\\file",
     "name_too_long": lambda root, out: root / ("x" * 300),
-    "link_to_a_file_outside": lambda root, out: linked(root / "link", out / "file"),
-    "relative_link_to_a_file_outside": lambda root, out: linked(root / "link", "../outside/file"),
-    "link_to_a_file_inside": lambda root, out: linked(root / "link", root / "dir" / "file"),
-    "relative_link_to_a_file_inside": lambda root, out: linked(root / "link", "dir/file"),
-    "link_in_a_directory": lambda root, out: linked(root / "dir" / "link", "../../outside/file"),
-    "link_as_the_first_directory": lambda root, out: linked(root / "link", out) / "file",
-    "link_as_the_last_directory": lambda root, out: linked(root / "dir" / "link", "../../outside") / "file",
-    "link_in_the_middle": lambda root, out: linked(root / "link", root.parent) / "outside" / "file",
-    "link_to_a_directory_inside": lambda root, out: linked(root / "link", root / "dir") / "file",
-    "link_to_a_link": lambda root, out: linked(root / "link", linked(root / "other", out / "file")),
-    "link_to_itself": lambda root, out: linked(root / "link", root / "link"),
-    "link_to_nothing": lambda root, out: linked(root / "link", root / "nothing"),
-    "link_to_a_device": lambda root, out: linked(root / "link", "/dev/zero"),
-    "link_to_an_open_file": lambda root, out: linked(root / "link", "/proc/self/fd/0"),
-    "link_to_the_whole_disk": lambda root, out: linked(root / "link", "/") / "etc" / "passwd",
+    "link_to_a_file_outside": lambda root, out: create_link(root / "link", out / "file"),
+    "relative_link_to_a_file_outside": lambda root, out: create_link(root / "link", "../outside/file"),
+    "link_to_a_file_inside": lambda root, out: create_link(root / "link", root / "dir" / "file"),
+    "relative_link_to_a_file_inside": lambda root, out: create_link(root / "link", "dir/file"),
+    "link_in_a_directory": lambda root, out: create_link(root / "dir" / "link", "../../outside/file"),
+    "link_as_the_first_directory": lambda root, out: create_link(root / "link", out) / "file",
+    "link_as_the_last_directory": lambda root, out: create_link(root / "dir" / "link", "../../outside") / "file",
+    "link_in_the_middle": lambda root, out: create_link(root / "link", root.parent) / "outside" / "file",
+    "link_to_a_directory_inside": lambda root, out: create_link(root / "link", root / "dir") / "file",
+    "link_to_a_link": lambda root, out: create_link(root / "link", create_link(root / "other", out / "file")),
+    "link_to_itself": lambda root, out: create_link(root / "link", root / "link"),
+    "link_to_nothing": lambda root, out: create_link(root / "link", root / "nothing"),
+    "link_to_a_device": lambda root, out: create_link(root / "link", "/dev/zero"),
+    "link_to_an_open_file": lambda root, out: create_link(root / "link", "/proc/self/fd/0"),
+    "link_to_the_whole_disk": lambda root, out: create_link(root / "link", "/") / "etc" / "passwd",
     "pipe": lambda root, out: piped(root / "pipe"),
     "socket": lambda root, out: listening(root / "socket"),
 }
@@ -188,7 +180,7 @@ def test_what_is_no_regular_file_by_a_way_without_links_is_refused(attack: str, 
 
 @pytest.mark.parametrize("attack", TWICE_ENCODED)
 def test_path_that_is_encoded_twice_leads_no_further(attack: str, inside: Path, outside: Path) -> None:
-    linked(inside / "link", outside / "file")
+    create_link(inside / "link", outside / "file")
     path, message = (text.replace("{root}", str(inside)) for text in TWICE_ENCODED[attack])
     assert refusal(path) == message
 
@@ -208,35 +200,35 @@ def test_link_of_the_system_beneath_a_root_is_not_followed(settings: Any) -> Non
     "name", ["two words", "100%", "%41", "%", "?a=b#c", "schön 日本.txt", "a\\b", "...", "-rf", "a\tb"]
 )
 def test_name_of_a_file_is_taken_as_it_is(name: str, inside: Path) -> None:
-    path = str(write(inside / name))
+    path = str(write_file(inside / name))
     assert local_files.find(path).path == path
 
 
 def test_path_that_is_encoded_twice_is_decoded_when_it_leads_beneath_the_root(inside: Path) -> None:
-    write(inside / "two words")
+    write_file(inside / "two words")
     assert local_files.find(f"{inside}/two%20words").path == f"{inside}/two words"
 
 
 def test_file_whose_name_looks_encoded_comes_before_the_decoded_one(inside: Path) -> None:
-    write(inside / "two words")
-    write(inside / "two%20words")
+    write_file(inside / "two words")
+    write_file(inside / "two%20words")
     assert local_files.find(f"{inside}/two%20words").path == f"{inside}/two%20words"
 
 
 def test_root_may_be_a_link(inside: Path, settings: Any) -> None:
-    root = linked(inside.parent / "link", inside)
+    root = create_link(inside.parent / "link", inside)
     settings.FILE_ROOTS = [str(root)]
     assert local_files.find(str(root / "dir" / "file")).path == str(root / "dir" / "file")
 
 
 def test_way_to_the_root_may_have_a_link(inside: Path, settings: Any) -> None:
-    root = linked(inside.parent / "link", inside) / "dir"
+    root = create_link(inside.parent / "link", inside) / "dir"
     settings.FILE_ROOTS = [str(root)]
     assert local_files.find(str(root / "file")).path == str(root / "file")
 
 
 def test_root_that_is_a_link_beneath_another_root_may_be_one(inside: Path, outside: Path, settings: Any) -> None:
-    root = linked(inside / "link", outside)
+    root = create_link(inside / "link", outside)
     settings.FILE_ROOTS = [str(inside), str(root)]
     assert local_files.find(str(root / "file")).path == str(root / "file")
 
@@ -266,7 +258,7 @@ def test_longer_path_is_refused(inside: Path) -> None:
 
 
 def test_allowed_directory_narrows_the_roots(inside: Path) -> None:
-    write(inside / "other" / "file")
+    write_file(inside / "other" / "file")
     assert refusal(inside / "other" / "file", [f"{inside}/dir"]) == (
         f"{inside}/other/file does not fall under {inside}/dir hierarchy."
     )
@@ -277,7 +269,7 @@ def test_allowed_directory_does_not_widen_the_roots(inside: Path, outside: Path)
 
 
 def test_allowed_directory_that_is_a_link_is_not_followed(inside: Path, outside: Path) -> None:
-    allowed = linked(inside / "link", outside)
+    allowed = create_link(inside / "link", outside)
     assert refusal(allowed / "file", [str(allowed)]) == f"No file at path {allowed}/file"
 
 
@@ -309,7 +301,7 @@ def test_nothing_is_left_open(inside: Path, outside: Path) -> None:
     ],
 )
 def test_client_cannot_register_what_lies_outside(
-    attack: str, as_box: Machine, inside: Path, outside: Path, settings: Any
+    attack: str, as_box: FileClient, inside: Path, outside: Path, settings: Any
 ) -> None:
     path = (ELSEWHERE | NO_FILE)[attack](inside, outside)
     response = as_box.ask("POST", "/", {"path": str(path), "serve_path": "file"})
@@ -320,15 +312,15 @@ def test_client_cannot_register_what_lies_outside(
 
 @pytest.mark.parametrize("attack", ["parent", "other_directory", "link_to_a_file_outside", "pipe"])
 def test_client_cannot_turn_an_entry_to_what_lies_outside(
-    attack: str, as_box: Machine, entry: int, inside: Path, outside: Path
+    attack: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     path = (ELSEWHERE | NO_FILE)[attack](inside, outside)
     assert as_box.ask("PUT", f"/{entry}", {"path": str(path)}).json()["success"] is False
     assert body(as_box.ask("GET", f"/{entry}")) == INSIDE
 
 
-def test_registering_under_a_path_that_is_encoded_twice_stores_it_decoded(as_box: Machine, inside: Path) -> None:
-    write(inside / "two words")
+def test_registering_under_a_path_that_is_encoded_twice_stores_it_decoded(as_box: FileClient, inside: Path) -> None:
+    write_file(inside / "two words")
     added(as_box, f"{inside}/two%20words")
     assert File.objects.get().path == f"{inside}/two words"
 
@@ -375,17 +367,17 @@ NO_MORE_A_FILE: dict[str, Swap] = {
 }
 ANOTHER_FILE: dict[str, Swap] = {
     "truncated": lambda file, out: os.truncate(file, 5),
-    "emptied": lambda file, out: write(file, b""),
-    "grown": lambda file, out: write(file, INSIDE + b"."),
+    "emptied": lambda file, out: write_file(file, b""),
+    "grown": lambda file, out: write_file(file, INSIDE + b"."),
     "written_again": lambda file, out: file.write_bytes(INSIDE),
-    "replaced": lambda file, out: write(file.parent / "new", b"other").rename(file),
+    "replaced": lambda file, out: write_file(file.parent / "new", b"other").rename(file),
     "of_another_nanosecond": lambda file, out: os.utime(file, ns=(TIME_NS, TIME_NS + 1)),
 }
 
 
 @pytest.mark.parametrize("swap", NO_MORE_A_FILE)
 def test_registered_path_that_is_no_file_any_more_is_missing(
-    swap: str, as_box: Machine, entry: int, inside: Path, outside: Path
+    swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     NO_MORE_A_FILE[swap](inside / "dir" / "file", outside)
     whole = as_box.ask("GET", f"/{entry}")
@@ -395,7 +387,7 @@ def test_registered_path_that_is_no_file_any_more_is_missing(
 
 @pytest.mark.parametrize("swap", ANOTHER_FILE)
 def test_file_that_is_not_what_was_registered_is_not_served(
-    swap: str, as_box: Machine, entry: int, inside: Path, outside: Path
+    swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     ANOTHER_FILE[swap](inside / "dir" / "file", outside)
     whole = as_box.ask("GET", f"/{entry}")
@@ -405,7 +397,7 @@ def test_file_that_is_not_what_was_registered_is_not_served(
 
 @pytest.mark.parametrize("swap", ["removed", "directory_to_a_link", "truncated", "of_another_nanosecond"])
 def test_changed_file_is_not_told_to_be_the_same(
-    swap: str, as_box: Machine, entry: int, inside: Path, outside: Path
+    swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     etag = as_box.ask("HEAD", f"/{entry}")["ETag"]
     (NO_MORE_A_FILE | ANOTHER_FILE)[swap](inside / "dir" / "file", outside)
@@ -413,38 +405,33 @@ def test_changed_file_is_not_told_to_be_the_same(
     assert (response.status_code, response.content) == (404 if swap in NO_MORE_A_FILE else 409, b"")
 
 
-def test_changed_file_is_served_after_its_entry_was_updated(as_box: Machine, entry: int, inside: Path) -> None:
-    path = write(inside / "dir" / "file", b"new")
+def test_changed_file_is_served_after_its_entry_was_updated(as_box: FileClient, entry: int, inside: Path) -> None:
+    path = write_file(inside / "dir" / "file", b"new")
     as_box.ask("PUT", f"/{entry}", {"path": str(path)})
     assert body(as_box.ask("GET", f"/{entry}")) == b"new"
 
 
-def test_root_that_is_none_any_more_serves_nothing(as_box: Machine, entry: int, outside: Path, settings: Any) -> None:
+def test_root_that_is_none_any_more_serves_nothing(
+    as_box: FileClient, entry: int, outside: Path, settings: Any
+) -> None:
     settings.FILE_ROOTS = [str(outside)]
     response = as_box.ask("GET", f"/{entry}")
     assert (response.status_code, response.json()) == (404, failure(GONE))
 
 
-def test_without_any_root_no_file_of_the_disk_is_served(as_box: Machine, entry: int, settings: Any) -> None:
+def test_without_any_root_no_file_of_the_disk_is_served(as_box: FileClient, entry: int, settings: Any) -> None:
     settings.FILE_ROOTS = []
     response = as_box.ask("GET", f"/{entry}")
     assert (response.status_code, response.json()) == (404, failure(GONE))
 
 
-def test_file_of_a_root_that_is_a_link_is_served(as_box: Machine, inside: Path, settings: Any) -> None:
-    root = linked(inside.parent / "link", inside)
+def test_file_of_a_root_that_is_a_link_is_served(as_box: FileClient, inside: Path, settings: Any) -> None:
+    root = create_link(inside.parent / "link", inside)
     settings.FILE_ROOTS = [str(root)]
     assert body(as_box.ask("GET", f"/{added(as_box, root / 'dir' / 'file')}")) == INSIDE
 
 
 # --- Changed at the same moment -----------------------------------------------------------------------------------
-
-
-def exchange(one: Path, other: Path) -> None:
-    aside = one.parent / "aside"
-    one.rename(aside)
-    other.rename(one)
-    aside.rename(other)
 
 
 @contextmanager
@@ -455,7 +442,7 @@ def swapping(one: Path, other: Path) -> Iterator[threading.Event]:
     def swap() -> None:
         done = 0
         while not stop.is_set():
-            exchange(one, other)
+            exchange_names(one, other)
             done += 1
             if done >= SWAPS:
                 enough.set()
@@ -472,8 +459,8 @@ def swapping(one: Path, other: Path) -> Iterator[threading.Event]:
 def trap(inside: Path, outside: Path, kind: str) -> tuple[Path, Path]:
     """What is exchanged: the file for a link to the one outside, or its directory for a link to that of it."""
     if kind == "file":
-        return inside / "dir" / "file", linked(inside / "dir" / "trap", outside / "file")
-    return inside / "dir", linked(inside / "trap", outside)
+        return inside / "dir" / "file", create_link(inside / "dir" / "trap", outside / "file")
+    return inside / "dir", create_link(inside / "trap", outside)
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
@@ -495,7 +482,7 @@ def test_swapping_for_a_link_again_and_again_opens_nothing_outside(kind: str, in
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_swapping_for_a_link_again_and_again_registers_nothing_outside(kind: str, inside: Path, outside: Path) -> None:
-    write(outside / "file", OUTSIDE + b" It is longer here.")
+    write_file(outside / "file", OUTSIDE + b" It is longer here.")
     path, seen = str(inside / "dir" / "file"), {"found": 0, "refused": 0}
     with swapping(*trap(inside, outside, kind)) as enough:
         for _ in range(LOOKS):
@@ -511,7 +498,7 @@ def test_swapping_for_a_link_again_and_again_registers_nothing_outside(kind: str
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_swapping_for_a_link_again_and_again_serves_nothing_outside(
-    kind: str, as_box: Machine, entry: int, inside: Path, outside: Path
+    kind: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     answers: set[tuple[int, bytes]] = set()
     with swapping(*trap(inside, outside, kind)) as enough:

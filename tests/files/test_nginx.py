@@ -18,8 +18,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from tests.files.test_catalogue import Live, failure
-from tests.files.test_local_files import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, exchange, linked, write
+from tests.support.file_clients import LiveFileClient, failure
+from tests.support.local_files import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, create_link, exchange_names, write_file
 from tests.support.servers import free_port, running
 
 DATA = bytes(range(256)) * 1000
@@ -91,7 +91,7 @@ class Answer:
 class Proxied:
     """A client of the registry that goes by way of nginx."""
 
-    def __init__(self, live: Live, port: int) -> None:
+    def __init__(self, live: LiveFileClient, port: int) -> None:
         self.live, self.port = live, port
         self.place = live.server.data.parent
         self.root, self.blobs = self.place / "root", live.server.data / "blobs"
@@ -147,7 +147,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         process = subprocess.Popen([nginx, "-p", place, "-e", place / "error.log", "-c", place / "nginx.conf"])
         try:
             wait_for(port, process, place / "error.log")
-            yield Proxied(Live(server, "box"), port)
+            yield Proxied(LiveFileClient(server, "box"), port)
         finally:
             process.terminate()
             process.wait(timeout=20)
@@ -268,7 +268,7 @@ def test_range_in_the_middle_of_ten_gibibytes(proxied: Proxied) -> None:
 
 @pytest.mark.parametrize("address", ["/_files{path}", "//_files{path}", "/x/../_files{path}", "/%5Ffiles{path}"])
 def test_nobody_asks_nginx_for_a_file_itself(address: str, on_disk: int, proxied: Proxied) -> None:
-    answer = proxied.request("GET", address.replace("{path}", str(write(proxied.root / "asked"))), {})
+    answer = proxied.request("GET", address.replace("{path}", str(write_file(proxied.root / "asked"))), {})
     assert answer.status == 404
     assert INSIDE not in answer.body
 
@@ -286,7 +286,7 @@ def test_nobody_fetches_without_a_session(pk: int, proxied: Proxied) -> None:
 
 
 def test_registry_tells_of_a_file_that_has_changed(proxied: Proxied) -> None:
-    path = write(proxied.root / "changing")
+    path = write_file(proxied.root / "changing")
     pk = proxied.add(path, "changing")
     path.write_bytes(b"other")
     answer = proxied.fetch(pk)
@@ -294,7 +294,7 @@ def test_registry_tells_of_a_file_that_has_changed(proxied: Proxied) -> None:
 
 
 def test_registry_tells_of_a_file_that_is_gone(proxied: Proxied) -> None:
-    path = write(proxied.root / "going")
+    path = write_file(proxied.root / "going")
     pk = proxied.add(path, "going")
     path.unlink()
     answer = proxied.fetch(pk)
@@ -302,19 +302,19 @@ def test_registry_tells_of_a_file_that_is_gone(proxied: Proxied) -> None:
 
 
 def test_nginx_sends_what_it_is_told(proxied: Proxied) -> None:
-    assert proxied.told(write(proxied.root / "told" / "file")).body == INSIDE
+    assert proxied.told(write_file(proxied.root / "told" / "file")).body == INSIDE
 
 
 def test_link_that_is_swapped_in_after_the_registry_looked_is_refused(proxied: Proxied) -> None:
-    outside = write(proxied.place / "outside" / "file", OUTSIDE)
-    answer = proxied.told(linked(proxied.root / "swapped", outside))
+    outside = write_file(proxied.place / "outside" / "file", OUTSIDE)
+    answer = proxied.told(create_link(proxied.root / "swapped", outside))
     assert answer.status == 403
     assert OUTSIDE not in answer.body
 
 
 def test_directory_that_is_swapped_for_a_link_after_the_registry_looked_is_refused(proxied: Proxied) -> None:
-    outside = write(proxied.place / "outside" / "file", OUTSIDE)
-    answer = proxied.told(linked(proxied.root / "swapped_directory", outside.parent) / "file")
+    outside = write_file(proxied.place / "outside" / "file", OUTSIDE)
+    answer = proxied.told(create_link(proxied.root / "swapped_directory", outside.parent) / "file")
     assert answer.status == 404
     assert OUTSIDE not in answer.body
 
@@ -323,7 +323,7 @@ def test_directory_that_is_swapped_for_a_link_after_the_registry_looked_is_refus
     "path", ["/etc/passwd", "{root}/../outside/file", "{root}/..%2Foutside/file", "{place}/nginx.conf"]
 )
 def test_nginx_sends_nothing_from_elsewhere(path: str, proxied: Proxied) -> None:
-    write(proxied.place / "outside" / "file", OUTSIDE)
+    write_file(proxied.place / "outside" / "file", OUTSIDE)
     answer = proxied.told(path.replace("{root}", str(proxied.root)).replace("{place}", str(proxied.place)))
     assert answer.status in (404, 500)  # of a path with `..` nginx says 500
     assert OUTSIDE not in answer.body
@@ -331,15 +331,15 @@ def test_nginx_sends_nothing_from_elsewhere(path: str, proxied: Proxied) -> None
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_swapping_for_a_link_again_and_again_serves_nothing_outside(kind: str, proxied: Proxied) -> None:
-    outside = write(proxied.place / f"outside_{kind}" / "file", OUTSIDE)
-    inside = write(proxied.root / kind / "file")
+    outside = write_file(proxied.place / f"outside_{kind}" / "file", OUTSIDE)
+    inside = write_file(proxied.root / kind / "file")
     pk = proxied.add(inside, f"swapped/{kind}")
     target = (inside, outside) if kind == "file" else (inside.parent, outside.parent)
-    trap = linked(target[0].parent / f"trap_{kind}", target[1])
+    trap = create_link(target[0].parent / f"trap_{kind}", target[1])
 
     def swap() -> None:
         for _ in range(SWAPS):
-            exchange(target[0], trap)
+            exchange_names(target[0], trap)
 
     swapper = threading.Thread(target=swap)
     swapper.start()

@@ -20,9 +20,10 @@ from django.utils import timezone
 from files import sessions
 from files.models import Challenge, Client, Clock, File, History, Session
 from registry_site.errors import Unauthenticated
-from tests.files.conftest import Machine
-from tests.files.test_catalogue import send
-from tests.support.servers import Server, running
+from tests.support.file_clients import FileClient, upload_file
+from tests.support.servers import Server
+
+SERVER_SETTINGS = {"REGISTRY_WORKERS": "1"}
 
 pytestmark = pytest.mark.django_db
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -98,7 +99,7 @@ def test_death_is_a_change_after_all_others() -> None:
     ]
 
 
-def test_who_follows_the_catalogue_learns_of_it(as_box: Machine) -> None:
+def test_who_follows_the_catalogue_learns_of_it(as_box: FileClient) -> None:
     since = datetime.now().timestamp()
     file = made(expired=MINUTE)
     call_command("purge")
@@ -113,14 +114,14 @@ def test_dead_file_dies_no_second_time() -> None:
     assert (File.objects.values().get(), History.objects.exists()) == (before, False)
 
 
-def test_serve_path_is_free_again(as_box: Machine) -> None:
+def test_serve_path_is_free_again(as_box: FileClient) -> None:
     made(expired=MINUTE)
     call_command("purge")
-    assert send(as_box, "POST", "/", b"sunny", serve_path="file").json()["success"] is True
+    assert upload_file(as_box, "POST", "/", b"sunny", serve_path="file").json()["success"] is True
 
 
-def test_upload_that_has_expired_dies_and_its_bytes_stay(as_box: Machine) -> None:
-    (entry,) = send(as_box, "POST", "/", b"sunny", serve_path="file", expiration=1).json()["results"]
+def test_upload_that_has_expired_dies_and_its_bytes_stay(as_box: FileClient) -> None:
+    (entry,) = upload_file(as_box, "POST", "/", b"sunny", serve_path="file", expiration=1).json()["results"]
     call_command("purge")
     response = as_box.ask("GET", f"/{entry['id']}")
     assert (File.objects.get().alive, response.getvalue()) == (False, b"sunny")
@@ -199,7 +200,7 @@ def test_challenge_that_nobody_can_answer_any_more_is_gone() -> None:
     assert not Challenge.objects.exists()
 
 
-def test_answered_challenge_that_is_still_good_stays_used(machine: Machine) -> None:
+def test_answered_challenge_that_is_still_good_stays_used(machine: FileClient) -> None:
     challenge = machine.challenge()
     machine.answer(challenge)
     call_command("purge")
@@ -243,8 +244,8 @@ def test_directory_among_the_temporary_files_stops_nothing(incoming: Path, capsy
     assert "1 unfinished files deleted." in purge(capsys)
 
 
-def test_old_blobs_stay(as_box: Machine, blob_directory: Path) -> None:
-    send(as_box, "POST", "/", b"sunny", serve_path="file")
+def test_old_blobs_stay(as_box: FileClient, blob_directory: Path) -> None:
+    upload_file(as_box, "POST", "/", b"sunny", serve_path="file")
     (blob,) = (path for path in blob_directory.rglob("*") if path.is_file())
     os.utime(blob, (1, 1))
     call_command("purge")
@@ -274,12 +275,6 @@ def database(server: Server) -> Iterator[Any]:
     connection: Any = psycopg.connect(url) if url else sqlite3.connect(server.data / "registry.sqlite3")
     with closing(connection), connection, closing(connection.cursor()) as cursor:
         yield cursor
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("purging") / "data", REGISTRY_WORKERS="1") as server:
-        yield server
 
 
 def test_two_at_once_do_everything_once(server: Server) -> None:

@@ -15,7 +15,7 @@ from benchmarks.asking import rows_read
 from files import catalogue, search
 from files.actors import Actor
 from files.models import Clock, File
-from tests.files.conftest import Machine
+from tests.support.file_clients import FileClient
 
 FIRST = datetime(2024, 5, 1, 12, tzinfo=UTC)
 COMMAND = Actor("test")
@@ -47,7 +47,7 @@ def numbered(count: int) -> list[File]:
     )
 
 
-def asked(machine: Machine, **parameters: Any) -> Any:
+def asked(machine: FileClient, **parameters: Any) -> Any:
     """The body of a list that is given."""
     response = machine.ask("GET", "/", parameters)
     assert response.status_code == 200
@@ -57,11 +57,11 @@ def asked(machine: Machine, **parameters: Any) -> Any:
     return body
 
 
-def found(machine: Machine, **parameters: Any) -> list[str]:
+def found(machine: FileClient, **parameters: Any) -> list[str]:
     return [entry["serve_path"] for entry in asked(machine, **parameters)["results"]]
 
 
-def refusal(machine: Machine, **parameters: Any) -> tuple[int, Any]:
+def refusal(machine: FileClient, **parameters: Any) -> tuple[int, Any]:
     response = machine.ask("GET", "/", parameters)
     return response.status_code, response.json()
 
@@ -151,25 +151,25 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("parameters", "expected"), FILTERS, ids=[str(parameters) for parameters, _ in FILTERS])
-def test_list_has_what_fits_all_filters(as_box: Machine, parameters: dict[str, Any], expected: list[str]) -> None:
+def test_list_has_what_fits_all_filters(as_box: FileClient, parameters: dict[str, Any], expected: list[str]) -> None:
     assert found(as_box, **parameters) == expected
 
 
-def test_file_is_found_by_its_id(as_box: Machine, files: list[File]) -> None:
+def test_file_is_found_by_its_id(as_box: FileClient, files: list[File]) -> None:
     assert found(as_box, id=files[1].pk) == [PAPER]
 
 
-def test_id_is_combined_with_the_other_filters(as_box: Machine, files: list[File]) -> None:
+def test_id_is_combined_with_the_other_filters(as_box: FileClient, files: list[File]) -> None:
     assert found(as_box, id=files[1].pk, category="maps", since=0, serve_path="^news") == []
 
 
 @pytest.mark.parametrize("given", ["abc", "0", "-1", "1.5", "1e3", "10" * 15, "9" * 18, "0x1", "1 2", "²", "%00"])
 @pytest.mark.usefixtures("files")
-def test_id_that_no_file_has_finds_nothing(as_box: Machine, given: str) -> None:
+def test_id_that_no_file_has_finds_nothing(as_box: FileClient, given: str) -> None:
     assert asked(as_box, id=given) == {"success": True, "results": [], "count": 0}
 
 
-def test_entry_has_the_documented_keys(as_box: Machine, files: list[File]) -> None:
+def test_entry_has_the_documented_keys(as_box: FileClient, files: list[File]) -> None:
     assert asked(as_box, category="maps") == {
         "success": True,
         "results": [
@@ -192,7 +192,7 @@ def test_entry_has_the_documented_keys(as_box: Machine, files: list[File]) -> No
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("parameters", [{"serve_path": "^readme$"}, {"since": stamp(60)}, {"uploaded": stamp(40)}])
-def test_what_is_not_known_is_null(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_what_is_not_known_is_null(as_box: FileClient, parameters: dict[str, Any]) -> None:
     (entry,) = asked(as_box, **parameters)["results"]
     assert (entry["category"], entry["expiration"]) == (None, None)
 
@@ -201,54 +201,54 @@ def test_what_is_not_known_is_null(as_box: Machine, parameters: dict[str, Any]) 
 @pytest.mark.parametrize(
     "parameters", [{"since": 0}, {"serve_path": "."}, {"since": 0, "serve_path": "news"}, {"since": stamp(100)}]
 )
-def test_streamed_list_says_the_same_as_one_at_once(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_streamed_list_says_the_same_as_one_at_once(as_box: FileClient, parameters: dict[str, Any]) -> None:
     assert asked(as_box, **parameters) == asked(as_box, **parameters, count=1000)
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news", "count": 5}])
-def test_list_is_json(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_list_is_json(as_box: FileClient, parameters: dict[str, Any]) -> None:
     assert as_box.ask("GET", "/", parameters)["Content-Type"] == "application/json"
 
 
 @pytest.mark.usefixtures("files")
-def test_empty_value_is_as_none(as_box: Machine) -> None:
+def test_empty_value_is_as_none(as_box: FileClient) -> None:
     names = ("id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count")
     assert found(as_box, **dict.fromkeys(names, "")) == [NEWS, PAPER, DEAD, MAP, PLAIN]
 
 
 @pytest.mark.usefixtures("files")
-def test_unknown_parameter_is_ignored(as_box: Machine) -> None:
+def test_unknown_parameter_is_ignored(as_box: FileClient) -> None:
     assert len(found(as_box, size=7, ids="1,2", order_by="size", modified_at__lt="2020", ID="1", alive__in="")) == 5
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("value", ["true", "True", "TRUE", "yes", "Yes", "1", "on"])
-def test_flag_is_set_by_many_words(as_box: Machine, value: str) -> None:
+def test_flag_is_set_by_many_words(as_box: FileClient, value: str) -> None:
     assert found(as_box, aired=value) == [NEWS, DEAD]
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("value", ["false", "False", "FALSE", "no", "No", "0", "off"])
-def test_flag_is_cleared_by_many_words(as_box: Machine, value: str) -> None:
+def test_flag_is_cleared_by_many_words(as_box: FileClient, value: str) -> None:
     assert found(as_box, alive=value) == [DEAD]
 
 
 @pytest.mark.usefixtures("files")
-def test_last_of_several_values_counts(as_box: Machine) -> None:
+def test_last_of_several_values_counts(as_box: FileClient) -> None:
     response = as_box.get(f"/?session_token={as_box.token}&category=maps&category=news&alive=no")
     assert [entry["serve_path"] for entry in response.json()["results"]] == [DEAD]
 
 
 @pytest.mark.usefixtures("files")
-def test_filters_may_stand_in_a_body(as_box: Machine) -> None:
+def test_filters_may_stand_in_a_body(as_box: FileClient) -> None:
     body = f"category=maps&session_token={as_box.token}"
     response = as_box.generic("GET", "/?category=news", body, content_type="")
     assert [entry["serve_path"] for entry in response.json()["results"]] == [MAP]
 
 
 @pytest.mark.usefixtures("files")
-def test_reader_sees_the_list(as_reader: Machine) -> None:
+def test_reader_sees_the_list(as_reader: FileClient) -> None:
     assert len(found(as_reader)) == 5
 
 
@@ -274,38 +274,38 @@ def test_reader_sees_the_list(as_reader: Machine) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_value_of_its_kind_is_refused(as_box: Machine, parameters: dict[str, Any], message: str) -> None:
+def test_what_is_no_value_of_its_kind_is_refused(as_box: FileClient, parameters: dict[str, Any], message: str) -> None:
     assert refusal(as_box, **parameters) == (400, failure(message))
 
 
 @pytest.mark.parametrize(
     "name", ["id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count"]
 )
-def test_bytes_that_are_no_text_are_no_crash(as_box: Machine, name: str) -> None:
+def test_bytes_that_are_no_text_are_no_crash(as_box: FileClient, name: str) -> None:
     response = as_box.get(f"/?session_token={as_box.token}&{name}=%ff")
     assert response.status_code == (200 if name == "id" else 400)
     assert response.json()["success"] is (name == "id")
 
 
 @pytest.mark.parametrize("name", ["id", "serve_path", "path", "since", "category", "aired", "count", "unknown"])
-def test_null_character_is_refused(as_box: Machine, name: str) -> None:
+def test_null_character_is_refused(as_box: FileClient, name: str) -> None:
     assert refusal(as_box, **{name: "a\0"}) == (400, failure("The request cannot be understood."))
 
 
 @pytest.mark.parametrize("expression", ["(", "[a", "*", "a{2,1}", r"(a)\1", "(?=a)", "(a{1000}){1000}", "(?P<a"])
-def test_expression_that_cannot_be_read_is_refused(as_box: Machine, expression: str) -> None:
+def test_expression_that_cannot_be_read_is_refused(as_box: FileClient, expression: str) -> None:
     message = f"Invalid regular expression for serve_path: {expression}"
     assert refusal(as_box, serve_path=expression) == (200, failure(message))
 
 
-def test_long_expression_is_refused(as_box: Machine) -> None:
+def test_long_expression_is_refused(as_box: FileClient) -> None:
     message = "The regular expression for serve_path is longer than 512 characters."
     assert refusal(as_box, serve_path="a" * 600) == (200, failure(message))
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("expression", ["(a+)+$", "(a|a)*b", "((a*)*)*b", "^(a?){500}", "^(.{0,30}){0,30}b"])
-def test_hostile_expression_finds_nothing_and_is_answered(as_box: Machine, expression: str) -> None:
+def test_hostile_expression_finds_nothing_and_is_answered(as_box: FileClient, expression: str) -> None:
     store([made("a" * 1999 + "c")])
     assert refusal(as_box, serve_path=expression, category="news", count=10)[0] == 200
 
@@ -314,7 +314,7 @@ def test_hostile_expression_finds_nothing_and_is_answered(as_box: Machine, expre
 @pytest.mark.parametrize("parameters", [{}, {"count": 5}, {"since": 0}], ids=str)
 @pytest.mark.parametrize("expression", ["news", "^news/"])
 def test_search_ends_when_its_time_is_up(
-    as_box: Machine, monkeypatch: pytest.MonkeyPatch, expression: str, parameters: dict[str, Any]
+    as_box: FileClient, monkeypatch: pytest.MonkeyPatch, expression: str, parameters: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(search, "SECONDS", 0)
     assert refusal(as_box, serve_path=expression, **parameters) == (200, failure(search.TOO_SLOW))
@@ -322,13 +322,13 @@ def test_search_ends_when_its_time_is_up(
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("value", ["1e20", "9" * 100, "253402300800"])
-def test_time_after_all_times_is_the_last(as_box: Machine, value: str) -> None:
+def test_time_after_all_times_is_the_last(as_box: FileClient, value: str) -> None:
     assert found(as_box, since=value) == found(as_box, uploaded=value) == []
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("value", ["-1e20", "-1", "-0.5", "1e-300"])
-def test_time_before_all_times_is_the_first(as_box: Machine, value: str) -> None:
+def test_time_before_all_times_is_the_first(as_box: FileClient, value: str) -> None:
     assert len(found(as_box, since=value)) == len(found(as_box, uploaded=value)) == 5
 
 
@@ -342,13 +342,13 @@ def test_nobody_sees_the_list_without_a_session(client: Any, path: str) -> None:
 # --- How many ----------------------------------------------------------------------------------------------------
 
 
-def test_list_has_a_hundred_unless_it_is_narrowed(as_box: Machine) -> None:
+def test_list_has_a_hundred_unless_it_is_narrowed(as_box: FileClient) -> None:
     files = numbered(101)
     assert found(as_box) == found(as_box, category="many") == [file.serve_path for file in files[:100]]
 
 
 @pytest.mark.parametrize("parameters", [{"since": 0}, {"serve_path": "many"}, {"serve_path": "^many/", "since": 0}])
-def test_narrowed_list_is_whole(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_narrowed_list_is_whole(as_box: FileClient, parameters: dict[str, Any]) -> None:
     files = numbered(1200)
     assert found(as_box, **parameters) == [file.serve_path for file in files]
 
@@ -356,13 +356,13 @@ def test_narrowed_list_is_whole(as_box: Machine, parameters: dict[str, Any]) -> 
 @pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "many"}, {"uploaded": 0}], ids=str)
 @pytest.mark.parametrize(("count", "given"), [(501, 501), (10**30, 1000)])
 def test_count_is_honoured_up_to_a_thousand(
-    as_box: Machine, parameters: dict[str, Any], count: int, given: int
+    as_box: FileClient, parameters: dict[str, Any], count: int, given: int
 ) -> None:
     files = numbered(1100)
     assert found(as_box, count=count, **parameters) == [file.serve_path for file in files[:given]]
 
 
-def test_counts_are_settings(as_box: Machine, settings: Any) -> None:
+def test_counts_are_settings(as_box: FileClient, settings: Any) -> None:
     settings.FILE_LIST_COUNT, settings.MAX_FILE_LIST_COUNT = 2, 3
     numbered(5)
     assert [len(found(as_box, **given)) for given in ({}, {"count": 5}, {"since": 0})] == [2, 3, 5]
@@ -371,7 +371,7 @@ def test_counts_are_settings(as_box: Machine, settings: Any) -> None:
 # --- Pages -------------------------------------------------------------------------------------------------------
 
 
-def queries(machine: Machine, **parameters: Any) -> list[str]:
+def queries(machine: FileClient, **parameters: Any) -> list[str]:
     """What the database is asked about files for a list that is given."""
     with CaptureQueriesContext(connection) as captured:
         asked(machine, **parameters)
@@ -393,33 +393,33 @@ def queries(machine: Machine, **parameters: Any) -> list[str]:
     ],
     ids=str,
 )
-def test_each_page_takes_one_query(as_box: Machine, parameters: dict[str, Any], pages: int) -> None:
+def test_each_page_takes_one_query(as_box: FileClient, parameters: dict[str, Any], pages: int) -> None:
     numbered(1200)
     assert len(queries(as_box, **parameters)) == pages
 
 
-def test_narrow_expression_takes_one_query_and_one_for_each_page(as_box: Machine) -> None:
+def test_narrow_expression_takes_one_query_and_one_for_each_page(as_box: FileClient) -> None:
     numbered(1200)
     assert len(queries(as_box, serve_path="^many/0")) == 1 + 3
 
 
-def test_expression_takes_one_query_for_each_page_of_names_and_of_files(as_box: Machine) -> None:
+def test_expression_takes_one_query_for_each_page_of_names_and_of_files(as_box: FileClient) -> None:
     numbered(1200)
     assert len(queries(as_box, serve_path="txt")) == 3 + 3
 
 
-def test_list_takes_one_query_besides_that_of_the_session(as_box: Machine, django_assert_num_queries: Any) -> None:
+def test_list_takes_one_query_besides_that_of_the_session(as_box: FileClient, django_assert_num_queries: Any) -> None:
     numbered(200)
     with django_assert_num_queries(2):
         found(as_box)
 
 
-def test_files_that_changed_at_the_same_time_are_all_in_the_list(as_box: Machine) -> None:
+def test_files_that_changed_at_the_same_time_are_all_in_the_list(as_box: FileClient) -> None:
     files = store(made(f"{number}") for number in range(1200))
     assert found(as_box, since=0) == [file.serve_path for file in files]
 
 
-def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: Machine) -> None:
+def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: FileClient) -> None:
     files = numbered(1200)
     Clock.objects.create(pk=1, changed_at=at(2000))
     response = as_box.ask("GET", "/", {"since": 0})
@@ -432,7 +432,7 @@ def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: Machine) -
     assert [entry["id"] for entry in entries if entry["aired"]] == [files[0].pk, files[700].pk, files[1199].pk]
 
 
-def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: Machine) -> None:
+def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: FileClient) -> None:
     files = numbered(1200)
     pieces = iter(as_box.ask("GET", "/", {"since": 0}).streaming_content)
     read = next(pieces)
@@ -443,7 +443,9 @@ def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: Machine) 
 
 
 @pytest.mark.parametrize("parameters", [{"serve_path": "many"}, {"serve_path": "^many/", "since": 0}], ids=str)
-def test_file_that_is_deleted_while_the_list_is_read_is_left_out(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_file_that_is_deleted_while_the_list_is_read_is_left_out(
+    as_box: FileClient, parameters: dict[str, Any]
+) -> None:
     files = numbered(1200)
     pieces = iter(as_box.ask("GET", "/", parameters).streaming_content)
     read = next(pieces)
@@ -456,14 +458,14 @@ def test_file_that_is_deleted_while_the_list_is_read_is_left_out(as_box: Machine
 
 
 @pytest.mark.parametrize("microseconds", [0, 1, 123456, 333333, 999999])
-def test_time_of_a_change_finds_this_change_again(as_box: Machine, microseconds: int) -> None:
+def test_time_of_a_change_finds_this_change_again(as_box: FileClient, microseconds: int) -> None:
     store([made("before", modified_at=FIRST + timedelta(microseconds=microseconds - 1))])
     store([made("then", modified_at=FIRST + timedelta(microseconds=microseconds))])
     *_, last = asked(as_box, since=0)["results"]
     assert found(as_box, since=repr(last["modified"])) == ["then"]
 
 
-def test_each_change_is_later_than_those_before(as_box: Machine) -> None:
+def test_each_change_is_later_than_those_before(as_box: FileClient) -> None:
     for number in range(20):
         (file,) = store([made(f"{number}")])
         catalogue.update(COMMAND, file.pk, aired=True)
@@ -471,7 +473,7 @@ def test_each_change_is_later_than_those_before(as_box: Machine) -> None:
     assert times == sorted(set(times))
 
 
-def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_box: Machine) -> None:
+def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_box: FileClient) -> None:
     (seen, changed) = store([made("seen", modified_at=at(10**8)), made("changed")])
     Clock.objects.create(pk=1, changed_at=seen.modified_at)
     catalogue.update(COMMAND, changed.pk, aired=True)
@@ -494,7 +496,7 @@ def test_browser_sees_the_home_page(client: Any, method: str) -> None:
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", ""])
 @pytest.mark.usefixtures("files")
-def test_machine_sees_the_list_whatever_it_accepts(as_box: Machine, accept: str) -> None:
+def test_machine_sees_the_list_whatever_it_accepts(as_box: FileClient, accept: str) -> None:
     response = as_box.ask("GET", "/", headers={"Accept": accept})
     assert response.json()["count"] == 5
     assert "Accept" in response["Vary"]
@@ -510,7 +512,7 @@ def test_machine_without_a_session_is_told_so(client: Any, accept: str) -> None:
 
 @pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news"}], ids=str)
 @pytest.mark.usefixtures("files")
-def test_head_is_answered_without_a_body(as_box: Machine, parameters: dict[str, Any]) -> None:
+def test_head_is_answered_without_a_body(as_box: FileClient, parameters: dict[str, Any]) -> None:
     response = as_box.ask("HEAD", "/", parameters)
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     assert response.getvalue() == b""
@@ -573,7 +575,7 @@ INDEXES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.usefixtures("thousands")
-def test_pages_come_out_of_an_index_in_their_order(as_box: Machine) -> None:
+def test_pages_come_out_of_an_index_in_their_order(as_box: FileClient) -> None:
     for parameters, index in INDEXES:
         used = {name for sql in queries(as_box, **parameters) for name in indexes(sql)}
         assert used == {index}, parameters
@@ -603,7 +605,7 @@ READ: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.usefixtures("thousands")
-def test_list_reads_no_more_rows_than_it_needs(as_box: Machine) -> None:
+def test_list_reads_no_more_rows_than_it_needs(as_box: FileClient) -> None:
     headers = {"Authorization": f"Bearer {as_box.token}"}
     rows = [rows_read(f"/?{urlencode(parameters)}", TABLE, headers=headers)[0] for parameters, _ in READ]
     assert [(*given, read) for given, read in zip(READ, rows, strict=True) if read > given[1]] == []

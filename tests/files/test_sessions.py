@@ -24,7 +24,7 @@ from django.utils import timezone
 from files import clients, sessions
 from files.models import Client, History, Session
 from registry_site.errors import Unauthenticated
-from tests.files.conftest import KEY, Machine, encrypted
+from tests.support.file_clients import KEY, FileClient, encrypt_challenge
 from tests.support.servers import PASSWORD, Server, running
 
 NOT_FOUND = "No session found"
@@ -47,12 +47,12 @@ def assert_listed(response: Any) -> None:
 # --- Where the token is ------------------------------------------------------------------------------------------
 
 
-def test_token_is_taken_in_the_query(machine: Machine, session: str) -> None:
+def test_token_is_taken_in_the_query(machine: FileClient, session: str) -> None:
     assert_listed(machine.generic("GET", f"/?session_token={session}"))
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-def test_token_is_taken_in_a_header(machine: Machine, session: str, scheme: str) -> None:
+def test_token_is_taken_in_a_header(machine: FileClient, session: str, scheme: str) -> None:
     assert_listed(machine.generic("GET", "/", headers={"Authorization": f"{scheme} {session}"}))
 
 
@@ -74,7 +74,7 @@ def as_json(given: dict[str, str]) -> tuple[Any, str]:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("encode", [urlencoded, untyped, multipart, as_json])
-def test_token_is_taken_in_a_body(machine: Machine, session: str, encode: Callable[..., Any], method: str) -> None:
+def test_token_is_taken_in_a_body(machine: FileClient, session: str, encode: Callable[..., Any], method: str) -> None:
     content, content_type = encode({"session_token": session})
     path = "/" if method == "POST" else "/1"
     assert machine.generic(method, path, content, content_type=content_type).status_code in (200, 400)
@@ -86,7 +86,7 @@ ROUTES = [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/1"), ("PUT", "/1
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_every_request_needs_a_session(machine: Machine, method: str, path: str) -> None:
+def test_every_request_needs_a_session(machine: FileClient, method: str, path: str) -> None:
     for machine.token in ("", "0" * 32):
         response = machine.ask(method, path)
         assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Bearer realm="files"')
@@ -96,7 +96,7 @@ def test_every_request_needs_a_session(machine: Machine, method: str, path: str)
     "token", ["x", "é", "\udcff", "a" * 10_000, "' OR 1=1 --", "{capitals}", "{longer}", "{shorter}", " {token}"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_garbage_is_no_token(machine: Machine, session: str, method: str, token: str) -> None:
+def test_garbage_is_no_token(machine: FileClient, session: str, method: str, token: str) -> None:
     garbage = token.format(capitals=session.upper(), longer=session + "0", shorter=session[:-1], token=session)
     given = urlencode({"session_token": garbage}, errors="surrogateescape")
     query, body = (f"?{given}", "") if method == "GET" else ("", given)
@@ -104,12 +104,12 @@ def test_garbage_is_no_token(machine: Machine, session: str, method: str, token:
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer x", "Basic Ym94OmJveA==", "{token}", "Token {token}"])
-def test_other_headers_are_no_token(machine: Machine, session: str, header: str) -> None:
+def test_other_headers_are_no_token(machine: FileClient, session: str, header: str) -> None:
     assert_refused(machine.generic("GET", "/", headers={"Authorization": header.format(token=session)}))
 
 
 @pytest.mark.parametrize("body", ['{"session_token": ["x"]}', '{"session_token": {}}', '{"session_token": 5}', "[]"])
-def test_token_of_another_type_is_refused(machine: Machine, box: Client, body: str) -> None:
+def test_token_of_another_type_is_refused(machine: FileClient, box: Client, body: str) -> None:
     response = machine.generic("POST", "/", body, content_type="application/json")
     assert response.status_code in (400, 401)
     assert response.json()["success"] is False
@@ -118,22 +118,22 @@ def test_token_of_another_type_is_refused(machine: Machine, box: Client, body: s
 # --- client_name beside it ---------------------------------------------------------------------------------------
 
 
-def test_name_of_the_client_may_stand_beside_the_token(as_box: Machine) -> None:
+def test_name_of_the_client_may_stand_beside_the_token(as_box: FileClient) -> None:
     assert_listed(as_box.ask("GET", "/", {"client_name": "box"}))
 
 
 @pytest.mark.parametrize("name", ["reader", "BOX", "stranger", "", " box"])
-def test_name_that_does_not_fit_is_refused(as_box: Machine, reader: Client, name: str) -> None:
+def test_name_that_does_not_fit_is_refused(as_box: FileClient, reader: Client, name: str) -> None:
     assert_refused(as_box.ask("GET", "/", {"client_name": name}))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_name_in_the_body_that_does_not_fit_is_refused(as_box: Machine, method: str) -> None:
+def test_name_in_the_body_that_does_not_fit_is_refused(as_box: FileClient, method: str) -> None:
     assert_refused(as_box.ask(method, "/" if method == "POST" else "/1", {"client_name": "reader"}))
 
 
 @pytest.mark.parametrize("place", ["query", "header"])
-def test_name_in_the_body_has_to_fit_a_token_elsewhere(machine: Machine, session: str, place: str) -> None:
+def test_name_in_the_body_has_to_fit_a_token_elsewhere(machine: FileClient, session: str, place: str) -> None:
     path = f"/?session_token={session}" if place == "query" else "/"
     headers = {} if place == "query" else {"Authorization": f"Bearer {session}"}
     assert_refused(machine.generic("POST", path, "client_name=reader", content_type="", headers=headers))
@@ -142,50 +142,50 @@ def test_name_in_the_body_has_to_fit_a_token_elsewhere(machine: Machine, session
 # --- Ends --------------------------------------------------------------------------------------------------------
 
 
-def test_session_times_out(as_box: Machine) -> None:
+def test_session_times_out(as_box: FileClient) -> None:
     Session.objects.update(expires_at=timezone.now())
     assert_refused(as_box.ask("GET", "/"), TIMED_OUT)
 
 
-def test_use_does_not_prolong_a_session(as_box: Machine) -> None:
+def test_use_does_not_prolong_a_session(as_box: FileClient) -> None:
     before = Session.objects.get().expires_at
     assert_listed(as_box.ask("GET", "/"))
     assert Session.objects.get().expires_at == before
 
 
-def test_ended_session_is_found_no_more(as_box: Machine) -> None:
+def test_ended_session_is_found_no_more(as_box: FileClient) -> None:
     assert sessions.end(Session.objects.get())
     assert_refused(as_box.ask("GET", "/"))
 
 
-def test_session_ends_once(as_box: Machine) -> None:
+def test_session_ends_once(as_box: FileClient) -> None:
     session = Session.objects.get()
     assert [sessions.end(session), sessions.end(session)] == [True, False]
 
 
-def test_disabled_client_has_no_session(as_box: Machine, box: Client) -> None:
+def test_disabled_client_has_no_session(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
     assert_refused(as_box.ask("GET", "/"))
 
 
-def test_sessions_stay_ended_when_the_client_is_enabled_again(as_box: Machine, box: Client) -> None:
+def test_sessions_stay_ended_when_the_client_is_enabled_again(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
     clients.set_active(box, active=True, actor="test")
     assert_refused(as_box.ask("GET", "/"))
 
 
-def test_rotated_key_ends_sessions(as_box: Machine, box: Client) -> None:
+def test_rotated_key_ends_sessions(as_box: FileClient, box: Client) -> None:
     clients.rotate(box, b"another key of 3", actor="test")
     assert_refused(as_box.ask("GET", "/"))
 
 
-def test_sessions_of_others_go_on(as_box: Machine, as_reader: Machine, box: Client) -> None:
+def test_sessions_of_others_go_on(as_box: FileClient, as_reader: FileClient, box: Client) -> None:
     clients.rotate(box, b"another key of 3", actor="test")
     assert_listed(as_reader.ask("GET", "/"))
 
 
 @pytest.mark.parametrize("end", ["disable", "rotate", "end", "expire"])
-def test_session_that_ended_meanwhile_changes_nothing(as_box: Machine, box: Client, end: str) -> None:
+def test_session_that_ended_meanwhile_changes_nothing(as_box: FileClient, box: Client, end: str) -> None:
     session = sessions.authenticate(as_box.token)
     match end:
         case "disable":
@@ -200,7 +200,7 @@ def test_session_that_ended_meanwhile_changes_nothing(as_box: Machine, box: Clie
         sessions.again(session)
 
 
-def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box: Machine, box: Client) -> None:
+def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box: FileClient, box: Client) -> None:
     with transaction.atomic():
         tokens = [sessions.open_for(box, 3600) for _ in range(100)]
     assert Session.objects.live().count() == 100
@@ -210,14 +210,14 @@ def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box:
         assert_listed(as_box.ask("GET", "/"))
 
 
-def test_sessions_of_others_make_no_room(as_reader: Machine, box: Client) -> None:
+def test_sessions_of_others_make_no_room(as_reader: FileClient, box: Client) -> None:
     with transaction.atomic():
         for _ in range(101):
             sessions.open_for(box, 3600)
     assert_listed(as_reader.ask("GET", "/"))
 
 
-def test_sessions_that_are_over_take_no_room(as_box: Machine, box: Client) -> None:
+def test_sessions_that_are_over_take_no_room(as_box: FileClient, box: Client) -> None:
     own = Session.objects.get()
     with transaction.atomic():
         for _ in range(99):
@@ -227,7 +227,7 @@ def test_sessions_that_are_over_take_no_room(as_box: Machine, box: Client) -> No
     assert_listed(as_box.ask("GET", "/"))
 
 
-def test_ended_sessions_are_purged(as_box: Machine, as_reader: Machine) -> None:
+def test_ended_sessions_are_purged(as_box: FileClient, as_reader: FileClient) -> None:
     sessions.end(sessions.authenticate(as_box.token))
     call_command("purge", stdout=StringIO())
     assert [session.client.name for session in Session.objects.all()] == ["reader"]
@@ -236,7 +236,7 @@ def test_ended_sessions_are_purged(as_box: Machine, as_reader: Machine) -> None:
 # --- What is kept ------------------------------------------------------------------------------------------------
 
 
-def test_token_is_not_kept(as_box: Machine) -> None:
+def test_token_is_not_kept(as_box: FileClient) -> None:
     as_box.ask("GET", "/")
     out = StringIO()
     call_command("dumpdata", stdout=out)
@@ -244,14 +244,14 @@ def test_token_is_not_kept(as_box: Machine) -> None:
     assert as_box.token not in out.getvalue()
 
 
-def test_session_knows_who_opened_it(machine: Machine) -> None:
+def test_session_knows_who_opened_it(machine: FileClient) -> None:
     machine.answer(machine.challenge(), duration=60)
     session = Session.objects.get()
     assert (session.client.name, session.peer, session.ended_at) == ("box", "127.0.0.1", None)
     assert session.expires_at - session.created_at == timedelta(seconds=60)
 
 
-def test_session_leaves_no_history(as_box: Machine) -> None:
+def test_session_leaves_no_history(as_box: FileClient) -> None:
     assert list(History.objects.values_list("action", flat=True)) == ["client.add"]
 
 
@@ -289,7 +289,7 @@ def answering(server: Server, name: str, key: bytes) -> partial[Answer]:
         "/auth_verify",
         client_name=name,
         id=challenge["id"],
-        encrypted_text=encrypted(key, challenge),
+        encrypted_text=encrypt_challenge(key, challenge),
     )
 
 

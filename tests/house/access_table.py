@@ -15,7 +15,7 @@ from django.core import mail
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client, override_settings
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 
 from accounts import bans, registration, roles
 from accounts.models import Role, User
@@ -30,8 +30,8 @@ from namespaces import membership
 from namespaces.models import Role as NamespaceRole
 from packages import collaboration, release_input, releasing
 from registry_site.storage import blobs
-from tests.conftest import PASSWORD
 from tests.support import packing
+from tests.support.cast import PASSWORD
 
 OTHER = "battery staple"
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
@@ -420,7 +420,7 @@ class World:
 
 
 @contextmanager
-def standing(place: Path) -> Iterator[World]:
+def populated(place: Path) -> Iterator[World]:
     """A world in a transaction that is undone at the end; its blobs are in a directory."""
     disks = {
         store: {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
@@ -434,3 +434,22 @@ def standing(place: Path) -> Iterator[World]:
     with override_settings(**changed), transaction.atomic():
         yield World()
         transaction.set_rollback(True)
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+def api_routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each route of the map that is answered by DRF, with each method that is mapped."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from api_routes(entry, path)
+        elif isinstance(entry, URLPattern) and hasattr(entry.callback, "cls"):
+            yield from ((path, method) for method in METHODS if method in mapped_methods(entry.callback))
+
+
+def mapped_methods(view: Any) -> set[str]:
+    """The methods that a view says it has; HEAD goes with GET, and no view of ours answers OPTIONS."""
+    actions = getattr(view, "actions", None) or {name for name in view.cls.http_method_names if hasattr(view.cls, name)}
+    return {method.upper() for method in actions} - {"HEAD", "OPTIONS"}

@@ -2,33 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import DjangoDbBlocker
 
-from tests.house.access_table import TABLE, WRONG, YAPKG, Row, World, standing
+from tests.house.access_table import METHODS, TABLE, WRONG, YAPKG, Row, World, api_routes, populated
 
 pytestmark = pytest.mark.django_db
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-
-
-def doors(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each route of the map that is answered by DRF, with each method that is mapped."""
-    for entry in (resolver or get_resolver()).url_patterns:
-        path = prefix + str(entry.pattern)
-        if isinstance(entry, URLResolver):
-            yield from doors(entry, path)
-        elif isinstance(entry, URLPattern) and hasattr(entry.callback, "cls"):
-            yield from ((path, method) for method in METHODS if method in mapped(entry.callback))
-
-
-def mapped(view: Any) -> set[str]:
-    """The methods that a view says it has; HEAD goes with GET, and no view of ours answers OPTIONS."""
-    actions = getattr(view, "actions", None) or {name for name in view.cls.http_method_names if hasattr(view.cls, name)}
-    return {method.upper() for method in actions} - {"HEAD", "OPTIONS"}
 
 
 DOCUMENTED = {(row.route, row.method) for row in TABLE}
@@ -48,7 +28,7 @@ OTHERS = [
 def world(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with django_db_blocker.unblock(), standing(tmp_path_factory.mktemp("blobs")) as world:
+    with django_db_blocker.unblock(), populated(tmp_path_factory.mktemp("blobs")) as world:
         yield world
 
 
@@ -58,11 +38,11 @@ def blob_directory() -> None:
 
 
 def test_every_route_and_method_of_the_map_has_a_row() -> None:
-    assert sorted(set(doors()) - DOCUMENTED) == []
+    assert sorted(set(api_routes()) - DOCUMENTED) == []
 
 
 def test_every_row_has_a_route_and_a_method_of_the_map() -> None:
-    assert sorted(DOCUMENTED - set(doors())) == []
+    assert sorted(DOCUMENTED - set(api_routes())) == []
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)

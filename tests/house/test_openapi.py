@@ -14,8 +14,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import DjangoDbBlocker
 
-from tests.house.access_table import TABLE, Row, World, standing
-from tests.house.test_access import doors
+from tests.house.access_table import TABLE, Row, World, api_routes, populated
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +51,7 @@ ANSWERS = [
 def world(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with django_db_blocker.unblock(), standing(tmp_path_factory.mktemp("blobs")) as world:
+    with django_db_blocker.unblock(), populated(tmp_path_factory.mktemp("blobs")) as world:
         yield world
 
 
@@ -107,7 +106,7 @@ def test_document_is_openapi_3_1(document: Any) -> None:
 
 
 def test_every_route_of_the_map_is_described_and_nothing_else(document: Any) -> None:
-    mapped = {(path_of(route), method) for route, method in doors() if route not in ("openapi.json", "docs/api")}
+    mapped = {(path_of(route), method) for route, method in api_routes() if route not in ("openapi.json", "docs/api")}
     assert sorted(operations(document)) == sorted(mapped)
 
 

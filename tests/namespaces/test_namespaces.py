@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -27,12 +27,12 @@ from namespaces.models import Membership, Namespace, Role
 from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError
-from tests.accounts.test_admin import act, new_user, signed_in
-from tests.accounts.test_races import Answer, at_once, ktra, statuses
-from tests.accounts.test_user_import import line
-from tests.accounts.test_yapkg import ANONYMOUS, BAD_BODIES, EVERY, NO_PATH, OK, Browser
-from tests.conftest import PASSWORD
-from tests.support.servers import Server, running
+from tests.support.admin import new_user_form, run_action, sign_in_to_admin
+from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
+from tests.support.cast import PASSWORD
+from tests.support.concurrency import Response, count_statuses, post_to_ktra, run_concurrently
+from tests.support.servers import Server
+from tests.support.user_import import import_line
 
 NS = "/namespace/acme"
 PEOPLE = f"{NS}/members"
@@ -46,12 +46,6 @@ MISSING = {"error": "namespace_missing", "message": "There is no such namespace.
 def acme(alice: User) -> Namespace:
     """Alice's, who is alone in it."""
     return membership.create_namespace(Principal(alice), "acme")
-
-
-@pytest.fixture
-def browser(alice: User) -> Browser:
-    """Alice has signed in with it."""
-    return Browser(alice)
 
 
 def join(namespace: Namespace, user: User, role: Role) -> None:
@@ -530,7 +524,9 @@ def by_yapkg() -> None:
 
 
 def by_admin_form() -> None:
-    signed_in(registration.register("root", PASSWORD, admin=True)).post("/admin/accounts/user/add/", new_user())
+    sign_in_to_admin(registration.register("root", PASSWORD, admin=True)).post(
+        "/admin/accounts/user/add/", new_user_form()
+    )
 
 
 def by_createuser() -> None:
@@ -566,7 +562,7 @@ def test_everybody_has_a_namespace_from_the_beginning(way: Callable[[], None]) -
 @pytest.mark.django_db
 def test_imported_accounts_have_their_namespaces(tmp_path: Path) -> None:
     file = tmp_path / "users.jsonl"
-    file.write_text(f"{line('dora')}\n{line('erin', is_active=False)}\n")
+    file.write_text(f"{import_line('dora')}\n{import_line('erin', is_active=False)}\n")
     call_command("importusers", str(file), verbosity=0)
     assert_has_own_namespace("dora")
     assert_has_own_namespace("erin")
@@ -574,11 +570,11 @@ def test_imported_accounts_have_their_namespaces(tmp_path: Path) -> None:
 
 def test_account_is_not_opened_by_the_name_of_a_namespace(acme: Namespace, root: User, tmp_path: Path) -> None:
     file = tmp_path / "users.jsonl"
-    file.write_text(line("Acme"))
+    file.write_text(import_line("Acme"))
     for command in (("importusers", str(file)), ("createuser", "ACME")):
         with pytest.raises(Exception, match=r"(taken|already exists)"):
             call_command(*command)
-    page = signed_in(root).post("/admin/accounts/user/add/", new_user(username="acme"))
+    page = sign_in_to_admin(root).post("/admin/accounts/user/add/", new_user_form(username="acme"))
     assert "This name is taken." in page.content.decode()
     assert sorted(user.username for user in User.objects.all()) == ["alice", "root"]
 
@@ -671,25 +667,20 @@ def test_migration_reaches_everybody_however_many() -> None:
 ADMIN = "/admin/namespaces/namespace/"
 
 
-@pytest.fixture
-def as_root(root: User) -> Client:
-    return signed_in(root)
-
-
 def test_removed_namespace_is_restored_with_all_that_was_in_it(
     as_root: Client, browser: Browser, acme: Namespace, alice: User, bob: User
 ) -> None:
     join(acme, bob, Role.MEMBER)
     add_package(alice, "tool")
     browser.delete(NS)
-    assert "1 restored" in act(as_root, ADMIN, "restore", acme)
+    assert "1 restored" in run_action(as_root, ADMIN, "restore", acme)
     assert browser.get(NS).json() == shown(acme, alice, (bob, "MEMBER"))
     assert [package["package_name"] for package in browser.get("/packages?query=tool").json()] == ["tool"]
 
 
 def test_namespace_is_removed_in_the_admin_site(as_root: Client, acme: Namespace) -> None:
-    assert "1 removed" in act(as_root, ADMIN, "remove", acme)
-    assert "0 removed" in act(as_root, ADMIN, "remove", acme)
+    assert "1 removed" in run_action(as_root, ADMIN, "remove", acme)
+    assert "0 removed" in run_action(as_root, ADMIN, "remove", acme)
     assert Client().get(NS).status_code == 404
 
 
@@ -699,20 +690,20 @@ def test_package_restored_before_its_namespace_is_found_with_it(
     tool = add_package(alice, "tool")
     browser.delete("/namespaces/acme/packages/tool")
     browser.delete(NS)
-    act(as_root, "/admin/packages/package/", "restore", tool)
+    run_action(as_root, "/admin/packages/package/", "restore", tool)
     assert browser.get("/packages?query=acme").json() == []
-    act(as_root, ADMIN, "restore", acme)
+    run_action(as_root, ADMIN, "restore", acme)
     assert [package["package_name"] for package in browser.get("/packages?query=acme").json()] == ["tool"]
 
 
 def test_own_namespace_is_not_removed_in_the_admin_site(as_root: Client, alice: User) -> None:
-    page = act(as_root, ADMIN, "remove", Namespace.objects.get(user=alice))
+    page = run_action(as_root, ADMIN, "remove", Namespace.objects.get(user=alice))
     assert "A personal namespace cannot be removed." in page
     assert_has_own_namespace("alice")
 
 
 def test_one_refusal_leaves_all_of_the_selected(as_root: Client, acme: Namespace, alice: User) -> None:
-    act(as_root, ADMIN, "remove", acme, Namespace.objects.get(user=alice))
+    run_action(as_root, ADMIN, "remove", acme, Namespace.objects.get(user=alice))
     assert Client().get(NS).status_code == 200
 
 
@@ -758,7 +749,7 @@ def test_purge_leaves_what_is_not_in_the_trash(acme: Namespace, alice: User) -> 
 
 def test_restored_namespace_is_not_purged(acme: Namespace, as_root: Client) -> None:
     age(acme, 15)
-    act(as_root, ADMIN, "restore", acme)
+    run_action(as_root, ADMIN, "restore", acme)
     call_command("purge", verbosity=0)
     assert Client().get(NS).status_code == 200
 
@@ -844,7 +835,7 @@ def test_deeds_are_recorded(browser: Browser, bob: User, root: User) -> None:
     browser.send("PATCH", f"{PEOPLE}/bob", role="MANAGER")
     Browser(bob).delete(f"{PEOPLE}/bob")
     browser.delete(NS)
-    act(signed_in(root), ADMIN, "restore", Namespace.objects.get(name="acme"))
+    run_action(sign_in_to_admin(root), ADMIN, "restore", Namespace.objects.get(name="acme"))
     assert recorded() == [
         ("alice", "namespace.create", "acme", {}),
         ("alice", "namespace.add_members", "acme", {"members": {"bob": "MEMBER"}}),
@@ -919,7 +910,7 @@ METHODS["/acme/members/alice"] = {"PATCH", "DELETE"}
 @BOTH
 @pytest.mark.parametrize("path", METHODS)
 def test_other_methods_are_refused(browser: Browser, acme: Namespace, prefix: str, path: str) -> None:
-    for method in EVERY - METHODS[path]:
+    for method in ALL_METHODS - METHODS[path]:
         response = browser.generic(method, f"/{prefix}{path}", b"{}", "application/json")
         assert_refused(response, 405, "method_not_allowed", f'Method "{method}" not allowed.')
         assert {word.strip() for word in response["Allow"].split(",")} - {"OPTIONS"} == METHODS[path]
@@ -954,19 +945,13 @@ def test_collaborators_are_no_members(acme: Namespace, alice: User, charlie: Use
 RACERS = 25
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("namespaces") / "data") as server:
-        yield server
-
-
-def ask(server: Server, method: str, path: str, cookie: str, **body: str) -> Answer:
+def ask(server: Server, method: str, path: str, cookie: str, **body: str) -> Response:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Content-Type": "application/json", "Origin": server.url, "Cookie": cookie}
     try:
         connection.request(method, path, json.dumps(body), headers)
         answer = connection.getresponse()
-        return Answer(answer.status, json.loads(answer.read()))
+        return Response(answer.status, json.loads(answer.read()))
     finally:
         connection.close()
 
@@ -988,11 +973,11 @@ def cookie_of(server: Server, name: str) -> str:
 
 def test_one_of_many_users_and_namespaces_takes_a_name(server: Server) -> None:
     cookie = cookie_of(server, "opener")
-    users = [partial(ktra, server, "new_user", name, password=PASSWORD) for name in ("dora", "DORA", "Dora")]
+    users = [partial(post_to_ktra, server, "new_user", name, password=PASSWORD) for name in ("dora", "DORA", "Dora")]
     spaces = [partial(ask, server, "POST", "/namespace", cookie, namespace=name) for name in ("dora", "DORA", "Dora")]
     racers = [(users if number < RACERS else spaces)[number % 3] for number in range(2 * RACERS)]
-    answers = at_once(racers)
-    told = statuses(answers[:RACERS]), statuses(answers[RACERS:])
+    answers = run_concurrently(racers)
+    told = count_statuses(answers[:RACERS]), count_statuses(answers[RACERS:])
     assert told in (({200: 1, 409: RACERS - 1}, {400: RACERS}), ({409: RACERS}, {200: 1, 400: RACERS - 1}))
     shared = ask(server, "GET", "/namespace/dora", cookie).status == 200
     assert shared == (200 in told[1])
@@ -1003,15 +988,17 @@ def test_one_of_many_renamed_users_and_namespaces_takes_a_name(server: Server) -
     cookies = [cookie_of(server, f"renamed-{number}") for number in range(5)]
     rename = [partial(ask, server, "PATCH", "/settings/profile", cookie, username="erin") for cookie in cookies]
     spaces = [partial(ask, server, "POST", "/namespace", cookie, namespace="erin") for cookie in cookies]
-    answers = at_once([*rename, *spaces])
-    assert statuses(answers) == {200: 1, 400: 9}
+    answers = run_concurrently([*rename, *spaces])
+    assert count_statuses(answers) == {200: 1, 400: 9}
     assert {answer.body["error"] for answer in answers if answer.status == 400} == {"name_taken"}
 
 
 def test_namespaces_that_are_opened_at_once_are_all_there(server: Server) -> None:
     cookie = cookie_of(server, "founder")
-    answers = at_once([partial(ask, server, "POST", "/namespace", cookie, namespace=f"ns-{n}") for n in range(RACERS)])
-    assert statuses(answers) == {200: RACERS}
+    answers = run_concurrently(
+        [partial(ask, server, "POST", "/namespace", cookie, namespace=f"ns-{n}") for n in range(RACERS)]
+    )
+    assert count_statuses(answers) == {200: RACERS}
     assert {ask(server, "GET", f"/namespace/ns-{n}", cookie).status for n in range(RACERS)} == {200}
 
 
@@ -1020,6 +1007,6 @@ def test_two_owners_cannot_put_each_other_out(server: Server) -> None:
     ask(server, "POST", "/namespace", cookies["first"], namespace="pair")
     ask(server, "POST", "/namespace/pair/members", cookies["first"], username="second", role="OWNER")
     leave = [partial(ask, server, "DELETE", f"/namespace/pair/members/{name}", cookies[name]) for name in cookies]
-    assert statuses(at_once(leave)) == {200: 1, 400: 1}
+    assert count_statuses(run_concurrently(leave)) == {200: 1, 400: 1}
     (left,) = ask(server, "GET", "/namespace/pair", cookies["first"]).body["member"]
     assert left["role"] == "OWNER"

@@ -13,7 +13,6 @@ import subprocess
 import tarfile
 import time
 import tracemalloc
-from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -30,18 +29,17 @@ from accounts.principals import Principal
 from packages import archives
 from packages.models import Package, Release
 from registry_site.errors import Invalid
-from tests.accounts.test_yapkg import Browser
 from tests.support import packing
-from tests.support.servers import PASSWORD, Server, running
+from tests.support.browser import Browser
+from tests.support.package_archives import DEMO_TGZ, encode_form, pack_tgz, upload_archive
+from tests.support.servers import PASSWORD, Server
+
+SERVER_SETTINGS = {"REGISTRY_WORKERS": "1"}
 
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
 ARCHIVE = f"{DEMO}/versions/1.0.0/download"
 FIELDS = {"package_name": "demo", "version": "1.0.0", "field": "java"}
-
-
-def tgz(files: Mapping[str, bytes | str]) -> bytes:
-    return gzip.compress(packing.tar_of(files), mtime=0)
 
 
 def tgz_of(*entries: bytes) -> bytes:
@@ -60,27 +58,11 @@ def _record(key: str, value: str) -> bytes:
     return str(length).encode() + rest
 
 
-DEMO_TGZ = tgz({"package/package.json": '{"name": "demo"}', "package/中文.txt": "你好"})
 DEMO_FILES = [{"path": "package/package.json", "size": 16}, {"path": "package/中文.txt", "size": 6}]
 
 
-def form(archive: bytes | None = None, **fields: Any) -> bytes:
-    """A form with an archive, if there is one."""
-    file = {} if archive is None else {"file": SimpleUploadedFile("demo.tgz", archive)}
-    return encode_multipart(BOUNDARY, {**fields, **file})
-
-
-def upload(browser: Client, method: str, path: str, archive: bytes | None = None, **fields: Any) -> Any:
-    return browser.generic(method, path, form(archive, **fields), MULTIPART_CONTENT)
-
-
 def create(browser: Client, archive: Any = DEMO_TGZ, **changes: Any) -> Any:
-    return upload(browser, "POST", PACKAGES, archive, **{**FIELDS, **changes})
-
-
-@pytest.fixture
-def browser(alice: User) -> Browser:
-    return Browser(alice)
+    return upload_archive(browser, "POST", PACKAGES, archive, **{**FIELDS, **changes})
 
 
 def listed(archive: bytes) -> list[dict[str, Any]]:
@@ -138,15 +120,15 @@ def test_source_distribution_of_python_is_listed() -> None:
 
 @pytest.mark.parametrize("path", ["a", "./a", "a b/ü.txt", "..a/b..", "資料/データ/자료", "-rf", "ab:c", "x" * 512])
 def test_possible_path_is_listed(path: str) -> None:
-    assert listed(tgz({path: "1"})) == [{"path": path, "size": 1}]
+    assert listed(pack_tgz({path: "1"})) == [{"path": path, "size": 1}]
 
 
 def test_files_without_content_are_listed() -> None:
-    assert listed(tgz({"a": "", "b": ""})) == [{"path": "a", "size": 0}, {"path": "b", "size": 0}]
+    assert listed(pack_tgz({"a": "", "b": ""})) == [{"path": "a", "size": 0}, {"path": "b", "size": 0}]
 
 
 def test_large_file_is_listed_in_little_memory() -> None:
-    archive = tgz({"large": bytes(40 * 1024 * 1024)})
+    archive = pack_tgz({"large": bytes(40 * 1024 * 1024)})
     tracemalloc.start()
     found = listed(archive)
     _, peak = tracemalloc.get_traced_memory()
@@ -287,7 +269,7 @@ def test_bomb_is_refused_in_little_memory() -> None:
 def test_bad_archive_of_a_new_version_leaves_the_old_ones(browser: Browser, blob_directory: Path) -> None:
     create(browser)
     before = stored(blob_directory)
-    assert upload(browser, "PUT", DEMO, REFUSED["symbolic link"], version="2.0.0").status_code == 400
+    assert upload_archive(browser, "PUT", DEMO, REFUSED["symbolic link"], version="2.0.0").status_code == 400
     assert (browser.get(DEMO).json()["version"], stored(blob_directory)) == ("1.0.0", before)
 
 
@@ -328,8 +310,10 @@ def test_version_tells_of_its_archive(browser: Browser) -> None:
 
 def test_new_version_comes_in_a_form_too(browser: Browser) -> None:
     create(browser)
-    archive = tgz({"b": "2"})
-    response = upload(browser, "PUT", DEMO, archive, version="2.0.0", dependencies="[]", package_id=_id_of_demo())
+    archive = pack_tgz({"b": "2"})
+    response = upload_archive(
+        browser, "PUT", DEMO, archive, version="2.0.0", dependencies="[]", package_id=_id_of_demo()
+    )
     assert (response.status_code, response.json()["version"]) == (200, "2.0.0")
     assert browser.get(f"{DEMO}/versions/2.0.0/download").getvalue() == archive
 
@@ -345,7 +329,7 @@ def test_form_without_a_file_is_a_package_without_an_archive(browser: Browser) -
 
 
 def test_two_files_are_refused(browser: Browser, blob_directory: Path) -> None:
-    files = [SimpleUploadedFile("a.tgz", DEMO_TGZ), SimpleUploadedFile("b.tgz", tgz({"b": "2"}))]
+    files = [SimpleUploadedFile("a.tgz", DEMO_TGZ), SimpleUploadedFile("b.tgz", pack_tgz({"b": "2"}))]
     response = browser.generic(
         "POST", PACKAGES, encode_multipart(BOUNDARY, {**FIELDS, "file": files}), MULTIPART_CONTENT
     )
@@ -441,7 +425,7 @@ def test_archive_at_the_limit_is_taken(browser: Browser, settings: Any) -> None:
 
 def test_body_over_the_limit_is_not_read(browser: Browser, blob_directory: Path, settings: Any) -> None:
     settings.MAX_PACKAGE_SIZE = 1000
-    body = form(bytes(1024 * 1024 + 1000), **FIELDS)
+    body = encode_form(bytes(1024 * 1024 + 1000), **FIELDS)
     response = browser.generic("POST", PACKAGES, body, MULTIPART_CONTENT)
     message = f"The body has {len(body)} bytes; at most {1024 * 1024 + 1000} are taken here."
     assert (response.status_code, response.json()) == (413, {"error": "too_large", "message": message})
@@ -452,7 +436,7 @@ def test_body_over_the_limit_is_not_read(browser: Browser, blob_directory: Path,
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=é"]
 )
 def test_form_without_a_boundary_is_refused(browser: Browser, content_type: str) -> None:
-    response = browser.generic("POST", PACKAGES, form(DEMO_TGZ, **FIELDS), content_type)
+    response = browser.generic("POST", PACKAGES, encode_form(DEMO_TGZ, **FIELDS), content_type)
     assert (response.status_code, set(response.json())) == (400, {"error", "message"})
 
 
@@ -481,7 +465,7 @@ def test_archive_in_another_wrapping_is_refused(browser: Browser, content_type: 
 def test_same_bytes_are_kept_once(browser: Browser, blob_directory: Path) -> None:
     create(browser)
     create(browser, package_name="other")
-    upload(browser, "PUT", DEMO, DEMO_TGZ, version="2.0.0")
+    upload_archive(browser, "PUT", DEMO, DEMO_TGZ, version="2.0.0")
     (blob,) = stored(blob_directory)
     assert blob.read_bytes() == DEMO_TGZ
     assert Release.objects.filter(sha256=blob.name).count() == 3
@@ -489,7 +473,7 @@ def test_same_bytes_are_kept_once(browser: Browser, blob_directory: Path) -> Non
 
 def test_same_release_may_come_again(browser: Browser, blob_directory: Path) -> None:
     first = create(browser, status="RELEASE").json()
-    response = upload(browser, "PUT", DEMO, DEMO_TGZ, version="1.0.0", status="RELEASE")
+    response = upload_archive(browser, "PUT", DEMO, DEMO_TGZ, version="1.0.0", status="RELEASE")
     assert (response.status_code, response.json()) == (200, {**first, "name": "demo"})
     assert len(stored(blob_directory)) == Release.objects.count() == 1
 
@@ -541,9 +525,9 @@ def test_part_past_the_end_is_told(reader: Browser) -> None:
 
 def test_part_of_what_was_replaced_is_the_whole(browser: Browser, reader: Browser) -> None:
     former = reader.head(ARCHIVE)["ETag"]
-    upload(browser, "PUT", DEMO, tgz({"b": "2"}), version="1.0.0")
+    upload_archive(browser, "PUT", DEMO, pack_tgz({"b": "2"}), version="1.0.0")
     response = reader.get(ARCHIVE, headers={"Range": "bytes=0-9", "If-Range": former})
-    assert (response.status_code, response.getvalue()) == (200, tgz({"b": "2"}))
+    assert (response.status_code, response.getvalue()) == (200, pack_tgz({"b": "2"}))
 
 
 def test_known_archive_is_not_sent_again(reader: Browser) -> None:
@@ -553,9 +537,9 @@ def test_known_archive_is_not_sent_again(reader: Browser) -> None:
 
 def test_replaced_archive_is_sent_to_who_knows_the_former(browser: Browser, reader: Browser) -> None:
     former = reader.head(ARCHIVE)["ETag"]
-    upload(browser, "PUT", DEMO, tgz({"b": "2"}), version="1.0.0")
+    upload_archive(browser, "PUT", DEMO, pack_tgz({"b": "2"}), version="1.0.0")
     response = reader.get(ARCHIVE, headers={"If-None-Match": former})
-    assert (response.status_code, response.getvalue()) == (200, tgz({"b": "2"}))
+    assert (response.status_code, response.getvalue()) == (200, pack_tgz({"b": "2"}))
 
 
 def test_head_tells_of_an_archive(reader: Browser) -> None:
@@ -621,7 +605,7 @@ def send(token: str, body: bytes) -> Any:
 @pytest.mark.parametrize("kind", ["PUBLISH", "ALL"])
 @pytest.mark.parametrize("is_bound", [False, True])
 def test_signed_form_is_taken(alice: User, kind: str, is_bound: bool) -> None:
-    body = form(DEMO_TGZ, **FIELDS)
+    body = encode_form(DEMO_TGZ, **FIELDS)
     token = signed(alice, hashlib.sha256(body).digest() if is_bound else b"", kind)
     assert send(token, body).status_code == 200
     assert Client().get(ARCHIVE).getvalue() == DEMO_TGZ
@@ -635,19 +619,19 @@ def test_signed_form_is_taken(alice: User, kind: str, is_bound: bool) -> None:
         bytes(32),
         bytes(31),
         b"x",
-        form(DEMO_TGZ, **FIELDS),
+        encode_form(DEMO_TGZ, **FIELDS),
     ],
     ids=["of the file", "of nothing", "of something else", "short", "text", "the body"],
 )
 def test_form_that_is_not_the_signed_one_is_refused(alice: User, blob_directory: Path, part: bytes) -> None:
-    response = send(signed(alice, part), form(DEMO_TGZ, **FIELDS))
+    response = send(signed(alice, part), encode_form(DEMO_TGZ, **FIELDS))
     assert (response.status_code, response.json()["error"]) == (401, "unauthenticated")
     assert_nothing_is_left(blob_directory)
 
 
 @pytest.mark.parametrize("tail", [b"", b"x", b"\r\nepilogue\r\n" * 20_000], ids=["none", "short", "long"])
 def test_what_follows_the_form_is_signed_too(alice: User, blob_directory: Path, tail: bytes) -> None:
-    body = form(DEMO_TGZ, **FIELDS)
+    body = encode_form(DEMO_TGZ, **FIELDS)
     response = send(signed(alice, hashlib.sha256(body + b"?").digest()), body + tail)
     assert response.status_code == 401
     assert_nothing_is_left(blob_directory)
@@ -655,20 +639,20 @@ def test_what_follows_the_form_is_signed_too(alice: User, blob_directory: Path, 
 
 def test_large_form_that_is_not_the_signed_one_is_refused(alice: User, blob_directory: Path) -> None:
     archive = gzip.compress(packing.tar_of({"large": os.urandom(4 * 1024 * 1024)}), compresslevel=0)
-    body = form(archive, **FIELDS)
+    body = encode_form(archive, **FIELDS)
     assert send(signed(alice, bytes(32)), body).status_code == 401
     assert_nothing_is_left(blob_directory)
     assert send(signed(alice, hashlib.sha256(body).digest()), body).status_code == 200
 
 
 def test_signed_form_is_taken_once(alice: User) -> None:
-    body = form(DEMO_TGZ, **FIELDS)
+    body = encode_form(DEMO_TGZ, **FIELDS)
     token = signed(alice, hashlib.sha256(body).digest())
     assert [send(token, body).status_code for _ in range(2)] == [200, 401]
 
 
 def test_key_for_reading_publishes_no_form(alice: User, blob_directory: Path) -> None:
-    response = send(signed(alice, b"", "READ_ONLY"), form(DEMO_TGZ, **FIELDS))
+    response = send(signed(alice, b"", "READ_ONLY"), encode_form(DEMO_TGZ, **FIELDS))
     assert (response.status_code, response.json()["error"]) == (403, "scope_missing")
     assert_nothing_is_left(blob_directory)
 
@@ -676,12 +660,6 @@ def test_key_for_reading_publishes_no_form(alice: User, blob_directory: Path) ->
 # --- A real server -----------------------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("archives") / "data", REGISTRY_WORKERS="1") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -706,7 +684,7 @@ def ask(server: Server, method: str, path: str, body: bytes, **headers: str) -> 
 
 def send_noise(server: Server, cookie: str, name: str, size: int) -> int:
     archive = gzip.compress(packing.tar_of({"noise": os.urandom(size)}), compresslevel=0)
-    body = form(archive, **{**FIELDS, "package_name": name})
+    body = encode_form(archive, **{**FIELDS, "package_name": name})
     return ask(server, "POST", PACKAGES, body, **{"Content-Type": MULTIPART_CONTENT, "Cookie": cookie})[1]
 
 

@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-from tests.support.servers import ROOT, Server, free_port, running
+from tests.support.servers import ROOT, Server, free_port
 
 STORY = """\
 Opened the accounts {name} and {name}-friend, with an app key each.
@@ -25,12 +24,6 @@ Downloaded 1.0.0 by {name}: it is what was published.
 Marked 2.0.0 as DEPRECATED.
 Deleted 问候-greeting.
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("example") / "data") as server:
-        yield server
 
 
 def run_client(*arguments: str) -> subprocess.CompletedProcess[str]:

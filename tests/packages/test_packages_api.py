@@ -14,8 +14,8 @@ from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
 from packages import release_input, releasing
 from packages.models import Collaboration, Package, Release
-from tests.accounts.test_yapkg import ANONYMOUS, BAD_BODIES, EVERY, NO_PATH, OK, Browser
-from tests.conftest import PASSWORD
+from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
+from tests.support.cast import PASSWORD
 
 NS = "/namespaces/acme/packages"
 TOOL = f"{NS}/tool"
@@ -868,7 +868,7 @@ METHODS = {
 
 @pytest.mark.parametrize("path", METHODS)
 def test_other_methods_are_refused(browser: Browser, tool: Package, path: str) -> None:
-    for method in EVERY - METHODS[path]:
+    for method in ALL_METHODS - METHODS[path]:
         response = browser.generic(method, path, b"{}", "application/json")
         assert_refused(response, 405, "method_not_allowed", f'Method "{method}" not allowed.')
         assert {word.strip() for word in response["Allow"].split(",")} - {"OPTIONS"} == METHODS[path]

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -23,11 +22,11 @@ from namespaces.models import Namespace
 from packages import names, ranges
 from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.errors import Invalid
-from tests.accounts.test_admin import act, signed_in
-from tests.accounts.test_races import Answer, at_once, statuses
-from tests.accounts.test_yapkg import Browser
-from tests.packages.test_archives import DEMO_TGZ, tgz, upload
-from tests.support.servers import PASSWORD, ROOT, Server, running
+from tests.support.admin import run_action
+from tests.support.browser import Browser
+from tests.support.concurrency import Response, count_statuses, run_concurrently
+from tests.support.package_archives import DEMO_TGZ, pack_tgz, upload_archive
+from tests.support.servers import PASSWORD, ROOT, Server
 
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
@@ -39,16 +38,6 @@ RELEASED = {
     "message": "alice/demo 1.0.0 is released and never changes again; publish under a new version.",
 }
 NONE = {"error": "package_missing", "message": "There is no package alice/demo."}
-
-
-@pytest.fixture
-def browser(alice: User) -> Browser:
-    return Browser(alice)
-
-
-@pytest.fixture
-def as_root(root: User) -> Client:
-    return signed_in(root)
 
 
 def create(browser: Browser, name: Any = "demo", **changes: Any) -> Any:
@@ -86,7 +75,7 @@ def recorded() -> list[tuple[str, str, str]]:
 def released(browser: Browser) -> Browser:
     """There is a RELEASE with an archive and a dependency."""
     fields = {"package_name": "demo", "version": "1.0.0", "field": "java", "status": "RELEASE"}
-    response = upload(browser, "POST", PACKAGES, DEMO_TGZ, **fields, dependencies=json.dumps(NEEDED))
+    response = upload_archive(browser, "POST", PACKAGES, DEMO_TGZ, **fields, dependencies=json.dumps(NEEDED))
     assert response.status_code == 200
     return browser
 
@@ -94,18 +83,18 @@ def released(browser: Browser) -> Browser:
 def again(browser: Browser, archive: bytes | None = DEMO_TGZ, **changes: Any) -> Any:
     """The same once more, except for `changes`."""
     fields = {"version": "1.0.0", "status": "RELEASE", "dependencies": json.dumps(NEEDED), **changes}
-    return upload(browser, "PUT", DEMO, archive, **fields)
+    return upload_archive(browser, "PUT", DEMO, archive, **fields)
 
 
 OTHER_CONTENT: dict[str, dict[str, Any]] = {
-    "other archive": {"archive": tgz({"b": "2"})},
+    "other archive": {"archive": pack_tgz({"b": "2"})},
     "no archive": {"archive": None},
     "other dependency": {"dependencies": json.dumps(OTHERS)},
     "no dependency": {"dependencies": "[]"},
     "one more dependency": {"dependencies": json.dumps([*NEEDED, {"name": "b", "version": "1"}])},
     "development dependency": {"dev_dependencies": json.dumps(NEEDED)},
     "build metadata": {"version": "1.0.0+build.2"},
-    "a snapshot": {"archive": tgz({"b": "2"}), "status": "SNAPSHOT"},
+    "a snapshot": {"archive": pack_tgz({"b": "2"}), "status": "SNAPSHOT"},
 }
 
 
@@ -201,7 +190,7 @@ def test_each_state_of_a_snapshot_is_kept(browser: Browser) -> None:
 def test_admin_shows_what_a_snapshot_was(browser: Browser, as_root: Client) -> None:
     create(browser)
     for content in ("first", "second", "third"):
-        upload(browser, "PUT", DEMO, tgz({"a": content}), version="1.0.0")
+        upload_archive(browser, "PUT", DEMO, pack_tgz({"a": content}), version="1.0.0")
     release = Release.objects.get()
     page = as_root.get(f"/admin/packages/release/{release.pk}/change/").content.decode()
     digests = {release.sha256, *SnapshotRevision.objects.exclude(sha256="").values_list("sha256", flat=True)}
@@ -625,7 +614,7 @@ def test_name_in_the_trash_stays_reserved(browser: Browser, removed: Package, na
 
 
 def test_restored_package_is_what_it_was(browser: Browser, removed: Package, as_root: Client) -> None:
-    assert "1 restored" in act(as_root, ADMIN, "restore", removed)
+    assert "1 restored" in run_action(as_root, ADMIN, "restore", removed)
     assert versions(browser) == ["2.0.0", "1.0.0"]
     assert [package["version"] for package in browser.get("/packages?query=zebra").json()] == ["2.0.0"]
     assert publish(browser, "3.0.0").status_code == 200
@@ -634,18 +623,18 @@ def test_restored_package_is_what_it_was(browser: Browser, removed: Package, as_
 def test_staff_removes_and_restores_once(browser: Browser, as_root: Client) -> None:
     create(browser)
     package = Package.objects.get()
-    assert "1 removed" in act(as_root, ADMIN, "remove", package)
+    assert "1 removed" in run_action(as_root, ADMIN, "remove", package)
     assert browser.get(DEMO).status_code == 404
-    assert "0 removed" in act(as_root, ADMIN, "remove", package)
-    assert "1 restored" in act(as_root, ADMIN, "restore", package)
-    assert "0 restored" in act(as_root, ADMIN, "restore", package)
+    assert "0 removed" in run_action(as_root, ADMIN, "remove", package)
+    assert "1 restored" in run_action(as_root, ADMIN, "restore", package)
+    assert "0 restored" in run_action(as_root, ADMIN, "restore", package)
 
 
 def test_admin_deletes_no_package_for_good(browser: Browser, as_root: Client) -> None:
     create(browser)
     package = Package.objects.get()
     assert as_root.post(f"{ADMIN}{package.pk}/delete/", {"post": "yes"}).status_code == 403
-    act(as_root, ADMIN, "delete_selected", package)
+    run_action(as_root, ADMIN, "delete_selected", package)
     assert browser.get(DEMO).status_code == 200
 
 
@@ -745,7 +734,7 @@ def test_each_deed_is_recorded(browser: Browser, as_root: Client, acme: Namespac
     publish(browser, "2.0.0")
     edit(browser, status="DEPRECATED")
     browser.delete(DEMO)
-    act(as_root, ADMIN, "restore", Package.objects.get())
+    run_action(as_root, ADMIN, "restore", Package.objects.get())
     move(as_root, Package.objects.get(), acme)
     assert recorded() == [
         ("alice", "package.create", "alice/demo"),
@@ -758,7 +747,7 @@ def test_each_deed_is_recorded(browser: Browser, as_root: Client, acme: Namespac
 
 
 def test_record_says_from_where_and_what(browser: Browser) -> None:
-    upload(browser, "POST", PACKAGES, DEMO_TGZ, package_name="demo", version="1.0.0", field="java")
+    upload_archive(browser, "POST", PACKAGES, DEMO_TGZ, package_name="demo", version="1.0.0", field="java")
     publish(browser, "2.0.0", status="RELEASE")
     event = AuditEvent.objects.get(action="package.publish")
     assert (event.peer, event.detail) == ("127.0.0.1", {"status": "RELEASE", "sha256": ""})
@@ -779,21 +768,15 @@ RACERS = 32
 PEOPLE = ("alice", "bob", "charlie", "dora")
 
 
-def ask(server: Server, cookie: str, method: str, path: str, **body: Any) -> Answer:
+def ask(server: Server, cookie: str, method: str, path: str, **body: Any) -> Response:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Content-Type": "application/json", "Origin": server.url, "Cookie": cookie}
     try:
         connection.request(method, path, json.dumps(body), headers)
         answer = connection.getresponse()
-        return Answer(answer.status, json.loads(answer.read() or b"{}"))
+        return Response(answer.status, json.loads(answer.read() or b"{}"))
     finally:
         connection.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("releasing") / "data") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -819,13 +802,13 @@ def _signed_in(server: Server, name: str) -> str:
         connection.close()
 
 
-def made(person: Any, name: str, namespace: str = "all") -> partial[Answer]:
+def made(person: Any, name: str, namespace: str = "all") -> partial[Response]:
     """To be called: makes a package."""
     path = f"/namespaces/{namespace}/packages"
     return partial(person, "POST", path, package_name=name, version="1.0.0", field="java")
 
 
-def put(person: Any, name: str, version: str, number: int, namespace: str = "all") -> partial[Answer]:
+def put(person: Any, name: str, version: str, number: int, namespace: str = "all") -> partial[Response]:
     """To be called: publishes a release whose content no other number has."""
     path = f"/namespaces/{namespace}/packages/{name}"
     needed = [{"name": "a", "version": str(number)}]
@@ -834,8 +817,8 @@ def put(person: Any, name: str, version: str, number: int, namespace: str = "all
 
 def test_one_of_many_publishers_wins_a_version(people: list[Any]) -> None:
     made(people[0], "version")()
-    answers = at_once([put(people[number % 4], "version", "2.0.0", number) for number in range(RACERS)])
-    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    answers = run_concurrently([put(people[number % 4], "version", "2.0.0", number) for number in range(RACERS)])
+    assert count_statuses(answers) == {200: 1, 400: RACERS - 1}
     (winner,) = [number for number, answer in enumerate(answers) if answer.status == 200]
     needed = people[0]("GET", "/namespaces/all/packages/version/versions/2.0.0").body["dependencies"]
     assert needed == [{"name": "a", "version": str(winner)}]
@@ -844,15 +827,15 @@ def test_one_of_many_publishers_wins_a_version(people: list[Any]) -> None:
 
 def test_different_versions_at_once_are_all_published(people: list[Any]) -> None:
     made(people[0], "many")()
-    answers = at_once([put(people[number % 4], "many", f"1.0.{number + 1}", 1) for number in range(RACERS)])
-    assert statuses(answers) == {200: RACERS}
+    answers = run_concurrently([put(people[number % 4], "many", f"1.0.{number + 1}", 1) for number in range(RACERS)])
+    assert count_statuses(answers) == {200: RACERS}
     assert people[0]("GET", "/namespaces/all/packages/many").body["version"] == f"1.0.{RACERS}"
 
 
 def test_one_of_many_takes_a_name(people: list[Any]) -> None:
     spellings = ["name", "NAME", "Name", "nAME"]
-    answers = at_once([made(people[number % 4], spellings[number // 4 % 4]) for number in range(RACERS)])
-    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    answers = run_concurrently([made(people[number % 4], spellings[number // 4 % 4]) for number in range(RACERS)])
+    assert count_statuses(answers) == {200: 1, 400: RACERS - 1}
     assert {answer.body["error"] for answer in answers if answer.status == 400} == {"name_taken"}
     assert people[0]("GET", "/namespaces/all/packages/name").status == 200
 
@@ -862,8 +845,8 @@ def test_publishing_beside_a_removal_leaves_nothing_in_sight(people: list[Any]) 
         path = f"/namespaces/all/packages/gone{round_}"
         made(people[0], f"gone{round_}")()
         publishers = [put(people[number % 4], f"gone{round_}", f"2.0.{number}", 1) for number in range(12)]
-        answers = at_once([*publishers[:6], partial(people[1], "DELETE", path), *publishers[6:]])
-        assert set(statuses(answers)) <= {200, 400}
+        answers = run_concurrently([*publishers[:6], partial(people[1], "DELETE", path), *publishers[6:]])
+        assert set(count_statuses(answers)) <= {200, 400}
         assert answers[6].body == {"status": "ok"}
         assert people[0]("GET", path).status == 404
         assert made(people[0], f"gone{round_}")().body["error"] == "name_taken"
@@ -877,8 +860,8 @@ def test_publishing_beside_the_removal_of_a_namespace_leaves_no_orphan(server: S
         made(people[0], "old", space)()
         racers = [made(people[0], f"new{number}", space) for number in range(8)]
         racers += [put(people[0], "old", f"2.0.{number}", 1, space) for number in range(8)]
-        *answers, removal = at_once([*racers, partial(people[0], "DELETE", f"/namespace/{space}")])
-        assert set(statuses([*answers, removal])) <= {200, 400}
+        *answers, removal = run_concurrently([*racers, partial(people[0], "DELETE", f"/namespace/{space}")])
+        assert set(count_statuses([*answers, removal])) <= {200, 400}
         assert people[0]("GET", f"/namespaces/{space}/packages/old").status == 404
         acknowledged += 1 + sum(answer.status == 200 for answer in answers)
     code = (
@@ -900,7 +883,7 @@ def test_one_of_two_who_demote_each_other_stays_owner(people: list[Any], kind: s
         assert alice("POST", path, username=name, role="OWNER").status == 200
     alice("DELETE", f"{path}/alice")
     for _ in range(4):
-        answers = at_once(
+        answers = run_concurrently(
             [
                 partial(bob, "PATCH", f"{path}/charlie", role="READ_ONLY"),
                 partial(charlie, "PATCH", f"{path}/bob", role="READ_ONLY"),

@@ -21,9 +21,9 @@ from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
 from packages import collaboration, release_input, releasing, rights
 from packages.models import Collaboration, Package
-from tests.accounts.test_app_keys import Pair, issue, signed
-from tests.accounts.test_yapkg import Browser
-from tests.conftest import PASSWORD
+from tests.support.app_keys import KeyPair, issue_key, sign_request
+from tests.support.browser import Browser
+from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
@@ -141,15 +141,15 @@ class World:
             )
             collaboration.add_collaborators(founder, "acme", name, _invitations(*IN_PACKAGE, *targets))
         self.clients: dict[str, Client] = {name: Browser(self.users.get(name)) for name in WHO}
-        self.keys = {kind: issue(self.users["ns-OWNER"], kind) for kind in ("READ_ONLY", "PUBLISH", "ALL")}
+        self.keys = {kind: issue_key(self.users["ns-OWNER"], kind) for kind in ("READ_ONLY", "PUBLISH", "ALL")}
 
     def ask(self, who: str, row: Row) -> Any:
         """What one of WHO is answered."""
         return self._undone(self.clients[who], row, {})
 
-    def ask_with_key(self, key: Pair, row: Row) -> Any:
+    def ask_with_key(self, key: KeyPair, row: Row) -> Any:
         """What the holder of an app key is answered, who has no cookie."""
-        return self._undone(Client(raise_request_exception=False), row, {"Token": signed(key, _text(row.body))})
+        return self._undone(Client(raise_request_exception=False), row, {"Token": sign_request(key, _text(row.body))})
 
     def _undone(self, client: Client, row: Row, headers: dict[str, str]) -> Any:
         with transaction.atomic():
@@ -341,14 +341,14 @@ def test_key_that_does_not_suffice_is_told_so(world: World, kind: str, row: Row)
 @pytest.mark.parametrize("row", PACKAGE_ROWS, ids=[row.name for row in PACKAGE_ROWS])
 def test_key_gives_no_more_than_its_holder_has(world: World, row: Row) -> None:
     with transaction.atomic():
-        status = world.ask_with_key(issue(world.users["ns-READ_ONLY"], "ALL"), row).status_code
+        status = world.ask_with_key(issue_key(world.users["ns-READ_ONLY"], "ALL"), row).status_code
         transaction.set_rollback(True)
     assert status == row.expected["ns-READ_ONLY"]
 
 
 def test_key_for_reading_shows_what_is_private_to_its_holder_alone(world: World) -> None:
     with transaction.atomic():
-        keys = [issue(world.users[who], "READ_ONLY") for who in ("ns-MANAGER", "pkg-READ_ONLY", "ns-MEMBER")]
+        keys = [issue_key(world.users[who], "READ_ONLY") for who in ("ns-MANAGER", "pkg-READ_ONLY", "ns-MEMBER")]
         statuses = [world.ask_with_key(key, PACKAGE_ROWS[1]).status_code for key in keys]
         transaction.set_rollback(True)
     assert statuses == [200, 200, 404]

@@ -16,8 +16,8 @@ from namespaces import membership
 from namespaces.models import Namespace
 from packages import names, search
 from packages.models import Package, Release
-from tests.accounts.test_admin import act, signed_in
-from tests.accounts.test_yapkg import Browser
+from tests.support.admin import run_action
+from tests.support.browser import Browser
 
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
@@ -274,11 +274,6 @@ def browser(alice: User) -> Browser:
     return browser
 
 
-@pytest.fixture
-def as_root(root: User) -> Client:
-    return signed_in(root)
-
-
 QUERIES = ["demo", "zebra", "alice", "alice/demo", "java", ""]
 
 
@@ -315,7 +310,7 @@ def test_package_that_comes_private_is_never_found(browser: Browser) -> None:
 def test_removed_package_is_not_found_and_restored_is(browser: Browser, as_root: Client) -> None:
     browser.delete(DEMO)
     assert hits() == 0
-    act(as_root, "/admin/packages/package/", "restore", Package.objects.get())
+    run_action(as_root, "/admin/packages/package/", "restore", Package.objects.get())
     assert hits() == len(QUERIES)
 
 
@@ -332,7 +327,7 @@ def shared(alice: User) -> Browser:
 def test_packages_go_and_come_with_their_namespace(shared: Browser, as_root: Client) -> None:
     shared.delete("/namespace/acme")
     assert [found(query) for query in ("demo", "zebra", "")] == [[], [], []]
-    act(as_root, "/admin/namespaces/namespace/", "restore", Namespace.objects.get(name="acme"))
+    run_action(as_root, "/admin/namespaces/namespace/", "restore", Namespace.objects.get(name="acme"))
     assert [found(query) for query in ("demo", "zebra", "")] == [["acme/demo"]] * 3
 
 
@@ -347,7 +342,7 @@ def test_package_and_namespace_are_restored_in_any_order(
         ("/admin/namespaces/namespace/", Namespace.objects.get(name="acme")),
     ]
     for path, row in steps if is_package_first else reversed(steps):
-        act(as_root, path, "restore", row)
+        run_action(as_root, path, "restore", row)
     assert [found(query) for query in ("demo", "zebra", "acme")] == [["acme/demo"]] * 3
 
 

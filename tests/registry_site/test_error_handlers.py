@@ -15,7 +15,7 @@ from accounts.permissions import AllowAny
 from registry_site import urls
 from registry_site.http import error_handlers
 from registry_site.http.dialects import Cargo
-from tests.conftest import CargoClient
+from tests.support.cast import CargoClient
 
 OURS = [
     "/api/v1",

@@ -1,47 +1,18 @@
 """Each `REGISTRY_*` variable, as a start reads it: its value has effect, or the start stops with one line."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from registry_site.settings import REGISTRY, _blobs, _database, _indexes, _issuer, _tokens
-from tests.support.servers import ROOT, certificate
-
-PRINTED = """
-import json
-from registry_site import settings as s
-names = [n for n in dir(s) if n.isupper()]
-print(json.dumps({n: getattr(s, n) for n in names}, default=str))
-"""
-
-
-def python(data: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run our interpreter with these `REGISTRY_*` variables and no others."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
-    environment |= {"REGISTRY_DATA_DIR": str(data)}
-    environment |= {f"REGISTRY_{name}": value for name, value in variables.items()}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def settings(data: Path, **variables: str) -> dict[str, Any]:
-    done = python(data, "-W", "error", "-c", PRINTED, **variables)
-    assert done.returncode == 0, done.stderr
-    printed: dict[str, Any] = json.loads(done.stdout)
-    return printed
-
+from tests.support.servers import certificate
+from tests.support.settings import read_settings, run_python
 
 # --- Values that are understood ----------------------------------------------------------------------------------
 
 
 def test_start_without_variables_has_its_defaults(tmp_path: Path) -> None:
-    read = settings(tmp_path)
+    read = read_settings(tmp_path)
     assert (read["BIND_HOST"], read["BIND_PORT"]) == ("127.0.0.1", 8000)
     assert read["PUBLIC_URL"] == "http://127.0.0.1:8000"
     assert (read["SIGNUP_OPEN"], read["AUTH_REQUIRED"], read["DEBUG"]) == (True, False, False)
@@ -59,7 +30,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("sparse+https://b/index/ secret\n")
     tls = certificate(tmp_path / "tls")
-    read = settings(
+    read = read_settings(
         tmp_path / "data",
         SECRET_KEY_FILE=str(key),
         BIND="[::]:9000",
@@ -224,29 +195,29 @@ def test_the_test_above_knows_every_variable() -> None:
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:8000", "[::]:8000"])
 def test_address_of_all_interfaces_is_not_the_public_one(tmp_path: Path, bind: str) -> None:
-    assert settings(tmp_path, BIND=bind)["PUBLIC_URL"] == "http://localhost:8000"
+    assert read_settings(tmp_path, BIND=bind)["PUBLIC_URL"] == "http://localhost:8000"
 
 
 def test_host_of_the_public_address_is_answered(tmp_path: Path) -> None:
-    read = settings(tmp_path, PUBLIC_URL="https://[2001:db8::1]:8443")
+    read = read_settings(tmp_path, PUBLIC_URL="https://[2001:db8::1]:8443")
     assert "[2001:db8::1]" in read["ALLOWED_HOSTS"]
     assert "*" not in read["ALLOWED_HOSTS"]
 
 
 @pytest.mark.parametrize("public_url", ["https://crates.example.com", "HTTPS://crates.example.com"])
 def test_cookies_are_secure_behind_https(tmp_path: Path, public_url: str) -> None:
-    read = settings(tmp_path, PUBLIC_URL=public_url)
+    read = read_settings(tmp_path, PUBLIC_URL=public_url)
     assert (read["SESSION_COOKIE_SECURE"], read["CSRF_COOKIE_SECURE"]) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["with space", "ümläut", "per%41cent", "ha#sh", "quest?ion", "a&b=c", "co:lon@at"])
 def test_database_lies_in_the_data_directory_whatever_its_name(tmp_path: Path, name: str) -> None:
-    read = settings(tmp_path / name)
+    read = read_settings(tmp_path / name)
     assert read["DATABASES"]["default"]["NAME"] == str(tmp_path / name / "registry.sqlite3")
 
 
 def test_data_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
-    settings(tmp_path / "new" / "data")
+    read_settings(tmp_path / "new" / "data")
     assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
 
 
@@ -257,13 +228,13 @@ PASSWORD_BACKEND, OIDC_BACKEND = "accounts.credentials.browser_sessions.Password
 
 
 def test_without_an_issuer_one_signs_in_by_password(tmp_path: Path) -> None:
-    read = settings(tmp_path)
+    read = read_settings(tmp_path)
     assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, False)
     assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND]
 
 
 def test_with_an_issuer_one_signs_in_either_way(tmp_path: Path) -> None:
-    read = settings(tmp_path, **SSO)
+    read = read_settings(tmp_path, **SSO)
     assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, True)
     assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND, OIDC_BACKEND]
     assert (read["OIDC_RP_SCOPES"], read["OIDC_RP_CLIENT_SECRET"]) == ("openid profile email", "")
@@ -272,14 +243,14 @@ def test_with_an_issuer_one_signs_in_either_way(tmp_path: Path) -> None:
 
 
 def test_provider_can_be_left_unused(tmp_path: Path) -> None:
-    read = settings(tmp_path, **SSO, LOGIN="password")
+    read = read_settings(tmp_path, **SSO, LOGIN="password")
     assert (read["PASSWORD_LOGIN"], read["OIDC_LOGIN"]) == (True, False)
     assert read["AUTHENTICATION_BACKENDS"] == [PASSWORD_BACKEND]
 
 
 def test_secret_of_the_client_can_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s3cret/+ x\n")
-    read = settings(tmp_path, **SSO, OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    read = read_settings(tmp_path, **SSO, OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
     assert read["OIDC_RP_CLIENT_SECRET"] == "s3cret/+ x"
 
 
@@ -409,7 +380,7 @@ def test_file_that_holds_no_tokens_is_refused(tmp_path: Path, text: str) -> None
 
 def refusal(data: Path, **variables: str) -> str:
     """The one line with which `manage.py check` ends."""
-    done = python(data, "manage.py", "check", **variables)
+    done = run_python(data, "manage.py", "check", **variables)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("Cannot start: ")
@@ -537,6 +508,6 @@ def test_secret_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_good_values_pass_the_check(tmp_path: Path) -> None:
-    done = python(tmp_path, "manage.py", "check")
+    done = run_python(tmp_path, "manage.py", "check")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "System check identified no issues (0 silenced).\n"

@@ -14,7 +14,7 @@ import pytest
 from accounts import registration
 from accounts.models import User
 from registry_site.management.commands.serve import Command
-from tests.conftest import PASSWORD
+from tests.support.cast import PASSWORD
 from tests.support.servers import Server, running_from_nothing
 
 

@@ -3,17 +3,12 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.servers import Server, running
+from tests.support.servers import Server
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("worker") / "data", REGISTRY_WORKERS="1", REGISTRY_THREADS="2") as server:
-        yield server
+SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2"}
 
 
 def say(server: Server, data: bytes, finish: bool = True) -> tuple[str, bytes]:

@@ -1,1 +1,1 @@
-"""What tests of several rooms share: servers, clients, hostile peers, archives."""
+"""Support for tests: the cast, servers, clients, hostile peers, archives."""

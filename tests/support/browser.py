@@ -1,0 +1,54 @@
+"""A browser for yapkg's endpoints, and the bad bodies that every one of them refuses."""
+
+import json
+from typing import Any
+
+from django.test import Client
+
+from accounts.models import User
+
+ANONYMOUS = {"error": "no_credential", "message": "This needs you to log in first."}
+
+
+NO_PATH = {"error": "not_found", "message": "There is nothing at this path."}
+
+
+OK = {"status": "ok"}
+
+
+class Browser(Client):
+    """Keeps its cookies, and says with each request that a page of the registry sent it."""
+
+    def __init__(self, user: User | None = None) -> None:
+        super().__init__(
+            enforce_csrf_checks=True, raise_request_exception=False, headers={"Origin": "http://testserver"}
+        )
+        if user:
+            self.force_login(user)
+
+    def send(self, method: str, path: str, **body: Any) -> Any:
+        return self.generic(method, path, json.dumps(body), content_type="application/json")
+
+    def change(self, **fields: Any) -> Any:
+        return self.send("PATCH", "/settings/profile", **fields)
+
+    def new_key(self, kind: str = "READ_ONLY") -> Any:
+        return self.send("POST", "/settings/appids", type=kind)
+
+
+BAD_BODIES = [
+    (b'["alice"]', "Invalid data. Expected a dictionary, but got list."),
+    (b'"alice"', "Invalid data. Expected a dictionary, but got str."),
+    (b"17", "Invalid data. Expected a dictionary, but got int."),
+    (b"null", "No data provided"),
+    (b'{"type": "\\u0000"}', "A text contains a NUL character."),
+    (b'{"type": "\\ud800"}', "A text contains half of a surrogate pair, which is no character."),
+    (b'{"type": "\xff"}', "The JSON is not UTF-8."),
+    (b'{"type": NaN}', "The JSON cannot be read: NaN is no JSON number."),
+    (b'{"type": ' + b"9" * 5000 + b"}", "The JSON cannot be read: a number in it has too many digits."),
+    (b"[" * 100_000, "The JSON is nested too deeply."),
+    (b"[" * 40 + b"]" * 40, "The JSON is nested more than 32 deep."),
+]
+
+
+ALL_METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}

@@ -1,0 +1,72 @@
+"""The installed cargo with a home directory of its own."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.servers import Server
+
+
+class Cargo:
+    """cargo with a home directory of its own."""
+
+    def __init__(self, home: Path, server: Server, token: str | None) -> None:
+        self.home = home
+        home.mkdir(parents=True)
+        authority = f'[http]\ncainfo = "{home.parent}/tls/ca.pem"\n' if server.scheme == "https" else ""
+        (home / "config.toml").write_text(
+            f'[registries.priv]\nindex = "sparse+{server.url}/index/"\n'
+            f'[registry]\nglobal-credential-providers = ["cargo:token"]\n{authority}'
+        )
+        if token:
+            self.run(home, "login", "--registry", "priv", given=token)
+
+    def run(self, place: Path, *arguments: str, given: str = "", fails: bool = False, **environment: str) -> str:
+        """What cargo says, on either output."""
+        done = subprocess.run(
+            ["cargo", *arguments],
+            cwd=place,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": os.environ.get("HOME", "/"),
+                "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
+                "RUSTUP_TOOLCHAIN": os.environ.get("RUSTUP_TOOLCHAIN", "stable"),
+                "CARGO_HOME": str(self.home),
+                "CARGO_TERM_COLOR": "never",
+                "CARGO_INCREMENTAL": "0",
+                "CARGO_TARGET_DIR": str(place / "target"),
+                **environment,
+            },
+            input=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+
+def write_files(place: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return place
+
+
+CRATES_IO = "https://github.com/rust-lang/crates.io-index"
+
+
+class MirrorCargo(Cargo):
+    """cargo with a home of its own, where crates.io is replaced."""
+
+    def __init__(self, home: Path, url: str, token: str | None = None) -> None:
+        self.home = home
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(
+            '[source.crates-io]\nreplace-with = "mirror"\n'
+            f'[registries.mirror]\nindex = "sparse+{url}/mirror/index/"\n'
+            '[registry]\nglobal-credential-providers = ["cargo:token"]\n'
+        )
+        if token:
+            (home / "credentials.toml").write_text(f'[registries.mirror]\ntoken = "{token}"\n')
