@@ -49,7 +49,7 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
         """The file of one crate, as upstream has it."""
-        body, etag, modified = serving.entry(path)
+        body, etag, modified = serving.render_index_file(path)
         response = HttpResponse(body, content_type="text/plain; charset=utf-8")
         response["ETag"] = etag
         response["Cache-Control"] = "no-cache"
@@ -61,7 +61,7 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:
         """The versions of a crate, those first that were published last, and why one is held back."""
-        entry, versions = overview.crate(name)
+        entry, versions = overview.describe_crate(name)
         about = {"name": entry.name, "upstream": entry.upstream, "checked_at": entry.checked_at, "versions": versions}
         return Response(MirroredCrate(about).data)
 

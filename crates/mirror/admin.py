@@ -76,12 +76,12 @@ class Entries(MirrorAdmin):
 
     @admin.display(description="held back")
     def held_back(self, entry: Entry) -> str:
-        held = ((one.line.version, one.held_back) for one in overview.versions(entry) if one.held_back)
+        held = ((one.line.version, one.held_back) for one in overview.describe_versions(entry) if one.held_back)
         return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or "nothing"
 
     @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
     def ask_again(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        self.message_user(request, f"{index_cache.outdate(queryset)} will be asked for again.")
+        self.message_user(request, f"{index_cache.mark_stale(queryset)} will be asked for again.")
 
     @admin.action(description="Take the checksums that upstream has now", permissions=["decide"])
     def accept_changes(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
@@ -112,21 +112,21 @@ class Archives(MirrorAdmin):
     )
     def remove(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
         for archive in queryset:
-            maintenance.remove(archive)
+            maintenance.delete_crate(archive)
         self.message_user(request, f"{len(queryset)} deleted.")
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
     def remove_and_block(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
         for archive in queryset:
             block(request, archive.name, f"={archive.version}")
-            maintenance.remove(archive)
+            maintenance.delete_crate(archive)
         self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the decision.")
 
 
 def block(request: HttpRequest, name: str, requirement: str) -> Decision:
     """For the reason that stands beside the action."""
     reason = request.POST.get("reason", "").strip()
-    return overrides.decide(
+    return overrides.create_override(
         overrides.Verdict.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
     )
 
@@ -174,7 +174,7 @@ class Decisions(DomainAdmin):
         return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: Decision, form: Any, change: bool) -> None:
-        made = overrides.decide(
+        made = overrides.create_override(
             overrides.Verdict(obj.verdict),
             obj.name,
             obj.requirement,
@@ -186,7 +186,7 @@ class Decisions(DomainAdmin):
 
     @admin.action(description="End the selected decisions", permissions=["change"])
     def end(self, request: HttpRequest, queryset: QuerySet[Decision]) -> None:
-        ended = sum(overrides.end(decision, actor=staff(request)) for decision in queryset)
+        ended = sum(overrides.end_override(decision, actor=staff(request)) for decision in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 

@@ -20,7 +20,7 @@ from crates.mirror import resolving
 from registry_site.errors import Invalid
 
 ADVISORY = re.compile(r"\s*```toml\r?\n(?P<toml>.*?)\r?\n```\s*(?:# *(?P<title>[^\r\n]{0,200}))?", re.DOTALL)
-LARGEST = 1024 * 1024  # bytes
+MAX_FILE_BYTES = 1024 * 1024  # bytes
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Advisory:
         return not any(fits(version) for fits in self.unharmed)
 
 
-def of_crate(name: str) -> list[Advisory]:
+def advisories_for(name: str) -> list[Advisory]:
     """Against any version of a crate, in the order of their ids; those of the databases that are configured."""
     found = [
         advisory
@@ -81,7 +81,7 @@ def _read(path: Path, stamp: tuple[int, int]) -> Advisory | None:
     """None for what warns of no danger, was withdrawn, or cannot be read."""
     try:
         with path.open("rb") as file:
-            front = ADVISORY.match(file.read(LARGEST).decode())
+            front = ADVISORY.match(file.read(MAX_FILE_BYTES).decode())
         if front is None:
             raise ValueError("it has no TOML at its beginning")
         found = tomllib.loads(front["toml"])

@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 2.0  # seconds after which an upstream that has not answered is slow
-MOST_PENDING = 64  # pieces of work that nobody waits for yet
+SLOW_AFTER_SECONDS = 2.0  # seconds after which an upstream that has not answered is slow
+MAX_PENDING = 64  # pieces of work that nobody waits for yet
 
 
-class Queue:
+class UpstreamLimiter:
     """Of those who have nothing to serve until upstream answers: at most three quarters of a worker's threads.
 
     Beyond them one waits for as long as there is some coming and going, and is refused when upstream is slow.
@@ -32,12 +32,12 @@ class Queue:
         self.begun: dict[int, float] = {}  # by thread
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Raises `errors.Upstream`."""
         me = threading.get_ident()
         with self.changed:
             while len(self.begun) >= max(settings.THREADS * 3 // 4, 1):
-                patience = max(self.begun.values()) + PATIENCE - time.monotonic()
+                patience = max(self.begun.values()) + SLOW_AFTER_SECONDS - time.monotonic()
                 if patience <= 0:
                     raise UpstreamError("The mirror's upstream is slow, and enough requests wait for it; try again.")
                 self.changed.wait(patience)
@@ -50,7 +50,7 @@ class Queue:
                 self.changed.notify()
 
 
-class Background(Generic[T]):
+class BackgroundTasks(Generic[T]):
     """Work for those who have something to serve meanwhile: each key once at a time, by a few threads."""
 
     def __init__(self, threads: int) -> None:
@@ -62,15 +62,15 @@ class Background(Generic[T]):
         """What the work gives, if it does so soon; without waiting when other work has been slow. None if it fails."""
         now = time.monotonic()
         with self.lock:
-            slow = any(now - begun > PATIENCE for begun, _ in self.pending.values())
+            slow = any(now - begun > SLOW_AFTER_SECONDS for begun, _ in self.pending.values())
             future = self._submitted(key, work)
-        wait_for([future], 0 if slow else PATIENCE)
+        wait_for([future], 0 if slow else SLOW_AFTER_SECONDS)
         return future.result() if future.done() and future.exception() is None else None
 
-    def begin(self, key: str, work: Callable[[str], T]) -> None:
+    def submit(self, key: str, work: Callable[[str], T]) -> None:
         """For somebody who will want what it leaves behind; not when there is much to do already."""
         with self.lock:
-            if len(self.pending) < MOST_PENDING:
+            if len(self.pending) < MAX_PENDING:
                 self._submitted(key, work)
 
     def _submitted(self, key: str, work: Callable[[str], T]) -> Future[T]:

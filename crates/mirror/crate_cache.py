@@ -13,21 +13,20 @@ from django.utils import timezone
 from crates import names
 from crates.mirror import incidents, index_cache, index_lines, licenses, metrics, overrides, upstreams
 from crates.mirror.index_lines import Line
-from crates.mirror.metrics import Tell, to_nobody
+from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import STORE, Archive, Entry, Incident
-from crates.mirror.upstreams import Fault
+from crates.mirror.upstreams import UpstreamFault
 from registry_site import file_locks
-from registry_site.errors import NotFound
-from registry_site.errors import UpstreamError as UpstreamFault
+from registry_site.errors import NotFound, UpstreamError
 from registry_site.http.downloads import deliver
 from registry_site.server import read_ahead
 from registry_site.storage import blobs
 
-IN_MEMORY = 1024 * 1024  # bytes
+MAX_BYTES_IN_MEMORY = 1024 * 1024  # bytes
 DAY = timedelta(days=1)
 
 
-class WrongBytes(Fault):
+class WrongBytes(UpstreamFault):
     """What came is not what the index says."""
 
 
@@ -36,7 +35,7 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
 
     Raises `NotFound`, `PermissionDenied` for what staff have blocked, `errors.Upstream` and `Unavailable`.
     """
-    archive, _ = find(name, version, metrics.of_crate)
+    archive, _ = find(name, version, metrics.record_crate_outcome)
     return deliver(
         request,
         archive.blob(),
@@ -47,11 +46,11 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
     )
 
 
-def find(name: str, version: str, tell: Tell = to_nobody) -> tuple[Archive, bool]:
+def find(name: str, version: str, tell: OutcomeRecorder = ignore_outcome) -> tuple[Archive, bool]:
     """A version's file, and whether it had to be fetched; raises as `download` does."""
-    with metrics.failing(tell):
-        entry, line = _listed(name, version, index_cache.find)
-    return obtain(entry, line, tell)
+    with metrics.recording_failure(tell):
+        entry, line = _listed(name, version, index_cache.get_or_refresh)
+    return get_or_fetch(entry, line, tell)
 
 
 @read_ahead.on_pending_request(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
@@ -68,46 +67,46 @@ def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entr
         raise NotFound(_none(name, version))
     overrides.refuse_blocked(name, version)
     entry = find(names.index_path(name.lower()))
-    present = {line.version: line for line in index_lines.parsed(bytes(entry.body)) if line.version}
+    present = {line.version: line for line in index_lines.parse(bytes(entry.body)) if line.version}
     if version not in present:
         raise NotFound(_none(name, version))
     return entry, present[version]
 
 
-def obtain(entry: Entry, line: Line, tell: Tell = to_nobody) -> tuple[Archive, bool]:
+def get_or_fetch(entry: Entry, line: Line, tell: OutcomeRecorder = ignore_outcome) -> tuple[Archive, bool]:
     """The file of a line, and whether it had to be fetched; raises as `download` does."""
     kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
         read_ahead.start_pending()
-        with metrics.fetching(tell), index_cache.queue.joined():
+        with metrics.recording_fetch(tell), index_cache.limiter.slot():
             return _fetched(entry, line), True
-    metrics.here(tell, archive.fetched_at, archive.fetched_at)
+    metrics.record_cache_hit(tell, archive.fetched_at, archive.fetched_at)
     if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
         kept.update(asked_at=timezone.now())
     return archive, False
 
 
-def keep(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
+def store(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
     """Keep a file whose bytes are those of the line; whoever does it holds its lock."""
     blob = blobs.put(file, store=STORE)
     archive, _ = Archive.objects.get_or_create(
         name=entry.name,
         version=line.version,
         sha256=line.checksum,
-        defaults={"size": blob.size, "license": licenses.of_crate(file, blob.size), "upstream": entry.upstream},
+        defaults={"size": blob.size, "license": licenses.read_license(file, blob.size), "upstream": entry.upstream},
     )
     return archive
 
 
-def lock_of(sha256: str) -> AbstractContextManager[bool]:
+def lock_bytes(sha256: str) -> AbstractContextManager[bool]:
     """Whoever fetches or deletes the bytes holds it."""
     return file_locks.file_lock(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
 
 
 def _fetched(entry: Entry, line: Line) -> Archive:
     """Fetch it, once for all who wait; nothing is kept that is not what the index says."""
-    with lock_of(line.checksum) as mine:
+    with lock_bytes(line.checksum) as mine:
         kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum).first()
         if kept is not None:
             return kept
@@ -116,16 +115,16 @@ def _fetched(entry: Entry, line: Line) -> Archive:
                 f"{entry.name} {line.version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
             )
         if not mine:
-            raise UpstreamFault("The mirror is waiting for its upstream; try again.")
+            raise UpstreamError("The mirror is waiting for its upstream; try again.")
         subject = f"{entry.name}@{line.version}"
         try:
-            with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
+            with tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
                 _receive(entry, line, file)
-                return keep(entry, line, file)
+                return store(entry, line, file)
         except WrongBytes as error:
             incidents.record(Incident.Kind.WRONG_BYTES, subject, f"not {line.checksum}")
             raise _failing(error) from error
-        except Fault as error:
+        except UpstreamFault as error:
             incidents.record(Incident.Kind.FAULT, subject, str(error))
             raise _failing(error) from error
 
@@ -133,15 +132,15 @@ def _fetched(entry: Entry, line: Line) -> Archive:
 def _receive(entry: Entry, line: Line, file: IO[bytes]) -> None:
     """Raises `Fault` and `NotFound`."""
     name = line.name if line.name.lower() == entry.name else entry.name  # in upstream's own letters
-    status = upstreams.named(entry.upstream).archive(name, line.version, line.checksum, file)
+    status = upstreams.get_upstream(entry.upstream).archive(name, line.version, line.checksum, file)
     if status != 200:
-        raise upstreams.ABSENT[status](_none(entry.name, line.version))
+        raise upstreams.ABSENCE_ERRORS[status](_none(entry.name, line.version))
     if blobs.sha256_of(file) != line.checksum:
         raise WrongBytes("it sends other bytes than its index says")
 
 
-def _failing(error: Fault) -> UpstreamFault:
-    return UpstreamFault(f"The mirror's upstream fails: {error}.")
+def _failing(error: UpstreamFault) -> UpstreamError:
+    return UpstreamError(f"The mirror's upstream fails: {error}.")
 
 
 def _none(name: str, version: str) -> str:

@@ -12,43 +12,42 @@ from django.utils import timezone
 
 from crates import names
 from crates.mirror import incidents, index_lines, metrics, upstreams
-from crates.mirror.concurrency import Background, Queue
-from crates.mirror.metrics import Tell, to_nobody
+from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
+from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import Entry, Incident
-from crates.mirror.upstreams import Fault
+from crates.mirror.upstreams import UpstreamFault
 from crates.models import Crate
 from registry_site import file_locks
-from registry_site.errors import NotFound
-from registry_site.errors import UpstreamError as UpstreamFault
+from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-NONE_TTL = timedelta(seconds=60)  # for which "there is none" is believed
-PAUSE = timedelta(seconds=30)  # after a fault, before upstream is asked for the same again
-NOT_HERE = "There is no such crate in this index."
+ABSENCE_TTL = timedelta(seconds=60)  # for which "there is none" is believed
+RETRY_AFTER_FAULT = timedelta(seconds=30)  # after a fault, before upstream is asked for the same again
+NO_SUCH_CRATE = "There is no such crate in this index."
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADERS: Mapping[str, str] = {}
 
-queue = Queue()
-_background: Background[Entry] = Background(threads=8)
-_prefetches: Background[None] = Background(threads=8)  # its own threads: a client that waits goes first
+limiter = UpstreamLimiter()
+_background: BackgroundTasks[Entry] = BackgroundTasks(threads=8)
+_prefetches: BackgroundTasks[None] = BackgroundTasks(threads=8)  # its own threads: a client that waits goes first
 
 
-def find(path: str, tell: Tell = to_nobody) -> Entry:
+def get_or_refresh(path: str, tell: OutcomeRecorder = ignore_outcome) -> Entry:
     """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
 
     Raises `NotFound` for what is not there, or must not be asked for, and `errors.Upstream`.
     """
     entry = _here(path)
     if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
-        metrics.here(tell, entry.changed_at, entry.checked_at)
+        metrics.record_cache_hit(tell, entry.changed_at, entry.checked_at)
         return entry
     if settings.MIRROR_OFFLINE:
-        raise NotFound(NOT_HERE)
+        raise NotFound(NO_SUCH_CRATE)
     read_ahead.start_pending()
     if entry is None or entry.status != 200:
-        with metrics.fetching(tell), queue.joined():
+        with metrics.recording_fetch(tell), limiter.slot():
             return _refreshed(path)
     news = _background.result(path, _in_thread)
     tell("renewed" if news else "stale")
@@ -71,11 +70,11 @@ def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:
             connection.close()  # no request ends in this thread, so Django would leave it open
 
     if settings.MIRROR_INDEX_TTL and not settings.MIRROR_OFFLINE:
-        _prefetches.begin(key, run)
+        _prefetches.submit(key, run)
 
 
 def refresh_if_stale(path: str) -> Entry:
-    """Return the entry at `path`, refreshed if it is stale, without a slot of the limiter. Raises as `find` does."""
+    """Return the entry at `path`, refreshed if stale, without a slot of the limiter; raises as `get_or_refresh`."""
     entry = _here(path)
     return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
 
@@ -84,7 +83,7 @@ def _here(path: str) -> Entry | None:
     """What is here already; raises `NotFound` for what must not be asked for."""
     name = path.rpartition("/")[2]
     if not NAME.fullmatch(name) or names.index_path(name) != path:
-        raise NotFound(NOT_HERE)
+        raise NotFound(NO_SUCH_CRATE)
     refuse_private(name)
     return Entry.objects.filter(path=path).first()
 
@@ -94,22 +93,22 @@ def refuse_private(name: str) -> None:
     canonical = names.canonical(name)
     reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
     if reserved or Crate.objects.named(name).exists():
-        raise NotFound(NOT_HERE)
+        raise NotFound(NO_SUCH_CRATE)
 
 
-def outdate(asked: QuerySet[Entry]) -> int:
+def mark_stale(asked: QuerySet[Entry]) -> int:
     """Upstream is asked for these again when somebody wants them next → how many they are."""
-    return asked.update(checked_at=LONG_AGO)
+    return asked.update(checked_at=EPOCH)
 
 
 def forget_checksums(asked: QuerySet[Entry]) -> int:
     """What upstream has now counts from then on, also where a checksum has changed → how many they are."""
-    return asked.update(checksums={}, etag="", last_modified="", checked_at=LONG_AGO)
+    return asked.update(checksums={}, etag="", last_modified="", checked_at=EPOCH)
 
 
 def _is_fresh(entry: Entry) -> bool:
     ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-    return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, NONE_TTL))
+    return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, ABSENCE_TTL))
 
 
 def _in_thread(path: str) -> Entry:
@@ -126,26 +125,26 @@ def _refreshed(path: str) -> Entry:
         if entry is not None and _is_fresh(entry):
             return entry
         if not mine:
-            raise UpstreamFault("The mirror is waiting for its upstream; try again.")
+            raise UpstreamError("The mirror is waiting for its upstream; try again.")
         try:
             return _asked(path, entry)
-        except Fault as error:
+        except UpstreamFault as error:
             incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
             if entry is not None:
                 ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-                Entry.objects.filter(pk=entry.pk).update(checked_at=timezone.now() - ttl + min(ttl, PAUSE))
-            raise UpstreamFault(f"The mirror's upstream fails: {error}.") from error
+                Entry.objects.filter(pk=entry.pk).update(checked_at=timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT))
+            raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
 
 
 def _asked(path: str, entry: Entry | None) -> Entry:
     """The first upstream that has it, in their order; one that fails is not passed over, or another could step in."""
     status = 404
-    for upstream in upstreams.configured():
+    for upstream in upstreams.configured_upstreams():
         validators = _validators(entry) if entry is not None and entry.upstream == upstream.url else {}
         answer = upstream.entry(path, validators)
         if answer.status == 304:
             if entry is None or not validators:
-                raise Fault("it answers 304 to somebody who has nothing")
+                raise UpstreamFault("it answers 304 to somebody who has nothing")
             return _kept(entry)
         if answer.status == 200:
             return store(path, upstream.url, answer.body, answer.headers)
@@ -191,14 +190,14 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     for version, told in changed.items():  # after the transaction, or nobody would hear of it
         incidents.record(Incident.Kind.CHANGED, f"{name}@{version}", told)
     if changed:
-        raise Fault("; ".join(f"the checksum of {version} {told}" for version, told in changed.items())[:400])
+        raise UpstreamFault("; ".join(f"the checksum of {version} {told}" for version, told in changed.items())[:400])
     return entry
 
 
 def _checksums(entry: Entry, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
     """Of each version, as it was first seen; and of those that have another now, what was and what is."""
     seen, changed = dict(entry.checksums), {}
-    for line in index_lines.parsed(body):
+    for line in index_lines.parse(body):
         if line.version and seen.setdefault(line.version, line.checksum) != line.checksum:
             changed[line.version] = f"was {seen[line.version]} and is {line.checksum}"
     return seen, changed

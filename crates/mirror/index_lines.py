@@ -22,7 +22,7 @@ class Line:
     name: str = ""
 
 
-def parsed(body: bytes) -> list[Line]:
+def parse(body: bytes) -> list[Line]:
     """All lines of an index file, in their order; empty ones are left out."""
     return [_parsed(raw) for raw in body.split(b"\n") if raw.strip()]
 
@@ -32,11 +32,11 @@ def is_index_file(body: bytes) -> bool:
     return not body.strip() or any(_is_line(raw) for raw in body.split(b"\n"))
 
 
-def joined(lines: list[Line]) -> bytes:
+def join(lines: list[Line]) -> bytes:
     return b"".join(line.raw + b"\n" for line in lines)
 
 
-def held_back(line: Line) -> Line:
+def mark_yanked(line: Line) -> Line:
     """The same, said to be yanked: cargo goes on with it where it is locked, and chooses it no more."""
     if line.yanked or not line.version:
         return line

@@ -11,20 +11,22 @@ from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
 from registry_site.archives.tar_reader import BLOCK, entries
 from registry_site.errors import Invalid
 
-LARGEST_MANIFEST = 1024 * 1024  # bytes
-LONGEST = 255  # characters
+MAX_MANIFEST_BYTES = 1024 * 1024  # bytes
+MAX_LICENSE_LENGTH = 255  # characters
 
 _expressions = Licensing()
 
 
-def of_crate(crate: IO[bytes], size: int) -> str:
+def read_license(crate: IO[bytes], size: int) -> str:
     """What a `.crate` file of `size` bytes says in `license`; empty when it says nothing that can be read."""
     try:
         package = manifest.parse_toml(_manifest(crate, size)).get("package")
     except Invalid:
         return ""
     license_ = package.get("license") if isinstance(package, dict) else None
-    return license_ if isinstance(license_, str) and len(license_) <= LONGEST and license_.isprintable() else ""
+    return (
+        license_ if isinstance(license_, str) and len(license_) <= MAX_LICENSE_LENGTH and license_.isprintable() else ""
+    )
 
 
 def is_allowed(license_: str, allowed: Collection[str]) -> bool:
@@ -63,7 +65,7 @@ def _manifest(crate: IO[bytes], size: int) -> bytes:
     tar = BoundedGzipReader(crate, limit_for(size), "crate")
     for entry in entries(tar, lenient=True):
         folder, _, path = entry.path.partition("/")
-        if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= LARGEST_MANIFEST:
+        if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= MAX_MANIFEST_BYTES:
             return tar.read(entry.size)
         tar.skip(entry.size + -entry.size % BLOCK)
     raise Invalid("The crate has no Cargo.toml.")

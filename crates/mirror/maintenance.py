@@ -9,7 +9,7 @@ from django.db.models import Count, Model, QuerySet, Sum
 from django.utils import timezone
 
 from crates.mirror import incidents
-from crates.mirror.crate_cache import lock_of
+from crates.mirror.crate_cache import lock_bytes
 from crates.mirror.models import Archive, Entry, Incident
 from registry_site.errors import NotFound
 from registry_site.storage import blobs
@@ -28,12 +28,12 @@ def totals() -> dict[str, int]:
     }
 
 
-def unused(days: int) -> QuerySet[Archive]:
+def unused_crates(days: int) -> QuerySet[Archive]:
     """Files that nobody has asked for in so many days."""
     return Archive.objects.filter(asked_at__lt=timezone.now() - timedelta(days=days))
 
 
-def is_whole(archive: Archive) -> bool:
+def verify_or_discard(archive: Archive) -> bool:
     """Are its bytes there, and the right ones? One that is not is forgotten, and fetched again when somebody asks."""
     try:
         with archive.blob().read() as content:
@@ -42,24 +42,24 @@ def is_whole(archive: Archive) -> bool:
         whole = False
     if not whole:
         incidents.record(Incident.Kind.WRONG_BYTES, str(archive), "the bytes that were kept are damaged or gone")
-        remove(archive)
+        delete_crate(archive)
     return whole
 
 
-def remove(archive: Archive) -> None:
+def delete_crate(archive: Archive) -> None:
     """The row first: bytes without a row are never handed out."""
-    with lock_of(archive.sha256):
+    with lock_bytes(archive.sha256):
         Archive.objects.filter(pk=archive.pk).delete()
         if not Archive.objects.filter(sha256=archive.sha256).exists():
             blobs.delete(archive.blob())
 
 
-def every(archives: QuerySet[Archive]) -> Iterator[Archive]:
+def iterate(archives: QuerySet[Archive]) -> Iterator[Archive]:
     """One by one, however many there are and whatever happens to them meanwhile."""
-    return chain.from_iterable(pages(archives, 500))
+    return chain.from_iterable(iterate_pages(archives, 500))
 
 
-def pages(rows: QuerySet[Row], size: int) -> Iterator[list[Row]]:
+def iterate_pages(rows: QuerySet[Row], size: int) -> Iterator[list[Row]]:
     """All of them, so many at a time."""
     last = 0
     while page := list(rows.filter(pk__gt=last).order_by("pk")[:size]):

@@ -20,21 +20,21 @@ Verdict = Decision.Verdict
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """A decision in force; `covers` tells which versions it is about."""
+class ActiveOverride:
+    """A decision in force; `contains` tells which versions it is about."""
 
     verdict: str
     reason: str
-    covers: Callable[[str], bool]
+    contains: Callable[[str], bool]
 
     def blocks(self, version: str) -> bool:
-        return self.verdict == Verdict.BLOCKED and self.covers(version)
+        return self.verdict == Verdict.BLOCKED and self.contains(version)
 
     def exempts(self, version: str) -> bool:
-        return self.verdict == Verdict.EXEMPT and self.covers(version)
+        return self.verdict == Verdict.EXEMPT and self.contains(version)
 
 
-def decide(
+def create_override(
     verdict: Decision.Verdict,
     name: str,
     requirement: str,
@@ -66,7 +66,7 @@ def decide(
     return made
 
 
-def end(decision: Decision, *, actor: User | None) -> bool:
+def end_override(decision: Decision, *, actor: User | None) -> bool:
     """False when it had ended before."""
     with transaction.atomic():
         ended = Decision.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
@@ -75,12 +75,12 @@ def end(decision: Decision, *, actor: User | None) -> bool:
     return bool(ended)
 
 
-def about(name: str) -> list[Ruling]:
+def active_overrides_for(name: str) -> list[ActiveOverride]:
     """All that are in force about a crate, the newest first."""
     return [_ruling(one) for one in Decision.objects.in_force().filter(name=names.canonical(name))]
 
 
-def in_force() -> dict[str, list[Ruling]]:
+def active_overrides_by_crate() -> dict[str, list[ActiveOverride]]:
     """All of them, by the canonical names of the crates."""
     found = defaultdict(list)
     for one in Decision.objects.in_force():
@@ -88,12 +88,12 @@ def in_force() -> dict[str, list[Ruling]]:
     return found
 
 
-def _ruling(decision: Decision) -> Ruling:
-    return Ruling(decision.verdict, decision.reason, resolving.range_matcher(decision.requirement))
+def _ruling(decision: Decision) -> ActiveOverride:
+    return ActiveOverride(decision.verdict, decision.reason, resolving.range_matcher(decision.requirement))
 
 
 def refuse_blocked(name: str, version: str) -> None:
     """Raises `PermissionDenied` with the reason."""
-    for ruling in about(name):
+    for ruling in active_overrides_for(name):
         if ruling.blocks(version):
             raise PermissionDenied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")

@@ -19,18 +19,18 @@ class Version:
     archive: Archive | None
 
 
-def crate(name: str) -> tuple[Entry, list[Version]]:
+def describe_crate(name: str) -> tuple[Entry, list[Version]]:
     """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
     if not index_cache.NAME.fullmatch(name):
-        raise NotFound(index_cache.NOT_HERE)
-    entry = serving.present(names.index_path(name.lower()))
-    return entry, versions(entry)
+        raise NotFound(index_cache.NO_SUCH_CRATE)
+    entry = serving.get_entry(names.index_path(name.lower()))
+    return entry, describe_versions(entry)
 
 
-def versions(entry: Entry) -> list[Version]:
-    found = [line for line in reversed(serving.to_be_had(entry)) if line.version]
-    rulings = overrides.about(entry.name)
-    reasons = policies.held_back(entry, found, rulings)
+def describe_versions(entry: Entry) -> list[Version]:
+    found = [line for line in reversed(serving.available_lines(entry)) if line.version]
+    rulings = overrides.active_overrides_for(entry.name)
+    reasons = policies.quarantine_reasons(entry, found, rulings)
     kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
     exempt = {
         one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)

@@ -21,14 +21,14 @@ from crates import names
 from crates.mirror import advisories, crate_cache, index_cache, licenses, resolving
 from crates.mirror.index_lines import Line
 from crates.mirror.models import Archive, Entry
-from crates.mirror.overrides import Ruling
-from crates.mirror.upstreams import Fault
+from crates.mirror.overrides import ActiveOverride
+from crates.mirror.upstreams import UpstreamFault
 from registry_site import versions
 from registry_site.errors import Invalid, NotFound, RegistryError
 
 LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
-MOST_FETCHED = 3  # files at a request, to know the license of what cargo would choose
+MAX_FETCHES = 3  # files at a request, to know the license of what cargo would choose
 
 Reasons = dict[str, str]  # of each version that is held back
 Judge = Callable[[Line], Iterator[str]]
@@ -63,7 +63,7 @@ def _denial(word: str) -> tuple[str, Callable[[str], bool]]:
     return names.canonical(pattern), resolving.range_matcher(requirement if at else "*")
 
 
-def described() -> list[str]:
+def describe() -> list[str]:
     """Each policy that is set, in words; none without policies."""
     told = {
         f"releases are held back for {settings.MIRROR_MIN_AGE_DAYS} days": settings.MIRROR_MIN_AGE_DAYS,
@@ -74,7 +74,7 @@ def described() -> list[str]:
     return [words for words, is_set in told.items() if is_set]
 
 
-def held_back(entry: Entry, found: list[Line], rulings: list[Ruling]) -> Reasons:
+def quarantine_reasons(entry: Entry, found: list[Line], rulings: list[ActiveOverride]) -> Reasons:
     """Why each of these versions that is held back is so; the others are not in it."""
     judges = [_age, _denied(entry.name), _advised(entry.name)]
     reasons: Reasons = {}
@@ -108,7 +108,7 @@ def _denied(name: str) -> Judge:
 
 
 def _advised(name: str) -> Judge:
-    known = advisories.of_crate(name)
+    known = advisories.advisories_for(name)
     return lambda line: (str(one) for one in known if one.affects(line.version))
 
 
@@ -135,7 +135,7 @@ def _known_licenses(entry: Entry, usable: list[Line]) -> dict[str, str]:
     kept = Archive.objects.filter(name=entry.name).values_list("version", "sha256", "license")
     here = {(version, sha256): license_ for version, sha256, license_ in kept}
     known = {line.version: here[key] for line in usable if (key := (line.version, line.checksum)) in here}
-    left = MOST_FETCHED
+    left = MAX_FETCHES
     for line in sorted(usable, key=lambda line: _version(line).prerelease is not None):  # as cargo chooses
         if line.version not in known:
             license_, left = _learned(entry, line, left)
@@ -151,14 +151,14 @@ def _learned(entry: Entry, line: Line, left: int) -> tuple[str | None, int]:
     left_then: int | None = cache.get(key)
     if left_then is None:
         try:
-            return crate_cache.obtain(entry, line)[0].license, left - 1
+            return crate_cache.get_or_fetch(entry, line)[0].license, left - 1
         except NotFound:
             left_then = left - 1
         except RegistryError as error:
-            if not isinstance(error.__cause__, Fault):  # too many wait for upstream just now
+            if not isinstance(error.__cause__, UpstreamFault):  # too many wait for upstream just now
                 return None, 0
             left_then = 0
-        cache.set(key, left_then, index_cache.PAUSE.total_seconds())
+        cache.set(key, left_then, index_cache.RETRY_AFTER_FAULT.total_seconds())
     return None, left_then
 
 

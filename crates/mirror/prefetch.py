@@ -11,11 +11,11 @@ from crates.mirror import crate_cache, index_cache, overrides, resolving, servin
 from crates.mirror.index_lines import Line
 from registry_site.errors import Invalid, NotFound
 
-Wanted = tuple[str, str]  # name, version
+CrateVersion = tuple[str, str]  # name, version
 NO_SOURCE = "{0} is no file, and no crate such as serde or serde@1.0"
 
 
-def wanted(source: str) -> list[Wanted]:
+def read_source(source: str) -> list[CrateVersion]:
     """What a `Cargo.lock`, a list of `name version` lines, or `name[@requirement]` asks for; raises `Invalid`."""
     path = Path(source)
     if path.is_file():
@@ -34,7 +34,7 @@ def _text(path: Path) -> str:
         raise Invalid(f"{path} is no text.") from error
 
 
-def _locked(text: str) -> Iterator[Wanted]:
+def _locked(text: str) -> Iterator[CrateVersion]:
     """The packages of crates.io, and of whatever replaces it."""
     try:
         found = tomllib.loads(text)
@@ -48,7 +48,7 @@ def _locked(text: str) -> Iterator[Wanted]:
             yield str(package["name"]), str(package["version"])
 
 
-def _listed(text: str) -> Iterator[Wanted]:
+def _listed(text: str) -> Iterator[CrateVersion]:
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].replace("@", " ").split()
         if words and len(words) != 2:
@@ -59,9 +59,9 @@ def _listed(text: str) -> Iterator[Wanted]:
             yield words[0], words[1]
 
 
-def _with_dependencies(name: str, requirement: str) -> set[Wanted]:
+def _with_dependencies(name: str, requirement: str) -> set[CrateVersion]:
     """The newest that fits, and so on for all that it needs; what is optional or for its tests is left out."""
-    found: set[Wanted] = set()
+    found: set[CrateVersion] = set()
     left, seen = deque([(name, requirement)]), set()
     while left:
         asked = left.popleft()
@@ -76,8 +76,8 @@ def _with_dependencies(name: str, requirement: str) -> set[Wanted]:
 
 
 def _chosen(name: str, requirement: str) -> Line:
-    entry = serving.present(names.index_path(name))
-    offered = serving.offered(entry, overrides.about(name))
+    entry = serving.get_entry(names.index_path(name))
+    offered = serving.visible_lines(entry, overrides.active_overrides_for(name))
     usable = {line.version: line for line in offered if line.version and not line.yanked}
     version = resolving.newest(requirement, usable)
     if version is None:

@@ -13,27 +13,27 @@ from pathlib import Path
 from crates import names
 from crates.mirror import crate_cache, index_cache, index_lines, overrides
 from crates.mirror.index_lines import Line
-from crates.mirror.maintenance import pages
+from crates.mirror.maintenance import iterate_pages
 from crates.mirror.models import Archive, Entry
-from crates.mirror.upstreams import Fault
+from crates.mirror.upstreams import UpstreamFault
 from registry_site.errors import Invalid, NotFound
 from registry_site.storage import blobs
 
 ABOUT = "mirror.json"
 
 
-def export(folder: Path) -> Iterator[tuple[str, bool]]:
+def export_to(folder: Path) -> Iterator[tuple[str, bool]]:
     """Write all that is kept, in the index, not blocked and not there yet; what each is, and whether it is whole."""
     (folder / "crates").mkdir(parents=True, exist_ok=True)
-    rulings = overrides.in_force()
+    rulings = overrides.active_overrides_by_crate()
     upstreams: dict[str, str] = {}
-    for page in pages(Entry.objects.filter(status=200), 100):
+    for page in iterate_pages(Entry.objects.filter(status=200), 100):
         kept = defaultdict(list)
         for archive in Archive.objects.filter(name__in=[entry.name for entry in page]):
             if not any(one.blocks(archive.version) for one in rulings.get(names.canonical(archive.name), [])):
                 kept[archive.name].append(archive)
         for entry in page:
-            present = {(line.version, line.checksum) for line in index_lines.parsed(bytes(entry.body))}
+            present = {(line.version, line.checksum) for line in index_lines.parse(bytes(entry.body))}
             wanted = [archive for archive in kept[entry.name] if (archive.version, archive.sha256) in present]
             for archive in wanted:
                 yield str(archive), _write(_crate(folder, archive.name, archive.version), archive)
@@ -44,7 +44,7 @@ def export(folder: Path) -> Iterator[tuple[str, bool]]:
     _write_bytes(folder / ABOUT, json.dumps(about, indent=1, sort_keys=True).encode())
 
 
-def bring(folder: Path) -> Iterator[tuple[str, bool]]:
+def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
     """Take in what a folder has: what each is, and whether it is what its index says; else it is left out.
 
     Raises `Invalid` for a folder that is none of these.
@@ -61,16 +61,16 @@ def bring(folder: Path) -> Iterator[tuple[str, bool]]:
         body = path.read_bytes()
         try:
             entry = index_cache.store(names.index_path(name), upstreams.get(name, ""), body)
-        except Fault as error:
+        except UpstreamFault as error:
             yield f"{name}: {error}", False
             continue
-        for line in index_lines.parsed(body):
+        for line in index_lines.parse(body):
             crate = _crate(folder, name, line.version)
             if line.version and _is_plain(crate, folder):
                 yield f"{name}@{line.version}", _take(entry, line, crate)
 
 
-def count(folder: Path) -> int:
+def count_crates(folder: Path) -> int:
     """How many crates are in a folder."""
     return sum(1 for _ in (folder / "crates").glob("*/*.crate"))
 
@@ -79,8 +79,8 @@ def _take(entry: Entry, line: Line, path: Path) -> bool:
     with path.open("rb") as content:
         if blobs.sha256_of(content) != line.checksum:
             return False
-        with crate_cache.lock_of(line.checksum):
-            crate_cache.keep(entry, line, content)
+        with crate_cache.lock_bytes(line.checksum):
+            crate_cache.store(entry, line, content)
     return True
 
 

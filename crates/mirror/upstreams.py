@@ -13,20 +13,20 @@ from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
 
-LARGEST_ENTRY = 64 * 1024 * 1024  # bytes
-LARGEST_CONFIG = 64 * 1024
-LARGEST_ARCHIVE = 1024 * 1024 * 1024
-MOST_REDIRECTS = 3
-CONFIG_SECONDS = 3600
-REDIRECTS = (301, 302, 303, 307, 308)
-ABSENT: dict[int, type[NotFound]] = {
+MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024  # bytes
+MAX_CONFIG_BYTES = 64 * 1024
+MAX_CRATE_BYTES = 1024 * 1024 * 1024
+MAX_REDIRECTS = 3
+CONFIG_CACHE_SECONDS = 3600
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+ABSENCE_ERRORS: dict[int, type[NotFound]] = {
     404: NotFound,
     410: Gone,
     451: UnavailableForLegalReasons,
 }  # how an upstream says that there is none
 
 
-class Fault(Exception):
+class UpstreamFault(Exception):
     """The upstream does not answer, or not as it should."""
 
 
@@ -42,9 +42,9 @@ class Upstream:
 
     def entry(self, path: str, validators: Mapping[str, str]) -> http_client.Response:
         """The file of the index at `path`: 200, 304, or one of `ABSENT`; raises `Fault`."""
-        answer = self._fetch(self.url + path, LARGEST_ENTRY, validators)
-        if answer.status not in (200, 304, *ABSENT):
-            raise Fault(f"it answers with {answer.status}")
+        answer = self._fetch(self.url + path, MAX_INDEX_FILE_BYTES, validators)
+        if answer.status not in (200, 304, *ABSENCE_ERRORS):
+            raise UpstreamFault(f"it answers with {answer.status}")
         if answer.status == 200:
             _check_index_file(answer)
         return answer
@@ -52,13 +52,13 @@ class Upstream:
     def archive(self, name: str, version: str, sha256: str, to: IO[bytes]) -> int:
         """Write the `.crate` file → 200 or one of `ABSENT`; raises `Fault`. Nobody has looked at the bytes yet."""
         url = self._download_url(name, version, sha256)
-        for _ in range(MOST_REDIRECTS + 1):
-            answer = self._ask(http_client.download, url, to=to, largest=LARGEST_ARCHIVE)
-            if answer.status not in REDIRECTS:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._ask(http_client.download, url, to=to, largest=MAX_CRATE_BYTES)
+            if answer.status not in REDIRECT_STATUSES:
                 break
             url = self._followed(url, answer)
-        if answer.status not in (200, 403, *ABSENT):
-            raise Fault(f"it answers with {answer.status}")
+        if answer.status not in (200, 403, *ABSENCE_ERRORS):
+            raise UpstreamFault(f"it answers with {answer.status}")
         return 404 if answer.status == 403 else answer.status  # what object stores say of what is not there
 
     def _download_url(self, name: str, version: str, sha256: str) -> str:
@@ -80,20 +80,20 @@ class Upstream:
         key = f"mirror-config-{self.url}"
         known: dict[str, Any] | None = cache.get(key)
         if known is None:
-            answer = self._fetch(self.url + "config.json", LARGEST_CONFIG, {})
+            answer = self._fetch(self.url + "config.json", MAX_CONFIG_BYTES, {})
             if answer.status != 200:
-                raise Fault(f"its config.json is answered with {answer.status}")
+                raise UpstreamFault(f"its config.json is answered with {answer.status}")
             known = _config(answer.body)
-            cache.set(key, known, CONFIG_SECONDS)
+            cache.set(key, known, CONFIG_CACHE_SECONDS)
         return known
 
     def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> http_client.Response:
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._ask(http_client.fetch, "GET", url, largest=largest, headers=headers)
-            if answer.status not in REDIRECTS:
+            if answer.status not in REDIRECT_STATUSES:
                 return answer
             url = self._followed(url, answer)
-        raise Fault("it redirects without end")
+        raise UpstreamFault("it redirects without end")
 
     def _ask(
         self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any
@@ -107,7 +107,7 @@ class Upstream:
                     *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
                 )
         except http_client.RequestFailed as error:
-            raise Fault(str(error)) from error
+            raise UpstreamFault(str(error)) from error
         return answer
 
     def _followed(self, url: str, answer: http_client.Response) -> str:
@@ -115,42 +115,42 @@ class Upstream:
         try:
             place = urljoin(url, answer.headers.get("location", ""))
         except ValueError as error:
-            raise Fault("it redirects to nowhere") from error
+            raise UpstreamFault("it redirects to nowhere") from error
         if _host(place) not in (_host(self.url), _host(url)):
-            raise Fault(f"it redirects to {_host(place)[-1][:100]!r}, which is none of its hosts")
+            raise UpstreamFault(f"it redirects to {_host(place)[-1][:100]!r}, which is none of its hosts")
         return place
 
 
-def configured() -> list[Upstream]:
+def configured_upstreams() -> list[Upstream]:
     """In the order of their priority."""
     return [Upstream(url, settings.MIRROR_TOKENS.get(url, "")) for url in settings.MIRROR_UPSTREAM]
 
 
-def named(url: str) -> Upstream:
+def get_upstream(url: str) -> Upstream:
     """The configured upstream of this URL; raises `Fault` when it is none any more."""
-    for upstream in configured():
+    for upstream in configured_upstreams():
         if upstream.url == url:
             return upstream
-    raise Fault("it is not configured any more")
+    raise UpstreamFault("it is not configured any more")
 
 
 def _check_index_file(answer: http_client.Response) -> None:
     """Nothing else than a whole index file is taken for one, for no checksum says what it should be; raises `Fault`."""
     if not {"content-length", "transfer-encoding"} & answer.headers.keys():
-        raise Fault("it does not say where its index file ends, and a part would pass for the whole")
+        raise UpstreamFault("it does not say where its index file ends, and a part would pass for the whole")
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise Fault("it packs its index file, which nobody has asked for")
+        raise UpstreamFault("it packs its index file, which nobody has asked for")
     if not index_lines.is_index_file(answer.body):
-        raise Fault("it sends something else than an index file")
+        raise UpstreamFault("it sends something else than an index file")
 
 
 def _config(body: bytes) -> dict[str, Any]:
     try:
         found = strict_json.loads(body)
     except RegistryError as error:
-        raise Fault(f"its config.json cannot be read: {error.message}") from error
+        raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
     if not isinstance(found, dict) or _host(str(found.get("dl")))[0] not in ("http", "https"):
-        raise Fault("its config.json names no place for downloads")
+        raise UpstreamFault("its config.json names no place for downloads")
     return found
 
 
@@ -159,7 +159,7 @@ def _host(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise Fault(f"it names {url[:100]!r}, which is no address") from error
+        raise UpstreamFault(f"it names {url[:100]!r}, which is no address") from error
     return parts.scheme, parts.netloc
 
 

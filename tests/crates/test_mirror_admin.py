@@ -18,7 +18,7 @@ from accounts import registration
 from accounts.models import AuditEvent, User
 from crates.mirror import admin, incidents, index_cache, overrides
 from crates.mirror.models import STORE, Archive, Decision, Entry, Incident
-from crates.mirror.upstreams import Fault
+from crates.mirror.upstreams import UpstreamFault
 from registry_site.storage import blobs
 from tests.support import packing
 from tests.support.admin import sign_in_to_admin
@@ -65,7 +65,7 @@ def incident(name: str = "demo") -> Incident:
 
 
 def decision(name: str = "demo", requirement: str = "*") -> Decision:
-    return overrides.decide(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
+    return overrides.create_override(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
 
 
 MAKERS: dict[str, Any] = {"entry": entry, "archive": archive, "incident": incident}
@@ -141,18 +141,18 @@ def test_entry_is_asked_for_again(as_root: Client) -> None:
     assert "1 will be asked for again." in act(as_root, "ask_again", row)
     row.refresh_from_db()
     other.refresh_from_db()
-    assert row.checked_at == index_cache.LONG_AGO
-    assert other.checked_at > index_cache.LONG_AGO
+    assert row.checked_at == index_cache.EPOCH
+    assert other.checked_at > index_cache.EPOCH
     assert (row.etag, row.checksums) == ('"old"', {"1.0.0": OLD})
 
 
 def test_changed_checksum_is_refused_until_staff_take_it(as_root: Client) -> None:
     row = entry()
-    with pytest.raises(Fault):
+    with pytest.raises(UpstreamFault):
         index_cache.store(row.path, UPSTREAM, line(NEW))
     assert "1 will be taken as they are upstream." in act(as_root, "accept_changes", row)
     row.refresh_from_db()
-    assert (row.checked_at, row.etag, row.last_modified) == (index_cache.LONG_AGO, "", "")
+    assert (row.checked_at, row.etag, row.last_modified) == (index_cache.EPOCH, "", "")
     assert index_cache.store(row.path, UPSTREAM, line(NEW)).checksums == {"1.0.0": NEW}
 
 
@@ -416,6 +416,6 @@ def test_page_of_an_entry_tells_what_is_held_back(as_root: Client, settings: Any
     row = entry()
     address = f"/admin/mirror/entry/{row.pk}/change/"
     assert "nothing" in as_root.get(address).content.decode()
-    overrides.decide(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
+    overrides.create_override(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
     text = as_root.get(address).content.decode()
     assert "<strong>1.0.0</strong>: It is blocked: &lt;b&gt;It&lt;/b&gt; steals." in text

@@ -44,7 +44,7 @@ def database(tmp_path: Path, settings: Any) -> Database:
 
 
 def against(version: str, name: str = "demo") -> list[str]:
-    return [one.id for one in advisories.of_crate(name) if one.affects(version)]
+    return [one.id for one in advisories.advisories_for(name) if one.affects(version)]
 
 
 # --- Versions ----------------------------------------------------------------------------------------------------
@@ -159,12 +159,12 @@ def test_file_where_a_folder_should_be_is_passed_over(database: Database) -> Non
 )
 def test_title_is_told(database: Database, title: str, told: str) -> None:
     database.add(title=title)
-    assert [str(one) for one in advisories.of_crate("demo")] == [f"{ID} is against it{told}"]
+    assert [str(one) for one in advisories.advisories_for("demo")] == [f"{ID} is against it{told}"]
 
 
 def test_lines_may_end_as_on_windows(database: Database) -> None:
     database.write(advisory().replace(b"\n", b"\r\n"))
-    assert [str(one) for one in advisories.of_crate("demo")] == [f"{ID} is against it: It breaks."]
+    assert [str(one) for one in advisories.advisories_for("demo")] == [f"{ID} is against it: It breaks."]
 
 
 # --- Changes -----------------------------------------------------------------------------------------------------

@@ -390,7 +390,7 @@ def test_export_completes_a_folder(folder: Path) -> None:
 def test_what_is_blocked_is_not_exported(tmp_path: Path) -> None:
     run("prefetch", "top")
     for name, requirement in (("leaf", "<1.1"), ("Mixed_Case", "*")):
-        overrides.decide(overrides.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
+        overrides.create_override(overrides.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
     run("export", tmp_path / "folder")
     exported = {path.stem for path in (tmp_path / "folder").rglob("*.crate")}
     kept = {"-".join(one.split("@")) for one in NEEDED_BY_TOP}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crates.mirror import concurrency
-from crates.mirror.concurrency import Background, Queue
+from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
 from crates.names import index_path
 from registry_site.errors import UpstreamError
 from tests.support import bad_upstream
@@ -23,7 +23,7 @@ SLOW = "enough requests wait for it"
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "PATIENCE", 0.05)
+    monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 0.05)
 
 
 # --- Those who have nothing to serve -------------------------------------------------------------------------------
@@ -32,13 +32,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Stayers:
     """Threads that are in a queue until they may go."""
 
-    def __init__(self, queue: Queue, number: int) -> None:
+    def __init__(self, queue: UpstreamLimiter, number: int) -> None:
         self.may_go = threading.Event()
         self.inside = threading.Semaphore(0)
         self.threads = [threading.Thread(target=self._stay, args=(queue,)) for _ in range(number)]
 
-    def _stay(self, queue: Queue) -> None:
-        with queue.joined():
+    def _stay(self, queue: UpstreamLimiter) -> None:
+        with queue.slot():
             self.inside.release()
             self.may_go.wait(20)
 
@@ -57,25 +57,25 @@ class Stayers:
 @pytest.mark.parametrize(("threads", "places"), [(1, 1), (2, 1), (4, 3), (16, 12)])
 def test_quarter_of_the_threads_is_left_to_others(settings: Any, impatient: None, threads: int, places: int) -> None:
     settings.THREADS = threads
-    queue = Queue()
-    with Stayers(queue, places), pytest.raises(UpstreamError, match=SLOW), queue.joined():
+    queue = UpstreamLimiter()
+    with Stayers(queue, places), pytest.raises(UpstreamError, match=SLOW), queue.slot():
         pass
 
 
 def test_place_is_free_again_after_a_failure(settings: Any, impatient: None) -> None:
     settings.THREADS = 1
-    queue = Queue()
+    queue = UpstreamLimiter()
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), queue.joined():
+        with pytest.raises(ZeroDivisionError), queue.slot():
             raise ZeroDivisionError
 
 
 def test_who_comes_late_gets_the_place_of_who_leaves(settings: Any) -> None:
     settings.THREADS = 1
-    queue = Queue()
+    queue = UpstreamLimiter()
 
     def join() -> bool:
-        with queue.joined():
+        with queue.slot():
             return True
 
     with ThreadPoolExecutor(1) as pool:
@@ -88,14 +88,14 @@ def test_who_comes_late_gets_the_place_of_who_leaves(settings: Any) -> None:
 
 
 def test_result_of_quick_work_is_given() -> None:
-    assert Background[str](1).result("a", str.upper) == "A"
+    assert BackgroundTasks[str](1).result("a", str.upper) == "A"
 
 
 def test_failure_of_work_is_no_result() -> None:
     def fail(key: str) -> str:
         raise UpstreamError(key)
 
-    background = Background[str](1)
+    background = BackgroundTasks[str](1)
     assert background.result("a", fail) is None
     assert background.result("a", str.upper) == "A"
 
@@ -104,7 +104,7 @@ def test_failure_that_nobody_has_foreseen_is_logged(caplog: pytest.LogCaptureFix
     def fail(key: str) -> str:
         raise ZeroDivisionError(key)
 
-    assert Background[str](1).result("a\nb", fail) is None
+    assert BackgroundTasks[str](1).result("a\nb", fail) is None
     assert [record.getMessage() for record in caplog.records] == ["The mirror fails with 'a\\nb'"]
     assert "ZeroDivisionError" in caplog.text
 
@@ -117,16 +117,16 @@ def test_work_that_is_under_way_is_not_begun_again(impatient: None) -> None:
         may_go.wait(20)
         return key
 
-    background = Background[str](4)
+    background = BackgroundTasks[str](4)
     assert [background.result("a", work) for _ in range(5)] == [None] * 5
     may_go.set()
     assert begun == ["a"]
 
 
 def test_nobody_waits_while_other_work_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "PATIENCE", 60)
+    monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 60)
     may_go = threading.Event()
-    background = Background[bool](1)
+    background = BackgroundTasks[bool](1)
     background.pending["slow"] = time.monotonic() - 61, Future()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(background.result, "other", lambda key: may_go.wait(60))

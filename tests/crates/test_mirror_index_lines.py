@@ -21,7 +21,7 @@ def raw(**changes: Any) -> bytes:
 
 
 def line(text: bytes) -> Line:
-    (found,) = index_lines.parsed(text + b"\n")
+    (found,) = index_lines.parse(text + b"\n")
     return found
 
 
@@ -55,13 +55,13 @@ def test_checksum_is_read_in_lower_case() -> None:
 
 
 def test_lines_keep_their_order() -> None:
-    found = index_lines.parsed(raw(vers="2.0.0") + b"\n" + raw(vers="1.0.0") + b"\n" + raw(vers="1.0.0+b") + b"\n")
+    found = index_lines.parse(raw(vers="2.0.0") + b"\n" + raw(vers="1.0.0") + b"\n" + raw(vers="1.0.0+b") + b"\n")
     assert [one.version for one in found] == ["2.0.0", "1.0.0", "1.0.0+b"]
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 def test_bad_line_is_kept_and_has_no_version(text: bytes) -> None:
-    assert index_lines.parsed(raw() + b"\n" + text + b"\n" + raw(vers="2.0.0")) == [
+    assert index_lines.parse(raw() + b"\n" + text + b"\n" + raw(vers="2.0.0")) == [
         line(raw()),
         Line(text),
         line(raw(vers="2.0.0")),
@@ -84,22 +84,22 @@ def test_moment_that_is_not_understood_is_none(moment: Any) -> None:
 @pytest.mark.parametrize("text", [raw(), raw(name="Démo").replace(b":", b" : "), *BAD.values()])
 def test_lines_go_on_byte_for_byte(text: bytes) -> None:
     body = raw(vers="0.1.0") + b"\n" + text + b"\n"
-    assert index_lines.joined(index_lines.parsed(body)) == body
+    assert index_lines.join(index_lines.parse(body)) == body
 
 
 def test_last_line_is_ended() -> None:
-    assert index_lines.joined(index_lines.parsed(raw())) == raw() + b"\n"
+    assert index_lines.join(index_lines.parse(raw())) == raw() + b"\n"
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\n \n\n"])
 def test_empty_file_has_no_lines(body: bytes) -> None:
-    assert (index_lines.parsed(body), index_lines.joined(index_lines.parsed(body))) == ([], b"")
+    assert (index_lines.parse(body), index_lines.join(index_lines.parse(body))) == ([], b"")
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda text: b"\n" not in text and bool(text.strip()))))
 def test_any_lines_go_on_byte_for_byte(texts: list[bytes]) -> None:
     body = b"".join(text + b"\n" for text in texts)
-    assert index_lines.joined(index_lines.parsed(body)) == body
+    assert index_lines.join(index_lines.parse(body)) == body
 
 
 # --- Holding back ------------------------------------------------------------------------------------------------
@@ -122,22 +122,22 @@ FREE = {
 
 @pytest.mark.parametrize("text", FREE.values(), ids=FREE)
 def test_line_that_is_held_back_is_said_to_be_yanked(text: bytes) -> None:
-    held = index_lines.held_back(line(text))
+    held = index_lines.mark_yanked(line(text))
     assert held.yanked is True
     assert line(held.raw) == held
 
 
 @pytest.mark.parametrize("text", FREE.values(), ids=FREE)
 def test_nothing_else_of_a_line_that_is_held_back_changes(text: bytes) -> None:
-    assert json.loads(index_lines.held_back(line(text)).raw) == {**json.loads(text), "yanked": True}
+    assert json.loads(index_lines.mark_yanked(line(text)).raw) == {**json.loads(text), "yanked": True}
 
 
 @pytest.mark.parametrize("blank", [b"", b" "])
 def test_usual_line_that_is_held_back_changes_in_one_word(blank: bytes) -> None:
     text = raw(name="Démo").replace(b'"yanked":', b'"yanked":' + blank)
-    assert index_lines.held_back(line(text)).raw == text.replace(b'"yanked":' + blank + b"false", b'"yanked":true')
+    assert index_lines.mark_yanked(line(text)).raw == text.replace(b'"yanked":' + blank + b"false", b'"yanked":true')
 
 
 @pytest.mark.parametrize("text", [raw(yanked=True), *BAD.values()], ids=["yanked", *BAD])
 def test_yanked_and_bad_lines_are_held_back_as_they_are(text: bytes) -> None:
-    assert index_lines.held_back(line(text)) == line(text)
+    assert index_lines.mark_yanked(line(text)) == line(text)

@@ -92,7 +92,7 @@ def test_broken_expression_is_not_good(license_: str) -> None:
 PARTS = ["MIT", "GPL-3.0", " ", "OR", "AND", "WITH", "(", ")", "+", "/", ",", ":", "|", "&", "~", "é", "\u2028"]
 
 
-@given(st.lists(st.sampled_from(PARTS), max_size=20).map("".join) | st.text(max_size=licenses.LONGEST))
+@given(st.lists(st.sampled_from(PARTS), max_size=20).map("".join) | st.text(max_size=licenses.MAX_LICENSE_LENGTH))
 def test_any_text_is_good_or_not(license_: str) -> None:
     assert licenses.is_allowed(license_, ALLOWED) in (True, False)
     assert not licenses.is_allowed(license_, [])
@@ -102,7 +102,7 @@ def test_any_text_is_good_or_not(license_: str) -> None:
 
 
 def of(crate: bytes) -> str:
-    return licenses.of_crate(BytesIO(crate), len(crate))
+    return licenses.read_license(BytesIO(crate), len(crate))
 
 
 def saying(extra: str) -> bytes:
@@ -110,7 +110,7 @@ def saying(extra: str) -> bytes:
     return packing.crate(toml=packing.manifest(extra=extra))
 
 
-@pytest.mark.parametrize("license_", ["MIT", "MIT OR Apache-2.0", "Ünïcode <b>", "x" * licenses.LONGEST])
+@pytest.mark.parametrize("license_", ["MIT", "MIT OR Apache-2.0", "Ünïcode <b>", "x" * licenses.MAX_LICENSE_LENGTH])
 def test_license_is_that_of_the_manifest(license_: str) -> None:
     assert of(saying(f'license = "{license_}"')) == license_
 
@@ -122,12 +122,12 @@ NONE = {
     "with a table": saying("license = {text = 'MIT'}"),
     "with lines": saying(r'license = "MIT\nOR GPL"'),
     "with a mark that turns text around": saying(r'license = "MIT\u202e"'),
-    "with a very long one": saying(f'license = "{"x" * (licenses.LONGEST + 1)}"'),
+    "with a very long one": saying(f'license = "{"x" * (licenses.MAX_LICENSE_LENGTH + 1)}"'),
     "without a package": packing.crate(toml="license = 'MIT'"),
     "whose package is a text": packing.crate(toml="package = 'MIT'"),
     "of no TOML": packing.crate(toml="<html>"),
     "that nests deeply": packing.crate(toml="x = " + "[" * 100_000),
-    "of a manifest that is too large": packing.crate(toml="#" * (licenses.LARGEST_MANIFEST + 1)),
+    "of a manifest that is too large": packing.crate(toml="#" * (licenses.MAX_MANIFEST_BYTES + 1)),
     "without a manifest": gzip.compress(packing.tar_of({"demo-1.0.0/src/lib.rs": ""})),
     "with a manifest elsewhere": gzip.compress(packing.tar_of({"demo/vendor/Cargo.toml": "", "Cargo.toml": ""})),
     "cut off": saying('license = "MIT"')[:40],

@@ -87,7 +87,7 @@ def page(client: Client, name: str = "demo") -> Any:
 
 
 def decide(verdict: Decision.Verdict, requirement: str = "*", reason: str = "It is so.", **more: Any) -> Decision:
-    return overrides.decide(verdict, "demo", requirement, actor=None, reason=reason, **more)
+    return overrides.create_override(verdict, "demo", requirement, actor=None, reason=reason, **more)
 
 
 def ago(**span: float) -> str:
@@ -114,7 +114,7 @@ def test_without_policies_all_is_upstreams(mirror: CargoClient, upstream: BadUps
 
 def test_decision_about_another_crate_changes_nothing(mirror: CargoClient, upstream: BadUpstream) -> None:
     body = publish(upstream, v1_0_0="MIT")
-    overrides.decide(BLOCKED, "demo-2", "*", actor=None, reason="It is so.")
+    overrides.create_override(BLOCKED, "demo-2", "*", actor=None, reason="It is so.")
     assert entry(mirror).content == body
     assert "Last-Modified" in entry(mirror)
 
@@ -358,7 +358,7 @@ def test_want_of_room_to_wait_for_a_license_is_not_remembered(
     settings.THREADS = 1
     Entry.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
     with monkeypatch.context() as patch:
-        patch.setitem(index_cache.queue.begun, 0, time.monotonic() - 60)
+        patch.setitem(index_cache.limiter.begun, 0, time.monotonic() - 60)
         assert yanked(mirror) == ["1.0.0"]
     assert yanked(mirror) == []
     assert fetched(upstream) == ["1.0.0"]
@@ -454,7 +454,7 @@ def test_tag_follows_what_is_told(mirror: CargoClient, upstream: BadUpstream, se
     between = entry(mirror, **{"If-None-Match": before["ETag"], "If-Modified-Since": before["Last-Modified"]})
     assert (between.status_code, json.loads(between.content)["yanked"]) == (200, True)
     assert entry(mirror, **{"If-None-Match": between["ETag"]}).status_code == 304
-    overrides.end(made, actor=None)
+    overrides.end_override(made, actor=None)
     after = entry(mirror, **{"If-None-Match": between["ETag"]})
     assert (after.content, after["ETag"], after["Last-Modified"]) == (body, before["ETag"], before["Last-Modified"])
 
@@ -478,7 +478,7 @@ def test_blocked_version_is_refused_in_any_spelling(
     publish(upstream, "some-crate", v1_0_0="MIT", v1_1_0="MIT")
     if kept:
         assert download(mirror, "1.0.0", "some-crate")[0] == 200
-    overrides.decide(BLOCKED, "Some_Crate", "=1.0.0", actor=None, reason="It “steals” <keys>.")
+    overrides.create_override(BLOCKED, "Some_Crate", "=1.0.0", actor=None, reason="It “steals” <keys>.")
     status, body = download(mirror, "1.0.0", name)
     assert status == 403
     assert json.loads(body) == {"errors": [{"detail": f"{name} 1.0.0 is blocked here: It “steals” <keys>."}]}
@@ -555,7 +555,7 @@ BAD_DECISIONS: dict[str, dict[str, Any]] = {
 def test_bad_decision_is_refused(db: None, given: dict[str, Any]) -> None:
     said = {"name": "demo", "requirement": "*", "reason": "It is so."} | given
     with pytest.raises(Invalid):
-        overrides.decide(BLOCKED, said.pop("name"), said.pop("requirement"), actor=None, **said)
+        overrides.create_override(BLOCKED, said.pop("name"), said.pop("requirement"), actor=None, **said)
     assert not Decision.objects.exists()
 
 

@@ -18,8 +18,9 @@ DENIED = ["held", "exempted"]
 DECIDE = """
 from crates.mirror import overrides
 from crates.mirror.models import Decision
-overrides.decide(Decision.Verdict.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
-overrides.decide(Decision.Verdict.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
+add, kinds = overrides.create_override, Decision.Verdict
+add(kinds.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
+add(kinds.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
 """
 
 

@@ -53,7 +53,7 @@ class Command(BaseCommand):
             f"Upstream: {' '.join(settings.MIRROR_UPSTREAM)}{' (offline)' if settings.MIRROR_OFFLINE else ''}"
         )
         self.stdout.write(f"{totals['crates']} crates known, {totals['files']} files kept, {_size(totals['bytes'])}.")
-        for policy in policies.described():
+        for policy in policies.describe():
             self.stdout.write(f"Policy: {policy}.")
         for decision in Decision.objects.in_force()[:20]:
             self.stdout.write(f"Staff: {decision} ({decision.reason})")
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             )
 
     def _prefetch(self, options: dict[str, Any]) -> None:
-        wanted = prefetch.wanted(options["source"])
+        wanted = prefetch.read_source(options["source"])
         fetched, failed = 0, []
         for name, version in _shown(wanted, len(wanted)):
             try:
@@ -76,27 +76,29 @@ class Command(BaseCommand):
     def _verify(self, options: dict[str, Any]) -> None:
         archives = Archive.objects.all()
         damaged = [
-            str(one) for one in _shown(maintenance.every(archives), archives.count()) if not maintenance.is_whole(one)
+            str(one)
+            for one in _shown(maintenance.iterate(archives), archives.count())
+            if not maintenance.verify_or_discard(one)
         ]
         self.stdout.write(f"{archives.count()} files are as they should be.")
         self._fail([f"{one} was damaged, and is forgotten" for one in damaged])
 
     def _prune(self, options: dict[str, Any]) -> None:
-        unused = maintenance.unused(options["days"])
+        unused = maintenance.unused_crates(options["days"])
         number, size = unused.count(), unused.aggregate(size=Sum("size"))["size"] or 0
         if not options["dry_run"]:
-            for archive in _shown(maintenance.every(unused), number):
-                maintenance.remove(archive)
+            for archive in _shown(maintenance.iterate(unused), number):
+                maintenance.delete_crate(archive)
         self.stdout.write(f"{number} files, {_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted.")
 
     def _export(self, options: dict[str, Any]) -> None:
-        done = list(_shown(transfer.export(options["folder"]), Archive.objects.count()))
+        done = list(_shown(transfer.export_to(options["folder"]), Archive.objects.count()))
         self.stdout.write(f"{sum(whole for _, whole in done)} files are in {options['folder']}.")
         self._fail([f"{what} is damaged here: `mirror verify` mends that" for what, whole in done if not whole])
 
     def _import(self, options: dict[str, Any]) -> None:
         folder = options["folder"]
-        found = list(_shown(transfer.bring(folder), transfer.count(folder)))
+        found = list(_shown(transfer.import_from(folder), transfer.count_crates(folder)))
         self.stdout.write(f"{sum(good for _, good in found)} files are here now.")
         self._fail([f"{what} is not what its index says" for what, good in found if not good])
 
