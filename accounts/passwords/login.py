@@ -1,4 +1,4 @@
-"""Name and password: the one gate for every dialect and for the admin."""
+"""Log-in by password, the only one for all dialects, the pages and the admin site."""
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password, verify_password
@@ -9,24 +9,29 @@ from accounts.passwords.throttle import LoginThrottle
 from registry_site.errors import PermissionDenied, WrongPassword
 from registry_site.http import client_address
 
-MAXIMUM_PASSWORD = 4096  # bytes that are worth hashing; more is refused before
+MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
 
 
 def authenticate(login: str, password: str) -> User:
-    """The user of this name or e-mail address and password, if in good standing.
+    """Return the user of this name or e-mail address and password, if the account may be used.
 
-    Raises `WrongPassword` in all other cases alike, `TooManyRequests` after too many of them, and `PermissionDenied`
-    for a right password of an account whose address is not verified yet.
+    Raises `WrongPassword` for every other case alike, `TooManyRequests` after too many failures, and
+    `PermissionDenied` for the right password of an account whose address is not verified yet.
     """
-    user = _find(login)
-    guard = LoginThrottle(login, user)
-    guard.refuse_too_many()
-    if not _is_proven(user, password):
-        guard.count_failure()
-        raise WrongPassword("The user name or the password is wrong.")
-    assert user is not None  # noqa: S101 - nobody is never proven
-    guard.refuse_too_many()
-    guard.forgive()
+    users = User.objects.with_email(login) if "@" in login else User.objects.named(login)
+    user: User | None = users.first()
+    with LoginThrottle(login, user):
+        wrong = WrongPassword("The user name or the password is wrong.")
+        if len(password.encode("utf-8", "replace")) > MAX_PASSWORD_BYTES:
+            raise wrong
+        if user is None:
+            # An unknown name costs one hash, too: otherwise the time would reveal which names exist.
+            make_password(password)
+            raise wrong
+        is_right = _verify_and_upgrade(user, password)
+        in_good_standing = is_right and User.objects.in_good_standing().filter(pk=user.pk).exists()
+        if not in_good_standing or not user.admits(client_address.client_ip()):
+            raise wrong
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
         email_verification.resend(user)
         raise PermissionDenied(
@@ -35,27 +40,8 @@ def authenticate(login: str, password: str) -> User:
     return user
 
 
-def _find(login: str) -> User | None:
-    users = User.objects.with_email(login) if "@" in login else User.objects.named(login)
-    found: User | None = users.first()
-    return found
-
-
-def _is_proven(user: User | None, password: str) -> bool:
-    if len(password.encode("utf-8", "replace")) > MAXIMUM_PASSWORD:
-        return False
-    # An unknown name costs one hash too, or the time would tell which names exist.
-    if user is None:
-        make_password(password)
-        return False
-    if not _matches(user, password):
-        return False
-    in_good_standing = User.objects.in_good_standing().filter(pk=user.pk).exists()
-    return in_good_standing and user.admits(client_address.client_ip())
-
-
-def _matches(user: User, password: str) -> bool:
-    """Hashes the password as we do when it matches a hash of another kind, such as one that was imported."""
+def _verify_and_upgrade(user: User, password: str) -> bool:
+    """Return whether the password is right; replace the hash if another system or older parameters made it."""
     is_right, is_outdated = verify_password(password, user.password)
     if not (is_right and is_outdated):
         return is_right
@@ -63,5 +49,6 @@ def _matches(user: User, password: str) -> bool:
     if User.objects.filter(pk=user.pk, password=user.password).update(password=encoded):
         user.password = encoded
         return True
-    user.refresh_from_db(fields=["password"])  # another log-in was first, or the password has just changed
+    # Another log-in has upgraded the hash, or the password has just changed.
+    user.refresh_from_db(fields=["password"])
     return check_password(password, user.password)

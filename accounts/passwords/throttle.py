@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
-from registry_site.errors import TooManyRequests
+from registry_site.errors import TooManyRequests, WrongPassword
 from registry_site.http import client_address
 
 WINDOW = timedelta(minutes=15)
@@ -24,7 +24,10 @@ ACCOUNT_FACTOR = 20
 
 
 class LoginThrottle:
-    """Watches one attempt on one account from one peer."""
+    """The context of one log-in attempt, which counts as a failure when `WrongPassword` leaves the block.
+
+    Raises `TooManyRequests` on entry and on exit: a refused attempt must not reveal whether its password was right.
+    """
 
     def __init__(self, login: str, user: User | None) -> None:
         self.user = user
@@ -32,18 +35,22 @@ class LoginThrottle:
         self.peer = client_address.client_ip()
         self.network = client_address.network_of(self.peer) if self.peer else ""
 
-    def refuse_too_many(self) -> None:
-        """Raises `TooManyRequests` when this attempt must not be answered, be it right or wrong."""
+    def __enter__(self) -> None:
         self._refuse_from(0)
 
-    def count_failure(self) -> None:
-        """Raises `TooManyRequests` when this failure was one too many to be told."""
-        LoginFailure.objects.create(name=self.name, peer=self.peer, network=self.network)
-        self._refuse_from(1)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, WrongPassword):
+            LoginFailure.objects.create(name=self.name, peer=self.peer, network=self.network)
+            self._refuse_from(1)
+        elif error is None:
+            # Hashing takes long: other attempts may have failed meanwhile.
+            self._refuse_from(0)
+            self.reset()
 
-    def forgive(self) -> None:
-        """The right password: what was mistyped before it counts no longer against this peer at this account."""
+    def reset(self) -> None:
+        """Stop counting the failures of this client at this account, after a right password."""
         mistyped = LoginFailure.objects.filter(self._here, at__gt=timezone.now() - WINDOW, forgiven=False)
+        # Reading first spares nearly every log-in a write, for which SQLite has one lock.
         if mistyped.exists():
             mistyped.update(forgiven=True)
 
