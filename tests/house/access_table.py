@@ -1,4 +1,4 @@
-"""Who is let in where: a row for each route and documented method, with the status that each of the cast is told."""
+"""Access table: one row for each route and documented method, with the status that each principal gets."""
 
 import gzip
 import json
@@ -37,18 +37,18 @@ OTHER = "battery staple"
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
 ORIGIN = "http://testserver"
 
-# The cast. The owner has the crate, the app key and the session that the rows ask for; a user has nothing. Those who
-# are banned or deactivated administer and own the crate, too, and logged in before.
+# The owner has the crate, the app key and the session of the rows; a user has nothing. Banned and deactivated accounts
+# are administrators and own the crate, too; they logged in before they were closed.
 LIVE = ("user", "owner", *Role.values, "administrator")
 CLOSED = ("banned", "deactivated")
-# Of the owner, at other doors.
+# Credentials of the owner, sent to endpoints of another dialect.
 WRONG = ("cargo token", "backups session", "torrust session", "browser session", "file session", "junk")
 GROUPS = {"administrators": (Role.SYSTEM_ADMIN.value, "administrator"), "closed": CLOSED, "wrong": WRONG}
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where a dialect reads a credential, and what it tells those who bring none that is good; None: as a user."""
+class Scheme:
+    """The place where a dialect reads a credential, and its statuses for bad ones; None means "as a user"."""
 
     kind: str
     refusal: frozenset[str] | None
@@ -58,28 +58,28 @@ class Door:
     wrong: int | None = 401
     wrong_headers: Callable[[str], dict[str, str]] | None = None
     in_body: bool = False
-    reads_openly: bool = False  # its routes let anybody look, whoever may change
+    reads_openly: bool = False  # its routes answer reads to everybody
 
     @property
     def cast(self) -> tuple[str, ...]:
-        """Who comes to this door."""
+        """The principals that are tried with this scheme."""
         return ("anonymous", *LIVE, *CLOSED, *(kind for kind in WRONG if kind != self.kind))
 
     def carry(self, secret: str, *, wrong: bool) -> dict[str, str]:
-        """The headers that hold a secret, if it is not the body that does."""
+        """Return the headers that carry a secret; none where the body carries it."""
         if self.in_body:
             return {}
         return (self.wrong_headers or self.headers)(secret) if wrong else self.headers(secret)
 
 
-def open_to_all(door: Door) -> Door:
-    """A credential counts for nothing there."""
-    return replace(door, anonymous=None, closed=None, wrong=None)
+def open_to_all(scheme: Scheme) -> Scheme:
+    """Copy a scheme for endpoints that ignore credentials."""
+    return replace(scheme, anonymous=None, closed=None, wrong=None)
 
 
-def by_password(door: Door, refused: int) -> Door:
-    """A row's path and body have `{name}` and `{secret}`."""
-    return replace(door, kind="password", in_body=True, anonymous=refused, closed=refused, wrong=refused)
+def by_password(scheme: Scheme, refused: int) -> Scheme:
+    """Copy a scheme for log-ins; the path and body of a row have `{name}` and `{secret}`."""
+    return replace(scheme, kind="password", in_body=True, anonymous=refused, closed=refused, wrong=refused)
 
 
 def _bearer(secret: str) -> dict[str, str]:
@@ -94,33 +94,33 @@ def _token(secret: str) -> dict[str, str]:
     return {"Token": secret, "Origin": ORIGIN}
 
 
-CARGO = Door("cargo token", frozenset({"errors"}), lambda secret: {"Authorization": secret})
-BACKUPS = Door(
+CARGO = Scheme("cargo token", frozenset({"errors"}), lambda secret: {"Authorization": secret})
+BACKUPS = Scheme(
     "backups session", frozenset({"status", "error", "message", "code", "data"}), _bearer, closed=403
-)  # a session that was good once is forbidden there, not unknown
-TORRUST = Door("torrust session", frozenset({"error"}), _bearer)
+)  # a revoked session is forbidden there, not unknown
+TORRUST = Scheme("torrust session", frozenset({"error"}), _bearer)
 TORRUST_BODY = replace(TORRUST, in_body=True)
 TORRUST_VERIFY = replace(TORRUST_BODY, refusal=frozenset({"error", "data"}))
-YAPKG = Door("browser session", frozenset({"error", "message"}), _cookie, wrong_headers=_token)
+YAPKG = Scheme("browser session", frozenset({"error", "message"}), _cookie, wrong_headers=_token)
 YAPKG_WRITE = replace(YAPKG, reads_openly=True)
-YAPKG_READ = replace(YAPKG_WRITE, anonymous=None, closed=None)  # a cookie that is dead is no cookie there
-FILES = Door("file session", frozenset({"success", "error", "message"}), _bearer)
+YAPKG_READ = replace(YAPKG_WRITE, anonymous=None, closed=None)  # a revoked cookie counts as none there
+FILES = Scheme("file session", frozenset({"success", "error", "message"}), _bearer)
 DOCUMENTS = open_to_all(replace(CARGO, refusal=None))
 
 
 class Sample(dict[str, str]):
-    """Of what stands in a path: digits fit everywhere."""
+    """Values for placeholders in a path; digits fit everywhere."""
 
     def __missing__(self, key: str) -> str:
         return "1"
 
 
 class Row:
-    """A request, and what it is answered to a user; `others` are principals or groups that are told something else."""
+    """A request with the status for a user; `others` are principals or groups with another status."""
 
     def __init__(
         self,
-        door: Door,
+        scheme: Scheme,
         method: str,
         path: str,
         user: int,
@@ -128,12 +128,12 @@ class Row:
         body: Mapping[str, Any] | bytes | None = None,
         **others: int,
     ) -> None:
-        self.door, self.method, self.path, self.body = door, method, path, body
+        self.scheme, self.method, self.path, self.body = scheme, method, path, body
         self.route = _route(path.partition("?")[0].format_map(Sample()))
-        at_the_door = {"anonymous": door.anonymous, "closed": door.closed, "wrong": door.wrong}
-        self.expected = dict.fromkeys(door.cast, user)
-        assert set(others) <= {*self.expected, *GROUPS}, f"{self}: nobody of the cast is called so"
-        for name, status in {**at_the_door, **others}.items():
+        by_scheme = {"anonymous": scheme.anonymous, "closed": scheme.closed, "wrong": scheme.wrong}
+        self.expected = dict.fromkeys(scheme.cast, user)
+        assert set(others) <= {*self.expected, *GROUPS}, f"{self}: no principal has this name"
+        for name, status in {**by_scheme, **others}.items():
             for principal in GROUPS.get(name, (name,)):
                 if principal in self.expected and status is not None:
                     self.expected[principal] = status
@@ -142,9 +142,9 @@ class Row:
         return f"{self.method} {self.path}"
 
     def expected_of_other_methods(self, method: str) -> dict[str, int]:
-        """405, except for who may not enter at all: they are told no more than by the documented methods."""
-        outside = set() if self.door.in_body else {name for name in self.expected if name not in LIVE}
-        if self.door.reads_openly:
+        """Return 405 for each principal, but the documented refusal for those without access."""
+        outside = set() if self.scheme.in_body else {name for name in self.expected if name not in LIVE}
+        if self.scheme.reads_openly:
             refused = outside.intersection(WRONG) if method in ("GET", "HEAD", "OPTIONS") else outside
             return {name: 401 if name in refused else 405 for name in self.expected}
         return {
@@ -153,7 +153,7 @@ class Row:
 
 
 def _route(path: str) -> str:
-    """Of the map; for what is not on it, the path itself, which a test finds."""
+    """Return the route of a path; for an unknown path the path itself, which a test reports."""
     try:
         return resolve(path).route
     except Resolver404:
@@ -175,20 +175,20 @@ GUEST = {"username": "user", "role": "READ_ONLY"}
 
 
 def _namespaces(prefix: str) -> list[Row]:
-    """The owner's namespace with a public and a private package, at which a bystander is a member."""
-    ours = f"/{prefix}/acme"
-    tool, secret = f"{ours}/packages/tool", f"{ours}/packages/secret"
+    """List the rows of the owner's namespace, with a public and a private package and a bystander as member."""
+    namespace = f"/{prefix}/acme"
+    tool, secret = f"{namespace}/packages/tool", f"{namespace}/packages/secret"
     may: dict[str, Any] = {"owner": 200, "administrators": 200}
     return [
         Row(YAPKG_WRITE, "POST", f"/{prefix}", 200, {"namespace": "fresh"}),
-        Row(YAPKG_READ, "GET", ours, 200),
+        Row(YAPKG_READ, "GET", namespace, 200),
         Row(YAPKG_READ, "GET", f"/{prefix}/owner", 404),
-        Row(YAPKG_WRITE, "DELETE", ours, 403, **may),
-        Row(YAPKG_WRITE, "POST", f"{ours}/members", 403, GUEST, **may),
-        Row(YAPKG_WRITE, "PATCH", f"{ours}/members/bystander", 403, {"role": "READ_ONLY"}, **may),
-        Row(YAPKG_WRITE, "DELETE", f"{ours}/members/bystander", 403, **may),
-        Row(YAPKG_READ, "GET", f"{ours}/packages", 200),
-        Row(YAPKG_WRITE, "POST", f"{ours}/packages", 403, NEW_PACKAGE, **may),
+        Row(YAPKG_WRITE, "DELETE", namespace, 403, **may),
+        Row(YAPKG_WRITE, "POST", f"{namespace}/members", 403, GUEST, **may),
+        Row(YAPKG_WRITE, "PATCH", f"{namespace}/members/bystander", 403, {"role": "READ_ONLY"}, **may),
+        Row(YAPKG_WRITE, "DELETE", f"{namespace}/members/bystander", 403, **may),
+        Row(YAPKG_READ, "GET", f"{namespace}/packages", 200),
+        Row(YAPKG_WRITE, "POST", f"{namespace}/packages", 403, NEW_PACKAGE, **may),
         Row(YAPKG_WRITE, "POST", f"/{prefix}/none/packages", 400, NEW_PACKAGE),
         Row(YAPKG_READ, "GET", tool, 200),
         Row(YAPKG_WRITE, "PUT", tool, 403, RELEASE, **may),
@@ -212,8 +212,8 @@ def _namespaces(prefix: str) -> list[Row]:
     ]
 
 
-# Door, method, a path that is there, what a user is told, a body; then whoever is told something else. Several rows
-# may ask the same of a route. `{name}`, `{secret}` and the names of `World.places` are filled in.
+# Scheme, method, an existing path, status for a user, body; then the principals with another status. Several rows may
+# stand for one route. `{name}`, `{secret}` and the names of `World.placeholders` are filled in.
 TABLE = [
     # The description of the API
     Row(DOCUMENTS, "GET", "/docs/api", 200),
@@ -279,7 +279,7 @@ TABLE = [
     # The mirror
     Row(CARGO, "GET", "/mirror/index/config.json", 200, anonymous=200),
     Row(CARGO, "GET", "/mirror/index/fo/re/foreign", 200, anonymous=200),
-    Row(CARGO, "GET", "/mirror/index/de/mo/demo", 404, anonymous=404),  # ours, which is never asked for elsewhere
+    Row(CARGO, "GET", "/mirror/index/de/mo/demo", 404, anonymous=404),  # a local name is never asked upstream
     Row(CARGO, "GET", "/mirror/crates/foreign", 200, anonymous=200),
     Row(CARGO, "GET", "/mirror/crates/demo", 404, anonymous=404),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/1.0.0/download", 200, anonymous=200),
@@ -298,42 +298,51 @@ TABLE = [
 
 
 class World:
-    """The cast with what they hold; what a request changes in it is undone."""
+    """All principals with their crates, packages, files and credentials; each request is rolled back."""
 
     def __init__(self) -> None:
-        self.client = Client(enforce_csrf_checks=True, raise_request_exception=False)  # one: to make it takes its time
+        self.client = Client(
+            enforce_csrf_checks=True, raise_request_exception=False
+        )  # one for all: creating a client is slow
         users = {name: self._open(name) for name in (*LIVE, *CLOSED, "bystander")}
         publishing.publish(Principal(users["owner"]), BytesIO(packing.body()), len(packing.body()))
         ownership.add(Principal(users["owner"]), "demo", CLOSED)
         self._open_namespace(Principal(users["owner"]))
         self._mirror()
         self.secrets = {name: self._log_in(name) for name in (*LIVE, *CLOSED)}
-        self.places = {**self._belongings(), **self._file(), "owner_id": str(users["owner"].pk), "link": self._link()}
+        self.placeholders = {
+            **self._belongings(),
+            **self._file(),
+            "owner_id": str(users["owner"].pk),
+            "link": self._link(),
+        }
         bans.ban(users["banned"], actor=None)
         Machine.objects.filter(name__in=CLOSED).update(is_active=False)
         User.objects.filter(username="deactivated").update(is_active=False)
 
     def ask(self, principal: str, row: Row, method: str | None = None) -> Any:
-        """What the principal is answered to the row's request, or to one by another method without a body."""
+        """Send the request of a row as a principal, or one by another method and without a body."""
         name = principal if principal in self.secrets else "owner"
-        secret = self._secret(principal, row.door.kind)
-        places = {**self.places, "name": name, "secret": secret or "wrong horse"}
+        secret = self._secret(principal, row.scheme.kind)
+        placeholders = {**self.placeholders, "name": name, "secret": secret or "wrong horse"}
         body = row.body if method is None else None
         if isinstance(body, Mapping):
-            body = {key: value.format(**places) if isinstance(value, str) else value for key, value in body.items()}
-        headers = {} if secret is None else row.door.carry(secret, wrong=principal in WRONG)
+            body = {
+                key: value.format(**placeholders) if isinstance(value, str) else value for key, value in body.items()
+            }
+        headers = {} if secret is None else row.scheme.carry(secret, wrong=principal in WRONG)
         with transaction.atomic():
-            answer = self._send(method or row.method, row.path.format(**places), body, headers)
+            answer = self._send(method or row.method, row.path.format(**placeholders), body, headers)
             transaction.set_rollback(True)
         if answer.streaming:
-            whole = answer.getvalue()  # to the end, where it closes its file
-            return HttpResponse(whole, status=answer.status_code, headers=answer.headers)
+            content = answer.getvalue()  # reading to the end closes the file
+            return HttpResponse(content, status=answer.status_code, headers=answer.headers)
         return answer
 
-    def told(self, principal: str, row: Row, method: str | None = None) -> int | str:
-        """The status; with a remark, when a refusal is not in the shape of its dialect."""
+    def status_of(self, principal: str, row: Row, method: str | None = None) -> int | str:
+        """Return the status, with a remark when a refusal has another shape than its dialect's."""
         answer = self.ask(principal, row, method)
-        keys, status = row.door.refusal, int(answer.status_code)
+        keys, status = row.scheme.refusal, int(answer.status_code)
         if status < 400 or keys is None or method == "HEAD" or set(answer.json()) == keys:
             return status
         return f"{status} as {answer.content.decode()}"
@@ -368,7 +377,7 @@ class World:
         collaboration.add_collaborators(owner, "acme", "tool", guest)
 
     def _mirror(self) -> None:
-        """A crate of elsewhere that has just been fetched, so that nobody is asked for it."""
+        """Store a fresh crate of the mirror, so that no request goes to an upstream."""
         blob = blobs.put(BytesIO(packing.crate("foreign")), store=STORE)
         body = json.dumps({"name": "foreign", "vers": "1.0.0", "cksum": blob.sha256, "yanked": False}).encode() + b"\n"
         checksums = {"1.0.0": blob.sha256}
@@ -376,7 +385,7 @@ class World:
         Archive.objects.create(name="foreign", version="1.0.0", sha256=blob.sha256, size=blob.size)
 
     def _log_in(self, name: str) -> dict[str, str]:
-        """One secret for each kind of credential, from each door."""
+        """Log in everywhere, and return one secret for each kind of credential."""
         by_name = {"username": name, "password": PASSWORD}
         ktra = self._send("POST", f"/ktra/api/v1/login/{name}", {"password": PASSWORD}, {})
         backups = self._send("POST", "/api/stable/auth/login", by_name, {})
@@ -393,12 +402,12 @@ class World:
         }
 
     def _machine(self, name: str) -> str:
-        """A client of the file registry that is called as an account is, and has nothing to do with it."""
+        """Open a session of a file client that has the name of an account, and no other link to it."""
         rights = Rights.WRITE if name in ("owner", *GROUPS["administrators"]) else Rights.READ
         return sessions.open_for(clients.add(name, clients.new_key(), actor="tests", rights=rights), 3600)
 
     def _file(self) -> dict[str, str]:
-        """One that a client has registered, on the disk."""
+        """Register a file on the disk."""
         place = Path(settings.FILE_ROOTS[0]) / "a.txt"
         place.write_text("a file")
         file = catalogue.add(Actor("tests"), "served/a.txt", str(place))
@@ -411,17 +420,17 @@ class World:
         return {"appid": key.json()["appid"], "session": whoami.json()["data"]["sessionId"]}
 
     def _link(self) -> str:
-        """The token of a link to an e-mail address, from a mail."""
+        """Return the token of a verification link, read from the mail."""
         with override_settings(EMAIL_VERIFICATION=True):
             registration.sign_up("erin", PASSWORD, "erin@example.com")
-        found = re.search(r"/v1/user/email/verify/(\S+)", str(mail.outbox[-1].body))
-        assert found
-        return found[1]
+        link = re.search(r"/v1/user/email/verify/(\S+)", str(mail.outbox[-1].body))
+        assert link
+        return link[1]
 
 
 @contextmanager
 def populated(place: Path) -> Iterator[World]:
-    """A world in a transaction that is undone at the end; its blobs are in a directory."""
+    """Yield a populated registry in a transaction that is rolled back; its blobs lie in a directory."""
     disks = {
         store: {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
         for store, directory in (("blobs", place), (STORE, place / STORE))
@@ -439,17 +448,28 @@ def populated(place: Path) -> Iterator[World]:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
-def api_routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each route of the map that is answered by DRF, with each method that is mapped."""
-    for entry in (resolver or get_resolver()).url_patterns:
-        path = prefix + str(entry.pattern)
+def api_views(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the routes of DRF views, each with its class."""
+    for route, callback in _callbacks(resolver, prefix):
+        yield route, callback.cls
+
+
+def api_routes() -> Iterator[tuple[str, str]]:
+    """Iterate over the routes of DRF views, once for each mapped method."""
+    for route, callback in _callbacks(get_resolver()):
+        yield from ((route, method) for method in METHODS if method in mapped_methods(callback))
+
+
+def _callbacks(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
         if isinstance(entry, URLResolver):
-            yield from api_routes(entry, path)
+            yield from _callbacks(entry, route)
         elif isinstance(entry, URLPattern) and hasattr(entry.callback, "cls"):
-            yield from ((path, method) for method in METHODS if method in mapped_methods(entry.callback))
+            yield route, entry.callback
 
 
 def mapped_methods(view: Any) -> set[str]:
-    """The methods that a view says it has; HEAD goes with GET, and no view of ours answers OPTIONS."""
+    """Return the methods of a view without HEAD, which goes with GET, and OPTIONS, which no view answers."""
     actions = getattr(view, "actions", None) or {name for name in view.cls.http_method_names if hasattr(view.cls, name)}
     return {method.upper() for method in actions} - {"HEAD", "OPTIONS"}

@@ -1,4 +1,4 @@
-"""`GET /openapi.json` describes every operation of the map and no other, and the registry answers as it says."""
+"""Description of the API: `GET /openapi.json` has exactly the operations of the URL map, and answers match it."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.house.access_table import TABLE, Row, World, api_routes, populated
 
 pytestmark = pytest.mark.django_db
 
-# The keys of a refusal, in the dialect of whoever speaks below a path.
+# The keys of a refusal in the dialect of each path.
 REFUSALS = {
     "/api/v1/": {"errors"},
     "/index/": {"errors"},
@@ -40,11 +40,6 @@ REFUSALS = {
 }
 DESCRIBED = [row for row in TABLE if row.route not in ("openapi.json", "docs/api")]
 OPERATIONS = {(row.route, row.method): row for row in reversed(DESCRIBED)}.values()
-ANSWERS = [
-    (row, principal, status)
-    for row in DESCRIBED
-    for status, principal in {status: principal for principal, status in row.expected.items()}.items()
-]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +52,7 @@ def world(
 
 @pytest.fixture(autouse=True)
 def blob_directory() -> None:
-    """The world has its own, for as long as it stands."""
+    """No directory of each test: the world has one for the whole module."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +63,7 @@ def document() -> Any:
 
 
 def path_of(route: str) -> str:
-    """As OpenAPI writes it: `users/<str:name>` → `/users/{name}`."""
+    """Write a route as OpenAPI does: `users/<str:name>` → `/users/{name}`."""
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
 
 
@@ -84,17 +79,17 @@ def operation_of(document: Any, row: Row) -> Any:
     return document["paths"][path_of(row.route)][row.method.lower()]
 
 
-def resolved(document: Any, schema: Any) -> Any:
+def resolve_reference(document: Any, schema: Any) -> Any:
     return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
-def closed(schema: Any) -> Any:
-    """The same description, but an object has the keys that it names and no other."""
+def forbid_other_keys(schema: Any) -> Any:
+    """Copy a schema in which objects have the named keys and no others."""
     if isinstance(schema, list):
-        return [closed(part) for part in schema]
+        return [forbid_other_keys(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    parts = {key: closed(part) for key, part in schema.items()}
+    parts = {key: forbid_other_keys(part) for key, part in schema.items()}
     if schema.get("type") == "object" and "properties" in schema:
         parts.setdefault("additionalProperties", False)
     return parts
@@ -105,7 +100,7 @@ def test_document_is_openapi_3_1(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_of_the_map_is_described_and_nothing_else(document: Any) -> None:
+def test_exactly_the_routes_are_described(document: Any) -> None:
     mapped = {(path_of(route), method) for route, method in api_routes() if route not in ("openapi.json", "docs/api")}
     assert sorted(operations(document)) == sorted(mapped)
 
@@ -115,37 +110,56 @@ def test_operation_ids_are_unique(document: Any) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_description_is_made_without_a_warning(tmp_path: Path) -> None:
-    place = tmp_path / "openapi.json"
+def test_description_has_no_warnings(tmp_path: Path) -> None:
+    path = tmp_path / "openapi.json"
     with warnings.catch_warnings(action="error"):
-        call_command("spectacular", validate=True, fail_on_warn=True, format="openapi-json", file=str(place))
-    assert place.read_text().startswith("{")
+        call_command("spectacular", validate=True, fail_on_warn=True, format="openapi-json", file=str(path))
+    assert path.read_text().startswith("{")
 
 
-@pytest.mark.parametrize("row", OPERATIONS, ids=str)
-def test_refusals_are_described_in_the_shape_of_the_dialect(document: Any, row: Row) -> None:
-    refusal = operation_of(document, row)["responses"]["4XX"]["content"]["application/json"]["schema"]
-    keys = next(keys for prefix, keys in REFUSALS.items() if path_of(row.route).startswith(prefix))
-    described = resolved(document, refusal)
-    assert set(described["properties"]) == set(described["required"]) == keys
+def test_refusals_have_the_shape_of_the_dialect(document: Any) -> None:
+    offenders = []
+    for row in OPERATIONS:
+        refusal = operation_of(document, row)["responses"]["4XX"]["content"]["application/json"]["schema"]
+        keys = next(keys for prefix, keys in REFUSALS.items() if path_of(row.route).startswith(prefix))
+        schema = resolve_reference(document, refusal)
+        if not set(schema["properties"]) == set(schema["required"]) == keys:
+            offenders.append(str(row))
+    assert offenders == []
 
 
-@pytest.mark.parametrize("row", [row for row in OPERATIONS if not row.door.in_body], ids=str)
-def test_credential_is_described_as_needed_where_it_is(document: Any, row: Row) -> None:
-    security = operation_of(document, row).get("security", [{}])
-    assert ({} in security) == (row.expected["anonymous"] != 401)
+def test_credential_is_described_where_it_is_needed(document: Any) -> None:
+    offenders = []
+    for row in OPERATIONS:
+        is_open = {} in operation_of(document, row).get("security", [{}])
+        if not row.scheme.in_body and is_open != (row.expected["anonymous"] != 401):
+            offenders.append(str(row))
+    assert offenders == []
 
 
-@pytest.mark.parametrize(("row", "principal", "status"), ANSWERS, ids=[f"{row} {status}" for row, _, status in ANSWERS])
-def test_answer_is_as_described(world: World, document: Any, row: Row, principal: str, status: int) -> None:
-    answer = world.ask(principal, row)
-    described = operation_of(document, row)["responses"]["4XX" if status >= 400 else str(status)]
-    assert answer.status_code == status
-    if status == 204:
-        assert "content" not in described
-        return
-    content = described["content"]
-    schema = content.get(answer["Content-Type"].partition(";")[0], content.get("*/*"))["schema"]
-    if answer["Content-Type"].startswith("application/json"):
-        differences = Draft202012Validator(closed({**document, **schema})).iter_errors(json.loads(answer.content))
-        assert [f"{difference.json_path}: {difference.message}" for difference in differences] == []
+def test_answers_are_as_described(world: World, document: Any) -> None:
+    """One principal for each status that a row can have."""
+    offenders = []
+    for row in DESCRIBED:
+        for status, principal in {status: principal for principal, status in row.expected.items()}.items():
+            answer = world.ask(principal, row)
+            description = operation_of(document, row)["responses"]["4XX" if status >= 400 else str(status)]
+            for difference in differences_to(document, description, answer, status):
+                offenders.append(f"{row} {status}: {difference}")
+    assert offenders == []
+
+
+def differences_to(document: Any, description: Any, answer: Any, status: int) -> Iterator[str]:
+    """Describe where an answer differs from its description."""
+    if answer.status_code != status:
+        yield f"status {answer.status_code}"
+    elif status == 204:
+        if "content" in description:
+            yield "has content"
+    else:
+        content = description["content"]
+        schema = content.get(answer["Content-Type"].partition(";")[0], content.get("*/*"))["schema"]
+        if answer["Content-Type"].startswith("application/json"):
+            validator = Draft202012Validator(forbid_other_keys({**document, **schema}))
+            for error in validator.iter_errors(json.loads(answer.content)):
+                yield f"{error.json_path}: {error.message}"
