@@ -48,7 +48,7 @@ class PasswordByStaff(AdminPasswordChangeForm):
         """Django announces a new password, but not that there is none any more."""
         user: User = super().save(commit)
         if not user.has_usable_password():
-            revocation.end_sessions(user)
+            revocation.revoke_sessions(user)
         return user
 
 
@@ -190,12 +190,16 @@ class Users(DomainAdmin, UserAdmin):
 class Credentials(ReadOnlyAdmin):
     """Tokens, sessions and app keys; nothing that could be used to sign in is shown."""
 
-    list_display = ("name", "user", "kind", "peer", "created_at", "expires_at", "revoked_at", "live")
+    list_display = ("name", "user", "kind", "ip_address", "created_at", "expires_at", "revoked_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
-    search_fields = ("user__username", "name", "peer")
+    search_fields = ("user__username", "name", "ip_address")
     list_select_related = ("user",)
     actions = ["revoke"]
-    fields = ("user", "kind", "name", "scopes", "peer", "created_at", "expires_at", "revoked_at")
+    fields = ("user", "kind", "name", "allowed_scopes", "ip_address", "created_at", "expires_at", "revoked_at")
+
+    @admin.display(description="scopes")
+    def allowed_scopes(self, credential: Credential) -> str:
+        return " ".join(credential.scopes)
 
     @admin.display(boolean=True)
     def live(self, credential: Credential) -> bool:

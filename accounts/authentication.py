@@ -70,13 +70,13 @@ class AppKey(BaseAuthentication):
         if token is None:
             return None
         if request.content_type.startswith("multipart/form-data"):
-            principal, signed = app_keys.authenticate_upload(token)
+            principal, signed = app_keys.authenticate(token, None)
             if signed:
                 request._request._stream = _Signed(request._request._stream, signed)  # type: ignore[assignment]
             return principal.user, principal
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
-        principal = app_keys.authenticate(token, request._request.body)
+        principal, _ = app_keys.authenticate(token, request._request.body)
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts import names
 from accounts.networks import validate_networks
+from accounts.scopes import Scope
 from accounts.signals import account_opened
 from registry_site.errors import NotFound
 from registry_site.http import client_address
@@ -146,9 +147,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         """The name as cargo and Ktra's clients show it: of who came by a provider, its host is the prefix."""
         return self.username if ":" in self.username else names.KTRA_PREFIX + self.username
 
-    def admits(self, peer: str | None) -> bool:
-        """May the account be used from this address? From where there is none, such as a command, it may."""
-        return not self.allowed_networks or peer is None or client_address.is_within(peer, self.allowed_networks)
+    def is_allowed_from(self, ip_address: str | None) -> bool:
+        """Return whether the account may be used from this IP address. A command has none, and is allowed."""
+        return (
+            not self.allowed_networks
+            or ip_address is None
+            or client_address.is_within(ip_address, self.allowed_networks)
+        )
 
 
 class Identity(models.Model):
@@ -172,10 +177,23 @@ class Identity(models.Model):
         return f"{self.subject} at {self.issuer}"
 
 
-class Credential(models.Model):
-    """Something that proves a user, looked up by the SHA-256 of what its holder sends; that text is not kept.
+class CredentialQuerySet(models.QuerySet["Credential"]):
+    def of_kind(self, *kinds: str) -> Self:
+        return self.filter(kind__in=kinds)
 
-    An app key is known by its public id, and has a secret that must be shown again: it is kept encrypted.
+    def unrevoked(self) -> Self:
+        """Exclude the revoked ones. Expired ones stay: `Credential.is_live` excludes them, too."""
+        return self.filter(revoked_at=None)
+
+    def mark_revoked(self) -> int:
+        """Revoke the unrevoked ones; return how many there were. `revocation.revoke` also locks, and records it."""
+        return self.unrevoked().update(revoked_at=timezone.now())
+
+
+class Credential(models.Model):
+    """Something that proves a user. It is looked up by the SHA-256 of the text that its holder sends.
+
+    The text itself is not stored. An app key is looked up by its public id, and its secret is stored encrypted.
     """
 
     class Kind(models.TextChoices):
@@ -185,20 +203,28 @@ class Credential(models.Model):
         BROWSER_SESSION = "browser_session", "browser session"
         APP_KEY = "app_key", "app key"
 
-    SESSIONS = (Kind.BACKUPS_SESSION, Kind.TORRUST_SESSION, Kind.BROWSER_SESSION)
+    class AppKeyType(models.TextChoices):
+        READ_ONLY = "READ_ONLY"
+        PUBLISH = "PUBLISH"
+        ALL = "ALL"
 
-    DEFAULT = "default"
+    SESSION_KINDS = (Kind.BACKUPS_SESSION, Kind.TORRUST_SESSION, Kind.BROWSER_SESSION)
+
+    DEFAULT_NAME = "default"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="credentials")
     kind = models.CharField(max_length=20, choices=Kind)
-    name = models.CharField(max_length=64, default=DEFAULT)
+    name = models.CharField(max_length=64, default=DEFAULT_NAME)
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = models.CharField(max_length=255, help_text="What it allows, separated by spaces.")
+    scopes = models.JSONField(default=list, help_text="The list of scopes that the credential allows.")
+    app_key_type = models.CharField(max_length=20, choices=AppKeyType, blank=True, editable=False)
     secret = models.TextField(blank=True, editable=False)
-    peer = models.GenericIPAddressField("from", null=True, blank=True, editable=False, unpack_ipv4=True)
+    ip_address = models.GenericIPAddressField("from", null=True, blank=True, editable=False, unpack_ipv4=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = CredentialQuerySet.as_manager()
 
     class Meta:
         ordering = ("-created_at", "-pk")
@@ -219,17 +245,23 @@ class Credential(models.Model):
         return self.revoked_at is not None
 
     @property
-    def requester(self) -> str:
-        return self.peer or ""
+    def is_live(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
     @property
     def updated_at(self) -> datetime:
-        """Nothing else of a row ever changes."""
+        """The time of the last change: revocation is the only one."""
         return self.revoked_at or self.created_at
 
     @property
-    def is_live(self) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+    def requester(self) -> str:
+        """The IP address that the credential was issued to, or an empty text."""
+        return self.ip_address or ""
+
+    def allows(self, scope: Scope, crate: str | None = None) -> bool:
+        """Return whether the credential allows `scope`. No credential is limited to some crates yet."""
+        # ALL means all: the stored list is older than a scope that was added later.
+        return self.app_key_type == self.AppKeyType.ALL or scope in self.scopes
 
 
 class Nonce(models.Model):

@@ -1,8 +1,9 @@
-"""The one choke point: whoever wants something passes here, on every request, at every door."""
+"""Principals: authenticated users. Every credential of every dialect is checked here, on each request."""
 
 from dataclasses import dataclass
 
 from accounts.models import Credential, User, good_standing
+from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
 
@@ -11,44 +12,52 @@ NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an acc
 
 @dataclass(frozen=True)
 class Principal:
-    """A user and how they proved it; without a credential it is staff in the admin."""
+    """A user and the credential that proves it. Without a credential it is staff in the admin site, or a command."""
 
     user: User
     credential: Credential | None = None
 
-    def require(self, scope: str) -> None:
-        """Raises `PermissionDenied` unless the credential allows `scope`."""
-        if self.credential is not None and scope not in self.credential.scopes.split():
+    def require(self, scope: Scope, crate: str | None = None) -> None:
+        """Raise `PermissionDenied` unless the credential allows `scope`, for the crate of this name if there is one."""
+        if self.credential is not None and not self.credential.allows(scope, crate):
             raise PermissionDenied(
                 f"This {self.credential.get_kind_display()} does not allow to {scope}; "
-                f"it allows: {self.credential.scopes or 'nothing'}.",
+                f"it allows: {' '.join(self.credential.scopes) or 'nothing'}.",
                 code="scope_missing",
             )
 
     def revalidate_and_lock(self, *others: User) -> None:
-        """Inside a transaction: look again, and keep bans and revocations out until its end.
+        """Check the principal again, and lock its user row until the transaction ends.
 
-        An upload can take minutes. What is acknowledged was allowed at the moment of its commit. Whatever else is
-        held comes in the same order everywhere, so that nobody waits for one another for ever.
+        A ban or a revocation then either waits for the commit or precedes it: an upload can take minutes, and
+        each acknowledged change was allowed at the moment of its commit. Locks the rows of `others`, too.
         Raises `Unauthenticated`.
         """
-        wanted = {self.user.pk, *(user.pk for user in others)}
-        users = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-        held = {user.pk: user for user in users}.get(self.user.pk)
+        # User rows are locked first, before crates and namespaces, and in order of their keys: no deadlocks.
+        user_ids = {self.user.pk, *(user.pk for user in others)}
+        locked = User.objects.select_for_update(no_key=True).filter(pk__in=user_ids).order_by("pk")
+        user = {row.pk: row for row in locked}.get(self.user.pk)
         if self.credential is not None:
             principal_of(self.credential.kind, self.credential.digest)
             return
-        proven = held is not None and held.password == self.user.password
-        if not proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
+        # Without a credential, the password that was checked before is the proof: it must be the same still.
+        is_proven = user is not None and user.password == self.user.password
+        if not is_proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
             raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
 
 
 def principal_of(kind: str, digest: str) -> Principal:
-    """Who holds the credential of this kind and SHA-256; raises `Revoked` unless it and its user are good now."""
-    found = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
-    credential = next(iter(found.order_by()), None)  # a digest is unique
-    if credential is None or not credential.is_live or not credential.user.admits(client_address.client_ip()):
+    """Return the principal whose credential has this kind and SHA-256.
+
+    Raises `Revoked` unless the credential is live, and its user in good standing and within the allowed networks.
+    """
+    # One query, with no cache: a ban counts from the next request on.
+    credentials = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
+    credential = next(iter(credentials.order_by()), None)  # a digest is unique, so that the order is a waste
+    if credential is None or not credential.is_live:
         raise Revoked(NOT_GOOD)
-    if credential.kind in Credential.SESSIONS:
+    if not credential.user.is_allowed_from(client_address.client_ip()):
+        raise Revoked(NOT_GOOD)
+    if credential.kind in Credential.SESSION_KINDS:
         credential.user.session = credential
     return Principal(credential.user, credential)

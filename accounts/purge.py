@@ -21,7 +21,7 @@ def purge(**kwargs: Any) -> str:
     """Ended sessions and failures after 90 days; nonces and Django's sessions as soon as they are of no use."""
     long_ago = timezone.now() - KEPT
     ended = Q(revoked_at__lt=long_ago) | Q(expires_at__lt=long_ago)
-    sessions, _ = Credential.objects.filter(ended, kind__in=Credential.SESSIONS).delete()
+    sessions, _ = Credential.objects.filter(ended, kind__in=Credential.SESSION_KINDS).delete()
     failures, _ = LoginFailure.objects.filter(at__lt=long_ago).delete()
     Nonce.objects.filter(used_at__lt=timezone.now() - NONCE_LIFETIME).delete()
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()

@@ -1,10 +1,10 @@
-"""What a credential can allow."""
+"""Scopes: the actions that a credential can allow."""
 
 from django.db.models import TextChoices
 
 
 class Scope(TextChoices):
-    """The first four in the words of cargo's credential protocol."""
+    """The first four are the scopes of cargo's credential protocol."""
 
     READ = "read"
     PUBLISH = "publish"
@@ -14,5 +14,5 @@ class Scope(TextChoices):
     ACCOUNT = "account"  # the account itself and its app keys
 
 
-CARGO = (Scope.READ.value, Scope.PUBLISH.value, Scope.YANK.value, Scope.OWNERS.value)
-ALL = tuple(Scope.values)
+CARGO_SCOPES = (Scope.READ, Scope.PUBLISH, Scope.YANK, Scope.OWNERS)
+ALL_SCOPES = tuple(Scope)

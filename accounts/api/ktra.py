@@ -52,7 +52,7 @@ class KtraUsers(Cargo, ViewSet):
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
         given = self.validated(Password, request.data)
         user = registration.sign_up(user_name, given["password"])
-        return _token(cargo_tokens.replace_default(user))
+        return _token(cargo_tokens.rotate_default(user).text)
 
     @extend_schema(request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
@@ -85,7 +85,7 @@ class New(serializers.Serializer[Any]):
 def told(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
     """The documented answer of `/me` and `/replace_token`."""
     if token.is_new:
-        return New({"username": user.login, "new_token": token.text, "revoked_token": token.former}).data
+        return New({"username": user.login, "new_token": token.text, "revoked_token": token.previous}).data
     return Known({"username": user.login, "existing_token": token.text}).data
 
 

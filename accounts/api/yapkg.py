@@ -106,7 +106,7 @@ class YapkgSettings(Yapkg, ViewSet):
         given = self.validated(Profile, request.data)
         user_id = given.pop("user_id", None)
         user = profiles.update_profile(principal(request), user_id, profiles.ProfileChanges(**given))
-        browser_sessions.keep(request._request, user)
+        browser_sessions.keep_after_password_change(request._request, user)
         return Response(UserShape(user).data)
 
     @extend_schema(request=KeyType, responses=KeyPair)

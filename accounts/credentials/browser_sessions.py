@@ -1,6 +1,5 @@
-"""Signing in with a cookie: Django's session, and a row that can be seen and ended like any other credential."""
+"""Browser sessions: Django's session, and a row that is listed and revoked like any other credential."""
 
-import hashlib
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -11,32 +10,31 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from accounts import audit, scopes
 from accounts.credentials import revocation
+from accounts.credentials.sessions import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
+from registry_site.encoding import token_digest
 from registry_site.errors import Revoked, WrongPassword
-from registry_site.http import client_address
 
-GRANT = "grant"  # in the session: the digest of the row
+DIGEST_KEY = "grant"  # key in Django's session: the digest of the row
 
 
 class BrowserSessions(AuthenticationMiddleware):
-    """`request.user` is whoever signed in, as long as the row of this session is good."""
+    """Middleware: `request.user` is the signed-in user, while the row of the session is good."""
 
     def process_request(self, request: HttpRequest) -> None:
-        request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]
+        request.user = SimpleLazyObject(lambda: _user_of(request))  # type: ignore[assignment]
 
 
 class PasswordBackend(ModelBackend):
-    """Django's log-in forms through the same gate as every other door."""
+    """Back end of Django's log-in forms, with the same check of passwords as every dialect."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
@@ -48,14 +46,14 @@ class PasswordBackend(ModelBackend):
         except WrongPassword:
             return None
         if request is not None:
-            _end(request)  # Django forgets the session of whoever was signed in without a word
+            _revoke_session_of(request)  # Django drops the former user's session without the signal for a log-out
         return user
 
 
 def log_in(request: HttpRequest, username: str, password: str) -> User:
-    """Sign the browser in, under a new session key; raises as `credentials.check` does."""
+    """Sign the browser in, under a new session key. Raises what `passwords.login.authenticate` raises."""
     user = login.authenticate(username, password)
-    auth.logout(request)  # or Django would forget the session of somebody else without ending it
+    auth.logout(request)  # Django drops the session of another user without the signal that revokes its row
     auth.login(request, user)
     return user
 
@@ -65,58 +63,47 @@ def log_out(request: HttpRequest) -> None:
     auth.logout(request)
 
 
-def keep(request: HttpRequest, user: User) -> None:
-    """After a change of the user's password: the session that they are at work in goes on."""
+def keep_after_password_change(request: HttpRequest, user: User) -> None:
+    """Keep the browser signed in if the user has just changed the password."""
     if request.session.get(auth.HASH_SESSION_KEY) not in (None, user.get_session_auth_hash()):
         auth.update_session_auth_hash(request, user)
 
 
 def principal(request: HttpRequest) -> Principal | None:
-    """Who is signed in, and by which row."""
+    """Return the signed-in user and the session, or None."""
     user = request.user
     return Principal(user, user.session) if isinstance(user, User) else None
 
 
-def _user(request: HttpRequest) -> User | AnonymousUser:
-    found = auth.get_user(request)
-    if not found.is_authenticated:
+def _user_of(request: HttpRequest) -> User | AnonymousUser:
+    if not auth.get_user(request).is_authenticated:
         return AnonymousUser()
     try:
-        return principal_of(Credential.Kind.BROWSER_SESSION, request.session.get(GRANT, "")).user
+        return principal_of(Credential.Kind.BROWSER_SESSION, request.session.get(DIGEST_KEY, "")).user
     except Revoked:
         return AnonymousUser()
 
 
 @receiver(user_logged_in)
 def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -> None:
-    _end(request)
-    digest = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
-    with transaction.atomic():
-        Principal(user).revalidate_and_lock()
-        user.session = Credential.objects.create(
-            user=user,
-            kind=Credential.Kind.BROWSER_SESSION,
-            name="Login",
-            digest=digest,
-            scopes=" ".join(scopes.ALL),
-            peer=client_address.client_ip(),
-            expires_at=timezone.now() + timedelta(hours=settings.SESSION_HOURS),
-        )
-        audit.record(user, "user.log_in", str(user), door=Credential.Kind.BROWSER_SESSION.label)
+    _revoke_session_of(request)
+    digest = token_digest(secrets.token_hex(32))
+    expires_at = timezone.now() + timedelta(hours=settings.SESSION_HOURS)
+    user.session = open_session(Principal(user), Credential.Kind.BROWSER_SESSION, digest, expires_at)
     if request.session.session_key == request.COOKIES.get(settings.SESSION_COOKIE_NAME):
-        request.session.cycle_key()  # Django keeps the key of the same user, whose last row may have been revoked
-    request.session[GRANT] = digest
-    request.session.set_expiry(None)  # it may have been one for signing in at a provider, which is short
+        # Django keeps the key if the same user signs in again, also after the last row was revoked.
+        request.session.cycle_key()
+    request.session[DIGEST_KEY] = digest
+    request.session.set_expiry(None)  # a session for the way to a provider and back has a short one
 
 
 @receiver(user_logged_out)
 def _close(sender: type[User] | None, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
-    _end(request)
+    _revoke_session_of(request)
 
 
-def _end(request: HttpRequest) -> None:
-    """End the row of the session that the request came with, if there is one."""
-    digest = request.session.pop(GRANT, "")
-    session = Credential.objects.filter(digest=digest, revoked_at=None).select_related("user").first()
+def _revoke_session_of(request: HttpRequest) -> None:
+    digest = request.session.pop(DIGEST_KEY, "")
+    session = Credential.objects.unrevoked().filter(digest=digest).select_related("user").first()
     if session is not None:
         revocation.revoke(session, session.user)

@@ -1,57 +1,58 @@
-"""Tokens for cargo: random, recognisable, checked for typing errors before the database is asked."""
+"""Cargo tokens: issue, rotate, look up. Their checksum refuses a typing error before the database is queried."""
 
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import audit, scopes
-from accounts.models import Credential, User
+from accounts import audit
+from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
+from accounts.scopes import CARGO_SCOPES
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
 from registry_site.http import client_address
 
-PURPOSE = "cargo tokens"  # a default one is kept encrypted where it has to be shown again: at /me
-PREFIX = "entc_"
+PURPOSE = "cargo tokens"
+PREFIX = "entc_"  # scanners for leaked secrets recognise a token by it
 ALPHABET = string.ascii_letters + string.digits
 RANDOM_LENGTH = 32  # 190 bits
-CHECK_LENGTH = 6
+CHECKSUM_LENGTH = 6
 
 
 class DefaultToken(NamedTuple):
-    """A user's default token, or None for one that is not kept so that it can be shown.
+    """A user's default token; `text` is empty if only its digest is stored.
 
-    `is_new` when it was just made; `former` is the one that it took the place of.
+    `previous` is the text of the token that a rotation revoked, if there was one and its text was stored.
     """
 
-    text: str | None
+    text: str
     is_new: bool
-    former: str | None = None
+    previous: str | None = None
 
 
 def log_in(username: str, password: str) -> str:
-    """Log in as Ktra's clients do and return a new default token; the former one ends.
+    """Log in as Ktra's clients do, and return a new default token. The former one ends.
 
     Raises what `login.authenticate` raises.
     """
     user = login.authenticate(username, password)
     with transaction.atomic():
-        token = replace_default(user)
+        token = rotate_default(user)
         audit.record(user, "user.log_in", str(user), door="cargo")
-        return token
+        return token.text
 
 
 def change_password(username: str, old_password: str, new_password: str) -> str:
-    """Change a password as Ktra's clients do and return a new default token; all sessions and the former token end.
+    """Change a password as Ktra's clients do, and return a new default token. All sessions and the former token end.
 
     Raises `Invalid` for the new password, and what `login.authenticate` raises.
     """
@@ -61,43 +62,39 @@ def change_password(username: str, old_password: str, new_password: str) -> str:
     encoded = change.encode_password(user, new_password)
     with transaction.atomic():
         change.store_password(user, new_password, encoded, actor=user)
-        return replace_default(user)
-
-
-def replace_default(user: User) -> str:
-    """A new default token; the one before it ends. Named tokens stay."""
-    return rotate_default(user).text or ""
+        return rotate_default(user).text
 
 
 def get_or_create_default(user: User) -> DefaultToken:
-    """The default token, which is made if there is none."""
+    """Return the user's default token, or a new one if there is none. Raises `Unauthenticated`."""
     with transaction.atomic():
         Principal(user).revalidate_and_lock()
-        row = _live(user).filter(name=Credential.DEFAULT).first()
-        if row is None:
-            return DefaultToken(_issue(user, Credential.DEFAULT, scopes.CARGO, None), is_new=True)
-        return DefaultToken(_kept(row), is_new=False)
+        credential = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME).first()
+        if credential is None:
+            return DefaultToken(_issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES), is_new=True)
+        return DefaultToken(decrypt_text(credential), is_new=False)
 
 
 def rotate_default(user: User) -> DefaultToken:
-    """A new default token in the place of the one before, which ends; what it was is told where it was kept."""
+    """Replace the user's default token by a new one. Named tokens stay. Raises `Unauthenticated`."""
     with transaction.atomic():
         Principal(user).revalidate_and_lock()
-        row = _live(user).filter(name=Credential.DEFAULT).first()
-        if row is not None:
-            _live(user).filter(pk=row.pk).update(revoked_at=timezone.now())
-        text = _issue(user, Credential.DEFAULT, scopes.CARGO, None)
-        return DefaultToken(text, is_new=True, former=None if row is None else _kept(row))
+        default = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME)
+        former = default.first()
+        default.mark_revoked()
+        text = _issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES)
+        previous = decrypt_text(former) if former else ""
+        return DefaultToken(text, is_new=True, previous=previous or None)
 
 
 def reveal_default_to(principal: Principal) -> DefaultToken:
     """Get or create the default token for a principal that may see it.
 
-    Raises `PermissionDenied` to named tokens, which can allow less, and `Conflict`.
+    Raises `PermissionDenied` for a named token, `Conflict` if only a digest is stored, and `Unauthenticated`.
     """
-    _require_whole(principal)
+    require_default_or_session(principal)
     token = get_or_create_default(principal.user)
-    if token.text is None:
+    if not token.text:
         raise Conflict(
             "Your token was shown when it was made and is not kept. Take another at /replace_token, which ends it.",
             code="token_not_kept",
@@ -106,79 +103,85 @@ def reveal_default_to(principal: Principal) -> DefaultToken:
 
 
 def rotate_default_for(principal: Principal) -> DefaultToken:
-    """`replaced`, for who may see it."""
-    _require_whole(principal)
+    """Rotate the default token for a principal that may see it.
+
+    Raises `PermissionDenied` for a named token, and `Unauthenticated`.
+    """
+    require_default_or_session(principal)
     return rotate_default(principal.user)
 
 
-def _require_whole(principal: Principal) -> None:
-    held = principal.credential
-    if held is not None and held.kind == Credential.Kind.CARGO_TOKEN and held.name != Credential.DEFAULT:
+def require_default_or_session(principal: Principal) -> None:
+    """Raise `PermissionDenied` for a named token: it can allow less than the default one."""
+    credential = principal.credential
+    if credential is None or credential.kind != Credential.Kind.CARGO_TOKEN:
+        return
+    if credential.name != Credential.DEFAULT_NAME:
         raise PermissionDenied("Only the default token, or a browser that is signed in, is shown the default token.")
 
 
-def create(user: User, name: str, allowed: tuple[str, ...] = scopes.CARGO, expires_at: datetime | None = None) -> str:
-    """A further token of its own name, beside the default one; raises `Conflict` when that name is in use."""
-    if not name.strip() or len(name) > 64 or name == Credential.DEFAULT:
-        raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT!r}.")
-    if unknown := set(allowed) - set(scopes.CARGO):
-        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(scopes.CARGO)}.")
+def create(user: User, name: str, allowed: Sequence[str] = CARGO_SCOPES, expires_at: datetime | None = None) -> str:
+    """Create a named token beside the default one, and return its text.
+
+    Raises `Invalid`, `Conflict` if the user has a live token of this name, and `Unauthenticated`.
+    """
+    if not name.strip() or len(name) > 64 or name == Credential.DEFAULT_NAME:
+        raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT_NAME!r}.")
+    if unknown := set(allowed) - set(CARGO_SCOPES):
+        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(CARGO_SCOPES)}.")
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The token would be expired from the start.")
     with transaction.atomic():
         Principal(user).revalidate_and_lock()
-        _live(user).filter(name=name, expires_at__lte=timezone.now()).update(revoked_at=timezone.now())
-        if _live(user).filter(name=name).exists():
+        of_this_name = unrevoked_tokens(user).filter(name=name)
+        # The unique constraint cannot know the time: an expired token would keep its name for ever.
+        of_this_name.filter(expires_at__lte=timezone.now()).mark_revoked()
+        if of_this_name.exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
         return _issue(user, name, allowed, expires_at)
 
 
 def authenticate(text: str) -> Principal:
-    """Who holds this token; raises `Unauthenticated`."""
-    if not _is_well_formed(text):
+    """Return the principal of this token. Raises `Unauthenticated`."""
+    body, checksum = text[len(PREFIX) : -CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
+    is_well_formed = text.startswith(PREFIX) and len(body) == RANDOM_LENGTH and set(body) <= set(ALPHABET)
+    if not is_well_formed or checksum != checksum_of(body):
         raise Unauthenticated(NOT_GOOD)
     return principal_of(Credential.Kind.CARGO_TOKEN, token_digest(text))
 
 
-def _kept(row: Credential) -> str | None:
-    return decrypt(PURPOSE, row.secret) if row.secret else None
-
-
-def _live(user: User) -> QuerySet[Credential]:
-    return Credential.objects.filter(user=user, kind=Credential.Kind.CARGO_TOKEN, revoked_at=None)
-
-
-def _issue(user: User, name: str, allowed: tuple[str, ...], expires_at: datetime | None) -> str:
-    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
-    text = PREFIX + body + _check_of(body)
-    Credential.objects.create(
-        user=user,
-        kind=Credential.Kind.CARGO_TOKEN,
-        name=name,
-        digest=token_digest(text),
-        scopes=" ".join(dict.fromkeys(allowed)),
-        secret=encrypt(PURPOSE, text) if settings.OIDC_LOGIN and name == Credential.DEFAULT else "",
-        peer=client_address.client_ip(),
-        expires_at=expires_at,
-    )
-    audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))
-    return text
-
-
-def _check_of(body: str) -> str:
-    """CRC-32 of the random part in base 62."""
+def checksum_of(body: str) -> str:
+    """Return the CRC-32 of a token's random part, in six digits of base 62."""
     number, digits = zlib.crc32(body.encode("ascii")), ""
-    for _ in range(CHECK_LENGTH):
+    for _ in range(CHECKSUM_LENGTH):
         number, remainder = divmod(number, len(ALPHABET))
         digits = ALPHABET[remainder] + digits
     return digits
 
 
-def _is_well_formed(text: str) -> bool:
-    body, check = text[len(PREFIX) : -CHECK_LENGTH], text[-CHECK_LENGTH:]
-    return (
-        text.startswith(PREFIX)
-        and len(body) == RANDOM_LENGTH
-        and set(body) <= set(ALPHABET)
-        and check == _check_of(body)
+def unrevoked_tokens(user: User) -> CredentialQuerySet:
+    return Credential.objects.of_kind(Credential.Kind.CARGO_TOKEN).unrevoked().filter(user=user)
+
+
+def decrypt_text(credential: Credential) -> str:
+    """Return the text of a token, or an empty text if only its digest is stored."""
+    return decrypt(PURPOSE, credential.secret) if credential.secret else ""
+
+
+def _issue(user: User, name: str, allowed: Sequence[str], expires_at: datetime | None = None) -> str:
+    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    text = PREFIX + body + checksum_of(body)
+    # Only `/me` after a sign-in at a provider shows a token again. Else not even its encrypted text is stored.
+    is_shown_again = settings.OIDC_LOGIN and name == Credential.DEFAULT_NAME
+    Credential.objects.create(
+        user=user,
+        kind=Credential.Kind.CARGO_TOKEN,
+        name=name,
+        digest=token_digest(text),
+        scopes=list(dict.fromkeys(allowed)),
+        secret=encrypt(PURPOSE, text) if is_shown_again else "",
+        ip_address=client_address.client_ip(),
+        expires_at=expires_at,
     )
+    audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))
+    return text

@@ -39,7 +39,9 @@ def sign_in(issuer: str, said: Mapping[str, Any]) -> User:
     identity = _let_in(issuer, said) or _open(issuer, id_tokens.get_subject(said), said)
     _follow(identity, said)
     user = identity.user
-    if not (user.admits(client_address.client_ip()) and User.objects.in_good_standing().filter(pk=user.pk).exists()):
+    if not (
+        user.is_allowed_from(client_address.client_ip()) and User.objects.in_good_standing().filter(pk=user.pk).exists()
+    ):
         raise PermissionDenied("Your account here is closed or banned, or must not be used from your address.")
     return user
 

@@ -30,7 +30,7 @@ def authenticate(login: str, password: str) -> User:
             raise wrong
         is_right = _verify_and_upgrade(user, password)
         in_good_standing = is_right and User.objects.in_good_standing().filter(pk=user.pk).exists()
-        if not in_good_standing or not user.admits(client_address.client_ip()):
+        if not in_good_standing or not user.is_allowed_from(client_address.client_ip()):
             raise wrong
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
         email_verification.resend(user)

@@ -75,8 +75,8 @@ class LoginThrottle:
         raise TooManyRequests(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
 
     def _is_known(self) -> bool:
-        credentials = Credential.objects.filter(user=self.user).exclude(peer=None)
-        seen = credentials.order_by().values_list("peer", flat=True).distinct()
+        credentials = Credential.objects.filter(user=self.user).exclude(ip_address=None)
+        seen = credentials.order_by().values_list("ip_address", flat=True).distinct()
         return self.user is not None and any(client_address.network_of(peer) == self.network for peer in seen if peer)
 
 

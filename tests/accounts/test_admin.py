@@ -40,7 +40,7 @@ def test_lists_take_the_same_queries_for_one_row_and_for_many(
 ) -> None:
     def fill(name: str) -> None:
         user = registration.register(name, PASSWORD)
-        cargo_tokens.replace_default(user)
+        cargo_tokens.rotate_default(user)
         bans.ban(user, actor=alice)
 
     fill("first")

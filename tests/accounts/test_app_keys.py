@@ -21,6 +21,7 @@ from accounts import bans
 from accounts.credentials import app_keys, revocation
 from accounts.models import Credential, Nonce, User
 from accounts.principals import Principal
+from accounts.scopes import Scope
 from registry_site.encryption import encrypt
 from tests.support.app_keys import KeyPair, issue_key, sign_request, urlsafe_base64
 from tests.support.cast import PASSWORD
@@ -74,11 +75,11 @@ def test_vector_of_the_contract_is_good(alice: User, monkeypatch: pytest.MonkeyP
         kind=Credential.Kind.APP_KEY,
         name="client_id_1",
         digest=hashlib.sha256(b"client_id_1").hexdigest(),
-        scopes=" ".join(app_keys.SCOPES[app_keys.Type.ALL]),
+        app_key_type="ALL",
         secret=encrypt(app_keys.PURPOSE, "s3cret"),
     )
     monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(1602923788, UTC))
-    assert app_keys.authenticate(token, body).user == alice
+    assert app_keys.authenticate(token, body)[0].user == alice
 
 
 # --- What is good ------------------------------------------------------------------------------------------------
@@ -117,6 +118,22 @@ def test_no_cookie_is_given_to_a_signed_request(key: KeyPair) -> None:
 def test_clocks_may_differ_by_five_minutes(key: KeyPair, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(1602923788, UTC))
     assert ask(sign_request(key, at=urlsafe_base64(str(1602923788 + ahead)))).status_code == 200
+
+
+@pytest.mark.parametrize(("key_type", "scopes"), [("READ_ONLY", ["read"]), ("PUBLISH", ["read", "publish"])])
+def test_key_allows_the_scopes_of_its_type(alice: User, key_type: str, scopes: list[str]) -> None:
+    key = issue_key(alice, key_type)
+    principal, _ = app_keys.authenticate(sign_request(key), b"")
+    assert [scope for scope in Scope if principal.credential and principal.credential.allows(scope)] == scopes
+
+
+def test_key_of_type_all_allows_scopes_added_later(key: KeyPair, alice: User) -> None:
+    Credential.objects.update(scopes=["read"])  # as stored when there was no other scope
+    principal, _ = app_keys.authenticate(sign_request(key), b"")
+    for scope in Scope:
+        principal.require(scope)
+    assert [(owned.appid, owned.type) for owned in app_keys.list_owned(Principal(alice))] == [(key.appid, "ALL")]
+    assert ask(sign_request(key)).json() == [{"appid": key.appid, "appsecret": key.appsecret, "type": "ALL"}]
 
 
 # --- What is refused, all of it alike ----------------------------------------------------------------------------

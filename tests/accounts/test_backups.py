@@ -429,7 +429,7 @@ def test_session_id_is_no_token(alice: User) -> None:
 
 
 def test_tokens_of_other_dialects_are_not_ours(alice: User) -> None:
-    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.rotate_default(alice).text
     responses = [call("GET", "whoami", token) for token in (torrust, cargo)]
     assert [(r.status_code, r.json()) for r in responses] == [(401, refusal(401, NOT_OURS))] * 2
 
@@ -622,7 +622,7 @@ def test_administrator_is_told_of_an_unknown_session(root: User, session: str) -
 
 
 def test_credentials_of_other_kinds_are_no_sessions_here(root: User, alice: User) -> None:
-    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.replace_default(alice)
+    torrust, cargo = jwt_sessions.create_torrust_session(alice).token, cargo_tokens.rotate_default(alice).text
     responses = [call("DELETE", f"logout?sessionId={id_of(token)}", opened("root")) for token in (torrust, cargo)]
     assert [r.status_code for r in responses] == [404, 404]
     assert Credential.objects.filter(user=alice, revoked_at=None).count() == 2
@@ -680,7 +680,7 @@ def test_hundred_newest_sessions_are_listed(alice: User) -> None:
 
 def test_credentials_of_other_kinds_are_not_listed(alice: User) -> None:
     jwt_sessions.create_torrust_session(alice)
-    cargo_tokens.replace_default(alice)
+    cargo_tokens.rotate_default(alice)
     assert len(listed(opened("alice"))) == 1
 
 

@@ -13,6 +13,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
+from accounts.scopes import Scope
 from registry_site.errors import Invalid, Unauthenticated, WrongPassword
 from tests.support.cast import PASSWORD, CargoClient
 
@@ -66,7 +67,7 @@ def test_banned_staff_cannot_log_in_to_the_admin_site(root: User) -> None:
     assert "Please enter the correct" in response.content.decode()
 
 
-@pytest.mark.parametrize("issue", [cargo_tokens.replace_default, lambda user: cargo_tokens.create(user, "ci")])
+@pytest.mark.parametrize("issue", [cargo_tokens.rotate_default, lambda user: cargo_tokens.create(user, "ci")])
 def test_banned_user_is_issued_no_token(alice: User, issue: Callable[[User], str]) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated, match="The account is closed"):
@@ -196,5 +197,5 @@ def test_unban_is_recorded(alice: User, root: User) -> None:
 def test_staff_can_ban_themselves_and_the_operator_undo_it(root: User) -> None:
     bans.ban(root, actor=root)
     assert bans.unban(root, actor=None)
-    Principal(root).require("read")
+    Principal(root).require(Scope.READ)
     assert login.authenticate("root", PASSWORD) == root

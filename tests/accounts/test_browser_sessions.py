@@ -309,7 +309,7 @@ def test_what_a_form_can_send_signs_nobody_in(alice: User, content_type: str, bo
 
 def test_session_is_a_row(browser: Browser, alice: User) -> None:
     row = SESSIONS.get()
-    assert (row.user, row.peer, row.is_live) == (alice, "127.0.0.1", True)
+    assert (row.user, row.ip_address, row.is_live) == (alice, "127.0.0.1", True)
     assert row.expires_at is not None
     assert timedelta(hours=23) < row.expires_at - timezone.now() <= timedelta(hours=24)
 

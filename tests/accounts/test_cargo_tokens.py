@@ -8,12 +8,11 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import scopes
 from accounts.credentials import cargo_tokens, revocation
 from accounts.models import AuditEvent, Credential, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD
-from accounts.scopes import Scope
+from accounts.scopes import CARGO_SCOPES, Scope
 from registry_site.encoding import token_digest
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
 from tests.support.cast import PASSWORD, CargoClient
@@ -33,11 +32,11 @@ def is_good(token: str) -> bool:
 
 
 def test_token_has_its_prefix_and_190_random_bits(alice: User) -> None:
-    assert re.fullmatch(r"entc_[A-Za-z0-9]{32}[A-Za-z0-9]{6}", cargo_tokens.replace_default(alice))
+    assert re.fullmatch(r"entc_[A-Za-z0-9]{32}[A-Za-z0-9]{6}", cargo_tokens.rotate_default(alice).text)
 
 
 def test_thousand_tokens_are_all_different(alice: User) -> None:
-    issued = {cargo_tokens._issue(alice, f"token {number}", (), None) for number in range(1_000)}
+    issued = {cargo_tokens._issue(alice, f"token {number}", ()) for number in range(1_000)}
     assert len(issued) == 1_000
     assert len({token[:16] for token in issued}) == 1_000
 
@@ -45,7 +44,7 @@ def test_thousand_tokens_are_all_different(alice: User) -> None:
 def test_typing_error_is_refused_without_a_query(
     alice: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     with django_assert_num_queries(0):
         for place, character in enumerate(token):
             other = "x" if character != "x" else "y"
@@ -55,7 +54,7 @@ def test_typing_error_is_refused_without_a_query(
 def test_swapped_characters_are_refused_without_a_query(
     alice: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     swapped = {token[:n] + token[n + 1] + token[n] + token[n + 2 :] for n in range(len(token) - 1)} - {token}
     with django_assert_num_queries(0):
         assert not any(is_good(text) for text in swapped)
@@ -68,7 +67,7 @@ def test_what_is_no_token_needs_no_database(text: str) -> None:
 
 
 def test_lost_or_added_character_is_refused(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     assert not any(is_good(text) for text in (token[:-1], token[1:], token + "a", token + "\n", "a" + token))
 
 
@@ -76,11 +75,11 @@ def test_lost_or_added_character_is_refused(alice: User) -> None:
 def test_well_formed_token_of_nobody_is_refused(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     body = "A" * cargo_tokens.RANDOM_LENGTH
     with django_assert_num_queries(1), pytest.raises(Unauthenticated, match="unknown, expired, revoked"):
-        cargo_tokens.authenticate(cargo_tokens.PREFIX + body + cargo_tokens._check_of(body))
+        cargo_tokens.authenticate(cargo_tokens.PREFIX + body + cargo_tokens.checksum_of(body))
 
 
 def test_only_the_digest_is_kept(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     rows = [*Credential.objects.values(), *AuditEvent.objects.values()]
     kept = json.dumps(rows, default=str)
     assert token_digest(token) in kept
@@ -91,19 +90,19 @@ def test_only_the_digest_is_kept(alice: User) -> None:
 
 
 def test_new_default_token_ends_the_one_before(alice: User) -> None:
-    first, second = cargo_tokens.replace_default(alice), cargo_tokens.replace_default(alice)
+    first, second = cargo_tokens.rotate_default(alice).text, cargo_tokens.rotate_default(alice).text
     assert (is_good(first), is_good(second)) == (False, True)
 
 
 def test_new_default_token_leaves_the_named_ones(alice: User) -> None:
     named = cargo_tokens.create(alice, "ci")
-    cargo_tokens.replace_default(alice)
+    cargo_tokens.rotate_default(alice)
     assert is_good(named)
 
 
 def test_new_default_token_leaves_those_of_others(alice: User, bob: User) -> None:
-    of_bob = cargo_tokens.replace_default(bob)
-    cargo_tokens.replace_default(alice)
+    of_bob = cargo_tokens.rotate_default(bob).text
+    cargo_tokens.rotate_default(alice)
     assert is_good(of_bob)
 
 
@@ -111,7 +110,7 @@ def test_password_that_was_changed_meanwhile_gets_no_token(alice: User) -> None:
     proven = login.authenticate("alice", PASSWORD)
     token = cargo_tokens.change_password("alice", PASSWORD, "battery staple")
     with pytest.raises(Unauthenticated):
-        cargo_tokens.replace_default(proven)
+        cargo_tokens.rotate_default(proven)
     assert is_good(token)
 
 
@@ -150,18 +149,18 @@ def test_issue_is_recorded(alice: User) -> None:
 # --- What they allow ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scope", scopes.CARGO)
-def test_token_allows_its_scope_alone(alice: User, scope: str) -> None:
+@pytest.mark.parametrize("scope", CARGO_SCOPES)
+def test_token_allows_its_scope_alone(alice: User, scope: Scope) -> None:
     principal = cargo_tokens.authenticate(cargo_tokens.create(alice, "ci", (scope,)))
     principal.require(scope)
-    for other in set(scopes.CARGO) - {scope}:
+    for other in set(CARGO_SCOPES) - {scope}:
         with pytest.raises(PermissionDenied, match=f"This cargo token does not allow to {other}; it allows: {scope}."):
             principal.require(other)
 
 
 def test_default_token_allows_everything(alice: User) -> None:
-    principal = cargo_tokens.authenticate(cargo_tokens.replace_default(alice))
-    for scope in scopes.CARGO:
+    principal = cargo_tokens.authenticate(cargo_tokens.rotate_default(alice).text)
+    for scope in CARGO_SCOPES:
         principal.require(scope)
 
 
@@ -230,7 +229,7 @@ def test_revocation_leaves_the_other_tokens(alice: User) -> None:
 
 
 def test_token_of_a_closed_account_is_dead(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     User.objects.update(is_active=False)
     assert not is_good(token)
 
@@ -240,7 +239,7 @@ def test_token_of_a_closed_account_is_dead(alice: User) -> None:
 
 @pytest.mark.parametrize("header", ["{}", "Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " {} "])
 def test_header_takes_a_token_bare_or_as_bearer(alice: User, header: str) -> None:
-    client = CargoClient(token=header.format(cargo_tokens.replace_default(alice)))
+    client = CargoClient(token=header.format(cargo_tokens.rotate_default(alice).text))
     assert client.get(OWNERS).status_code == 404
 
 
@@ -270,7 +269,7 @@ BAD_HEADERS = {
 
 @pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
 def test_any_other_header_is_refused(alice: User, anonymous: CargoClient, header: str) -> None:
-    response = anonymous.get(OWNERS, headers={"Authorization": header.format(cargo_tokens.replace_default(alice))})
+    response = anonymous.get(OWNERS, headers={"Authorization": header.format(cargo_tokens.rotate_default(alice).text)})
     assert response.status_code == 401
     assert response.json() == {"errors": [{"detail": NOT_GOOD}]}
     assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
@@ -291,7 +290,7 @@ def test_missing_header_is_told_how_to_log_in(anonymous: CargoClient) -> None:
 
 
 def test_token_counts_in_the_header_alone(alice: User, anonymous: CargoClient) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     anonymous.cookies["Authorization"] = anonymous.cookies["token"] = token
     headers = {"X-Auth-Token": token, "Token": token, "Proxy-Authorization": token}
     assert anonymous.get(f"{OWNERS}?token={token}", headers=headers).status_code == 401

@@ -12,6 +12,7 @@ from accounts import bans
 from accounts.credentials import cargo_tokens
 from accounts.models import AuditEvent, Ban, NameReservation, User
 from accounts.passwords import login
+from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied
 from tests.support.cast import PASSWORD
 
@@ -126,7 +127,7 @@ def test_token_is_printed_alone(alice: User, name: str) -> None:
 
 
 def test_default_token_stays(alice: User) -> None:
-    default = cargo_tokens.replace_default(alice)
+    default = cargo_tokens.rotate_default(alice).text
     run("createtoken", "alice", "--name", "ci")
     assert cargo_tokens.authenticate(default).user == alice
 
@@ -134,9 +135,9 @@ def test_default_token_stays(alice: User) -> None:
 def test_token_has_the_scopes_that_were_named(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--scope", "read", "--scope", "publish")
     principal = cargo_tokens.authenticate(out.strip())
-    principal.require("publish")
+    principal.require(Scope.PUBLISH)
     with pytest.raises(PermissionDenied, match="it allows: read publish"):
-        principal.require("yank")
+        principal.require(Scope.YANK)
 
 
 def test_token_ends_after_its_days(alice: User) -> None:

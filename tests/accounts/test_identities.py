@@ -251,7 +251,7 @@ def test_who_is_not_let_in_links_nothing(alice: User, settings: Any) -> None:
 
 def test_who_is_not_let_in_any_more_is_out_after_linking_again_too(alice: User, settings: Any) -> None:
     identities.link_to_account(Principal(alice), ISSUER, claims())
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     with pytest.raises(PermissionDenied, match=NOT_LET_IN):
         identities.link_to_account(Principal(alice), ISSUER, claims())
@@ -406,7 +406,7 @@ def is_good(token: str) -> bool:
 def test_refusal_closes_every_door_and_the_next_sign_in_opens_them(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
     user = sign_in(groups=["devs"])
-    ours = [cargo_tokens.replace_default(user), cargo_tokens.create(user, "ci")]
+    ours = [cargo_tokens.rotate_default(user).text, cargo_tokens.create(user, "ci")]
     assert [is_good(token) for token in ours] == [True, True]
     for _ in range(2):
         with pytest.raises(PermissionDenied):
@@ -419,7 +419,7 @@ def test_refusal_closes_every_door_and_the_next_sign_in_opens_them(settings: Any
 
 def test_refusal_of_one_leaves_the_others(settings: Any) -> None:
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
-    token = cargo_tokens.replace_default(sign_in("1", groups=["devs"]))
+    token = cargo_tokens.rotate_default(sign_in("1", groups=["devs"])).text
     sign_in("2", groups=["devs"])
     with pytest.raises(PermissionDenied):
         sign_in("2", groups=[])
@@ -597,7 +597,7 @@ def bearer(door: str, **log_in_as: str) -> dict[str, str]:
 
 
 def test_it_is_banned_over_the_api_of_torrust(gagbo: User, root: User) -> None:
-    token = cargo_tokens.replace_default(gagbo)
+    token = cargo_tokens.rotate_default(gagbo).text
     response = HTTP.delete(f"/v1/user/ban/{GAGBO}", headers=bearer("/v1/user/login", login="root"))
     assert (response.status_code, json.loads(response.content)) == (200, {"data": f"Banned user: {GAGBO}"})
     assert not is_good(token)
@@ -633,7 +633,7 @@ def test_staff_sees_it_and_its_identity(gagbo: User, root: User) -> None:
 
 
 def test_commands_know_its_name(gagbo: User) -> None:
-    token = cargo_tokens.replace_default(gagbo)
+    token = cargo_tokens.rotate_default(gagbo).text
     call_command("banuser", GAGBO, stdout=StringIO())
     assert not is_good(token)
     call_command("unbanuser", GAGBO, stdout=StringIO())

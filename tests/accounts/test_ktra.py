@@ -139,7 +139,7 @@ def test_taken_name_is_refused_in_any_case(alice: User, name: str) -> None:
 
 
 def test_refused_new_user_leaves_the_account_as_it_was(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     call("new_user", "alice", password=OTHER)
     assert is_good(token)
     assert call("login", "alice", password=PASSWORD).status_code == 200
@@ -185,7 +185,7 @@ def test_login_ends_the_token_before_it(alice: User) -> None:
 
 
 def test_refused_login_ends_no_token(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     call("login", "alice", password=OTHER)
     assert is_good(token)
 
@@ -237,7 +237,7 @@ def test_changed_password_gives_exactly_a_token(alice: User) -> None:
 
 
 def test_changed_password_ends_the_token_before_it(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     call("change_password", "alice", old_password=PASSWORD, new_password=OTHER)
     assert not is_good(token)
 
@@ -272,7 +272,7 @@ def test_refused_changes_look_alike(alice: User, bob: User) -> None:
 
 
 def test_refused_change_leaves_the_account_as_it_was(alice: User) -> None:
-    token = cargo_tokens.replace_default(alice)
+    token = cargo_tokens.rotate_default(alice).text
     call("change_password", "alice", old_password="wrong horse", new_password=OTHER)
     call("change_password", "alice", old_password=PASSWORD, new_password="short")
     assert is_good(token)

@@ -412,7 +412,7 @@ def of_backups(alice: User) -> str:
 
 
 def of_cargo(alice: User) -> str:
-    return cargo_tokens.replace_default(alice)
+    return cargo_tokens.rotate_default(alice).text
 
 
 FORGERIES = [unsigned, signed_by_another, promoted, of_no_session, of_backups, of_cargo]
@@ -495,7 +495,7 @@ def test_administrator_bans(root: User, alice: User) -> None:
 
 
 def test_ban_bites_at_every_door(root: User, alice: User) -> None:
-    cargo, backups = cargo_tokens.replace_default(alice), jwt_sessions.create_backups_session(alice).token
+    cargo, backups = cargo_tokens.rotate_default(alice).text, jwt_sessions.create_backups_session(alice).token
     ban("alice", opened("root"))
     statuses = [
         HTTP.get("/api/v1/crates/none/owners", headers={"Authorization": cargo}).status_code,
@@ -582,7 +582,7 @@ def test_changed_password_ends_all_that_the_old_one_opened_but_the_own_session(a
     token, other = opened("alice"), opened("alice")
     backups, cargo, named = (
         jwt_sessions.create_backups_session(alice).token,
-        cargo_tokens.replace_default(alice),
+        cargo_tokens.rotate_default(alice).text,
         cargo_tokens.create(alice, "ci"),
     )
     browser = Client()

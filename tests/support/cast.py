@@ -14,7 +14,7 @@ class CargoClient(Client):
     """Talks to the registry as cargo does: a bare token in `Authorization`, JSON both ways."""
 
     def __init__(self, user: User | None = None, token: str | None = None) -> None:
-        self.token = cargo_tokens.replace_default(user) if user else token
+        self.token = cargo_tokens.rotate_default(user).text if user else token
         headers = {"Authorization": self.token} if self.token else {}
         super().__init__(headers=headers, raise_request_exception=False)
 

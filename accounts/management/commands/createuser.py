@@ -35,7 +35,7 @@ class Command(AccountCommand):
         user = registration.register(
             options["name"], password, options["email"], admin=options["admin"], granted_roles=granted_roles
         )
-        token = cargo_tokens.replace_default(user) if options["token"] else None
+        token = cargo_tokens.rotate_default(user).text if options["token"] else None
         # With --token, standard output carries the token alone, for `TOKEN=$(manage.py createuser … --token)`.
         messages = self.stderr if token else self.stdout
         messages.write(f"Created {user}.", lambda text: text)
