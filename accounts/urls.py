@@ -48,6 +48,13 @@ WITH_EITHER = [
     ),
 ]
 
+# Not served, but their paths stay reserved and in their dialect: see registry_site.http.url_map.
+switched_off = [
+    *(WITH_PASSWORD if not settings.PASSWORD_LOGIN else []),
+    *(WITH_PROVIDER if not settings.OIDC_LOGIN else []),
+    *(WITH_EITHER if not (settings.PASSWORD_LOGIN and settings.OIDC_LOGIN) else []),
+]
+
 urlpatterns = [
     *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),

@@ -16,6 +16,9 @@ MIRROR = [
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
 ]
 
+# Not served, but their paths stay reserved and in their dialect: see registry_site.http.url_map.
+switched_off = [] if settings.MIRROR else MIRROR
+
 urlpatterns = [
     # The Cargo Book: Registry Web API
     path("api/v1/crates", cargo.Crates.as_view({"get": "search"})),

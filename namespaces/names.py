@@ -17,5 +17,5 @@ def validate(name: str) -> None:
             "and begin and end with a letter or a digit.",
             code="name_invalid",
         )
-    if names.canonical(name) in names.RESERVED:
+    if names.is_reserved(name):
         raise Invalid(f"The namespace {name!r} is reserved; choose another.", code="name_invalid")

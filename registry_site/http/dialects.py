@@ -275,6 +275,11 @@ class Outernet(Dialect):
         return {"success": False, "error": message, "message": message}
 
 
+def dialect_of(view: type) -> type[Dialect] | None:
+    """Return the dialect of a view class: its base that derives from `Dialect` directly."""
+    return next((base for base in view.__mro__ if Dialect in base.__bases__), None)
+
+
 def login_url() -> str:
     """Where a person gets a token, absolute."""
     return f"{settings.PUBLIC_URL}/me"

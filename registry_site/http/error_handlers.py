@@ -2,8 +2,11 @@
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
+from itertools import accumulate
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost
@@ -12,30 +15,10 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from registry_site.errors import RegistryError, RetryLater
-from registry_site.http.dialects import Backups, Cargo, Dialect, Outernet, Torrust, Yapkg, status_of
+from registry_site.http import url_map
+from registry_site.http.dialects import Dialect, Outernet, dialect_of, status_of
 from registry_site.http.negotiation import wants_page
 
-DIALECT_BY_PREFIX: dict[str, type[Dialect]] = {
-    "/api/v1": Cargo,
-    "/index": Cargo,
-    "/dl": Cargo,
-    "/mirror": Cargo,
-    "/ktra": Cargo,
-    "/me": Cargo,
-    "/replace_token": Cargo,
-    "/api/stable": Backups,
-    "/v1": Torrust,
-    "/register": Yapkg,
-    "/login": Yapkg,
-    "/logout": Yapkg,
-    "/users": Yapkg,
-    "/settings": Yapkg,
-    "/namespace": Yapkg,
-    "/namespaces": Yapkg,
-    "/packages": Yapkg,
-    "/auth": Outernet,
-    "/auth_verify": Outernet,
-}
 WITH_BYTES = ("/auth_verify",)  # a ciphertext in the query is any bytes
 # Paths that people share with machines.
 SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
@@ -102,6 +85,21 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
 
+@cache
+def dialect_by_prefix() -> dict[str, type[Dialect]]:
+    """Map the shortest prefixes of paths under which all views speak one dialect to it: `/api/v1` to `Cargo`."""
+    dialects: defaultdict[str, set[type[Dialect]]] = defaultdict(set)
+    for route, view in url_map.routes():
+        if dialect := dialect_of(getattr(view, "cls", object)):
+            for prefix in accumulate(f"/{segment}" for segment in url_map.static_segments(route)):
+                dialects[prefix].add(dialect)
+    prefixes: dict[str, type[Dialect]] = {}
+    for prefix in sorted(dialects):  # a prefix comes before those that extend it
+        if len(dialects[prefix]) == 1 and not any(prefix.startswith(f"{shorter}/") for shorter in prefixes):
+            prefixes[prefix] = dialects[prefix].pop()
+    return prefixes
+
+
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
     dialect = None if _is_for_people(request) else _owner(request)
     if dialect is not None:
@@ -117,7 +115,7 @@ def _is_for_people(request: HttpRequest) -> bool:
 
 
 def _owner(request: HttpRequest) -> type[Dialect] | None:
-    for prefix, dialect in DIALECT_BY_PREFIX.items():
+    for prefix, dialect in dialect_by_prefix().items():
         if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
             return dialect
     if FILES.fullmatch(request.path_info) and not wants_page(request):

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 
-from registry_site.http.dialects import Dialect
+from registry_site.http.dialects import Dialect, dialect_of
 
 
 class Generator(SchemaGenerator):
@@ -56,7 +56,8 @@ class Schema(AutoSchema):
         return [*ways, {}] if ways and is_open else ways
 
     def _dialect(self) -> str:
-        return next((kind.__name__ for kind in type(self.view).__mro__ if Dialect in kind.__bases__), "Entrepot")
+        dialect = dialect_of(type(self.view))
+        return dialect.__name__ if dialect else "Entrepot"
 
     def _get_serializer_name(self, *args: Any, **kwargs: Any) -> str:
         """Dialects have shapes of the same name, and may."""

@@ -250,7 +250,8 @@ def test_lost_database_of_a_page_is_told_when_to_come_again() -> None:
 
 def test_every_prefix_of_a_dialect_is_tested() -> None:
     assert all(
-        any(address.startswith(prefix) for address in (*OURS, *DIALECTS)) for prefix in error_handlers.DIALECT_BY_PREFIX
+        any(address.startswith(prefix) for address in (*OURS, *DIALECTS))
+        for prefix in error_handlers.dialect_by_prefix()
     )
 
 

@@ -1,0 +1,62 @@
+"""The URL map, read off the resolver: reserved names and the dialect of each prefix."""
+
+import pytest
+
+from accounts import names
+from registry_site.http import error_handlers, url_map
+from registry_site.http.dialects import Backups, Cargo, Outernet, Torrust, Yapkg, dialect_of
+
+DIALECT_BY_PREFIX = {
+    "/api/v1": Cargo,
+    "/index": Cargo,
+    "/dl": Cargo,
+    "/mirror": Cargo,
+    "/ktra": Cargo,
+    "/me": Cargo,
+    "/replace_token": Cargo,
+    "/api/stable": Backups,
+    "/v1": Torrust,
+    "/register": Yapkg,
+    "/login": Yapkg,
+    "/logout": Yapkg,
+    "/users": Yapkg,
+    "/settings": Yapkg,
+    "/namespace": Yapkg,
+    "/namespaces": Yapkg,
+    "/packages": Yapkg,
+    "/auth": Outernet,
+    "/auth_verify": Outernet,
+}
+FIRST_SEGMENTS = """
+    admin api auth auth_verify dl docs health index ktra login logout me metrics mirror namespace namespaces
+    openapi.json openid packages register replace_token settings sign-in sign-out users v1
+"""
+
+
+def test_prefixes_have_the_documented_dialects() -> None:
+    assert error_handlers.dialect_by_prefix() == DIALECT_BY_PREFIX
+
+
+def test_every_path_is_under_the_prefix_of_its_dialect() -> None:
+    offenders = []
+    for route, view in url_map.routes():
+        path = "/" + "/".join(url_map.static_segments(route))
+        expected = dialect_of(getattr(view, "cls", object))
+        actual = [dialect for prefix, dialect in DIALECT_BY_PREFIX.items() if f"{path}/".startswith(f"{prefix}/")]
+        if expected and path != "/" and actual != [expected]:
+            offenders.append(route)
+    assert offenders == []
+
+
+def test_first_segments_do_not_depend_on_settings() -> None:
+    """`openid`, `replace_token`, `sign-in` and `sign-out` are switched off where these tests run."""
+    assert sorted(url_map.first_segments()) == FIRST_SEGMENTS.split()
+
+
+@pytest.mark.parametrize("name", ["metrics", "openid", "sign-in", "sign-out", "openapi.json", "METRICS", "support"])
+def test_first_segments_and_words_are_reserved(name: str) -> None:
+    assert names.is_reserved(name)
+
+
+def test_other_names_are_not_reserved() -> None:
+    assert not any(names.is_reserved(name) for name in ("alice", "metric", "sign", "openapi", "config.json", ""))
