@@ -17,13 +17,13 @@ from registry_site import errors
 from registry_site.http.dialects import login_url
 from registry_site.http.parsers import MAXIMUM_BODY
 
-Found = tuple[User, Principal] | None
+Authenticated = tuple[User, Principal] | None
 
 
-class CargoToken(BaseAuthentication):
+class CargoTokenAuthentication(BaseAuthentication):
     """`Authorization: <token>`, the token bare as cargo sends it, or after `Bearer`. Headers only."""
 
-    def authenticate(self, request: Request) -> Found:
+    def authenticate(self, request: Request) -> Authenticated:
         header = request.headers.get("Authorization")
         if header is None:
             return None
@@ -34,13 +34,13 @@ class CargoToken(BaseAuthentication):
         return f'Cargo login_url="{login_url()}"'
 
 
-class SessionToken(JWTAuthentication):
+class JWTSessionAuthentication(JWTAuthentication):
     """`Authorization: Bearer <token>` of one dialect's kind; nothing else of a request can hold one."""
 
     kind: ClassVar[type[jwt_sessions.SessionToken]]
     challenge: ClassVar[str]
 
-    def authenticate(self, request: Request) -> Found:  # type: ignore[override]  # ours gives a principal
+    def authenticate(self, request: Request) -> Authenticated:  # type: ignore[override]  # ours gives a principal
         header = self.get_header(request)
         token = None if header is None else self.get_raw_token(header)
         if token is None:
@@ -52,27 +52,27 @@ class SessionToken(JWTAuthentication):
         return self.challenge
 
 
-class BackupsSession(SessionToken):
+class BackupsSessionAuthentication(JWTSessionAuthentication):
     kind = jwt_sessions.BackupsToken
     challenge = "JWT realm=backup-repository"
 
 
-class TorrustSession(SessionToken):
+class TorrustSessionAuthentication(JWTSessionAuthentication):
     kind = jwt_sessions.TorrustToken
     challenge = 'Bearer realm="torrust"'
 
 
-class AppKey(BaseAuthentication):
+class AppKeyAuthentication(BaseAuthentication):
     """A signed `Token` (or `X-Auth-Token`) header; where there is one, a cookie counts for nothing."""
 
-    def authenticate(self, request: Request) -> Found:
+    def authenticate(self, request: Request) -> Authenticated:
         token = request.headers.get("Token", request.headers.get("X-Auth-Token"))
         if token is None:
             return None
         if request.content_type.startswith("multipart/form-data"):
             principal, signed = app_keys.authenticate(token, None)
             if signed:
-                request._request._stream = _Signed(request._request._stream, signed)  # type: ignore[assignment]
+                request._request._stream = VerifiedStream(request._request._stream, signed)  # type: ignore[assignment]
             return principal.user, principal
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
@@ -83,19 +83,19 @@ class AppKey(BaseAuthentication):
         return "Token"
 
 
-class BrowserSession(SessionAuthentication):
+class BrowserSessionAuthentication(SessionAuthentication):
     """The cookie of who logged in; what it changes needs a proof that the request comes from our own pages."""
 
-    def authenticate(self, request: Request) -> Found:
-        found = browser_sessions.principal(request._request)
+    def authenticate(self, request: Request) -> Authenticated:
+        found = browser_sessions.get_principal(request._request)
         if found is None:
             return None
-        if not is_from_own_page(request):
+        if not is_sent_by_own_page(request):
             self.enforce_csrf(request)
         return found.user, found
 
 
-class _Signed(io.RawIOBase):
+class VerifiedStream(io.RawIOBase):
     """A body that is not kept: whoever reads it to its end learns there when it is not the one that was signed."""
 
     def __init__(self, stream: Any, sha256: bytes) -> None:
@@ -115,12 +115,12 @@ class _Signed(io.RawIOBase):
         return len(data)
 
 
-def principal(request: Request) -> Principal:
+def get_principal(request: Request) -> Principal:
     """Who asks, in a view that only a `Holder` reaches."""
     return cast(Principal, request.auth)
 
 
-def is_from_own_page(request: Request) -> bool:
+def is_sent_by_own_page(request: Request) -> bool:
     """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
-    here = cross_site.origins(request._request)
+    here = cross_site.own_origins(request._request)
     return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"

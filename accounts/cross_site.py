@@ -10,10 +10,10 @@ from django.http import HttpRequest
 from registry_site.errors import PermissionDenied
 
 FOREIGN = ("cross-site", "same-site")
-NOT_FROM_THERE = "This must not be asked for by the page of another site."
+REFUSAL = "This must not be asked for by the page of another site."
 
 
-def origins(request: HttpRequest) -> tuple[str, ...]:
+def own_origins(request: HttpRequest) -> tuple[str, ...]:
     """Of our own pages; where the public address has TLS, a page that came without it can be by anybody on the way."""
     tls_only = settings.PUBLIC_URL.startswith("https:") and not request.is_secure()
     return (settings.PUBLIC_URL,) if tls_only else (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
@@ -21,7 +21,7 @@ def origins(request: HttpRequest) -> tuple[str, ...]:
 
 def is_same_origin(request: HttpRequest) -> bool:
     """Did the user ask, or one of our own pages?"""
-    here = origins(request)
+    here = own_origins(request)
     if (origin := request.headers.get("Origin")) is not None:
         return origin in here
     if site := request.headers.get("Sec-Fetch-Site"):
@@ -33,7 +33,7 @@ def is_same_origin(request: HttpRequest) -> bool:
 def require_same_origin(request: HttpRequest) -> None:
     """For what changes something; raises `PermissionDenied`."""
     if not is_same_origin(request):
-        raise PermissionDenied(NOT_FROM_THERE, code="other_site")
+        raise PermissionDenied(REFUSAL, code="other_site")
 
 
 def require_top_level_navigation(request: HttpRequest) -> None:
@@ -42,4 +42,4 @@ def require_top_level_navigation(request: HttpRequest) -> None:
         request.headers.get("Sec-Fetch-Mode") == "navigate" and request.headers.get("Sec-Fetch-Dest") == "document"
     )
     if request.headers.get("Sec-Fetch-Site") in FOREIGN and not goes_there:
-        raise PermissionDenied(NOT_FROM_THERE, code="other_site")
+        raise PermissionDenied(REFUSAL, code="other_site")

@@ -6,7 +6,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
 class CargoTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
-    target_class = "accounts.authentication.CargoToken"
+    target_class = "accounts.authentication.CargoTokenAuthentication"
     name = "cargo-token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
@@ -14,7 +14,7 @@ class CargoTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
 
 
 class BackupsSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "accounts.authentication.BackupsSession"
+    target_class = "accounts.authentication.BackupsSessionAuthentication"
     name = "backup-repository-session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
@@ -22,12 +22,12 @@ class BackupsSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
 
 
 class TorrustSessionScheme(BackupsSessionScheme):  # type: ignore[no-untyped-call]
-    target_class = "accounts.authentication.TorrustSession"
+    target_class = "accounts.authentication.TorrustSessionAuthentication"
     name = "torrust-session"
 
 
 class AppKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "accounts.authentication.AppKey"
+    target_class = "accounts.authentication.AppKeyAuthentication"
     name = "app-key"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
@@ -36,7 +36,7 @@ class AppKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class BrowserSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "accounts.authentication.BrowserSession"
+    target_class = "accounts.authentication.BrowserSessionAuthentication"
     name = "browser-session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:

@@ -20,7 +20,7 @@ from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.http.negotiation import wants_page
 
-PLACE = "/me"
+ACCOUNT_PATH = "/me"
 
 
 @require_safe
@@ -31,7 +31,7 @@ def me(request: HttpRequest) -> HttpResponse:
         return render(
             request, "accounts/me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN}
         )
-    principal = browser_sessions.principal(request)
+    principal = browser_sessions.get_principal(request)
     if principal is None:
         return flow.begin_sign_in(request, "me")
     cross_site.require_top_level_navigation(request)
@@ -46,26 +46,26 @@ def replace_token(request: HttpRequest) -> HttpResponse:
     """`/replace_token` in a browser: also by GET, as documented; when another site asks, it has to be confirmed."""
     if not cross_site.is_same_origin(request):
         return render(request, "accounts/replace_token.html", status=403)
-    principal = browser_sessions.principal(request)
+    principal = browser_sessions.get_principal(request)
     if principal is None:
         return flow.redirect_by_page(request, flow.begin_sign_in(request, "replace"))
     cargo_tokens.rotate_default(principal.user)
-    return HttpResponseRedirect(PLACE)
+    return HttpResponseRedirect(ACCOUNT_PATH)
 
 
 @require_POST
 def link_identity(request: HttpRequest) -> HttpResponse:
     """To the provider, and back with an identity for the account that is signed in."""
-    if browser_sessions.principal(request) is None:  # not to the provider, which would open another account
-        return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else PLACE)
+    if browser_sessions.get_principal(request) is None:  # not to the provider, which would open another account
+        return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else ACCOUNT_PATH)
     return flow.redirect_by_page(request, flow.begin_sign_in(request, "link"))
 
 
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
     """`?next=` is where to go afterwards. Another site does not make somebody else of who is signed in."""
-    if browser_sessions.principal(request) is not None and not cross_site.is_same_origin(request):
-        return HttpResponseRedirect(get_next_url(request, "next") or PLACE)
+    if browser_sessions.get_principal(request) is not None and not cross_site.is_same_origin(request):
+        return HttpResponseRedirect(get_next_url(request, "next") or ACCOUNT_PATH)
     return flow.begin_sign_in(request, "me")
 
 
@@ -74,7 +74,7 @@ def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None)
     if wants_page(request):
         if purpose == "replace":
             cargo_tokens.rotate_default(user)
-        return HttpResponseRedirect(place or PLACE)
+        return HttpResponseRedirect(place or ACCOUNT_PATH)
     token = (
         cargo_tokens.rotate_default(user) if purpose == "replace" else cargo_tokens.reveal_default_to(Principal(user))
     )

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import cross_site
-from accounts.authentication import principal
+from accounts.authentication import get_principal
 from accounts.scopes import Scope
 from registry_site import errors
 from registry_site.http.dialects import login_url
@@ -53,7 +53,7 @@ class ReadAccess(BasePermission):
         if not settings.AUTH_REQUIRED:
             return True
         _require_token(request)
-        principal(request).require(Scope.READ)
+        get_principal(request).require(Scope.READ)
         return True
 
 

@@ -57,7 +57,7 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
 
     Raises `Invalid` for unknown or closed accounts, `NotFound` and `PermissionDenied`.
     """
-    principal.require(Scope.OWNERS)
+    principal.require(Scope.OWNERS, name)
     wanted = _find(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
@@ -74,7 +74,7 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     Raises `Invalid` when one of them is unknown or no owner, `Conflict` when no open account would be left as owner,
     `NotFound` and `PermissionDenied`.
     """
-    principal.require(Scope.OWNERS)
+    principal.require(Scope.OWNERS, name)
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
         _change(

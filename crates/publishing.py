@@ -42,6 +42,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     registries = own_registries()
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
         metadata = manifest.parse_metadata(received.metadata, registries)
+        principal.require(Scope.PUBLISH, metadata.name)
         _refuse_early(principal, metadata.name)
         compressed = length - len(received.metadata) - 8
         contents = archive.read(received.crate, compressed, f"{metadata.name}-{metadata.version}")
@@ -79,7 +80,7 @@ def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
 
 
 def _set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
-    principal.require(Scope.YANK)
+    principal.require(Scope.YANK, name)
     with transaction.atomic():
         crate = ownership.get_owned_for_update(principal, name)
         _change_yanked(crate, number, yanked=yanked, actor=principal.user)

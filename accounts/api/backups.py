@@ -11,7 +11,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import roles
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import BackupsSession, principal
+from accounts.authentication import BackupsSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.passwords import login
 from accounts.permissions import AllowAny, IsAuthenticated
@@ -84,7 +84,7 @@ class BackupsLogin(Backups, ViewSet):
 
     def get_authenticate_header(self, request: Request) -> str:
         """There is no authenticator here: a stale token in the request must not keep anybody from a new one."""
-        return BackupsSession.challenge
+        return BackupsSessionAuthentication.challenge
 
     @extend_schema(request=LogIn, responses=Session)
     def log_in(self, request: Request) -> Response:
@@ -96,7 +96,7 @@ class BackupsLogin(Backups, ViewSet):
 
 
 class BackupsView(Backups, ViewSet):
-    authentication_classes = [BackupsSession]
+    authentication_classes = [BackupsSessionAuthentication]
     permission_classes = [IsAuthenticated]
 
 
@@ -104,14 +104,14 @@ class BackupsUsers(BackupsView):
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /api/stable/auth/user/{userName}`"""
-        user = jwt_sessions.profile_for(principal(request), name)
+        user = jwt_sessions.profile_for(get_principal(request), name)
         return Response({"email": user.email, "permissions": roles.list_roles(user)})
 
     @extend_schema(responses=WhoAmI)
     def whoami(self, request: Request) -> Response:
         """`GET /api/stable/auth/whoami`"""
-        session = GrantedAccess(principal(request).credential).data
-        user = principal(request).user
+        session = GrantedAccess(get_principal(request).credential).data
+        user = get_principal(request).user
         answer = {"email": user.email, "permissions": roles.list_roles(user), "sessionId": session["id"]}
         return Response({**answer, "grantedAccess": session})
 
@@ -120,18 +120,18 @@ class BackupsSessions(BackupsView):
     @extend_schema(parameters=[SESSION_ID], request=None, responses=LoggedOut)
     def log_out(self, request: Request) -> Response:
         """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
-        ended = jwt_sessions.end_backups_session(principal(request), request.query_params.get("sessionId"))
+        ended = jwt_sessions.end_backups_session(get_principal(request), request.query_params.get("sessionId"))
         return Response({"message": "JWT was revoked", "sessionId": ended})
 
     @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
     def granted(self, request: Request) -> Response:
         """`GET /api/stable/auth/token[?userName=]`"""
-        sessions = jwt_sessions.list_backups_sessions(principal(request), request.query_params.get("userName"))
+        sessions = jwt_sessions.list_backups_sessions(get_principal(request), request.query_params.get("userName"))
         return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})
 
     @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
     def refresh(self, request: Request) -> HttpResponse:
         """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
-        grant = jwt_sessions.refresh_backups_session(principal(request))
+        grant = jwt_sessions.refresh_backups_session(get_principal(request))
         refreshed = {"code": status.HTTP_200_OK, "expire": grant.session.expires_at, "token": grant.token}
         return JsonResponse(Refreshed(refreshed).data, headers=NO_STORE)

@@ -16,7 +16,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import registration
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import BrowserSession, CargoToken, principal
+from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
 from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow
@@ -95,14 +95,14 @@ EITHER = PolymorphicProxySerializer("MeAnswer", [Known, New], resource_type_fiel
 class Me(Cargo, ViewSet):
     """Whoever is not signed in goes to the provider, where there is one."""
 
-    authentication_classes = [CargoToken, BrowserSession] if settings.OIDC_LOGIN else []
+    authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication] if settings.OIDC_LOGIN else []
     permission_classes = [AllowAnyTopLevel]
 
     @extend_schema(responses={(200, "application/json"): EITHER, (200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request) -> HttpResponseBase:
         """`GET /me`"""
         if request.auth is not None:
-            asking = principal(request)
+            asking = get_principal(request)
             return Response(told(asking.user, cargo_tokens.reveal_default_to(asking)), headers=NO_STORE)
         if settings.OIDC_LOGIN:
             return flow.begin_sign_in(request._request, "me")
@@ -116,7 +116,7 @@ class Me(Cargo, ViewSet):
 class Replacement(Cargo, ViewSet):
     """It changes something also by GET, as documented: so the page of another site must not ask for it."""
 
-    authentication_classes = [CargoToken, BrowserSession]
+    authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication]
     permission_classes = [AllowAnySameOrigin]
 
     @extend_schema(request=None, responses=New)
@@ -124,5 +124,5 @@ class Replacement(Cargo, ViewSet):
         """`GET /replace_token`"""
         if request.auth is None:
             return flow.begin_sign_in(request._request, "replace")
-        asking = principal(request)
+        asking = get_principal(request)
         return Response(told(asking.user, cargo_tokens.rotate_default_for(asking)), headers=NO_STORE)

@@ -12,7 +12,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import bans, email_verification, registration, roles
 from accounts.api.shapes import NO_STORE, Text
-from accounts.authentication import TorrustSession, principal
+from accounts.authentication import TorrustSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.models import User
 from accounts.passwords import change, login
@@ -126,18 +126,18 @@ class TorrustVerification(Torrust, ViewSet):
 
 
 class TorrustBans(Torrust, ViewSet):
-    authentication_classes = [TorrustSession]
+    authentication_classes = [TorrustSessionAuthentication]
     permission_classes = [IsAuthenticated]
 
     @extend_schema(request=None, responses=OpenApiTypes.STR)
     def ban(self, request: Request, name: str) -> Response:
         """`DELETE /v1/user/ban/{user}`"""
-        ban = bans.ban_named(principal(request), name)
+        ban = bans.ban_named(get_principal(request), name)
         return Response(f"Banned user: {ban.user}")
 
 
 class TorrustPasswords(Torrust, ViewSet):
-    authentication_classes = [TorrustSession]
+    authentication_classes = [TorrustSessionAuthentication]
     permission_classes = [IsAuthenticated]
     messages = {**Torrust.messages, "wrong_password": "Invalid password"}
 
@@ -146,7 +146,7 @@ class TorrustPasswords(Torrust, ViewSet):
         """`POST /v1/user/{user}/change-password`"""
         given = self.validated(PasswordChange, request.data)
         user = change.change_password(
-            principal(request),
+            get_principal(request),
             name,
             given["current_password"],
             given["password"],

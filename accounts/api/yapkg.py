@@ -10,7 +10,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import profiles, registration
 from accounts.api.shapes import DONE, NO_STORE, Status, Text
-from accounts.authentication import AppKey, BrowserSession, principal
+from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
 from accounts.permissions import AllowAny, AllowAnySameOrigin, IsAuthenticated
@@ -86,7 +86,7 @@ class YapkgLogin(Yapkg, ViewSet):
 
 
 class YapkgUsers(Yapkg, ViewSet):
-    authentication_classes = [AppKey, BrowserSession]
+    authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
     permission_classes = [AllowAny]
 
     @extend_schema(responses=UserShape)
@@ -97,7 +97,7 @@ class YapkgUsers(Yapkg, ViewSet):
 
 
 class YapkgSettings(Yapkg, ViewSet):
-    authentication_classes = [AppKey, BrowserSession]
+    authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
     permission_classes = [IsAuthenticated]
 
     @extend_schema(request=Profile, responses=UserShape)
@@ -105,7 +105,7 @@ class YapkgSettings(Yapkg, ViewSet):
         """`PATCH /settings/profile`"""
         given = self.validated(Profile, request.data)
         user_id = given.pop("user_id", None)
-        user = profiles.update_profile(principal(request), user_id, profiles.ProfileChanges(**given))
+        user = profiles.update_profile(get_principal(request), user_id, profiles.ProfileChanges(**given))
         browser_sessions.keep_after_password_change(request._request, user)
         return Response(UserShape(user).data)
 
@@ -113,16 +113,16 @@ class YapkgSettings(Yapkg, ViewSet):
     def create_key(self, request: Request) -> Response:
         """`POST /settings/appids`"""
         given = self.validated(KeyType, request.data)
-        pair = app_keys.issue(principal(request), given["type"])
+        pair = app_keys.issue(get_principal(request), given["type"])
         return Response(KeyPair(pair).data, headers=NO_STORE)
 
     @extend_schema(responses=KeyPair(many=True))
     def list_keys(self, request: Request) -> Response:
         """`GET /settings/appids`"""
-        return Response(KeyPair(app_keys.list_owned(principal(request)), many=True).data, headers=NO_STORE)
+        return Response(KeyPair(app_keys.list_owned(get_principal(request)), many=True).data, headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def delete_key(self, request: Request, appid: str) -> Response:
         """`DELETE /settings/appids/{appid}`"""
-        app_keys.delete(principal(request), appid)
+        app_keys.delete(get_principal(request), appid)
         return Response(DONE)

@@ -26,7 +26,7 @@ from registry_site.errors import Revoked, WrongPassword
 DIGEST_KEY = "grant"  # key in Django's session: the digest of the row
 
 
-class BrowserSessions(AuthenticationMiddleware):
+class BrowserSessionMiddleware(AuthenticationMiddleware):
     """Middleware: `request.user` is the signed-in user, while the row of the session is good."""
 
     def process_request(self, request: HttpRequest) -> None:
@@ -69,7 +69,7 @@ def keep_after_password_change(request: HttpRequest, user: User) -> None:
         auth.update_session_auth_hash(request, user)
 
 
-def principal(request: HttpRequest) -> Principal | None:
+def get_principal(request: HttpRequest) -> Principal | None:
     """Return the signed-in user and the session, or None."""
     user = request.user
     return Principal(user, user.session) if isinstance(user, User) else None

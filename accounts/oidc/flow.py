@@ -71,7 +71,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def get_or_create_user(self, access_token: Any, id_token: str, payload: Mapping[str, Any]) -> User:
         said = {**payload, **self._userinfo(access_token, payload)}
-        former = browser_sessions.principal(self.request)
+        former = browser_sessions.get_principal(self.request)
         if self.request.session_state["purpose"] != "link":
             return identities.sign_in(settings.OIDC_ISSUER, said)
         if former is None:

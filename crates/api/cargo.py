@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken, principal
+from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing
 from crates import search as searching
@@ -71,7 +71,7 @@ class SearchPage(serializers.Serializer[Any]):
 
 
 class CargoView(Cargo, ViewSet):
-    authentication_classes = [CargoToken]
+    authentication_classes = [CargoTokenAuthentication]
     permission_classes = [TokenRequired]
 
 
@@ -84,7 +84,7 @@ class Publish(CargoView):
         length = re.fullmatch(r"[0-9]{1,39}", request.META.get("CONTENT_LENGTH", ""))
         if length is None:
             raise LengthRequired
-        published = publishing.publish(principal(request), request._request, int(length[0]))
+        published = publishing.publish(get_principal(request), request._request, int(length[0]))
         warnings = {
             "invalid_categories": published.invalid_categories,
             "invalid_badges": [],
@@ -97,13 +97,13 @@ class Versions(CargoView):
     @extend_schema(request=None, responses=Success)
     def yank(self, request: Request, name: str, number: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/{version}/yank`"""
-        publishing.yank(principal(request), name, number)
+        publishing.yank(get_principal(request), name, number)
         return Response({"ok": True})
 
     @extend_schema(request=None, responses=Success)
     def unyank(self, request: Request, name: str, number: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
-        publishing.unyank(principal(request), name, number)
+        publishing.unyank(get_principal(request), name, number)
         return Response({"ok": True})
 
 
@@ -121,14 +121,14 @@ class CrateOwners(CargoView):
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
         given = self.validated(OwnerLogins, request.data)
-        message = ownership.add(principal(request), name, given["users"])
+        message = ownership.add(get_principal(request), name, given["users"])
         return Response({"ok": True, "msg": message})
 
     @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
         given = self.validated(OwnerLogins, request.data)
-        ownership.remove(principal(request), name, given["users"])
+        ownership.remove(get_principal(request), name, given["users"])
         return Response({"ok": True, "msg": ""})
 
 

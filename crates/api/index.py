@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken
+from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates.models import Crate
 from registry_site.errors import NotFound
@@ -26,7 +26,7 @@ class IndexConfig(serializers.Serializer[Any]):
 
 
 class Index(Cargo, ViewSet):
-    authentication_classes = [CargoToken]
+    authentication_classes = [CargoTokenAuthentication]
     permission_classes = [ReadAccess]
 
     @extend_schema(responses=IndexConfig)

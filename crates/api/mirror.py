@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoToken
+from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates.api.index import IndexConfig
 from crates.mirror import crate_cache, overview, serving
@@ -37,7 +37,7 @@ class MirroredCrate(serializers.Serializer[Any]):
 
 
 class Mirror(Cargo, ViewSet):
-    authentication_classes = [CargoToken]
+    authentication_classes = [CargoTokenAuthentication]
     permission_classes = [ReadAccess]
 
     @extend_schema(responses=IndexConfig)

@@ -12,7 +12,7 @@ from registry_site.errors import Unauthenticated
 
 @require_safe
 def crate(request: HttpRequest, name: str) -> HttpResponse:
-    if settings.AUTH_REQUIRED and browser_sessions.principal(request) is None:
+    if settings.AUTH_REQUIRED and browser_sessions.get_principal(request) is None:
         raise Unauthenticated("This registry shows its crates only to those who have signed in.")
     entry, versions = overview.describe_crate(name)
     return render(request, "crates/mirror_crate.html", {"entry": entry, "versions": versions})

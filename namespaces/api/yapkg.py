@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.api.shapes import DONE, Status, Text
-from accounts.authentication import AppKey, BrowserSession, principal
+from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.permissions import AuthenticatedOrReadOnly
 from namespaces import membership
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
@@ -42,7 +42,7 @@ def _shown(namespace: Namespace) -> Response:
 
 
 class NamespacesView(Yapkg, ViewSet):
-    authentication_classes = [AppKey, BrowserSession]
+    authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
     permission_classes = [AuthenticatedOrReadOnly]
 
 
@@ -51,12 +51,12 @@ class Namespaces(NamespacesView):
     def open(self, request: Request) -> Response:
         """`POST /namespace`"""
         given = self.validated(NewNamespace, request.data)
-        return _shown(membership.create_namespace(principal(request), given["namespace"]))
+        return _shown(membership.create_namespace(get_principal(request), given["namespace"]))
 
     @extend_schema(request=None, responses=Status)
     def destroy(self, request: Request, namespace: str) -> Response:
         """`DELETE /namespace/{namespace}`"""
-        membership.remove_namespace(principal(request), namespace)
+        membership.remove_namespace(get_principal(request), namespace)
         return Response(DONE)
 
     @extend_schema(responses=NamespaceShape)
@@ -70,16 +70,16 @@ class Members(NamespacesView):
     def add(self, request: Request, namespace: str) -> Response:
         """`POST /namespace/{namespace}/members`"""
         given = self.validated(Invitations, request.data)
-        return _shown(membership.add_members(principal(request), namespace, invitations(given)))
+        return _shown(membership.add_members(get_principal(request), namespace, invitations(given)))
 
     @extend_schema(request=RoleChange, responses=Member)
     def change(self, request: Request, namespace: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/members/{username}`"""
         given = self.validated(RoleChange, request.data)
-        return Response(Member(membership.change_role(principal(request), namespace, username, given["role"])).data)
+        return Response(Member(membership.change_role(get_principal(request), namespace, username, given["role"])).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, username: str) -> Response:
         """`DELETE /namespace/{namespace}/members/{username}`"""
-        membership.remove_member(principal(request), namespace, username)
+        membership.remove_member(get_principal(request), namespace, username)
         return Response(DONE)

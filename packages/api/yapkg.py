@@ -15,7 +15,7 @@ from rest_framework.utils.html import is_html_input
 from rest_framework.viewsets import ViewSet
 
 from accounts.api.shapes import DONE, Status, Text
-from accounts.authentication import AppKey, BrowserSession, principal
+from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.models import User
 from accounts.permissions import AuthenticatedOrReadOnly, IsAuthenticated
 from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
@@ -152,7 +152,7 @@ class ArchiveParser(StrictMultiPartParser):
 
 
 class PackagesView(Yapkg, ViewSet):
-    authentication_classes = [AppKey, BrowserSession]
+    authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
     permission_classes = [AuthenticatedOrReadOnly]
 
 
@@ -208,7 +208,7 @@ class Packages(PackagesView):
         """`POST /namespaces/{namespace}/packages`"""
         given = self.validated(NewPackage, request.data)
         release = releasing.create_package(
-            principal(request), namespace, given["package_name"], given["field"], _draft(given)
+            get_principal(request), namespace, given["package_name"], given["field"], _draft(given)
         )
         return Response(Full(release).data)
 
@@ -222,20 +222,24 @@ class Packages(PackagesView):
     def publish(self, request: Request, namespace: str, name: str) -> Response:
         """`PUT /namespaces/{namespace}/packages/{package_name}`"""
         given = self.validated(Publication, request.data)
-        release = releasing.publish_release(principal(request), namespace, name, _draft(given), given.get("package_id"))
+        release = releasing.publish_release(
+            get_principal(request), namespace, name, _draft(given), given.get("package_id")
+        )
         return Response(Published(release).data)
 
     @extend_schema(request=Edit, responses=Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
         """`PATCH /namespaces/{namespace}/packages/{package_name}`"""
         given = self.validated(Edit, request.data)
-        release = releasing.edit_package(principal(request), namespace, name, _draft(given), given.get("package_id"))
+        release = releasing.edit_package(
+            get_principal(request), namespace, name, _draft(given), given.get("package_id")
+        )
         return Response(Full(release).data)
 
     @extend_schema(request=None, responses={200: Status, 204: None})
     def destroy(self, request: Request, namespace: str, name: str) -> Response:
         """`DELETE /namespaces/{namespace}/packages/{package_name}`"""
-        if releasing.remove_package(principal(request), namespace, name):
+        if releasing.remove_package(get_principal(request), namespace, name):
             return Response(DONE)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -265,25 +269,25 @@ class Collaborators(PackagesView):
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`"""
         return Response(
-            Collaborator(collaboration.list_collaborators(principal(request), namespace, name), many=True).data
+            Collaborator(collaboration.list_collaborators(get_principal(request), namespace, name), many=True).data
         )
 
     @extend_schema(request=InvitationShape(many=True), responses=Collaborator(many=True))
     def add(self, request: Request, namespace: str, name: str) -> Response:
         """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`"""
         invited = invitations(self.validated(Invitations, request.data))
-        added = collaboration.add_collaborators(principal(request), namespace, name, invited)
+        added = collaboration.add_collaborators(get_principal(request), namespace, name, invited)
         return Response(Collaborator(added, many=True).data)
 
     @extend_schema(request=RoleChange, responses=Collaborator)
     def change(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
         given = self.validated(RoleChange, request.data)
-        changed = collaboration.change_role(principal(request), namespace, name, username, given["role"])
+        changed = collaboration.change_role(get_principal(request), namespace, name, username, given["role"])
         return Response(Collaborator(changed).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`DELETE /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
-        collaboration.remove_collaborator(principal(request), namespace, name, username)
+        collaboration.remove_collaborator(get_principal(request), namespace, name, username)
         return Response(DONE)

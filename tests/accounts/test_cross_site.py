@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from accounts.cross_site import NOT_FROM_THERE, is_same_origin, require_same_origin, require_top_level_navigation
+from accounts.cross_site import REFUSAL, is_same_origin, require_same_origin, require_top_level_navigation
 from registry_site.errors import PermissionDenied
 
 HERE = "http://testserver"
@@ -68,7 +68,7 @@ def test_pages_of_other_sites_may_not_ask(headers: dict[str, str]) -> None:
     assert is_same_origin(asking(**headers)) is False
     with pytest.raises(PermissionDenied) as refused:
         require_same_origin(asking(**headers))
-    assert (refused.value.message, refused.value.code) == (NOT_FROM_THERE, "other_site")
+    assert (refused.value.message, refused.value.code) == (REFUSAL, "other_site")
 
 
 def test_public_address_is_here_behind_a_proxy(settings: Any) -> None:
@@ -121,7 +121,7 @@ def test_other_site_may_send_a_visitor_to_read(site: str) -> None:
 def test_other_site_may_not_frame_or_fetch_a_secret(site: str, mode: str, goal: str) -> None:
     with pytest.raises(PermissionDenied) as refused:
         require_top_level_navigation(asking(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=goal))
-    assert (refused.value.message, refused.value.code) == (NOT_FROM_THERE, "other_site")
+    assert (refused.value.message, refused.value.code) == (REFUSAL, "other_site")
 
 
 def test_client_that_is_no_browser_may_read() -> None:
