@@ -102,7 +102,7 @@ def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
 
 def _forget(server: registry.Registry) -> None:
     """All that the mirror has."""
-    for table in ("mirror_archive", "mirror_entry"):
+    for table in ("mirror_cachedcrate", "mirror_cachedindexfile"):
         rows(server, f"DELETE FROM {table}")
     shutil.rmtree(server.data / "mirror", ignore_errors=True)
 

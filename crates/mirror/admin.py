@@ -16,7 +16,7 @@ from django.utils.html import format_html_join
 
 from accounts.admin import staff
 from crates.mirror import incidents, index_cache, maintenance, overrides, overview
-from crates.mirror.models import Archive, Decision, Entry, Incident
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.package import requirements
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
@@ -45,7 +45,7 @@ class MirrorAdmin(ReadOnlyAdmin):
         return request.user.has_perm(f"mirror.change_{self.opts.model_name}")
 
     def has_block_permission(self, request: HttpRequest) -> bool:
-        return self.has_decide_permission(request) and request.user.has_perm("mirror.add_decision")
+        return self.has_decide_permission(request) and request.user.has_perm("mirror.add_override")
 
     @admin.display(description="size", ordering="size")
     def bytes(self, row: Any) -> str:
@@ -56,8 +56,8 @@ class MirrorAdmin(ReadOnlyAdmin):
         return int(row.failures)
 
 
-@admin.register(Entry)
-class Entries(MirrorAdmin):
+@admin.register(CachedIndexFile)
+class CachedIndexFileAdmin(MirrorAdmin):
     list_display = ("name", "status", "upstream", "versions", "bytes", "failed", "changed_at", "checked_at")
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
@@ -65,73 +65,73 @@ class Entries(MirrorAdmin):
     actions = ["ask_again", "accept_changes", "block"]
     action_form = ReasonForm
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
         listed = super().get_queryset(request).defer("body")
-        counted: QuerySet[Entry] = listed.annotate(size=Length("body"), failures=failures(OuterRef("name")))
+        counted: QuerySet[CachedIndexFile] = listed.annotate(size=Length("body"), failures=failures(OuterRef("name")))
         return counted
 
     @admin.display
-    def versions(self, entry: Entry) -> int:
+    def versions(self, entry: CachedIndexFile) -> int:
         return len(entry.checksums)
 
     @admin.display(description="held back")
-    def held_back(self, entry: Entry) -> str:
+    def held_back(self, entry: CachedIndexFile) -> str:
         held = ((one.line.version, one.held_back) for one in overview.describe_versions(entry) if one.held_back)
         return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or "nothing"
 
     @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
-    def ask_again(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+    def ask_again(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
         self.message_user(request, f"{index_cache.mark_stale(queryset)} will be asked for again.")
 
     @admin.action(description="Take the checksums that upstream has now", permissions=["decide"])
-    def accept_changes(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+    def accept_changes(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
         self.message_user(request, f"{index_cache.forget_checksums(queryset)} will be taken as they are upstream.")
 
     @admin.action(description="Block the selected crates in all versions", permissions=["block"])
-    def block(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+    def block(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
         for entry in queryset:
             block(request, entry.name, "*")
-        self.message_user(request, f"{len(queryset)} blocked. To lift that, end the decision.")
+        self.message_user(request, f"{len(queryset)} blocked. To lift that, end the override.")
 
 
-@admin.register(Archive)
-class Archives(MirrorAdmin):
-    list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "asked_at")
-    list_filter = ("fetched_at", "asked_at")
+@admin.register(CachedCrate)
+class CachedCrateAdmin(MirrorAdmin):
+    list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "last_used_at")
+    list_filter = ("fetched_at", "last_used_at")
     search_fields = ("name__startswith", "sha256__startswith", "license")
     actions = ["remove", "remove_and_block"]
     action_form = ReasonForm
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Archive]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CachedCrate]:
         subject = Concat(OuterRef("name"), Value("@"), OuterRef("version"), output_field=CharField())
-        counted: QuerySet[Archive] = super().get_queryset(request).annotate(failures=failures(subject))
+        counted: QuerySet[CachedCrate] = super().get_queryset(request).annotate(failures=failures(subject))
         return counted
 
     @admin.action(
         description="Delete the selected files; they are fetched again when asked for", permissions=["decide"]
     )
-    def remove(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
+    def remove(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
         for archive in queryset:
             maintenance.delete_crate(archive)
         self.message_user(request, f"{len(queryset)} deleted.")
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
-    def remove_and_block(self, request: HttpRequest, queryset: QuerySet[Archive]) -> None:
+    def remove_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
         for archive in queryset:
             block(request, archive.name, f"={archive.version}")
             maintenance.delete_crate(archive)
-        self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the decision.")
+        self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the override.")
 
 
-def block(request: HttpRequest, name: str, requirement: str) -> Decision:
+def block(request: HttpRequest, name: str, requirement: str) -> Override:
     """For the reason that stands beside the action."""
     reason = request.POST.get("reason", "").strip()
     return overrides.create_override(
-        overrides.Verdict.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
+        overrides.Kind.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
     )
 
 
-class DecisionForm(forms.ModelForm):
+class OverrideForm(forms.ModelForm):
     def clean_name(self) -> str:
         if not index_cache.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
@@ -150,32 +150,32 @@ class DecisionForm(forms.ModelForm):
         return until
 
 
-@admin.register(Decision)
-class Decisions(DomainAdmin):
+@admin.register(Override)
+class OverrideAdmin(DomainAdmin):
     """Made here, and ended by an action; never changed."""
 
     list_display = ("name", "requirement", "decided", "reason", "until", "created_at", "created_by", "ended_at")
-    list_filter = ("verdict", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
+    list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("name", "reason")
     list_select_related = ("created_by",)
     actions = ["end"]
-    form = DecisionForm
-    fields = ("verdict", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
+    form = OverrideForm
+    fields = ("kind", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
     readonly_fields = ("created_at", "created_by", "ended_at")
 
-    @admin.display(description="verdict", ordering="verdict")
-    def decided(self, decision: Decision) -> str:
-        return decision.verdict
+    @admin.display(description="kind", ordering="kind")
+    def decided(self, decision: Override) -> str:
+        return decision.kind
 
-    def get_fields(self, request: HttpRequest, obj: Decision | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Override | None = None) -> Any:
         return [field for field in self.fields if obj or field not in self.readonly_fields]
 
-    def has_change_permission(self, request: HttpRequest, obj: Decision | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Override | None = None) -> bool:
         return obj is None and bool(super().has_change_permission(request))
 
-    def save_model(self, request: HttpRequest, obj: Decision, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
         made = overrides.create_override(
-            overrides.Verdict(obj.verdict),
+            overrides.Kind(obj.kind),
             obj.name,
             obj.requirement,
             actor=staff(request),
@@ -184,14 +184,14 @@ class Decisions(DomainAdmin):
         )
         obj.pk = made.pk
 
-    @admin.action(description="End the selected decisions", permissions=["change"])
-    def end(self, request: HttpRequest, queryset: QuerySet[Decision]) -> None:
+    @admin.action(description="End the selected overrides", permissions=["change"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Override]) -> None:
         ended = sum(overrides.end_override(decision, actor=staff(request)) for decision in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 
 @admin.register(Incident)
-class Incidents(MirrorAdmin):
+class IncidentAdmin(MirrorAdmin):
     list_display = ("subject", "kind", "detail", "count", "first_at", "last_at", "settled_at")
     list_filter = ("kind", ("settled_at", admin.EmptyFieldListFilter), "last_at")
     search_fields = ("subject",)

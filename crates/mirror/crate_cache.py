@@ -14,7 +14,7 @@ from crates import names
 from crates.mirror import incidents, index_cache, index_lines, licenses, metrics, overrides, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import STORE, Archive, Entry, Incident
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident
 from crates.mirror.upstreams import UpstreamFault
 from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
@@ -46,7 +46,7 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
     )
 
 
-def find(name: str, version: str, tell: OutcomeRecorder = ignore_outcome) -> tuple[Archive, bool]:
+def find(name: str, version: str, tell: OutcomeRecorder = ignore_outcome) -> tuple[CachedCrate, bool]:
     """A version's file, and whether it had to be fetched; raises as `download` does."""
     with metrics.recording_failure(tell):
         entry, line = _listed(name, version, index_cache.get_or_refresh)
@@ -61,7 +61,7 @@ def prefetch_archive(name: str, version: str) -> None:
     )
 
 
-def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entry, Line]:
+def _listed(name: str, version: str, find: Callable[[str], CachedIndexFile]) -> tuple[CachedIndexFile, Line]:
     """The line of a version that is not blocked."""
     if not index_cache.NAME.fullmatch(name):
         raise NotFound(_none(name, version))
@@ -73,24 +73,26 @@ def _listed(name: str, version: str, find: Callable[[str], Entry]) -> tuple[Entr
     return entry, present[version]
 
 
-def get_or_fetch(entry: Entry, line: Line, tell: OutcomeRecorder = ignore_outcome) -> tuple[Archive, bool]:
+def get_or_fetch(
+    entry: CachedIndexFile, line: Line, tell: OutcomeRecorder = ignore_outcome
+) -> tuple[CachedCrate, bool]:
     """The file of a line, and whether it had to be fetched; raises as `download` does."""
-    kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
+    kept = CachedCrate.objects.filter(name=entry.name, version=line.version, sha256=line.checksum)
     archive = kept.first()
     if archive is None:
         read_ahead.start_pending()
         with metrics.recording_fetch(tell), index_cache.limiter.slot():
             return _fetched(entry, line), True
     metrics.record_cache_hit(tell, archive.fetched_at, archive.fetched_at)
-    if archive.asked_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
-        kept.update(asked_at=timezone.now())
+    if archive.last_used_at < timezone.now() - DAY:  # once in a day, so that reading hardly ever writes
+        kept.update(last_used_at=timezone.now())
     return archive, False
 
 
-def store(entry: Entry, line: Line, file: IO[bytes]) -> Archive:
+def store(entry: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCrate:
     """Keep a file whose bytes are those of the line; whoever does it holds its lock."""
     blob = blobs.put(file, store=STORE)
-    archive, _ = Archive.objects.get_or_create(
+    archive, _ = CachedCrate.objects.get_or_create(
         name=entry.name,
         version=line.version,
         sha256=line.checksum,
@@ -104,10 +106,10 @@ def lock_bytes(sha256: str) -> AbstractContextManager[bool]:
     return file_locks.file_lock(f"mirror archive {sha256}", settings.MIRROR_TIMEOUT)
 
 
-def _fetched(entry: Entry, line: Line) -> Archive:
+def _fetched(entry: CachedIndexFile, line: Line) -> CachedCrate:
     """Fetch it, once for all who wait; nothing is kept that is not what the index says."""
     with lock_bytes(line.checksum) as mine:
-        kept = Archive.objects.filter(name=entry.name, version=line.version, sha256=line.checksum).first()
+        kept = CachedCrate.objects.filter(name=entry.name, version=line.version, sha256=line.checksum).first()
         if kept is not None:
             return kept
         if settings.MIRROR_OFFLINE:
@@ -129,7 +131,7 @@ def _fetched(entry: Entry, line: Line) -> Archive:
             raise _failing(error) from error
 
 
-def _receive(entry: Entry, line: Line, file: IO[bytes]) -> None:
+def _receive(entry: CachedIndexFile, line: Line, file: IO[bytes]) -> None:
     """Raises `Fault` and `NotFound`."""
     name = line.name if line.name.lower() == entry.name else entry.name  # in upstream's own letters
     status = upstreams.get_upstream(entry.upstream).archive(name, line.version, line.checksum, file)

@@ -14,7 +14,7 @@ from crates import names
 from crates.mirror import incidents, index_lines, metrics, upstreams
 from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import Entry, Incident
+from crates.mirror.models import CachedIndexFile, Incident
 from crates.mirror.upstreams import UpstreamFault
 from crates.models import Crate
 from registry_site import file_locks
@@ -30,11 +30,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADERS: Mapping[str, str] = {}
 
 limiter = UpstreamLimiter()
-_background: BackgroundTasks[Entry] = BackgroundTasks(threads=8)
+_background: BackgroundTasks[CachedIndexFile] = BackgroundTasks(threads=8)
 _prefetches: BackgroundTasks[None] = BackgroundTasks(threads=8)  # its own threads: a client that waits goes first
 
 
-def get_or_refresh(path: str, tell: OutcomeRecorder = ignore_outcome) -> Entry:
+def get_or_refresh(path: str, tell: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
     """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
 
     Raises `NotFound` for what is not there, or must not be asked for, and `errors.Upstream`.
@@ -73,19 +73,19 @@ def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:
         _prefetches.submit(key, run)
 
 
-def refresh_if_stale(path: str) -> Entry:
+def refresh_if_stale(path: str) -> CachedIndexFile:
     """Return the entry at `path`, refreshed if stale, without a slot of the limiter; raises as `get_or_refresh`."""
     entry = _here(path)
     return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
 
 
-def _here(path: str) -> Entry | None:
+def _here(path: str) -> CachedIndexFile | None:
     """What is here already; raises `NotFound` for what must not be asked for."""
     name = path.rpartition("/")[2]
     if not NAME.fullmatch(name) or names.index_path(name) != path:
         raise NotFound(NO_SUCH_CRATE)
     refuse_private(name)
-    return Entry.objects.filter(path=path).first()
+    return CachedIndexFile.objects.filter(path=path).first()
 
 
 def refuse_private(name: str) -> None:
@@ -96,32 +96,32 @@ def refuse_private(name: str) -> None:
         raise NotFound(NO_SUCH_CRATE)
 
 
-def mark_stale(asked: QuerySet[Entry]) -> int:
+def mark_stale(asked: QuerySet[CachedIndexFile]) -> int:
     """Upstream is asked for these again when somebody wants them next → how many they are."""
     return asked.update(checked_at=EPOCH)
 
 
-def forget_checksums(asked: QuerySet[Entry]) -> int:
+def forget_checksums(asked: QuerySet[CachedIndexFile]) -> int:
     """What upstream has now counts from then on, also where a checksum has changed → how many they are."""
     return asked.update(checksums={}, etag="", last_modified="", checked_at=EPOCH)
 
 
-def _is_fresh(entry: Entry) -> bool:
+def _is_fresh(entry: CachedIndexFile) -> bool:
     ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
     return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, ABSENCE_TTL))
 
 
-def _in_thread(path: str) -> Entry:
+def _in_thread(path: str) -> CachedIndexFile:
     try:
         return _refreshed(path)
     finally:
         connection.close()
 
 
-def _refreshed(path: str) -> Entry:
+def _refreshed(path: str) -> CachedIndexFile:
     """Ask upstream, once for all who want to know; raises `errors.Upstream`."""
     with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as mine:
-        entry = Entry.objects.filter(path=path).first()
+        entry = CachedIndexFile.objects.filter(path=path).first()
         if entry is not None and _is_fresh(entry):
             return entry
         if not mine:
@@ -132,11 +132,13 @@ def _refreshed(path: str) -> Entry:
             incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
             if entry is not None:
                 ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-                Entry.objects.filter(pk=entry.pk).update(checked_at=timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT))
+                CachedIndexFile.objects.filter(pk=entry.pk).update(
+                    checked_at=timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT)
+                )
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
 
 
-def _asked(path: str, entry: Entry | None) -> Entry:
+def _asked(path: str, entry: CachedIndexFile | None) -> CachedIndexFile:
     """The first upstream that has it, in their order; one that fails is not passed over, or another could step in."""
     status = 404
     for upstream in upstreams.configured_upstreams():
@@ -149,7 +151,7 @@ def _asked(path: str, entry: Entry | None) -> Entry:
         if answer.status == 200:
             return store(path, upstream.url, answer.body, answer.headers)
         status = answer.status if status == 404 else status
-    found, _ = Entry.objects.update_or_create(
+    found, _ = CachedIndexFile.objects.update_or_create(
         path=path,
         defaults={
             "name": path.rpartition("/")[2],
@@ -162,22 +164,24 @@ def _asked(path: str, entry: Entry | None) -> Entry:
     return found
 
 
-def _validators(entry: Entry) -> dict[str, str]:
+def _validators(entry: CachedIndexFile) -> dict[str, str]:
     given = {"If-None-Match": entry.etag, "If-Modified-Since": entry.last_modified}
     return {name: value for name, value in given.items() if value}
 
 
-def _kept(entry: Entry) -> Entry:
+def _kept(entry: CachedIndexFile) -> CachedIndexFile:
     entry.checked_at = timezone.now()
     entry.save(update_fields=["checked_at"])
     return entry
 
 
-def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Entry:
+def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> CachedIndexFile:
     """The file as it is now; raises `Fault` when it takes back the checksum of a version that was seen before."""
     name = path.rpartition("/")[2]
     with transaction.atomic():
-        entry = Entry.objects.select_for_update().filter(path=path).first() or Entry(path=path, name=name)
+        entry = CachedIndexFile.objects.select_for_update().filter(path=path).first() or CachedIndexFile(
+            path=path, name=name
+        )
         seen, changed = _checksums(entry, body)
         if not changed:
             if bytes(entry.body) != body or entry.status != 200:
@@ -194,7 +198,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     return entry
 
 
-def _checksums(entry: Entry, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
+def _checksums(entry: CachedIndexFile, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
     """Of each version, as it was first seen; and of those that have another now, what was and what is."""
     seen, changed = dict(entry.checksums), {}
     for line in index_lines.parse(body):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from crates.mirror import incidents
 from crates.mirror.crate_cache import lock_bytes
-from crates.mirror.models import Archive, Entry, Incident
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site.errors import NotFound
 from registry_site.storage import blobs
 
@@ -19,21 +19,21 @@ Row = TypeVar("Row", bound=Model)
 
 def totals() -> dict[str, int]:
     """How much there is: crates, files, their bytes, and incidents that nobody has settled."""
-    kept = Archive.objects.aggregate(files=Count("pk"), size=Sum("size"))
+    kept = CachedCrate.objects.aggregate(files=Count("pk"), size=Sum("size"))
     return {
-        "crates": Entry.objects.filter(status=200).count(),
+        "crates": CachedIndexFile.objects.filter(status=200).count(),
         "files": kept["files"],
         "bytes": kept["size"] or 0,
         "incidents": Incident.objects.filter(settled_at=None).count(),
     }
 
 
-def unused_crates(days: int) -> QuerySet[Archive]:
+def unused_crates(days: int) -> QuerySet[CachedCrate]:
     """Files that nobody has asked for in so many days."""
-    return Archive.objects.filter(asked_at__lt=timezone.now() - timedelta(days=days))
+    return CachedCrate.objects.filter(last_used_at__lt=timezone.now() - timedelta(days=days))
 
 
-def verify_or_discard(archive: Archive) -> bool:
+def verify_or_discard(archive: CachedCrate) -> bool:
     """Are its bytes there, and the right ones? One that is not is forgotten, and fetched again when somebody asks."""
     try:
         with archive.blob().read() as content:
@@ -46,15 +46,15 @@ def verify_or_discard(archive: Archive) -> bool:
     return whole
 
 
-def delete_crate(archive: Archive) -> None:
+def delete_crate(archive: CachedCrate) -> None:
     """The row first: bytes without a row are never handed out."""
     with lock_bytes(archive.sha256):
-        Archive.objects.filter(pk=archive.pk).delete()
-        if not Archive.objects.filter(sha256=archive.sha256).exists():
+        CachedCrate.objects.filter(pk=archive.pk).delete()
+        if not CachedCrate.objects.filter(sha256=archive.sha256).exists():
             blobs.delete(archive.blob())
 
 
-def iterate(archives: QuerySet[Archive]) -> Iterator[Archive]:
+def iterate(archives: QuerySet[CachedCrate]) -> Iterator[CachedCrate]:
     """One by one, however many there are and whatever happens to them meanwhile."""
     return chain.from_iterable(iterate_pages(archives, 500))
 

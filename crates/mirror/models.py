@@ -1,4 +1,4 @@
-"""What was fetched from upstream, and what staff have decided about it."""
+"""Rows of the mirror: cached index files and crates, incidents with upstream, and overrides by staff."""
 
 from typing import Self
 
@@ -9,47 +9,46 @@ from django.utils import timezone
 from accounts.models import User
 from registry_site.storage.blobs import Blob
 
-STORE = "mirror"  # of its own, for its bytes can be had again, and are deleted in time
+STORE = "mirror"  # a store of its own: its bytes can be fetched again, so they may be deleted
 
 
-class Entry(models.Model):
-    """The index file of one crate, byte by byte as upstream has it, or that there is none."""
+class CachedIndexFile(models.Model):
+    """The index file of one crate, byte by byte as upstream sent it, or upstream's answer that there is none."""
 
-    path = models.CharField(max_length=80, unique=True, help_text="In the index, such as se/rd/serde.")
+    path = models.CharField(max_length=80, unique=True, help_text="Path in the index, such as se/rd/serde.")
     name = models.CharField(max_length=64, db_index=True, help_text="In lower case.")
-    upstream = models.CharField(max_length=500, blank=True, help_text="Index URL of the upstream that has it.")
-    status = models.PositiveSmallIntegerField(help_text="200, or why there is none: 404, 410, 451.")
+    upstream = models.CharField(max_length=500, blank=True, help_text="Index URL of the upstream that has the crate.")
+    status = models.PositiveSmallIntegerField(help_text="200, or 404, 410 or 451 if upstream has no such crate.")
     body = models.BinaryField(default=b"")
-    etag = models.CharField(max_length=200, blank=True, help_text="Upstream's, to ask again with.")
-    last_modified = models.CharField(max_length=100, blank=True)
-    checksums = models.JSONField(default=dict, help_text="Of each version, as it was first seen.")
+    etag = models.CharField(max_length=200, blank=True, help_text="Sent to upstream as If-None-Match.")
+    last_modified = models.CharField(max_length=100, blank=True, help_text="Sent to upstream as If-Modified-Since.")
+    checksums = models.JSONField(default=dict, help_text="Checksum of each version when it was first seen.")
     changed_at = models.DateTimeField(default=timezone.now)
-    checked_at = models.DateTimeField(default=timezone.now, db_index=True, help_text="When upstream said so last.")
+    checked_at = models.DateTimeField(default=timezone.now, db_index=True, help_text="Last answer of upstream.")
 
     class Meta:
         ordering = ("path",)
-        verbose_name_plural = "entries"
 
     def __str__(self) -> str:
         return self.name
 
 
-class Archive(models.Model):
-    """A `.crate` file that was fetched, and is what the index says."""
+class CachedCrate(models.Model):
+    """A `.crate` file that was fetched, and whose checksum was compared with the index."""
 
     name = models.CharField(max_length=64, help_text="In lower case.")
     version = models.CharField(max_length=150)
     sha256 = models.CharField("SHA-256", max_length=64)
     size = models.BigIntegerField(help_text="In bytes.")
-    license = models.CharField(max_length=255, blank=True, help_text="As its Cargo.toml says it.")
+    license = models.CharField(max_length=255, blank=True, help_text="From its Cargo.toml.")
     upstream = models.CharField(max_length=500, blank=True)
     fetched_at = models.DateTimeField(default=timezone.now)
-    asked_at = models.DateTimeField(default=timezone.now, help_text="To the day.")
+    last_used_at = models.DateTimeField(default=timezone.now, help_text="Written at most once a day.")
 
     class Meta:
         ordering = ("name", "version")
-        constraints = [models.UniqueConstraint(fields=["name", "version", "sha256"], name="each_archive_once")]
-        indexes = [models.Index(fields=["asked_at"], name="archives_by_use")]
+        constraints = [models.UniqueConstraint(fields=["name", "version", "sha256"], name="each_cached_crate_once")]
+        indexes = [models.Index(fields=["last_used_at"], name="cached_crates_by_use")]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -59,7 +58,7 @@ class Archive(models.Model):
 
 
 class Incident(models.Model):
-    """Something about upstream that staff should look at; the same again is counted."""
+    """A fault of upstream that staff should look at. Repetitions are counted in the same row."""
 
     class Kind(models.TextChoices):
         CHANGED = "changed", "a checksum changed"
@@ -67,9 +66,7 @@ class Incident(models.Model):
         FAULT = "fault", "no answer, or not as it should be"
 
     kind = models.CharField(max_length=16, choices=Kind)
-    subject = models.CharField(
-        max_length=300, help_text="A crate, with its version if it is about one; or an upstream."
-    )
+    subject = models.CharField(max_length=300, help_text="A crate, or one of its versions: serde, serde@1.0.0.")
     detail = models.CharField(max_length=500)
     count = models.PositiveIntegerField(default=1)
     first_at = models.DateTimeField(default=timezone.now)
@@ -88,36 +85,36 @@ class Incident(models.Model):
         return f"{self.subject}: {self.get_kind_display()}"
 
 
-class DecisionQuerySet(models.QuerySet["Decision"]):
-    def in_force(self) -> Self:
+class OverrideQuerySet(models.QuerySet["Override"]):
+    def active(self) -> Self:
         return self.filter(Q(until=None) | Q(until__gt=timezone.now()), ended_at=None)
 
 
-class Decision(models.Model):
-    """What staff have decided about some versions of a crate, whatever the policies say."""
+class Override(models.Model):
+    """A decision of staff about versions of a crate. It goes before all policies."""
 
-    class Verdict(models.TextChoices):
+    class Kind(models.TextChoices):
         BLOCKED = "blocked", "blocked: nobody gets them, not even locked builds"
         EXEMPT = "exempt", "exempt from the policies"
 
-    verdict = models.CharField(max_length=16, choices=Verdict)
+    kind = models.CharField(max_length=16, choices=Kind)
     name = models.CharField("crate", max_length=64, help_text="In any spelling.")
     requirement = models.CharField(
         "versions", max_length=200, default="*", help_text="As in a Cargo.toml: *, =1.2.3, or >=1, <1.4."
     )
-    reason = models.CharField(max_length=500, help_text="Whoever wants them is told so.")
-    until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is ended.")
+    reason = models.CharField(max_length=500, help_text="Shown to everybody who requests these versions.")
+    until = models.DateTimeField(null=True, blank=True, help_text="Leave empty to keep it until staff end it.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
     ended_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = DecisionQuerySet.as_manager()
+    objects = OverrideQuerySet.as_manager()
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=["name"], name="decisions_not_ended", condition=Q(ended_at=None))]
+        indexes = [models.Index(fields=["name"], name="overrides_not_ended", condition=Q(ended_at=None))]
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.requirement}: {self.verdict}"
+        return f"{self.name}@{self.requirement}: {self.kind}"

@@ -12,37 +12,37 @@ from accounts import audit
 from accounts.models import User
 from crates import names
 from crates.mirror import index_cache, resolving
-from crates.mirror.models import Decision
+from crates.mirror.models import Override
 from crates.package.requirements import normalize
 from registry_site.errors import Invalid, PermissionDenied
 
-Verdict = Decision.Verdict
+Kind = Override.Kind
 
 
 @dataclass(frozen=True)
 class ActiveOverride:
     """A decision in force; `contains` tells which versions it is about."""
 
-    verdict: str
+    kind: str
     reason: str
     contains: Callable[[str], bool]
 
     def blocks(self, version: str) -> bool:
-        return self.verdict == Verdict.BLOCKED and self.contains(version)
+        return self.kind == Kind.BLOCKED and self.contains(version)
 
     def exempts(self, version: str) -> bool:
-        return self.verdict == Verdict.EXEMPT and self.contains(version)
+        return self.kind == Kind.EXEMPT and self.contains(version)
 
 
 def create_override(
-    verdict: Decision.Verdict,
+    kind: Override.Kind,
     name: str,
     requirement: str,
     *,
     actor: User | None,
     reason: str,
     until: datetime | None = None,
-) -> Decision:
+) -> Override:
     """From now until a moment, or until it is ended; raises `Invalid`."""
     if not index_cache.NAME.fullmatch(name):
         raise Invalid(f"{name[:80]!r} is no name of a crate.")
@@ -54,42 +54,42 @@ def create_override(
     if until is not None and until <= timezone.now():
         raise Invalid("Its end has passed already.")
     with transaction.atomic():
-        made = Decision.objects.create(
-            verdict=verdict,
+        made = Override.objects.create(
+            kind=kind,
             name=names.canonical(name),
             requirement=requirement,
             reason=reason,
             until=until,
             created_by=actor,
         )
-        audit.record(actor, f"mirror.{verdict}", f"{made.name}@{made.requirement}", reason=made.reason)
+        audit.record(actor, f"mirror.{kind}", f"{made.name}@{made.requirement}", reason=made.reason)
     return made
 
 
-def end_override(decision: Decision, *, actor: User | None) -> bool:
+def end_override(decision: Override, *, actor: User | None) -> bool:
     """False when it had ended before."""
     with transaction.atomic():
-        ended = Decision.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
+        ended = Override.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
         if ended:
-            audit.record(actor, f"mirror.{decision.verdict}.end", f"{decision.name}@{decision.requirement}")
+            audit.record(actor, f"mirror.{decision.kind}.end", f"{decision.name}@{decision.requirement}")
     return bool(ended)
 
 
 def active_overrides_for(name: str) -> list[ActiveOverride]:
     """All that are in force about a crate, the newest first."""
-    return [_ruling(one) for one in Decision.objects.in_force().filter(name=names.canonical(name))]
+    return [_ruling(one) for one in Override.objects.active().filter(name=names.canonical(name))]
 
 
 def active_overrides_by_crate() -> dict[str, list[ActiveOverride]]:
     """All of them, by the canonical names of the crates."""
     found = defaultdict(list)
-    for one in Decision.objects.in_force():
+    for one in Override.objects.active():
         found[one.name].append(_ruling(one))
     return found
 
 
-def _ruling(decision: Decision) -> ActiveOverride:
-    return ActiveOverride(decision.verdict, decision.reason, resolving.range_matcher(decision.requirement))
+def _ruling(decision: Override) -> ActiveOverride:
+    return ActiveOverride(decision.kind, decision.reason, resolving.range_matcher(decision.requirement))
 
 
 def refuse_blocked(name: str, version: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from crates import names
 from crates.mirror import index_cache, overrides, policies, serving
 from crates.mirror.index_lines import Line
-from crates.mirror.models import Archive, Entry
+from crates.mirror.models import CachedCrate, CachedIndexFile
 from registry_site.errors import NotFound
 
 
@@ -16,10 +16,10 @@ class Version:
     line: Line
     held_back: str
     exempt: str
-    archive: Archive | None
+    archive: CachedCrate | None
 
 
-def describe_crate(name: str) -> tuple[Entry, list[Version]]:
+def describe_crate(name: str) -> tuple[CachedIndexFile, list[Version]]:
     """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
     if not index_cache.NAME.fullmatch(name):
         raise NotFound(index_cache.NO_SUCH_CRATE)
@@ -27,11 +27,11 @@ def describe_crate(name: str) -> tuple[Entry, list[Version]]:
     return entry, describe_versions(entry)
 
 
-def describe_versions(entry: Entry) -> list[Version]:
+def describe_versions(entry: CachedIndexFile) -> list[Version]:
     found = [line for line in reversed(serving.available_lines(entry)) if line.version]
     rulings = overrides.active_overrides_for(entry.name)
     reasons = policies.quarantine_reasons(entry, found, rulings)
-    kept = {(archive.version, archive.sha256): archive for archive in Archive.objects.filter(name=entry.name)}
+    kept = {(archive.version, archive.sha256): archive for archive in CachedCrate.objects.filter(name=entry.name)}
     exempt = {
         one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)
     }

@@ -20,7 +20,7 @@ from django.utils import timezone
 from crates import names
 from crates.mirror import advisories, crate_cache, index_cache, licenses, resolving
 from crates.mirror.index_lines import Line
-from crates.mirror.models import Archive, Entry
+from crates.mirror.models import CachedCrate, CachedIndexFile
 from crates.mirror.overrides import ActiveOverride
 from crates.mirror.upstreams import UpstreamFault
 from registry_site import versions
@@ -74,7 +74,7 @@ def describe() -> list[str]:
     return [words for words, is_set in told.items() if is_set]
 
 
-def quarantine_reasons(entry: Entry, found: list[Line], rulings: list[ActiveOverride]) -> Reasons:
+def quarantine_reasons(entry: CachedIndexFile, found: list[Line], rulings: list[ActiveOverride]) -> Reasons:
     """Why each of these versions that is held back is so; the others are not in it."""
     judges = [_age, _denied(entry.name), _advised(entry.name)]
     reasons: Reasons = {}
@@ -112,7 +112,7 @@ def _advised(name: str) -> Judge:
     return lambda line: (str(one) for one in known if one.affects(line.version))
 
 
-def _unlicensed(entry: Entry, found: list[Line]) -> Reasons:
+def _unlicensed(entry: CachedIndexFile, found: list[Line]) -> Reasons:
     """Those whose license is not allowed.
 
     One that nobody knows yet is taken to be that of the next newer version, or of the newest that is known.
@@ -130,9 +130,9 @@ def _unlicensed(entry: Entry, found: list[Line]) -> Reasons:
     return reasons
 
 
-def _known_licenses(entry: Entry, usable: list[Line]) -> dict[str, str]:
+def _known_licenses(entry: CachedIndexFile, usable: list[Line]) -> dict[str, str]:
     """Of each version whose file is here. A few are fetched, until there is one that cargo may choose."""
-    kept = Archive.objects.filter(name=entry.name).values_list("version", "sha256", "license")
+    kept = CachedCrate.objects.filter(name=entry.name).values_list("version", "sha256", "license")
     here = {(version, sha256): license_ for version, sha256, license_ in kept}
     known = {line.version: here[key] for line in usable if (key := (line.version, line.checksum)) in here}
     left = MAX_FETCHES
@@ -145,7 +145,7 @@ def _known_licenses(entry: Entry, usable: list[Line]) -> dict[str, str]:
     return known
 
 
-def _learned(entry: Entry, line: Line, left: int) -> tuple[str | None, int]:
+def _learned(entry: CachedIndexFile, line: Line, left: int) -> tuple[str | None, int]:
     """The license in a file that is fetched, and how many more may be: none after a fault, for they would wait, too."""
     key = f"mirror-license-{line.checksum}"
     left_then: int | None = cache.get(key)

@@ -8,7 +8,7 @@ from django.conf import settings
 from crates.mirror import index_cache, index_lines, metrics, overrides, policies, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import Archive, Entry
+from crates.mirror.models import CachedCrate, CachedIndexFile
 from crates.mirror.overrides import ActiveOverride
 
 
@@ -24,7 +24,7 @@ def render_index_file(path: str) -> tuple[bytes, str, datetime | None]:
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
 
 
-def get_entry(path: str, tell: OutcomeRecorder = ignore_outcome) -> Entry:
+def get_entry(path: str, tell: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
     """The entry of a crate that upstream has; raises as `entry` does."""
     found = index_cache.get_or_refresh(path, tell)
     if found.status != 200:
@@ -32,17 +32,17 @@ def get_entry(path: str, tell: OutcomeRecorder = ignore_outcome) -> Entry:
     return found
 
 
-def visible_lines(found: Entry, rulings: list[ActiveOverride]) -> list[Line]:
+def visible_lines(found: CachedIndexFile, rulings: list[ActiveOverride]) -> list[Line]:
     """Its lines that are to be had; what is held back is yanked."""
     every = available_lines(found)
     reasons = policies.quarantine_reasons(found, every, rulings)
     return [index_lines.mark_yanked(line) if line.version in reasons else line for line in every]
 
 
-def available_lines(found: Entry) -> list[Line]:
+def available_lines(found: CachedIndexFile) -> list[Line]:
     """Its lines, without those whose files are not here when nobody is asked."""
     every = index_lines.parse(bytes(found.body))
     if not settings.MIRROR_OFFLINE:
         return every
-    kept = set(Archive.objects.filter(name=found.name).values_list("version", "sha256"))
+    kept = set(CachedCrate.objects.filter(name=found.name).values_list("version", "sha256"))
     return [line for line in every if (line.version, line.checksum) in kept]

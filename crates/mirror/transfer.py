@@ -14,7 +14,7 @@ from crates import names
 from crates.mirror import crate_cache, index_cache, index_lines, overrides
 from crates.mirror.index_lines import Line
 from crates.mirror.maintenance import iterate_pages
-from crates.mirror.models import Archive, Entry
+from crates.mirror.models import CachedCrate, CachedIndexFile
 from crates.mirror.upstreams import UpstreamFault
 from registry_site.errors import Invalid, NotFound
 from registry_site.storage import blobs
@@ -27,9 +27,9 @@ def export_to(folder: Path) -> Iterator[tuple[str, bool]]:
     (folder / "crates").mkdir(parents=True, exist_ok=True)
     rulings = overrides.active_overrides_by_crate()
     upstreams: dict[str, str] = {}
-    for page in iterate_pages(Entry.objects.filter(status=200), 100):
+    for page in iterate_pages(CachedIndexFile.objects.filter(status=200), 100):
         kept = defaultdict(list)
-        for archive in Archive.objects.filter(name__in=[entry.name for entry in page]):
+        for archive in CachedCrate.objects.filter(name__in=[entry.name for entry in page]):
             if not any(one.blocks(archive.version) for one in rulings.get(names.canonical(archive.name), [])):
                 kept[archive.name].append(archive)
         for entry in page:
@@ -75,7 +75,7 @@ def count_crates(folder: Path) -> int:
     return sum(1 for _ in (folder / "crates").glob("*/*.crate"))
 
 
-def _take(entry: Entry, line: Line, path: Path) -> bool:
+def _take(entry: CachedIndexFile, line: Line, path: Path) -> bool:
     with path.open("rb") as content:
         if blobs.sha256_of(content) != line.checksum:
             return False
@@ -102,7 +102,7 @@ def _crate(folder: Path, name: str, version: str) -> Path:
     return folder / "crates" / name / f"{name}-{version}.crate"
 
 
-def _write(path: Path, archive: Archive) -> bool:
+def _write(path: Path, archive: CachedCrate) -> bool:
     """A file stands at its name only when it is whole; False when what is kept is damaged or gone."""
     if path.exists() and _sha256(path) == archive.sha256:
         return True

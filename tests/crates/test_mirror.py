@@ -14,7 +14,7 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from crates.mirror.models import Archive, Entry, Incident
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from crates.names import index_path
 from registry_site import http_client
 from tests.support import bad_upstream, packing
@@ -157,7 +157,7 @@ def test_absence_is_passed_on_and_believed_for_a_while(mirror: CargoClient, firs
 def test_absence_is_not_believed_for_long(mirror: CargoClient, first: BadUpstream, status: int) -> None:
     first.tell_entry("demo", bad_upstream.refusal(status))
     entry(mirror, "demo")
-    Entry.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
     body = first.publish("demo")
     assert entry(mirror, "demo").content == body
 
@@ -165,7 +165,7 @@ def test_absence_is_not_believed_for_long(mirror: CargoClient, first: BadUpstrea
 def test_answer_that_nobody_asked_for_is_a_fault(mirror: CargoClient, first: BadUpstream) -> None:
     first.tell_entry("demo", bad_upstream.file(b"", 304))
     assert entry(mirror, "demo").status_code == 502
-    assert not Entry.objects.exists()
+    assert not CachedIndexFile.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_fault_of_the_index_is_told_and_nothing_is_kept(
     response = entry(mirror, "demo")
     assert response.status_code == 502
     assert response.json()["errors"][0]["detail"].startswith("The mirror's upstream fails: ")
-    assert not Entry.objects.exists()
+    assert not CachedIndexFile.objects.exists()
     assert counted() == [("fault", "demo", 1)]
 
 
@@ -444,7 +444,7 @@ def test_wrong_bytes_are_neither_kept_nor_sent(
         assert response.status_code == 502
         assert response.json() == refused("it sends other bytes than its index says")
     assert files(kept) == {}
-    assert not Archive.objects.exists()
+    assert not CachedCrate.objects.exists()
     assert counted() == [("wrong_bytes", "demo@1.0.0", 2)]
 
 
@@ -460,7 +460,7 @@ def test_fault_of_the_bytes_is_told_and_nothing_is_kept(
     assert response.status_code == 502
     assert response.json()["errors"][0]["detail"].startswith("The mirror's upstream fails: ")
     assert files(kept) == {}
-    assert not Archive.objects.exists()
+    assert not CachedCrate.objects.exists()
     assert counted() == [("fault", "demo@1.0.0", 1)]
 
 
@@ -503,7 +503,7 @@ def test_config_of_no_use_is_a_fault(mirror: CargoClient, first: BadUpstream, co
     first.publish("demo")
     first.tell("/index/config.json", bad_upstream.file(config))
     assert crate(mirror, "demo").status_code == 502
-    assert not Archive.objects.exists()
+    assert not CachedCrate.objects.exists()
 
 
 def test_every_marker_of_the_place_of_downloads_is_filled_in(mirror: CargoClient, first: BadUpstream) -> None:
@@ -570,7 +570,7 @@ def offline(mirror: CargoClient, first: BadUpstream, settings: Any) -> CargoClie
     first.tell_entry("demo", bad_upstream.file(GOOD + b"\n" + line("demo", "1.1.0", b"newer") + b"\n"))
     first.tell_crate("demo", "1.0.0", bad_upstream.file(BYTES))
     assert content(crate(mirror, "demo")) == BYTES
-    Entry.objects.update(checked_at=timezone.now() - timedelta(days=1000))
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(days=1000))
     first.requests.clear()
     settings.MIRROR_OFFLINE = True
     return mirror

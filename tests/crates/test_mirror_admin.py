@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts import registration
 from accounts.models import AuditEvent, User
 from crates.mirror import admin, incidents, index_cache, overrides
-from crates.mirror.models import STORE, Archive, Decision, Entry, Incident
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
 from registry_site.storage import blobs
 from tests.support import packing
@@ -26,7 +26,7 @@ from tests.support.cast import PASSWORD
 
 UPSTREAM = "https://index.example.com/"
 OLD, NEW = "0" * 64, "1" * 64
-Verdict = Decision.Verdict
+Kind = Override.Kind
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +50,13 @@ def line(checksum: str) -> bytes:
     return f'{{"name":"demo","vers":"1.0.0","cksum":"{checksum}"}}\n'.encode()
 
 
-def entry(name: str = "demo") -> Entry:
+def entry(name: str = "demo") -> CachedIndexFile:
     return index_cache.store(f"{name[:2]}/{name[2:4]}/{name}", UPSTREAM, line(OLD), {"etag": '"old"'})
 
 
-def archive(name: str = "demo") -> Archive:
+def archive(name: str = "demo") -> CachedCrate:
     blob = blobs.put(BytesIO(packing.crate(name)), store=STORE)
-    return Archive.objects.create(name=name, version="1.0.0", sha256=blob.sha256, size=blob.size)
+    return CachedCrate.objects.create(name=name, version="1.0.0", sha256=blob.sha256, size=blob.size)
 
 
 def incident(name: str = "demo") -> Incident:
@@ -64,11 +64,11 @@ def incident(name: str = "demo") -> Incident:
     return Incident.objects.get(subject=name)
 
 
-def decision(name: str = "demo", requirement: str = "*") -> Decision:
-    return overrides.create_override(Verdict.EXEMPT, name, requirement, actor=None, reason="It is so.")
+def decision(name: str = "demo", requirement: str = "*") -> Override:
+    return overrides.create_override(Kind.EXEMPT, name, requirement, actor=None, reason="It is so.")
 
 
-MAKERS: dict[str, Any] = {"entry": entry, "archive": archive, "incident": incident}
+MAKERS: dict[str, Any] = {"cachedindexfile": entry, "cachedcrate": archive, "incident": incident}
 
 
 def act(client: Client, action: str, *rows: Any) -> str:
@@ -79,7 +79,7 @@ def act(client: Client, action: str, *rows: Any) -> str:
 
 # --- Looking -----------------------------------------------------------------------------------------------------
 
-LISTS = {**MAKERS, "decision": decision}
+LISTS = {**MAKERS, "override": decision}
 
 
 @pytest.mark.parametrize("model", LISTS)
@@ -106,7 +106,7 @@ def test_lists_take_the_same_queries_for_three_rows_and_for_thirty(as_root: Clie
 def test_list_of_entries_does_not_read_their_bodies(as_root: Client) -> None:
     entry()
     with CaptureQueriesContext(connection) as queries:
-        as_root.get("/admin/mirror/entry/")
+        as_root.get("/admin/mirror/cachedindexfile/")
     assert not any('"body",' in query["sql"] for query in queries)  # as a column: their length is asked for
 
 
@@ -159,7 +159,7 @@ def test_changed_checksum_is_refused_until_staff_take_it(as_root: Client) -> Non
 def test_file_is_deleted_with_its_bytes(as_root: Client, mirror: Path) -> None:
     row, other = archive(), archive("other")
     assert "1 deleted." in act(as_root, "remove", row)
-    assert list(Archive.objects.all()) == [other]
+    assert list(CachedCrate.objects.all()) == [other]
     assert [path.name for path in mirror.rglob("*") if path.is_file()] == [other.sha256]
 
 
@@ -192,7 +192,12 @@ def test_settled_incident_stays_as_it_was(as_root: Client) -> None:
     assert row.settled_at == moment
 
 
-ACTIONS = [("entry", "ask_again"), ("entry", "accept_changes"), ("archive", "remove"), ("incident", "settle")]
+ACTIONS = [
+    ("cachedindexfile", "ask_again"),
+    ("cachedindexfile", "accept_changes"),
+    ("cachedcrate", "remove"),
+    ("incident", "settle"),
+]
 
 
 @pytest.mark.parametrize(("model", "action"), ACTIONS)
@@ -217,8 +222,8 @@ def test_right_to_change_a_model_is_enough_to_decide(onlooker: User, model: str,
 # --- Decisions, and what they are made of ------------------------------------------------------------------------
 
 
-ADD = "/admin/mirror/decision/add/"
-GIVEN = {"verdict": "blocked", "name": "Demo-Crate", "requirement": "1.2", "reason": "It steals keys."}
+ADD = "/admin/mirror/override/add/"
+GIVEN = {"kind": "blocked", "name": "Demo-Crate", "requirement": "1.2", "reason": "It steals keys."}
 
 
 def grant(user: User, *codenames: str) -> Client:
@@ -236,8 +241,8 @@ def deeds() -> list[tuple[str, str, str | None]]:
 def test_decision_is_added(as_root: Client, root: User) -> None:
     response = as_root.post(ADD, {**GIVEN, "until_0": "2999-01-02", "until_1": "03:04"})
     assert response.status_code == 302
-    made = Decision.objects.get()
-    assert (made.verdict, made.name, made.requirement, made.reason, made.created_by) == (
+    made = Override.objects.get()
+    assert (made.kind, made.name, made.requirement, made.reason, made.created_by) == (
         "blocked",
         "demo_crate",
         "^1.2",
@@ -251,7 +256,7 @@ def test_decision_is_added(as_root: Client, root: User) -> None:
 @pytest.mark.parametrize(
     ("field", "wrong", "told"),
     [
-        ("verdict", "praised", "Select a valid choice."),
+        ("kind", "praised", "Select a valid choice."),
         ("name", "", "This field is required."),
         ("name", "../demo", "This is no name of a crate."),
         ("name", "x" * 65, "Ensure this value has at most 64 characters"),
@@ -272,33 +277,33 @@ def test_what_is_wrong_with_a_decision_is_told_at_its_field(as_root: Client, fie
     errors = response.context["adminform"].form.errors
     assert list(errors) == [field.partition("_")[0]]
     assert told in errors.as_text()
-    assert not Decision.objects.exists()
+    assert not Override.objects.exists()
 
 
 def test_decision_is_shown_and_never_changed(as_root: Client) -> None:
     made = decision()
-    before = Decision.objects.values().get()
-    address = f"/admin/mirror/decision/{made.pk}/change/"
+    before = Override.objects.values().get()
+    address = f"/admin/mirror/override/{made.pk}/change/"
     text = as_root.get(address).content.decode()
     assert "It is so." in text
     assert 'name="_save"' not in text
     assert as_root.post(address, {**GIVEN, "reason": "other"}).status_code == 403
-    assert Decision.objects.values().get() == before
+    assert Override.objects.values().get() == before
 
 
 def test_decision_is_never_deleted(as_root: Client) -> None:
     made = decision()
-    assert as_root.post(f"/admin/mirror/decision/{made.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert Decision.objects.exists()
+    assert as_root.post(f"/admin/mirror/override/{made.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Override.objects.exists()
 
 
 def test_decision_is_ended_once(as_root: Client) -> None:
     made, other = decision(), decision("other")
     assert "1 ended" in act(as_root, "end", made)
-    moment = Decision.objects.get(pk=made.pk).ended_at
+    moment = Override.objects.get(pk=made.pk).ended_at
     assert "0 ended" in act(as_root, "end", made)
-    assert Decision.objects.get(pk=made.pk).ended_at == moment is not None
-    assert list(Decision.objects.in_force()) == [other]
+    assert Override.objects.get(pk=made.pk).ended_at == moment is not None
+    assert list(Override.objects.active()) == [other]
     assert deeds() == [
         ("mirror.exempt", "demo@*", None),
         ("mirror.exempt", "other@*", None),
@@ -309,22 +314,22 @@ def test_decision_is_ended_once(as_root: Client) -> None:
 def test_who_may_only_look_neither_adds_nor_ends_a_decision(onlooker: User) -> None:
     made = decision()
     client = sign_in_to_admin(onlooker)
-    assert client.get("/admin/mirror/decision/").status_code == 200
+    assert client.get("/admin/mirror/override/").status_code == 200
     assert client.post(ADD, GIVEN).status_code == 403
     act(client, "end", made)
-    assert Decision.objects.get().ended_at is None
+    assert Override.objects.get().ended_at is None
 
 
 def test_right_to_add_is_no_right_to_end(onlooker: User) -> None:
-    client = grant(onlooker, "add_decision")
+    client = grant(onlooker, "add_override")
     assert client.post(ADD, {**GIVEN, "until_0": "", "until_1": ""}).status_code == 302
-    act(client, "end", Decision.objects.get())
-    assert Decision.objects.get().ended_at is None
-    act(grant(onlooker, "change_decision"), "end", Decision.objects.get())
-    assert Decision.objects.get().ended_at is not None
+    act(client, "end", Override.objects.get())
+    assert Override.objects.get().ended_at is None
+    act(grant(onlooker, "change_override"), "end", Override.objects.get())
+    assert Override.objects.get().ended_at is not None
 
 
-BLOCKS = [("entry", "block", "demo@*"), ("archive", "remove_and_block", "demo@=1.0.0")]
+BLOCKS = [("cachedindexfile", "block", "demo@*"), ("cachedcrate", "remove_and_block", "demo@=1.0.0")]
 
 
 def block(client: Client, action: str, row: Any, reason: str) -> str:
@@ -338,9 +343,9 @@ def test_block_is_a_decision_with_a_reason(
     as_root: Client, root: User, model: str, action: str, what: str, given: str, kept: str
 ) -> None:
     row = MAKERS[model]()
-    assert "To lift that, end the decision." in block(as_root, action, row, given)
-    made = Decision.objects.get()
-    assert (made.verdict, f"{made.name}@{made.requirement}", made.reason, made.created_by) == (
+    assert "To lift that, end the override." in block(as_root, action, row, given)
+    made = Override.objects.get()
+    assert (made.kind, f"{made.name}@{made.requirement}", made.reason, made.created_by) == (
         "blocked",
         what,
         kept,
@@ -348,7 +353,7 @@ def test_block_is_a_decision_with_a_reason(
     )
     assert deeds() == [("mirror.blocked", what, "root")]
     assert Client().get("/ktra/api/v1/mirror/demo/1.0.0/download").status_code == 403
-    assert not Archive.objects.exists()
+    assert not CachedCrate.objects.exists()
 
 
 @pytest.mark.parametrize("reason", ["x" * 501, "a\0b"])
@@ -357,7 +362,7 @@ def test_nothing_is_done_for_a_bad_reason(as_root: Client, model: str, action: s
     row = MAKERS[model]()
     block(as_root, action, row, reason)
     row.refresh_from_db()
-    assert not Decision.objects.exists()
+    assert not Override.objects.exists()
 
 
 @pytest.mark.parametrize(("model", "action", "what"), BLOCKS)
@@ -367,16 +372,16 @@ def test_to_block_one_may_change_the_model_and_add_decisions(
     row = MAKERS[model]()
     for rights in ([], [f"change_{model}"]):
         block(grant(onlooker, *rights), action, row, "It steals.")
-        assert not Decision.objects.exists()
-    block(grant(onlooker, "add_decision"), action, row, "It steals.")
-    assert Decision.objects.exists()
+        assert not Override.objects.exists()
+    block(grant(onlooker, "add_override"), action, row, "It steals.")
+    assert Override.objects.exists()
 
 
 def test_block_of_a_file_whose_version_is_none_leaves_it(as_root: Client) -> None:
     row = archive()
-    Archive.objects.update(version="odd")
+    CachedCrate.objects.update(version="odd")
     assert "is not understood" in block(as_root, "remove_and_block", row, "It steals.")
-    assert Archive.objects.exists()
+    assert CachedCrate.objects.exists()
 
 
 # --- What the columns tell ---------------------------------------------------------------------------------------
@@ -390,7 +395,7 @@ def shown(client: Client, model: str, name: str) -> str:
     return unescape(found[1]).replace("\xa0", " ")
 
 
-@pytest.mark.parametrize("model", ["entry", "archive"])
+@pytest.mark.parametrize("model", ["cachedindexfile", "cachedcrate"])
 def test_failures_are_counted_until_they_are_settled(as_root: Client, model: str) -> None:
     row = MAKERS[model]()
     incident("demo2")
@@ -404,18 +409,18 @@ def test_failures_are_counted_until_they_are_settled(as_root: Client, model: str
 
 def test_sizes_are_those_of_the_bytes(as_root: Client) -> None:
     entry()
-    Archive.objects.filter(pk=archive().pk).update(size=5 * 1024 * 1024)
-    assert shown(as_root, "entry", "bytes") == f"{len(line(OLD))} bytes"
-    assert shown(as_root, "archive", "bytes") == "5.0 MB"
+    CachedCrate.objects.filter(pk=archive().pk).update(size=5 * 1024 * 1024)
+    assert shown(as_root, "cachedindexfile", "bytes") == f"{len(line(OLD))} bytes"
+    assert shown(as_root, "cachedcrate", "bytes") == "5.0 MB"
     for column in range(1, 9):
-        for model in ("entry", "archive"):
+        for model in ("cachedindexfile", "cachedcrate"):
             assert as_root.get(f"/admin/mirror/{model}/?o=-{column}").status_code == 200
 
 
 def test_page_of_an_entry_tells_what_is_held_back(as_root: Client, settings: Any) -> None:
     row = entry()
-    address = f"/admin/mirror/entry/{row.pk}/change/"
+    address = f"/admin/mirror/cachedindexfile/{row.pk}/change/"
     assert "nothing" in as_root.get(address).content.decode()
-    overrides.create_override(Verdict.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
+    overrides.create_override(Kind.BLOCKED, "demo", "*", actor=None, reason="<b>It</b> steals.")
     text = as_root.get(address).content.decode()
     assert "<strong>1.0.0</strong>: It is blocked: &lt;b&gt;It&lt;/b&gt; steals." in text

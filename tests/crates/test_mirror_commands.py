@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 
 from crates import names
 from crates.mirror import crate_cache, overrides
-from crates.mirror.models import Archive, Entry, Incident
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site.errors import NotFound
 from tests.support import packing
 from tests.support.servers import Server, running
@@ -109,8 +109,8 @@ def offline(folder: Path, mirror: Path, settings: Any) -> None:
 
 
 def forget_all(mirror: Path) -> None:
-    Archive.objects.all().delete()
-    Entry.objects.all().delete()
+    CachedCrate.objects.all().delete()
+    CachedIndexFile.objects.all().delete()
     shutil.rmtree(mirror)
 
 
@@ -130,14 +130,14 @@ def failure(*arguments: Any) -> tuple[int, str, str]:
 
 
 def kept() -> set[str]:
-    return {str(archive) for archive in Archive.objects.all()}
+    return {str(archive) for archive in CachedCrate.objects.all()}
 
 
 def blobs(mirror: Path) -> dict[str, Path]:
     return {path.name: path for path in mirror.rglob("*") if path.is_file()}
 
 
-def damage(mirror: Path, archive: Archive) -> None:
+def damage(mirror: Path, archive: CachedCrate) -> None:
     path = blobs(mirror)[archive.sha256]
     path.chmod(0o600)
     path.write_bytes(b"?" + path.read_bytes()[1:])
@@ -252,7 +252,7 @@ def test_file_that_is_not_understood_is_told_in_one_line(tmp_path: Path, name: s
 def test_reserved_name_is_not_fetched(settings: Any) -> None:
     settings.PRIVATE_NAMES = ["lea*"]
     assert failure("prefetch", "leaf")[0] == 1
-    assert not Entry.objects.exists()
+    assert not CachedIndexFile.objects.exists()
 
 
 # --- status ------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_status_of_an_empty_mirror(upstream: Server) -> None:
 
 def test_status_tells_what_is_kept_and_what_is_wrong(mirror: Path, settings: Any) -> None:
     run("prefetch", "leaf")
-    damage(mirror, Archive.objects.get())
+    damage(mirror, CachedCrate.objects.get())
     failure("verify")
     settings.MIRROR_OFFLINE = True
     first, second, third = run("status").splitlines()
@@ -283,8 +283,8 @@ def test_whole_files_are_verified() -> None:
 
 def test_damaged_and_lost_files_are_told_and_forgotten(mirror: Path) -> None:
     run("prefetch", "top")
-    damage(mirror, Archive.objects.get(name="middle"))
-    blobs(mirror)[Archive.objects.get(name="top").sha256].unlink()
+    damage(mirror, CachedCrate.objects.get(name="middle"))
+    blobs(mirror)[CachedCrate.objects.get(name="top").sha256].unlink()
     status, said, failed = failure("verify")
     assert (status, said) == (1, "4 files are as they should be.\n")
     assert sorted(failed.splitlines()) == [
@@ -292,7 +292,7 @@ def test_damaged_and_lost_files_are_told_and_forgotten(mirror: Path) -> None:
         "top@1.0.0 was damaged, and is forgotten",
     ]
     assert kept() == NEEDED_BY_TOP - {"middle@0.3.0", "top@1.0.0"}
-    assert set(blobs(mirror)) == set(Archive.objects.values_list("sha256", flat=True))
+    assert set(blobs(mirror)) == set(CachedCrate.objects.values_list("sha256", flat=True))
     assert {str(incident) for incident in Incident.objects.all()} == {
         "middle@0.3.0: other bytes than the index says",
         "top@1.0.0: other bytes than the index says",
@@ -301,7 +301,7 @@ def test_damaged_and_lost_files_are_told_and_forgotten(mirror: Path) -> None:
 
 def test_damaged_file_is_fetched_again_when_asked_for(mirror: Path) -> None:
     run("prefetch", "leaf")
-    damage(mirror, Archive.objects.get())
+    damage(mirror, CachedCrate.objects.get())
     failure("verify")
     response = Client().get("/ktra/api/v1/mirror/leaf/1.1.0/download")
     assert b"".join(response) == packing.crate("leaf", "1.1.0")
@@ -312,7 +312,7 @@ def test_damaged_file_is_fetched_again_when_asked_for(mirror: Path) -> None:
 
 
 def age(days: int, name: str) -> None:
-    Archive.objects.filter(name=name).update(asked_at=F("asked_at") - timedelta(days=days))
+    CachedCrate.objects.filter(name=name).update(last_used_at=F("last_used_at") - timedelta(days=days))
 
 
 def test_files_that_nobody_asked_for_in_long_are_deleted(mirror: Path) -> None:
@@ -321,7 +321,7 @@ def test_files_that_nobody_asked_for_in_long_are_deleted(mirror: Path) -> None:
     age(179, "top")
     assert run("prune") == "2 files, 0.0 MB, are deleted.\n"
     assert kept() == {one for one in NEEDED_BY_TOP if not one.startswith("leaf")}
-    assert set(blobs(mirror)) == set(Archive.objects.values_list("sha256", flat=True))
+    assert set(blobs(mirror)) == set(CachedCrate.objects.values_list("sha256", flat=True))
 
 
 def test_dry_run_deletes_nothing(mirror: Path) -> None:
@@ -340,8 +340,8 @@ def test_use_is_noted_once_a_day() -> None:
 
 def test_bytes_that_another_row_wants_stay(mirror: Path) -> None:
     run("prefetch", "leaf")
-    archive = Archive.objects.get()
-    Archive.objects.create(name="twin", version="1.0.0", sha256=archive.sha256, size=archive.size)
+    archive = CachedCrate.objects.get()
+    CachedCrate.objects.create(name="twin", version="1.0.0", sha256=archive.sha256, size=archive.size)
     age(200, "leaf")
     assert run("prune") == "1 files, 0.0 MB, are deleted.\n"
     assert (kept(), list(blobs(mirror))) == ({"twin@1.0.0"}, [archive.sha256])
@@ -390,7 +390,7 @@ def test_export_completes_a_folder(folder: Path) -> None:
 def test_what_is_blocked_is_not_exported(tmp_path: Path) -> None:
     run("prefetch", "top")
     for name, requirement in (("leaf", "<1.1"), ("Mixed_Case", "*")):
-        overrides.create_override(overrides.Verdict.BLOCKED, name, requirement, actor=None, reason="Bad.")
+        overrides.create_override(overrides.Kind.BLOCKED, name, requirement, actor=None, reason="Bad.")
     run("export", tmp_path / "folder")
     exported = {path.stem for path in (tmp_path / "folder").rglob("*.crate")}
     kept = {"-".join(one.split("@")) for one in NEEDED_BY_TOP}
@@ -416,7 +416,7 @@ def test_export_into_what_is_no_folder_is_told_in_one_line(tmp_path: Path) -> No
 
 def test_export_of_a_damaged_file_writes_nothing_wrong(mirror: Path, tmp_path: Path) -> None:
     run("prefetch", "leaf")
-    damage(mirror, Archive.objects.get())
+    damage(mirror, CachedCrate.objects.get())
     status, _, failed = failure("export", tmp_path / "out")
     assert status == 1
     assert "leaf@1.1.0" in failed
@@ -425,7 +425,7 @@ def test_export_of_a_damaged_file_writes_nothing_wrong(mirror: Path, tmp_path: P
 
 def test_export_of_a_file_that_is_gone_tells_so_and_writes_the_others(mirror: Path, tmp_path: Path) -> None:
     run("prefetch", "top")
-    archive = Archive.objects.get(name="leaf", version="1.0.0")
+    archive = CachedCrate.objects.get(name="leaf", version="1.0.0")
     blobs(mirror)[archive.sha256].unlink()
     status, said, failed = failure("export", tmp_path / "out")
     assert (status, said) == (1, f"5 files are in {tmp_path / 'out'}.\n")
@@ -436,8 +436,8 @@ def test_export_of_a_file_that_is_gone_tells_so_and_writes_the_others(mirror: Pa
 
 def test_of_two_files_of_a_version_that_of_the_index_is_exported(folder: Path) -> None:
     before = contents(folder)
-    other = Archive.objects.get(name="top")
-    Archive.objects.create(name="leaf", version="1.0.0", sha256=other.sha256, size=other.size)
+    other = CachedCrate.objects.get(name="top")
+    CachedCrate.objects.create(name="leaf", version="1.0.0", sha256=other.sha256, size=other.size)
     assert run("export", folder) == f"6 files are in {folder}.\n"
     assert contents(folder) == before
 
@@ -456,9 +456,9 @@ def test_imported_mirror_has_what_was_exported(folder: Path, tmp_path: Path) -> 
 @pytest.mark.usefixtures("offline")
 def test_second_import_changes_nothing(folder: Path) -> None:
     run("import", folder)
-    before = list(Archive.objects.values())
+    before = list(CachedCrate.objects.values())
     assert run("import", folder) == "6 files are here now.\n"
-    assert list(Archive.objects.values()) == before
+    assert list(CachedCrate.objects.values()) == before
 
 
 @pytest.mark.usefixtures("offline")
@@ -483,13 +483,13 @@ def test_damaged_crate_is_told_and_left_out(folder: Path) -> None:
 @pytest.mark.usefixtures("offline")
 def test_changed_checksum_is_refused_and_told(folder: Path) -> None:
     run("import", folder)
-    body = Entry.objects.get(name="middle").body
+    body = CachedIndexFile.objects.get(name="middle").body
     index = folder / "index/mi/dd/middle"
-    index.write_bytes(index.read_bytes().replace(Archive.objects.get(name="middle").sha256.encode(), b"0" * 64))
+    index.write_bytes(index.read_bytes().replace(CachedCrate.objects.get(name="middle").sha256.encode(), b"0" * 64))
     status, said, failed = failure("import", folder)
     assert (status, said) == (1, "5 files are here now.\n")
     assert failed.startswith("middle: the checksum of 0.3.0 was ")
-    assert Entry.objects.get(name="middle").body == body
+    assert CachedIndexFile.objects.get(name="middle").body == body
     assert [str(incident) for incident in Incident.objects.all()] == ["middle@0.3.0: a checksum changed"]
 
 
@@ -513,7 +513,7 @@ def test_names_that_are_no_crates_are_passed_over(folder: Path) -> None:
         (folder / "index" / place).parent.mkdir(parents=True, exist_ok=True)
         (folder / "index" / place).write_bytes(body)
     assert run("import", folder) == "6 files are here now.\n"
-    assert set(Entry.objects.values_list("name", flat=True)) == {one.split("@")[0] for one in NEEDED_BY_TOP}
+    assert set(CachedIndexFile.objects.values_list("name", flat=True)) == {one.split("@")[0] for one in NEEDED_BY_TOP}
 
 
 @pytest.mark.parametrize("version", ["../../../secret", "a/b", "..", "1.0.0\0"])

@@ -18,14 +18,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates.mirror import index_cache, overrides, policies
-from crates.mirror.models import Archive, Decision, Entry, Incident
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.names import index_path
 from registry_site.errors import Invalid
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.cast import PASSWORD, CargoClient
 
-BLOCKED, EXEMPT = Decision.Verdict.BLOCKED, Decision.Verdict.EXEMPT
+BLOCKED, EXEMPT = Override.Kind.BLOCKED, Override.Kind.EXEMPT
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -86,8 +86,8 @@ def page(client: Client, name: str = "demo") -> Any:
     return client.get(f"/mirror/crates/{name}", headers={"Accept": "text/html"})
 
 
-def decide(verdict: Decision.Verdict, requirement: str = "*", reason: str = "It is so.", **more: Any) -> Decision:
-    return overrides.create_override(verdict, "demo", requirement, actor=None, reason=reason, **more)
+def decide(kind: Override.Kind, requirement: str = "*", reason: str = "It is so.", **more: Any) -> Override:
+    return overrides.create_override(kind, "demo", requirement, actor=None, reason=reason, **more)
 
 
 def ago(**span: float) -> str:
@@ -356,7 +356,7 @@ def test_want_of_room_to_wait_for_a_license_is_not_remembered(
 ) -> None:
     body = publish(upstream, v1_0_0="MIT")
     settings.THREADS = 1
-    Entry.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
+    CachedIndexFile.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
     with monkeypatch.context() as patch:
         patch.setitem(index_cache.limiter.begun, 0, time.monotonic() - 60)
         assert yanked(mirror) == ["1.0.0"]
@@ -508,25 +508,25 @@ def test_exempt_version_is_not_held_back(
 
 
 @pytest.mark.parametrize("first", [BLOCKED, EXEMPT])
-def test_block_comes_before_exemption(mirror: CargoClient, upstream: BadUpstream, first: Decision.Verdict) -> None:
+def test_block_comes_before_exemption(mirror: CargoClient, upstream: BadUpstream, first: Override.Kind) -> None:
     publish(upstream, v1_0_0="MIT")
-    for verdict in (first, *({BLOCKED, EXEMPT} - {first})):
-        decide(verdict, reason=f"Decided {verdict.value}.")
+    for kind in (first, *({BLOCKED, EXEMPT} - {first})):
+        decide(kind, reason=f"Decided {kind.value}.")
     assert download(mirror, "1.0.0")[0] == 403
     (told,) = mirror.get("/mirror/crates/demo").json()["versions"]
     assert (told["held_back"], told["exempt"]) == ("It is blocked: Decided blocked.", "")
 
 
-@pytest.mark.parametrize("verdict", [BLOCKED, EXEMPT])
+@pytest.mark.parametrize("kind", [BLOCKED, EXEMPT])
 def test_decision_ends_when_its_time_has_come(
-    mirror: CargoClient, upstream: BadUpstream, settings: Any, verdict: Decision.Verdict
+    mirror: CargoClient, upstream: BadUpstream, settings: Any, kind: Override.Kind
 ) -> None:
-    settings.MIRROR_DENYLIST = ["demo"] if verdict == EXEMPT else []
+    settings.MIRROR_DENYLIST = ["demo"] if kind == EXEMPT else []
     publish(upstream, v1_0_0="MIT")
     before = yanked(mirror)
-    decide(verdict, until=timezone.now() + timedelta(hours=1))
+    decide(kind, until=timezone.now() + timedelta(hours=1))
     assert yanked(mirror) != before
-    Decision.objects.update(until=timezone.now())
+    Override.objects.update(until=timezone.now())
     assert yanked(mirror) == before
     assert download(mirror, "1.0.0")[0] == 200
 
@@ -535,7 +535,7 @@ def test_decision_may_come_before_its_crate(mirror: CargoClient, upstream: BadUp
     decide(BLOCKED)
     assert (entry(mirror).status_code, page(mirror).status_code) == (404, 404)
     assert download(mirror, "1.0.0")[0] == 403
-    Entry.objects.all().delete()
+    CachedIndexFile.objects.all().delete()
     publish(upstream, v1_0_0="MIT")
     assert yanked(mirror) == ["1.0.0"]
 
@@ -556,7 +556,7 @@ def test_bad_decision_is_refused(db: None, given: dict[str, Any]) -> None:
     said = {"name": "demo", "requirement": "*", "reason": "It is so."} | given
     with pytest.raises(Invalid):
         overrides.create_override(BLOCKED, said.pop("name"), said.pop("requirement"), actor=None, **said)
-    assert not Decision.objects.exists()
+    assert not Override.objects.exists()
 
 
 def test_longest_decision_counts(mirror: CargoClient, upstream: BadUpstream) -> None:
@@ -614,7 +614,7 @@ def test_prefetch_of_a_crate_follows_the_policies(mirror: CargoClient, upstream:
     decide(BLOCKED, "=1.1.0")
     publish(upstream, v1_0_0="MIT", v1_1_0="MIT", v1_2_0="MIT")
     call_command("mirror", "prefetch", "demo@1")
-    assert [archive.version for archive in Archive.objects.all()] == ["1.0.0"]
+    assert [archive.version for archive in CachedCrate.objects.all()] == ["1.0.0"]
 
 
 # --- The page ----------------------------------------------------------------------------------------------------
@@ -642,7 +642,7 @@ def test_page_is_for_people_and_json_for_machines(mirror: CargoClient, upstream:
     (second, first) = mirror.get("/mirror/crates/Demo").json()["versions"]
     assert first == {
         "num": "1.0.0",
-        "checksum": Archive.objects.get().sha256,
+        "checksum": CachedCrate.objects.get().sha256,
         "yanked": False,
         "published_at": "2026-01-02T03:04:05Z",
         "license": "MIT",

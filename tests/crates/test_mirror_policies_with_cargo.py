@@ -17,8 +17,8 @@ OLD, NEW = "1.0.0", "1.1.0"
 DENIED = ["held", "exempted"]
 DECIDE = """
 from crates.mirror import overrides
-from crates.mirror.models import Decision
-add, kinds = overrides.create_override, Decision.Verdict
+from crates.mirror.models import Override
+add, kinds = overrides.create_override, Override.Kind
 add(kinds.BLOCKED, "blocked", "=1.1.0", actor=None, reason="It steals keys: use 1.0.0.")
 add(kinds.EXEMPT, "exempted", "=1.1.0", actor=None, reason="We looked at it.")
 """

@@ -178,7 +178,7 @@ def test_entry_that_is_looked_at_again_before_its_turn_is_renewed(server: Server
 
 def outdate(server: Server) -> None:
     """Upstream is to be asked for all entries again."""
-    code = "from crates.mirror import index_cache, models; index_cache.mark_stale(models.Entry.objects.all())"
+    code = "from crates.mirror import index_cache, models; index_cache.mark_stale(models.CachedIndexFile.objects.all())"
     server.manage("shell", "--no-imports", "-c", code)
 
 

@@ -21,7 +21,7 @@ from accounts import bans, registration, roles
 from accounts.models import Role, User
 from accounts.principals import Principal
 from crates import ownership, publishing
-from crates.mirror.models import STORE, Archive, Entry
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile
 from files import catalogue, clients, sessions
 from files.actors import Actor
 from files.models import Client as Machine
@@ -381,8 +381,8 @@ class World:
         blob = blobs.put(BytesIO(packing.crate("foreign")), store=STORE)
         body = json.dumps({"name": "foreign", "vers": "1.0.0", "cksum": blob.sha256, "yanked": False}).encode() + b"\n"
         checksums = {"1.0.0": blob.sha256}
-        Entry.objects.create(path="fo/re/foreign", name="foreign", status=200, body=body, checksums=checksums)
-        Archive.objects.create(name="foreign", version="1.0.0", sha256=blob.sha256, size=blob.size)
+        CachedIndexFile.objects.create(path="fo/re/foreign", name="foreign", status=200, body=body, checksums=checksums)
+        CachedCrate.objects.create(name="foreign", version="1.0.0", sha256=blob.sha256, size=blob.size)
 
     def _log_in(self, name: str) -> dict[str, str]:
         """Log in everywhere, and return one secret for each kind of credential."""

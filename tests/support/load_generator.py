@@ -82,8 +82,8 @@ class Crowd:
 
     def strange(self) -> list[str]:
         """What the mirror's database has that upstream never had."""
-        entries = rows(self.server, "SELECT name, body FROM mirror_entry WHERE status = 200")
-        archives = rows(self.server, "SELECT name, version, size FROM mirror_archive")
+        entries = rows(self.server, "SELECT name, body FROM mirror_cachedindexfile WHERE status = 200")
+        archives = rows(self.server, "SELECT name, version, size FROM mirror_cachedcrate")
         return [name for name, body in entries if bytes(body) not in self.upstream.editions.get(name, [])] + [
             f"{name}@{version}"
             for name, version, size in archives

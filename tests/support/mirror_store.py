@@ -27,7 +27,7 @@ def rows(server: Server, statement: str) -> list[Any]:
 def outdate(server: Server, name: str = "") -> None:
     """The entry, or each of them, was looked at long ago."""
     which = f" WHERE name = '{name}'" if name else ""
-    rows(server, f"UPDATE mirror_entry SET checked_at = '2001-01-01 00:00:00+00:00'{which}")
+    rows(server, f"UPDATE mirror_cachedindexfile SET checked_at = '2001-01-01 00:00:00+00:00'{which}")
 
 
 def files(place: Path) -> dict[str, bytes]:
@@ -40,7 +40,7 @@ def damage(server: Server) -> list[str]:
     unready = {path.name for path in unfinished(server)}
     kept = {name: content for name, content in files(server.data / "mirror").items() if name not in unready}
     wrong = [name for name, content in kept.items() if hashlib.sha256(content).hexdigest() != name]
-    archives = rows(server, "SELECT name, version, sha256, size FROM mirror_archive")
+    archives = rows(server, "SELECT name, version, sha256, size FROM mirror_cachedcrate")
     return wrong + [
         f"{name}@{version}" for name, version, sha256, size in archives if len(kept.get(sha256, b"")) != size
     ]

@@ -12,7 +12,7 @@ from django.db.models import Sum
 from tqdm import tqdm
 
 from crates.mirror import maintenance, policies, prefetch, transfer
-from crates.mirror.models import Archive, Decision, Incident
+from crates.mirror.models import CachedCrate, Incident, Override
 from registry_site.errors import RegistryError
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{totals['crates']} crates known, {totals['files']} files kept, {_size(totals['bytes'])}.")
         for policy in policies.describe():
             self.stdout.write(f"Policy: {policy}.")
-        for decision in Decision.objects.in_force()[:20]:
+        for decision in Override.objects.active()[:20]:
             self.stdout.write(f"Staff: {decision} ({decision.reason})")
         for incident in Incident.objects.filter(settled_at=None)[:20]:
             self.stdout.write(
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         self._fail(failed)
 
     def _verify(self, options: dict[str, Any]) -> None:
-        archives = Archive.objects.all()
+        archives = CachedCrate.objects.all()
         damaged = [
             str(one)
             for one in _shown(maintenance.iterate(archives), archives.count())
@@ -92,7 +92,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{number} files, {_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted.")
 
     def _export(self, options: dict[str, Any]) -> None:
-        done = list(_shown(transfer.export_to(options["folder"]), Archive.objects.count()))
+        done = list(_shown(transfer.export_to(options["folder"]), CachedCrate.objects.count()))
         self.stdout.write(f"{sum(whole for _, whole in done)} files are in {options['folder']}.")
         self._fail([f"{what} is damaged here: `mirror verify` mends that" for what, whole in done if not whole])
 
