@@ -1,7 +1,5 @@
 """Requests to a running registry: how long each takes, and how many rows its database reads for it."""
 
-import itertools
-import json
 import os
 import sys
 import time
@@ -10,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any
 
 from benchmarks.table import percentile
 from tests.support.servers import Server
@@ -75,82 +72,6 @@ def serving(data: Path) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
-
-
-# --- What it reads -----------------------------------------------------------------------------------------------
-
-
-def rows_read(
-    path: str, table: str, index: str = "", headers: Mapping[str, str] | None = None
-) -> tuple[int, int | None]:
-    """How many rows of a table are read for an answer.
-
-    On PostgreSQL also how many entries of the indexes whose names begin with `index`.
-    """
-    from django.db import connection
-
-    if connection.vendor == "postgresql":
-        return _explained(path, table, index, headers)
-    return _seen(path, table, headers), None
-
-
-def _explained(path: str, table: str, index: str, headers: Mapping[str, str] | None) -> tuple[int, int]:
-    """The plans of all queries, as they were carried out."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    with CaptureQueriesContext(connection) as queries:
-        _get(path, headers)
-    totals = [0, 0]
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronize_seqscans = off")  # or a scan would begin where the last one happened to end
-        for query in queries.captured_queries:
-            if table in query["sql"]:
-                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query['sql']}")
-                (plans,) = cursor.fetchone()
-                for node in _nodes((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"]):
-                    totals[0] += _read(node) if node.get("Relation Name") == table else 0
-                    totals[1] += _read(node) if index and node.get("Index Name", "").startswith(index) else 0
-    return totals[0], totals[1]
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", []):
-        yield from _nodes(child)
-
-
-def _read(node: dict[str, Any]) -> int:
-    """Rows that a node gave or threw away."""
-    counts = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return sum(int(node.get(count, 0)) for count in counts) * int(node["Actual Loops"])
-
-
-def _seen(path: str, table: str, headers: Mapping[str, str] | None) -> int:
-    """SQLite counts no rows, so a view in front of the table does: it is looked through, and says so of each row."""
-    from django.db import connection
-
-    counter = itertools.count(1)
-    with connection.cursor() as cursor:
-        connection.connection.create_function("seen", 1, lambda number: next(counter))
-        cursor.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE seen(id)")
-        try:
-            _get(path, headers)
-        finally:
-            cursor.execute(f"DROP VIEW temp.{table}")
-    return next(counter) - 1
-
-
-def _get(path: str, headers: Mapping[str, str] | None) -> None:
-    """Ask in this process, by the same way as the server."""
-    from django.test import Client
-
-    response = Client(SERVER_NAME="127.0.0.1").get(path, headers=dict(headers or {}))
-    if response.status_code != 200:
-        raise RuntimeError(f"{path} was answered by {response.status_code}.")
-    if response.streaming:
-        for _ in response:
-            pass
 
 
 # --- What is told ------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from django.core.management import call_command
 
-from benchmarks.asking import ROUNDS, Measure, ask, render, rows_read, serving, tell
+from benchmarks.asking import ROUNDS, Measure, ask, render, serving, tell
 
 if TYPE_CHECKING:
     from files.models import File
@@ -83,6 +83,8 @@ def main() -> None:
             after = peak(server.process.pid)
         for measure in measures[1:]:
             tell(f"counting rows: {measure.what}")
+            from tests.support.rows_read import rows_read  # imports Django, which is set up by now
+
             measure.rows, _ = rows_read(measure.path, TABLE, headers=headers)
     print(f"{describe_place(count)}\n\n{render(HEAD, measures)}\n\n{describe(stream, before, after)}")
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import django
 from django.core.management import call_command
 
-from benchmarks.asking import ROUNDS, Measure, ask, counted, render, rows_read, serving, tell
+from benchmarks.asking import ROUNDS, Measure, ask, counted, render, serving, tell
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -100,6 +100,8 @@ def main() -> None:
         with serving(data) as server:
             ask(measures, server.port, lambda answer, body: answer.headers.get("X-Total-Count", "-"))
         for measure in measures:
+            from tests.support.rows_read import rows_read  # imports Django, which is set up by now
+
             measure.rows, measure.entries = rows_read(measure.path, TABLE, "packages_by_words")
         print(f"{describe_place(count)}\n\n{render(HEAD, measures)}")
 

@@ -11,11 +11,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks.asking import rows_read
 from files import catalogue, search
 from files.actors import Actor
 from files.models import Clock, File
 from tests.support.file_clients import FileClient
+from tests.support.rows_read import rows_read
 
 FIRST = datetime(2024, 5, 1, 12, tzinfo=UTC)
 COMMAND = Actor("test")

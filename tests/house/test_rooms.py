@@ -1,14 +1,13 @@
-"""The rules of the house, read off the syntax trees: who may import whom, and where what belongs."""
+"""Rules of the house, read off the syntax trees: import directions, private names, places of frameworks."""
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# What each room may import of the others; `registry_site` is the ground floor.
+# The rooms that each room may import.
 MAY_IMPORT = {
     "registry_site": set(),
     "accounts": {"registry_site"},
@@ -17,48 +16,118 @@ MAY_IMPORT = {
     "packages": {"accounts", "namespaces", "registry_site"},
     "files": {"registry_site"},
 }
+
+# Inside a room, a sub-folder may import those to the right of it, never those to the left.
+INNER_ORDER = {
+    "registry_site": ("management", "server", "http", "storage", "archives", "sqlite"),
+    "accounts": ("management", "api", "oidc", "credentials", "passwords"),
+    "crates": ("management", "api", "mirror", "package"),
+    "namespaces": ("api",),
+    "packages": ("api",),
+    "files": ("management", "api"),
+}
+
+# Modules outside of `api/` that may know the REST framework.
 EDGE = {"authentication.py", "dialects.py", "parsers.py", "permissions.py", "throttling.py"}
 
 
-def modules(room: str) -> list[Path]:
-    return sorted(path for path in (ROOT / room).rglob("*.py") if "migrations" not in path.parts)
+def modules(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts)
 
 
-def tree(path: Path) -> ast.Module:
+@cache
+def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The top-level packages that a module imports, anywhere in it."""
-    for node in ast.walk(tree(path)):
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Iterate over all imports of a module as (module, name); the name is empty for `import module`."""
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.partition(".")[0]
+            yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 ALL = [path for room in MAY_IMPORT for path in modules(room)]
-NAMES = [str(path.relative_to(ROOT)) for path in ALL]
 
 
-@pytest.mark.parametrize("path", ALL, ids=NAMES)
-def test_imports_point_downwards(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    forbidden = set(MAY_IMPORT) - MAY_IMPORT[room] - {room}
-    assert forbidden.isdisjoint(imported(path))
+def test_rooms_import_only_lower_rooms() -> None:
+    offenders = []
+    for path in ALL:
+        room = path.relative_to(ROOT).parts[0]
+        forbidden = set(MAY_IMPORT) - MAY_IMPORT[room] - {room}
+        offenders += [f"{name_of(path)}: {module}" for module, _ in imports(path) if module.split(".")[0] in forbidden]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", ALL, ids=NAMES)
-def test_rest_framework_stays_at_the_edge(path: Path) -> None:
-    at_the_edge = "api" in path.parts or path.name in EDGE
-    assert at_the_edge or "rest_framework" not in set(imported(path))
+def test_folders_inside_rooms_keep_their_order() -> None:
+    offenders = []
+    for path in ALL:
+        room, folder = path.relative_to(ROOT).parts[:2]
+        order = INNER_ORDER[room]
+        if folder not in order:
+            continue
+        for module, name in imports(path):
+            target = f"{module}.{name}".split(".")
+            if target[0] == room and target[1] in order and order.index(target[1]) < order.index(folder):
+                offenders.append(f"{name_of(path)}: {module}.{name}")
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if "api" in path.parts], ids=str)
-def test_views_catch_nothing(path: Path) -> None:
-    assert not any(isinstance(node, ast.Try) for node in ast.walk(tree(path)))
+def test_every_folder_has_its_place_in_the_order() -> None:
+    folders = {room: {path.parent.name for path in (ROOT / room).glob("*/__init__.py")} for room in MAY_IMPORT}
+    assert {room: found - set(INNER_ORDER[room]) - {"migrations"} for room, found in folders.items()} == {
+        room: set() for room in MAY_IMPORT
+    }
 
 
-@pytest.mark.parametrize("path", ALL, ids=NAMES)
-def test_modules_say_what_they_are(path: Path) -> None:
-    assert path.name == "__init__.py" or ast.get_docstring(tree(path))
+def test_private_names_stay_in_their_module() -> None:
+    offenders = []
+    for path in [*ALL, *modules("benchmarks")]:
+        offenders += [
+            f"{name_of(path)}: {module}.{name}"
+            for module, name in imports(path)
+            if module.split(".")[0] in {*MAY_IMPORT, "tests", "benchmarks"} and name.startswith("_")
+        ]
+    assert offenders == []
+
+
+def test_rest_framework_stays_at_the_edge() -> None:
+    offenders = []
+    for path in ALL:
+        if "api" not in path.parts and path.name not in EDGE:
+            offenders += [name_of(path) for module, _ in imports(path) if module.split(".")[0] == "rest_framework"]
+    assert offenders == []
+
+
+def test_views_catch_nothing() -> None:
+    views = [path for path in ALL if "api" in path.parts]
+    assert [name_of(path) for path in views if any(isinstance(node, ast.Try) for node in ast.walk(parse(path)))] == []
+
+
+def test_every_module_has_a_docstring() -> None:
+    assert [name_of(path) for path in ALL if path.stat().st_size and not ast.get_docstring(parse(path))] == []
+
+
+def test_tests_import_no_other_tests() -> None:
+    offenders = []
+    for path in modules("tests"):
+        for module, name in imports(path):
+            full = f"{module}.{name}".split(".")
+            if full[0] == "benchmarks" or (full[0] == "tests" and any(part.startswith("test_") for part in full)):
+                offenders.append(f"{name_of(path)}: {module}.{name}")
+    assert offenders == []
+
+
+def test_benchmarks_import_only_support_of_tests() -> None:
+    offenders = []
+    for path in modules("benchmarks"):
+        for module, name in imports(path):
+            if module.split(".")[0] == "tests" and not f"{module}.{name}".startswith("tests.support."):
+                offenders.append(f"{name_of(path)}: {module}.{name}")
+    assert offenders == []
