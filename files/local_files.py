@@ -57,7 +57,7 @@ class Found:
         return f'"{self.size:x}-{self.mtime_ns:x}-{place}"'
 
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
-        return blobs.part(open_found(self), start, self.size - start if length is None else length)
+        return blobs.byte_range(open_found(self), start, self.size - start if length is None else length)
 
     def url(self, filename: str) -> None:
         return None

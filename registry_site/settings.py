@@ -422,13 +422,13 @@ def _blobs(url: str) -> dict[str, Any]:
 STORAGES: dict[str, Any] = {
     "blobs": REGISTRY.read(
         "BLOBS_URL",
-        {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+        {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
         _blobs,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),
     "mirror": REGISTRY.read(
         "MIRROR_BLOBS_URL",
-        {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
+        {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
         _blobs,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),

@@ -29,7 +29,7 @@ def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> P
     location = tmp_path_factory.getbasetemp() / f"blobs-{uuid4()}"
     settings.STORAGES = {
         **settings.STORAGES,
-        "blobs": {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": location}},
+        "blobs": {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": location}},
     }
     return location
 

@@ -110,7 +110,7 @@ def _write(path: Path, archive: CachedCrate) -> bool:
     partial = path.with_name(f"{path.name}.partial")
     try:
         with archive.blob().read() as content, partial.open("wb") as file:
-            shutil.copyfileobj(content, file, blobs.CHUNK)
+            shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
     except NotFound:
         return False
     if _sha256(partial) != archive.sha256:

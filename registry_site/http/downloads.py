@@ -30,7 +30,7 @@ class Content(Protocol):
 class Whole(FileResponse):
     """Sent by the kernel where it can be, else in pieces that are not too small for HTTP/2."""
 
-    block_size = blobs.CHUNK
+    block_size = blobs.CHUNK_SIZE
 
 
 def deliver(
@@ -71,7 +71,9 @@ def _body(request: HttpRequest, content: Content, filename: str, content_type: s
     start, end = span
     if start >= end:
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{content.size}"})
-    part = StreamingHttpResponse(blobs.chunks(content.read(start, end - start)), status=206, content_type=content_type)
+    part = StreamingHttpResponse(
+        blobs.iter_chunks(content.read(start, end - start)), status=206, content_type=content_type
+    )
     part["Content-Length"] = str(end - start)
     part["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
     return part

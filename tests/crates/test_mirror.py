@@ -53,7 +53,7 @@ def mirror(first: BadUpstream, second: BadUpstream, kept: Path, settings: Any, d
     settings.MIRROR_TOKENS = {first.url: SECRET}
     settings.STORAGES = {
         **settings.STORAGES,
-        "mirror": {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": kept}},
+        "mirror": {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": kept}},
     }
     cache.clear()
     return CargoClient()

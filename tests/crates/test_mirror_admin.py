@@ -32,7 +32,7 @@ Kind = Override.Kind
 @pytest.fixture(autouse=True)
 def mirror(tmp_path: Path, settings: Any) -> Path:
     """Where the bytes of the mirror are."""
-    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
+    disk = {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
     settings.STORAGES = {**settings.STORAGES, STORE: disk}
     return tmp_path / "mirror"
 

@@ -88,7 +88,7 @@ def mirror(upstream: Server, tmp_path: Path, settings: Any) -> Path:
     settings.MIRROR_UPSTREAM = [f"{upstream.url}/index/"]
     settings.MIRROR_INDEX_TTL = 10**6
     location = tmp_path / "mirror"
-    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": location}}
+    disk = {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": location}}
     settings.STORAGES = {**settings.STORAGES, "mirror": disk}
     cache.clear()
     return location

@@ -32,7 +32,7 @@ MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 @pytest.fixture
 def mirror(upstream: BadUpstream, tmp_path: Path, settings: Any, db: None) -> CargoClient:
     settings.MIRROR_UPSTREAM = [upstream.url]
-    disk = {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
+    disk = {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": tmp_path / "mirror"}}
     settings.STORAGES = {**settings.STORAGES, "mirror": disk}
     cache.clear()
     return CargoClient()

@@ -432,7 +432,7 @@ class World:
 def populated(place: Path) -> Iterator[World]:
     """Yield a populated registry in a transaction that is rolled back; its blobs lie in a directory."""
     disks = {
-        store: {"BACKEND": "registry_site.storage.blobs.DiskBlobs", "OPTIONS": {"location": directory}}
+        store: {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": directory}}
         for store, directory in (("blobs", place), (STORE, place / STORE))
     }
     changed = {

@@ -183,7 +183,7 @@ def world(
 ) -> Iterator[World]:
     """It stands in a transaction that is undone at the end."""
     disk = {
-        "BACKEND": "registry_site.storage.blobs.DiskBlobs",
+        "BACKEND": "registry_site.storage.disk.DiskBlobs",
         "OPTIONS": {"location": tmp_path_factory.mktemp("blobs")},
     }
     stores = override_settings(STORAGES={**settings.STORAGES, "blobs": disk})

@@ -9,10 +9,8 @@ from registry_site.maintenance import purge_requested
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = (
-        "Delete for good what has been in the trash for REGISTRY_TRASH_DAYS, and other things that have had their time."
-    )
+    help = "Delete for good what has been in the trash for REGISTRY_TRASH_DAYS, and other rows and files that expired."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for _, told in purge_requested.send(sender=None):
-            self.stdout.write(str(told))
+        for _, report in purge_requested.send(sender=None):
+            self.stdout.write(str(report))
