@@ -1,11 +1,11 @@
-"""Signing in at an OpenID provider by the authorization code flow: mozilla-django-oidc, with its gaps closed.
+"""Sign-in at an OpenID provider by the authorization code flow, built on mozilla-django-oidc.
 
-The library holds state, nonce and PKCE verifier in the browser's session, and makes of a callback a user who is logged
-in. Ours are: what the provider says of itself, its limits, what makes an ID token good, and whose account it is.
+The library keeps state, nonce and PKCE verifier in the browser's session, and logs in the user that `Backend` returns
+after a callback. This module adds the provider's metadata, limits, checks of ID tokens, and accounts.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,83 +27,87 @@ from accounts.oidc.provider import Provider
 from registry_site.errors import Invalid, PermissionDenied, TooManyRequests, UpstreamError
 from registry_site.http import client_address
 
-STATES = "oidc_states"  # in the session, by the library
+# Keys of the session, set by the library. NEXT belongs to the last sign-in that began: `SignInView` moves it into the
+# state, so that sign-ins in two tabs do not mix up where they go on.
+STATES = "oidc_states"
 ID_TOKEN = "oidc_id_token"  # noqa: S105 - the name of it
-NEXT = "oidc_login_next"  # there, too, and of the last sign-in only: each keeps its own beside its state
+NEXT = "oidc_login_next"
+# The path that the provider redirects back to, by the purpose of the sign-in. Ktra documents these two paths.
 PURPOSES = {
     "me": "/ktra/api/v1/openid/me",
     "replace": "/ktra/api/v1/openid/replace",
     "link": "/ktra/api/v1/openid/me",
-}  # what for one signs in → where the provider sends the browser back to
-MAX_HINT_LENGTH = 3000  # of an ID token; servers take addresses of 4000 bytes or twice that
+}
+MAX_HINT_LENGTH = 3000  # of an ID token in a URL; many servers refuse URLs over 4,000 or 8,000 bytes
 SIGN_IN_MINUTES = 15
-MAX_SIGN_INS_PER_MINUTE = 60  # sign-ins begun from one network, at each worker
+MAX_SIGN_INS_PER_MINUTE = 60  # begun from one network, at each worker
 UNKNOWN_SIGN_IN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 
 
 class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library has no types
-    """What the library does after a callback, with our provider, our checks and our accounts."""
+    """The authentication backend of a callback, with our provider, our checks and our accounts."""
 
     def __init__(self) -> None:
-        """Django makes one for each request of whoever signed in so: that must ask the provider nothing."""
+        # Django makes a backend for each request of a signed-in user: it must not ask the provider for anything, as
+        # the library's own constructor does.
         self.UserModel = User
         self.OIDC_RP_CLIENT_ID = settings.OIDC_RP_CLIENT_ID
         self.OIDC_RP_CLIENT_SECRET = settings.OIDC_RP_CLIENT_SECRET
         self.provider = Provider()
 
     def authenticate(self, request: HttpRequest, *, nonce: str, code_verifier: str) -> User | None:
-        """Of a callback only: by these names Django knows not to ask at its forms for passwords."""
+        """Return the user of a callback; Django skips this backend for other parameters, such as a password."""
         user: User | None = super().authenticate(request, nonce=nonce, code_verifier=code_verifier)
         return user
 
     def store_tokens(self, access_token: Any, id_token: str) -> None:
-        """Not in the session yet: it may be that of somebody else, who stays signed in if this sign-in fails."""
-        self.request.session_state[ID_TOKEN] = id_token if len(id_token) <= MAX_HINT_LENGTH else ""
+        # Not in the session yet: another user may be signed in there, and stays so if this sign-in fails.
+        self.request.sign_in[ID_TOKEN] = id_token if len(id_token) <= MAX_HINT_LENGTH else ""
 
     def get_token(self, payload: dict[str, str]) -> dict[str, Any]:
-        purpose = self.request.session_state["purpose"]
-        return self.provider.tokens({**payload, "redirect_uri": settings.PUBLIC_URL + PURPOSES[purpose]})
+        path = PURPOSES[self.request.sign_in["purpose"]]
+        return self.provider.exchange_code({**payload, "redirect_uri": settings.PUBLIC_URL + path})
 
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(token, str):
             raise UpstreamError("Openid error: Server did not return an ID token")
-        return self._by_its_keys(id_tokens.verify_id_token, token, nonce=kwargs.get("nonce"))
+        return self._verify(id_tokens.verify_id_token, token, nonce=kwargs.get("nonce"))
 
     def get_or_create_user(self, access_token: Any, id_token: str, payload: Mapping[str, Any]) -> User:
-        said = {**payload, **self._userinfo(access_token, payload)}
-        former = browser_sessions.get_principal(self.request)
-        if self.request.session_state["purpose"] != "link":
-            return identities.sign_in(settings.OIDC_ISSUER, said)
-        if former is None:
+        claims = {**payload, **self._fetch_userinfo(access_token, payload)}
+        principal = browser_sessions.get_principal(self.request)
+        if self.request.sign_in["purpose"] != "link":
+            return identities.sign_in(settings.OIDC_ISSUER, claims)
+        if principal is None:
             raise PermissionDenied("Openid error: you have been signed out meanwhile; sign in, and link again.")
-        return identities.link_to_account(former, settings.OIDC_ISSUER, said)
+        return identities.link_to_account(principal, settings.OIDC_ISSUER, claims)
 
     def get_user(self, user_id: Any) -> User | None:
         return ModelBackend().get_user(user_id)
 
-    def _userinfo(self, access_token: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the same user; nothing from a provider that has no such endpoint."""
+    def _fetch_userinfo(self, access_token: Any, id_claims: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the userinfo claims of the same user, or nothing from a provider without that endpoint."""
         if "userinfo_endpoint" not in self.provider.metadata():
             return {}
-        said, signed = self.provider.userinfo(str(access_token))
-        if said is None:
-            said = self._by_its_keys(id_tokens.verify_userinfo, signed)
-        if id_tokens.get_subject(said) != id_tokens.get_subject(payload):
+        claims, signed_text = self.provider.fetch_userinfo(str(access_token))
+        if claims is None:
+            claims = self._verify(id_tokens.verify_userinfo, signed_text)
+        # OpenID Connect Core 1.0, section 5.3.2: an access token may have been swapped for another user's.
+        if id_tokens.get_subject(claims) != id_tokens.get_subject(id_claims):
             raise PermissionDenied("Openid error: the provider tells of another user than the one who signed in.")
-        return said
+        return claims
 
-    def _by_its_keys(self, check: Any, token: str, **options: Any) -> dict[str, Any]:
-        """A key that is not known may be new: then the provider is asked for its keys again, once."""
+    def _verify(self, verify: Callable[..., dict[str, Any]], token: str, **options: Any) -> dict[str, Any]:
+        """Verify a token by the provider's keys, which are fetched once more if the token's key is unknown."""
         options |= {"issuer": settings.OIDC_ISSUER, "client_id": settings.OIDC_RP_CLIENT_ID}
         try:
-            found = check(token, self.provider.keys(), **options)
+            return verify(token, self.provider.keys(), **options)
         except id_tokens.UnknownSigningKey:
-            found = check(token, self.provider.keys(anew=True), **options)
-        return dict(found)
+            return verify(token, self.provider.keys(refresh=True), **options)
 
 
 class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
-    """Sends the browser to the provider."""
+    """The redirect to the provider."""
 
     purpose = "me"
 
@@ -114,14 +118,18 @@ class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
         return import_from_settings(attr, *args)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        _refuse_too_many()
+        # Each sign-in that begins leaves a session behind, and may fetch the provider's metadata.
+        client_ip = client_address.client_ip()
+        counter = f"openid-begun-{client_address.network_of(client_ip) if client_ip else ''}"
+        cache.add(counter, 0, 60)
+        if cache.incr(counter) > MAX_SIGN_INS_PER_MINUTE:
+            raise TooManyRequests("Too many sign-ins from your address; wait a minute.", retry_after=60)
         response: HttpResponse = super().get(request)
-        place, _, query = response["Location"].rpartition("?")
-        if "?" in place:
-            response["Location"] = f"{place}&{query}"
-        state = parse_qs(query)["state"][0]
-        entry = request.session[STATES][state]
-        entry["purpose"], entry["next"] = self.purpose, request.session.pop(NEXT)
+        url, _, query = response["Location"].rpartition("?")
+        if "?" in url:  # the library appends `?` even to an endpoint that has a query
+            response["Location"] = f"{url}&{query}"
+        sign_in = request.session[STATES][parse_qs(query)["state"][0]]
+        sign_in["purpose"], sign_in["next"] = self.purpose, request.session.pop(NEXT)
         if not request.user.is_authenticated:
             request.session.set_expiry(SIGN_IN_MINUTES * 60)
         response["Cache-Control"] = "no-store"
@@ -132,31 +140,36 @@ class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
 
 
 def begin_sign_in(request: HttpRequest, purpose: str) -> HttpResponse:
-    """To the provider, for one of `PURPOSES`; where to go on afterwards is in `next` of the query, if anywhere."""
+    """Redirect to the provider for one of `PURPOSES`; the query's `next` says where to go afterwards.
+
+    Raises `TooManyRequests`, and `UpstreamError` when the provider's metadata cannot be had.
+    """
     view = SignInView(purpose=purpose)
     view.setup(request)
     return view.get(request)
 
 
 class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
-    """Where the provider sends the browser back to; `finish` makes the answer for whoever is signed in then."""
+    """The address that the provider redirects back to; `finish` answers once the user is signed in."""
 
     finish: Any = None
 
     def get(self, request: HttpRequest) -> HttpResponse:
         state = request.GET.get("state", "")
-        entry = request.session.get(STATES, {}).get(state)
-        if entry is None or entry["added_on"] < time.time() - SIGN_IN_MINUTES * 60:
+        sign_in = request.session.get(STATES, {}).get(state)
+        if sign_in is None or sign_in["added_on"] < time.time() - SIGN_IN_MINUTES * 60:
             raise Invalid(UNKNOWN_SIGN_IN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
             raise PermissionDenied("Openid error: this is the answer of another provider; begin again at /me.")
         if "error" in request.GET or "code" not in request.GET:
+            # The library would sign out whoever is signed in.
             del request.session[STATES][state]
             request.session.modified = True
-            raise PermissionDenied(
-                f"Openid error: the provider did not sign you in ({_word(request.GET.get('error', ''))})."
-            )
-        request.session_state = entry  # type: ignore[attr-defined]
+            error_code = request.GET.get("error", "")
+            is_printable = error_code.isascii() and error_code.isprintable() and 0 < len(error_code) <= 60
+            reason = error_code if is_printable else "it does not say why"
+            raise PermissionDenied(f"Openid error: the provider did not sign you in ({reason}).")
+        request.sign_in = sign_in  # type: ignore[attr-defined]
         try:
             response: HttpResponse = super().get(request)
         except UpdateError as error:  # another tab has just signed in or out, which ended this session
@@ -165,11 +178,11 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
 
     def login_success(self) -> HttpResponse:
         if self.request.user.is_authenticated and self.request.user != self.user:
-            browser_sessions.log_out(self.request)  # or Django would forget that session without ending it
+            browser_sessions.log_out(self.request)  # Django would forget the other user's session without ending it
         super().login_success()
-        self.request.session[ID_TOKEN] = self.request.session_state[ID_TOKEN]
-        entry = self.request.session_state
-        response: HttpResponse = self.finish(self.request, self.user, entry["purpose"], entry["next"])
+        sign_in = self.request.sign_in
+        self.request.session[ID_TOKEN] = sign_in[ID_TOKEN]
+        response: HttpResponse = self.finish(self.request, self.user, sign_in["purpose"], sign_in["next"])
         return response
 
     def login_failure(self) -> HttpResponse:
@@ -177,7 +190,7 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
 
 
 class SignOutView(OIDCLogoutView):  # type: ignore[misc]
-    """Ends the session here, and sends the browser to the provider to end the one there."""
+    """The end of the session here, and a redirect to the provider, which ends its own."""
 
     redirect_url = "/"
 
@@ -186,25 +199,26 @@ class SignOutView(OIDCLogoutView):  # type: ignore[misc]
 
 
 def redirect_by_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """A page that leads on in the place of a redirect to the provider, which may redirect to anywhere.
+    """Replace the redirect of a form to another site by a page that leads there.
 
-    Browsers let a form lead only to the sites of `form-action`, by however many redirects.
+    Browsers apply the CSP directive `form-action` to all redirects that follow a form, and the provider may redirect
+    to any site.
     """
-    place = response["Location"]
-    if request.method != "POST" or place.startswith("/"):
+    url = response["Location"]
+    if request.method != "POST" or url.startswith("/"):
         return response
-    page = render(request, "accounts/to_provider.html", {"place": place})
+    page = render(request, "accounts/to_provider.html", {"url": url})
     page["Cache-Control"] = "no-store"
     return page
 
 
 def provider_logout_url(request: HttpRequest) -> str:
-    """Where the browser goes to be signed out at the provider, too (OpenID Connect RP-Initiated Logout 1.0)."""
+    """Return the URL of the provider's sign-out (OpenID Connect RP-Initiated Logout 1.0), or of the home page."""
     id_token = request.session.get(ID_TOKEN)
     if id_token is None:
         return SignOutView.redirect_url
     try:
-        place = Provider().endpoint("end_session_endpoint")
+        url = Provider().endpoint("end_session_endpoint")
     except UpstreamError:
         return SignOutView.redirect_url
     query = {
@@ -212,17 +226,4 @@ def provider_logout_url(request: HttpRequest) -> str:
         "client_id": settings.OIDC_RP_CLIENT_ID,
         "post_logout_redirect_uri": f"{settings.PUBLIC_URL}/",
     }
-    return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}"
-
-
-def _refuse_too_many() -> None:
-    """Each sign-in that is begun leaves a session, and costs a look at what the provider says of itself."""
-    peer = client_address.client_ip()
-    key = f"openid-begun-{client_address.network_of(peer) if peer else ''}"
-    cache.add(key, 0, 60)
-    if cache.incr(key) > MAX_SIGN_INS_PER_MINUTE:
-        raise TooManyRequests("Too many sign-ins from your address; wait a minute.", retry_after=60)
-
-
-def _word(error: str) -> str:
-    return error if error.isascii() and error.isprintable() and 0 < len(error) <= 60 else "it does not say why"
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"

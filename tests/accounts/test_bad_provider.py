@@ -783,7 +783,7 @@ def test_keys_that_are_none_are_asked_for_again(lone: BadProvider, answer: Any) 
     pass_by(60)
     with suppress(RegistryError):
         Provider().keys()
-    assert [key["kid"] for key in Provider().keys(anew=True)] == ["a"]
+    assert [key["kid"] for key in Provider().keys(refresh=True)] == ["a"]
 
 
 def test_endpoint_that_was_not_there_is_asked_for_again(lone: BadProvider) -> None:
@@ -845,8 +845,8 @@ def test_junk_in_what_it_says_of_itself_is_no_crash(lone: BadProvider, member: s
         lambda: Provider().endpoint("authorization_endpoint"),
         lambda: Provider().endpoint("end_session_endpoint"),
         lambda: Provider().keys(),
-        lambda: Provider().tokens({"code": "x", "client_secret": CLIENT_SECRET}),
-        lambda: Provider().userinfo("x"),
+        lambda: Provider().exchange_code({"code": "x", "client_secret": CLIENT_SECRET}),
+        lambda: Provider().fetch_userinfo("x"),
     ]
     for ask in asked:
         with suppress(RegistryError):
@@ -855,13 +855,13 @@ def test_junk_in_what_it_says_of_itself_is_no_crash(lone: BadProvider, member: s
 
 def test_answer_of_nothing_but_a_reason_is_a_refusal(lone: BadProvider) -> None:
     with pytest.raises(PermissionDenied, match=r"refused the sign-in \(invalid_grant\)"):
-        Provider().tokens({"code": "x", "client_secret": CLIENT_SECRET})
+        Provider().exchange_code({"code": "x", "client_secret": CLIENT_SECRET})
 
 
 def test_method_of_the_secret_is_what_the_provider_takes(lone: BadProvider) -> None:
     lone.says = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
     with pytest.raises(PermissionDenied, match="invalid_client"):
-        Provider().tokens({"code": "x", "client_secret": CLIENT_SECRET})
+        Provider().exchange_code({"code": "x", "client_secret": CLIENT_SECRET})
 
 
 @pytest.fixture
