@@ -1,10 +1,10 @@
-"""The admin site, whose own forms for passwords go through the verbs of accounts, too."""
+"""The admin site: log-in, log-out and the form for the own password call the functions of accounts."""
 
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.forms import AdminPasswordChangeForm as OwnPasswordChangeForm
+from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
@@ -16,8 +16,8 @@ from accounts.passwords import change, login
 from registry_site.errors import WrongPassword
 
 
-class OwnPassword(OwnPasswordChangeForm):
-    """Guesses at the old password count like all others."""
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """The form for the own password; guesses at the old one are limited like all others."""
 
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
@@ -39,15 +39,15 @@ class RegistryAdminSite(admin.AdminSite):
     site_url = "/"
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        ways = {
+        login_methods = {
             "password_login": settings.PASSWORD_LOGIN,
             "openid_issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
         }
-        return super().login(request, {**ways, **(extra_context or {})})
+        return super().login(request, {**login_methods, **(extra_context or {})})
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """At the provider, too, for who signed in there."""
-        from accounts.oidc import flow  # which brings much along: no command needs it
+        """Sign out at the OpenID provider, too, if the session began there."""
+        from accounts.oidc import flow  # late: it imports mozilla-django-oidc and requests, which no command needs
 
         if request.method == "POST" and flow.ID_TOKEN in request.session:
             return flow.SignOutView.as_view()(request)
@@ -55,7 +55,7 @@ class RegistryAdminSite(admin.AdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         view = PasswordChangeView.as_view(
-            form_class=OwnPassword,
+            form_class=OwnPasswordForm,
             success_url=reverse("admin:password_change_done"),
             extra_context={**self.each_context(request), **(extra_context or {})},
         )

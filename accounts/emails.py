@@ -1,4 +1,4 @@
-"""E-mail addresses: what one may be, and how it is kept."""
+"""E-mail addresses: their syntax and the normal form in which they are stored."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import EmailValidator
@@ -7,17 +7,18 @@ from django.utils.encoding import punycode
 from registry_site.errors import Invalid
 
 MAX_LENGTH = 254  # RFC 5321
-validate_email = EmailValidator(allowlist=[])  # the default takes names of hosts without a domain
+validate_email = EmailValidator(allowlist=[])  # by default, Django allows `localhost` as a domain
 
 
 def normalize(address: str) -> str:
-    """The address in ASCII, so that every database sees two that are the same as one; raises `Invalid`.
+    """Return the address in ASCII, with the domain in lower case and punycode; raises `Invalid`.
 
-    A domain of other letters becomes its punycode; of a local part with other letters nobody knows the case.
+    SQLite and PostgreSQL lower only ASCII alike, so other local parts are refused: one address could be stored twice.
     """
-    local, _, domain = address.rpartition("@")  # a quoted local part is another spelling of a plain one
+    local, _, domain = address.rpartition("@")
     try:
         normal = f"{local}@{punycode(domain).lower()}"
+        # A quoted local part, `"a"@b.c`, is another spelling of a plain one.
         if len(normal) > MAX_LENGTH or '"' in local or not normal.isascii() or not normal.isprintable():
             raise ValidationError("too long, or with other characters")
         validate_email(normal)

@@ -1,4 +1,4 @@
-"""Names of local users: what is allowed, and when two of them are the same."""
+"""Names of local users: their syntax, their canonical form, and the reserved ones."""
 
 import re
 
@@ -7,25 +7,28 @@ from registry_site.http import url_map
 
 PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
-# Words of the interface that are not the first segment of a path.
+# Words of the interface. The first segments of all paths are reserved, too; `url_map` finds them.
 RESERVED_WORDS = frozenset({"administrator", "new", "registry", "root", "static", "support", "system"})
 
-# Ktra's clients know a user by this prefix and the name; it is the same person with or without it.
+# Ktra's clients put this prefix before a user name; it names the same user with or without it.
 KTRA_PREFIX = "ktra-secure-auth:"
 
 
 def canonical(name: str) -> str:
-    """The form under which a name is unique; only A-Z have another case here, so that no look-alike becomes one."""
+    """Return the form under which a name is unique.
+
+    Only ASCII is lowered: `str.lower` makes a plain `k` of the Kelvin sign, which would be a look-alike of a name.
+    """
     return name.lower() if name.isascii() else name
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether a user or namespace of this name could pass for the registry itself: a path or a word of it."""
+    """Return whether the name is a path or a word of the interface and could pass for the registry itself."""
     return canonical(name) in RESERVED_WORDS or canonical(name) in url_map.first_segments()
 
 
 def validate(name: str, longest: int = 63) -> None:
-    """Raises `Invalid` unless `name` can be a local user's."""
+    """Raise `Invalid` unless the name fits a local user."""
     if not PATTERN.fullmatch(name) or len(name) > longest:
         raise Invalid(
             f"The user name {name[:80]!r} is not allowed: use 1 to {longest} of A-Z, a-z, 0-9, - and _, "
@@ -35,12 +38,12 @@ def validate(name: str, longest: int = 63) -> None:
 
 
 def validate_for_signup(name: str, longest: int = 63) -> None:
-    """Raises `Invalid` for what nobody may take over the web; an operator may."""
+    """Raise `Invalid` also for reserved names, which only an operator may give."""
     validate(name, longest)
     if is_reserved(name):
         raise Invalid(f"The user name {name!r} is reserved; choose another.", code="name_invalid")
 
 
 def strip_ktra_prefix(login: str) -> str:
-    """`alice` and `ktra-secure-auth:alice` → `alice`."""
+    """Return `alice` for both `alice` and `ktra-secure-auth:alice`."""
     return login.removeprefix(KTRA_PREFIX)

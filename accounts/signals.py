@@ -1,6 +1,6 @@
-"""What accounts announce to whoever is interested, inside the transaction of the deed; a receiver may refuse it."""
+"""Signals of accounts for higher rooms, sent inside the transaction of the change; a receiver may raise to undo it."""
 
 from django.dispatch import Signal
 
-account_opened = Signal()  # sender User; user
-account_renamed = Signal()  # sender User; user, whose new name is reserved and saved
+account_opened = Signal()  # arguments: sender (the class User), user
+account_renamed = Signal()  # arguments: sender (the class User), user with the new name, already saved

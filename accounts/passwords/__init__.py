@@ -1,1 +1,1 @@
-"""Passwords: log-in, hashers, validators."""
+"""Passwords: log-in and its throttle, changes, hashers, validators."""

@@ -1,4 +1,4 @@
-"""How passwords are hashed: how we do it, and how other systems did whose accounts were brought along."""
+"""Password hashers: Argon2id for all passwords, and PBKDF2 to verify imported ones."""
 
 import hashlib
 import hmac
@@ -11,14 +11,14 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, BasePasswordHasher
 
 from registry_site.encoding import decode_base64
 
-# No more at once than there are processors: it would not be faster, and everybody else would wait.
-_turns = threading.BoundedSemaphore(os.cpu_count() or 1)
+# More hashes than processors at a time would not be faster, and would starve all other requests of the worker.
+_hash_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 class Argon2idHasher(Argon2PasswordHasher):
     """Argon2id with OWASP's figures: 19 MiB, two passes, one lane.
 
-    Django's own take 100 MiB for each hash, so that a few log-ins at once would fill a small server.
+    Django's defaults take 100 MiB for each hash: a few concurrent log-ins would fill the memory of a small server.
     """
 
     time_cost = 2
@@ -26,16 +26,16 @@ class Argon2idHasher(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        with _turns:
+        with _hash_slots:
             return super().encode(password, salt)
 
     def verify(self, password: str, encoded: str) -> bool:
-        with _turns:
+        with _hash_slots:
             return super().verify(password, encoded)
 
 
 class PBKDF2PHCHasher(BasePasswordHasher):
-    """PBKDF2 with SHA-256 in the PHC string format, as torrust once kept it; only for verifying.
+    """PBKDF2 with SHA-256 in the PHC string format, as torrust once stored it; it only verifies.
 
     `pbkdf2-sha256$i=<iterations>,l=<bytes>$<salt>$<hash>`, the last two in base64 without padding.
     """
@@ -57,16 +57,17 @@ class PBKDF2PHCHasher(BasePasswordHasher):
         }
 
     def verify(self, password: str, encoded: str) -> bool:
-        known = self.decode(encoded)
-        found = hashlib.pbkdf2_hmac("sha256", password.encode(), known["salt"], known["iterations"], known["length"])
-        return hmac.compare_digest(found, known["hash"])
+        stored = self.decode(encoded)
+        digest = hashlib.pbkdf2_hmac(
+            "sha256", password.encode(), stored["salt"], stored["iterations"], stored["length"]
+        )
+        return hmac.compare_digest(digest, stored["hash"])
 
     def safe_summary(self, encoded: str) -> Any:
-        known = self.decode(encoded)
-        return {"algorithm": self.algorithm, "iterations": known["iterations"]}
+        return {"algorithm": self.algorithm, "iterations": self.decode(encoded)["iterations"]}
 
     def must_update(self, encoded: str) -> bool:
-        return True
+        return True  # the next log-in replaces it by Argon2id
 
     def harden_runtime(self, password: str, encoded: str) -> None:
-        pass
+        pass  # Django pads runtimes to its default cost; imported hashes have none

@@ -1,4 +1,4 @@
-"""What a password may be; Django's validators call these wherever a password is set."""
+"""Validators of new passwords, for `AUTH_PASSWORD_VALIDATORS`."""
 
 import unicodedata
 from typing import Any
@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 
 class LengthValidator:
-    """From `minimum` to `maximum` characters: the upper bound keeps huge input away from the hasher."""
+    """Accept `minimum` to `maximum` characters; the maximum keeps huge input away from the hasher."""
 
     def __init__(self, minimum: int, maximum: int) -> None:
         self.minimum = minimum
@@ -25,7 +25,7 @@ class LengthValidator:
 
 
 class ContentValidator:
-    """Not only blanks, no control characters, not the name of its own user."""
+    """Refuse blanks only, control characters, and the user's own name."""
 
     def validate(self, password: str, user: Any = None) -> None:
         if not password.strip() or any(unicodedata.category(character) in ("Cc", "Cs") for character in password):
