@@ -1,4 +1,4 @@
-"""What staff see and do about crates. Versions are never deleted: who depends on one must find it again."""
+"""Admin of crates. Versions are never deleted, since other crates may depend on them."""
 
 from typing import Any
 
@@ -38,9 +38,9 @@ class CrateAdmin(DomainAdmin):
         return self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
-        listed = super().get_queryset(request).select_related("newest").prefetch_related("owners")
-        counted: QuerySet[Crate] = listed.annotate(version_total=Count("versions"))
-        return counted
+        crates = super().get_queryset(request).select_related("newest").prefetch_related("owners")
+        annotated: QuerySet[Crate] = crates.annotate(version_total=Count("versions"))
+        return annotated
 
     @admin.display(description="newest", empty_value="all yanked")
     def newest_number(self, crate: Crate) -> str | None:
@@ -55,6 +55,7 @@ class CrateAdmin(DomainAdmin):
         return ", ".join(user.username for user in crate.owners.all())
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        # The domain function saves, since it knows that the last owner has to stay; the formset only parses.
         formset.save(commit=False)
         added = [row.user for row in formset.new_objects]
         removed = [row.user for row in formset.deleted_objects]

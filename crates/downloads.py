@@ -1,4 +1,4 @@
-"""Handing out `.crate` files."""
+"""Downloads of `.crate` files."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -11,7 +11,7 @@ from registry_site.storage import blobs
 
 
 def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
-    """A version's file, yanked or not; raises `NotFound` and `Unavailable`."""
+    """Respond with the file of a version, yanked or not; raises `NotFound` and `Unavailable`."""
     version = (
         Version.objects.filter(crate__canonical_name=names.canonical(name), number=number)
         .only("checksum", "size", "published_at", "number", "crate__name")
@@ -25,5 +25,6 @@ def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
         blobs.Blob(version.checksum, version.size),
         filename=f"{version.crate.name}-{version.number}.crate",
         modified=version.published_at,
+        # A version never changes. With AUTH_REQUIRED a shared cache would serve it to clients without a token.
         cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
     )

@@ -1,4 +1,4 @@
-"""Rows → index text: one JSON object per line, as The Cargo Book's "Index Format" has it. Pure."""
+"""Text of index files: one JSON object per line, as in The Cargo Book, "Index Format". Pure."""
 
 import hashlib
 import json
@@ -10,33 +10,36 @@ from crates.models import Version
 
 
 def render(name: str, versions: Iterable[Version]) -> str:
-    """The index file of a crate; each line ends in a newline, and is ASCII, so that no text can break a line."""
-    return "".join(json.dumps(_line(name, version), separators=(",", ":")) + "\n" for version in versions)
+    """Return the index file of a crate; every line ends in a newline."""
+    # JSON in ASCII escapes all ends of lines, so that no text of a publisher can begin a line of its own.
+    return "".join(json.dumps(line(name, version), separators=(",", ":")) + "\n" for version in versions)
 
 
-def etag(text: str) -> str:
-    return f'"{hashlib.sha256(text.encode("ascii")).hexdigest()[:32]}"'
-
-
-def _line(name: str, version: Version) -> dict[str, Any]:
-    # Syntax that old cargo does not know goes to `features2`, with `v` 2, so that old cargo skips the line.
-    newer = {feature: values for feature, values in version.features.items() if any(map(_is_newer, values))}
-    line: dict[str, Any] = {
+def line(name: str, version: Version) -> dict[str, Any]:
+    """Return the entry of one version."""
+    # cargo before 1.60 cannot read this syntax. In `features2`, with `v` 2, it makes such a cargo skip the line.
+    features2 = {
+        feature: values
+        for feature, values in version.features.items()
+        if any(value.startswith("dep:") or "?/" in value for value in values)
+    }
+    entry: dict[str, Any] = {
         "name": name,
         "vers": version.number,
         "deps": version.dependencies,
         "cksum": version.checksum,
-        "features": {feature: values for feature, values in version.features.items() if feature not in newer},
+        "features": {feature: values for feature, values in version.features.items() if feature not in features2},
         "yanked": version.yanked,
         "links": version.links or None,
         "pubtime": version.published_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     if version.rust_version:
-        line["rust_version"] = version.rust_version
-    if newer:
-        line |= {"features2": newer, "v": 2}
-    return line
+        entry["rust_version"] = version.rust_version
+    if features2:
+        entry |= {"features2": features2, "v": 2}
+    return entry
 
 
-def _is_newer(value: str) -> bool:
-    return value.startswith("dep:") or "?/" in value
+def etag(text: str) -> str:
+    """Return the strong validator of an index file."""
+    return f'"{hashlib.sha256(text.encode("ascii")).hexdigest()[:32]}"'

@@ -1,9 +1,8 @@
-"""Crates, their versions and who owns them. Rows are the truth; the index text is derived from them."""
+"""Crates, their versions and their owners. Rows are the truth; the index text is derived from them."""
 
 from typing import Self
 
 from django.db import models
-from django.db.models import Case, IntegerField, Q, Value, When
 from django.utils import timezone
 
 from accounts.models import User
@@ -12,37 +11,28 @@ from crates import names
 
 class CrateQuerySet(models.QuerySet["Crate"]):
     def named(self, name: str) -> Self:
-        """The crate of this name: case does not count, and `-` is `_`."""
+        """Select the crate of this name; case, `-` and `_` do not count."""
         return self.filter(canonical_name=names.canonical(name))
 
     def usable(self) -> Self:
-        """Those with a version that is not yanked."""
+        """Select the crates with a version that is not yanked."""
         return self.exclude(newest=None)
 
-    def matching(self, text: str) -> Self:
-        """Those that have every word of `text` in name, description or keywords; the best first."""
-        words = [names.canonical(word) for word in text.split()]
-        wanted = "_".join(words)
-        found = self.filter(*(Q(search_text__contains=word) for word in words))
-        rank = Case(
-            When(canonical_name=wanted, then=Value(0)),
-            When(canonical_name__startswith=wanted, then=Value(1)),
-            When(canonical_name__contains=wanted, then=Value(2)),
-            default=Value(3),
-            output_field=IntegerField(),
-        )
-        return found.order_by(rank, "canonical_name")
+    def for_update(self) -> Self:
+        """Lock the selected rows until the transaction ends."""
+        # Primary keys never change, so that other rows may refer to the crate meanwhile (FOR NO KEY UPDATE).
+        return self.select_for_update(no_key=True)
 
 
 class Crate(models.Model):
-    """A name, and what the index says of it, ready to send."""
+    """A crate and its index file, ready to send."""
 
     name = models.CharField(max_length=64, help_text="As it was first published.")
     canonical_name = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     owners = models.ManyToManyField(User, through="Ownership", through_fields=("crate", "user"), related_name="crates")
 
-    # Derived from the versions by `publishing.settle`, in the transaction that changes one.
+    # Derived from the versions by `publishing.update_derived_fields`, in the transaction that changes one.
     newest = models.ForeignKey("Version", null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
     search_text = models.TextField(editable=False, default="")
     index_path = models.CharField(max_length=80, editable=False)
@@ -64,7 +54,7 @@ class Crate(models.Model):
 
 
 class Version(models.Model):
-    """What was published; nothing but `yanked` ever changes."""
+    """A published version. Only `yanked` ever changes, and no version is ever deleted."""
 
     crate = models.ForeignKey(Crate, on_delete=models.PROTECT, related_name="versions")
     number = models.CharField(max_length=150)
@@ -98,7 +88,7 @@ class Version(models.Model):
 
 
 class Ownership(models.Model):
-    """Who may publish, yank and name owners."""
+    """The right of a user to publish versions of a crate, to yank them and to change the owners."""
 
     crate = models.ForeignKey(Crate, on_delete=models.CASCADE, related_name="ownerships")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="ownerships")

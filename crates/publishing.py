@@ -1,8 +1,7 @@
-"""Publishing a version, and yanking it: the verbs of which the index is made."""
+"""Publishing and yanking versions. Both keep the index text of the crate in step with its versions."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -25,161 +24,106 @@ BURST_SECONDS = 10
 
 @dataclass(frozen=True)
 class PublishResult:
-    """A version that is in the index, and what its publisher should know."""
+    """A version that is in the index, and the warnings for its publisher."""
 
     version: Version
     invalid_categories: list[str]
     warnings: list[str]
 
 
-def publish(principal: Principal, body: upload.Readable, length: int) -> PublishResult:
-    """Take a publish body of `length` bytes. The same bytes again are a success, other bytes never.
+# --- Publish ----------------------------------------------------------------------------------------------------
 
+
+def publish(principal: Principal, body: upload.Readable, length: int) -> PublishResult:
+    """Publish a version from a publish body of `length` bytes.
+
+    The same bytes again succeed and change nothing; other bytes for the same version are a `Conflict`.
     Raises `Invalid`, `TooLarge`, `PermissionDenied`, `Conflict`, `TooManyRequests`, `Unauthenticated` and
     `Unavailable`; then nothing has changed.
     """
     principal.require(Scope.PUBLISH)
-    registries = own_registries()
+    registries = Registries(f"sparse+{settings.PUBLIC_URL}/index/", frozenset(settings.ALLOWED_REGISTRIES))
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
         metadata = manifest.parse_metadata(received.metadata, registries)
         principal.require(Scope.PUBLISH, metadata.name)
-        _refuse_early(principal, metadata.name)
-        compressed = length - len(received.metadata) - 8
-        contents = archive.read(received.crate, compressed, f"{metadata.name}-{metadata.version}")
+        # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
+        # under locks, since an upload can take minutes.
+        check_publish_rate(principal.user)
+        crate = Crate.objects.named(metadata.name).first()
+        if crate is not None:
+            require_publisher(crate, principal, metadata.name)
+        compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
+        contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
+        # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
         blob = blobs.put(received.crate)
     with transaction.atomic():
+        # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
+        # versions of one crate are inserted, and its index text is written, one after another.
         principal.revalidate_and_lock()
-        crate = _claim(principal, packed.name)
-        version = _insert(principal, crate, packed, blob)
-    return PublishResult(version, packed.invalid_categories, packed.warnings)
+        crate = lock_or_create_crate(principal, packed.name)
+        version = insert_version(principal, crate, packed, blob)
+    return PublishResult(version, packed.invalid_categories, packed.warnings())
 
 
-def own_registries() -> Registries:
-    return Registries(f"sparse+{settings.PUBLIC_URL}/index/", frozenset(settings.ALLOWED_REGISTRIES))
-
-
-def yank(principal: Principal, name: str, number: str) -> None:
-    """Keep new projects from a version; who has it locked still gets it. Twice is once.
-
-    Raises `NotFound`, `PermissionDenied` and `Unauthenticated`.
-    """
-    _set_yanked(principal, name, number, yanked=True)
-
-
-def unyank(principal: Principal, name: str, number: str) -> None:
-    """Undo `yank`; raises the same."""
-    _set_yanked(principal, name, number, yanked=False)
-
-
-def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
-    """Yank or unyank a crate of others; False when it was so before."""
-    with transaction.atomic():
-        return _change_yanked(ownership.lock_for_update(version.crate), version.number, yanked=yanked, actor=actor)
-
-
-def _set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
-    principal.require(Scope.YANK, name)
-    with transaction.atomic():
-        crate = ownership.get_owned_for_update(principal, name)
-        _change_yanked(crate, number, yanked=yanked, actor=principal.user)
-
-
-def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> bool:
-    version = crate.versions.filter(number=number).first()
-    if version is None:
-        raise NotFound(f"The crate {crate} has no version {number[:80]!r}.")
-    if version.yanked == yanked:
-        return False
-    version.yanked = yanked
-    version.save(update_fields=["yanked"])
-    update_derived_fields(crate)
-    audit.record(actor, "crate.yank" if yanked else "crate.unyank", str(version))
-    return True
-
-
-def update_derived_fields(crate: Crate) -> None:
-    """Derive from the versions all that the crate's row keeps ready, in the transaction that changed one."""
-    rows = list(crate.versions.order_by("pk"))
-    crate.newest = _newest(rows)
-    crate.search_text = _search_text(crate)
-    crate.index_text = index.render(crate.name, rows)
-    crate.index_etag = index.etag(crate.index_text)
-    crate.index_modified = _later(crate.index_modified)
-    crate.save()
-
-
-def _later(moment: datetime) -> datetime:
-    """Now, in whole seconds, but always after `moment`: no two texts have the same Last-Modified."""
-    return max(timezone.now().replace(microsecond=0), moment.replace(microsecond=0) + timedelta(seconds=1))
-
-
-def _newest(rows: Iterable[Version]) -> Version | None:
-    usable = [version for version in rows if not version.yanked]
-    return max(usable, key=lambda version: versions.parse(version.number), default=None)
-
-
-def _search_text(crate: Crate) -> str:
-    newest = crate.newest
-    words = [crate.name] if newest is None else [crate.name, newest.description, *newest.keywords]
-    return names.canonical(" ".join(words))
-
-
-def _refuse_early(principal: Principal, name: str) -> None:
-    """What is certain before the crate is read is refused before it is stored; `publish` looks again later."""
-    _refuse_flood(principal)
-    crate = Crate.objects.named(name).first()
-    if crate is not None:
-        _refuse_other_spelling(crate, name)
-        ownership.require_owner(crate, principal)
-
-
-def _refuse_flood(principal: Principal) -> None:
+def check_publish_rate(user: User) -> None:
+    """Limit the versions that a user publishes within a few seconds; raises `TooManyRequests`."""
     if not settings.PUBLISH_LIMIT_PER_10_SECONDS:
         return
     since = timezone.now() - timedelta(seconds=BURST_SECONDS)
-    published = Version.objects.filter(published_by=principal.user, published_at__gt=since).count()
+    published = Version.objects.filter(published_by=user, published_at__gt=since).count()
     if published >= settings.PUBLISH_LIMIT_PER_10_SECONDS:
         raise TooManyRequests(
-            f"{principal.user} has published {published} versions within {BURST_SECONDS} seconds; wait a little.",
+            f"{user} has published {published} versions within {BURST_SECONDS} seconds; wait a little.",
             retry_after=BURST_SECONDS,
         )
 
 
-def _refuse_other_spelling(crate: Crate, name: str) -> None:
+def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
+    """Require the spelling of the first publish, and an owner; raises `Conflict` and `PermissionDenied`."""
     if crate.name != name:
         raise Conflict(f"the crate, {name}, is the same name as {crate.name}, which exists here; use that spelling.")
+    ownership.require_owner(crate, principal)
 
 
-def _claim(principal: Principal, name: str) -> Crate:
-    """The crate of this name, locked and owned by the principal; made when there is none."""
-    held = Crate.objects.select_for_update(no_key=True)
-    crate = held.named(name).first()
+def lock_or_create_crate(principal: Principal, name: str) -> Crate:
+    """Return the crate of this name, locked until the transaction ends; the first publisher becomes its owner.
+
+    Raises `Conflict` and `PermissionDenied`.
+    """
+    locked = Crate.objects.named(name).for_update()
+    crate = locked.first()
     if crate is None:
         try:
+            # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it.
             with transaction.atomic():
                 crate = Crate.objects.create(
                     name=name, canonical_name=names.canonical(name), index_path=names.index_path(name)
                 )
-        except IntegrityError:  # another publisher was first by a moment
-            crate = held.named(name).get()
+        except IntegrityError:  # another publisher has created the crate since
+            crate = locked.get()
         else:
+            # No other transaction sees the new row before the commit, so it needs no lock.
             Ownership.objects.create(crate=crate, user=principal.user, added_by=principal.user)
             return crate
-    _refuse_other_spelling(crate, name)
-    ownership.require_owner(crate, principal)
+    require_publisher(crate, principal, name)
     return crate
 
 
-def _insert(principal: Principal, crate: Crate, packed: manifest.Manifest, blob: blobs.Blob) -> Version:
+def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest, blob: blobs.Blob) -> Version:
+    """Insert a version into its locked crate, or return the present one if its bytes are the same.
+
+    Raises `Conflict` and `TooManyRequests`.
+    """
+    # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
     release = versions.without_build(packed.version)
-    before = crate.versions.filter(release=release).first()
-    if before is not None:
-        if (before.number, before.checksum) == (packed.version, blob.sha256):
-            return before
-        raise Conflict(f"the crate, {crate} v{before.number}, already exists; publish under a new version.")
-    _refuse_flood(principal)
+    present = crate.versions.filter(release=release).first()
+    if present is not None:
+        if (present.number, present.checksum) == (packed.version, blob.sha256):
+            return present
+        raise Conflict(f"the crate, {crate} v{present.number}, already exists; publish under a new version.")
+    check_publish_rate(principal.user)
     version = Version.objects.create(
         crate=crate,
         number=packed.version,
@@ -202,3 +146,57 @@ def _insert(principal: Principal, crate: Crate, packed: manifest.Manifest, blob:
     update_derived_fields(crate)
     audit.record(principal.user, "crate.publish", str(version), sha256=blob.sha256, size=blob.size)
     return version
+
+
+# --- Yank -------------------------------------------------------------------------------------------------------
+
+
+def set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
+    """Yank or unyank a version. A yanked version is not chosen any more, but lock files that name it still work.
+
+    Raises `NotFound`, `PermissionDenied` and `Unauthenticated`.
+    """
+    principal.require(Scope.YANK, name)
+    with transaction.atomic():
+        crate = ownership.get_owned_for_update(principal, name)
+        _change_yanked(crate, number, yanked=yanked, actor=principal.user)
+
+
+def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
+    """Yank or unyank a version of any crate; return whether that changed it."""
+    with transaction.atomic():
+        crate = ownership.lock_for_update(version.crate)
+        return _change_yanked(crate, version.number, yanked=yanked, actor=actor)
+
+
+def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> bool:
+    version = crate.versions.filter(number=number).first()
+    if version is None:
+        raise NotFound(f"The crate {crate} has no version {number[:80]!r}.")
+    if version.yanked == yanked:
+        return False
+    version.yanked = yanked
+    version.save(update_fields=["yanked"])
+    update_derived_fields(crate)
+    audit.record(actor, "crate.yank" if yanked else "crate.unyank", str(version))
+    return True
+
+
+# --- Derived fields ---------------------------------------------------------------------------------------------
+
+
+def update_derived_fields(crate: Crate) -> None:
+    """Derive search and index fields from the versions of a locked crate, in the transaction that changed one."""
+    rows = list(crate.versions.order_by("pk"))
+    usable = [version for version in rows if not version.yanked]
+    newest = max(usable, key=lambda version: versions.parse(version.number), default=None)
+    words = [crate.name, newest.description, *newest.keywords] if newest else [crate.name]
+    crate.newest = newest
+    crate.search_text = names.canonical(" ".join(words))
+    crate.index_text = index.render(crate.name, rows)
+    crate.index_etag = index.etag(crate.index_text)
+    # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
+    # text: so it goes at least one second further each time.
+    now = timezone.now().replace(microsecond=0)
+    crate.index_modified = max(now, crate.index_modified.replace(microsecond=0) + timedelta(seconds=1))
+    crate.save()

@@ -1,17 +1,20 @@
-"""Finding crates by words."""
+"""Search for crates by words."""
 
 from dataclasses import dataclass
 
+from django.db.models import Case, IntegerField, Q, Value, When
+
+from crates import names
 from crates.models import Crate
 from registry_site.errors import Invalid
 
 MAX_QUERY_LENGTH = 200
-MAX_WORDS = 10
+MAX_WORDS = 10  # each word is a condition of the query
 
 
 @dataclass(frozen=True)
 class CrateSummary:
-    """A crate in a list, with what its highest usable version says of it."""
+    """A crate in a list, described by its highest usable version."""
 
     name: str
     max_version: str
@@ -20,17 +23,32 @@ class CrateSummary:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """The crates of one page, and how many there are on all pages."""
+    """The crates of one page, and the number of crates on all pages."""
 
     crates: list[CrateSummary]
     total: int
 
 
 def search(text: str, page: int, per_page: int) -> SearchResults:
-    """Crates that can be used and have every word of `text`, the best first; raises `Invalid`."""
-    if len(text) > MAX_QUERY_LENGTH or len(text.split()) > MAX_WORDS:
+    """Return the usable crates that contain every word of `text`, the best matches first; raises `Invalid`."""
+    words = [names.canonical(word) for word in text.split()]
+    if len(text) > MAX_QUERY_LENGTH or len(words) > MAX_WORDS:
         raise Invalid(f"Search for at most {MAX_WORDS} words and {MAX_QUERY_LENGTH} characters.")
-    matching = Crate.objects.usable().matching(text)
+    # `search_text` is canonical too, so that case, `-` and `_` do not count.
+    matches = Crate.objects.usable().filter(*(Q(search_text__contains=word) for word in words))
     start = (page - 1) * per_page
-    rows = matching.values_list("name", "newest__number", "newest__description")[start : start + per_page]
-    return SearchResults([CrateSummary(*row) for row in rows], matching.count())
+    rows = matches.order_by(rank("_".join(words)), "canonical_name").values_list(
+        "name", "newest__number", "newest__description"
+    )[start : start + per_page]
+    return SearchResults([CrateSummary(*row) for row in rows], matches.count())
+
+
+def rank(phrase: str) -> Case:
+    """Rank the crate of this name first, then names that begin with it, names that contain it, and all others."""
+    return Case(
+        When(canonical_name=phrase, then=Value(0)),
+        When(canonical_name__startswith=phrase, then=Value(1)),
+        When(canonical_name__contains=phrase, then=Value(2)),
+        default=Value(3),
+        output_field=IntegerField(),
+    )

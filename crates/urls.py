@@ -1,4 +1,4 @@
-"""Where cargo finds the registry."""
+"""URLs of the registry for cargo, and of the mirror."""
 
 from django.conf import settings
 from django.urls import path

@@ -1,4 +1,4 @@
-"""The registry web API, as The Cargo Book has it under "Registry Web API", and the downloads."""
+"""Web API for cargo, as in The Cargo Book, "Registry Web API", and downloads of `.crate` files."""
 
 import re
 from dataclasses import asdict
@@ -14,14 +14,15 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
-from crates import downloads, ownership, publishing
-from crates import search as searching
+from crates import downloads, ownership, publishing, search
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
 
+MAX_PER_PAGE = 100  # The Cargo Book: "per_page: number of results, default 10, max 100"
+
 
 class SearchQuery(serializers.Serializer[None]):
-    q = serializers.CharField(default="", allow_blank=True, max_length=searching.MAX_QUERY_LENGTH)
+    q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
     page = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
     per_page = serializers.IntegerField(default=10, min_value=1, max_value=2**31)
 
@@ -81,14 +82,15 @@ class Publish(CargoView):
     @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=PublishWarnings)
     def publish(self, request: Request) -> Response:
         """`PUT /api/v1/crates/new`"""
+        # cargo always sends a length. Without one a body could grow for ever before it is refused.
         length = re.fullmatch(r"[0-9]{1,39}", request.META.get("CONTENT_LENGTH", ""))
         if length is None:
             raise LengthRequired
-        published = publishing.publish(get_principal(request), request._request, int(length[0]))
+        result = publishing.publish(get_principal(request), request._request, int(length[0]))
         warnings = {
-            "invalid_categories": published.invalid_categories,
+            "invalid_categories": result.invalid_categories,
             "invalid_badges": [],
-            "other": published.warnings,
+            "other": result.warnings,
         }
         return Response({"warnings": warnings})
 
@@ -97,13 +99,13 @@ class Versions(CargoView):
     @extend_schema(request=None, responses=Success)
     def yank(self, request: Request, name: str, number: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/{version}/yank`"""
-        publishing.yank(get_principal(request), name, number)
+        publishing.set_yanked(get_principal(request), name, number, yanked=True)
         return Response({"ok": True})
 
     @extend_schema(request=None, responses=Success)
     def unyank(self, request: Request, name: str, number: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
-        publishing.unyank(get_principal(request), name, number)
+        publishing.set_yanked(get_principal(request), name, number, yanked=False)
         return Response({"ok": True})
 
 
@@ -120,15 +122,15 @@ class CrateOwners(CargoView):
     @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def add(self, request: Request, name: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/owners`"""
-        given = self.validated(OwnerLogins, request.data)
-        message = ownership.add(get_principal(request), name, given["users"])
+        body = self.validated(OwnerLogins, request.data)
+        message = ownership.add(get_principal(request), name, body["users"])
         return Response({"ok": True, "msg": message})
 
     @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/owners`"""
-        given = self.validated(OwnerLogins, request.data)
-        ownership.remove(get_principal(request), name, given["users"])
+        body = self.validated(OwnerLogins, request.data)
+        ownership.remove(get_principal(request), name, body["users"])
         return Response({"ok": True, "msg": ""})
 
 
@@ -138,9 +140,8 @@ class Crates(CargoView):
     @extend_schema(parameters=[SearchQuery], responses=SearchPage)
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q={query}&per_page={n}`"""
-        given = self.validated(SearchQuery, request.query_params)
-        per_page = min(given["per_page"], 100)
-        results = searching.search(given["q"], given["page"], per_page)
+        query = self.validated(SearchQuery, request.query_params)
+        results = search.search(query["q"], query["page"], min(query["per_page"], MAX_PER_PAGE))
         return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})
 
 

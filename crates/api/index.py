@@ -1,9 +1,10 @@
-"""The sparse index, as The Cargo Book has it under "Registry Index"."""
+"""Sparse index, as in The Cargo Book, "Registry Index"."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 from drf_spectacular.types import OpenApiTypes
@@ -20,6 +21,24 @@ from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 
 
+def config_json(download_path: str) -> dict[str, str | bool]:
+    """Return the `config.json` of an index whose `.crate` files are below `download_path`."""
+    config: dict[str, str | bool] = {"dl": f"{settings.PUBLIC_URL}{download_path}", "api": settings.PUBLIC_URL}
+    return config | ({"auth-required": True} if settings.AUTH_REQUIRED else {})
+
+
+def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: datetime | None) -> HttpResponseBase:
+    """Respond with an index file, or with 304 if the client has it."""
+    timestamp = int(modified.timestamp()) if modified else None
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    response["ETag"] = etag
+    if timestamp is not None:
+        response["Last-Modified"] = http_date(timestamp)
+    # Caches may keep the file, but have to ask each time, so that a publish or a yank counts at once.
+    response["Cache-Control"] = "no-cache"
+    return get_conditional_response(request, etag, timestamp, response) or response
+
+
 class IndexConfig(serializers.Serializer[Any]):
     dl = serializers.CharField()
     api = serializers.CharField()
@@ -32,8 +51,7 @@ class Index(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the rest is."""
-        config = {"dl": f"{settings.PUBLIC_URL}/dl", "api": settings.PUBLIC_URL}
-        return Response(config | ({"auth-required": True} if settings.AUTH_REQUIRED else {}))
+        return Response(config_json("/dl"))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
@@ -42,8 +60,4 @@ class Index(Cargo, ViewSet):
         if row is None:
             raise NotFound("There is no such crate in this index.")
         text, etag, modified = row
-        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
-        response["ETag"] = etag
-        response["Last-Modified"] = http_date(modified.timestamp())
-        response["Cache-Control"] = "no-cache"
-        return get_conditional_response(request._request, etag, int(modified.timestamp()), response) or response
+        return index_file(request._request, text, etag, modified)

@@ -1,11 +1,8 @@
-"""The mirror of crates.io: a sparse index, and Ktra's path for the files."""
+"""Mirror of crates.io: a sparse index, and the files at Ktra's path."""
 
 from typing import Any
 
-from django.conf import settings
-from django.http import HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response
-from django.utils.http import http_date
+from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -15,7 +12,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
-from crates.api.index import IndexConfig
+from crates.api.index import IndexConfig, config_json, index_file
 from crates.mirror import crate_cache, overview, serving
 from registry_site.http.dialects import Cargo
 
@@ -43,24 +40,17 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the files are."""
-        config = {"dl": f"{settings.PUBLIC_URL}/ktra/api/v1/mirror", "api": settings.PUBLIC_URL}
-        return Response(config | ({"auth-required": True} if settings.AUTH_REQUIRED else {}))
+        return Response(config_json("/ktra/api/v1/mirror"))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
-        """The file of one crate, as upstream has it."""
+        """The index file of one crate, as upstream has it."""
         body, etag, modified = serving.render_index_file(path)
-        response = HttpResponse(body, content_type="text/plain; charset=utf-8")
-        response["ETag"] = etag
-        response["Cache-Control"] = "no-cache"
-        changed = int(modified.timestamp()) if modified else None
-        if changed is not None:
-            response["Last-Modified"] = http_date(changed)
-        return get_conditional_response(request._request, etag, changed, response) or response
+        return index_file(request._request, body, etag, modified)
 
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:
-        """The versions of a crate, those first that were published last, and why one is held back."""
+        """The versions of a crate, the newest first, each with the reason if a policy holds it back."""
         entry, versions = overview.describe_crate(name)
         about = {"name": entry.name, "upstream": entry.upstream, "checked_at": entry.checked_at, "versions": versions}
         return Response(MirroredCrate(about).data)

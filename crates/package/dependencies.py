@@ -1,29 +1,33 @@
-"""Dependencies, in the form of the index."""
+"""Dependencies of a crate, in the form of the index."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from crates import names
 from crates.package import features, requirements, targets
-from crates.package.fields import Fields
+from crates.package.fields import MAX_URL_LENGTH, Fields
 from registry_site.errors import Invalid
 
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 KINDS = ("normal", "dev", "build")
+KIND_BY_SECTION = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
+# cargo replaces or removes these keys when it packs a crate.
+UNPACKED_KEYS = ("artifact", "git", "workspace", "registry")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
 class Registries:
-    """Index URLs: this registry's own, and the others that a crate here may depend on."""
+    """Index URLs: this registry's own, and those of other registries on which a crate here may depend."""
 
     own: str
     allowed: frozenset[str]
 
     def resolve(self, url: str | None) -> str | None:
-        """An index URL → None for this registry, or the URL; raises `Invalid` for one that is not allowed."""
+        """Return None for the URL of this registry, and any other allowed URL as it is; raises `Invalid`."""
         if url is None or url.rstrip("/") == self.own.rstrip("/"):
             return None
         if url not in self.allowed:
@@ -36,9 +40,10 @@ class Registries:
 
 @dataclass(frozen=True)
 class Dependency:
-    """`name` is the alias when there is one, and `package` then the crate's own name.
+    """A dependency as an index line has it.
 
-    `registry` is None for this registry, else the URL of the other's index.
+    A renamed one has its alias as `name` and the crate's own name as `package`. `registry` is None for this registry,
+    else the URL of the other's index.
     """
 
     name: str
@@ -52,7 +57,7 @@ class Dependency:
     package: str | None
 
     def __str__(self) -> str:
-        """For a person: `first ^1 (base, dev, optional, without default features, with a b, for cfg(unix))`."""
+        """Describe it: `first ^1 (base, dev, optional, without default features, with a b, for cfg(unix))`."""
         details = (
             self.package,
             self.kind,
@@ -64,13 +69,67 @@ class Dependency:
         )
         return f"{self.name} {self.req} ({', '.join(filter(None, details))})"
 
-    def comparable(self) -> tuple[Any, ...]:
-        """Equal for what differs in spelling only: cargo sets the blanks of a `cfg(…)` anew in the JSON."""
+    def comparison_key(self) -> tuple[Any, ...]:
+        """Return a value that is equal for two spellings of the same dependency."""
+        # cargo writes the blanks of a `cfg(…)` in the JSON its own way, whatever stands in the manifest.
         target = None if self.target is None else re.sub(r"\s", "", self.target)
         return tuple(asdict(replace(self, target=target, features=sorted(self.features))).values())
 
 
-def dependency(
+def read_json(raw: Any, registries: Registries) -> Dependency:
+    """Read one of the `deps` of the JSON metadata; raises `Invalid`."""
+    fields = Fields(raw, "A dependency in the JSON metadata")
+    name, alias = fields.string("name"), fields.string("explicit_name_in_toml")
+    return _dependency(
+        fields,
+        name=alias or name,
+        package=name,
+        requirement=fields.string("version_req"),
+        target=fields.string("target") or None,
+        kind=fields.string("kind") or "normal",
+        default_features=fields.boolean("default_features", default=True),
+        registry=registries.resolve(fields.string("registry", MAX_URL_LENGTH) or None),
+    )
+
+
+def read_manifest(document: Fields, registries: Registries) -> Iterator[Dependency]:
+    """Read all dependencies of a packed `Cargo.toml`, also those for some targets only; raises `Invalid`."""
+    sections: list[tuple[str | None, Fields]] = [(None, document)]
+    sections += [
+        (target, Fields(table, f"The packed Cargo.toml's [target.{target[:80]!r}]"))
+        for target, table in document.table("target").items()
+    ]
+    for target, section in sections:
+        for key, kind in KIND_BY_SECTION.items():
+            for spelling in dict.fromkeys((key, key.replace("-", "_"))):  # cargo reads `dev_dependencies` too
+                for alias, raw in section.table(spelling).items():
+                    yield read_manifest_entry(alias, raw, target, kind, registries)
+
+
+def read_manifest_entry(alias: str, raw: Any, target: str | None, kind: str, registries: Registries) -> Dependency:
+    """Read `alias = "1.2"` or `[dependencies.alias]` of a packed `Cargo.toml`; raises `Invalid`."""
+    raw = {"version": raw} if isinstance(raw, str) else raw
+    fields = Fields(raw, f"The packed Cargo.toml's dependency {alias[:80]!r}")
+    for key in UNPACKED_KEYS:
+        if key in fields.raw:
+            raise Invalid(
+                f"{fields.label} has the key {key!r}, which a published crate cannot have; use `cargo publish`."
+            )
+    default_features = "default-features" if "default-features" in fields.raw else "default_features"
+    return _dependency(
+        fields,
+        name=alias,
+        package=fields.string("package") if "package" in fields.raw else None,
+        requirement=fields.string("version"),
+        target=target,
+        kind=kind,
+        default_features=fields.boolean(default_features, default=True),
+        # In a packed manifest no registry means crates.io; in the JSON it means the registry of the upload.
+        registry=registries.resolve(fields.string("registry-index", MAX_URL_LENGTH) or CRATES_IO),
+    )
+
+
+def _dependency(
     fields: Fields,
     *,
     name: str,
@@ -81,28 +140,26 @@ def dependency(
     default_features: bool,
     registry: str | None,
 ) -> Dependency:
-    """What a manifest and its JSON spell alike is read from `fields`, the rest given; raises `Invalid`."""
-    for given in (name, package):
-        if given is None:
-            continue
-        if not _NAME.fullmatch(given) or len(given) > names.MAX_LENGTH:
-            raise Invalid(f"{fields.where}: the name {given[:80]!r} is not allowed.")
+    """Check a dependency and read from `fields` what JSON and manifest spell alike; raises `Invalid`."""
+    for crate_name in (name, package):
+        if crate_name is not None and (not _NAME.fullmatch(crate_name) or len(crate_name) > names.MAX_LENGTH):
+            raise Invalid(f"{fields.label}: the name {crate_name[:80]!r} is not allowed.")
     if kind not in KINDS:
-        raise Invalid(f"{fields.where}: the kind {kind[:80]!r} is none of {', '.join(KINDS)}.")
+        raise Invalid(f"{fields.label}: the kind {kind[:80]!r} is none of {', '.join(KINDS)}.")
     if target is not None:
         targets.validate(target)
     if not requirement:
-        raise Invalid(f"{fields.where} has no version; a published crate needs one for each dependency.")
-    optional = fields.flag("optional", default=False)
+        raise Invalid(f"{fields.label} has no version; a published crate needs one for each dependency.")
+    optional = fields.boolean("optional", default=False)
     if optional and kind == "dev":
-        raise Invalid(f"{fields.where} is optional, which a dev-dependency cannot be.")
-    wanted = fields.texts("features")
-    for feature in wanted:
-        features.check_name(feature, fields.where)
+        raise Invalid(f"{fields.label} is optional, which a dev-dependency cannot be.")
+    enabled_features = fields.strings("features")
+    for feature in enabled_features:
+        features.check_name(feature, fields.label)
     return Dependency(
         name=name,
         req=requirements.normalize(requirement),
-        features=wanted,
+        features=enabled_features,
         optional=optional,
         default_features=default_features,
         target=target,

@@ -1,7 +1,7 @@
-"""Tables of strangers, in TOML or JSON, read with the type that each value should have."""
+"""Typed reading of untrusted tables, in TOML or JSON."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,63 +11,68 @@ from registry_site.http import strict_json
 MAX_TEXT_LENGTH = 255
 MAX_URL_LENGTH = 2000
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and the ends of lines
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
 
 
 class Fields:
-    """One table; `where` is for the error. A value that is not there, or null, is the reader's default."""
+    """A table whose values are read with their expected type. Every method raises `Invalid`, with the `label`.
 
-    def __init__(self, table: Any, where: str) -> None:
-        if not isinstance(table, dict):
-            raise Invalid(f"{where} is not a table.")
-        self.table: Mapping[str, Any] = table
-        self.where = where
+    A missing value and null read as the default.
+    """
 
-    def _get(self, key: str, kind: type, default: Any, wanted: str) -> Any:
-        value = self.table.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind):
-            raise Invalid(f"{self.where}: {key} is not {wanted}.")
-        return value
+    def __init__(self, raw: Any, label: str) -> None:
+        if not isinstance(raw, dict):
+            raise Invalid(f"{label} is not a table.")
+        self.raw: Mapping[str, Any] = raw
+        self.label = label
 
-    def text(self, key: str, longest: int = MAX_TEXT_LENGTH) -> str:
+    def string(self, key: str, max_length: int = MAX_TEXT_LENGTH) -> str:
         value: str = self._get(key, str, "", "a text")
         strict_json.check_text(value)
-        if _CONTROL.search(value):
-            raise Invalid(f"{self.where}: {key} has control characters.")
-        if len(value) > longest:
-            raise Invalid(f"{self.where}: {key} has {len(value)} characters; at most {longest} are taken.")
+        if _CONTROL_CHARACTERS.search(value):
+            raise Invalid(f"{self.label}: {key} has control characters.")
+        if len(value) > max_length:
+            raise Invalid(f"{self.label}: {key} has {len(value)} characters; at most {max_length} are taken.")
         return value
 
-    def matching(self, key: str, pattern: re.Pattern[str], example: str) -> str:
-        value = self.text(key)
+    def matching_string(self, key: str, pattern: re.Pattern[str], example: str) -> str:
+        value = self.string(key)
         if value and not pattern.fullmatch(value):
-            raise Invalid(f"{self.where}: {key} is {value[:80]!r}; write it like {example}.")
+            raise Invalid(f"{self.label}: {key} is {value[:80]!r}; write it like {example}.")
         return value
 
-    def flag(self, key: str, default: bool) -> bool:
+    def url(self, key: str) -> str:
+        value = self.string(key, MAX_URL_LENGTH)
+        # Pages may link to it, and a `javascript:` URL would run in the browser of the reader.
+        if value and not _is_web_url(value):
+            raise Invalid(f"{self.label}: {key} is {value[:80]!r}; give an http or https URL.")
+        return value
+
+    def boolean(self, key: str, default: bool) -> bool:
         return bool(self._get(key, bool, default, "true or false"))
 
-    def texts(self, key: str) -> list[str]:
+    def strings(self, key: str) -> list[str]:
         values: list[Any] = self._get(key, list, [], "a list")
         for value in values:
             if not isinstance(value, str):
-                raise Invalid(f"{self.where}: {key} is not a list of texts.")
+                raise Invalid(f"{self.label}: {key} is not a list of texts.")
             strict_json.check_text(value)
         return values
 
-    def tables(self, key: str) -> Iterator[tuple[str, Any]]:
-        yield from self._get(key, dict, {}, "a table").items()
+    def table(self, key: str) -> Mapping[str, Any]:
+        table: Mapping[str, Any] = self._get(key, dict, {}, "a table")
+        return table
 
-    def url(self, key: str) -> str:
-        value = self.text(key, MAX_URL_LENGTH)
-        if value and not _is_web_address(value):
-            raise Invalid(f"{self.where}: {key} is {value[:80]!r}; give an http or https URL.")
+    def _get(self, key: str, kind: type, default: Any, expected: str) -> Any:
+        value = self.raw.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, kind):
+            raise Invalid(f"{self.label}: {key} is not {expected}.")
         return value
 
 
-def _is_web_address(value: str) -> bool:
+def _is_web_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
     except ValueError:

@@ -1,6 +1,6 @@
-"""For which platforms a dependency is: a target triple, or a `cfg(…)` expression.
+"""Platforms of a dependency: a target triple, or a `cfg(…)` expression.
 
-Source: The Cargo Book, "Platform specific dependencies"; cargo ignores an index line whose target it cannot read.
+Source: The Cargo Book, "Platform specific dependencies". cargo ignores an index line whose target it cannot read.
 """
 
 import re
@@ -10,74 +10,74 @@ from registry_site.errors import Invalid
 MAX_LENGTH = 500
 MAX_DEPTH = 32
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_TRIPLE = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(r' *(?:(?P<sign>[(),=])|(?P<text>"[^"]*")|(?P<word>(?:r#)?[A-Za-z_][A-Za-z0-9_]*)) *')
 
 
 def validate(target: str) -> None:
-    """Raises `Invalid` for what cargo cannot read."""
-    if len(target) > MAX_LENGTH or not target.isprintable():
-        raise _not_understood(target)
-    if target.startswith("cfg(") and target.endswith(")"):
-        _Expression(target).read()
-    elif not _NAME.fullmatch(target):
-        raise _not_understood(target)
+    """Validate a target as cargo reads it; raises `Invalid`."""
+    try:
+        if len(target) > MAX_LENGTH or not target.isprintable():
+            raise ValueError(target)
+        if target.startswith("cfg(") and target.endswith(")"):
+            _CfgParser(target[4:-1]).check_expression()
+        elif not _TRIPLE.fullmatch(target):
+            raise ValueError(target)
+    except ValueError as error:
+        raise Invalid(
+            f"The target {target[:80]!r} of a dependency is not understood: write a target triple or cfg(…)."
+        ) from error
 
 
-def _not_understood(target: str) -> Invalid:
-    return Invalid(f"The target {target[:80]!r} of a dependency is not understood: write a target triple or cfg(…).")
+class _CfgParser:
+    """A recursive descent over `all(…)`, `any(…)`, `not(…)`, `name` and `name = "value"`.
 
+    Every method raises `ValueError` where the text does not follow the grammar.
+    """
 
-class _Expression:
-    """`all(…)`, `any(…)`, `not(…)`, `name`, `name = "value"`, read from left to right."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, text: str) -> None:
         self.tokens: list[str] = []
-        inner, position = target[4:-1], 0
-        while position < len(inner):
-            match = _TOKEN.match(inner, position)
+        position = 0
+        while position < len(text):
+            match = _TOKEN.match(text, position)
             if match is None:
-                raise _not_understood(target)
+                raise ValueError(text)
             self.tokens.append(match[0].strip(" "))
             position = match.end()
 
-    def read(self) -> None:
-        self._one(MAX_DEPTH)
+    def check_expression(self) -> None:
+        self.skip_predicate(MAX_DEPTH)
         if self.tokens:
-            raise _not_understood(self.target)
+            raise ValueError(self.tokens)
 
-    def _next(self) -> str:
+    def skip_predicate(self, depth: int) -> None:
+        word = self.next()
+        if depth == 0 or word[0] in '(),="':
+            raise ValueError(word)
+        if word == "not":
+            self.expect("(")
+            self.skip_predicate(depth - 1)
+            self.expect(")")
+        elif word in ("all", "any"):
+            self.expect("(")
+            while self.peek() != ")":
+                self.skip_predicate(depth - 1)
+                if self.peek() != ")":
+                    self.expect(",")
+            self.expect(")")
+        elif self.peek() == "=":
+            self.expect("=")
+            if not self.next().startswith('"'):
+                raise ValueError(word)
+
+    def peek(self) -> str | None:
+        return self.tokens[0] if self.tokens else None
+
+    def next(self) -> str:
         if not self.tokens:
-            raise _not_understood(self.target)
+            raise ValueError("the expression ends early")
         return self.tokens.pop(0)
 
-    def _expect(self, token: str) -> None:
-        if self._next() != token:
-            raise _not_understood(self.target)
-
-    def _is_next(self, token: str) -> bool:
-        return bool(self.tokens) and self.tokens[0] == token
-
-    def _one(self, depth: int) -> None:
-        word = self._next()
-        if depth == 0 or word[0] in '(),="':
-            raise _not_understood(self.target)
-        if word == "not":
-            self._expect("(")
-            self._one(depth - 1)
-            self._expect(")")
-        elif word in ("all", "any"):
-            self._expect("(")
-            self._list(depth - 1)
-        elif self._is_next("="):
-            self._next()
-            if not self._next().startswith('"'):
-                raise _not_understood(self.target)
-
-    def _list(self, depth: int) -> None:
-        while not self._is_next(")"):
-            self._one(depth)
-            if not self._is_next(")"):
-                self._expect(",")
-        self._next()
+    def expect(self, token: str) -> None:
+        if self.next() != token:
+            raise ValueError(token)

@@ -1,4 +1,4 @@
-"""The body of a publish: `u32le length | JSON | u32le length | .crate`, and nothing after it.
+"""Publish bodies: `u32le length | JSON | u32le length | .crate`, and nothing after it.
 
 Source: The Cargo Book, "Registry Web API", Publish.
 """
@@ -12,6 +12,7 @@ from typing import IO, Protocol
 
 from registry_site.errors import Invalid, TooLarge, Unavailable
 
+LENGTHS_SIZE = 8  # the two lengths, four bytes each
 MAX_METADATA_SIZE = 1024 * 1024
 MAX_IN_MEMORY = 1024 * 1024
 CHUNK = 64 * 1024
@@ -23,59 +24,59 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Upload:
-    """`metadata` is JSON text as sent; `crate` a seekable file at its start, gone when the upload is closed."""
+    """The JSON text as sent, and the crate as a seekable file at its start, which lives as long as the upload."""
 
     metadata: bytes
     crate: IO[bytes]
 
 
 @contextmanager
-def receive(body: Readable, length: int, maximum_crate: int) -> Iterator[Upload]:
+def receive(body: Readable, length: int, max_crate_size: int) -> Iterator[Upload]:
     """Read a publish body of `length` bytes; sizes are in bytes.
 
-    Raises `TooLarge` before reading what is over a limit, `Invalid` when lengths contradict each other or the body ends
-    early, and `Unavailable` when the disk for temporary files is full.
+    Raises `TooLarge` before reading a part that is over its limit, `Invalid` for lengths that contradict each other and
+    for a body that ends early, and `Unavailable` if the disk for temporary files is full.
     """
-    if length > maximum_crate + MAX_METADATA_SIZE + 8:
-        raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {maximum_crate} bytes.")
-    metadata_length = _length(body, "JSON metadata")
+    if length > max_crate_size + MAX_METADATA_SIZE + LENGTHS_SIZE:
+        raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {max_crate_size} bytes.")
+    metadata_length = _read_length(body, "JSON metadata")
     if metadata_length > MAX_METADATA_SIZE:
         raise TooLarge(f"The JSON metadata has {metadata_length} bytes; at most {MAX_METADATA_SIZE} are taken.")
-    if metadata_length + 8 > length:
+    if metadata_length + LENGTHS_SIZE > length:
         raise Invalid(f"The JSON metadata claims {metadata_length} bytes in a body of {length}.")
-    metadata = _exactly(body, metadata_length, "JSON metadata")
-    crate_length = _length(body, "crate")
-    if crate_length > maximum_crate:
-        raise TooLarge(f"The crate has {crate_length} bytes; this registry takes at most {maximum_crate}.")
-    if metadata_length + crate_length + 8 != length:
-        raise Invalid(
-            f"The body has {length} bytes, but its lengths add up to {metadata_length + crate_length + 8}: "
-            "4 + JSON metadata + 4 + crate."
-        )
+    metadata = _read_exactly(body, metadata_length, "JSON metadata")
+    crate_length = _read_length(body, "crate")
+    if crate_length > max_crate_size:
+        raise TooLarge(f"The crate has {crate_length} bytes; this registry takes at most {max_crate_size}.")
+    total = metadata_length + crate_length + LENGTHS_SIZE
+    if total != length:
+        raise Invalid(f"The body has {length} bytes, but its lengths add up to {total}: 4 + JSON metadata + 4 + crate.")
     with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY) as crate:
-        left = crate_length
-        while left:
-            chunk = _exactly(body, min(left, CHUNK), "crate")
+        remaining = crate_length
+        while remaining:
+            # Reading outside of the `try`: an error of the client's connection is not one of our disk.
+            chunk = _read_exactly(body, min(remaining, CHUNK), "crate")
             try:
                 crate.write(chunk)
             except OSError as error:
                 raise Unavailable(f"The registry cannot take the upload at present: {error.strerror}.") from error
-            left -= len(chunk)
+            remaining -= len(chunk)
         crate.seek(0)
         yield Upload(metadata, crate)
 
 
-def _length(body: Readable, what: str) -> int:
-    (length,) = struct.unpack("<I", _exactly(body, 4, f"length of the {what}"))
+def _read_length(body: Readable, label: str) -> int:
+    (length,) = struct.unpack("<I", _read_exactly(body, 4, f"length of the {label}"))
     return int(length)
 
 
-def _exactly(body: Readable, size: int, what: str) -> bytes:
-    parts, left = [], size
-    while left:
-        part = body.read(left)
+def _read_exactly(body: Readable, size: int, label: str) -> bytes:
+    # One `read` may return less than it was asked for, since a body arrives in pieces.
+    parts, remaining = [], size
+    while remaining:
+        part = body.read(remaining)
         if not part:
-            raise Invalid(f"The body ended within the {what}.")
+            raise Invalid(f"The body ended within the {label}.")
         parts.append(part)
-        left -= len(part)
+        remaining -= len(part)
     return b"".join(parts)

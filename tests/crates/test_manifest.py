@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crates.package import manifest
-from crates.package.dependencies import CRATES_IO, Dependency, Registries
+from crates.package.dependencies import CRATES_IO, KIND_BY_SECTION, Dependency, Registries
 from registry_site.errors import Invalid
 from tests.support import packing
 from tests.support.packing import dependency, metadata
@@ -103,7 +103,7 @@ def test_features_are_read() -> None:
 @pytest.mark.parametrize("section", ["dependencies", "dev-dependencies", "build-dependencies"])
 def test_short_dependency_is_read(section: str) -> None:
     (only,) = packed(packing.manifest() + f'[{section}]\nbase = "1"').dependencies
-    assert (only.name, only.req, only.kind) == ("base", "^1", manifest.KIND_BY_SECTION[section])
+    assert (only.name, only.req, only.kind) == ("base", "^1", KIND_BY_SECTION[section])
 
 
 @pytest.mark.parametrize("spelling", ["dev-dependencies", "dev_dependencies"])
@@ -122,7 +122,7 @@ def test_invalid_categories_are_told_apart() -> None:
 
 
 def test_bare_crate_is_warned_of() -> None:
-    assert [warning.split(",")[0] for warning in packed(with_dependency(version="*")).warnings] == [
+    assert [warning.split(",")[0] for warning in packed(with_dependency(version="*")).warnings()] == [
         "the crate has no description",
         "the crate has no license or license-file",
         "any version of base is accepted (`*`)",

@@ -84,5 +84,5 @@ def test_staff_can_yank_what_others_own(root: User) -> None:
 
 
 def test_case_and_dash_of_the_name_do_not_matter(alice: User) -> None:
-    publishing.yank(Principal(alice), "DEMO", "1.0.0")
+    publishing.set_yanked(Principal(alice), "DEMO", "1.0.0", yanked=True)
     assert Version.objects.get().yanked
