@@ -142,14 +142,14 @@ def fill(count: int) -> int:
 
     if File.objects.exists():
         sys.exit("There are files in this database; give an empty one.")
-    clients.add(CLIENT, KEY, actor="benchmark")
+    clients.add_client(CLIENT, KEY, actor="benchmark")
     rows = _rows(count)
     for start in range(0, count, BATCH):
         File.objects.bulk_create([next(rows) for _ in range(min(BATCH, count - start))])
         if (start + BATCH) % (10 * BATCH) == 0:
             tell(f"{start + BATCH:,} files")
     upload = catalogue.Upload(io.BytesIO(SMALL), len(SMALL))
-    small = catalogue.add(Actor("benchmark"), serve_path="small.txt", upload=upload)
+    small = catalogue.add_file(Actor("benchmark"), serve_path="small.txt", upload=upload)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")

@@ -1,4 +1,4 @@
-"""Who changes a file: a client by its session, a member of staff, a command."""
+"""Actors: a client with its session, a member of staff or a command that changes files."""
 
 from dataclasses import dataclass
 
@@ -9,31 +9,32 @@ from registry_site.errors import PermissionDenied
 
 @dataclass(frozen=True)
 class Actor:
-    """`session` only of a client: others may do everything."""
+    """The author of a change. Clients have a `session` and its limits; staff and commands may do everything."""
 
     name: str
     session: Session | None = None
 
     @classmethod
-    def of(cls, session: Session) -> "Actor":
+    def from_session(cls, session: Session) -> "Actor":
         return cls(session.client.name, session)
 
-    def roots(self) -> list[str] | None:
-        """The directories from which it may register files; None for all."""
+    def allowed_roots(self) -> list[str] | None:
+        """Return the directories from which the actor may register files; None for all."""
         return self.session.client.roots.split("\n") if self.session and self.session.client.roots else None
 
     def require_write(self) -> None:
-        """Raises `PermissionDenied`."""
+        """Raise `PermissionDenied` for a client that may only read."""
         if self.session and self.session.client.rights != Rights.WRITE:
             raise PermissionDenied(f"The client {self.session.client} may only read.")
 
     def revalidate_and_lock(self) -> None:
-        """Inside a transaction: its session, client and rights are looked at again, and stay so until the end.
+        """Check session, client and rights again, and keep them so until the transaction ends.
 
+        The lock on the client comes before those on files and on the sequence of changes, in every verb.
         Raises `Unauthenticated` and `PermissionDenied`.
         """
         if self.session is None:
             return
-        Client.objects.select_for_update(no_key=True).get(pk=self.session.client_id)
-        sessions.again(self.session)
+        Client.lock_for_update(self.session.client_id)
+        sessions.refresh(self.session)
         self.require_write()

@@ -1,4 +1,4 @@
-"""What staff see and do about clients and files. A key is on the page that answers who made it, and nowhere else."""
+"""The admin pages of clients and files. A new key stands on the answer to its creation, and on no other page."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +20,12 @@ from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
 
 
-def actor(request: HttpRequest) -> Actor:
+def staff_actor(request: HttpRequest) -> Actor:
     return Actor(f"staff {request.user.get_username()}")
 
 
-def checked(check: Callable[[Any], object], value: Any) -> None:
-    """What a rule refuses is told at its field, where it can be corrected."""
+def validate_field(check: Callable[[Any], object], value: Any) -> None:
+    """Call a rule of the domain; raise `ValidationError` for its refusal, which the form shows at the field."""
     try:
         check(value)
     except RegistryError as error:
@@ -34,16 +34,17 @@ def checked(check: Callable[[Any], object], value: Any) -> None:
 
 class ClientForm(ModelForm):
     def clean_name(self) -> str:
-        checked(names.check_client, self.cleaned_data["name"])
+        validate_field(names.check_client_name, self.cleaned_data["name"])
         return str(self.cleaned_data["name"])
 
     def clean_roots(self) -> str:
-        """As they are stored: with no line end after the last."""
+        """Return the directories in the form that is stored; raise `ValidationError` for one beneath no root."""
         directories = [line.strip() for line in self.cleaned_data["roots"].splitlines() if line.strip()]
-        if "\n".join(directories) == self.initial.get("roots"):  # may have left the settings since
+        # Unchanged ones stay valid, even if the settings no longer have their root.
+        if "\n".join(directories) == self.initial.get("roots"):
             return str(self.initial["roots"])
-        checked(local_files.listed, directories)
-        return local_files.listed(directories)
+        validate_field(local_files.join_directories, directories)
+        return local_files.join_directories(directories)
 
 
 class KeyInline(ReadOnlyInline):
@@ -62,8 +63,8 @@ class SessionInline(ReadOnlyInline):
 
 
 @admin.register(Client)
-class Clients(DomainAdmin):
-    """A new client is given a key, which is shown once; its key, and whether it is let in, change by actions."""
+class ClientAdmin(DomainAdmin):
+    """Clients. A new one receives a key, which is shown once; actions rotate keys, and disable and enable clients."""
 
     list_display = ("name", "rights", "is_active", "maintainer", "description", "created_at")
     list_filter = ("is_active", "rights", "created_at")
@@ -81,31 +82,32 @@ class Clients(DomainAdmin):
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
         if change:
+            # `changed_data` compares the text of the form, in which line ends differ from those that are stored.
             changed = [name for name in form.changed_data if form.initial[name] != form.cleaned_data[name]]
-            clients.change(obj, changed, actor=actor(request).name)
+            clients.update_client(obj, changed, actor=staff_actor(request).name)
             return
-        key = clients.new_key()
-        about = {name: form.cleaned_data[name] for name in ("description", "maintainer", "email")}
-        made = clients.add(
+        key = clients.generate_key()
+        client = clients.add_client(
             obj.name,
             key,
-            actor=actor(request).name,
+            actor=staff_actor(request).name,
             rights=form.cleaned_data["rights"],
-            allowed=obj.roots.split("\n") if obj.roots else (),
-            **about,
+            roots=obj.roots.split("\n") if obj.roots else (),
+            **{name: form.cleaned_data[name] for name in ("description", "maintainer", "email")},
         )
-        obj.pk = made.pk
-        request.new_keys = [(made, key.hex())]  # type: ignore[attr-defined]  # for the answer to this very request
+        obj.pk = client.pk
+        # `ModelAdmin` instances serve all requests, so the key travels on the request to `response_add`.
+        request.new_keys = [(client, key)]  # type: ignore[attr-defined]
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: str | None = None) -> HttpResponse:
-        return self._show(request, request.new_keys)  # type: ignore[attr-defined]
+        return self._keys_response(request, request.new_keys)  # type: ignore[attr-defined]
 
     @admin.action(description="Give the selected clients new keys, and end their sessions", permissions=["change"])
     def rotate(self, request: HttpRequest, queryset: QuerySet[Client]) -> HttpResponse:
-        keys = [(client, clients.new_key()) for client in queryset]
+        keys = [(client, clients.generate_key()) for client in queryset]
         for client, key in keys:
-            clients.rotate(client, key, actor=actor(request).name)
-        return self._show(request, [(client, key.hex()) for client, key in keys])
+            clients.rotate_key(client, key, actor=staff_actor(request).name)
+        return self._keys_response(request, keys)
 
     @admin.action(description="Disable the selected clients, and end their sessions", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
@@ -117,22 +119,23 @@ class Clients(DomainAdmin):
 
     @admin.action(description="End the sessions of the selected clients", permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
-        ended = sum(clients.end_sessions(client, actor=actor(request).name) for client in queryset)
+        ended = sum(clients.end_sessions(client, actor=staff_actor(request).name) for client in queryset)
         self.message_user(request, f"{ended} sessions ended.")
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[Client], *, active: bool) -> None:
-        done = sum(clients.set_active(client, active=active, actor=actor(request).name) for client in queryset)
-        self.message_user(request, f"{done} {'enabled' if active else 'disabled'}; the others were so before.")
+        changed = sum(clients.set_active(client, active=active, actor=staff_actor(request).name) for client in queryset)
+        self.message_user(request, f"{changed} {'enabled' if active else 'disabled'}; the others were so before.")
 
-    def _show(self, request: HttpRequest, keys: list[tuple[Client, str]]) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "title": "New keys", "opts": self.opts, "keys": keys}
+    def _keys_response(self, request: HttpRequest, keys: list[tuple[Client, bytes]]) -> HttpResponse:
+        in_hex = [(client, key.hex()) for client, key in keys]
+        context = {**self.admin_site.each_context(request), "title": "New keys", "opts": self.opts, "keys": in_hex}
         response = TemplateResponse(request, "admin/files/client/keys.html", context)
         patch_cache_control(response, no_store=True)
         return response
 
 
 @admin.register(Session)
-class Sessions(ReadOnlyAdmin):
+class SessionAdmin(ReadOnlyAdmin):
     list_display = ("client", "peer", "created_at", "expires_at", "ended_at", "live")
     list_filter = (("ended_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
     search_fields = ("client__name", "peer")
@@ -148,28 +151,28 @@ class Sessions(ReadOnlyAdmin):
 
     @admin.action(description="End the selected sessions", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        ended = sum(clients.end_session(session, actor=actor(request).name) for session in queryset)
+        ended = sum(clients.end_session(session, actor=staff_actor(request).name) for session in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 
 class FileForm(ModelForm):
     upload = forms.FileField(required=False)
     path = forms.CharField(
-        required=False, widget=widgets.AdminTextInputWidget, help_text="On the disk of the server; or upload the file."
+        required=False, widget=widgets.AdminTextInputWidget, help_text="On the server's disk; or upload the file."
     )
     serve_path = forms.CharField(
         widget=widgets.AdminTextInputWidget,
-        help_text="Where it ends up on the receiver, such as weather/today.txt.",
+        help_text="Path on the receiver, such as weather/today.txt.",
     )
 
     def clean_serve_path(self) -> str:
-        checked(names.check_serve_path, self.cleaned_data["serve_path"])
+        validate_field(names.check_serve_path, self.cleaned_data["serve_path"])
         return str(self.cleaned_data["serve_path"])
 
     def clean_path(self) -> str:
         path = str(self.cleaned_data["path"])
         if path and "path" in self.changed_data:
-            checked(local_files.find, path)
+            validate_field(local_files.get_local_file, path)
         return path
 
     def clean_category(self) -> str | None:
@@ -177,20 +180,20 @@ class FileForm(ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        told = {"path", "upload"}.intersection(self.errors)
-        if self.instance.pk is None and not told and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
+        is_refused = not {"path", "upload"}.isdisjoint(self.errors)  # and says so at its field already
+        if self.instance.pk is None and not is_refused and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
             raise ValidationError("Give a path on the disk of the server, or a file to upload.")
         return cleaned
 
     def changes(self) -> dict[str, Any]:
-        """What was changed, as the verbs of the catalogue take it."""
+        """Return the changed fields as arguments of the catalogue's verbs."""
         changes = {name: self.cleaned_data[name] for name in self.changed_data}
         upload = changes.pop("upload", None)
         return {**changes, "upload": catalogue.Upload(upload, upload.size)} if upload else changes
 
 
 @admin.register(File)
-class Files(DomainAdmin):
+class FileAdmin(DomainAdmin):
     list_display = (
         "id",
         "serve_path",
@@ -209,31 +212,31 @@ class Files(DomainAdmin):
     date_hierarchy = None
     show_full_result_count = False
     form = FileForm
-    shown = ("size", "sha256", "alive", "uploaded_at", "modified_at")
+    derived_fields = ("size", "sha256", "alive", "uploaded_at", "modified_at")
     actions = ["remove"]
 
     def get_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
-        given = ("serve_path", "path", "upload", "category", "aired", "expires_at")
-        return (*given, *self.shown) if obj else given
+        editable = ("serve_path", "path", "upload", "category", "aired", "expires_at")
+        return (*editable, *self.derived_fields) if obj else editable
 
     def get_readonly_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
-        return self.shown
+        return self.derived_fields
 
     def has_change_permission(self, request: HttpRequest, obj: File | None = None) -> bool:
-        """What is dead stays as it is."""
-        allowed: bool = super().has_change_permission(request, obj)
-        return allowed and (obj is None or obj.alive)
+        """Return False for dead files, which never change again."""
+        is_permitted: bool = super().has_change_permission(request, obj)
+        return is_permitted and (obj is None or obj.alive)
 
     def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
         if change:
-            catalogue.update(actor(request), obj.pk, **form.changes())
+            catalogue.update_file(staff_actor(request), obj.pk, **form.changes())
         else:
-            obj.pk = catalogue.add(actor(request), **form.changes()).pk
+            obj.pk = catalogue.add_file(staff_actor(request), **form.changes()).pk
 
     @admin.action(description="Mark the selected files as dead", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
-        done = catalogue.end_all(actor(request), queryset, Action.DELETE)
-        self.message_user(request, f"{done} are dead now; the others were before. Their bytes stay.")
+        died = catalogue.mark_all_dead(staff_actor(request), queryset, Action.DELETE)
+        self.message_user(request, f"{died} are dead now; the others were before. Their bytes stay.")
 
 
 @admin.register(History)

@@ -1,4 +1,7 @@
-"""The catalogue of files: adding, changing, removing. Each change is in the history."""
+"""The catalogue of files: verbs that add, change and remove entries. Each change is in the history.
+
+Locks are taken in one order: the client (`Actor.revalidate_and_lock`), the files, the sequence of changes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,31 +13,38 @@ from django.db.models import QuerySet
 
 from files import history, local_files, names
 from files.actors import Actor
-from files.models import Action, Clock, File
+from files.models import Action, ChangeSequence, File
 from registry_site.errors import Conflict, Malformed, NotFound, TooLarge
 from registry_site.storage import blobs
 
-BATCH = 500  # files that are held at once
+BATCH_SIZE = 500  # files that one transaction locks
 
 
 class NoSuchFile(NotFound):
-    """There is no live entry of this id."""
+    """No live file has this id."""
 
     def __init__(self, pk: int) -> None:
         super().__init__(f"File with id {pk} does not exist.")
 
 
+class ServePathTaken(Conflict):
+    """A live file has this serve path."""
+
+    def __init__(self, serve_path: str) -> None:
+        super().__init__(f"File at serve_path {serve_path} already exists.")
+
+
 @dataclass(frozen=True)
 class Upload:
-    """The bytes of a file, of which `size` were announced; `content` is seekable."""
+    """An uploaded file: a seekable stream, and the size that the client announced."""
 
     content: IO[bytes]
     size: int
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the bytes of a file are: the columns that say it."""
+class ContentSource:
+    """The columns of a file that say where its bytes are."""
 
     path: str
     size: int
@@ -42,86 +52,83 @@ class Source:
     sha256: str = ""
 
 
-def add(
+def add_file(
     actor: Actor,
     serve_path: str = "",
     path: str | None = None,
     upload: Upload | None = None,
-    **about: Any,
+    **details: Any,
 ) -> File:
-    """Register a file on the server's disk, or one that is uploaded; `about` is category, aired, expires_at.
+    """Register a file on the server's disk or an uploaded one; `details` are category, aired and expires_at.
 
-    Raises `Malformed`, `Invalid`, `Conflict` for a serve path that a live file has, `PermissionDenied` and
-    `Unavailable`.
+    Raises `Malformed`, `Invalid`, `ServePathTaken`, `PermissionDenied` and `Unavailable`.
     """
     actor.require_write()
     if upload is None:
-        _require("path", path)  # the original looks at it first
+        _require("path", path)  # before the serve path, as the original registry does
     _require("serve_path", serve_path)
-    names.check_serve_path(serve_path)
-    _refuse_taken(serve_path)
-    source = _source(actor, path, upload)
+    _check_serve_path(serve_path)
+    source = _store_content(actor, path, upload)
     with transaction.atomic():
         actor.revalidate_and_lock()
-        (now,) = Clock.tick()
-        file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **about)
+        (now,) = ChangeSequence.next()
+        file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **details)
         _save(file)
         history.of_files([file], Action.ADD, actor.name)
     return file
 
 
-def update(actor: Actor, pk: int, path: str | None = None, upload: Upload | None = None, **changes: Any) -> File:
-    """Change a live file: its bytes by `path` or `upload`; serve_path, category, aired, expires_at by name.
+def update_file(actor: Actor, pk: int, path: str | None = None, upload: Upload | None = None, **changes: Any) -> File:
+    """Change a live file: its bytes by `path` or `upload`, and serve_path, category, aired or expires_at by name.
 
-    What stays as it was is no change. Raises `NoSuchFile` and whatever `add` raises.
+    A value that stays the same is no change. Raises `NoSuchFile` and the errors of `add_file`.
     """
     actor.require_write()
-    present = _live(pk)
+    before = _get_live_file(pk)
     if "serve_path" in changes:
-        names.check_serve_path(changes["serve_path"])
-        _refuse_taken(changes["serve_path"], besides=pk)
-    if path == present.path and present.sha256:  # an upload's own, which says nothing new
+        _check_serve_path(changes["serve_path"], own_pk=pk)
+    if path == before.path and before.sha256:  # a client sends an upload's own `upload:…` back: no path on the disk
         path = None
     if path is not None or upload is not None:
-        changes |= asdict(_source(actor, path, upload))
+        changes |= asdict(_store_content(actor, path, upload))
     with transaction.atomic():
         actor.revalidate_and_lock()
-        file = _live(pk, held=True)
+        file = _get_live_file(pk, lock=True)
         changed = [name for name, value in changes.items() if getattr(file, name) != value]
         if changed:
             for name in changed:
                 setattr(file, name, changes[name])
-            (file.modified_at,) = Clock.tick()
+            (file.modified_at,) = ChangeSequence.next()
             _save(file, [*changed, "modified_at"])
             history.of_files([file], Action.UPDATE, actor.name, changed)
     return file
 
 
-def remove(actor: Actor, pk: int) -> None:
+def mark_dead(actor: Actor, pk: int) -> None:
     """Mark a live file as dead; its row and its bytes stay. Raises `NoSuchFile` and `PermissionDenied`."""
     actor.require_write()
     with transaction.atomic():
         actor.revalidate_and_lock()
-        _end([_live(pk, held=True)], Action.DELETE, actor)
+        _mark_locked_files_dead([_get_live_file(pk, lock=True)], Action.DELETE, actor)
 
 
-def end_all(actor: Actor, files: QuerySet[File], action: Action) -> int:
-    """Those of many that are alive are dead from now on → how many; in short transactions that others come between."""
+def mark_all_dead(actor: Actor, files: QuerySet[File], action: Action) -> int:
+    """Mark those files as dead that are alive, and return their number; raise `PermissionDenied`."""
     actor.require_write()
-    total, count = 0, BATCH
-    while count == BATCH:
+    total, count = 0, BATCH_SIZE
+    # Short transactions, so that other writers of SQLite, which has one at a time, come between.
+    while count == BATCH_SIZE:
         with transaction.atomic():
             actor.revalidate_and_lock()
             live = File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True)
-            count = _end(list(live.order_by("id")[:BATCH]), action, actor)
+            count = _mark_locked_files_dead(list(live.order_by("id")[:BATCH_SIZE]), action, actor)
         total += count
     return total
 
 
-def _end(files: Sequence[File], action: Action, actor: Actor) -> int:
-    """Inside a transaction that holds these live files."""
+def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor) -> int:
     if files:
-        for file, now in zip(files, Clock.tick(len(files)), strict=True):
+        for file, now in zip(files, ChangeSequence.next(len(files)), strict=True):
             file.alive, file.modified_at = False, now
         File.objects.bulk_update(files, ["alive", "modified_at"])
         history.of_files(files, action, actor.name)
@@ -133,41 +140,40 @@ def _require(name: str, value: str | None) -> None:
         raise Malformed(f"`{name}` must be specified")
 
 
-def _live(pk: int, *, held: bool = False) -> File:
-    files = File.objects.select_for_update(no_key=True) if held else File.objects.all()
+def _get_live_file(pk: int, *, lock: bool = False) -> File:
+    files = File.objects.select_for_update(no_key=True) if lock else File.objects.all()
     file = files.filter(pk=pk, alive=True).first()
     if file is None:
         raise NoSuchFile(pk)
     return file
 
 
-def _refuse_taken(serve_path: str, besides: int | None = None) -> None:
-    """Before anything is stored; two at once are told apart by the constraint."""
-    at_it = File.objects.filter(serve_path=serve_path, alive=True)
-    if any(pk != besides for pk in at_it.values_list("pk", flat=True)):
-        raise _taken(serve_path)
+def _check_serve_path(serve_path: str, own_pk: int = 0) -> None:
+    """Raise `Malformed`, or `ServePathTaken` if another live file has it.
 
-
-def _taken(serve_path: str) -> Conflict:
-    return Conflict(f"File at serve_path {serve_path} already exists.")
+    This comes before any bytes are stored. Two requests at the same moment both pass; the constraint stops one.
+    """
+    names.check_serve_path(serve_path)
+    if File.objects.filter(serve_path=serve_path, alive=True).exclude(pk=own_pk).exists():
+        raise ServePathTaken(serve_path)
 
 
 def _save(file: File, fields: list[str] | None = None) -> None:
     try:
-        with transaction.atomic():
+        with transaction.atomic():  # a savepoint: after an error PostgreSQL refuses all but a rollback
             file.save(update_fields=fields)
     except IntegrityError as error:
-        raise _taken(file.serve_path) from error
+        raise ServePathTaken(file.serve_path) from error
 
 
-def _source(actor: Actor, path: str | None, upload: Upload | None) -> Source:
+def _store_content(actor: Actor, path: str | None, upload: Upload | None) -> ContentSource:
     if path is not None and upload is not None:
         raise Malformed("Give `path`, of a file on the disk of the server, or upload a `file`: not both.")
     if upload is None:
         _require("path", path)
-        found = local_files.find(path or "", actor.roots())
-        return Source(found.path, found.size, mtime_ns=found.mtime_ns)
+        file = local_files.get_local_file(path or "", actor.allowed_roots())
+        return ContentSource(file.path, file.size, mtime_ns=file.mtime_ns)
     if upload.size > settings.MAX_FILE_SIZE:
         raise TooLarge(f"The file has {upload.size} bytes; at most {settings.MAX_FILE_SIZE} are taken here.")
     blob = blobs.put(upload.content)
-    return Source(f"upload:{blob.sha256}", blob.size, sha256=blob.sha256)
+    return ContentSource(f"upload:{blob.sha256}", blob.size, sha256=blob.sha256)

@@ -1,4 +1,4 @@
-"""AES in CBC mode, and the many ways to write down a key or a ciphertext. Pure."""
+"""AES in CBC mode, and the encodings in which keys and ciphertexts arrive. Pure."""
 
 import re
 
@@ -10,52 +10,57 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from registry_site.encoding import decode_base64
 from registry_site.errors import Invalid
 
-AES_CBC = "AES_CBC"  # as the challenge names it
+AES_CBC = "AES_CBC"  # the name of the cipher in a challenge
 KEY_SIZES = (16, 24, 32)  # bytes
-BLOCK = 16  # bytes
-RAW = "bytes as they are"
-NO_KEY = "This is no AES key: give 16, 24 or 32 bytes, as they are, in hexadecimal digits or in base64."
+BLOCK_SIZE = 16  # bytes
+RAW_BYTES = "bytes as they are"
+INVALID_KEY = "This is no AES key: give 16, 24 or 32 bytes, as they are, in hexadecimal digits or in base64."
 
 
-def encrypt(key: bytes, iv: bytes, text: bytes) -> bytes:
-    """The ciphertext of `text` with PKCS#7 padding; what stands before its last block is that without padding.
+def encrypt(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
+    """Encrypt a plaintext of whole blocks with PKCS#7 padding.
 
-    `text` has a multiple of 16 bytes, so the padding is a whole block.
+    The padding is then a block of its own: the result without its last block is the ciphertext without padding.
     """
     padder = PKCS7(AES.block_size).padder()
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
-    return encryptor.update(padder.update(text) + padder.finalize()) + encryptor.finalize()
+    return encryptor.update(padder.update(plaintext) + padder.finalize()) + encryptor.finalize()
 
 
-def ciphertext(given: bytes, length: int) -> bytes | None:
-    """The ciphertext of `length` bytes, or one block more, that is given raw, in hexadecimal digits or in base64.
+def parse_ciphertext(encoded: bytes, length: int) -> bytes | None:
+    """Decode a ciphertext of `length` bytes, or of one block more for its padding; return None for anything else.
 
-    None for what is neither. Lengths tell which it is: no two of them can be mistaken for each other.
+    It comes raw, in hexadecimal digits or in base64. The length tells which: no two encodings share one.
     """
-    lengths = (length, length + BLOCK)
-    if len(given) in lengths:
-        return given
-    readings = (_from_hex(given), _from_base64(given.replace(b" ", b"+")))  # a form has decoded the +
-    return next((raw for raw in readings if raw and len(raw) in lengths), None)
+    lengths = (length, length + BLOCK_SIZE)
+    if len(encoded) in lengths:
+        return encoded
+    candidates = (_from_hex(encoded), _from_base64(encoded.replace(b" ", b"+")))  # forms decode + to a space
+    return next((raw for raw in candidates if raw and len(raw) in lengths), None)
 
 
-def key(given: bytes) -> tuple[bytes, str]:
-    """A key as somebody wrote it down → its bytes, and how it was read; raises `Invalid`.
+def parse_key(encoded: bytes) -> tuple[bytes, str]:
+    """Decode a key, and return it with the name of its encoding; raise `Invalid` if it is no AES key.
 
-    A text that can be read in two ways is read in the first of: hexadecimal digits, base64, as it is.
+    Some texts are valid in several encodings. Hexadecimal digits come first, then base64, then raw bytes.
     """
-    bare = given.strip(b"\r\n")
-    readings = ((_from_hex(bare), "hexadecimal digits"), (_from_base64(bare), "base64"), (given, RAW), (bare, RAW))
-    for raw, how in readings:
-        if raw and len(raw) in KEY_SIZES:
-            return raw, how
-    raise Invalid(NO_KEY)
+    stripped = encoded.strip(b"\r\n")  # an editor ends the file with a line end; a raw key may end so itself
+    candidates = (
+        (_from_hex(stripped), "hexadecimal digits"),
+        (_from_base64(stripped), "base64"),
+        (encoded, RAW_BYTES),
+        (stripped, RAW_BYTES),
+    )
+    for key, encoding in candidates:
+        if key and len(key) in KEY_SIZES:
+            return key, encoding
+    raise Invalid(INVALID_KEY)
 
 
-def check_key(raw: bytes) -> None:
-    """Raises `Invalid` for bytes that are no AES key."""
-    if len(raw) not in KEY_SIZES:
-        raise Invalid(NO_KEY)
+def check_key(key: bytes) -> None:
+    """Raise `Invalid` for bytes that are no AES key."""
+    if len(key) not in KEY_SIZES:
+        raise Invalid(INVALID_KEY)
 
 
 def _from_hex(text: bytes) -> bytes | None:
@@ -64,7 +69,7 @@ def _from_hex(text: bytes) -> bytes | None:
 
 
 def _from_base64(text: bytes) -> bytes | None:
-    """Standard or URL-safe, with or without padding."""
+    """Decode standard or URL-safe base64, with or without padding."""
     one_line = text.translate(bytes.maketrans(b"-_", b"+/"), delete=b"\r\n")
     try:
         return decode_base64(one_line.decode("ascii"))

@@ -1,4 +1,4 @@
-"""Clients and their keys. A key is shown to whoever makes it, once; then only the registry can read it."""
+"""Clients and their keys. Only the answer that creates a key shows it; then only the registry can decrypt it."""
 
 import functools
 import secrets
@@ -8,136 +8,132 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import ciphers, history, local_files, names, sessions
+from files import ciphers, history, local_files, names
 from files.models import Action, Client, ClientKey, Rights, Session
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound
 
 PURPOSE = "file client keys"
-KEY_SIZE = 32  # bytes
+DEFAULT_KEY_SIZE = 32  # bytes
+EDITABLE_FIELDS = ("rights", "roots", "description", "maintainer", "email")
 
 
-def new_key(size: int = KEY_SIZE) -> bytes:
-    """A random key of so many bytes."""
+def generate_key(size: int = DEFAULT_KEY_SIZE) -> bytes:
+    """Return a random key of `size` bytes."""
     return secrets.token_bytes(size)
 
 
-def add(
+def add_client(
     name: str,
     key: bytes,
     *,
     actor: str,
     rights: Rights = Rights.WRITE,
-    allowed: Sequence[str] = (),
-    **about: str,
+    roots: Sequence[str] = (),
+    **details: str,
 ) -> Client:
-    """A client with a key, which may register files from the `allowed` directories; from all, if there are none.
+    """Add a client with a key, and return it. It may register files from `roots`; from everywhere if there are none.
 
-    `about` is its description, maintainer and e-mail address. Raises `Invalid`, and `Conflict` for a taken name.
+    `details` are its description, maintainer and email. Raises `Invalid`, and `Conflict` for a taken name.
     """
-    names.check_client(name)
-    client = Client(name=name, rights=rights, roots="\n".join(allowed), **about)
-    _check(client)
+    names.check_client_name(name)
+    client = Client(name=name, rights=rights, roots="\n".join(roots), **details)
+    _validate(client, EDITABLE_FIELDS)
     try:
         with transaction.atomic():
             client.save(force_insert=True)
-            _store(client, key)
+            _store_key(client, key)
             history.of_client(client, Action.ADD_CLIENT, actor)
     except IntegrityError as error:
         raise Conflict(f"There is a client {name} already.") from error
     return client
 
 
-def named(name: str) -> Client:
-    """Raises `NotFound`."""
+def get_client(name: str) -> Client:
+    """Return the client of this name; raise `NotFound`."""
     client = Client.objects.filter(name=name).first()
     if client is None:
         raise NotFound(f"There is no client {name!r}.")
     return client
 
 
-def rotate(client: Client, key: bytes, *, actor: str) -> None:
-    """Another key in the place of the former, whose sessions end at once."""
+def rotate_key(client: Client, key: bytes, *, actor: str) -> None:
+    """Replace a client's key, and end all its sessions."""
     with transaction.atomic():
-        held = _held(client)
-        _store(held, key)
-        ended = sessions.end_all(held)
-        history.of_client(held, Action.ROTATE_KEY, actor, f"{ended} sessions ended")
+        current = Client.lock_for_update(client.pk)
+        _store_key(current, key)
+        ended = Session.objects.live().filter(client=current).end()
+        history.of_client(current, Action.ROTATE_KEY, actor, f"{ended} sessions ended")
 
 
 def set_active(client: Client, *, active: bool, actor: str) -> bool:
-    """Let a client in again, or shut it out and end its sessions at once; False when it was so before."""
+    """Enable a client, or disable it and end all its sessions; return False if nothing changed."""
     with transaction.atomic():
-        held = _held(client)
-        if held.is_active == active:
+        current = Client.lock_for_update(client.pk)
+        if current.is_active == active:
             return False
-        ended = sessions.end_all(held)
-        held.is_active = active
-        held.save(update_fields=["is_active"])
-        history.of_client(
-            held, Action.ENABLE_CLIENT if active else Action.DISABLE_CLIENT, actor, f"{ended} sessions ended"
-        )
+        # Before `is_active` is false, for the sessions of a disabled client do not count as live.
+        ended = Session.objects.live().filter(client=current).end()
+        current.is_active = active
+        current.save(update_fields=["is_active"])
+        action = Action.ENABLE_CLIENT if active else Action.DISABLE_CLIENT
+        history.of_client(current, action, actor, f"{ended} sessions ended")
     return True
 
 
 def end_sessions(client: Client, *, actor: str) -> int:
-    """How many there were."""
+    """End all live sessions of a client, and return their number."""
     with transaction.atomic():
-        ended = sessions.end_all(_held(client))
+        ended = Session.objects.live().filter(client=Client.lock_for_update(client.pk)).end()
         if ended:
             history.of_client(client, Action.END_SESSIONS, actor, f"{ended} sessions ended")
     return ended
 
 
 def end_session(session: Session, *, actor: str) -> bool:
-    """False when it had ended before."""
+    """End one session; return False if it has ended before."""
     with transaction.atomic():
-        _held(session.client)
-        ended = sessions.end(session)
+        client = Client.lock_for_update(session.client_id)
+        ended = bool(Session.objects.filter(pk=session.pk).end())
         if ended:
-            history.of_client(
-                session.client, Action.END_SESSIONS, actor, f"that of {session.created_at:%Y-%m-%d %H:%M}"
-            )
+            history.of_client(client, Action.END_SESSIONS, actor, f"that of {session.created_at:%Y-%m-%d %H:%M}")
     return ended
 
 
-def change(client: Client, fields: Sequence[str], *, actor: str) -> None:
-    """Store these fields of a client as they are now on the object; raises `Invalid`."""
+def update_client(client: Client, fields: Sequence[str], *, actor: str) -> None:
+    """Store these fields of a client as they are on the object; raise `Invalid`."""
     if not fields:
         return
-    _check(client, fields)
+    _validate(client, fields)
     with transaction.atomic():
-        _held(client)
+        Client.lock_for_update(client.pk)
         client.save(update_fields=fields)
         history.of_client(client, Action.CHANGE_CLIENT, actor, ", ".join(fields))
 
 
-def opened(secret: str) -> bytes:
-    """The bytes of a key as it is stored."""
+def decrypt_key(secret: str) -> bytes:
+    """Return the bytes of a stored key."""
     return bytes.fromhex(decrypt(PURPOSE, secret))
 
 
 @functools.cache
-def decoy() -> str:
-    """A stored key that nobody has, for who is not known: it takes as long to use."""
-    return encrypt(PURPOSE, new_key().hex())
+def dummy_secret() -> str:
+    """Return a stored key of nobody, for unknown clients: the time of an answer must not reveal which names exist."""
+    return encrypt(PURPOSE, generate_key().hex())
 
 
-def _check(client: Client, fields: Sequence[str] = ("rights", "roots", "description", "maintainer", "email")) -> None:
-    """Only these fields: a root that left the settings later is none of the others' business."""
+def _validate(client: Client, fields: Sequence[str]) -> None:
+    # Only these fields: a root removed from the settings later must not block a change of the others.
     if "roots" in fields:
-        client.roots = local_files.listed(client.roots.split("\n") if client.roots else ())
+        client.roots = local_files.join_directories(client.roots.split("\n") if client.roots else ())
     try:
         client.clean_fields(exclude={field.name for field in Client._meta.fields}.difference(fields))
     except ValidationError as error:
-        raise Invalid(" ".join(f"{name}: {' '.join(told)}" for name, told in error.message_dict.items())) from error
+        sentences = (f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items())
+        raise Invalid(" ".join(sentences)) from error
 
 
-def _held(client: Client) -> Client:
-    return Client.objects.select_for_update(no_key=True).get(pk=client.pk)
-
-
-def _store(client: Client, key: bytes) -> None:
+def _store_key(client: Client, key: bytes) -> None:
     ciphers.check_key(key)
-    stored = {"secret": encrypt(PURPOSE, key.hex()), "bits": len(key) * 8, "created_at": timezone.now()}
-    ClientKey.objects.update_or_create(client=client, cipher=ciphers.AES_CBC, defaults=stored)
+    values = {"secret": encrypt(PURPOSE, key.hex()), "bits": len(key) * 8, "created_at": timezone.now()}
+    ClientKey.objects.update_or_create(client=client, cipher=ciphers.AES_CBC, defaults=values)

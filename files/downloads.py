@@ -1,4 +1,4 @@
-"""Handing out the bytes of files."""
+"""Downloads: the bytes of registered and uploaded files."""
 
 import mimetypes
 from datetime import UTC, datetime
@@ -12,47 +12,40 @@ from registry_site.errors import NotFound
 from registry_site.http.downloads import Content, deliver
 from registry_site.storage import blobs
 
-MIME = mimetypes.MimeTypes()  # what the standard library knows, on every machine alike
-UNKNOWN = "application/octet-stream"
+MIME_TYPES = mimetypes.MimeTypes()  # of the standard library, not of /etc/mime.types: the same on every machine
+DEFAULT_TYPE = "application/octet-stream"
 
 
 def download(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The bytes of a file, dead or alive, unless dead ones are not served here.
+    """Return the response with the bytes of a file; dead files are served if the settings allow it.
 
-    Raises `NotFound`, `roots.Changed` for a file on the disk that is not what was registered, and `Unavailable`.
+    Raises `NotFound`, `Unavailable`, and `local_files.FileChanged` for a file on the disk that was changed.
     """
     files = File.objects.all() if settings.SERVE_DEAD_FILES else File.objects.filter(alive=True)
     file = files.filter(pk=pk).first()
     if file is None:
         raise NotFound(f"There is no file with id {pk}.")
-    content = content_of(file)
-    name = (file.serve_path if file.sha256 else file.path).rpartition("/")[2]
+    content: Content
+    if file.sha256:
+        content = blobs.Blob(file.sha256, file.size)
+        name, modified = file.serve_path, file.modified_at
+    else:
+        content = local_files.LocalFile(file.path, file.size, file.mtime_ns)
+        name, modified = file.path, datetime.fromtimestamp(file.mtime_ns / 1e9, UTC)
+        local_files.open_unchanged(content).close()  # a 304 and a HEAD must not vouch for a changed file
+    name = name.rpartition("/")[2]
     return deliver(
         request,
         content,
         filename=name,
-        modified=_written_at(file),
+        modified=modified,
         cache_control="private, no-cache",
-        content_type=_type_of(name),
+        content_type=_content_type(name),
     )
 
 
-def content_of(file: File) -> Content:
-    """What its entry says that it is; raises `NotFound` and `roots.Changed` for a file on the disk that is not."""
-    if file.sha256:
-        return blobs.Blob(file.sha256, file.size)
-    found = local_files.Found(file.path, file.size, file.mtime_ns)
-    local_files.open_found(found).close()
-    return found
-
-
-def _written_at(file: File) -> datetime:
-    return file.modified_at if file.sha256 else datetime.fromtimestamp(file.mtime_ns / 1e9, UTC)
-
-
-def _type_of(name: str) -> str:
-    """By the end of the name; a compressed text is no text."""
-    guessed, encoding = MIME.guess_type(name)
-    if guessed is None or encoding:
-        return UNKNOWN
+def _content_type(name: str) -> str:
+    guessed, encoding = MIME_TYPES.guess_type(name)
+    if guessed is None or encoding:  # a compressed text is no text
+        return DEFAULT_TYPE
     return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed

@@ -1,9 +1,9 @@
-"""The encrypted challenge: the registry sends a text, the client sends it back encrypted with the key that both know.
+"""The login of a client: the registry sends a random text, and the client returns it encrypted with its key.
 
-Nothing is kept of a challenge until it is answered. Its text and initialization vector come out of its id, which begins
-with the time and is random otherwise, and of the client's name, under a key that only the registry has; so asking
-stores nothing, and a client that does not exist is told what one that does is told. The answer inserts the id, which
-can be done once, before anything is compared; a row is forgotten as soon as its time is over.
+A challenge is not stored. Its text and initialization vector derive from its id and the client's name, under a key of
+the registry; the id begins with the time of issue and is random otherwise. So requests for challenges fill no table,
+and an unknown client receives the same kind of challenge as a known one. The answer inserts the id before anything is
+compared. The primary key lets that happen once, so each challenge allows one guess.
 """
 
 import hmac
@@ -18,15 +18,15 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files import ciphers, clients, sessions
-from files.models import Challenge, Client, ClientKey
+from files.models import AnsweredChallenge, Client, ClientKey
 from registry_site.errors import Invalid
 from registry_site.secret_key import derive
 
-LENGTH = 64  # of the text, which is hexadecimal digits and is encrypted as such
-LETTERS = string.ascii_letters + string.digits
-SKEW = timedelta(seconds=2)  # between the clocks of several servers
+TEXT_LENGTH = 64  # hexadecimal digits, which are encrypted as ASCII
+IV_ALPHABET = string.ascii_letters + string.digits
+CLOCK_SKEW = timedelta(seconds=2)  # between the clocks of several servers
 
-NO_NAME = "No such client ''"
+MISSING_NAME = "No such client ''"
 INCOMPLETE = "Response to auth handshake should contain id, encrypted_text"
 NO_MATCH = "No matching handshake found for response"
 TIMED_OUT = "Handshake timedout"
@@ -34,8 +34,8 @@ FAILED = "Handshake challenge response failed"
 
 
 @dataclass(frozen=True)
-class Issued:
-    """What a client is sent: `text` and `iv` are ASCII, to be used as they are; `duration` in seconds."""
+class IssuedChallenge:
+    """A challenge as the client receives it: `text` and `iv` in ASCII, used as they are; `duration` in seconds."""
 
     id: str
     text: str
@@ -45,67 +45,73 @@ class Issued:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A session: its token, and for how many seconds it is good."""
+class IssuedSession:
+    """The token of a new session, and the session's duration in seconds."""
 
     token: str
     duration: int
 
 
-def begin(name: str) -> Issued:
-    """A challenge for whoever calls itself so; raises `Invalid` when it is called nothing."""
+def create_challenge(name: str) -> IssuedChallenge:
+    """Return a challenge for a client that calls itself `name`; raise `Invalid` for an empty name."""
     if not name:
-        raise Invalid(NO_NAME)
-    return _issued(name, f"{int(timezone.now().timestamp() * 1000):011x}{secrets.token_hex(11)[1:]}")
+        raise Invalid(MISSING_NAME)
+    # 32 hexadecimal digits: milliseconds since 1970 in 11, then 84 random bits.
+    return _derive_challenge(name, f"{int(timezone.now().timestamp() * 1000):011x}{secrets.token_hex(11)[1:]}")
 
 
-def answer(name: str, challenge_id: str | None, given: bytes | None, seconds: int | None = None) -> Opened:
-    """The encrypted text of a challenge → a new session.
+def answer_challenge(
+    name: str, challenge_id: str | None, encrypted_text: bytes | None, seconds: int | None = None
+) -> IssuedSession:
+    """Open a session for the right answer to a challenge, and use the challenge up.
 
-    Raises `Invalid`, with the same words for a name that is not known, a client without a key, and a wrong answer.
+    Raises `Invalid`, in the same words for an unknown name, a client without a key and a wrong answer.
     """
     if not name:
-        raise Invalid(NO_NAME)
-    if not challenge_id or not given:
+        raise Invalid(MISSING_NAME)
+    if not challenge_id or not encrypted_text:
         raise Invalid(INCOMPLETE)
-    duration = sessions.clamped(seconds)
-    _use(challenge_id)
-    encrypted = ciphers.ciphertext(given, LENGTH)
-    issued = _issued(name, challenge_id)
-    known = ClientKey.objects.filter(client__name=name, client__is_active=True, cipher=issued.cipher)
-    client_id, secret = known.values_list("client_id", "secret").first() or (None, clients.decoy())
-    expected = ciphers.encrypt(clients.opened(secret), issued.iv.encode(), issued.text.encode())
-    fits = encrypted is not None and hmac.compare_digest(expected[: len(encrypted)], encrypted)
-    if not fits or client_id is None:
+    duration = sessions.limited_duration(seconds)
+    _use_up(challenge_id)
+    ciphertext = ciphers.parse_ciphertext(encrypted_text, TEXT_LENGTH)
+    challenge = _derive_challenge(name, challenge_id)
+    keys = ClientKey.objects.filter(client__name=name, client__is_active=True, cipher=challenge.cipher)
+    client_id, secret = keys.values_list("client_id", "secret").first() or (None, clients.dummy_secret())
+    expected = ciphers.encrypt(clients.decrypt_key(secret), challenge.iv.encode(), challenge.text.encode())
+    # Clients may send the ciphertext with the block of padding or without it.
+    is_right = ciphertext is not None and hmac.compare_digest(expected[: len(ciphertext)], ciphertext)
+    if not is_right or client_id is None:
         raise Invalid(FAILED)
     with transaction.atomic():
+        # Whoever rotates the key or disables the client locks this row, too, so the new session cannot escape them.
         client = Client.objects.select_for_update(no_key=True).filter(pk=client_id, is_active=True).first()
-        if client is None or not client.keys.filter(secret=secret).exists():  # disabled or rotated meanwhile
+        if client is None or not client.keys.filter(secret=secret).exists():
             raise Invalid(FAILED)
-        return Opened(sessions.open_for(client, duration), duration)
+        return IssuedSession(sessions.create_session(client, duration), duration)
 
 
-def _issued(name: str, challenge_id: str) -> Issued:
+def _derive_challenge(name: str, challenge_id: str) -> IssuedChallenge:
     def derived(purpose: str) -> bytes:
         key = derive(settings.SECRET_KEY, f"file challenge {purpose}")
         return hmac.digest(key, f"{challenge_id} {name}".encode("utf-8", "surrogateescape"), "sha256")
 
-    iv = "".join(LETTERS[byte % len(LETTERS)] for byte in derived("iv")[: ciphers.BLOCK])
-    return Issued(challenge_id, derived("text").hex(), iv, settings.FILE_CHALLENGE_SECONDS)
+    iv = "".join(IV_ALPHABET[byte % len(IV_ALPHABET)] for byte in derived("iv")[: ciphers.BLOCK_SIZE])
+    return IssuedChallenge(challenge_id, derived("text").hex(), iv, settings.FILE_CHALLENGE_SECONDS)
 
 
-def _use(challenge_id: str) -> None:
-    """Whoever inserts the row may answer, rightly or not; those that are out of time are forgotten."""
+def _use_up(challenge_id: str) -> None:
+    """Insert the id of a challenge; raise `Invalid` if it is malformed, out of time or used before."""
     if not re.fullmatch(r"[0-9a-f]{32}", challenge_id):
         raise Invalid(NO_MATCH)
     now = timezone.now()
     issued_at = datetime.fromtimestamp(int(challenge_id[:11], 16) / 1000, UTC)
     expires_at = issued_at + timedelta(seconds=settings.FILE_CHALLENGE_SECONDS)
-    if not issued_at - SKEW <= now <= expires_at:
+    if not issued_at - CLOCK_SKEW <= now <= expires_at:
         raise Invalid(TIMED_OUT)
     try:
         with transaction.atomic():
-            Challenge.objects.filter(expires_at__lt=now - SKEW).delete()
-            Challenge.objects.create(id=challenge_id, expires_at=expires_at)
+            # A row has to outlive its challenge on every server, or the challenge could be answered twice.
+            AnsweredChallenge.objects.filter(expires_at__lt=now - CLOCK_SKEW).delete()
+            AnsweredChallenge.objects.create(id=challenge_id, expires_at=expires_at)
     except IntegrityError as error:
         raise Invalid(NO_MATCH) from error

@@ -1,7 +1,7 @@
-"""Files on the server's own disk, only beneath `REGISTRY_FILE_ROOTS`, and never through a link.
+"""Files on the server's own disk, read only beneath `REGISTRY_FILE_ROOTS` and never through a link.
 
-A path is walked part by part, each opened in the directory that was opened before it; so nothing that is swapped on the
-way, before or after a file was registered, leads out. A root itself may be a link: the operator has named it.
+Each part of a path is opened inside the directory that was opened before it. So no link that somebody puts in its way,
+before or after the file is registered, leads out of the root. A root itself may be a link: the operator has named it.
 """
 
 import errno
@@ -16,36 +16,40 @@ from urllib.parse import unquote
 
 from django.conf import settings
 
-from files.names import LONGEST_PATH
+from files.names import MAX_PATH_BYTES
 from registry_site.errors import Conflict, Invalid, NotFound, Unavailable
 from registry_site.storage import blobs
 
-WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-NO_FILE = {
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: opening a pipe would wait
+NO_FILE_ERRORS = {
     errno.ENOENT,
     errno.ENOTDIR,
-    errno.ELOOP,
+    errno.ELOOP,  # a link
     errno.EACCES,
     errno.EPERM,
     errno.ENAMETOOLONG,
-    errno.ENXIO,
+    errno.ENXIO,  # a socket
     errno.EINVAL,
 }
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in its place must not hold us up
-NONE = "This registry has no directories to register files from (REGISTRY_FILE_ROOTS); upload the file instead."
-LARGEST = 2**63 - 1  # of a column
-GONE = "File does not exist."
+MAX_BIGINT = 2**63 - 1
+NO_ROOTS = "This registry has no directories to register files from (REGISTRY_FILE_ROOTS); upload the file instead."
+FILE_GONE = "File does not exist."
 
 
-class Changed(Conflict):
-    """A file is not any more what was registered."""
+class FileChanged(Conflict):
+    """The file is not the one that was registered: it has another size or time of change."""
 
     default_code = "changed"
 
 
+class _NotRegularFile(Exception):
+    """The path leads to nothing, a link, a directory, a device, or a file that this process may not read."""
+
+
 @dataclass(frozen=True)
-class Found:
-    """A regular file beneath a root: `size` in bytes, `mtime_ns` its time of change, in nanoseconds since 1970."""
+class LocalFile:
+    """A regular file beneath a root: its size in bytes, its time of change in nanoseconds since 1970."""
 
     path: str
     size: int
@@ -53,120 +57,123 @@ class Found:
 
     @property
     def etag(self) -> str:
-        place = hashlib.sha256(self.path.encode()).hexdigest()[:16]
-        return f'"{self.size:x}-{self.mtime_ns:x}-{place}"'
+        path_digest = hashlib.sha256(self.path.encode()).hexdigest()[:16]
+        return f'"{self.size:x}-{self.mtime_ns:x}-{path_digest}"'
 
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
-        return blobs.byte_range(open_found(self), start, self.size - start if length is None else length)
+        return blobs.byte_range(open_unchanged(self), start, self.size - start if length is None else length)
 
     def url(self, filename: str) -> None:
         return None
 
     def local_path(self) -> str:
-        open_found(self).close()
+        open_unchanged(self).close()
         return self.path
 
 
-def find(path: str, allowed: Iterable[str] | None = None) -> Found:
-    """The file at an absolute path beneath one of the roots, and of the `allowed` directories if there are any.
+def get_local_file(path: str, allowed: Iterable[str] | None = None) -> LocalFile:
+    """Return the file at an absolute path beneath a root, and beneath an `allowed` directory unless that is None.
 
-    Raises `Invalid`. A client may have encoded the path twice, for the original registry decoded it twice.
+    Raises `Invalid`, and `Unavailable` when the disk fails.
     """
     if not settings.FILE_ROOTS:
-        raise Invalid(NONE)
+        raise Invalid(NO_ROOTS)
     try:
-        return _find(path, allowed)
+        return _get_local_file(path, allowed)
     except Invalid:
+        # Some clients encode the path twice: the original registry decodes it once more than HTTP does.
         if not re.search("%[0-9A-Fa-f]{2}", path):
             raise
-        return _find(unquote(path), allowed)
+        return _get_local_file(unquote(path), allowed)
 
 
-def _find(path: str, allowed: Iterable[str] | None) -> Found:
-    within = settings.FILE_ROOTS if allowed is None else list(allowed)
-    if not any(_parts(path, directory) for directory in within) or not _root_of(path):
-        raise Invalid(f"{path[:LONGEST_PATH]} does not fall under {', '.join(within)} hierarchy.")
-    if len(path.encode()) > LONGEST_PATH:
-        raise Invalid(f"`path` is longer than {LONGEST_PATH} bytes.")
+def _get_local_file(path: str, allowed: Iterable[str] | None) -> LocalFile:
+    directories = settings.FILE_ROOTS if allowed is None else list(allowed)
+    root = _root_of(path)
+    if root is None or not any(_parts_beneath(directory, path) for directory in directories):
+        raise Invalid(f"{path[:MAX_PATH_BYTES]} does not fall under {', '.join(directories)} hierarchy.")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise Invalid(f"`path` is longer than {MAX_PATH_BYTES} bytes.")
     try:
-        handle = _open(path)
-    except _NoFile as error:
+        handle = _open_beneath(root, path)
+    except _NotRegularFile as error:
         raise Invalid(f"No file at path {path}") from error
     try:
-        return _found(path, os.fstat(handle))
+        return _describe(handle, path)
     finally:
         os.close(handle)
 
 
-def open_found(found: Found) -> IO[bytes]:
-    """The bytes of a file that was registered so; raises `NotFound`, `Changed` and `Unavailable`."""
-    if not _root_of(found.path):
-        raise NotFound(GONE)
+def open_unchanged(file: LocalFile) -> IO[bytes]:
+    """Open a registered file; raise `NotFound`, `FileChanged` and `Unavailable`."""
+    root = _root_of(file.path)
+    if root is None:  # the setting has changed since
+        raise NotFound(FILE_GONE)
     try:
-        handle = _open(found.path)
-    except _NoFile as error:
-        raise NotFound(GONE) from error
-    if _found(found.path, os.fstat(handle)) != found:
+        handle = _open_beneath(root, file.path)
+    except _NotRegularFile as error:
+        raise NotFound(FILE_GONE) from error
+    # Compared after opening: a comparison before it could be of another file.
+    if _describe(handle, file.path) != file:
         os.close(handle)
-        raise Changed("The file has changed since it was registered; a client that may write has to update its entry.")
+        raise FileChanged(
+            "The file has changed since it was registered; a client that may write has to update its entry."
+        )
     return os.fdopen(handle, "rb")
 
 
-def listed(directories: Iterable[str]) -> str:
-    """Directories, one in a line, as a client's row has them; raises `Invalid` for one that is beneath no root."""
-    bare = [directory.rstrip("/") or directory for directory in directories]
-    for directory in bare:
-        if directory not in settings.FILE_ROOTS and not _root_of(directory):
+def join_directories(directories: Iterable[str]) -> str:
+    """Return directories as a client's row stores them, one per line; raise `Invalid` for one beneath no root."""
+    normalized = [directory.rstrip("/") or directory for directory in directories]
+    for directory in normalized:
+        if directory not in settings.FILE_ROOTS and _root_of(directory) is None:
             raise Invalid(
                 f"{directory!r} is not beneath REGISTRY_FILE_ROOTS ({', '.join(settings.FILE_ROOTS) or 'none'})."
             )
-    return "\n".join(bare)
+    return "\n".join(normalized)
 
 
-class _NoFile(Exception):
-    """Nothing there, or a link, a directory, a device, or what this user may not read."""
-
-
-def _parts(path: str, directory: str) -> list[str]:
-    """The way from a directory to what lies beneath it; nothing for what does not, or not plainly."""
-    start = directory.rstrip("/") + "/"
-    parts = path.removeprefix(start).split("/") if path.startswith(start) else []
+def _parts_beneath(directory: str, path: str) -> list[str]:
+    """Return the parts of a path below a directory; none if it is not below, or not in its plainest form."""
+    prefix = directory.rstrip("/") + "/"
+    parts = path.removeprefix(prefix).split("/") if path.startswith(prefix) else []
     return parts if {"", ".", ".."}.isdisjoint(parts) and "\0" not in path else []
 
 
 def _root_of(path: str) -> str | None:
-    """The nearest one, for a root beneath another may be a link."""
-    return max((root for root in settings.FILE_ROOTS if _parts(path, root)), key=len, default=None)
+    """Return the innermost root above a path: a root inside another root may be a link."""
+    return max((root for root in settings.FILE_ROOTS if _parts_beneath(root, path)), key=len, default=None)
 
 
-def _open(path: str) -> int:
-    """The handle of the regular file; raises `_NoFile` and `Unavailable`."""
-    root = _root_of(path)
-    assert root is not None  # noqa: S101 - whoever calls has looked
-    *directories, name = _parts(path, root)
+def _open_beneath(root: str, path: str) -> int:
+    """Open a regular file, and return its handle; raise `_NotRegularFile` and `Unavailable`."""
+    *directories, name = _parts_beneath(root, path)
     try:
-        handle = os.open(root, WALK & ~os.O_NOFOLLOW)
+        parent = os.open(root, OPEN_DIRECTORY & ~os.O_NOFOLLOW)
         for directory in directories:
             try:
-                inner = os.open(directory, WALK, dir_fd=handle)
+                child = os.open(directory, OPEN_DIRECTORY, dir_fd=parent)
             finally:
-                os.close(handle)
-            handle = inner
+                os.close(parent)
+            parent = child
         try:
-            if not stat.S_ISREG(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
-                raise _NoFile
-            opened = os.open(name, READ, dir_fd=handle)
+            # Looked at before it is opened: opening a device can have an effect, such as rewinding a tape.
+            if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                raise _NotRegularFile
+            handle = os.open(name, OPEN_FILE, dir_fd=parent)
         finally:
-            os.close(handle)
+            os.close(parent)
     except OSError as error:
-        if error.errno in NO_FILE:
-            raise _NoFile from error
+        if error.errno in NO_FILE_ERRORS:
+            raise _NotRegularFile from error
         raise Unavailable(f"The registry cannot read this file at present: {error.strerror}.") from error
-    if not stat.S_ISREG(os.fstat(opened).st_mode):  # swapped in between
-        os.close(opened)
-        raise _NoFile
-    return opened
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # replaced since the check above
+        os.close(handle)
+        raise _NotRegularFile
+    return handle
 
 
-def _found(path: str, status: os.stat_result) -> Found:
-    return Found(path, status.st_size, max(-LARGEST, min(status.st_mtime_ns, LARGEST)))
+def _describe(handle: int, path: str) -> LocalFile:
+    status = os.fstat(handle)
+    # A file system can hold times that the column of the database cannot.
+    return LocalFile(path, status.st_size, max(-MAX_BIGINT, min(status.st_mtime_ns, MAX_BIGINT)))

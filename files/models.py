@@ -1,4 +1,4 @@
-"""Machines that come with a key, files that they register or fetch, and what was done."""
+"""Models: clients with their keys and sessions, files, and the history of changes."""
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -11,31 +11,32 @@ from files import names
 
 
 class BytewiseTextField(models.TextField):  # type: ignore[type-arg]  # it takes none at run time
-    """A text that is compared byte by byte, as SQLite does anyway, so that an index serves ranges of it."""
+    """A text compared byte by byte, so that an index serves ranges of it."""
 
     def db_parameters(self, connection: Any) -> Any:
+        # SQLite compares bytes by default. PostgreSQL uses the locale, whose order has no range for a prefix.
         collation = "C" if connection.vendor == "postgresql" else None
         return {**super().db_parameters(connection), "collation": collation}
 
 
 class Rights(models.TextChoices):
-    """What a client may do."""
+    """The rights of a client."""
 
     READ = "READ", "read only"
     WRITE = "WRITE", "read and write"
 
 
 class Client(models.Model):
-    """A machine; it is never deleted, for the history names it."""
+    """A machine with a key. Its row is never deleted: the history refers to it."""
 
-    name = models.CharField(max_length=names.LONGEST_CLIENT, unique=True)
+    name = models.CharField(max_length=names.MAX_CLIENT_NAME_LENGTH, unique=True)
     description = models.CharField(max_length=1000, blank=True)
     maintainer = models.CharField(max_length=200, blank=True)
     email = models.EmailField("e-mail address", blank=True)
     rights = models.CharField(max_length=5, choices=Rights, default=Rights.WRITE)
     roots = models.TextField(
         blank=True,
-        help_text="Directories, one in a line, from which it may register files; empty: all of REGISTRY_FILE_ROOTS.",
+        help_text="Directories from which it may register files, one per line. Empty: all of REGISTRY_FILE_ROOTS.",
     )
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -49,12 +50,21 @@ class Client(models.Model):
 
     @property
     def is_authenticated(self) -> bool:
-        """For DRF: whoever stands here has come by a session."""
+        """Return True: DRF asks, and only a session puts a client into `request.user`."""
         return True
+
+    @classmethod
+    def lock_for_update(cls, pk: int) -> "Client":
+        """Lock the row of a client until the transaction ends, and return the client as it is now.
+
+        Whatever ends sessions, stores a key or changes rights takes this lock first, so that a session or a change of
+        a file at the same moment comes wholly before or wholly after it.
+        """
+        return cls.objects.select_for_update(no_key=True).get(pk=pk)
 
 
 class ClientKey(models.Model):
-    """The secret that a client shares with the registry, encrypted."""
+    """The key that a client shares with the registry, stored encrypted."""
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="keys")
     cipher = models.CharField(max_length=16)
@@ -69,8 +79,8 @@ class ClientKey(models.Model):
         return f"{self.cipher}, {self.bits} bits"
 
 
-class Challenge(models.Model):
-    """A challenge that was answered, rightly or not: whoever inserts the row has used it."""
+class AnsweredChallenge(models.Model):
+    """The id of an answered challenge. Its primary key lets one answer use a challenge up, right or wrong."""
 
     id = models.CharField(primary_key=True, max_length=32, editable=False)
     expires_at = models.DateTimeField(db_index=True)
@@ -86,9 +96,13 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def dead(self) -> Self:
         return self.filter(Q(expires_at__lte=timezone.now()) | Q(ended_at__isnull=False))
 
+    def end(self) -> int:
+        """End the sessions that have not ended yet, and return their number."""
+        return self.filter(ended_at=None).update(ended_at=timezone.now())
+
 
 class Session(models.Model):
-    """What a client got for an answer to a challenge; only the digest of its token is kept."""
+    """A session, opened by the right answer to a challenge. Only the digest of its token is stored."""
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="sessions")
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -112,19 +126,19 @@ class Session(models.Model):
 
 
 class File(models.Model):
-    """A file on the server's own disk, or one that was uploaded."""
+    """A file on the server's own disk, or an uploaded one."""
 
-    path = BytewiseTextField(help_text="Of a file on the disk of the server; of an upload, `upload:` and its SHA-256.")
-    serve_path = BytewiseTextField(help_text="Where it ends up on the receiver.")
+    path = BytewiseTextField(help_text="On the server's disk; for an upload, `upload:` and its SHA-256.")
+    serve_path = BytewiseTextField(help_text="Path on the receiver.")
     size = models.BigIntegerField(help_text="In bytes.")
-    category = models.CharField(max_length=names.LONGEST_CATEGORY, null=True, blank=True)  # noqa: DJ001 - the API has null
+    category = models.CharField(max_length=names.MAX_CATEGORY_LENGTH, null=True, blank=True)  # noqa: DJ001 - the API has null
     aired = models.BooleanField(default=False)
     alive = models.BooleanField(default=True)
     uploaded_at = models.DateTimeField("uploaded")
     modified_at = models.DateTimeField("modified")
     expires_at = models.DateTimeField("expiration", null=True, blank=True)
-    # What was registered: the bytes of an upload, or the state in which a file on the disk was found.
-    sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Of an upload.")
+    # The registered content: an upload has `sha256`; a file on the disk is recognized by `size` and `mtime_ns`.
+    sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Only for uploads.")
     mtime_ns = models.BigIntegerField(default=0)
 
     class Meta:
@@ -142,7 +156,7 @@ class File(models.Model):
             models.Index(fields=["category", "id"], name="files_of_category"),
             models.Index(fields=["category", "modified_at", "id"], name="files_of_category_by_change"),
             models.Index(fields=["category", "uploaded_at", "id"], name="files_of_category_by_upload"),
-            # Whichever of them are few; SQLite would not use an index of the column.
+            # Partial indexes, for the value that is rare: SQLite would not use an index on a boolean column.
             models.Index(fields=["id"], condition=Q(alive=False), name="dead_files"),
             models.Index(fields=["id"], condition=Q(aired=True), name="aired_files"),
             models.Index(fields=["id"], condition=Q(aired=False), name="files_to_air"),
@@ -191,11 +205,11 @@ class History(models.Model):
         return f"{self.actor}: {self.action} {self.target}"
 
 
-class Clock(models.Model):
-    """The one row that whoever changes a file holds until the commit.
+class ChangeSequence(models.Model):
+    """The one row with the time of the last change of any file, locked by each change until its commit.
 
-    So the times of changes grow in the order in which the changes can be seen, also when the clock of a server steps
-    back: whoever asks for what changed since the last one that they saw misses nothing.
+    Times of changes therefore grow in the order of the commits, even if the clock of a server steps back. A client
+    that polls with `since` and the last time it saw misses no change.
     """
 
     changed_at = models.DateTimeField()
@@ -204,11 +218,12 @@ class Clock(models.Model):
         return self.changed_at.isoformat()
 
     @classmethod
-    def tick(cls, count: int = 1) -> list[datetime]:
-        """Inside a transaction: the times of so many changes, each later than every one before."""
-        clock, _ = cls.objects.select_for_update().get_or_create(pk=1, defaults={"changed_at": timezone.now()})
-        first = max(timezone.now(), clock.changed_at + timedelta(microseconds=1))
+    def next(cls, count: int = 1) -> list[datetime]:
+        """Return the times of the next `count` changes, each later than all before; call inside a transaction."""
+        sequence, _ = cls.objects.select_for_update().get_or_create(pk=1, defaults={"changed_at": timezone.now()})
+        # A microsecond is the resolution of both databases and of the API.
+        first = max(timezone.now(), sequence.changed_at + timedelta(microseconds=1))
         times = [first + timedelta(microseconds=number) for number in range(count)]
-        clock.changed_at = times[-1]
-        clock.save(update_fields=["changed_at"])
+        sequence.changed_at = times[-1]
+        sequence.save(update_fields=["changed_at"])
         return times

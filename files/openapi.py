@@ -1,4 +1,4 @@
-"""How the description of the API tells of a client's session."""
+"""The OpenAPI description of a client's session."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     name = "file-session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        description = "Or in a form; or after `Bearer` in `Authorization`."
+        description = "Also as a field of a form, or after `Bearer` in `Authorization`."
         return {"type": "apiKey", "in": "query", "name": "session_token", "description": description}

@@ -1,4 +1,4 @@
-"""What files leave behind that has had its time."""
+"""The purge of files: expired files die, and long-dead files, sessions and challenges are deleted."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from files import catalogue
 from files.actors import Actor
-from files.models import Action, Challenge, File, Session
+from files.models import Action, AnsweredChallenge, File, Session
 from registry_site.maintenance import purge_requested
 
 ACTOR = Actor("manage.py purge")
@@ -17,20 +17,20 @@ ACTOR = Actor("manage.py purge")
 
 @receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
-    """Expired files die, so that whoever follows the catalogue learns of it; later their entries go, too."""
-    died = catalogue.end_all(ACTOR, File.objects.filter(expires_at__lt=timezone.now()), Action.EXPIRE)
-    gone = _delete_expired()
-    sessions, _ = Session.objects.dead().delete()
-    Challenge.objects.filter(expires_at__lt=timezone.now() - timedelta(minutes=1)).delete()
-    return f"{died} expired files are dead now, {gone} deleted for good, as were {sessions} ended sessions of clients."
+    """Mark expired files as dead, delete what is long over, and return a sentence with the numbers.
 
-
-def _delete_expired() -> int:
-    """Those that were dead for long, a few at a time."""
-    long_ago = timezone.now() - timedelta(days=settings.TRASH_DAYS)
-    expired = File.objects.filter(alive=False, expires_at__lt=long_ago, modified_at__lt=long_ago)
-    total = 0
-    while ids := list(expired.order_by("id").values_list("pk", flat=True)[: catalogue.BATCH]):
+    An expired file is first marked, as a change that clients see in their next list, and deleted much later.
+    """
+    now = timezone.now()
+    died = catalogue.mark_all_dead(ACTOR, File.objects.filter(expires_at__lt=now), Action.EXPIRE)
+    long_ago = now - timedelta(days=settings.TRASH_DAYS)
+    long_dead = File.objects.filter(alive=False, expires_at__lt=long_ago, modified_at__lt=long_ago)
+    deleted = 0
+    # A few in each transaction, so that other writers come between on SQLite.
+    while ids := list(long_dead.order_by("id").values_list("pk", flat=True)[: catalogue.BATCH_SIZE]):
         File.objects.filter(pk__in=ids).delete()
-        total += len(ids)
-    return total
+        deleted += len(ids)
+    ended, _ = Session.objects.dead().delete()
+    # A minute more than needed, for other servers whose clocks are behind.
+    AnsweredChallenge.objects.filter(expires_at__lt=timezone.now() - timedelta(minutes=1)).delete()
+    return f"{died} expired files are dead now, {deleted} deleted for good, as were {ended} ended sessions of clients."

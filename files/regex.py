@@ -1,84 +1,75 @@
-"""Regular expressions of strangers: matched by RE2, whose time grows with the text and never explodes. Pure."""
+"""Regular expressions of untrusted clients, matched by RE2 in time that is linear in the text. Pure."""
 
 import re
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import Any
 
 import re2
 
 from registry_site.errors import Invalid
 
-LONGEST = 512  # characters
-MEMORY = 1024 * 1024  # bytes, for one expression
+MAX_LENGTH = 512  # characters
+MAX_MEMORY = 1024 * 1024  # bytes, for one expression
 
-_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+# One symbol of an expression: an escaped character, a character class, or any other character.
+SYMBOL = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
 
-_MAY_BE_NONE = re.compile(r"\+?(?:\(\?[A-Za-z-]*\))*[?*{]")  # RE2 repeats what stands before flags
+# A repetition that allows none. RE2 takes flags between a character and its repetition: `a(?i)*` is `a*`.
+OPTIONAL = re.compile(r"\+?(?:\(\?[A-Za-z-]*\))*[?*{]")
 
 
 @dataclass(frozen=True)
-class Range:
-    """Texts from `low` on and before `high`, byte by byte; None for no end."""
+class TextRange:
+    """The texts from `low` on and before `high`, in the order of their bytes; None for no end."""
 
     low: str
     high: str | None
 
 
 class Pattern:
-    """An expression that is looked for anywhere in a text, as Python's `re.search` does; raises `Invalid`."""
+    """A regular expression that matches anywhere in a text, as Python's `re.search` does; raises `Invalid`."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > LONGEST:
-            raise Invalid(f"The regular expression for serve_path is longer than {LONGEST} characters.")
+        if len(text) > MAX_LENGTH:
+            raise Invalid(f"The regular expression for serve_path is longer than {MAX_LENGTH} characters.")
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = MAX_MEMORY
+        try:
+            self._search = re2.compile(text, options=options).search
+        except re2.error as error:
+            raise Invalid(f"Invalid regular expression for serve_path: {text}") from error
         self.text = text
-        self._search = _compiled(text, text).search
 
-    def is_in(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         return self._search(text) is not None
 
-    def range(self) -> Range | None:
-        """Where all texts are in which it can be found; None for anywhere."""
-        beginning = _beginning(_PIECE.findall(self.text))
-        return Range(beginning, _successor(beginning)) if beginning else None
+    def prefix_range(self) -> TextRange | None:
+        """Return a range that holds every matching text, from the literal characters after `^`; None without any."""
+        symbols = SYMBOL.findall(self.text)
+        depths = accumulate({"(": 1, ")": -1}.get(symbol, 0) for symbol in symbols)
+        has_alternatives = any(symbol == "|" and depth == 0 for symbol, depth in zip(symbols, depths, strict=True))
+        # `\Q…\E` quotes what stands between, so none of it is what it looks like.
+        if symbols[:1] != ["^"] or r"\Q" in symbols or has_alternatives:
+            return None
+        literals = list(takewhile(_is_literal, symbols[1:]))
+        if OPTIONAL.match("".join(symbols[1 + len(literals) :])):  # the last literal may be absent
+            literals = literals[:-1]
+        prefix = "".join(symbol[-1] for symbol in literals)
+        return TextRange(prefix, _successor(prefix)) if prefix else None
 
 
-def _beginning(pieces: list[str]) -> str:
-    """What every text begins with in which an expression can be found: the literal characters after `^`."""
-    if pieces[:1] != ["^"] or r"\Q" in pieces or _has_a_choice(pieces):
-        return ""
-    literal = list(takewhile(_is_literal, pieces[1:]))
-    if _MAY_BE_NONE.match("".join(pieces[1 + len(literal) :])):  # the last one need not be there
-        literal = literal[:-1]
-    return "".join(piece[-1] for piece in literal)
+def _is_literal(symbol: str) -> bool:
+    if len(symbol) == 1:
+        return symbol not in r"\^$.|?*+()[{"
+    return len(symbol) == 2 and symbol[0] == "\\" and symbol[1].isascii() and not symbol[1].isalnum()
 
 
-def _has_a_choice(pieces: list[str]) -> bool:
-    """Outside of all parentheses."""
-    depths = accumulate({"(": 1, ")": -1}.get(piece, 0) for piece in pieces)
-    return any(piece == "|" and depth == 0 for piece, depth in zip(pieces, depths, strict=True))
-
-
-def _is_literal(piece: str) -> bool:
-    if len(piece) == 1:
-        return piece not in r"\^$.|?*+()[{"
-    return len(piece) == 2 and piece[0] == "\\" and piece[1].isascii() and not piece[1].isalnum()
-
-
-def _compiled(text: str, shown: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = MEMORY
-    try:
-        return re2.compile(text, options=options)
-    except re2.error as error:
-        raise Invalid(f"Invalid regular expression for serve_path: {shown}") from error
-
-
-def _successor(text: str) -> str | None:
-    """The first text after all that begin with this one."""
-    for end in range(len(text) - 1, -1, -1):
-        code = ord(text[end]) + 1
+def _successor(prefix: str) -> str | None:
+    """Return the first text after all that begin with this prefix, if there is one."""
+    for end in range(len(prefix) - 1, -1, -1):
+        code = ord(prefix[end]) + 1
         if code <= 0x10FFFF:
-            return text[:end] + chr(0xE000 if 0xD800 <= code < 0xE000 else code)
+            # Surrogates are no characters of UTF-8: after U+D7FF comes U+E000.
+            return prefix[:end] + chr(0xE000 if 0xD800 <= code < 0xE000 else code)
     return None

@@ -1,126 +1,119 @@
-"""Finding files: any filters together, in pages that each begin where the one before ended."""
+"""Searching the catalogue: any filters together, page by page, in time that a large catalogue does not exceed."""
 
 import time
 from array import array
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from files.models import File
-from files.regex import Pattern, Range
+from files.regex import Pattern
 from registry_site.errors import Invalid
 
-BATCH = 500
-NARROW = 20_000  # so many files between the ends of a range are looked through at once
-SECONDS = 1.0  # for looking through names, in one request
+PAGE_SIZE = 500  # rows of one query
+MAX_RANGE_ROWS = 20_000  # rows that one query by a prefix of the serve path may read and sort in memory
+MAX_SECONDS = 1.0  # for matching serve paths, in one request
 TOO_SLOW = (
     "The regular expression for serve_path takes too long among so many files: begin it with ^ and plain characters, "
     "or narrow the list by category, since or count."
 )
 
 
-def find(
+def search_files(
     *,
     serve_path: str | None = None,
     since: datetime | None = None,
     uploaded: datetime | None = None,
     count: int | None = None,
-    **exactly: Any,
+    **columns: Any,
 ) -> list[File] | Iterator[File]:
-    """All files that fit, no more than `count`: in the order of their changes for `since`, else as they were added.
+    """Return the files that match all filters: in the order of their changes for `since`, else as they were added.
 
-    `exactly` holds columns and their values. Without a `count` a list that is narrowed by a pattern or by `since` is
-    whole, and comes one by one. Raises `Invalid` for a pattern that cannot be read or takes too long.
+    `serve_path` is a regular expression; `columns` are names and values of columns. With `since` or `serve_path` and
+    no `count` the list is complete, and an iterator. Raises `Invalid` for a pattern that is malformed or too slow.
     """
-    files, order, first = File.objects.filter(**exactly), "id", None
+    files, order, start = File.objects.filter(**columns), "id", None
     if uploaded is not None:
-        order, first = "uploaded_at", uploaded
+        order, start = "uploaded_at", uploaded
     if since is not None:
-        files = _from(files, order, first)
-        order, first = "modified_at", since
-    limit = _limit(count, narrowed=serve_path is not None or since is not None)
-    if serve_path is None:
-        found = _paged(files, order, first, limit)
+        files = _starting_at(files, order, start)
+        order, start = "modified_at", since
+    if count is not None:
+        limit: int | None = min(count, settings.MAX_FILE_LIST_COUNT)
     else:
-        found = _with(*_matching(files, order, first, Pattern(serve_path), limit), order)
-    return found if limit is None else list(found)
+        limit = settings.FILE_LIST_COUNT if serve_path is None and since is None else None
+    if serve_path is None:
+        results = _iterate_pages(files, order, start, limit)
+    else:
+        ids, last_position = _match(files, order, start, Pattern(serve_path), limit)
+        results = _load(ids, order, last_position)
+    return results if limit is None else list(results)
 
 
-def _limit(count: int | None, *, narrowed: bool) -> int | None:
-    if count is None:
-        return None if narrowed else settings.FILE_LIST_COUNT
-    return min(count, settings.MAX_FILE_LIST_COUNT)
+def _starting_at(rows: QuerySet[File, Any], column: str, start: Any) -> QuerySet[File, Any]:
+    return rows if start is None else rows.filter(**{f"{column}__gte": start})
 
 
-def _from(rows: QuerySet[File, Any], order: str, first: Any) -> QuerySet[File, Any]:
-    return rows if first is None else rows.filter(**{f"{order}__gte": first})
+def _iterate_pages(rows: QuerySet[File, Any], order: str, start: Any, limit: int | None = None) -> Iterator[Any]:
+    """Yield rows in the order of a column, from `start` on.
 
-
-def _paged(rows: QuerySet[File, Any], order: str, first: Any, limit: int | None = None) -> Iterator[Any]:
-    """Rows in the order of a column, `first` or later; each page is a short query, however slowly they are taken.
-
-    A page begins where the one before ended, and says so alone: SQLite would go by the first of two beginnings.
+    Each page is a query of its own, so a slow client keeps no transaction open. It begins after the last row of the
+    page before (not at an OFFSET), so the thousandth costs as much as the first.
     """
-    rest, left = _from(rows, order, first), limit
+    remaining, left = _starting_at(rows, order, start), limit
     while left != 0:
-        size = BATCH if left is None else min(BATCH, left)
-        page = list(rest.order_by(order, "id")[:size])
+        size = PAGE_SIZE if left is None else min(PAGE_SIZE, left)
+        page = list(remaining.order_by(order, "id")[:size])
         yield from page
         if len(page) < size:
             return
         left = None if left is None else left - size
         last = page[-1]
-        reached = getattr(last, order)
-        rest = _from(rows, order, reached).exclude(**{order: reached, "id__lte": last.id})
+        position = getattr(last, order)
+        # From `rows`, not from `remaining`: with two lower bounds SQLite may seek to the lower one in its index, and
+        # read every row of the pages before again.
+        remaining = _starting_at(rows, order, position).exclude(**{order: position, "id__lte": last.id})
 
 
-def _matching(
-    files: QuerySet[File], order: str, first: Any, pattern: Pattern, limit: int | None
+def _match(
+    files: QuerySet[File], order: str, start: Any, pattern: Pattern, limit: int | None
 ) -> "tuple[array[int], Any]":
-    """Ids of the first files with a fitting name, in the order of a column, and how far in it the last one is."""
+    """Return the ids of the first matching files, in the order of a column, and its value for the last of them."""
+    # Only the columns that matching needs, and of a match its id: a list can be as long as the catalogue.
     rows = files.values_list(*dict.fromkeys(("id", order, "serve_path")), named=True)
-    near = _near(_from(rows, order, first), pattern.range())
-    candidates = (
-        _paged(rows, order, first) if near is None else sorted(near, key=lambda row: (getattr(row, order), row.id))
-    )
-    fitting = (row for row in _in_time(candidates) if pattern.is_in(row.serve_path))
-    found, reached = array("q"), None
-    for row in islice(fitting, limit):
-        found.append(row.id)
-        reached = getattr(row, order)
-    return found, reached
-
-
-def _near(rows: QuerySet[File, Any], ends: Range | None) -> list[Any] | None:
-    """The files in a range of names, when there is one and it is narrow: the index by name finds them."""
-    if ends is None:
-        return None
-    within = rows.filter(serve_path__gte=ends.low)
-    if ends.high is not None:
-        within = within.filter(serve_path__lt=ends.high)
-    near = list(within.order_by("serve_path")[: NARROW + 1])
-    return near if len(near) <= NARROW else None
-
-
-def _in_time(rows: Iterable[Any]) -> Iterator[Any]:
-    """The rows, until time is up; raises `Invalid` then."""
-    until = time.perf_counter() + SECONDS
-    for row in rows:
-        if time.perf_counter() > until:
+    candidates: Iterable[Any] = _iterate_pages(rows, order, start)
+    if (prefixed := pattern.prefix_range()) is not None:
+        # An index gives the rows in the order of their serve paths. If they are few, reading and sorting all of them
+        # is faster than walking the whole catalogue in the order of the list; if they are many, walking is.
+        in_range = _starting_at(rows, order, start).filter(serve_path__gte=prefixed.low)
+        if prefixed.high is not None:
+            in_range = in_range.filter(serve_path__lt=prefixed.high)
+        few = list(in_range.order_by("serve_path")[: MAX_RANGE_ROWS + 1])
+        if len(few) <= MAX_RANGE_ROWS:
+            candidates = sorted(few, key=lambda row: (getattr(row, order), row.id))
+    ids, last_position = array("q"), None
+    deadline = time.perf_counter() + MAX_SECONDS
+    for row in candidates:
+        if time.perf_counter() > deadline:
             raise Invalid(TOO_SLOW)
-        yield row
+        if pattern.matches(row.serve_path):
+            ids.append(row.id)
+            last_position = getattr(row, order)
+            if len(ids) == limit:
+                break
+    return ids, last_position
 
 
-def _with(ids: "array[int]", reached: Any, order: str) -> Iterator[File]:
-    """The files of these ids, in this order, without those that are gone or have moved on meanwhile.
+def _load(ids: "array[int]", order: str, last_position: Any) -> Iterator[File]:
+    """Yield the files of these ids, in this order, without those that were deleted or changed meanwhile.
 
-    What has changed since comes with the next `since`; here it would say that nothing is missing up to its own time.
+    A changed file has a later time than all others in the list. A client that asks next for changes since that time
+    would miss those between; so the file is left out, and comes with that next list.
     """
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
-        files = File.objects.in_bulk(batch.tolist())
-        yield from (files[pk] for pk in batch if pk in files and getattr(files[pk], order) <= reached)
+    for first in range(0, len(ids), PAGE_SIZE):
+        page = ids[first : first + PAGE_SIZE]
+        files = File.objects.in_bulk(page.tolist())
+        yield from (files[pk] for pk in page if pk in files and getattr(files[pk], order) <= last_position)

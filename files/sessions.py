@@ -1,4 +1,4 @@
-"""Sessions: what a client has from its answer to a challenge until an end that nothing moves."""
+"""Sessions of clients: opened by the answer to a challenge, with a fixed end."""
 
 import secrets
 from datetime import timedelta
@@ -11,20 +11,20 @@ from registry_site.encoding import token_digest
 from registry_site.errors import Invalid, Unauthenticated
 from registry_site.http import client_address
 
-MOST_PER_CLIENT = 100  # live at the same time; the oldest make room
+MAX_PER_CLIENT = 100  # live sessions; a new one ends the oldest
 NOT_FOUND = "No session found"
 TIMED_OUT = "Session timedout"
 
 
-def clamped(seconds: int | None) -> int:
-    """How long a session lasts for which so many seconds are asked; raises `Invalid`."""
+def limited_duration(seconds: int | None) -> int:
+    """Return the duration of a session in seconds, for the requested one; raise `Invalid` if it is not positive."""
     if seconds is not None and seconds < 1:
         raise Invalid("Invalid duration")
     return min(settings.FILE_SESSION_SECONDS if seconds is None else seconds, settings.MAX_FILE_SESSION_SECONDS)
 
 
-def open_for(client: Client, seconds: int) -> str:
-    """Inside a transaction that holds the client: a new session → its token, of 32 hexadecimal digits."""
+def create_session(client: Client, seconds: int) -> str:
+    """Open a session, and return its token of 32 hexadecimal digits; call with the row of the client locked."""
     token, now = secrets.token_hex(16), timezone.now()
     expires_at = now + timedelta(seconds=seconds)
     Session.objects.create(
@@ -34,36 +34,27 @@ def open_for(client: Client, seconds: int) -> str:
         created_at=now,
         expires_at=expires_at,
     )
-    live = Session.objects.live().filter(client=client)
-    oldest = live.order_by("-created_at", "-pk").values("pk")[MOST_PER_CLIENT:]
-    Session.objects.filter(pk__in=list(oldest.values_list("pk", flat=True))).update(ended_at=now)
+    newest_first = Session.objects.live().filter(client=client).order_by("-created_at", "-pk")
+    # A list of ids, because Django cannot update a slice.
+    surplus = list(newest_first.values_list("pk", flat=True)[MAX_PER_CLIENT:])
+    Session.objects.filter(pk__in=surplus).end()
     return token
 
 
 def authenticate(token: str, client_name: str | None = None) -> Session:
-    """The session of a token, and of that client if one is named; raises `Unauthenticated`."""
+    """Return the live session of a token; raise `Unauthenticated` without one, or if it is not of `client_name`."""
     session = Session.objects.filter(digest=token_digest(token)).select_related("client").first()
     if session is None or client_name not in (None, session.client.name):
         raise Unauthenticated(NOT_FOUND)
     if not session.is_live:
-        ended = session.ended_at is not None or not session.client.is_active
-        raise Unauthenticated(NOT_FOUND if ended else TIMED_OUT)
+        was_ended = session.ended_at is not None or not session.client.is_active
+        raise Unauthenticated(NOT_FOUND if was_ended else TIMED_OUT)
     return session
 
 
-def again(session: Session) -> None:
-    """Read a session and its client once more; raises `Unauthenticated` when it has ended meanwhile."""
-    found = Session.objects.live().filter(pk=session.pk).select_related("client").first()
-    if found is None:
+def refresh(session: Session) -> None:
+    """Read a session's client from the database again; raise `Unauthenticated` if the session has ended."""
+    current = Session.objects.live().filter(pk=session.pk).select_related("client").first()
+    if current is None:
         raise Unauthenticated(NOT_FOUND)
-    session.client = found.client
-
-
-def end_all(client: Client) -> int:
-    """Inside a transaction that holds the client: how many were live."""
-    return Session.objects.live().filter(client=client).update(ended_at=timezone.now())
-
-
-def end(session: Session) -> bool:
-    """False when it had ended before."""
-    return bool(Session.objects.filter(pk=session.pk, ended_at=None).update(ended_at=timezone.now()))
+    session.client = current.client

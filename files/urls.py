@@ -1,4 +1,4 @@
-"""Where files are found: included last, for a file's own place is nothing but digits."""
+"""URLs of files. They are included last, because a file's own URL is a number at the root."""
 
 from django.urls import path
 

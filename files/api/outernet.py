@@ -1,4 +1,7 @@
-"""The Outernet file registry's endpoints: Auth, Content."""
+"""The endpoints of the Outernet file registry: Auth and Content.
+
+Fields first, then the shapes of requests and answers, then the views.
+"""
 
 import json
 from collections.abc import Iterator
@@ -16,27 +19,30 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from files import catalogue, handshake, local_files, names, search, unix_time
-from files.authentication import Anyone, SessionToken, WithSession, actor, parameters
+from files.authentication import AllowAny, HasSession, SessionToken, request_actor, request_parameters
 from files.downloads import download
 from files.models import File
 from files.throttling import Handshakes
 from registry_site.http.dialects import Outernet, OuternetSuccess
 from registry_site.http.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
 
-MOST_DIGITS = 18
-NO_STORE = {"Cache-Control": "no-store"}  # for what carries a secret
-PIECE = 64  # entries of a list that are sent together
+MAX_DIGITS = 18  # of an integer; with more it could overflow 64 bits
+ENTRIES_PER_CHUNK = 64
+NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret must not stay in any cache
+
+
+# --- Fields ------------------------------------------------------------------------------------------------------
 
 
 class Text(serializers.CharField):
-    """A text as it is, which JSON may hold as a number."""
+    """A text, kept as it is; in JSON it may be a number."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, "max_length": 4096, **options})
 
 
 class Category(Text):
-    """Null, too, as the empty text that a form has for it."""
+    """A text or null; a form, which has no null, sends an empty text."""
 
     def run_validation(self, data: Any = serializers.empty) -> str | None:
         return super().run_validation(data) or None
@@ -44,6 +50,8 @@ class Category(Text):
 
 @extend_schema_field(OpenApiTypes.STR)
 class Ciphertext(serializers.Field[bytes, Any, Any, Any]):
+    """The bytes of a text: clients send a ciphertext percent-encoded, which is no UTF-8."""
+
     default_error_messages = {"invalid": "Not a text."}
 
     def to_internal_value(self, data: Any) -> bytes:
@@ -54,13 +62,11 @@ class Ciphertext(serializers.Field[bytes, Any, Any, Any]):
 
 @extend_schema_field(OpenApiTypes.INT)
 class Digits(serializers.Field[int, Any, Any, Any]):
-    """A whole number; anything else is `nothing`, which no verb takes for one."""
-
-    nothing = 0
+    """A whole number. Anything else becomes 0: no file has it for an id, and no session lasts so long."""
 
     def to_internal_value(self, data: Any) -> int:
         digits = str(data).strip()
-        return int(digits[:MOST_DIGITS]) if digits.isascii() and digits.isdecimal() else self.nothing
+        return int(digits[:MAX_DIGITS]) if digits.isascii() and digits.isdecimal() else 0
 
 
 @extend_schema_field(OpenApiTypes.DOUBLE)
@@ -70,20 +76,24 @@ class UnixTime(serializers.Field[datetime | None, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> datetime | None:
         if data == "" and self.allow_null:
             return None
-        moment = None if isinstance(data, bool) else unix_time.parse(str(data)[:100])
-        if moment is None:
+        # Cut before it is parsed: `Decimal` takes long for a million digits.
+        time = None if isinstance(data, bool) else unix_time.parse(str(data)[:100])
+        if time is None:
             self.fail("invalid")
-        return moment
+        return time
 
     def to_representation(self, value: datetime | None) -> float | None:
         return None if value is None else value.timestamp()
 
 
-class Name(serializers.Serializer[None]):
+# --- Shapes of Auth ----------------------------------------------------------------------------------------------
+
+
+class ChallengeRequest(serializers.Serializer[None]):
     client_name = Text(required=False, default="", allow_blank=True, help_text="Registered name of the client.")
 
 
-class Answer(Name):
+class AnswerRequest(ChallengeRequest):
     id = Text(required=False, allow_blank=True, help_text="Challenge id issued.")
     encrypted_text = Ciphertext(
         required=False, help_text="Percent-encoded bytes, hexadecimal digits or base64; with or without padding."
@@ -99,7 +109,7 @@ class ChallengeShape(serializers.Serializer[Any]):
     cipher_iv = serializers.CharField(source="iv")
 
 
-class Challenged(OuternetSuccess):
+class ChallengeResponse(OuternetSuccess):
     challenge = ChallengeShape()
 
 
@@ -108,11 +118,14 @@ class SessionShape(serializers.Serializer[Any]):
     duration = serializers.IntegerField()
 
 
-class Opened(OuternetSuccess):
+class SessionResponse(OuternetSuccess):
     session = SessionShape()
 
 
-class Filters(serializers.Serializer[None]):
+# --- Shapes of Content -------------------------------------------------------------------------------------------
+
+
+class FileFilters(serializers.Serializer[None]):
     id = Digits(required=False, help_text="Id of the file.")
     serve_path = Text(required=False, help_text="Regular expression (RE2), found anywhere in it.")
     path = Text(required=False, help_text="Absolute path of a file on local storage.")
@@ -124,16 +137,16 @@ class Filters(serializers.Serializer[None]):
     count = serializers.IntegerField(required=False, min_value=1, help_text="Maximum number of entries.")
 
 
-class Change(serializers.Serializer[None]):
+class FileChange(serializers.Serializer[None]):
     serve_path = Text(required=False, allow_blank=True, help_text="Path where the file will end up on the receiver.")
     path = Text(required=False, allow_blank=True, help_text="Absolute path of a file on local storage.")
     file = serializers.FileField(required=False, allow_empty_file=True, help_text="Its bytes, in place of `path`.")
-    category = Category(required=False, allow_blank=True, allow_null=True, max_length=names.LONGEST_CATEGORY)
+    category = Category(required=False, allow_blank=True, allow_null=True, max_length=names.MAX_CATEGORY_LENGTH)
     aired = serializers.BooleanField(required=False)
     expiration = UnixTime(required=False, allow_null=True, source="expires_at")
 
 
-class Entry(serializers.Serializer[File]):
+class FileEntry(serializers.Serializer[File]):
     id = serializers.IntegerField()
     path = serializers.CharField()
     size = serializers.IntegerField()
@@ -146,111 +159,113 @@ class Entry(serializers.Serializer[File]):
     aired = serializers.BooleanField()
 
 
-class Results(OuternetSuccess):
-    results = Entry(many=True)
+class FileResults(OuternetSuccess):
+    results = FileEntry(many=True)
 
 
-class Listed(Results):
+class FileList(FileResults):
     count = serializers.IntegerField(help_text="Of the entries in this answer.")
 
 
 FORM = "application/x-www-form-urlencoded"
-BODIES = {FORM: Change, "multipart/form-data": Change, "application/json": Change}
+CHANGE_BODIES = {FORM: FileChange, "multipart/form-data": FileChange, "application/json": FileChange}
+
+
+# --- Auth --------------------------------------------------------------------------------------------------------
 
 
 class Handshake(Outernet, ViewSet):
-    permission_classes = [Anyone]
+    permission_classes = [AllowAny]
     throttle_classes = [Handshakes]
 
-    @extend_schema(request={FORM: Name}, responses=Challenged)
+    @extend_schema(request={FORM: ChallengeRequest}, responses=ChallengeResponse)
     def begin(self, request: Request) -> Response:
         """`POST /auth`"""
-        issued = handshake.begin(self.validated(Name, parameters(request))["client_name"])
-        return Response(Challenged({"challenge": issued}).data, headers=NO_STORE)
+        parameters = self.validated(ChallengeRequest, request_parameters(request))
+        challenge = handshake.create_challenge(parameters["client_name"])
+        return Response(ChallengeResponse({"challenge": challenge}).data, headers=NO_STORE)
 
-    @extend_schema(request={FORM: Answer}, responses=Opened)
+    @extend_schema(request={FORM: AnswerRequest}, responses=SessionResponse)
     def verify(self, request: Request) -> Response:
         """`POST /auth_verify`"""
-        given = self.validated(Answer, parameters(request))
-        opened = handshake.answer(
-            given["client_name"], given.get("id"), given.get("encrypted_text"), given.get("duration")
+        answer = self.validated(AnswerRequest, request_parameters(request))
+        session = handshake.answer_challenge(
+            answer["client_name"], answer.get("id"), answer.get("encrypted_text"), answer.get("duration")
         )
-        return Response(Opened({"session": opened}).data, headers=NO_STORE)
+        return Response(SessionResponse({"session": session}).data, headers=NO_STORE)
+
+
+# --- Content -----------------------------------------------------------------------------------------------------
 
 
 class UploadParser(StrictMultiPartParser):
     def __init__(self) -> None:
-        self.maximum = settings.MAX_FILE_SIZE + MAXIMUM_BODY
+        self.maximum = settings.MAX_FILE_SIZE + MAXIMUM_BODY  # the other fields of the form come on top
 
 
 class Files(Outernet, ViewSet):
     authentication_classes = [SessionToken]
-    permission_classes = [WithSession]
+    permission_classes = [HasSession]
     parser_classes = [UploadParser if parser is StrictMultiPartParser else parser for parser in Outernet.parser_classes]
     statuses = {
         **Outernet.statuses,
         catalogue.NoSuchFile: status.HTTP_200_OK,
-        local_files.Changed: status.HTTP_409_CONFLICT,
+        local_files.FileChanged: status.HTTP_409_CONFLICT,
     }
 
-    @extend_schema(parameters=[Filters], responses=Listed)
+    @extend_schema(parameters=[FileFilters], responses=FileList)
     def search(self, request: Request) -> HttpResponseBase:
         """`GET /`"""
-        filters = {name: value for name, value in parameters(request).items() if value != ""}
-        return _listed(request, search.find(**self.validated(Filters, filters)))
+        filters = {name: value for name, value in request_parameters(request).items() if value != ""}
+        files = search.search_files(**self.validated(FileFilters, filters))
+        if isinstance(files, list):
+            return Response(FileList({"results": files, "count": len(files)}).data)
+        if request.method == "HEAD":  # do not read a long list for an answer without a body
+            return HttpResponse(content_type="application/json")
+        # An error with the first file can still become a status; after that the answer has begun.
+        first = list(islice(files, 1))
+        return StreamingHttpResponse(_stream_list(chain(first, files)), content_type="application/json")
 
-    @extend_schema(request=BODIES, responses=Results)
+    @extend_schema(request=CHANGE_BODIES, responses=FileResults)
     def add(self, request: Request) -> Response:
         """`POST /`"""
-        return _entry(catalogue.add(actor(request), **self._changes(request)))
+        file = catalogue.add_file(request_actor(request), **self._validated_changes(request))
+        return Response(FileResults({"results": [file]}).data)
 
     @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
     def download(self, request: Request, file_id: int) -> HttpResponseBase:
         """`GET /{id}`"""
         return download(request._request, file_id)
 
-    @extend_schema(request=BODIES, responses=Results)
+    @extend_schema(request=CHANGE_BODIES, responses=FileResults)
     def update(self, request: Request, file_id: int) -> Response:
         """`PUT /{id}`"""
-        return _entry(catalogue.update(actor(request), file_id, **self._changes(request)))
+        file = catalogue.update_file(request_actor(request), file_id, **self._validated_changes(request))
+        return Response(FileResults({"results": [file]}).data)
 
     @extend_schema(request=None, responses=OuternetSuccess)
     def destroy(self, request: Request, file_id: int) -> Response:
         """`DELETE /{id}`"""
-        catalogue.remove(actor(request), file_id)
+        catalogue.mark_dead(request_actor(request), file_id)
         return Response(OuternetSuccess({}).data)
 
-    def _changes(self, request: Request) -> dict[str, Any]:
-        changes = self.validated(Change, parameters(request))
+    def _validated_changes(self, request: Request) -> dict[str, Any]:
+        changes = self.validated(FileChange, request_parameters(request))
         if file := changes.pop("file", None):
             changes["upload"] = catalogue.Upload(file, file.size)
         return changes
 
 
-def _entry(file: File) -> Response:
-    return Response(Results({"results": [file]}).data)
-
-
-def _listed(request: Request, files: list[File] | Iterator[File]) -> HttpResponseBase:
-    if isinstance(files, list):
-        return Response(Listed({"results": files, "count": len(files)}).data)
-    if request.method == "HEAD":  # nobody reads so long a list for nothing
-        return HttpResponse(content_type="application/json")
-    first = next(files, None)  # what goes wrong with the first of many can still be told
-    pieces = _pieces(files if first is None else chain([first], files))
-    return StreamingHttpResponse(pieces, content_type="application/json")
-
-
-def _pieces(files: Iterator[File]) -> Iterator[str]:
-    """The same as `Listed`, of any number of files."""
-    yield _compact(OuternetSuccess({}).data | {"results": []}).removesuffix("]}")
-    shape, count = Entry(), 0
-    while piece := list(islice(files, PIECE)):
-        entries = ",".join(_compact(shape.to_representation(file)) for file in piece)
+def _stream_list(files: Iterator[File]) -> Iterator[str]:
+    """Yield the JSON of a `FileList` piece by piece, so that a list of any length takes little memory."""
+    yield _compact_json(OuternetSuccess({}).data | {"results": []}).removesuffix("]}")
+    shape, count = FileEntry(), 0
+    while batch := list(islice(files, ENTRIES_PER_CHUNK)):
+        entries = ",".join(_compact_json(shape.to_representation(file)) for file in batch)
         yield f",{entries}" if count else entries
-        count += len(piece)
+        count += len(batch)
     yield f'],"count":{count}}}'
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _compact_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))  # as DRF renders it

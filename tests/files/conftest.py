@@ -23,13 +23,13 @@ def fresh_counters() -> Iterator[None]:
 @pytest.fixture
 def box(db: None) -> Client:
     """Reads and writes."""
-    return clients.add("box", KEY, actor="test")
+    return clients.add_client("box", KEY, actor="test")
 
 
 @pytest.fixture
 def reader(db: None) -> Client:
     """Only reads."""
-    return clients.add("reader", READER_KEY, actor="test", rights=Rights.READ)
+    return clients.add_client("reader", READER_KEY, actor="test", rights=Rights.READ)
 
 
 @pytest.fixture

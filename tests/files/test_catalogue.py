@@ -19,7 +19,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from files import catalogue, clients, sessions
 from files.actors import Actor
-from files.models import Client, Clock, File, History, Rights, Session
+from files.models import ChangeSequence, Client, File, History, Rights, Session
 from registry_site.errors import PermissionDenied, RegistryError, Unauthenticated
 from tests.support.file_clients import FileClient, LiveFileClient, failure, upload_file
 from tests.support.servers import running
@@ -42,7 +42,7 @@ ADDED_BY_EACH = 25
 @pytest.fixture
 def clock(db: None) -> None:
     """The last change was a while ahead of now; so the next ones come a microsecond after each other."""
-    Clock.objects.create(pk=1, changed_at=START)
+    ChangeSequence.objects.create(pk=1, changed_at=START)
 
 
 @pytest.fixture
@@ -655,13 +655,13 @@ def test_disabled_client_does_nothing(as_box: FileClient, box: Client, entry: in
 
 def make_reader(client: Client) -> None:
     client.rights = Rights.READ
-    clients.change(client, ["rights"], actor="test")
+    clients.update_client(client, ["rights"], actor="test")
 
 
 # What can happen to a client after its request was let in.
 MEANWHILE: dict[str, tuple[Callable[[Client], Any], type[RegistryError]]] = {
     "disabled": (lambda box: clients.set_active(box, active=False, actor="test"), Unauthenticated),
-    "another_key": (lambda box: clients.rotate(box, b"another key, 123", actor="test"), Unauthenticated),
+    "another_key": (lambda box: clients.rotate_key(box, b"another key, 123", actor="test"), Unauthenticated),
     "sessions_ended": (lambda box: clients.end_sessions(box, actor="test"), Unauthenticated),
     "timed_out": (lambda box: Session.objects.update(expires_at=datetime.now(UTC)), Unauthenticated),
     "made_a_reader": (make_reader, PermissionDenied),
@@ -673,21 +673,21 @@ def test_client_is_looked_at_again_before_the_commit(
     event: str, box: Client, session: str, entry: int, weather: str
 ) -> None:
     happen, refusal = MEANWHILE[event]
-    actor = Actor.of(sessions.authenticate(session))
+    actor = Actor.from_session(sessions.authenticate(session))
     before = File.objects.values().get()
     happen(Client.objects.get(pk=box.pk))
     with pytest.raises(refusal):
-        catalogue.add(actor, "new.txt", weather)
+        catalogue.add_file(actor, "new.txt", weather)
     with pytest.raises(refusal):
-        catalogue.update(actor, entry, category="news")
+        catalogue.update_file(actor, entry, category="news")
     with pytest.raises(refusal):
-        catalogue.remove(actor, entry)
+        catalogue.mark_dead(actor, entry)
     assert File.objects.values().get() == before
 
 
 def test_client_registers_only_from_its_own_directories(as_box: FileClient, box: Client, file_root: Path) -> None:
     box.roots = f"{file_root}/mine\n{file_root}/ours"
-    clients.change(box, ["roots"], actor="test")
+    clients.update_client(box, ["roots"], actor="test")
     answers = []
     for directory in ("mine", "ours", "others"):
         (file_root / directory).mkdir()
@@ -702,7 +702,7 @@ def test_directories_of_a_client_count_for_a_change_too(
     as_box: FileClient, box: Client, entry: int, weather: str, file_root: Path
 ) -> None:
     box.roots = f"{file_root}/mine"
-    clients.change(box, ["roots"], actor="test")
+    clients.update_client(box, ["roots"], actor="test")
     response = as_box.ask("PUT", f"/{entry}", {"path": weather})
     assert answered(response) == (200, failure(f"{weather} does not fall under {file_root}/mine hierarchy."))
 
@@ -723,7 +723,7 @@ def test_times_of_changes_grow_while_the_clock_stands_back(as_box: FileClient, e
 
 
 def test_time_goes_on_by_the_clock_when_it_is_ahead(as_box: FileClient, entry: int) -> None:
-    Clock.objects.update(changed_at=datetime.now(UTC) - timedelta(days=1))
+    ChangeSequence.objects.update(changed_at=datetime.now(UTC) - timedelta(days=1))
     before = datetime.now(UTC)
     as_box.ask("PUT", f"/{entry}", {"category": "news"})
     assert File.objects.get().modified_at >= before

@@ -83,19 +83,19 @@ def test_openssl_encrypts_the_same(size: int) -> None:
 @pytest.mark.parametrize("raw", [BARE, PADDED], ids=["bare", "padded"])
 @pytest.mark.parametrize("writing", WRITINGS)
 def test_ciphertext_is_read_in_each_writing(writing: str, raw: bytes) -> None:
-    assert ciphers.ciphertext(WRITINGS[writing](raw), 64) == raw
+    assert ciphers.parse_ciphertext(WRITINGS[writing](raw), 64) == raw
 
 
 @settings(max_examples=30)
 @given(raw=st.binary(min_size=64, max_size=64) | st.binary(min_size=80, max_size=80))
 def test_any_ciphertext_is_read_in_every_writing(raw: bytes) -> None:
-    assert {ciphers.ciphertext(write(raw), 64) for write in WRITINGS.values()} == {raw}
+    assert {ciphers.parse_ciphertext(write(raw), 64) for write in WRITINGS.values()} == {raw}
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 63, 65, 79, 81, 96, 128, 1000])
 @pytest.mark.parametrize("writing", WRITINGS)
 def test_ciphertext_of_another_length_is_none(writing: str, size: int) -> None:
-    assert ciphers.ciphertext(WRITINGS[writing](b"\xfb" * size), 64) is None
+    assert ciphers.parse_ciphertext(WRITINGS[writing](b"\xfb" * size), 64) is None
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_ciphertext_of_another_length_is_none(writing: str, size: int) -> None:
     ],
 )
 def test_what_is_no_ciphertext_is_none(text: str) -> None:
-    assert ciphers.ciphertext(text.encode(), 64) is None
+    assert ciphers.parse_ciphertext(text.encode(), 64) is None
 
 
 @given(junk=st.binary(max_size=200))
 def test_junk_is_read_as_a_ciphertext_or_not_at_all(junk: bytes) -> None:
-    read = ciphers.ciphertext(junk, 64)
+    read = ciphers.parse_ciphertext(junk, 64)
     assert read is None or len(read) in (64, 80)
 
 
@@ -138,26 +138,26 @@ HOW = {
 @pytest.mark.parametrize("writing", HOW)
 def test_key_is_read_in_each_writing(writing: str, size: int, end: bytes) -> None:
     raw = bytes(range(224, 224 + size))
-    assert ciphers.key(WRITINGS[writing](raw) + end) == (raw, HOW[writing])
+    assert ciphers.parse_key(WRITINGS[writing](raw) + end) == (raw, HOW[writing])
 
 
 def test_key_of_the_original_is_read_as_it_is() -> None:
-    assert ciphers.key(KEY) == (KEY, "bytes as they are")
+    assert ciphers.parse_key(KEY) == (KEY, "bytes as they are")
 
 
 @pytest.mark.parametrize("raw", [b"\n" + b"\xfe" * 15, b"\xfe" * 31 + b"\n", b"\r\n" * 12, bytes(16)])
 def test_line_ends_can_belong_to_a_raw_key(raw: bytes) -> None:
-    assert ciphers.key(raw) == (raw, "bytes as they are")
+    assert ciphers.parse_key(raw) == (raw, "bytes as they are")
 
 
 @pytest.mark.parametrize("key", [b"This is a key123" * 2, b"a phrase of 32 letters as it is "])
 def test_blanks_in_a_phrase_are_no_base64(key: bytes) -> None:
     """Nobody sends a key through a form, which makes blanks of pluses."""
-    assert ciphers.key(key) == (key, "bytes as they are")
+    assert ciphers.parse_key(key) == (key, "bytes as they are")
 
 
 def test_key_that_can_be_read_twice_is_hexadecimal_first() -> None:
-    assert ciphers.key(b"00112233445566778899aabbccddeeff") == (
+    assert ciphers.parse_key(b"00112233445566778899aabbccddeeff") == (
         bytes.fromhex("00112233445566778899aabbccddeeff"),
         "hexadecimal digits",
     )
@@ -166,7 +166,7 @@ def test_key_that_can_be_read_twice_is_hexadecimal_first() -> None:
 @pytest.mark.parametrize("text", [b"", b"\n", b"short", b"\xfe" * 15, b"\xfe" * 33, b"0" * 34, b"!" * 44, b"\0" * 1000])
 def test_what_is_no_key_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid, match=r"^This is no AES key: give 16, 24 or 32 bytes, as they are, in hexadecimal"):
-        ciphers.key(text)
+        ciphers.parse_key(text)
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 23, 25, 31, 33, 64])

@@ -34,7 +34,7 @@ def refused(*arguments: str) -> str:
 
 
 def key_of(name: str) -> bytes:
-    return clients.opened(ClientKey.objects.get(client__name=name).secret)
+    return clients.decrypt_key(ClientKey.objects.get(client__name=name).secret)
 
 
 def history() -> list[tuple[str, str, str]]:

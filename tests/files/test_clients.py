@@ -17,7 +17,7 @@ from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 Verb = Callable[[Client], object]
 VERBS: dict[str, Verb] = {
-    "rotate": lambda client: clients.rotate(client, READER_KEY, actor="test"),
+    "rotate": lambda client: clients.rotate_key(client, READER_KEY, actor="test"),
     "disable": lambda client: clients.set_active(client, active=False, actor="test"),
     "enable": lambda client: clients.set_active(client, active=True, actor="test"),
     "end_sessions": lambda client: clients.end_sessions(client, actor="test"),
@@ -46,12 +46,12 @@ def test_client_reads_and_writes_unless_told_otherwise(box: Client) -> None:
 
 
 def test_client_has_what_it_was_given(file_root: Path, db: None) -> None:
-    client = clients.add(
+    client = clients.add_client(
         "box",
         KEY,
         actor="test",
         rights=Rights.READ,
-        allowed=[str(file_root), f"{file_root}/weather"],
+        roots=[str(file_root), f"{file_root}/weather"],
         description="On the roof",
         maintainer="Alice",
         email="alice@example.com",
@@ -63,7 +63,7 @@ def test_client_has_what_it_was_given(file_root: Path, db: None) -> None:
 
 @pytest.mark.parametrize("name", ["a", "0", "box-7", "box_7", "box.example.com", "box@home", "A" * 100])
 def test_good_names_are_taken(db: None, name: str) -> None:
-    assert clients.named(clients.add(name, KEY, actor="test").name).name == name
+    assert clients.get_client(clients.add_client(name, KEY, actor="test").name).name == name
 
 
 @pytest.mark.parametrize(
@@ -71,21 +71,21 @@ def test_good_names_are_taken(db: None, name: str) -> None:
 )
 def test_bad_names_are_refused(db: None, name: str) -> None:
     with pytest.raises(Invalid, match="cannot be the name of a client: give up to 100 letters, digits and"):
-        clients.add(name, KEY, actor="test")
+        clients.add_client(name, KEY, actor="test")
     assert not Client.objects.exists()
 
 
 def test_name_is_taken_once(box: Client) -> None:
     with pytest.raises(Conflict, match=r"^There is a client box already\.$"):
-        clients.add("box", READER_KEY, actor="test")
+        clients.add_client("box", READER_KEY, actor="test")
     assert (Client.objects.count(), History.objects.count()) == (1, 1)
-    assert clients.opened(ClientKey.objects.get().secret) == KEY
+    assert clients.decrypt_key(ClientKey.objects.get().secret) == KEY
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 33])
 def test_client_with_a_bad_key_is_not_added(db: None, size: int) -> None:
     with pytest.raises(Invalid, match="This is no AES key"):
-        clients.add("box", bytes(size), actor="test")
+        clients.add_client("box", bytes(size), actor="test")
     assert not Client.objects.exists()
     assert not History.objects.exists()
 
@@ -95,13 +95,13 @@ def test_client_with_a_bad_key_is_not_added(db: None, size: int) -> None:
 )
 def test_client_of_a_directory_outside_is_not_added(file_root: Path, db: None, outside: str) -> None:
     with pytest.raises(Invalid, match="is not beneath REGISTRY_FILE_ROOTS"):
-        clients.add("box", KEY, actor="test", allowed=[str(file_root), outside.format(root=file_root)])
+        clients.add_client("box", KEY, actor="test", roots=[str(file_root), outside.format(root=file_root)])
     assert not Client.objects.exists()
 
 
 def test_unknown_client_is_missing(box: Client) -> None:
     with pytest.raises(NotFound, match=r"^There is no client 'BOX'\.$"):
-        clients.named("BOX")
+        clients.get_client("BOX")
 
 
 # --- Keys --------------------------------------------------------------------------------------------------------
@@ -109,21 +109,21 @@ def test_unknown_client_is_missing(box: Client) -> None:
 
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_new_keys_are_random(size: int) -> None:
-    keys = {clients.new_key(size) for _ in range(100)}
+    keys = {clients.generate_key(size) for _ in range(100)}
     assert (len(keys), {len(key) for key in keys}) == (100, {size})
 
 
 def test_key_is_read_back(box: Client) -> None:
     key = ClientKey.objects.get()
-    assert (clients.opened(key.secret), key.cipher, key.bits) == (KEY, "AES_CBC", 128)
+    assert (clients.decrypt_key(key.secret), key.cipher, key.bits) == (KEY, "AES_CBC", 128)
 
 
 @pytest.mark.parametrize("rotated", [False, True])
 def test_key_is_nowhere_in_the_database(db: None, rotated: bool) -> None:
-    key = clients.new_key()
-    client = clients.add("box", READER_KEY if rotated else key, actor="test")
+    key = clients.generate_key()
+    client = clients.add_client("box", READER_KEY if rotated else key, actor="test")
     if rotated:
-        clients.rotate(client, key, actor="test")
+        clients.rotate_key(client, key, actor="test")
     FileClient("box", key).log_in()
     secret = ClientKey.objects.get().secret
     with connection.cursor() as cursor:
@@ -138,7 +138,7 @@ def test_key_is_nowhere_in_the_database(db: None, rotated: bool) -> None:
 def test_key_is_unreadable_without_the_key_of_the_registry(machine: FileClient, settings: Any) -> None:
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 10, []
     with pytest.raises(Unavailable, match="encrypted under a key that REGISTRY_SECRET_KEY_FILE lacks"):
-        clients.opened(ClientKey.objects.get().secret)
+        clients.decrypt_key(ClientKey.objects.get().secret)
 
 
 def test_key_survives_a_new_key_of_the_registry(machine: FileClient, settings: Any) -> None:
@@ -150,16 +150,16 @@ def test_key_survives_a_new_key_of_the_registry(machine: FileClient, settings: A
 
 
 def test_rotated_key_replaces_the_former(as_box: FileClient, box: Client) -> None:
-    clients.rotate(box, READER_KEY, actor="test")
+    clients.rotate_key(box, READER_KEY, actor="test")
     key = ClientKey.objects.get()
-    assert (clients.opened(key.secret), key.bits) == (READER_KEY, 256)
+    assert (clients.decrypt_key(key.secret), key.bits) == (READER_KEY, 256)
     assert last() == ("test", "client.rotate", "box", "1 sessions ended")
 
 
 def test_key_that_is_no_key_replaces_nothing(as_box: FileClient, box: Client) -> None:
     with pytest.raises(Invalid, match="This is no AES key"):
-        clients.rotate(box, b"short", actor="test")
-    assert clients.opened(ClientKey.objects.get().secret) == KEY
+        clients.rotate_key(box, b"short", actor="test")
+    assert clients.decrypt_key(ClientKey.objects.get().secret) == KEY
     assert sessions.authenticate(as_box.token).is_live
     assert last()[1] == "client.add"
 
@@ -209,7 +209,7 @@ def test_object_that_is_out_of_date_decides_nothing(box: Client) -> None:
 
 def test_change_stores_what_is_named(box: Client) -> None:
     box.rights, box.description = Rights.READ, "not to be stored"
-    clients.change(box, ["rights"], actor="test")
+    clients.update_client(box, ["rights"], actor="test")
     box.refresh_from_db()
     assert (box.rights, box.description) == (Rights.READ, "")
     assert last() == ("test", "client.change", "box", "rights")
@@ -217,7 +217,7 @@ def test_change_stores_what_is_named(box: Client) -> None:
 
 def test_rights_that_are_taken_bite_on_the_next_request(as_box: FileClient, box: Client) -> None:
     box.rights = Rights.READ
-    clients.change(box, ["rights"], actor="test")
+    clients.update_client(box, ["rights"], actor="test")
     response = as_box.ask("POST", "/", {"serve_path": "a.txt", "path": "/a.txt"})
     told = "The client box may only read."
     assert (response.status_code, response.json()) == (403, {"success": False, "error": told, "message": told})
@@ -226,6 +226,6 @@ def test_rights_that_are_taken_bite_on_the_next_request(as_box: FileClient, box:
 def test_change_to_a_directory_outside_is_refused(box: Client, file_root: Path) -> None:
     box.roots = "/etc"
     with pytest.raises(Invalid, match=rf"^'/etc' is not beneath REGISTRY_FILE_ROOTS \({file_root}\)\.$"):
-        clients.change(box, ["roots"], actor="test")
+        clients.update_client(box, ["roots"], actor="test")
     box.refresh_from_db()
     assert box.roots == ""

@@ -198,7 +198,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Ser
     with running(
         tmp_path_factory.mktemp("example") / "data", **settings, REGISTRY_FILE_HANDSHAKES_PER_MINUTE="10000"
     ) as server:
-        add = f"for name in {CLIENTS}: clients.add(name, bytes.fromhex('{KEY.hex()}'), actor='test')"
+        add = f"for name in {CLIENTS}: clients.add_client(name, bytes.fromhex('{KEY.hex()}'), actor='test')"
         server.manage("shell", "-c", f"from files import clients\n{add}")
         yield server
 

@@ -61,7 +61,7 @@ def weather(file_root: Path) -> str:
 @pytest.fixture
 def rain(weather: str, db: None) -> File:
     """It, registered."""
-    return catalogue.add(Actor("test"), serve_path="weather.txt", path=weather)
+    return catalogue.add_file(Actor("test"), serve_path="weather.txt", path=weather)
 
 
 def act(browser: Browser, path: str, action: str, *rows: Any) -> str:
@@ -127,10 +127,10 @@ def test_lists_take_the_same_queries_for_a_few_rows_and_for_many(
     as_root: Browser, file_root: Path, path: str, django_assert_max_num_queries: Any
 ) -> None:
     def fill(name: str) -> None:
-        client = clients.add(name, KEY, actor="test")
+        client = clients.add_client(name, KEY, actor="test")
         FileClient(name, KEY).log_in()
         (file_root / name).write_text(name)
-        catalogue.add(Actor(client.name), serve_path=name, path=f"{file_root}/{name}")
+        catalogue.add_file(Actor(client.name), serve_path=name, path=f"{file_root}/{name}")
 
     for number in range(3):
         fill(f"box{number}")
@@ -191,7 +191,7 @@ def test_history_is_listed_with_who_and_what(as_root: Browser, rain: File, box: 
 
 def test_words_of_strangers_are_escaped(as_root: Browser, file_root: Path) -> None:
     (file_root / "a").write_text("")
-    catalogue.add(Actor("test"), serve_path="<script>alert(1)<", path=f"{file_root}/a", category="<script>alert(2)")
+    catalogue.add_file(Actor("test"), "<script>alert(1)<", f"{file_root}/a", category="<script>alert(2)")
     for path in (FILES, HISTORY, f"{FILES}{File.objects.get().pk}/change/"):
         assert "<script>alert" not in as_root.get(path).content.decode()
 
@@ -572,7 +572,7 @@ REFUSED = [
 
 @pytest.fixture
 def taken(weather: str, db: None) -> File:
-    return catalogue.add(Actor("test"), serve_path="taken.txt", path=weather)
+    return catalogue.add_file(Actor("test"), serve_path="taken.txt", path=weather)
 
 
 def filled(fields: dict[str, str], file_root: Path, weather: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.apps import apps
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from files import clients, handshake
-from files.models import Challenge, Client, Session
+from files.models import AnsweredChallenge, Client, Session
 from tests.support.file_clients import KEY, READER_KEY, FileClient, encrypt_challenge
 
 FORM = "application/x-www-form-urlencoded"
@@ -107,7 +107,7 @@ def test_challenge_is_for_somebody(machine: FileClient, given: dict[str, str]) -
 
 
 def test_challenges_are_all_different(db: None) -> None:
-    issued = [handshake.begin("box") for _ in range(1000)]
+    issued = [handshake.create_challenge("box") for _ in range(1000)]
     assert {len({getattr(one, part) for one in issued}) for part in ("id", "text", "iv")} == {1000}
 
 
@@ -224,7 +224,7 @@ def test_plus_that_was_not_escaped_is_understood(machine: FileClient) -> None:
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_openssl_answers_with_a_key_of_each_size(db: None, size: int) -> None:
     key = secrets.token_bytes(size)
-    clients.add("box", key, actor="test")
+    clients.add_client("box", key, actor="test")
     machine = FileClient("box", key)
     challenge = machine.challenge()
     assert_opened(machine.answer(challenge, encrypted_text=openssl(key, challenge, "-nopad")))
@@ -305,7 +305,7 @@ def test_challenge_that_nobody_issued_is_refused(machine: FileClient) -> None:
 )
 def test_malformed_id_is_refused(machine: FileClient, wrong: str) -> None:
     assert_refused(machine.answer(machine.challenge(), id=wrong), NO_MATCH)
-    assert not Challenge.objects.exists()
+    assert not AnsweredChallenge.objects.exists()
 
 
 def test_id_in_capitals_is_another(machine: FileClient) -> None:
@@ -330,7 +330,7 @@ def issued_in(seconds: float) -> str:
 @pytest.mark.parametrize("seconds", [-32, -3600, 5, 3600, 10**9])
 def test_challenge_of_another_time_is_refused(machine: FileClient, seconds: int) -> None:
     assert_refused(machine.answer(machine.challenge(), id=issued_in(seconds)), TIMED_OUT)
-    assert not Challenge.objects.exists()
+    assert not AnsweredChallenge.objects.exists()
 
 
 @pytest.mark.parametrize("first", ["0", "f"])
@@ -467,7 +467,7 @@ def test_stranger_sees_no_difference_to_a_known_client(
 ) -> None:
     known = transcript(settings)
     settings.FILE_CHALLENGE_SECONDS = 30
-    Challenge.objects.all().delete()
+    AnsweredChallenge.objects.all().delete()
     standing(box)
     assert transcript(settings) == known
 
@@ -503,7 +503,7 @@ def test_client_that_is_enabled_again_is_let_in(machine: FileClient, box: Client
 
 def test_key_that_was_rotated_meanwhile_is_refused(machine: FileClient, box: Client) -> None:
     challenge = machine.challenge()
-    clients.rotate(box, READER_KEY, actor="test")
+    clients.rotate_key(box, READER_KEY, actor="test")
     assert_refused(machine.answer(challenge), FAILED)
     assert_opened(FileClient("box", READER_KEY).answer(machine.challenge()))
 
@@ -602,23 +602,23 @@ def rows() -> dict[str, int]:
 def test_answer_leaves_a_challenge_and_a_session(machine: FileClient) -> None:
     before = rows()
     assert_opened(machine.answer(machine.challenge()))
-    assert rows() == {**before, "Challenge": 1, "Session": before["Session"] + 1}
+    assert rows() == {**before, "AnsweredChallenge": 1, "Session": before["Session"] + 1}
 
 
 def test_challenges_that_are_over_are_forgotten(machine: FileClient, settings: Any) -> None:
     settings.FILE_CHALLENGE_SECONDS = 3600
     for age in range(100, 150):
         machine.answer(machine.challenge(), id=issued_in(-age))
-    assert Challenge.objects.count() == 50
-    Challenge.objects.update(expires_at="2020-01-01T00:00:00Z")
+    assert AnsweredChallenge.objects.count() == 50
+    AnsweredChallenge.objects.update(expires_at="2020-01-01T00:00:00Z")
     machine.answer(machine.challenge())
-    assert Challenge.objects.count() == 1
+    assert AnsweredChallenge.objects.count() == 1
 
 
 def test_challenges_that_are_refused_by_their_id_leave_nothing(machine: FileClient) -> None:
     for wrong in (issued_in(-100), issued_in(100), "x", "g" * 32):
         machine.answer(machine.challenge(), id=wrong)
-    assert not Challenge.objects.exists()
+    assert not AnsweredChallenge.objects.exists()
 
 
 # --- Throttling --------------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ TWICE_ENCODED: dict[str, tuple[str, str]] = {
 
 def refusal(path: str | Path, allowed: list[str] | None = None) -> str:
     with pytest.raises(Invalid) as caught:
-        local_files.find(str(path), allowed)
+        local_files.get_local_file(str(path), allowed)
     return caught.value.message
 
 
@@ -163,7 +163,7 @@ def refusal(path: str | Path, allowed: list[str] | None = None) -> str:
 
 def test_file_beneath_the_root_is_found(inside: Path) -> None:
     path = str(inside / "dir" / "file")
-    assert local_files.find(path) == local_files.Found(path, len(INSIDE), TIME_NS)
+    assert local_files.get_local_file(path) == local_files.LocalFile(path, len(INSIDE), TIME_NS)
 
 
 @pytest.mark.parametrize("attack", ELSEWHERE)
@@ -201,46 +201,46 @@ def test_link_of_the_system_beneath_a_root_is_not_followed(settings: Any) -> Non
 )
 def test_name_of_a_file_is_taken_as_it_is(name: str, inside: Path) -> None:
     path = str(write_file(inside / name))
-    assert local_files.find(path).path == path
+    assert local_files.get_local_file(path).path == path
 
 
 def test_path_that_is_encoded_twice_is_decoded_when_it_leads_beneath_the_root(inside: Path) -> None:
     write_file(inside / "two words")
-    assert local_files.find(f"{inside}/two%20words").path == f"{inside}/two words"
+    assert local_files.get_local_file(f"{inside}/two%20words").path == f"{inside}/two words"
 
 
 def test_file_whose_name_looks_encoded_comes_before_the_decoded_one(inside: Path) -> None:
     write_file(inside / "two words")
     write_file(inside / "two%20words")
-    assert local_files.find(f"{inside}/two%20words").path == f"{inside}/two%20words"
+    assert local_files.get_local_file(f"{inside}/two%20words").path == f"{inside}/two%20words"
 
 
 def test_root_may_be_a_link(inside: Path, settings: Any) -> None:
     root = create_link(inside.parent / "link", inside)
     settings.FILE_ROOTS = [str(root)]
-    assert local_files.find(str(root / "dir" / "file")).path == str(root / "dir" / "file")
+    assert local_files.get_local_file(str(root / "dir" / "file")).path == str(root / "dir" / "file")
 
 
 def test_way_to_the_root_may_have_a_link(inside: Path, settings: Any) -> None:
     root = create_link(inside.parent / "link", inside) / "dir"
     settings.FILE_ROOTS = [str(root)]
-    assert local_files.find(str(root / "file")).path == str(root / "file")
+    assert local_files.get_local_file(str(root / "file")).path == str(root / "file")
 
 
 def test_root_that_is_a_link_beneath_another_root_may_be_one(inside: Path, outside: Path, settings: Any) -> None:
     root = create_link(inside / "link", outside)
     settings.FILE_ROOTS = [str(inside), str(root)]
-    assert local_files.find(str(root / "file")).path == str(root / "file")
+    assert local_files.get_local_file(str(root / "file")).path == str(root / "file")
 
 
 def test_whole_disk_can_be_the_root(inside: Path, settings: Any) -> None:
     settings.FILE_ROOTS = ["/"]
-    assert local_files.find(str(inside / "dir" / "file")).size == len(INSIDE)
+    assert local_files.get_local_file(str(inside / "dir" / "file")).size == len(INSIDE)
 
 
 def test_each_of_several_roots_counts(inside: Path, outside: Path, settings: Any) -> None:
     settings.FILE_ROOTS = [str(inside), str(outside)]
-    assert local_files.find(str(outside / "file")).path == str(outside / "file")
+    assert local_files.get_local_file(str(outside / "file")).path == str(outside / "file")
 
 
 def test_refusal_names_all_roots(inside: Path, outside: Path, settings: Any) -> None:
@@ -277,7 +277,7 @@ def test_nothing_is_left_open(inside: Path, outside: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for make in [*ELSEWHERE.values(), *list(NO_FILE.values())[:7]]:
         refusal(make(inside, outside))
-    local_files.find(str(inside / "dir" / "file")).read().close()
+    local_files.get_local_file(str(inside / "dir" / "file")).read().close()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -466,13 +466,13 @@ def trap(inside: Path, outside: Path, kind: str) -> tuple[Path, Path]:
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_swapping_for_a_link_again_and_again_opens_nothing_outside(kind: str, inside: Path, outside: Path) -> None:
     path = str(inside / "dir" / "file")
-    found, seen = local_files.find(path), {"opened": 0, "missing": 0}
+    found, seen = local_files.get_local_file(path), {"opened": 0, "missing": 0}
     with swapping(*trap(inside, outside, kind)) as enough:
         for _ in range(LOOKS):
             if enough.is_set() and all(seen.values()):
                 break
             try:
-                with local_files.open_found(found) as file:
+                with local_files.open_unchanged(found) as file:
                     assert file.read() == INSIDE
                 seen["opened"] += 1
             except NotFound:
@@ -489,7 +489,7 @@ def test_swapping_for_a_link_again_and_again_registers_nothing_outside(kind: str
             if enough.is_set() and all(seen.values()):
                 break
             try:
-                assert local_files.find(path).size == len(INSIDE)
+                assert local_files.get_local_file(path).size == len(INSIDE)
                 seen["found"] += 1
             except Invalid:
                 seen["refused"] += 1
@@ -515,7 +515,7 @@ def test_file_that_shrinks_while_it_is_read_ends_with_an_error(settings: Any, tm
     settings.FILE_ROOTS = [str(tmp_path)]
     path = tmp_path / "a.txt"
     path.write_bytes(bytes(1000))
-    with local_files.find(str(path)).read() as content:
+    with local_files.get_local_file(str(path)).read() as content:
         os.truncate(path, 10)
         with pytest.raises(OSError, match="shorter"):
             shutil.copyfileobj(content, io.BytesIO())

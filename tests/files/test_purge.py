@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from files import sessions
-from files.models import Challenge, Client, Clock, File, History, Session
+from files.models import AnsweredChallenge, ChangeSequence, Client, File, History, Session
 from registry_site.errors import Unauthenticated
 from tests.support.file_clients import FileClient, upload_file
 from tests.support.servers import Server
@@ -90,7 +90,7 @@ def test_death_of_a_file_is_in_the_history() -> None:
 
 def test_death_is_a_change_after_all_others() -> None:
     ahead = timezone.now() + DAY
-    Clock.objects.create(pk=1, changed_at=ahead)
+    ChangeSequence.objects.create(pk=1, changed_at=ahead)
     for name in ("a", "b", "c"):
         made(name, expired=MINUTE)
     call_command("purge")
@@ -195,9 +195,9 @@ def test_clients_stay(box: Client, reader: Client) -> None:
 
 
 def test_challenge_that_nobody_can_answer_any_more_is_gone() -> None:
-    Challenge.objects.create(id="0" * 32, expires_at=timezone.now() - 2 * MINUTE)
+    AnsweredChallenge.objects.create(id="0" * 32, expires_at=timezone.now() - 2 * MINUTE)
     call_command("purge")
-    assert not Challenge.objects.exists()
+    assert not AnsweredChallenge.objects.exists()
 
 
 def test_answered_challenge_that_is_still_good_stays_used(machine: FileClient) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from files.regex import LONGEST, Pattern, Range
+from files.regex import MAX_LENGTH, Pattern, TextRange
 from registry_site.errors import Invalid
 
 # --- A small grammar of expressions ------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ PARTS = st.recursive(st.one_of(LITERALS, LITERALS, CLASSES, ESCAPES, QUOTED, EMP
 ANCHORED = st.builds("{}^{}".format, st.sampled_from(["", "", "", "(?m)", "(?i)", "("]), PARTS)
 
 
-def lies_in(text: str, ends: Range | None) -> bool:
+def lies_in(text: str, ends: TextRange | None) -> bool:
     """As the database compares: byte by byte."""
     if ends is None:
         return True
@@ -75,28 +75,28 @@ def test_text_in_which_it_is_found_lies_in_its_range(expression: str, texts: lis
         pattern = Pattern(expression)
     except Invalid:
         assume(False)
-    ends = pattern.range()
-    assert [text for text in texts if pattern.is_in(text) and not lies_in(text, ends)] == []
+    ends = pattern.prefix_range()
+    assert [text for text in texts if pattern.matches(text) and not lies_in(text, ends)] == []
 
 
 @pytest.mark.parametrize("quantifier", ["?", "*", "{0}", "{0,1}", "??"])
 def test_beginning_that_need_not_be_there_leaves_no_range(quantifier: str) -> None:
     pattern = Pattern(f"^{quantifier}abc")
-    assert pattern.is_in("xabc")
-    assert lies_in("xabc", pattern.range())
+    assert pattern.matches("xabc")
+    assert lies_in("xabc", pattern.prefix_range())
 
 
 @pytest.mark.parametrize("text", ["a", "a-b", "a/b"])
 def test_end_of_a_word_is_in_the_range(text: str) -> None:
     pattern = Pattern(r"^a\b")
-    assert pattern.is_in(text)
-    assert lies_in(text, pattern.range())
+    assert pattern.matches(text)
+    assert lies_in(text, pattern.prefix_range())
 
 
 def test_bytes_of_a_character_are_in_the_range() -> None:
     pattern = Pattern(r"^a\C\Cz")
-    assert pattern.is_in("aéz")
-    assert lies_in("aéz", pattern.range())
+    assert pattern.matches("aéz")
+    assert lies_in("aéz", pattern.prefix_range())
 
 
 # --- Ranges ------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_bytes_of_a_character_are_in_the_range() -> None:
     ],
 )
 def test_literal_beginning_narrows_the_range(expression: str, outside: list[str]) -> None:
-    ends = Pattern(expression).range()
+    ends = Pattern(expression).prefix_range()
     assert ends is not None
     assert [text for text in outside if lies_in(text, ends)] == []
 
@@ -128,7 +128,7 @@ def test_literal_beginning_narrows_the_range(expression: str, outside: list[str]
     ["", "a", "a^b", "weather/", ".*", "^a|b", "a|^b", "^", "^$", "(?m)^a", r"\Aa|b", "^|a", r"^\Qa\E|b", "^a||b"],
 )
 def test_expression_without_one_beginning_has_no_range(expression: str) -> None:
-    assert Pattern(expression).range() is None
+    assert Pattern(expression).prefix_range() is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_expression_without_one_beginning_has_no_range(expression: str) -> None:
 )
 def test_complex_expression_has_a_range_or_none(expression: str) -> None:
     pattern = Pattern(expression)
-    assert lies_in("", pattern.range()) or not pattern.is_in("")
+    assert lies_in("", pattern.prefix_range()) or not pattern.matches("")
 
 
 # --- Finding -----------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_complex_expression_has_a_range_or_none(expression: str) -> None:
     ],
 )
 def test_expression_is_looked_for_anywhere(expression: str, text: str, is_in: bool) -> None:
-    assert Pattern(expression).is_in(text) is is_in
+    assert Pattern(expression).matches(text) is is_in
 
 
 HOSTILE = {
@@ -187,7 +187,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("expression", "is_in"), HOSTILE.items())
 def test_hostile_expression_comes_to_an_end(expression: str, is_in: bool) -> None:
-    assert Pattern(expression).is_in("a" * 1999 + "c") is is_in
+    assert Pattern(expression).matches("a" * 1999 + "c") is is_in
 
 
 # --- Refusals ----------------------------------------------------------------------------------------------------
@@ -209,10 +209,10 @@ def test_expression_that_takes_too_much_memory_is_refused() -> None:
 
 
 def test_longest_expression_is_read() -> None:
-    assert Pattern("a" * LONGEST).is_in("a" * LONGEST)
+    assert Pattern("a" * MAX_LENGTH).matches("a" * MAX_LENGTH)
 
 
 def test_too_long_expression_is_refused() -> None:
     with pytest.raises(Invalid) as refusal:
-        Pattern("a" * (LONGEST + 1))
+        Pattern("a" * (MAX_LENGTH + 1))
     assert refusal.value.message == "The regular expression for serve_path is longer than 512 characters."

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from files import catalogue, search
 from files.actors import Actor
-from files.models import Clock, File
+from files.models import ChangeSequence, File
 from tests.support.file_clients import FileClient
 from tests.support.rows_read import rows_read
 
@@ -316,7 +316,7 @@ def test_hostile_expression_finds_nothing_and_is_answered(as_box: FileClient, ex
 def test_search_ends_when_its_time_is_up(
     as_box: FileClient, monkeypatch: pytest.MonkeyPatch, expression: str, parameters: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(search, "SECONDS", 0)
+    monkeypatch.setattr(search, "MAX_SECONDS", 0)
     assert refusal(as_box, serve_path=expression, **parameters) == (200, failure(search.TOO_SLOW))
 
 
@@ -421,12 +421,12 @@ def test_files_that_changed_at_the_same_time_are_all_in_the_list(as_box: FileCli
 
 def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: FileClient) -> None:
     files = numbered(1200)
-    Clock.objects.create(pk=1, changed_at=at(2000))
+    ChangeSequence.objects.create(pk=1, changed_at=at(2000))
     response = as_box.ask("GET", "/", {"since": 0})
     pieces = iter(response.streaming_content)
     read = next(pieces)
     for file in (files[0], files[700], files[1199]):
-        catalogue.update(COMMAND, file.pk, aired=True)
+        catalogue.update_file(COMMAND, file.pk, aired=True)
     entries = json.loads(read + b"".join(pieces))["results"]
     assert {entry["id"] for entry in entries} == {file.pk for file in files}
     assert [entry["id"] for entry in entries if entry["aired"]] == [files[0].pk, files[700].pk, files[1199].pk]
@@ -436,7 +436,7 @@ def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: FileClien
     files = numbered(1200)
     pieces = iter(as_box.ask("GET", "/", {"since": 0}).streaming_content)
     read = next(pieces)
-    catalogue.remove(COMMAND, files[1100].pk)
+    catalogue.mark_dead(COMMAND, files[1100].pk)
     entries = json.loads(read + b"".join(pieces))["results"]
     assert [entry["id"] for entry in entries if not entry["alive"]] == [files[1100].pk]
     assert len(entries) == 1200
@@ -468,15 +468,15 @@ def test_time_of_a_change_finds_this_change_again(as_box: FileClient, microsecon
 def test_each_change_is_later_than_those_before(as_box: FileClient) -> None:
     for number in range(20):
         (file,) = store([made(f"{number}")])
-        catalogue.update(COMMAND, file.pk, aired=True)
+        catalogue.update_file(COMMAND, file.pk, aired=True)
     times = [entry["modified"] for entry in asked(as_box, since=0)["results"]]
     assert times == sorted(set(times))
 
 
 def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_box: FileClient) -> None:
     (seen, changed) = store([made("seen", modified_at=at(10**8)), made("changed")])
-    Clock.objects.create(pk=1, changed_at=seen.modified_at)
-    catalogue.update(COMMAND, changed.pk, aired=True)
+    ChangeSequence.objects.create(pk=1, changed_at=seen.modified_at)
+    catalogue.update_file(COMMAND, changed.pk, aired=True)
     assert found(as_box, since=repr(seen.modified_at.timestamp())) == ["seen", "changed"]
 
 
@@ -614,10 +614,10 @@ def test_list_reads_no_more_rows_than_it_needs(as_box: FileClient) -> None:
 @pytest.mark.django_db
 def test_file_that_moves_on_while_a_stream_is_read_hides_no_other(file_root: Path) -> None:
     rows = numbered(700)
-    stream = iter(search.find(serve_path="^many/", since=FIRST))
+    stream = iter(search.search_files(serve_path="^many/", since=FIRST))
     seen = [next(stream) for _ in range(101)]
     (file_root / "new").write_text("new")
-    added = catalogue.add(COMMAND, "many/new", str(file_root / "new"))
-    catalogue.update(COMMAND, rows[650].pk, aired=True)
+    added = catalogue.add_file(COMMAND, "many/new", str(file_root / "new"))
+    catalogue.update_file(COMMAND, rows[650].pk, aired=True)
     latest = max(file.modified_at for file in [*seen, *stream])
-    assert added.pk in {file.pk for file in search.find(since=latest)}
+    assert added.pk in {file.pk for file in search.search_files(since=latest)}

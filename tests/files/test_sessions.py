@@ -154,13 +154,13 @@ def test_use_does_not_prolong_a_session(as_box: FileClient) -> None:
 
 
 def test_ended_session_is_found_no_more(as_box: FileClient) -> None:
-    assert sessions.end(Session.objects.get())
+    assert Session.objects.all().end()
     assert_refused(as_box.ask("GET", "/"))
 
 
 def test_session_ends_once(as_box: FileClient) -> None:
     session = Session.objects.get()
-    assert [sessions.end(session), sessions.end(session)] == [True, False]
+    assert [clients.end_session(session, actor="test") for _ in range(2)] == [True, False]
 
 
 def test_disabled_client_has_no_session(as_box: FileClient, box: Client) -> None:
@@ -175,12 +175,12 @@ def test_sessions_stay_ended_when_the_client_is_enabled_again(as_box: FileClient
 
 
 def test_rotated_key_ends_sessions(as_box: FileClient, box: Client) -> None:
-    clients.rotate(box, b"another key of 3", actor="test")
+    clients.rotate_key(box, b"another key of 3", actor="test")
     assert_refused(as_box.ask("GET", "/"))
 
 
 def test_sessions_of_others_go_on(as_box: FileClient, as_reader: FileClient, box: Client) -> None:
-    clients.rotate(box, b"another key of 3", actor="test")
+    clients.rotate_key(box, b"another key of 3", actor="test")
     assert_listed(as_reader.ask("GET", "/"))
 
 
@@ -191,18 +191,18 @@ def test_session_that_ended_meanwhile_changes_nothing(as_box: FileClient, box: C
         case "disable":
             clients.set_active(box, active=False, actor="test")
         case "rotate":
-            clients.rotate(box, KEY, actor="test")
+            clients.rotate_key(box, KEY, actor="test")
         case "end":
-            sessions.end(session)
+            Session.objects.filter(pk=session.pk).end()
         case "expire":
             Session.objects.update(expires_at=timezone.now())
     with pytest.raises(Unauthenticated, match=f"^{NOT_FOUND}$"):
-        sessions.again(session)
+        sessions.refresh(session)
 
 
 def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box: FileClient, box: Client) -> None:
     with transaction.atomic():
-        tokens = [sessions.open_for(box, 3600) for _ in range(100)]
+        tokens = [sessions.create_session(box, 3600) for _ in range(100)]
     assert Session.objects.live().count() == 100
     assert_refused(as_box.ask("GET", "/"))
     for token in (tokens[0], tokens[-1]):
@@ -213,7 +213,7 @@ def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box:
 def test_sessions_of_others_make_no_room(as_reader: FileClient, box: Client) -> None:
     with transaction.atomic():
         for _ in range(101):
-            sessions.open_for(box, 3600)
+            sessions.create_session(box, 3600)
     assert_listed(as_reader.ask("GET", "/"))
 
 
@@ -221,14 +221,14 @@ def test_sessions_that_are_over_take_no_room(as_box: FileClient, box: Client) ->
     own = Session.objects.get()
     with transaction.atomic():
         for _ in range(99):
-            sessions.open_for(box, 3600)
+            sessions.create_session(box, 3600)
         Session.objects.exclude(pk=own.pk).update(expires_at=timezone.now())
-        sessions.open_for(box, 3600)
+        sessions.create_session(box, 3600)
     assert_listed(as_box.ask("GET", "/"))
 
 
 def test_ended_sessions_are_purged(as_box: FileClient, as_reader: FileClient) -> None:
-    sessions.end(sessions.authenticate(as_box.token))
+    clients.end_session(sessions.authenticate(as_box.token), actor="test")
     call_command("purge", stdout=StringIO())
     assert [session.client.name for session in Session.objects.all()] == ["reader"]
 

@@ -404,13 +404,15 @@ class World:
     def _machine(self, name: str) -> str:
         """Open a session of a file client that has the name of an account, and no other link to it."""
         rights = Rights.WRITE if name in ("owner", *GROUPS["administrators"]) else Rights.READ
-        return sessions.open_for(clients.add(name, clients.new_key(), actor="tests", rights=rights), 3600)
+        return sessions.create_session(
+            clients.add_client(name, clients.generate_key(), actor="tests", rights=rights), 3600
+        )
 
     def _file(self) -> dict[str, str]:
         """Register a file on the disk."""
         place = Path(settings.FILE_ROOTS[0]) / "a.txt"
         place.write_text("a file")
-        file = catalogue.add(Actor("tests"), "served/a.txt", str(place))
+        file = catalogue.add_file(Actor("tests"), "served/a.txt", str(place))
         return {"file": str(place), "file_id": str(file.pk)}
 
     def _belongings(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`manage.py disableclient NAME`: shut a machine out of the files."""
+"""`manage.py disableclient NAME`: disable a client of the file registry."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from files.management.client_commands import ACTOR, ClientCommand
 
 
 class Command(ClientCommand):
-    help = "Shut a client of the file registry out and end its sessions, at once; its key is kept."
+    help = "Disable a client of the file registry and end its sessions, at once. Its key is kept."
 
     def run(self, name: str, options: dict[str, Any]) -> None:
-        client = clients.named(name)
-        done = clients.set_active(client, active=False, actor=ACTOR)
-        self.stdout.write(f"{'The' if done else 'Before already, the'} client {client} is disabled.")
+        client = clients.get_client(name)
+        is_changed = clients.set_active(client, active=False, actor=ACTOR)
+        self.stdout.write(f"{'The' if is_changed else 'Before already, the'} client {client} is disabled.")

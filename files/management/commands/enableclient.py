@@ -1,4 +1,4 @@
-"""`manage.py enableclient NAME`: let a machine in to the files again."""
+"""`manage.py enableclient NAME`: enable a disabled client of the file registry."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from files.management.client_commands import ACTOR, ClientCommand
 
 
 class Command(ClientCommand):
-    help = "Let a disabled client of the file registry in again, with the key that it had."
+    help = "Enable a disabled client of the file registry, with the key that it had."
 
     def run(self, name: str, options: dict[str, Any]) -> None:
-        client = clients.named(name)
-        done = clients.set_active(client, active=True, actor=ACTOR)
-        self.stdout.write(f"{'The' if done else 'Before already, the'} client {client} is enabled.")
+        client = clients.get_client(name)
+        is_changed = clients.set_active(client, active=True, actor=ACTOR)
+        self.stdout.write(f"{'The' if is_changed else 'Before already, the'} client {client} is enabled.")

@@ -1,4 +1,4 @@
-"""`manage.py rotatekey NAME`: another key for a client."""
+"""`manage.py rotatekey NAME`: replace the key of a client."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from files.management.client_commands import ACTOR, KeyCommand
 
 
 class Command(KeyCommand):
-    help = "Give a client of the file registry another key; the former is good no more, and its sessions end at once."
+    help = "Replace the key of a client of the file registry. The old key and the sessions of the client end at once."
 
     def run(self, name: str, options: dict[str, Any]) -> None:
-        client = clients.named(name)
-        key, how = self.key(options)
-        clients.rotate(client, key, actor=ACTOR)
-        self.report(f"The client {client} has a new key.", key, how)
+        client = clients.get_client(name)
+        key, encoding = self.read_key(options)
+        clients.rotate_key(client, key, actor=ACTOR)
+        self.report(f"The client {client} has a new key.", key, encoding)
