@@ -1,4 +1,4 @@
-"""How DRF views learn who asks: `request.user` is the account, `request.auth` the `Principal` for the verbs."""
+"""Authentication of DRF views: `request.user` is the account, `request.auth` the `Principal` for the domain verbs."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ Authenticated = tuple[User, Principal] | None
 
 
 class CargoTokenAuthentication(BaseAuthentication):
-    """`Authorization: <token>`, the token bare as cargo sends it, or after `Bearer`. Headers only."""
+    """The header `Authorization`: a bare token, as cargo sends it, or one after `Bearer`."""
 
     def authenticate(self, request: Request) -> Authenticated:
         header = request.headers.get("Authorization")
@@ -30,22 +30,23 @@ class CargoTokenAuthentication(BaseAuthentication):
         principal = cargo_tokens.authenticate(re.sub(r"(?i)^bearer +", "", header.strip()))
         return principal.user, principal
 
+    # DRF answers 403 instead of 401 without this header.
     def authenticate_header(self, request: Request) -> str:
         return f'Cargo login_url="{login_url()}"'
 
 
 class JWTSessionAuthentication(JWTAuthentication):
-    """`Authorization: Bearer <token>` of one dialect's kind; nothing else of a request can hold one."""
+    """The header `Authorization: Bearer <token>` with a JSON web token of one dialect."""
 
-    kind: ClassVar[type[jwt_sessions.SessionToken]]
+    token_class: ClassVar[type[jwt_sessions.SessionToken]]
     challenge: ClassVar[str]
 
-    def authenticate(self, request: Request) -> Authenticated:  # type: ignore[override]  # ours gives a principal
+    def authenticate(self, request: Request) -> Authenticated:  # type: ignore[override]  # ours returns a principal
         header = self.get_header(request)
         token = None if header is None else self.get_raw_token(header)
         if token is None:
             return None
-        principal = jwt_sessions.authenticate(self.kind, token.decode("latin-1"))
+        principal = jwt_sessions.authenticate(self.token_class, token.decode("latin-1"))
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -53,27 +54,29 @@ class JWTSessionAuthentication(JWTAuthentication):
 
 
 class BackupsSessionAuthentication(JWTSessionAuthentication):
-    kind = jwt_sessions.BackupsToken
+    token_class = jwt_sessions.BackupsToken
     challenge = "JWT realm=backup-repository"
 
 
 class TorrustSessionAuthentication(JWTSessionAuthentication):
-    kind = jwt_sessions.TorrustToken
+    token_class = jwt_sessions.TorrustToken
     challenge = 'Bearer realm="torrust"'
 
 
 class AppKeyAuthentication(BaseAuthentication):
-    """A signed `Token` (or `X-Auth-Token`) header; where there is one, a cookie counts for nothing."""
+    """The header `Token` or `X-Auth-Token`, signed with an app key. A cookie beside it is ignored."""
 
     def authenticate(self, request: Request) -> Authenticated:
         token = request.headers.get("Token", request.headers.get("X-Auth-Token"))
         if token is None:
             return None
         if request.content_type.startswith("multipart/form-data"):
-            principal, signed = app_keys.authenticate(token, None)
-            if signed:
-                request._request._stream = VerifiedStream(request._request._stream, signed)  # type: ignore[assignment]
+            principal, sha256 = app_keys.authenticate(token, None)
+            if sha256:
+                stream = VerifiedStream(request._request._stream, sha256)
+                request._request._stream = stream  # type: ignore[assignment]
             return principal.user, principal
+        # The whole body is read to check its signature, before any parser could limit it.
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
             raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
         principal, _ = app_keys.authenticate(token, request._request.body)
@@ -84,19 +87,22 @@ class AppKeyAuthentication(BaseAuthentication):
 
 
 class BrowserSessionAuthentication(SessionAuthentication):
-    """The cookie of who logged in; what it changes needs a proof that the request comes from our own pages."""
+    """The cookie of a browser session. A request must also come from a page of ours, or have a CSRF token."""
 
     def authenticate(self, request: Request) -> Authenticated:
-        found = browser_sessions.get_principal(request._request)
-        if found is None:
+        principal = browser_sessions.get_principal(request._request)
+        if principal is None:
             return None
         if not is_sent_by_own_page(request):
             self.enforce_csrf(request)
-        return found.user, found
+        return principal.user, principal
 
 
 class VerifiedStream(io.RawIOBase):
-    """A body that is not kept: whoever reads it to its end learns there when it is not the one that was signed."""
+    """An upload with a signed SHA-256. The read of its end raises `Unauthenticated` if the SHA-256 differs.
+
+    An upload is too large to be kept and checked before the view begins.
+    """
 
     def __init__(self, stream: Any, sha256: bytes) -> None:
         self.stream = stream
@@ -116,11 +122,11 @@ class VerifiedStream(io.RawIOBase):
 
 
 def get_principal(request: Request) -> Principal:
-    """Who asks, in a view that only a `Holder` reaches."""
+    """Return the principal in a view whose permissions let no anonymous request pass."""
     return cast(Principal, request.auth)
 
 
 def is_sent_by_own_page(request: Request) -> bool:
-    """Does the browser say that one of our own pages sent this? Scripts of other sites cannot make it say so."""
-    here = cross_site.own_origins(request._request)
-    return request.headers.get("Origin") in here or request.headers.get("Sec-Fetch-Site") == "same-origin"
+    """Return whether the browser states that a page of ours sent the request. Scripts cannot forge these headers."""
+    origins = cross_site.own_origins(request._request)
+    return request.headers.get("Origin") in origins or request.headers.get("Sec-Fetch-Site") == "same-origin"

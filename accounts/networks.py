@@ -1,4 +1,4 @@
-"""From where an account may be used."""
+"""Networks: the addresses from which an account may be used."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 
 
 def validate_networks(text: str) -> None:
-    """Addresses and networks in CIDR form, separated by blanks; raises Django's `ValidationError`."""
+    """Check addresses and networks in CIDR form, separated by blanks. Raises Django's `ValidationError`."""
     for part in text.split():
         try:
             ipaddress.ip_network(part, strict=False)

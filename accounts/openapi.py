@@ -1,4 +1,4 @@
-"""How the description of the API tells of each way to prove who one is."""
+"""Security schemes of the OpenAPI description: one for each authenticator."""
 
 from typing import Any
 
