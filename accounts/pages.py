@@ -1,6 +1,4 @@
-"""What a person sees of their account."""
-
-from typing import Any
+"""Pages for a person's own account: sign-in, the cargo token, linked identities."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -28,22 +26,27 @@ ACCOUNT_PATH = "/me"
 def me(request: HttpRequest) -> HttpResponse:
     """`GET /me` in a browser: the address that `cargo login` prints."""
     if not settings.OIDC_LOGIN:
-        return render(
-            request, "accounts/me.html", {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN}
-        )
+        context = {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN}
+        return render(request, "accounts/me.html", context)
     principal = browser_sessions.get_principal(request)
     if principal is None:
         return flow.begin_sign_in(request, "me")
     cross_site.require_top_level_navigation(request)
-    return render(
-        request, "accounts/token.html", _account(principal.user, cargo_tokens.get_or_create_default(principal.user))
-    )
+    user = principal.user
+    context = {
+        "token": cargo_tokens.get_or_create_default(user),
+        "login": user.login,
+        "registry": REGISTRY_NAME,
+        "identities": user.identities.all(),
+        "issuer": settings.OIDC_ISSUER,
+    }
+    return render(request, "accounts/token.html", context)
 
 
 @csrf_protect
 @never_cache
 def replace_token(request: HttpRequest) -> HttpResponse:
-    """`/replace_token` in a browser: also by GET, as documented; when another site asks, it has to be confirmed."""
+    """`/replace_token` in a browser, by POST or by GET, as documented. A link on another site needs a confirmation."""
     if not cross_site.is_same_origin(request):
         return render(request, "accounts/replace_token.html", status=403)
     principal = browser_sessions.get_principal(request)
@@ -55,37 +58,30 @@ def replace_token(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def link_identity(request: HttpRequest) -> HttpResponse:
-    """To the provider, and back with an identity for the account that is signed in."""
-    if browser_sessions.get_principal(request) is None:  # not to the provider, which would open another account
+    """Sign in at the provider, and link that identity to the signed-in account."""
+    # Without a session here, the sign-in would open another account instead of linking an identity.
+    if browser_sessions.get_principal(request) is None:
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else ACCOUNT_PATH)
     return flow.redirect_by_page(request, flow.begin_sign_in(request, "link"))
 
 
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """`?next=` is where to go afterwards. Another site does not make somebody else of who is signed in."""
+    """Sign in at the provider, and go on to the path in `?next=`."""
+    # A link on another site must not replace the session by that of another user.
     if browser_sessions.get_principal(request) is not None and not cross_site.is_same_origin(request):
         return HttpResponseRedirect(get_next_url(request, "next") or ACCOUNT_PATH)
     return flow.begin_sign_in(request, "me")
 
 
-def signed_in(request: HttpRequest, user: User, purpose: str, place: str | None) -> HttpResponse:
-    """After the provider: a browser goes on to a page, a client that follows redirects is answered as documented."""
+def signed_in(request: HttpRequest, user: User, purpose: str, next_url: str | None) -> HttpResponse:
+    """Answer after a sign-in at the provider: a redirect for a browser, the documented JSON for another client."""
     if wants_page(request):
         if purpose == "replace":
             cargo_tokens.rotate_default(user)
-        return HttpResponseRedirect(place or ACCOUNT_PATH)
-    token = (
-        cargo_tokens.rotate_default(user) if purpose == "replace" else cargo_tokens.reveal_default_to(Principal(user))
-    )
-    return JsonResponse(ktra.told(user, token), headers=NO_STORE)
-
-
-def _account(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
-    return {
-        "token": token,
-        "login": user.login,
-        "registry": REGISTRY_NAME,
-        "identities": user.identities.all(),
-        "issuer": settings.OIDC_ISSUER,
-    }
+        return HttpResponseRedirect(next_url or ACCOUNT_PATH)
+    if purpose == "replace":
+        token = cargo_tokens.rotate_default(user)
+    else:
+        token = cargo_tokens.reveal_default_to(Principal(user))
+    return JsonResponse(ktra.describe_token(user, token), headers=NO_STORE)

@@ -1,4 +1,4 @@
-"""The doors of accounts, one table per dialect. Those for passwords are there only where passwords count."""
+"""URLs of accounts, one table per dialect. `REGISTRY_LOGIN` decides which ways to log in exist."""
 
 from django.conf import settings
 from django.contrib.auth.views import LoginView

@@ -1,4 +1,4 @@
-"""backup-repository's "Users and Authentication API"."""
+"""backup-repository's "Users and Authentication API", and its sentences about accounts."""
 
 from typing import Any
 
@@ -20,8 +20,13 @@ from registry_site.http.dialects import Backups
 from registry_site.http.openapi import WITHOUT_ENVELOPE
 from registry_site.http.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
 
-SESSION_ID = OpenApiParameter("sessionId", description="Another session than that of the token.")
-USER_NAME = OpenApiParameter("userName", description="Another user's; only for who administers.")
+SESSION_ID = OpenApiParameter("sessionId", description="The session to end; by default that of the token.")
+USER_NAME = OpenApiParameter("userName", description="The user, if it is another one; for administrators only.")
+# By the code of the failure.
+MESSAGES = {
+    "wrong_password": "incorrect Username or Password",
+    "revoked": "you don't have permission to access this resource",
+}
 
 
 class LogIn(serializers.Serializer[None]):
@@ -47,7 +52,7 @@ class UserShape(serializers.Serializer[Any]):
 
 
 class GrantedAccess(serializers.Serializer[Any]):
-    """The keys as the original spells them: its own in camel case, those of its database in capitals."""
+    """A session. The original spells its own keys in camel case, and those of its database with a capital."""
 
     CreatedAt = serializers.DateTimeField(source="created_at")
     UpdatedAt = serializers.DateTimeField(source="updated_at")
@@ -75,27 +80,28 @@ class GrantedAccesses(serializers.Serializer[Any]):
 
 
 class BackupsLogin(Backups, ViewSet):
-    """Whatever a body lacks, the original answers as if nobody had tried."""
+    """The log-in. The original answers an incomplete body with 401, too."""
 
     permission_classes = [AllowAny]
     parser_classes = [StrictJSONParser, StrictFormParser, UntypedJSONParser]
     statuses = {**Backups.statuses, errors.Invalid: status.HTTP_401_UNAUTHORIZED}
-    messages = {**Backups.messages} | dict.fromkeys(["malformed", "invalid"], "missing Username or Password")
+    messages = MESSAGES | dict.fromkeys(["malformed", "invalid"], "missing Username or Password")
 
     def get_authenticate_header(self, request: Request) -> str:
-        """There is no authenticator here: a stale token in the request must not keep anybody from a new one."""
+        """Return the challenge of the other views. An authenticator here would refuse a log-in with a stale token."""
         return BackupsSessionAuthentication.challenge
 
     @extend_schema(request=LogIn, responses=Session)
     def log_in(self, request: Request) -> Response:
         """`POST /api/stable/auth/login`"""
-        given = self.validated(LogIn, request.data)
-        grant = jwt_sessions.create_backups_session(login.authenticate(given["username"], given["password"]))
-        session = {"expire": grant.session.expires_at, "sessionId": grant.session.digest, "token": grant.token}
-        return Response(Session(session).data, headers=NO_STORE)
+        data = self.validated(LogIn, request.data)
+        token, session = jwt_sessions.create_backups_session(login.authenticate(data["username"], data["password"]))
+        answer = {"expire": session.expires_at, "sessionId": session.digest, "token": token}
+        return Response(Session(answer).data, headers=NO_STORE)
 
 
 class BackupsView(Backups, ViewSet):
+    messages = MESSAGES
     authentication_classes = [BackupsSessionAuthentication]
     permission_classes = [IsAuthenticated]
 
@@ -110,18 +116,18 @@ class BackupsUsers(BackupsView):
     @extend_schema(responses=WhoAmI)
     def whoami(self, request: Request) -> Response:
         """`GET /api/stable/auth/whoami`"""
-        session = GrantedAccess(get_principal(request).credential).data
-        user = get_principal(request).user
-        answer = {"email": user.email, "permissions": roles.list_roles(user), "sessionId": session["id"]}
-        return Response({**answer, "grantedAccess": session})
+        principal = get_principal(request)
+        profile = {"email": principal.user.email, "permissions": roles.list_roles(principal.user)}
+        session = GrantedAccess(principal.credential).data
+        return Response({**profile, "sessionId": session["id"], "grantedAccess": session})
 
 
 class BackupsSessions(BackupsView):
     @extend_schema(parameters=[SESSION_ID], request=None, responses=LoggedOut)
     def log_out(self, request: Request) -> Response:
         """`DELETE /api/stable/auth/logout[?sessionId=]`; the document's heading says GET"""
-        ended = jwt_sessions.end_backups_session(get_principal(request), request.query_params.get("sessionId"))
-        return Response({"message": "JWT was revoked", "sessionId": ended})
+        session_id = jwt_sessions.end_backups_session(get_principal(request), request.query_params.get("sessionId"))
+        return Response({"message": "JWT was revoked", "sessionId": session_id})
 
     @extend_schema(parameters=[USER_NAME], responses=GrantedAccesses)
     def granted(self, request: Request) -> Response:
@@ -132,6 +138,6 @@ class BackupsSessions(BackupsView):
     @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
     def refresh(self, request: Request) -> HttpResponse:
         """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
-        grant = jwt_sessions.refresh_backups_session(get_principal(request))
-        refreshed = {"code": status.HTTP_200_OK, "expire": grant.session.expires_at, "token": grant.token}
-        return JsonResponse(Refreshed(refreshed).data, headers=NO_STORE)
+        token, session = jwt_sessions.refresh_backups_session(get_principal(request))
+        answer = {"code": status.HTTP_200_OK, "expire": session.expires_at, "token": token}
+        return JsonResponse(Refreshed(answer).data, headers=NO_STORE)

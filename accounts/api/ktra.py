@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -37,92 +37,96 @@ class PasswordChange(serializers.Serializer[None]):
     new_password = Text()
 
 
-def _token(text: str) -> Response:
-    """`cargo-ktra-login` takes a body of exactly this one key."""
+def token_response(text: str) -> Response:
+    # cargo-ktra-login expects exactly this key.
     return Response({"token": text}, headers=NO_STORE)
 
 
 class KtraUsers(Cargo, ViewSet):
-    """An answer carries the account's default token; the one before it ends."""
+    """Verbs that answer with a new default token. The former default token ends."""
 
     permission_classes = [AllowAny]
 
     @extend_schema(request=Password, responses=Token)
     def new_user(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = self.validated(Password, request.data)
-        user = registration.sign_up(user_name, given["password"])
-        return _token(cargo_tokens.rotate_default(user).text)
+        data = self.validated(Password, request.data)
+        user = registration.sign_up(user_name, data["password"])
+        return token_response(cargo_tokens.rotate_default(user).text)
 
     @extend_schema(request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
-        given = self.validated(Password, request.data)
-        return _token(cargo_tokens.log_in(user_name, given["password"]))
+        data = self.validated(Password, request.data)
+        return token_response(cargo_tokens.log_in(user_name, data["password"]))
 
     @extend_schema(request=PasswordChange, responses=Token)
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
-        given = self.validated(PasswordChange, request.data)
-        return _token(cargo_tokens.change_password(user_name, **given))
+        data = self.validated(PasswordChange, request.data)
+        return token_response(cargo_tokens.change_password(user_name, **data))
 
 
-class Known(serializers.Serializer[Any]):
-    """Of who has a token."""
-
+# The names of components stay the same: programs are generated from the description of the API.
+@extend_schema_serializer(component_name="Known")
+class ExistingToken(serializers.Serializer[Any]):
     username = serializers.CharField()
     existing_token = serializers.CharField()
 
 
-class New(serializers.Serializer[Any]):
-    """Of who has one from now on, and, where another was ended for it, that one."""
+@extend_schema_serializer(component_name="New")
+class NewToken(serializers.Serializer[Any]):
+    """A new default token, and the one that it replaced, if its text was stored."""
 
     username = serializers.CharField()
     new_token = serializers.CharField()
     revoked_token = serializers.CharField(allow_null=True)
 
 
-def told(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
-    """The documented answer of `/me` and `/replace_token`."""
+def describe_token(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
+    """Return the documented answer of `/me` and `/replace_token`."""
     if token.is_new:
-        return New({"username": user.login, "new_token": token.text, "revoked_token": token.previous}).data
-    return Known({"username": user.login, "existing_token": token.text}).data
+        return NewToken({"username": user.login, "new_token": token.text, "revoked_token": token.previous}).data
+    return ExistingToken({"username": user.login, "existing_token": token.text}).data
 
 
-EITHER = PolymorphicProxySerializer("MeAnswer", [Known, New], resource_type_field_name=None)
+EXISTING_OR_NEW_TOKEN = PolymorphicProxySerializer("MeAnswer", [ExistingToken, NewToken], resource_type_field_name=None)
 
 
 class Me(Cargo, ViewSet):
-    """Whoever is not signed in goes to the provider, where there is one."""
+    """The default token of a signed-in user. Others sign in at the provider, or read how to log in."""
 
     authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication] if settings.OIDC_LOGIN else []
     permission_classes = [AllowAnyTopLevel]
 
-    @extend_schema(responses={(200, "application/json"): EITHER, (200, "text/plain"): OpenApiTypes.STR})
+    @extend_schema(responses={(200, "application/json"): EXISTING_OR_NEW_TOKEN, (200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request) -> HttpResponseBase:
         """`GET /me`"""
         if request.auth is not None:
-            asking = get_principal(request)
-            return Response(told(asking.user, cargo_tokens.reveal_default_to(asking)), headers=NO_STORE)
+            principal = get_principal(request)
+            token = cargo_tokens.reveal_default_to(principal)
+            return Response(describe_token(principal.user, token), headers=NO_STORE)
         if settings.OIDC_LOGIN:
             return flow.begin_sign_in(request._request, "me")
-        line = (
+        # A person without a provider has a password: the answer is the command that logs in with it.
+        command = (
             "$ curl -X POST -H 'Content-Type: application/json' -d '{\"password\":\"YOUR PASSWORD\"}' "
             f"{settings.PUBLIC_URL}/ktra/api/v1/login/<YOUR USERNAME>\n"
         )
-        return HttpResponse(line, content_type="text/plain; charset=utf-8")
+        return HttpResponse(command, content_type="text/plain; charset=utf-8")
 
 
 class Replacement(Cargo, ViewSet):
-    """It changes something also by GET, as documented: so the page of another site must not ask for it."""
+    """The replacement of the default token. It changes something by GET, as documented, hence its permission."""
 
     authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication]
     permission_classes = [AllowAnySameOrigin]
 
-    @extend_schema(request=None, responses=New)
+    @extend_schema(request=None, responses=NewToken)
     def replace(self, request: Request) -> HttpResponseBase:
         """`GET /replace_token`"""
         if request.auth is None:
             return flow.begin_sign_in(request._request, "replace")
-        asking = get_principal(request)
-        return Response(told(asking.user, cargo_tokens.rotate_default_for(asking)), headers=NO_STORE)
+        principal = get_principal(request)
+        token = cargo_tokens.rotate_default_for(principal)
+        return Response(describe_token(principal.user, token), headers=NO_STORE)

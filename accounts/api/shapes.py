@@ -1,4 +1,4 @@
-"""What more than one file of views reads or answers."""
+"""Fields, serializers and headers that several dialects share."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 
 class Text(serializers.CharField):
-    """A text as it is: not trimmed, and not made of a number."""
+    """A text, kept as it was sent: without trimming, and never a number."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, "max_length": 4096, **options})
@@ -18,10 +18,10 @@ class Text(serializers.CharField):
 
 
 class Status(serializers.Serializer[Any]):
-    """yapkg's answer to a deed that has nothing else to show."""
+    """yapkg's answer when there is nothing else to show."""
 
     status = serializers.CharField()
 
 
 DONE = {"status": "ok"}
-NO_STORE = {"Cache-Control": "no-store"}  # for what carries a secret
+NO_STORE = {"Cache-Control": "no-store"}  # for answers with a secret

@@ -1,4 +1,4 @@
-"""torrust-index's API context `user`."""
+"""torrust-index's API context `user`, and its sentences about accounts."""
 
 from typing import Any
 
@@ -19,11 +19,33 @@ from accounts.passwords import change, login
 from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site.http.dialects import Torrust, TorrustFailure
 
-LONGEST_NAME = 20
+MAX_NAME_LENGTH = 20
+# The original's sentences, by the code of the failure.
+MESSAGES = {
+    "signup_closed": "This server is closed for registration. Contact admin if this is unexpected",
+    "name_invalid": "Invalid username. Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore",
+    "name_taken": "Username not available",
+    "email_required": "Email is required",
+    "email_invalid": "Please enter a valid email address",
+    "email_taken": "Email not available",
+    "passwords_differ": "Passwords don't match",
+    "password_too_short": "Password too short",
+    "password_too_long": "Password too long",
+    "mail_failed": "Failed to send verification email.",
+    "wrong_password": "Invalid username/email or password",
+    "unverified": "Please verify your email before logging in",
+    "no_credential": "Unauthorized actions for guest users. "
+    "Try logging in to check if you have permission to perform the action",
+    "unauthenticated": "Token invalid.",
+    "revoked": "Token invalid.",
+    "expired": "Token expired. Please sign in again.",
+    "not_administrator": "Unauthorized action.",
+    "user_missing": "User not found",
+}
 
 
 class AnyText(Text):
-    """Whatever it is, the verbs say what is wrong with it in the words of the documents."""
+    """A text of any length, also an empty one. The domain verbs refuse it with a code that has a sentence above."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"max_length": None, "allow_blank": True, **options})
@@ -61,24 +83,28 @@ class LoggedIn(serializers.Serializer[Any]):
     admin = serializers.BooleanField()
 
 
-def _logged_in(grant: jwt_sessions.IssuedSession, user: User) -> Response:
-    answer = {"token": grant.token, "username": user.username, "admin": roles.is_administrator(user)}
+def logged_in(token: str, user: User) -> Response:
+    answer = {"token": token, "username": user.username, "admin": roles.is_administrator(user)}
     return Response(answer, headers=NO_STORE)
 
 
-class TorrustUsers(Torrust, ViewSet):
+class TorrustView(Torrust, ViewSet):
+    messages = MESSAGES
+
+
+class TorrustUsers(TorrustView):
     permission_classes = [AllowAny]
 
     @extend_schema(request=Registration, responses=NewUser)
     def register(self, request: Request) -> Response:
         """`POST /v1/user/register`"""
-        given = self.validated(Registration, request.data)
+        data = self.validated(Registration, request.data)
         user = registration.sign_up(
-            given["username"],
-            given["password"],
-            given["email"] or "",
-            confirmation=given["confirm_password"],
-            longest_name=LONGEST_NAME,
+            data["username"],
+            data["password"],
+            data["email"] or "",
+            confirmation=data["confirm_password"],
+            longest_name=MAX_NAME_LENGTH,
         )
         return Response({"user_id": user.pk})
 
@@ -91,24 +117,24 @@ class TorrustUsers(Torrust, ViewSet):
     @extend_schema(request=LogIn, responses=LoggedIn)
     def log_in(self, request: Request) -> Response:
         """`POST /v1/user/login`"""
-        given = self.validated(LogIn, request.data)
-        user = login.authenticate(**given)
-        return _logged_in(jwt_sessions.create_torrust_session(user), user)
+        data = self.validated(LogIn, request.data)
+        user = login.authenticate(**data)
+        return logged_in(jwt_sessions.create_torrust_session(user).token, user)
 
     @extend_schema(request=JsonWebToken, responses=LoggedIn)
     def renew_token(self, request: Request) -> Response:
         """`POST /v1/user/token/renew`"""
-        given = self.validated(JsonWebToken, request.data)
-        grant = jwt_sessions.renew_torrust_session(given["token"])
-        return _logged_in(grant, grant.session.user)
+        data = self.validated(JsonWebToken, request.data)
+        token, session = jwt_sessions.renew_torrust_session(data["token"])
+        return logged_in(token, session.user)
 
 
 class InvalidToken(TorrustFailure):
     data = serializers.CharField()  # type: ignore[assignment]  # the serializer's own `data` is not asked for
 
 
-class TorrustVerification(Torrust, ViewSet):
-    """The document puts the refusal under `data`, the original under `error`; here it is under both."""
+class TorrustVerification(TorrustView):
+    """The check of a token. The document has the refusal under `data`, the original under `error`: here both."""
 
     permission_classes = [AllowAny]
     failures = InvalidToken
@@ -120,12 +146,12 @@ class TorrustVerification(Torrust, ViewSet):
     @extend_schema(request=JsonWebToken, responses=OpenApiTypes.STR)
     def verify_token(self, request: Request) -> Response:
         """`POST /v1/user/token/verify`"""
-        given = self.validated(JsonWebToken, request.data)
-        jwt_sessions.authenticate(jwt_sessions.TorrustToken, given["token"])
+        data = self.validated(JsonWebToken, request.data)
+        jwt_sessions.authenticate(jwt_sessions.TorrustToken, data["token"])
         return Response("Token is valid.")
 
 
-class TorrustBans(Torrust, ViewSet):
+class TorrustBans(TorrustView):
     authentication_classes = [TorrustSessionAuthentication]
     permission_classes = [IsAuthenticated]
 
@@ -136,20 +162,20 @@ class TorrustBans(Torrust, ViewSet):
         return Response(f"Banned user: {ban.user}")
 
 
-class TorrustPasswords(Torrust, ViewSet):
+class TorrustPasswords(TorrustView):
     authentication_classes = [TorrustSessionAuthentication]
     permission_classes = [IsAuthenticated]
-    messages = {**Torrust.messages, "wrong_password": "Invalid password"}
+    messages = {**MESSAGES, "wrong_password": "Invalid password"}
 
     @extend_schema(request=PasswordChange, responses=OpenApiTypes.STR)
     def change(self, request: Request, name: str) -> Response:
         """`POST /v1/user/{user}/change-password`"""
-        given = self.validated(PasswordChange, request.data)
+        data = self.validated(PasswordChange, request.data)
         user = change.change_password(
             get_principal(request),
             name,
-            given["current_password"],
-            given["password"],
-            given["confirm_password"],
+            data["current_password"],
+            data["password"],
+            data["confirm_password"],
         )
         return Response(f"Password changed for user with ID: {user.pk}")

@@ -29,7 +29,7 @@ class LogIn(serializers.Serializer[None]):
 
 
 class Profile(serializers.Serializer[None]):
-    user_id = serializers.IntegerField(required=False, max_value=2**63 - 1)  # as text, as it is shown, or as a number
+    user_id = serializers.IntegerField(required=False, max_value=2**63 - 1)  # a number, or its text as answers have it
     username = Text(required=False)
     password = Text(required=False)
     email = Text(required=False)
@@ -37,7 +37,7 @@ class Profile(serializers.Serializer[None]):
 
 
 class UserShape(serializers.Serializer[User]):
-    """Both spellings of the id: the documents use one here and the other there."""
+    """A user. The documents spell the key of the id in two ways."""
 
     user_id = serializers.CharField(source="pk")
     userid = serializers.CharField(source="pk")
@@ -62,25 +62,25 @@ class YapkgRegistration(Yapkg, ViewSet):
     @extend_schema(request=Registration, responses=UserShape)
     def register(self, request: Request) -> Response:
         """`POST /register`"""
-        given = self.validated(Registration, request.data)
-        return Response(UserShape(registration.sign_up(**given)).data)
+        data = self.validated(Registration, request.data)
+        return Response(UserShape(registration.sign_up(**data)).data)
 
 
 class YapkgLogin(Yapkg, ViewSet):
-    """What sets a cookie or takes it away, no page of another site may bring about."""
+    """Log-in and log-out. Pages of other sites must not sign a visitor in or out."""
 
     permission_classes = [AllowAnySameOrigin]
 
     @extend_schema(request=LogIn, responses=UserShape)
     def log_in(self, request: Request) -> Response:
         """`POST /login`"""
-        given = self.validated(LogIn, request.data)
-        user = browser_sessions.log_in(request._request, **given)
+        data = self.validated(LogIn, request.data)
+        user = browser_sessions.log_in(request._request, **data)
         return Response(UserShape(user).data, headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def log_out(self, request: Request) -> Response:
-        """`GET /logout`; without a session it is done already"""
+        """`GET /logout`, which succeeds without a session, too"""
         browser_sessions.log_out(request._request)
         return Response(DONE)
 
@@ -91,9 +91,9 @@ class YapkgUsers(Yapkg, ViewSet):
 
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
-        """`GET /users/{username}`; the address is only for who is signed in"""
-        shown = UserShape(User.objects.get_named(name)).data
-        return Response(shown if request.auth else {**shown, "email": None})
+        """`GET /users/{username}`, with the e-mail address only for signed-in users"""
+        user = UserShape(User.objects.get_named(name)).data
+        return Response(user if request.auth else {**user, "email": None})
 
 
 class YapkgSettings(Yapkg, ViewSet):
@@ -103,17 +103,17 @@ class YapkgSettings(Yapkg, ViewSet):
     @extend_schema(request=Profile, responses=UserShape)
     def change_profile(self, request: Request) -> Response:
         """`PATCH /settings/profile`"""
-        given = self.validated(Profile, request.data)
-        user_id = given.pop("user_id", None)
-        user = profiles.update_profile(get_principal(request), user_id, profiles.ProfileChanges(**given))
+        data = self.validated(Profile, request.data)
+        user_id = data.pop("user_id", None)
+        user = profiles.update_profile(get_principal(request), user_id, profiles.ProfileChanges(**data))
         browser_sessions.keep_after_password_change(request._request, user)
         return Response(UserShape(user).data)
 
     @extend_schema(request=KeyType, responses=KeyPair)
     def create_key(self, request: Request) -> Response:
         """`POST /settings/appids`"""
-        given = self.validated(KeyType, request.data)
-        pair = app_keys.issue(get_principal(request), given["type"])
+        data = self.validated(KeyType, request.data)
+        pair = app_keys.issue(get_principal(request), data["type"])
         return Response(KeyPair(pair).data, headers=NO_STORE)
 
     @extend_schema(responses=KeyPair(many=True))

@@ -157,10 +157,6 @@ class Backups(Dialect):
 
     failures = BackupsFailure
     statuses = {**STATUSES, errors.Revoked: status.HTTP_403_FORBIDDEN}
-    messages = {
-        "wrong_password": "incorrect Username or Password",
-        "revoked": "you don't have permission to access this resource",
-    }
 
     @classmethod
     def success(cls, data: Any) -> Any:
@@ -184,28 +180,6 @@ class Torrust(Dialect):
         errors.Malformed: status.HTTP_422_UNPROCESSABLE_ENTITY,
         errors.WrongPassword: status.HTTP_403_FORBIDDEN,
         errors.Conflict: status.HTTP_400_BAD_REQUEST,
-    }
-    messages = {
-        "signup_closed": "This server is closed for registration. Contact admin if this is unexpected",
-        "name_invalid": "Invalid username. "
-        "Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore",
-        "name_taken": "Username not available",
-        "email_required": "Email is required",
-        "email_invalid": "Please enter a valid email address",
-        "email_taken": "Email not available",
-        "passwords_differ": "Passwords don't match",
-        "password_too_short": "Password too short",
-        "password_too_long": "Password too long",
-        "mail_failed": "Failed to send verification email.",
-        "wrong_password": "Invalid username/email or password",
-        "unverified": "Please verify your email before logging in",
-        "no_credential": "Unauthorized actions for guest users. "
-        "Try logging in to check if you have permission to perform the action",
-        "unauthenticated": "Token invalid.",
-        "revoked": "Token invalid.",
-        "expired": "Token expired. Please sign in again.",
-        "not_administrator": "Unauthorized action.",
-        "user_missing": "User not found",
     }
 
     @classmethod
