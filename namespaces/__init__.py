@@ -1,1 +1,1 @@
-"""Namespaces, and who belongs to them."""
+"""Namespaces and their members."""

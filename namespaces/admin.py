@@ -1,4 +1,4 @@
-"""What staff see and do about namespaces."""
+"""Namespaces in the admin site."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from registry_site.admin import DomainAdmin
 
 
 class RoleAssignmentForm(ModelForm):
-    """A role can change, but not whose it is: that would be somebody else's appointment."""
+    """A form for the role of one user; another user needs another assignment."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,22 +34,23 @@ class MembershipInline(admin.TabularInline):
         return super().get_queryset(request).select_related("user", "added_by")
 
     def has_add_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
-        return _is_shared(obj) and bool(super().has_add_permission(request, obj))
+        return is_shared(obj) and bool(super().has_add_permission(request, obj))
 
     def has_change_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
-        return _is_shared(obj) and bool(super().has_change_permission(request, obj))
+        return is_shared(obj) and bool(super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
-        return _is_shared(obj) and bool(super().has_delete_permission(request, obj))
+        return is_shared(obj) and bool(super().has_delete_permission(request, obj))
 
 
-def _is_shared(namespace: Namespace | None) -> bool:
+def is_shared(namespace: Namespace | None) -> bool:
+    """Return whether staff may manage members: a personal namespace has none but its user."""
     return namespace is None or namespace.user_id is None
 
 
 @admin.register(Namespace)
 class NamespaceAdmin(DomainAdmin):
-    """A namespace changes hands by the roles of its members."""
+    """Namespaces: staff manage members, and remove and restore namespaces."""
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
     list_filter = (
@@ -70,8 +71,8 @@ class NamespaceAdmin(DomainAdmin):
         return self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
-        listed: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")
-        return listed
+        namespaces: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")
+        return namespaces
 
     @admin.display(boolean=True)
     def personal(self, namespace: Namespace) -> bool:
@@ -79,13 +80,13 @@ class NamespaceAdmin(DomainAdmin):
 
     @admin.display(description="owners")
     def owner_names(self, namespace: Namespace) -> str:
-        owners = [member for member in namespace.memberships.all() if member.role == Role.OWNER]
-        return ", ".join(member.user.username for member in owners)
+        memberships = namespace.memberships.all()
+        return ", ".join(row.user.username for row in memberships if row.role == Role.OWNER)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)
-        changed = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
-        membership.set_by_staff(form.instance, changed, formset.deleted_objects, actor=staff(request))
+        saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+        membership.set_members_by_staff(form.instance, saved, formset.deleted_objects, actor=staff(request))
 
     @admin.action(description="Put the selected namespaces into the trash", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Namespace]) -> None:
@@ -98,5 +99,5 @@ class NamespaceAdmin(DomainAdmin):
     def _set_removed(self, request: HttpRequest, queryset: QuerySet[Namespace], *, removed: bool) -> None:
         with transaction.atomic():
             rows = Namespace.objects.select_for_update(no_key=True).filter(pk__in=queryset.values("pk"))
-            done = sum(membership.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
-        self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
+            count = sum(membership.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
+        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others were so before.")

@@ -1,4 +1,4 @@
-"""Namespaces and their members."""
+"""Namespaces, their members, and the base of all role assignments."""
 
 from typing import ClassVar, Self
 
@@ -11,7 +11,7 @@ from accounts.models import NameReservation, User
 
 
 class Role(models.TextChoices):
-    """What a member of a namespace or a collaborator of a package is, from the highest to the lowest."""
+    """Roles of members and collaborators, from the highest to the lowest."""
 
     OWNER = "OWNER", "owner"
     MANAGER = "MANAGER", "manager"
@@ -20,26 +20,26 @@ class Role(models.TextChoices):
 
     @property
     def rank(self) -> int:
-        """The higher, the more."""
+        """Return a number that grows with the role."""
         return -list(Role).index(self)
 
 
 class NamespaceQuerySet(models.QuerySet["Namespace"]):
     def named(self, name: str) -> Self:
-        """The one of this name, in any case."""
+        """Select the namespace of this name, without regard to case."""
         return self.filter(reservation__name=names.canonical(name))
 
     def present(self) -> Self:
-        """Those that were not removed."""
+        """Leave out namespaces in the trash."""
         return self.filter(removed_at=None)
 
     def shared(self) -> Self:
-        """Those that are nobody's own."""
+        """Leave out personal namespaces."""
         return self.filter(user=None)
 
 
 class Namespace(models.Model):
-    """Holds packages. Everybody has a personal one of their own name; the others have members."""
+    """A name under which packages live. Each user has a personal one; shared ones have members."""
 
     name = models.CharField(max_length=255)
     reservation = models.OneToOneField(
@@ -52,7 +52,7 @@ class Namespace(models.Model):
         editable=False,
         on_delete=models.CASCADE,
         related_name="namespace",
-        help_text="Whose personal namespace it is, if anybody's.",
+        help_text="The user of a personal namespace; empty for a shared one.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -67,7 +67,13 @@ class Namespace(models.Model):
 
 
 class RoleAssignment(models.Model):
-    """Somebody has a role somewhere."""
+    """The role of a user in a namespace or a package, which is called its subject.
+
+    `namespaces.role_assignments` holds the rules that all kinds share.
+    """
+
+    subject_field: ClassVar[str]  # the foreign key to the subject, and its name in the audit log
+    noun: ClassVar[str]  # the word for the user in messages, error codes and the audit log
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="%(class)ss")
     role = models.CharField(max_length=16, choices=Role, default=Role.MEMBER)
@@ -80,9 +86,22 @@ class RoleAssignment(models.Model):
         abstract = True
         ordering = ("pk",)
 
+    @classmethod
+    def in_subject(cls, subject: models.Model) -> models.QuerySet[Self]:
+        """Select all assignments of one subject, with their users."""
+        return cls._default_manager.filter(**{cls.subject_field: subject}).select_related("user")
+
+    @property
+    def subject(self) -> models.Model:
+        subject: models.Model = getattr(self, self.subject_field)
+        return subject
+
 
 class Membership(RoleAssignment):
-    """Somebody belongs to a namespace."""
+    """A member of a namespace, and the role that the member has there."""
+
+    subject_field = "namespace"
+    noun = "member"
 
     namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="memberships")
 

@@ -1,19 +1,19 @@
-"""Names of namespaces: what is allowed."""
+"""Names of namespaces: the rules for new ones."""
 
 import re
 
 from accounts import names
 from registry_site.errors import Invalid
 
-LONGEST = 63
+MAX_LENGTH = 63
 PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def validate(name: str) -> None:
-    """Raises `Invalid` unless somebody may open a namespace of this name."""
-    if not PATTERN.fullmatch(name) or len(name) > LONGEST:
+    """Raise `Invalid` unless `name` is allowed for a new namespace."""
+    if not PATTERN.fullmatch(name) or len(name) > MAX_LENGTH:
         raise Invalid(
-            f"The namespace {name[:80]!r} is not allowed: use 1 to {LONGEST} of A-Z, a-z, 0-9, -, _ and ., "
+            f"The namespace {name[:80]!r} is not allowed: use 1 to {MAX_LENGTH} of A-Z, a-z, 0-9, -, _ and ., "
             "and begin and end with a letter or a digit.",
             code="name_invalid",
         )

@@ -1,4 +1,4 @@
-"""Everybody's own namespace, which has their name, is opened with the account and follows it."""
+"""Personal namespaces: created with an account, and renamed with it."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from namespaces.signals import namespace_renaming
 
 @receiver(account_opened)
 def create_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
-    """The name is reserved with the account's row already: the two share one reservation."""
+    """Create the namespace of a new account; the two share one `NameReservation`."""
     namespace = Namespace.objects.create(name=user.username, reservation=user.reservation, user=user)
     Membership.objects.create(namespace=namespace, user=user, role=Role.OWNER)
 
 
 @receiver(account_renamed)
 def rename_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
-    """Raises what a receiver of `namespace_renaming` raises."""
+    """Rename the namespace of a renamed account; raises whatever a receiver of `namespace_renaming` raises."""
     namespace = Namespace.objects.select_for_update(no_key=True).get(user=user)
     namespace_renaming.send(sender=Namespace, namespace=namespace)
     namespace.name, namespace.reservation = user.username, user.reservation

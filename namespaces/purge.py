@@ -1,4 +1,4 @@
-"""Removed namespaces, after their time in the trash: their names are free again."""
+"""Namespaces whose time in the trash is over: deleted for good, so that their names are free again."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,12 +15,13 @@ from registry_site.maintenance import purge_requested
 
 @receiver(purge_requested)
 def purge_namespaces(**kwargs: Any) -> str:
-    """With all that is in them."""
-    since = timezone.now() - timedelta(days=settings.TRASH_DAYS)
+    """Delete expired namespaces with all their packages."""
+    removed_before = timezone.now() - timedelta(days=settings.TRASH_DAYS)
     count = 0
-    for namespace in Namespace.objects.shared().filter(removed_at__lt=since).iterator():
+    for namespace in Namespace.objects.shared().filter(removed_at__lt=removed_before).iterator():
         with transaction.atomic():
-            if Namespace.objects.filter(pk=namespace.pk, removed_at__lt=since).delete()[0]:
+            # The condition is repeated, as staff may have restored the namespace since it was listed.
+            if Namespace.objects.filter(pk=namespace.pk, removed_at__lt=removed_before).delete()[0]:
                 NameReservation.objects.filter(pk=namespace.reservation_id).delete()
                 count += 1
     return f"{count} namespaces deleted for good."

@@ -1,7 +1,7 @@
-"""What namespaces announce to the packages in them, inside the transaction of the deed; a receiver may refuse it."""
+"""Signals from namespaces to packages, sent inside the transaction of the change; a receiver may raise to refuse it."""
 
 from django.dispatch import Signal
 
-namespace_renaming = Signal()  # sender Namespace; namespace, still of its former name
-namespace_hidden = Signal()  # sender Namespace; namespace, which was put into the trash or taken out of it
-member_removed = Signal()  # sender Namespace; namespace, user, actor
+namespace_renaming = Signal()  # sender Namespace; namespace, still with its former name
+namespace_visibility_changed = Signal()  # sender Namespace; namespace, just put into the trash or restored
+role_removed = Signal()  # sender Membership or another RoleAssignment; assignment, already deleted; actor

@@ -1,11 +1,11 @@
-"""Where namespaces are found: the document writes the first segment now in one way, now in the other."""
+"""Routes of namespaces. yapkg's document writes their first segment now `namespace`, now `namespaces`: both work."""
 
 from django.urls import URLPattern, path
 
 from namespaces.api import yapkg
 
 
-def _under(prefix: str) -> list[URLPattern]:
+def routes_under(prefix: str) -> list[URLPattern]:
     return [
         path(prefix, yapkg.Namespaces.as_view({"post": "open"})),
         path(f"{prefix}/<str:namespace>", yapkg.Namespaces.as_view({"get": "retrieve", "delete": "destroy"})),
@@ -17,4 +17,4 @@ def _under(prefix: str) -> list[URLPattern]:
     ]
 
 
-urlpatterns = [*_under("namespace"), *_under("namespaces")]
+urlpatterns = [*routes_under("namespace"), *routes_under("namespaces")]

@@ -1,4 +1,4 @@
-"""What staff see and do about packages."""
+"""Packages in the admin site."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from accounts.admin import staff
 from namespaces.admin import RoleAssignmentForm
-from packages import collaboration, purge, releasing
+from packages import collaboration, releasing
 from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 
@@ -38,7 +38,7 @@ class CollaborationInline(admin.TabularInline):
 
 @admin.register(Package)
 class PackageAdmin(DomainAdmin):
-    """A package changes hands by the roles of its collaborators, or by another namespace."""
+    """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
 
     list_display = ("name", "namespace", "field", "type", "newest_version", "updated_at", "removed_at")
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
@@ -54,8 +54,8 @@ class PackageAdmin(DomainAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
-        listed: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest")
-        return listed
+        packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest")
+        return packages
 
     @admin.display(description="newest", ordering="newest__version")
     def newest_version(self, package: Package) -> str:
@@ -66,10 +66,12 @@ class PackageAdmin(DomainAdmin):
             releasing.transfer_package(obj, obj.namespace, actor=staff(request))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        formset.save(commit=False)  # of the releases nothing changes, but Django asks every formset what did
+        formset.save(commit=False)  # releases are read only, but Django reads the changes of every formset
         if formset.model is Collaboration:
-            changed = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
-            collaboration.set_by_staff(form.instance, changed, formset.deleted_objects, actor=staff(request))
+            saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+            collaboration.set_collaborators_by_staff(
+                form.instance, saved, formset.deleted_objects, actor=staff(request)
+            )
 
     @admin.action(description="Put the selected packages into the trash", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Package]) -> None:
@@ -81,9 +83,9 @@ class PackageAdmin(DomainAdmin):
 
     def _set_removed(self, request: HttpRequest, queryset: QuerySet[Package], *, removed: bool) -> None:
         with transaction.atomic():
-            rows = Package.objects.held().filter(pk__in=queryset.values("pk"))
-            done = sum(purge.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
-        self.message_user(request, f"{done} {'removed' if removed else 'restored'}; the others were so before.")
+            packages = Package.objects.for_update().filter(pk__in=queryset.values("pk"))
+            count = sum(releasing.set_removed(row, removed=removed, actor=staff(request)) for row in packages)
+        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others were so before.")
 
 
 class SnapshotRevisionInline(ReadOnlyInline):

@@ -1,37 +1,63 @@
-"""Archives of packages (`.tgz`), looked into without unpacking: what is in them, and that no tool could be tricked."""
+"""Archives of packages (`.tgz`): checked and listed without unpacking, then stored."""
 
 import re
+from dataclasses import dataclass, field
 from typing import IO, Any
 
-from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
-from registry_site.archives.tar_reader import BLOCK, Entry, entries
-from registry_site.errors import Invalid
+from django.conf import settings
 
-MOST_ENTRIES = 20_000
-LONGEST_PATH = 512  # characters
+from packages.release_input import Upload
+from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
+from registry_site.archives.tar_reader import BLOCK, entries
+from registry_site.errors import Invalid, TooLarge
+from registry_site.storage import blobs
+
+MAX_ENTRIES = 20_000
+MAX_PATH = 512  # characters
+# A backslash or a drive letter leads out of the target folder on Windows; control characters deceive terminals.
 FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:")
 
 
-def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
-    """`{"path", "size"}` of each file in an archive of `compressed` bytes, in its order; raises `Invalid`.
+@dataclass(frozen=True)
+class StoredArchive:
+    """An archive in the blob store; all empty for a release without one."""
 
-    Only files and directories may be in it, and no path may lead out of where it is unpacked.
+    sha256: str = ""
+    size: int = 0
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+
+def store(upload: Upload | None) -> StoredArchive:
+    """Check an archive and store it durably; raises `TooLarge`, `Invalid` and `Unavailable`.
+
+    If no release refers to it in the end, an unused blob is left behind, which does no harm.
+    """
+    if upload is None:
+        return StoredArchive()
+    if upload.size > settings.MAX_PACKAGE_SIZE:
+        raise TooLarge(f"The archive has {upload.size} bytes; at most {settings.MAX_PACKAGE_SIZE} are taken here.")
+    files = list_files(upload.file, upload.size)
+    blob = blobs.put(upload.file)
+    return StoredArchive(blob.sha256, blob.size, files)
+
+
+def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
+    """Return `{"path", "size"}` of each file in an archive of `compressed` bytes, in its order.
+
+    Raises `Invalid` for anything but files and directories, and for a path that leads out of the target folder.
     """
     archive.seek(0)
+    # The limit grows with the compressed size, so that a small upload cannot expand without end.
     tar = BoundedGzipReader(archive, limit_for(compressed), "archive")
-    found: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
     for number, entry in enumerate(entries(tar, lenient=True), start=1):
-        if number > MOST_ENTRIES:
-            raise Invalid(f"The archive has more than {MOST_ENTRIES} entries.")
-        _check(entry)
+        if number > MAX_ENTRIES:
+            raise Invalid(f"The archive has more than {MAX_ENTRIES} entries.")
+        path = entry.path.removesuffix("/") if entry.is_directory else entry.path
+        leads_out = path.startswith("/") or ".." in path.split("/") or FORBIDDEN.search(path)
+        if leads_out or not path or len(path) > MAX_PATH or not path.isprintable():
+            raise Invalid(f"The archive has a path that is not allowed: {entry.path[:200]!r}.")
         if not entry.is_directory:
-            found.append({"path": entry.path, "size": entry.size})
-        tar.skip(entry.size + -entry.size % BLOCK)
-    return found
-
-
-def _check(entry: Entry) -> None:
-    path = entry.path.removesuffix("/") if entry.is_directory else entry.path
-    leads_out = path.startswith("/") or ".." in path.split("/") or FORBIDDEN.search(path)
-    if leads_out or not path or len(path) > LONGEST_PATH or not path.isprintable():
-        raise Invalid(f"The archive has a path that is not allowed: {entry.path[:200]!r}.")
+            files.append({"path": entry.path, "size": entry.size})
+        tar.skip(entry.size + -entry.size % BLOCK)  # contents are padded to whole blocks
+    return files

@@ -1,4 +1,4 @@
-"""Who else works on a package, and as what."""
+"""Collaborators of packages: add, change and remove them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,121 +6,107 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import receiver
 
-from accounts import audit
-from accounts import names as account_names
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from namespaces.membership import Invitation, accounts_of
-from namespaces.models import Namespace, Role
-from namespaces.signals import member_removed, namespace_renaming
-from packages import lookup, releasing, rights
+from namespaces import role_assignments
+from namespaces.models import Membership, Namespace, Role
+from namespaces.role_assignments import Invitation
+from namespaces.signals import namespace_renaming, role_removed
+from packages import lookup, rights
 from packages.models import Collaboration, Package
-from registry_site.errors import Conflict, NotFound, PermissionDenied
+from registry_site.errors import Conflict
 
 
 def list_collaborators(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
-    """In the order in which they came; raises `NotFound` for a package that the principal may not read."""
+    """Return collaborators in the order of joining; raises `NotFound` for a package that the principal may not read."""
     package = lookup.get_package(principal.user, namespace_name, name)
-    return _listed(package)
+    return list(Collaboration.in_subject(package))
 
 
 def add_collaborators(
     principal: Principal, namespace_name: str, name: str, invitations: Sequence[Invitation]
 ) -> list[Collaboration]:
-    """Make accounts collaborators, all or none.
+    """Make accounts collaborators, all or none; return all collaborators.
 
-    Raises `NotFound`, `PermissionDenied` when the principal may not give such a role, `Invalid` for unknown or
-    closed accounts, and `Conflict` for who is one already.
+    Raises `NotFound`, `PermissionDenied` if the principal may not give such a role, `Invalid` for an unknown or closed
+    account, and `Conflict` for an account that is a collaborator already.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        package = _lock(principal, namespace_name, name)
-        _require_rank(package, principal.user, *(invitation.role for invitation in invitations))
-        users = accounts_of(invitations)
-        if Collaboration.objects.filter(package=package, user__in=users).exists():
-            raise Conflict("One of them is a collaborator already.", code="already_collaborator")
-        Collaboration.objects.bulk_create(
-            Collaboration(package=package, user=user, role=invitation.role, added_by=principal.user)
-            for user, invitation in zip(users, invitations, strict=True)
-        )
-        added = {invitation.username: invitation.role.value for invitation in invitations}
-        audit.record(principal.user, "package.add_collaborators", str(package), collaborators=added)
-        return _listed(package)
+        package = lock_for_principal(principal, namespace_name, name)
+        rights.require_rank(package, principal.user, [invitation.role for invitation in invitations])
+        role_assignments.add(Collaboration, package, invitations, actor=principal.user)
+        return list(Collaboration.in_subject(package))
 
 
 def change_role(principal: Principal, namespace_name: str, name: str, username: str, role: Role) -> Collaboration:
-    """Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left."""
+    """Give a collaborator another role.
+
+    Raises `NotFound`, `PermissionDenied`, and `Conflict` if no owner would be left.
+    """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        package = _lock(principal, namespace_name, name)
-        collaboration = _collaboration(package, username)
-        former = Role(collaboration.role)
-        _require_rank(package, principal.user, former, role)
-        collaboration.role = role
-        collaboration.save(update_fields=["role"])
-        if former is Role.OWNER:
-            _require_owner(package)
-        audit.record(
-            principal.user, "package.change_role", str(package), collaborator=str(collaboration.user), role=role.value
-        )
+        package = lock_for_principal(principal, namespace_name, name)
+        collaboration = role_assignments.get(Collaboration, package, username)
+        rights.require_rank(package, principal.user, [Role(collaboration.role), role])
+        role_assignments.change_role(collaboration, role, actor=principal.user)
     return collaboration
 
 
 def remove_collaborator(principal: Principal, namespace_name: str, name: str, username: str) -> None:
-    """Everybody may leave of their own.
+    """Remove a collaborator. Every collaborator may leave.
 
-    Raises `NotFound`, `PermissionDenied`, and `Conflict` when no owner would be left.
+    Raises `NotFound`, `PermissionDenied`, and `Conflict` if no owner would be left.
     """
     principal.require(Scope.MANAGE)
     with transaction.atomic():
-        package = _lock(principal, namespace_name, name)
-        collaboration = _collaboration(package, username)
+        package = lock_for_principal(principal, namespace_name, name)
+        collaboration = role_assignments.get(Collaboration, package, username)
         if collaboration.user != principal.user:
-            _require_rank(package, principal.user, Role(collaboration.role))
-        collaboration.delete()
-        if collaboration.role == Role.OWNER:
-            _require_owner(package)
-        audit.record(principal.user, "package.remove_collaborator", str(package), collaborator=str(collaboration.user))
+            rights.require_rank(package, principal.user, [Role(collaboration.role)])
+        role_assignments.remove(collaboration, actor=principal.user)
 
 
-def set_by_staff(
-    package: Package, changed: Sequence[Collaboration], removed: Sequence[Collaboration], *, actor: User
+def set_collaborators_by_staff(
+    package: Package, saved: Sequence[Collaboration], removed: Sequence[Collaboration], *, actor: User
 ) -> None:
-    """Change the collaborators of any package; raises `Conflict` when no open account would be left as owner."""
+    """Save new and changed collaborations of any package, and remove others.
+
+    Raises `Conflict` if no open account would be left as owner.
+    """
     with transaction.atomic():
-        releasing.lock_for_update(package)
-        for collaboration in changed:
-            action = "package.change_role" if collaboration.pk else "package.add_collaborator"
-            collaboration.added_by = collaboration.added_by or actor
-            collaboration.save()
-            audit.record(actor, action, str(package), collaborator=str(collaboration.user), role=collaboration.role)
-        for collaboration in removed:
-            collaboration.delete()
-            audit.record(actor, "package.remove_collaborator", str(package), collaborator=str(collaboration.user))
-        _require_owner(package)
+        lookup.lock_for_update(package)
+        role_assignments.set_by_staff(Collaboration, package, saved, removed, actor=actor)
 
 
-@receiver(member_removed)
-def remove_collaborations_of_former_member(
-    sender: type[Namespace], namespace: Namespace, user: User, actor: User, **kwargs: Any
+def lock_for_principal(principal: Principal, namespace_name: str, name: str) -> Package:
+    """Lock a package that the principal may read until the transaction ends; raises `NotFound`."""
+    # The order of locks is the same everywhere, or two requests could wait for each other: user, namespace, package.
+    principal.revalidate_and_lock()
+    return lookup.lock_for_update(lookup.get_package(principal.user, namespace_name, name))
+
+
+@receiver(role_removed, sender=Membership)
+def remove_from_packages_of_namespace(
+    sender: type[Membership], assignment: Membership, actor: User, **kwargs: Any
 ) -> None:
-    """Who is no member is no collaborator either; what would be nobody's becomes the namespace's owner's."""
-    left = Collaboration.objects.filter(package__namespace=namespace, user=user)
-    owned = list(left.filter(role=Role.OWNER).values_list("package", flat=True))
-    left.delete()
+    """Remove a former member from all packages of the namespace.
+
+    Packages that would be left without an owner go to the namespace's oldest owner.
+    """
+    namespace = assignment.namespace
+    collaborations = Collaboration.objects.filter(package__namespace=namespace, user=assignment.user)
+    owned = list(collaborations.filter(role=Role.OWNER).values_list("package", flat=True))
+    collaborations.delete()
     orphans = Package.objects.filter(pk__in=owned).exclude(collaborations__role=Role.OWNER)
-    heir = (
-        User.objects.in_good_standing()
-        .filter(memberships__namespace=namespace, memberships__role=Role.OWNER)
-        .order_by("memberships__pk")
-        .first()
-    )
-    if heir is None:
+    open_accounts = User.objects.in_good_standing()
+    heir = Membership.in_subject(namespace).filter(role=Role.OWNER, user__in=open_accounts).order_by("pk").first()
+    if heir is None:  # the only owner is banned, and a manager removed the member
         return
     Collaboration.objects.bulk_create(
-        [Collaboration(package=package, user=heir, role=Role.OWNER, added_by=actor) for package in orphans],
-        update_conflicts=True,  # the heir may have been something less there
+        [Collaboration(package=package, user=heir.user, role=Role.OWNER, added_by=actor) for package in orphans],
+        update_conflicts=True,  # the heir may have had a lower role there
         unique_fields=["package", "user"],
         update_fields=["role", "added_by"],
     )
@@ -128,38 +114,8 @@ def remove_collaborations_of_former_member(
 
 @receiver(namespace_renaming)
 def refuse_rename_with_packages(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
-    """Others refer to packages by the namespace's name."""
+    """Raise `Conflict` if the namespace has packages: dependencies name them by the namespace's name."""
     if namespace.packages.exists():
         raise Conflict(
             f"The name {namespace.name!r} cannot change while there are packages under it.", code="name_in_use"
         )
-
-
-def _lock(principal: Principal, namespace_name: str, name: str) -> Package:
-    principal.revalidate_and_lock()
-    return releasing.lock_for_update(lookup.get_package(principal.user, namespace_name, name))
-
-
-def _listed(package: Package) -> list[Collaboration]:
-    return list(package.collaborations.select_related("user"))
-
-
-def _collaboration(package: Package, username: str) -> Collaboration:
-    name = account_names.canonical(username)
-    collaborations = package.collaborations.select_related("user", "package__namespace")
-    collaboration = collaborations.filter(user__reservation__name=name).first()
-    if collaboration is None:
-        raise NotFound(f"{username[:80]!r} is no collaborator of {package}.", code="collaborator_missing")
-    return collaboration
-
-
-def _require_rank(package: Package, user: User, *concerned: Role) -> None:
-    own = rights.rights_of(package, user)
-    if not own.may_manage or not all(own.may_give(role) for role in concerned):
-        raise PermissionDenied("You may not do this to somebody in this role, or give it.")
-
-
-def _require_owner(package: Package) -> None:
-    owners = User.objects.in_good_standing().filter(collaborations__package=package, collaborations__role=Role.OWNER)
-    if not owners.exists():
-        raise Conflict(f"{package} would be left without an owner; make somebody else one first.", code="last_owner")

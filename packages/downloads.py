@@ -1,4 +1,4 @@
-"""Handing out archives of packages."""
+"""Downloads of package archives."""
 
 from django.http import HttpRequest, HttpResponseBase
 
@@ -10,10 +10,7 @@ from registry_site.storage import blobs
 
 
 def download(request: HttpRequest, user: User | None, namespace: str, name: str, version: str) -> HttpResponseBase:
-    """The archive of a version that `user` may read; raises `NotFound` and `Unavailable`.
-
-    Whoever keeps a copy has to ask again: the package can become private, a snapshot can be replaced.
-    """
+    """Return the archive of a version that `user` may read; raises `NotFound` and `Unavailable`."""
     release = lookup.get_release(user, namespace, name, version)
     if not release.sha256:
         raise NotFound(f"{release} has no archive.", code="archive_missing")
@@ -22,5 +19,6 @@ def download(request: HttpRequest, user: User | None, namespace: str, name: str,
         blobs.Blob(release.sha256, release.size),
         filename=f"{release.package.name}-{release.version}.tgz",
         modified=release.published_at,
+        # Caches must revalidate: the package can become private, and a snapshot can be replaced.
         cache_control="private, no-cache",
     )

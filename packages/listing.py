@@ -1,4 +1,4 @@
-"""Lists of packages, page by page."""
+"""Pages of the lists of packages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PAGE_SIZE = 20
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list; a number beyond the last means the last, one below the first the first."""
+    """One page of a list, and the number of all pages and packages."""
 
     packages: Sequence[Package]
     number: int
@@ -26,7 +26,7 @@ class Page:
 
 
 def namespace_page(user: User | None, name: str, page: int) -> Page:
-    """What `user` may read of a namespace, by name; raises `NotFound`."""
+    """Return a page of the packages in a namespace that `user` may read, by name; raises `NotFound`."""
     namespace = Namespace.objects.present().named(name).first()
     if namespace is None:
         raise NotFound(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
@@ -35,16 +35,17 @@ def namespace_page(user: User | None, name: str, page: int) -> Page:
 
 
 def search_page(query: str, page: int) -> Page:
-    """The public packages that a query finds, the best first; raises `Invalid`."""
-    if len(query) > search.LONGEST_QUERY:
-        raise Invalid(f"A query has at most {search.LONGEST_QUERY} characters.", code="query_too_long")
+    """Return a page of the public packages that match a query, the best match first; raises `Invalid`."""
+    if len(query) > search.MAX_QUERY:
+        raise Invalid(f"A query has at most {search.MAX_QUERY} characters.", code="query_too_long")
     return _page(search.search_packages(query), page)
 
 
 def _page(keys: Sequence[int] | QuerySet[Package, int], page: int) -> Page:
-    """Only the packages of the page are read whole."""
+    """Return a page of these primary keys; a number out of range means the first or the last page."""
     paginator = Paginator(keys, PAGE_SIZE)
-    chosen = paginator.get_page(max(page, 1))
-    rows = Package.objects.with_newest().in_bulk(list(chosen.object_list))
-    packages = [rows[key] for key in chosen.object_list if key in rows]
-    return Page(packages, chosen.number, paginator.num_pages, paginator.count)
+    keys_of_page = paginator.get_page(max(page, 1))
+    packages = Package.objects.with_newest().in_bulk(list(keys_of_page.object_list))
+    # A package can be deleted between the two queries.
+    rows = [packages[key] for key in keys_of_page.object_list if key in packages]
+    return Page(rows, keys_of_page.number, paginator.num_pages, paginator.count)

@@ -13,14 +13,14 @@ from packages import names
 
 
 class Type(models.TextChoices):
-    """Who may see a package."""
+    """The visibility of a package."""
 
     PUBLIC = "PUBLIC", "public"
     PRIVATE = "PRIVATE", "private"
 
 
 class Status(models.TextChoices):
-    """What a release promises."""
+    """The promise of a release to its users."""
 
     RELEASE = "RELEASE", "release"  # never changes
     SNAPSHOT = "SNAPSHOT", "snapshot"  # may be replaced
@@ -29,48 +29,58 @@ class Status(models.TextChoices):
 
 class PackageQuerySet(models.QuerySet["Package"]):
     def present(self) -> Self:
-        """Those that were not removed, and whose namespace was not."""
+        """Leave out packages in the trash, and those of a namespace in the trash."""
         return self.filter(removed_at=None, namespace__removed_at=None)
 
-    def held(self) -> Self:
-        """Inside a transaction: as they are now, and nobody else changes anything of them until its end."""
+    def for_update(self) -> Self:
+        """Lock the packages until the transaction ends.
+
+        The newest releases are not joined: after a wait for the lock, PostgreSQL would look for the former one, and
+        leave `newest` empty if another transaction has published since.
+        """
         return self.select_for_update(no_key=True, of=("self",)).select_related("namespace")
 
     def named(self, namespace: str, name: str) -> Self:
-        """The one of this name in the namespace of that name, both in any case."""
+        """Select the package of this name in the namespace of this name, both without regard to case."""
         namespaces = Namespace.objects.named(namespace)
         return self.filter(namespace__in=namespaces, canonical_name=names.canonical(name))
 
     def visible_to(self, user: User | None) -> Self:
-        """What `user`, or somebody unknown, may read: the rule of `rights`, for many at once."""
+        """Select what a user, or an anonymous visitor, may read: the rule of `rights` for many packages at once."""
         if user is None:
             return self.filter(type=Type.PUBLIC)
         if roles.is_administrator(user):
             return self
         managed = Namespace.objects.filter(memberships__user=user, memberships__role__in=(Role.OWNER, Role.MANAGER))
         shared = Collaboration.objects.filter(user=user).values("package")
+        # Subqueries instead of joins: a join would list a package once for each role.
         return self.filter(Q(type=Type.PUBLIC) | Q(namespace__in=managed) | Q(pk__in=shared))
 
     def with_newest(self) -> Self:
-        """All that a list shows, in the same query."""
+        """Fetch all that a list shows in the same query."""
         return self.select_related("namespace", "newest__publisher")
 
 
 class Package(models.Model):
-    """A package; its newest release says what lists and search show of it."""
+    """A package; lists and search show its newest release."""
 
     namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="packages")
-    name = models.CharField(max_length=names.LONGEST)
-    canonical_name = models.CharField(max_length=names.LONGEST, editable=False)
+    name = models.CharField(max_length=names.MAX_LENGTH)
+    canonical_name = models.CharField(max_length=names.MAX_LENGTH, editable=False)
     field = models.CharField(max_length=63, help_text="The ecosystem, such as java or php.")
     type = models.CharField(max_length=8, choices=Type, default=Type.PUBLIC)
     newest = models.ForeignKey(
-        "Release", null=True, editable=False, on_delete=models.SET_NULL, related_name="+", help_text="By precedence."
+        "Release",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The release with the highest version.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Empty for what is not to be found; the database derives its index from these two.
+    # Empty for private and removed packages. The database derives its search index from these two columns.
     search_name = models.TextField(default="", editable=False)
     search_text = models.TextField(default="", editable=False)
 
@@ -88,22 +98,24 @@ class Package(models.Model):
         return f"{self.namespace}/{self.name}"
 
     def newest_release(self) -> "Release":
-        """The newest one, which knows this package, too; there is always one."""
-        assert self.newest is not None  # noqa: S101 - made with the package
-        self.newest.package = self
+        """Return the newest release, with this package as its `package`."""
+        assert self.newest is not None  # noqa: S101 - a package is created with its first release
+        self.newest.package = self  # saves a query
         return self.newest
 
 
 class ReleaseContent(models.Model):
-    """What was published under a version."""
+    """The published content of a version."""
 
     status = models.CharField(max_length=16, choices=Status, default=Status.SNAPSHOT)
     dependencies = models.JSONField(default=list, blank=True)
     dev_dependencies = models.JSONField(default=list, blank=True)
     description = models.CharField(max_length=1000, blank=True)
     keywords = models.JSONField(default=list, blank=True)
-    sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Of the archive; empty without one.")
-    size = models.BigIntegerField(default=0, help_text="Of the archive, in bytes.")
+    sha256 = models.CharField(
+        "SHA-256", max_length=64, blank=True, help_text="Digest of the archive; empty without one."
+    )
+    size = models.BigIntegerField(default=0, help_text="Size of the archive in bytes.")
     files = models.JSONField(default=list, blank=True, help_text="Path and size of each file in the archive.")
     publisher = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     published_at = models.DateTimeField(default=timezone.now)
@@ -113,12 +125,14 @@ class ReleaseContent(models.Model):
 
 
 class Release(ReleaseContent):
-    """A version of a package. As a RELEASE it never changes again; a SNAPSHOT may be replaced."""
+    """A version of a package. A RELEASE never changes again; a SNAPSHOT may be replaced."""
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="releases")
     version = models.CharField(max_length=127)
     precedence = models.CharField(max_length=127, editable=False, help_text="The version without build metadata.")
-    is_final = models.BooleanField(default=False, editable=False, help_text="Has been a RELEASE.")
+    is_final = models.BooleanField(
+        default=False, editable=False, help_text="Set once the version was a RELEASE, and for ever."
+    )
 
     class Meta:
         ordering = ("-published_at", "-pk")
@@ -130,9 +144,14 @@ class Release(ReleaseContent):
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
 
+    def archive_revision(self, *, replaced_by: User) -> None:
+        """Keep the current content of a snapshot before a change; call it before the fields are set."""
+        content = {field.name: getattr(self, field.name) for field in ReleaseContent._meta.fields}
+        SnapshotRevision.objects.create(release=self, replaced_by=replaced_by, **content)
+
 
 class SnapshotRevision(ReleaseContent):
-    """What a snapshot was before it was replaced."""
+    """The former content of a snapshot that was replaced."""
 
     release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="revisions")
     replaced_at = models.DateTimeField(default=timezone.now)
@@ -147,7 +166,10 @@ class SnapshotRevision(ReleaseContent):
 
 
 class Collaboration(RoleAssignment):
-    """Somebody works on a package, whatever they are in its namespace."""
+    """A collaborator of a package, with or without a role in its namespace."""
+
+    subject_field = "package"
+    noun = "collaborator"
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="collaborations")
 

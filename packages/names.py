@@ -1,13 +1,13 @@
-"""Names of packages: what is allowed, and when two of them are the same."""
+"""Names of packages: the rules for new ones, and the form in which they are unique."""
 
 import re
 import unicodedata
 
 from registry_site.errors import Invalid
 
-LONGEST = 63
-INSIDE = "._-"
-# Scripts whose letters nobody takes for Latin ones.
+MAX_LENGTH = 63
+SEPARATORS = "._-"
+# Prefixes of Unicode names. Cyrillic, Greek and others are missing: their letters look like Latin ones.
 SCRIPTS = (
     "CJK UNIFIED IDEOGRAPH",
     "IDEOGRAPHIC ITERATION MARK",
@@ -21,23 +21,24 @@ ASCII = re.compile(r"[A-Za-z0-9]")
 
 
 def canonical(name: str) -> str:
-    """The form under which a name is unique in its namespace: without case."""
+    """Return the form in which a name is unique in its namespace: in lower case."""
     return name.lower()
 
 
 def validate(name: str) -> None:
-    """Raises `Invalid` unless `name` can be a package's."""
+    """Raise `Invalid` unless `name` is allowed for a package."""
     ends = name[:1] + name[-1:]
-    allowed = all(character in INSIDE or _is_letter(character) for character in name)
-    if not 0 < len(name) <= LONGEST or not allowed or not set(INSIDE).isdisjoint(ends):
+    allowed = all(character in SEPARATORS or is_letter_or_digit(character) for character in name)
+    if not 0 < len(name) <= MAX_LENGTH or not allowed or not set(SEPARATORS).isdisjoint(ends):
         raise Invalid(
-            f"The package name {name[:80]!r} is not allowed: use 1 to {LONGEST} Latin, Chinese, Japanese or Korean "
+            f"The package name {name[:80]!r} is not allowed: use 1 to {MAX_LENGTH} Latin, Chinese, Japanese or Korean "
             "letters and digits, with -, _ and . between them.",
             code="name_invalid",
         )
 
 
-def _is_letter(character: str) -> bool:
+def is_letter_or_digit(character: str) -> bool:
+    """Return whether a character is an ASCII letter or digit, or belongs to one of `SCRIPTS`."""
     if character.isascii():
         return ASCII.match(character) is not None
     return unicodedata.name(character, "").startswith(SCRIPTS)

@@ -1,4 +1,4 @@
-"""Ranges of versions in dependencies, of any ecosystem: only their syntax is looked at.
+"""Version ranges in dependencies. Ecosystems differ, so only the syntax that they share is checked.
 
 `^1.2 || >=2 <3`, `~1.2.3`, `1.x`, `*`, `1.0 - 2.0`, `>=1,<2`, `==1.*`, `~=1.4`, `[1.0,2.0)`.
 """
@@ -7,9 +7,10 @@ import re
 
 from registry_site.errors import Invalid
 
-LONGEST = 127
+MAX_LENGTH = 127
 
-# The text is cut at each separator first, so that no pattern has two ways to match it.
+# The text is split at each separator first. No pattern can match a part in two ways, or a crafted text could keep the
+# regular expression engine busy for ever.
 _PART = r"(?:[0-9]{1,20}|[xX*])"
 _VERSION = rf"v?{_PART}(?:\.{_PART}){{0,3}}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
 _OPERATOR = r"(?:\^|~>|~=|~|===|==|!=|>=|<=|>|<|=)"
@@ -20,16 +21,17 @@ _BLANK_AFTER_OPERATOR = re.compile(rf"(?<![^ ,|])({_OPERATOR}) (?=[^ ])")
 
 
 def validate(text: str) -> None:
-    """Raises `Invalid` for what is no range."""
+    """Raise `Invalid` unless `text` is a version range."""
     alternatives = re.split(r" ?\|\|? ?", text.strip(" "))
-    if len(text) > LONGEST or not all(map(_is_alternative, alternatives)):
+    if len(text) > MAX_LENGTH or not all(map(is_alternative, alternatives)):
         raise Invalid(
             f"The version range {text[:80]!r} is not understood: write it like ^1.2, >=1.2 <2, 1.x or *.",
             code="range_invalid",
         )
 
 
-def _is_alternative(text: str) -> bool:
+def is_alternative(text: str) -> bool:
+    """Return whether `text` is a range without `||`: a hyphen range, an interval, or comparators."""
     if _HYPHEN.fullmatch(text) or _INTERVAL.fullmatch(text.replace(", ", ",")):
         return True
     comparators = re.split(r" ?, ?| ", _BLANK_AFTER_OPERATOR.sub(r"\1", text))

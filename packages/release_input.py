@@ -1,4 +1,4 @@
-"""What somebody wants to publish, as it was given, and what it may be."""
+"""Input of a publisher: the content of a new release or of an edit, and the limits that it must keep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from packages.models import Status, Type
 from registry_site import versions
 from registry_site.errors import Invalid
 
-LONGEST_FIELD = 63
-LONGEST_VERSION = 127
-LONGEST_DESCRIPTION = 1000
-LONGEST_DEPENDENCY = 127
-MOST_DEPENDENCIES = 1000
-MOST_KEYWORDS = 20
-LONGEST_KEYWORD = 50
+# Texts are counted in characters.
+MAX_ECOSYSTEM = 63
+MAX_VERSION = 127
+MAX_DESCRIPTION = 1000
+MAX_DEPENDENCIES = 1000
+MAX_DEPENDENCY_NAME = 127
+MAX_KEYWORDS = 20
+MAX_KEYWORD = 50
 
 
 class Dependency(TypedDict):
@@ -27,66 +28,75 @@ class Dependency(TypedDict):
 
 @dataclass(frozen=True)
 class Upload:
-    """An archive that came with a request: seekable, of `size` bytes."""
+    """An uploaded archive: a seekable file of `size` bytes."""
 
     file: IO[bytes]
     size: int
 
 
-@dataclass(frozen=True)
-class ReleaseInput:
-    """What is to be published; None leaves it as the newest release has it, or at its default."""
+@dataclass(frozen=True, kw_only=True)
+class ReleaseEdit:
+    """Content of a release. None keeps what the newest release has, or the default."""
 
-    version: str | None = None
     status: str | None = None
     type: str | None = None
     dependencies: Sequence[Dependency] | None = None
     dev_dependencies: Sequence[Dependency] | None = None
     description: str | None = None
     keywords: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseInput(ReleaseEdit):
+    """Content of a release to publish, with its version and its archive."""
+
+    version: str
     archive: Upload | None = None
 
 
 def validate_ecosystem(text: str) -> None:
-    if not text.strip() or len(text) > LONGEST_FIELD or not text.isprintable():
-        raise Invalid(f"The field has to be 1 to {LONGEST_FIELD} characters, such as java.", code="field_invalid")
+    """Raise `Invalid` unless `text` can be a package's `field`."""
+    if not text.strip() or len(text) > MAX_ECOSYSTEM or not text.isprintable():
+        raise Invalid(f"The field has to be 1 to {MAX_ECOSYSTEM} characters, such as java.", code="field_invalid")
 
 
-def validate(draft: ReleaseInput, *, may_be: Sequence[Status]) -> str:
-    """The version, "" where none is given; raises `Invalid` for the first thing that is wrong."""
-    if draft.version is not None:
-        versions.parse(draft.version)
-        if len(draft.version) > LONGEST_VERSION:
-            raise Invalid(f"The version is longer than {LONGEST_VERSION} characters.", code="version_invalid")
-    if draft.status is not None and draft.status not in may_be:
-        allowed = ", ".join(status.value for status in may_be)
-        raise Invalid(f"The status {draft.status[:40]!r} is not possible here: {allowed}.", code="status_invalid")
-    if draft.type is not None and draft.type not in Type.values:
-        raise Invalid(f"There is no type {draft.type[:40]!r}: {', '.join(Type.values)}.", code="type_invalid")
-    for dependencies in (draft.dependencies, draft.dev_dependencies):
-        _validate_dependencies(dependencies or [])
-    if len(draft.description or "") > LONGEST_DESCRIPTION:
-        raise Invalid(f"The description is longer than {LONGEST_DESCRIPTION} characters.", code="description_invalid")
-    _validate_keywords(draft.keywords or [])
-    return draft.version or ""
+def validate_release(release_input: ReleaseInput) -> None:
+    """Raise `Invalid` for the first thing that is wrong in a release to publish."""
+    versions.parse(release_input.version)
+    if len(release_input.version) > MAX_VERSION:
+        raise Invalid(f"The version is longer than {MAX_VERSION} characters.", code="version_invalid")
+    validate_edit(release_input, statuses=(Status.RELEASE, Status.SNAPSHOT))
 
 
-def _validate_dependencies(dependencies: Sequence[Dependency]) -> None:
-    if len(dependencies) > MOST_DEPENDENCIES:
-        raise Invalid(f"There are more than {MOST_DEPENDENCIES} dependencies.", code="dependencies_invalid")
+def validate_edit(edit: ReleaseEdit, *, statuses: Sequence[Status]) -> None:
+    """Raise `Invalid` for the first thing that is wrong, such as a status that is none of `statuses`."""
+    if edit.status is not None and edit.status not in statuses:
+        allowed = ", ".join(status.value for status in statuses)
+        raise Invalid(f"The status {edit.status[:40]!r} is not possible here: {allowed}.", code="status_invalid")
+    if edit.type is not None and edit.type not in Type.values:
+        raise Invalid(f"There is no type {edit.type[:40]!r}: {', '.join(Type.values)}.", code="type_invalid")
+    for dependencies in (edit.dependencies, edit.dev_dependencies):
+        validate_dependencies(dependencies or [])
+    if len(edit.description or "") > MAX_DESCRIPTION:
+        raise Invalid(f"The description is longer than {MAX_DESCRIPTION} characters.", code="description_invalid")
+    keywords = edit.keywords or []
+    if len(keywords) > MAX_KEYWORDS or any(
+        not 0 < len(word) <= MAX_KEYWORD or not word.isprintable() for word in keywords
+    ):
+        raise Invalid(
+            f"At most {MAX_KEYWORDS} keywords of 1 to {MAX_KEYWORD} characters each.", code="keywords_invalid"
+        )
+
+
+def validate_dependencies(dependencies: Sequence[Dependency]) -> None:
+    """Raise `Invalid` for too many dependencies, a repeated one, or one with a bad name or range."""
+    if len(dependencies) > MAX_DEPENDENCIES:
+        raise Invalid(f"There are more than {MAX_DEPENDENCIES} dependencies.", code="dependencies_invalid")
     for dependency in dependencies:
         name = dependency["name"]
-        if not name.strip() or len(name) > LONGEST_DEPENDENCY or not name.isprintable():
+        # Any printable name is allowed: a dependency may live in a registry with other rules for names.
+        if not name.strip() or len(name) > MAX_DEPENDENCY_NAME or not name.isprintable():
             raise Invalid(f"The dependency {name[:80]!r} has no possible name.", code="dependencies_invalid")
         ranges.validate(dependency["version"])
     if len({dependency["name"] for dependency in dependencies}) < len(dependencies):
         raise Invalid("A dependency is named twice.", code="dependencies_invalid")
-
-
-def _validate_keywords(keywords: Sequence[str]) -> None:
-    if len(keywords) > MOST_KEYWORDS or any(
-        not 0 < len(word) <= LONGEST_KEYWORD or not word.isprintable() for word in keywords
-    ):
-        raise Invalid(
-            f"At most {MOST_KEYWORDS} keywords of 1 to {LONGEST_KEYWORD} characters each.", code="keywords_invalid"
-        )

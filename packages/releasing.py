@@ -1,9 +1,9 @@
-"""The life of a package: created, published again and again, edited, removed."""
+"""The life of a package: create it, publish versions, edit, transfer, remove and restore it.
 
-from dataclasses import dataclass, field
-from typing import Any
+A verb checks rights twice. The first check, without a lock, refuses early, before an archive is read and stored. The
+second one, in the transaction that holds the locks, decides.
+"""
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -13,136 +13,170 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
-from packages import archives, lookup, names, purge, release_input, rights, search
-from packages.models import Collaboration, Package, Release, ReleaseContent, SnapshotRevision, Status, Type
-from packages.release_input import ReleaseInput, Upload
+from packages import archives, lookup, names, release_input, rights, search
+from packages.archives import StoredArchive
+from packages.models import Collaboration, Package, Release, Status, Type
+from packages.release_input import ReleaseEdit, ReleaseInput
 from registry_site import versions
-from registry_site.errors import Conflict, Invalid, PermissionDenied, TooLarge
-from registry_site.storage import blobs
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """An archive that is in the store of blobs; empty without one."""
-
-    sha256: str = ""
-    size: int = 0
-    files: list[dict[str, Any]] = field(default_factory=list)
+from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 
 def create_package(
-    principal: Principal, namespace_name: str, name: str, ecosystem: str, draft: ReleaseInput
+    principal: Principal, namespace_name: str, name: str, ecosystem: str, content: ReleaseInput
 ) -> Release:
-    """A package with its first release; its creator becomes its owner.
+    """Create a package with its first release; the principal becomes its owner.
 
-    Raises `Invalid`, also for a namespace that does not exist, `Conflict` for a taken name, `PermissionDenied`,
+    Raises `Invalid`, also for an unknown namespace, `Conflict` for a name that is taken, `PermissionDenied`,
     `TooLarge` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
     names.validate(name)
     release_input.validate_ecosystem(ecosystem)
-    version = release_input.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
-    _require_creator(_namespace(namespace_name, Namespace.objects.all()), principal.user)
-    stored = _store(draft.archive)
+    release_input.validate_release(content)
+    _get_namespace_for_creator(principal.user, namespace_name, Namespace.objects.all())
+    archive = archives.store(content.archive)
     with transaction.atomic():
         principal.revalidate_and_lock()
-        namespace = _namespace(namespace_name, Namespace.objects.select_for_update(no_key=True))
-        _require_creator(namespace, principal.user)
-        package = _insert(namespace, name, ecosystem, Type(draft.type or Type.PUBLIC))
+        locked = Namespace.objects.select_for_update(no_key=True)
+        namespace = _get_namespace_for_creator(principal.user, namespace_name, locked)
+        package = Package(
+            namespace=namespace,
+            name=name,
+            canonical_name=names.canonical(name),
+            field=ecosystem,
+            type=content.type or Type.PUBLIC,
+        )
+        try:
+            with transaction.atomic():
+                package.save()
+        except IntegrityError as error:
+            raise name_taken(namespace, name) from error
         Collaboration.objects.create(package=package, user=principal.user, role=Role.OWNER, added_by=principal.user)
-        release = _release(package, version, draft, stored, principal.user)
+        release = Release(package=package)
+        _save_release(release, release, content, archive, principal.user)
         update_derived_fields(package, release)
-        audit.record(principal.user, "package.create", str(package), version=version, type=package.type)
+        audit.record(principal.user, "package.create", str(package), version=release.version, type=package.type)
     return release
 
 
 def publish_release(
-    principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
+    principal: Principal, namespace_name: str, name: str, content: ReleaseInput, package_id: int | None = None
 ) -> Release:
-    """Another version, or another state of a snapshot. What was a RELEASE never changes: the same again is a success.
+    """Publish another version, or replace a snapshot.
 
-    Raises `Invalid`, also for a package that does not exist or may not be read, `Conflict` for other content of a
-    released version, `PermissionDenied`, `TooLarge` and `Unavailable`.
+    A version that was a RELEASE never changes: the same content again is a success without effect.
+    Raises `Invalid`, also for a package that does not exist or that the principal may not read, `Conflict` for other
+    content of a released version, `PermissionDenied`, `TooLarge` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
-    version = release_input.validate(draft, may_be=(Status.RELEASE, Status.SNAPSHOT))
-    missing = Invalid(f"There is no package {namespace_name[:80]}/{name[:80]}.", code="package_missing")
-    _require_publisher(lookup.readable(principal.user, namespace_name, name, package_id, missing), principal.user)
-    stored = _store(draft.archive)
+    release_input.validate_release(content)
+    _get_package_for_publisher(principal.user, namespace_name, name, package_id)
+    archive = archives.store(content.archive)
     with transaction.atomic():
         principal.revalidate_and_lock()
-        package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
-        _require_publisher(package, principal.user)
-        release = _publish(package, version, draft, stored, principal.user)
+        package = _get_package_for_publisher(principal.user, namespace_name, name, package_id, for_update=True)
+        # Build metadata does not tell versions apart: 1.0.0+a and 1.0.0+b are one release.
+        release = package.releases.filter(precedence=versions.without_build(content.version)).first()
+        if release is None:
+            release = Release(package=package)
+            _save_release(release, package.newest or release, content, archive, principal.user)
+        elif release.is_final:
+            _require_same_content(release, content, archive)
+            return release
+        else:
+            release.archive_revision(replaced_by=principal.user)
+            _save_release(release, release, content, archive, principal.user)
+        package.type = content.type or package.type
+        update_derived_fields(package, release)
+        audit.record(principal.user, "package.publish", str(release), status=release.status, sha256=archive.sha256)
     return release
 
 
 def edit_package(
-    principal: Principal, namespace_name: str, name: str, draft: ReleaseInput, package_id: int | None = None
+    principal: Principal, namespace_name: str, name: str, edit: ReleaseEdit, package_id: int | None = None
 ) -> Release:
-    """Change what the newest release says of itself, and who may see the package.
+    """Change the content of the newest release, or the type of the package.
 
-    Raises `NotFound`, `PermissionDenied`, `Invalid`, and `Conflict` for what a RELEASE has promised.
+    Raises `NotFound`, `PermissionDenied`, `Invalid`, and `Conflict` for content that a RELEASE has fixed.
     """
     principal.require(Scope.PUBLISH)
-    release_input.validate(draft, may_be=tuple(Status))
+    release_input.validate_edit(edit, statuses=tuple(Status))
     with transaction.atomic():
         principal.revalidate_and_lock()
-        missing = lookup.no_such(namespace_name, name)
-        package = lookup.readable(principal.user, namespace_name, name, package_id, missing, held=True)
-        _require_publisher(package, principal.user)
+        package = lookup.get_package(principal.user, namespace_name, name, for_update=True)
+        _require_publisher(package, principal.user, package_id)
         release = package.newest
         if release is None:
             raise Invalid("The package has no release to edit.")
-        _edit(release, draft, principal.user)
-        _set_type(package, draft)
+        fields = ("dependencies", "dev_dependencies", "description", "keywords")
+        changes = {field: value for field in fields if (value := getattr(edit, field)) is not None}
+        status = Status(edit.status or release.status)
+        if not release.is_final:
+            release.archive_revision(replaced_by=principal.user)
+        elif status is Status.SNAPSHOT or any(value != getattr(release, field) for field, value in changes.items()):
+            raise Conflict(
+                f"{release} is released; only its status may change, to DEPRECATED.", code="version_released"
+            )
+        for field, value in changes.items():
+            setattr(release, field, value)
+        release.status = status
+        release.is_final = release.is_final or status is Status.RELEASE
+        release.save()
+        package.type = edit.type or package.type
         update_derived_fields(package, release)
         audit.record(principal.user, "package.edit", str(release), status=release.status, type=package.type)
     return release
 
 
-def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:
-    """Put a package into the trash; False when there is none that the principal may read. Raises `PermissionDenied`."""
-    principal.require(Scope.MANAGE)
-    with transaction.atomic():
-        principal.revalidate_and_lock()
-        package = Package.objects.held().present().named(namespace_name, name).first()
-        allowed = rights.rights_of(package, principal.user) if package else None
-        if package is None or allowed is None or not allowed.may_read:
-            return False
-        if not allowed.may_remove:
-            raise PermissionDenied(f"You may not remove {package}.")
-        return purge.set_removed(package, removed=True, actor=principal.user)
-
-
 def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> None:
-    """Give a package to another namespace.
+    """Move a package to another namespace.
 
-    Raises `Conflict` when it has one of this name, `NotFound` if one is gone.
+    Raises `Conflict` if that one has a package of this name, and `NotFound` if either was removed.
     """
     with transaction.atomic():
+        # First the namespace, then the package, as everywhere, so that two transactions cannot block each other.
         namespace = membership.lock_for_update(namespace)
-        package = lock_for_update(package)
-        former, package.namespace = str(package), namespace
+        package = lookup.lock_for_update(package)
+        former_name = str(package)
+        package.namespace = namespace
         search.update_search_fields(package)
         try:
             with transaction.atomic():
                 package.save(update_fields=["namespace", "search_name", "search_text"])
         except IntegrityError as error:
-            raise _taken(namespace, package.name) from error
-        audit.record(actor, "package.transfer", str(package), former=former)
+            raise name_taken(namespace, package.name) from error
+        audit.record(actor, "package.transfer", str(package), former=former_name)
 
 
-def lock_for_update(package: Package) -> Package:
-    """Inside a transaction: the package as it is now, for nobody else to change; raises `NotFound` if it is gone."""
-    now = Package.objects.held().present().filter(pk=package.pk).first()
-    if now is None:
-        raise lookup.no_such(package.namespace.name, package.name)
-    return now
+def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:
+    """Put a package into the trash; return False if it does not exist or the principal may not read it.
+
+    Raises `PermissionDenied`.
+    """
+    principal.require(Scope.MANAGE)
+    with transaction.atomic():
+        principal.revalidate_and_lock()
+        package = lookup.find_package(principal.user, namespace_name, name, for_update=True)
+        if package is None:
+            return False
+        if not rights.rights_of(package, principal.user).may_remove:
+            raise PermissionDenied(f"You may not remove {package}.")
+        return set_removed(package, removed=True, actor=principal.user)
+
+
+def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
+    """Put a locked package into the trash, or restore it; return False if there is nothing to change."""
+    if (package.removed_at is not None) == removed:
+        return False
+    package.removed_at = timezone.now() if removed else None
+    search.update_search_fields(package)
+    package.save(update_fields=["removed_at", "search_name", "search_text"])
+    audit.record(actor, "package.remove" if removed else "package.restore", str(package))
+    return True
 
 
 def update_derived_fields(package: Package, release: Release) -> None:
-    """Derive from the releases what the package's row says of them, after `release` was added or changed."""
+    """Update and save what the package's row repeats of its releases, after `release` was added or changed."""
     newest = package.newest
     if newest is None or versions.parse(release.version) >= versions.parse(newest.version):
         package.newest = release
@@ -151,142 +185,79 @@ def update_derived_fields(package: Package, release: Release) -> None:
     package.save()
 
 
-def _publish(package: Package, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> Release:
-    release = package.releases.filter(precedence=versions.without_build(version)).first()
-    if release is None:
-        release = _release(package, version, draft, stored, user)
-    elif release.is_final:
-        _require_the_same(release, version, draft, stored)
-        return release
-    else:
-        _replace(release, version, draft, stored, user)
-    _set_type(package, draft)
-    update_derived_fields(package, release)
-    audit.record(user, "package.publish", str(release), status=release.status, sha256=stored.sha256)
-    return release
+def name_taken(namespace: Namespace, name: str) -> Conflict:
+    return Conflict(f"{namespace} has a package {name!r} already, perhaps in the trash.", code="name_taken")
 
 
-def _release(package: Package, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> Release:
-    newest = package.newest
-    status = Status(draft.status or Status.SNAPSHOT)
-    return Release.objects.create(
-        package=package,
-        version=version,
-        precedence=versions.without_build(version),
-        status=status,
-        is_final=status is Status.RELEASE,
-        dependencies=list(draft.dependencies or []),
-        dev_dependencies=list(draft.dev_dependencies or []),
-        description=_kept(draft.description, newest and newest.description, ""),
-        keywords=list(_kept(draft.keywords, newest and newest.keywords, [])),
-        sha256=stored.sha256,
-        size=stored.size,
-        files=stored.files,
-        publisher=user,
-    )
-
-
-def _replace(release: Release, version: str, draft: ReleaseInput, stored: _Stored, user: User) -> None:
-    """Another state of a snapshot; the one before is kept in its history."""
-    remember(release, user)
-    release.version = version
-    release.status = Status(draft.status or Status.SNAPSHOT)
+def _save_release(
+    release: Release, previous: Release, content: ReleaseInput, archive: StoredArchive, publisher: User
+) -> None:
+    """Fill a release; description and keywords that `content` leaves out are those of `previous`."""
+    release.version = content.version
+    release.precedence = versions.without_build(content.version)
+    release.status = Status(content.status or Status.SNAPSHOT)
     release.is_final = release.status == Status.RELEASE
-    release.dependencies = list(draft.dependencies or [])
-    release.dev_dependencies = list(draft.dev_dependencies or [])
-    release.description = _kept(draft.description, release.description, "")
-    release.keywords = list(_kept(draft.keywords, release.keywords, []))
-    release.sha256, release.size, release.files = stored.sha256, stored.size, stored.files
-    release.publisher, release.published_at = user, timezone.now()
+    release.dependencies = list(content.dependencies or [])
+    release.dev_dependencies = list(content.dev_dependencies or [])
+    release.description = previous.description if content.description is None else content.description
+    release.keywords = list(previous.keywords if content.keywords is None else content.keywords)
+    release.sha256, release.size, release.files = archive.sha256, archive.size, archive.files
+    release.publisher, release.published_at = publisher, timezone.now()
     release.save()
 
 
-def remember(release: Release, user: User) -> None:
-    """Keep what a snapshot is before it becomes something else."""
-    content = {name.name: getattr(release, name.name) for name in ReleaseContent._meta.fields}
-    SnapshotRevision.objects.create(release=release, replaced_by=user, **content)
+def _require_same_content(release: Release, content: ReleaseInput, archive: StoredArchive) -> None:
+    """Raise `Conflict` unless a released version is published again as it is; content left out counts as the same.
 
-
-def _require_the_same(release: Release, version: str, draft: ReleaseInput, stored: _Stored) -> None:
-    published = (release.version, release.sha256, release.dependencies, release.dev_dependencies)
-    given = (version, stored.sha256, list(draft.dependencies or []), list(draft.dev_dependencies or []))
-    said = {
-        "status": (draft.status, (Status.RELEASE, release.status)),
-        "type": (draft.type, (release.package.type,)),
-        "description": (draft.description, (release.description,)),
-        "keywords": (draft.keywords, (release.keywords,)),
+    DEPRECATED came later by an edit, so the original RELEASE is the same content, too.
+    """
+    required = {
+        "version": content.version,
+        "sha256": archive.sha256,
+        "dependencies": list(content.dependencies or []),
+        "dev_dependencies": list(content.dev_dependencies or []),
     }
-    differs = [name for name, (value, promised) in said.items() if value is not None and value not in promised]
-    if published != given or differs:
+    optional = {"description": content.description, "keywords": content.keywords}
+    required |= {field: value for field, value in optional.items() if value is not None}
+    if (
+        any(value != getattr(release, field) for field, value in required.items())
+        or content.type not in (None, release.package.type)
+        or content.status not in (None, Status.RELEASE, release.status)
+    ):
         raise Conflict(
             f"{release} is released and never changes again; publish under a new version.", code="version_released"
         )
 
 
-def _edit(release: Release, draft: ReleaseInput, user: User) -> None:
-    content = {
-        name: _kept(getattr(draft, name), getattr(release, name), None)
-        for name in ("dependencies", "dev_dependencies", "description", "keywords")
-    }
-    status = Status(draft.status or release.status)
-    as_promised = all(value == getattr(release, name) for name, value in content.items())
-    if release.is_final and (not as_promised or status is Status.SNAPSHOT):
-        raise Conflict(f"{release} is released; only its status may change, to DEPRECATED.", code="version_released")
-    if not release.is_final:
-        remember(release, user)
-    for name, value in content.items():
-        setattr(release, name, value)
-    release.status = status
-    release.is_final = release.is_final or status is Status.RELEASE
-    release.save()
+def _get_namespace_for_creator(user: User, name: str, namespaces: NamespaceQuerySet) -> Namespace:
+    """Return a namespace in which `user` may create packages.
 
-
-def _set_type(package: Package, draft: ReleaseInput) -> None:
-    package.type = draft.type or package.type
-
-
-def _kept(given: Any, before: Any, default: Any) -> Any:
-    return next((value for value in (given, before) if value is not None), default)
-
-
-def _insert(namespace: Namespace, name: str, ecosystem: str, kind: Type) -> Package:
-    try:
-        with transaction.atomic():
-            return Package.objects.create(
-                namespace=namespace, name=name, canonical_name=names.canonical(name), field=ecosystem, type=kind
-            )
-    except IntegrityError as error:
-        raise _taken(namespace, name) from error
-
-
-def _taken(namespace: Namespace, name: str) -> Conflict:
-    return Conflict(f"{namespace} has a package {name!r} already, perhaps in the trash.", code="name_taken")
-
-
-def _store(archive: Upload | None) -> _Stored:
-    """Look into an archive, then make it durable; a crash from here on leaves a blob that nothing refers to."""
-    if archive is None:
-        return _Stored()
-    if archive.size > settings.MAX_PACKAGE_SIZE:
-        raise TooLarge(f"The archive has {archive.size} bytes; at most {settings.MAX_PACKAGE_SIZE} are taken here.")
-    files = archives.list_files(archive.file, archive.size)
-    blob = blobs.put(archive.file)
-    return _Stored(blob.sha256, blob.size, files)
-
-
-def _namespace(name: str, among: NamespaceQuerySet) -> Namespace:
-    """To create a package in: the document has a missing one as a bad parameter."""
-    namespace = among.present().named(name).first()
+    Raises `PermissionDenied`, and `Invalid` for an unknown one: yapkg's document counts it as a bad parameter.
+    """
+    namespace = namespaces.present().named(name).first()
     if namespace is None:
         raise Invalid(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
+    if not rights.may_create(namespace, user):
+        raise PermissionDenied(f"You may not create packages in {namespace}.")
     return namespace
 
 
-def _require_creator(namespace: Namespace, user: User) -> None:
-    if not rights.may_create(namespace, user):
-        raise PermissionDenied(f"You may not create packages in {namespace}.")
+def _get_package_for_publisher(
+    user: User, namespace_name: str, name: str, package_id: int | None, *, for_update: bool = False
+) -> Package:
+    """Return a package that `user` may publish.
+
+    Raises `PermissionDenied`, and `Invalid` for an unknown one: yapkg's document counts it as a bad parameter.
+    """
+    package = lookup.find_package(user, namespace_name, name, for_update=for_update)
+    if package is None:
+        raise Invalid(f"There is no package {namespace_name[:80]}/{name[:80]}.", code="package_missing")
+    _require_publisher(package, user, package_id)
+    return package
 
 
-def _require_publisher(package: Package, user: User) -> None:
+def _require_publisher(package: Package, user: User, package_id: int | None) -> None:
+    if package_id not in (None, package.pk):
+        raise Invalid(f"The id of {package} is {package.pk}, not {package_id}.", code="id_differs")
     if not rights.rights_of(package, user).may_publish:
         raise PermissionDenied(f"You may not publish {package}.")

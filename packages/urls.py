@@ -1,11 +1,11 @@
-"""Where packages are found, under both ways to write the first segment."""
+"""Routes of packages, under both spellings of the first segment."""
 
 from django.urls import URLPattern, path
 
 from packages.api import yapkg
 
 
-def _under(prefix: str) -> list[URLPattern]:
+def routes_under(prefix: str) -> list[URLPattern]:
     package = f"{prefix}/<str:namespace>/packages/<str:name>"
     return [
         path(f"{prefix}/<str:namespace>/packages", yapkg.Packages.as_view({"get": "list", "post": "create_package"})),
@@ -26,6 +26,6 @@ def _under(prefix: str) -> list[URLPattern]:
 
 urlpatterns = [
     path("packages", yapkg.Packages.as_view({"get": "search"})),
-    *_under("namespace"),
-    *_under("namespaces"),
+    *routes_under("namespace"),
+    *routes_under("namespaces"),
 ]

@@ -1,12 +1,12 @@
-"""What namespaces and packages have in common in yapkg's words."""
+"""Serializers that the endpoints of namespaces and packages share."""
 
 from typing import Any
 
 from rest_framework import serializers
 
 from accounts.api.shapes import Text
-from namespaces.membership import Invitation
 from namespaces.models import Role
+from namespaces.role_assignments import Invitation
 
 
 class RoleField(serializers.ChoiceField):
@@ -21,13 +21,17 @@ class InvitationShape(serializers.Serializer[None]):
     username = Text(max_length=255)
     role = RoleField()
 
+    def to_internal_value(self, data: Any) -> Invitation:
+        return Invitation(**super().to_internal_value(data))
+
 
 class Invitations(serializers.Serializer[None]):
-    """An array, one object, or `{"members": [...]}`: the document shows what is no JSON."""
+    """Accounts and their roles: an array, one object, or `{"members": [...]}`."""
 
     members = InvitationShape(many=True, allow_empty=False)
 
     def to_internal_value(self, data: Any) -> Any:
+        # The example in yapkg's document is not valid JSON, so its clients may send any of the three.
         if not (isinstance(data, dict) and "members" in data):
             data = {"members": data if isinstance(data, list) else [data]}
         return super().to_internal_value(data)
@@ -35,8 +39,3 @@ class Invitations(serializers.Serializer[None]):
 
 class RoleChange(serializers.Serializer[None]):
     role = RoleField()
-
-
-def invitations(given: dict[str, Any]) -> list[Invitation]:
-    """What `Invitations` has read."""
-    return [Invitation(member["username"], member["role"]) for member in given["members"]]

@@ -1,4 +1,4 @@
-"""yapkg-backend's namespace endpoints: 命名空间管理."""
+"""yapkg-backend's endpoints for namespaces (命名空间管理)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from accounts.api.shapes import DONE, Status, Text
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.permissions import AuthenticatedOrReadOnly
 from namespaces import membership
-from namespaces.api.shapes import Invitations, InvitationShape, RoleChange, invitations
+from namespaces.api.shapes import Invitations, InvitationShape, RoleChange
 from namespaces.models import Namespace, Role
 from registry_site.http.dialects import Yapkg
 
@@ -34,24 +34,29 @@ class NamespaceShape(serializers.Serializer[Any]):
     member = Member(many=True)
 
 
-def _shown(namespace: Namespace) -> Response:
-    members = membership.list_members(namespace)
-    owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
-    shown = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
-    return Response(NamespaceShape(shown).data)
-
-
 class NamespacesView(Yapkg, ViewSet):
     authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
     permission_classes = [AuthenticatedOrReadOnly]
+
+    def respond(self, namespace: Namespace) -> Response:
+        """Return a namespace with its members; `owner` is the owner who joined first."""
+        members = membership.list_members(namespace)
+        owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
+        data = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
+        return Response(NamespaceShape(data).data)
 
 
 class Namespaces(NamespacesView):
     @extend_schema(request=NewNamespace, responses=NamespaceShape)
     def open(self, request: Request) -> Response:
         """`POST /namespace`"""
-        given = self.validated(NewNamespace, request.data)
-        return _shown(membership.create_namespace(get_principal(request), given["namespace"]))
+        data = self.validated(NewNamespace, request.data)
+        return self.respond(membership.create_namespace(get_principal(request), data["namespace"]))
+
+    @extend_schema(responses=NamespaceShape)
+    def retrieve(self, request: Request, namespace: str) -> Response:
+        """`GET /namespace/{namespace}`"""
+        return self.respond(membership.get_namespace(namespace))
 
     @extend_schema(request=None, responses=Status)
     def destroy(self, request: Request, namespace: str) -> Response:
@@ -59,24 +64,20 @@ class Namespaces(NamespacesView):
         membership.remove_namespace(get_principal(request), namespace)
         return Response(DONE)
 
-    @extend_schema(responses=NamespaceShape)
-    def retrieve(self, request: Request, namespace: str) -> Response:
-        """`GET /namespace/{namespace}`"""
-        return _shown(membership.get_namespace(namespace))
-
 
 class Members(NamespacesView):
     @extend_schema(request=InvitationShape(many=True), responses=NamespaceShape)
     def add(self, request: Request, namespace: str) -> Response:
         """`POST /namespace/{namespace}/members`"""
-        given = self.validated(Invitations, request.data)
-        return _shown(membership.add_members(get_principal(request), namespace, invitations(given)))
+        invitations = self.validated(Invitations, request.data)["members"]
+        return self.respond(membership.add_members(get_principal(request), namespace, invitations))
 
     @extend_schema(request=RoleChange, responses=Member)
     def change(self, request: Request, namespace: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/members/{username}`"""
-        given = self.validated(RoleChange, request.data)
-        return Response(Member(membership.change_role(get_principal(request), namespace, username, given["role"])).data)
+        data = self.validated(RoleChange, request.data)
+        member = membership.change_role(get_principal(request), namespace, username, data["role"])
+        return Response(Member(member).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, username: str) -> Response:

@@ -28,6 +28,7 @@ from files.models import Client as Machine
 from files.models import Rights
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
+from namespaces.role_assignments import Invitation
 from packages import collaboration, release_input, releasing
 from registry_site.storage import blobs
 from tests.support import packing
@@ -366,7 +367,7 @@ class World:
         return user
 
     def _open_namespace(self, owner: Principal) -> None:
-        guest = [membership.Invitation("bystander", NamespaceRole.MEMBER)]
+        guest = [Invitation("bystander", NamespaceRole.MEMBER)]
         membership.create_namespace(owner, "acme")
         membership.add_members(owner, "acme", guest)
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):

@@ -22,8 +22,8 @@ from accounts.models import AuditEvent, NameReservation, User
 from accounts.models import Role as SiteRole
 from accounts.principals import Principal
 from namespaces import membership
-from namespaces.membership import Invitation
 from namespaces.models import Membership, Namespace, Role
+from namespaces.role_assignments import Invitation
 from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError

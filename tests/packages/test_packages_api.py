@@ -10,8 +10,8 @@ from accounts import bans, registration
 from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
-from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
+from namespaces.role_assignments import Invitation
 from packages import release_input, releasing
 from packages.models import Collaboration, Package, Release
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser

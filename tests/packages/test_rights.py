@@ -17,8 +17,8 @@ from accounts.models import Role as SiteRole
 from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
-from namespaces.membership import Invitation
 from namespaces.models import Membership, Role
+from namespaces.role_assignments import Invitation
 from packages import collaboration, release_input, releasing, rights
 from packages.models import Collaboration, Package
 from tests.support.app_keys import KeyPair, issue_key, sign_request
