@@ -41,6 +41,8 @@ from tests.support.bad_provider import (
 from tests.support.openid import place_of
 from tests.support.servers import Server, certificate, running
 
+pytestmark = pytest.mark.database_independent
+
 PATIENCE = 12  # seconds; a registry that takes so long has hung
 
 

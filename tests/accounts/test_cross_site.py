@@ -9,6 +9,8 @@ from django.test import RequestFactory
 from accounts.cross_site import REFUSAL, is_same_origin, require_same_origin, require_top_level_navigation
 from registry_site.errors import PermissionDenied
 
+pytestmark = pytest.mark.database_independent
+
 HERE = "http://testserver"
 EVIL = "https://evil.example.com"
 

@@ -14,6 +14,8 @@ from accounts.oidc import id_tokens
 from registry_site.errors import PermissionDenied
 from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, Key, base64url, signed
 
+pytestmark = pytest.mark.database_independent
+
 ISSUER = "https://id.example.com"
 NONCE = "nonce of this sign-in"
 RSA = Key("rsa", "RS256")

@@ -34,6 +34,8 @@ from tests.support.openid import (
 )
 from tests.support.servers import PASSWORD
 
+pytestmark = pytest.mark.database_independent
+
 NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 NOT_ALLOWED = (
     "Openid error: Unauthorized user for publishing/owning rights: "

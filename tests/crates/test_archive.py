@@ -23,6 +23,8 @@ from registry_site.errors import Invalid
 from tests.support import packing
 from tests.support.packing import END, crate_around, entry, header, long_name, tar_around
 
+pytestmark = pytest.mark.database_independent
+
 ROOT = "demo-1.0.0"
 MIB = 1024 * 1024
 SYMLINK = entry("../../evil", kind=b"2", linkname=b"/etc/passwd")

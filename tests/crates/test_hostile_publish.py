@@ -18,6 +18,8 @@ from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.packing import body, crate, crate_around, entry, frame, long_name, manifest, metadata
 
+pytestmark = pytest.mark.database_independent
+
 INDEX = "/index/de/mo/demo"
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 

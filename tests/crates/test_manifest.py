@@ -14,6 +14,8 @@ from registry_site.errors import Invalid
 from tests.support import packing
 from tests.support.packing import dependency, metadata
 
+pytestmark = pytest.mark.database_independent
+
 OWN = "sparse+http://testserver/index/"
 REGISTRIES = Registries(OWN, frozenset({CRATES_IO}))
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from crates.mirror import index_lines
 from crates.mirror.index_lines import Line
 
+pytestmark = pytest.mark.database_independent
+
 SHA256 = "0123456789abcdef" * 4
 
 

@@ -16,6 +16,8 @@ from crates.mirror import resolving
 from crates.package.requirements import normalize
 from registry_site.errors import Invalid
 
+pytestmark = pytest.mark.database_independent
+
 VERSIONS = [
     "0.0.1",
     "0.0.2",

@@ -16,7 +16,10 @@ from tests.support import packing
 from tests.support.cargo import CRATES_IO, Cargo, MirrorCargo, write_files
 from tests.support.servers import Server, running
 
-pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.database_independent,
+]
 
 FUNCTION = 'pub fn name() -> String { String::from("%s") }'
 PROJECT = {

@@ -8,6 +8,8 @@ import pytest
 from crates.package import upload
 from registry_site.errors import Invalid, TooLarge
 
+pytestmark = pytest.mark.database_independent
+
 BODY = struct.pack("<I", 2) + b"{}" + struct.pack("<I", 5) + b"crate"
 MAXIMUM = 100
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from files import ciphers
 from registry_site.errors import Invalid
 
+pytestmark = pytest.mark.database_independent
+
 # The contract's test vector.
 KEY, IV = b"This is a key123", b"This is an IV456"
 TEXT = b"00112233445566778899aabbccddeeff" * 2

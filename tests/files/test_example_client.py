@@ -24,6 +24,8 @@ import pytest
 
 from tests.support.servers import ROOT, Server, free_port, running
 
+pytestmark = pytest.mark.database_independent
+
 CLIENT = ROOT / "examples" / "files_client.py"
 CLIENTS = ("station", "rotated")
 KEY = secrets.token_bytes(32)

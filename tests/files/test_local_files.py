@@ -28,6 +28,8 @@ from tests.support.local_files import (
     write_file,
 )
 
+pytestmark = pytest.mark.database_independent
+
 LOOKS = 100_000  # more than are ever needed to see a file, and none, while they are swapped
 Make = Callable[[Path, Path], str | Path]
 

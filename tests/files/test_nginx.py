@@ -22,6 +22,8 @@ from tests.support.file_clients import LiveFileClient, failure
 from tests.support.local_files import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, create_link, exchange_names, write_file
 from tests.support.servers import free_port, running
 
+pytestmark = pytest.mark.database_independent
+
 DATA = bytes(range(256)) * 1000
 GIB = 1024**3
 MARK = b"in the middle"

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from files.regex import MAX_LENGTH, Pattern, TextRange
 from registry_site.errors import Invalid
 
+pytestmark = pytest.mark.database_independent
+
 # --- A small grammar of expressions ------------------------------------------------------------------------------
 
 # Few characters, so that expressions fit often; K and the sign for Kelvin, s and the long s differ by case alone.

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from files import unix_time
 
+pytestmark = pytest.mark.database_independent
+
 # Microseconds are told apart in a float until then.
 EXACT = st.datetimes(datetime(1970, 1, 1), datetime(2242, 1, 1), timezones=st.just(UTC))
 DIGITS = st.text("0123456789", min_size=1, max_size=60)

@@ -34,6 +34,8 @@ from tests.support.browser import Browser
 from tests.support.package_archives import DEMO_TGZ, encode_form, pack_tgz, upload_archive
 from tests.support.servers import PASSWORD, Server
 
+pytestmark = pytest.mark.database_independent
+
 SERVER_SETTINGS = {"REGISTRY_WORKERS": "1"}
 
 PACKAGES = "/namespaces/alice/packages"

@@ -20,6 +20,8 @@ from registry_site.errors import NotFound, Unavailable
 from registry_site.http.downloads import deliver
 from registry_site.storage import blobs
 
+pytestmark = pytest.mark.database_independent
+
 DATA = random.Random(0).randbytes(200_000)
 NAME = hashlib.sha256(DATA).hexdigest()
 

@@ -7,6 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.environment import Environment
 
+pytestmark = pytest.mark.database_independent
+
 
 def given(value: str | None) -> Environment:
     return Environment("X_", {} if value is None else {"X_V": value})

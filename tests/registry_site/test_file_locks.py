@@ -14,6 +14,8 @@ import pytest
 from registry_site.file_locks import file_lock
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.database_independent
+
 HOLDER = """
 from registry_site.file_locks import file_lock
 with file_lock("bread", 30) as mine:

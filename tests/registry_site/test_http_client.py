@@ -12,6 +12,8 @@ from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, Exchange
 from tests.support.servers import free_port
 
+pytestmark = pytest.mark.database_independent
+
 LARGEST = 100_000
 
 

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from registry_site.secret_key import MINIMUM_LENGTH, create_secret_key, secret_keys
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.database_independent
+
 
 def test_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")

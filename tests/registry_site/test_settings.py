@@ -8,6 +8,8 @@ from registry_site.settings import REGISTRY, _blobs, _database, _indexes, _issue
 from tests.support.servers import certificate
 from tests.support.settings import read_settings, run_python
 
+pytestmark = pytest.mark.database_independent
+
 # --- Values that are understood ----------------------------------------------------------------------------------
 
 

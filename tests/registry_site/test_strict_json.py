@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from registry_site.errors import Invalid
 from registry_site.http import strict_json
 
+pytestmark = pytest.mark.database_independent
+
 
 @pytest.mark.parametrize(
     "value", [None, True, 0, -1.5, "", "é", "🦀", [], {}, {"a": [{"b": None}]}, 2**64, "a\nb\u2028"]

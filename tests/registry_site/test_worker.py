@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.database_independent
+
 SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2"}
 
 
