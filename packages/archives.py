@@ -7,8 +7,8 @@ from typing import IO, Any
 from django.conf import settings
 
 from packages.release_input import Upload
-from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
-from registry_site.archives.tar_reader import BLOCK, entries
+from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
+from registry_site.archives.tar_reader import BLOCK, read_entries
 from registry_site.errors import Invalid, TooLarge
 from registry_site.storage import blobs
 
@@ -48,9 +48,9 @@ def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
     """
     archive.seek(0)
     # The limit grows with the compressed size, so that a small upload cannot expand without end.
-    tar = BoundedGzipReader(archive, limit_for(compressed), "archive")
+    tar = BoundedGzipReader(archive, unpacked_limit(compressed), "archive")
     files: list[dict[str, Any]] = []
-    for number, entry in enumerate(entries(tar, lenient=True), start=1):
+    for number, entry in enumerate(read_entries(tar, lenient=True), start=1):
         if number > MAX_ENTRIES:
             raise Invalid(f"The archive has more than {MAX_ENTRIES} entries.")
         path = entry.path.removesuffix("/") if entry.is_directory else entry.path

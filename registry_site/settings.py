@@ -219,7 +219,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "registry_site.http.client_address.client_address_middleware",
+    "registry_site.http.client_address.ClientAddressMiddleware",
     "registry_site.http.error_handlers.reject_nul_bytes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

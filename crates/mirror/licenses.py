@@ -7,8 +7,8 @@ from typing import IO, Any
 from license_expression import AND, OR, ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, Licensing
 
 from crates.package import manifest
-from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
-from registry_site.archives.tar_reader import BLOCK, entries
+from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
+from registry_site.archives.tar_reader import BLOCK, read_entries
 from registry_site.errors import Invalid
 
 MAX_MANIFEST_BYTES = 1024 * 1024  # bytes
@@ -62,8 +62,8 @@ def _holds(expression: Any, allowed: Collection[str]) -> bool:
 def _manifest(crate: IO[bytes], size: int) -> bytes:
     """The packed `Cargo.toml`; raises `Invalid`."""
     crate.seek(0)
-    tar = BoundedGzipReader(crate, limit_for(size), "crate")
-    for entry in entries(tar, lenient=True):
+    tar = BoundedGzipReader(crate, unpacked_limit(size), "crate")
+    for entry in read_entries(tar, lenient=True):
         folder, _, path = entry.path.partition("/")
         if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= MAX_MANIFEST_BYTES:
             return tar.read(entry.size)

@@ -9,8 +9,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import IO
 
-from registry_site.archives.gzip_reader import BoundedGzipReader, limit_for
-from registry_site.archives.tar_reader import BLOCK, MAXIMUM_PATH, Entry, entries
+from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
+from registry_site.archives.tar_reader import BLOCK, MAX_PATH_BYTES, Entry, read_entries
 from registry_site.errors import Invalid
 
 MAX_ENTRIES = 50_000
@@ -33,10 +33,10 @@ class Contents:
 
 def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     """Read a crate of `compressed_size` bytes whose entries all stand under `root`; raises `Invalid`."""
-    tar = BoundedGzipReader(crate, limit_for(compressed_size), "crate")
+    tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
     tree = _PathTree(root)
     cargo_toml = None
-    for entry in entries(tar):
+    for entry in read_entries(tar):
         relative_path = tree.add(entry)
         if relative_path == "Cargo.toml" and not entry.is_directory:
             if entry.size > MAX_MANIFEST_SIZE:
@@ -94,7 +94,7 @@ class _PathTree:
         root, *components = path.split("/")
         if root != self.root or not (components or is_directory):
             raise Invalid(f"The crate has an entry outside of {self.root}/: {path[:200]!r}.")
-        if len(path.encode()) > MAXIMUM_PATH or len(components) > MAX_DEPTH:
+        if len(path.encode()) > MAX_PATH_BYTES or len(components) > MAX_DEPTH:
             raise Invalid(f"The crate has a path that is too long or too deep: {path[:200]!r}…")
         is_too_long = any(len(component.encode()) > MAX_COMPONENT_BYTES for component in components)
         if is_too_long or FORBIDDEN_CHARACTERS.search(path) or not {"", ".", ".."}.isdisjoint(components):

@@ -1,4 +1,4 @@
-"""Who is at the other end of the request that is being answered, as an address."""
+"""The IP address of the client whose request is being answered, also behind trusted proxies."""
 
 import ipaddress
 import re
@@ -8,67 +8,66 @@ from contextvars import ContextVar
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-IPV6_SITE = 64  # bits; who has one such address has all of them
+IPV6_SITE = 64  # bits; whoever has one address of such a network has all of them
 
-_current: ContextVar[str | None] = ContextVar("peer", default=None)
+_client_ip: ContextVar[str | None] = ContextVar("client_ip", default=None)
+
+
+class ClientAddressMiddleware:
+    """Middleware that makes the client's address available as `client_ip` until the request is answered."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        address = resolve_client_ip(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+        token = _client_ip.set(address)
+        try:
+            return self.get_response(request)
+        finally:
+            _client_ip.reset(token)  # the thread answers other requests, and background work, after this one
 
 
 def client_ip() -> str | None:
-    """The peer's address; None where there is no request, as in a command."""
-    return _current.get()
+    """Return the client's address; None outside of a request, as in a command, and over a Unix socket."""
+    return _client_ip.get()
 
 
 def network_of(address: str) -> str:
-    """The smallest network of which one person can use every address: an IPv4 address, or the /64 of an IPv6 one."""
+    """Return the smallest network that one person controls: an IPv4 address itself, or the /64 of an IPv6 address."""
     ip = ipaddress.ip_address(address)
     return address if ip.version == 4 else str(ipaddress.ip_network((ip, IPV6_SITE), strict=False))
 
 
 def is_within(address: str, networks: str) -> bool:
-    """Is `address` in one of `networks`, separated by blanks?"""
+    """Tell whether `address` is in one of `networks`, which are separated by blanks."""
     ip = ipaddress.ip_address(address)
-    return any(ip in ipaddress.ip_network(text, strict=False) for text in networks.split())
+    return any(ip in ipaddress.ip_network(network, strict=False) for network in networks.split())
 
 
-def client_address_middleware(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware: `current` is the peer of this request until it is answered."""
+def resolve_client_ip(remote_addr: str, forwarded_for: str) -> str | None:
+    """Return the address of the client behind the proxies of `REGISTRY_TRUSTED_PROXIES`; None for a Unix socket.
 
-    def answer(request: HttpRequest) -> HttpResponseBase:
-        peer = resolve_client_ip(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-        token = _current.set(peer)
-        try:
-            return get_response(request)
-        finally:
-            _current.reset(token)
-
-    return answer
-
-
-def resolve_client_ip(remote: str, forwarded_for: str) -> str | None:
-    """The address behind the proxies of `REGISTRY_TRUSTED_PROXIES`; what others forward counts for nothing.
-
-    Each proxy adds on the right whom it heard, so the list is read from there for as long as it is a proxy of ours
-    that says so.
+    Each proxy appends to X-Forwarded-For the address that it was connected from. So the header is read from the right,
+    as long as the address so far is a trusted proxy: a client can write anything further to the left.
     """
-    peer = _address(remote)
+    address = parse_address(remote_addr)
     for entry in reversed(forwarded_for.split(",")):
-        if peer is None or not is_within(peer, settings.TRUSTED_PROXIES):
+        if address is None or not is_within(address, settings.TRUSTED_PROXIES):
             break
-        heard = _address(entry.strip())
-        if heard is None:  # nobody knows who wrote what stands further left
+        forwarded = parse_address(entry.strip())
+        if forwarded is None:
             break
-        peer = heard
-    return peer
+        address = forwarded
+    return address
 
 
-def _address(text: str) -> str | None:
-    """Without the port that some proxies add, and without the zone of a link."""
+def parse_address(text: str) -> str | None:
+    """Return an address in its canonical form, without the port of some proxies and the zone of a link-local one."""
     match = re.fullmatch(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+|(.*)", text)
     bare = next((part for part in match.groups() if part), "") if match else ""
     try:
         ip = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return None
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    return str(getattr(ip, "ipv4_mapped", None) or ip)  # ::ffff:192.0.2.1 is what a dual-stack socket reports

@@ -511,7 +511,7 @@ def test_anything_after_the_gzip_data_is_refused(garbage: bytes) -> None:
 
 def test_byte_after_the_last_whole_chunk_is_refused() -> None:
     crate = crate_around()
-    name = b"n" * (-(len(crate) + 1) % gzip_reader.CHUNK) + b"\0"
+    name = b"n" * (-(len(crate) + 1) % gzip_reader.CHUNK_SIZE) + b"\0"
     crate = crate[:3] + b"\x08" + crate[4:10] + name + crate[10:]  # a name in the gzip header fills it up
     assert read(crate).paths == {"Cargo.toml"}
     with pytest.raises(Invalid, match="after the crate's gzip data"):

@@ -151,7 +151,7 @@ def test_peer_is_remembered_until_the_answer() -> None:
         seen.append(client_address.client_ip())
         return HttpResponse()
 
-    client_address.client_address_middleware(view)(request(PROXY, HTTP_X_FORWARDED_FOR=CLIENT))
+    client_address.ClientAddressMiddleware(view)(request(PROXY, HTTP_X_FORWARDED_FOR=CLIENT))
     assert (seen, client_address.client_ip()) == ([CLIENT], None)
 
 
@@ -160,5 +160,5 @@ def test_peer_is_forgotten_after_a_crash() -> None:
         raise RuntimeError("crash")
 
     with pytest.raises(RuntimeError, match="crash"):
-        client_address.client_address_middleware(view)(request(CLIENT))
+        client_address.ClientAddressMiddleware(view)(request(CLIENT))
     assert client_address.client_ip() is None
