@@ -1,7 +1,8 @@
-"""Asking other servers: within a time for the whole answer, however slowly it drips, and within a size.
+"""HTTP requests to other servers, within a time for the whole response and within a size.
 
-A connection that is still at work when its time is up is shut down by a thread that watches them all. Redirects are not
-followed; whoever wants to go where one points asks again.
+The timeouts of urllib3 measure silence: a server that drips a byte a second would keep a thread for ever. So each
+request has a deadline, and a watchdog thread shuts down a connection whose request is over it. Redirects are not
+followed; the caller may send another request.
 """
 
 import ipaddress
@@ -19,18 +20,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-SILENCE = 5  # seconds without a byte
-CHUNK = 64 * 1024
-MOST_HOSTS = 8  # whose connections are kept
-MOST_CONNECTIONS = 16  # to one host, at the same time; who finds none free waits
+SILENCE_SECONDS = 5  # without a byte
+CHUNK_SIZE = 64 * 1024  # bytes
+MAX_HOSTS = 8  # whose idle connections are kept
+MAX_CONNECTIONS = 16  # to one host, at the same time; a further request waits for one
+WATCH_SECONDS = 0.25  # between two looks of the watchdog
 USER_AGENT = "entrepot-registry"
 
-_until: ContextVar[float] = ContextVar("until")
+_deadline: ContextVar[float] = ContextVar("deadline")
 _public_only: ContextVar[bool] = ContextVar("public_only", default=False)
 
 
 class RequestFailed(Exception):
-    """No answer, too late, too long, or none that is HTTP."""
+    """A request without a usable response: refused, broken, late or too large."""
 
 
 @dataclass(frozen=True)
@@ -42,34 +44,37 @@ class Response:
     body: bytes = b""
 
 
-def fetch(method: str, url: str, *, seconds: float, largest: int, **options: Any) -> Response:
-    """The whole answer, of at most `largest` bytes, within `seconds`; raises `RequestFailed`.
+def fetch(method: str, url: str, *, seconds: float, max_bytes: int, **options: Any) -> Response:
+    """Return the whole response. Raises `RequestFailed` when it is late or its body has more than `max_bytes`.
 
-    `headers` and `body` are sent; with `public_only`, an address that is not of the open internet is not asked.
+    Options: `headers` and `body` to send; `public_only` refuses to connect to private addresses.
     """
-    with _asked(method, url, seconds, **options) as (answer, pieces):
+    with _send(method, url, seconds, **options) as (response, chunks):
         body = bytearray()
-        for piece in pieces:
-            body += piece
-            if len(body) > largest:
-                raise RequestFailed(f"the answer has more than {largest} bytes")
-        return Response(answer.status, answer.headers, bytes(body))
+        for chunk in chunks:
+            body += chunk
+            if len(body) > max_bytes:
+                raise RequestFailed(f"the answer has more than {max_bytes} bytes")
+        return Response(response.status, response.headers, bytes(body))
 
 
-def download(url: str, to: IO[bytes], *, seconds: float, largest: int, **options: Any) -> Response:
-    """The same, with the body of a 200 written to a file as it comes; that of anything else is not read."""
-    with _asked("GET", url, seconds, **options) as (answer, pieces):
+def download(url: str, file: IO[bytes], *, seconds: float, max_bytes: int, **options: Any) -> Response:
+    """Write the body of a 200 to a file while it comes; the body of any other status is not read.
+
+    Limits, options and failures are those of `fetch`.
+    """
+    with _send("GET", url, seconds, **options) as (response, chunks):
         size = 0
-        for piece in pieces if answer.status == 200 else ():
-            size += len(piece)
-            if size > largest:
-                raise RequestFailed(f"the answer has more than {largest} bytes")
-            to.write(piece)
-        return answer
+        for chunk in chunks if response.status == 200 else ():
+            size += len(chunk)
+            if size > max_bytes:
+                raise RequestFailed(f"the answer has more than {max_bytes} bytes")
+            file.write(chunk)
+        return response
 
 
 @contextmanager
-def _asked(
+def _send(
     method: str,
     url: str,
     seconds: float,
@@ -78,135 +83,129 @@ def _asked(
     body: bytes | None = None,
     public_only: bool = False,
 ) -> Iterator[tuple[Response, Iterator[bytes]]]:
-    until, public = _until.set(time.monotonic() + seconds), _public_only.set(public_only)
-    sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+    # By context variable, since urllib3 opens connections deep inside its pools.
+    deadline_token, public_token = _deadline.set(time.monotonic() + seconds), _public_only.set(public_only)
     try:
-        silence = urllib3.Timeout(connect=min(SILENCE, seconds), read=min(SILENCE, seconds))  # not of 0 seconds
         response = _pools.request(
             method,
             url,
-            headers=sent,
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
             body=body,
             redirect=False,
             retries=False,
             preload_content=False,
-            timeout=silence,
+            timeout=urllib3.Timeout(connect=min(SILENCE_SECONDS, seconds), read=min(SILENCE_SECONDS, seconds)),
             pool_timeout=seconds,
         )
         try:
-            yield Response(response.status, _headers(response)), _in_time(response)
+            names = {name.lower(): value for name, value in response.headers.items()}
+            yield Response(response.status, names), _chunks_in_time(response)
         finally:
-            if response.connection is not None:  # what is left of the body is not for the next one on it
+            if response.connection is not None:  # not read to its end: the next request must not read the rest
                 response.close()
                 response.release_conn()
-    except (HTTPError, OSError, ValueError) as error:
-        raise RequestFailed(_told(error)) from error
+    except (HTTPError, OSError, ValueError) as error:  # ValueError: a bad URL, or no time at all
+        raise RequestFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
     finally:
-        _until.reset(until)
-        _public_only.reset(public)
+        _deadline.reset(deadline_token)
+        _public_only.reset(public_token)
 
 
-def _in_time(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    for piece in response.stream(CHUNK, decode_content=False):
-        if time.monotonic() > _until.get():
+def _chunks_in_time(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    for chunk in response.stream(CHUNK_SIZE, decode_content=False):
+        if time.monotonic() > _deadline.get():
             break
-        yield piece
-    if time.monotonic() > _until.get():
+        yield chunk
+    if time.monotonic() > _deadline.get():  # a body without a length ends when the watchdog shuts the connection down
         raise RequestFailed("its time was up")
 
 
-def _headers(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
-
-
 class _DeadlineConnection:
-    """A connection that knows until when its present request may take, from its first byte on."""
+    """A connection that the watchdog can abort, and that refuses private addresses if its request does."""
 
-    line: socket.socket | None = None  # another handle of the socket, which TLS does not know
+    # A duplicate of the socket, since TLS takes over the first one. Shutting it down wakes a thread that reads from
+    # either; closing would not.
+    handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
         try:
             _refuse_private(connected)
-            self.line = connected.dup()
+            self.handle = connected.dup()
         except OSError:
             connected.close()
             raise
-        _watch.add(self, _until.get())
+        _watchdog.watch(self, _deadline.get())
         return connected
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.line is not None and self.line.fileno() >= 0:  # it was opened for somebody else
-            _refuse_private(self.line)
-        _watch.add(self, _until.get())
+        if self.handle is not None and self.handle.fileno() >= 0:  # reused: it was opened for another request
+            _refuse_private(self.handle)
+        _watchdog.watch(self, _deadline.get())
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]
-        if self.line is not None:
-            self.line.close()
+        if self.handle is not None:
+            self.handle.close()
 
-    def cut(self) -> None:
-        """Whoever reads or writes is told that there is no connection any more."""
-        if self.line is not None:
+    def abort(self) -> None:
+        """Shut the connection down: a thread that reads or writes fails at once."""
+        if self.handle is not None:
             with suppress(OSError):
-                self.line.shutdown(socket.SHUT_RDWR)
+                self.handle.shutdown(socket.SHUT_RDWR)
 
 
 def _refuse_private(connected: socket.socket) -> None:
-    """Where only the open internet may be asked; raises `OSError`."""
+    # Of the connected socket, not of the name: a name could resolve to another address the next time.
     address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
     if _public_only.get() and not address.is_global:
         raise OSError(f"{address} is no address of the open internet")
 
 
-class _Plain(_DeadlineConnection, HTTPConnection):
+class _PlainConnection(_DeadlineConnection, HTTPConnection):
     pass
 
 
-class _Secure(_DeadlineConnection, HTTPSConnection):
+class _TLSConnection(_DeadlineConnection, HTTPSConnection):
     pass
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+    ConnectionCls = _PlainConnection
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
-class _Watch:
-    """Shuts down what is over its time; an idle connection that this hits is simply opened again."""
+class _Watchdog:
+    """A thread that aborts connections over their deadline. An idle one that it hits is simply opened again."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.ends: dict[_DeadlineConnection, float] = {}
+        self.deadlines: dict[_DeadlineConnection, float] = {}
         self.thread: threading.Thread | None = None
 
-    def add(self, connection: _DeadlineConnection, until: float) -> None:
+    def watch(self, connection: _DeadlineConnection, deadline: float) -> None:
         with self.lock:
-            self.ends[connection] = until
-            if self.thread is None or not self.thread.is_alive():  # a worker that was forked has none
-                self.thread = threading.Thread(target=self._run, name="outgoing", daemon=True)
+            self.deadlines[connection] = deadline
+            if self.thread is None or not self.thread.is_alive():  # threads do not survive the fork of a worker
+                self.thread = threading.Thread(target=self.run, name="http-watchdog", daemon=True)
                 self.thread.start()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         while True:
-            time.sleep(0.25)
+            time.sleep(WATCH_SECONDS)
             now = time.monotonic()
             with self.lock:
-                over = [connection for connection, until in self.ends.items() if until < now]
-                for connection in over:
-                    del self.ends[connection]
-            for connection in over:
-                connection.cut()
+                late = [connection for connection, deadline in self.deadlines.items() if deadline < now]
+                for connection in late:
+                    del self.deadlines[connection]
+            for connection in late:
+                connection.abort()
 
 
-_watch = _Watch()
-_pools = urllib3.PoolManager(MOST_HOSTS, maxsize=MOST_CONNECTIONS, block=True)
-_pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+_watchdog = _Watchdog()
+_pools = urllib3.PoolManager(MAX_HOSTS, maxsize=MAX_CONNECTIONS, block=True)
+_pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}

@@ -118,7 +118,7 @@ class Provider:
             )
         try:
             seconds = max(0.0, self.deadline - time.monotonic())
-            answer = http_client.fetch(method, address, seconds=seconds, largest=MAX_ANSWER_BYTES, **options)
+            answer = http_client.fetch(method, address, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, **options)
         except http_client.RequestFailed as error:
             host = urlsplit(address).netloc
             raise UpstreamError(f"Openid error: the provider at {host} does not answer as it should.") from error

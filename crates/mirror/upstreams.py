@@ -49,11 +49,11 @@ class Upstream:
             _check_index_file(answer)
         return answer
 
-    def archive(self, name: str, version: str, sha256: str, to: IO[bytes]) -> int:
+    def archive(self, name: str, version: str, sha256: str, file: IO[bytes]) -> int:
         """Write the `.crate` file → 200 or one of `ABSENT`; raises `Fault`. Nobody has looked at the bytes yet."""
         url = self._download_url(name, version, sha256)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(http_client.download, url, to=to, largest=MAX_CRATE_BYTES)
+            answer = self._ask(http_client.download, url, file=file, max_bytes=MAX_CRATE_BYTES)
             if answer.status not in REDIRECT_STATUSES:
                 break
             url = self._followed(url, answer)
@@ -87,9 +87,9 @@ class Upstream:
             cache.set(key, known, CONFIG_CACHE_SECONDS)
         return known
 
-    def _fetch(self, url: str, largest: int, headers: Mapping[str, str]) -> http_client.Response:
+    def _fetch(self, url: str, max_bytes: int, headers: Mapping[str, str]) -> http_client.Response:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(http_client.fetch, "GET", url, largest=largest, headers=headers)
+            answer = self._ask(http_client.fetch, "GET", url, max_bytes=max_bytes, headers=headers)
             if answer.status not in REDIRECT_STATUSES:
                 return answer
             url = self._followed(url, answer)

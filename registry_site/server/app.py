@@ -1,4 +1,4 @@
-"""gunicorn, as this registry runs it: threads in a few processes, and HTTP/2 where there is TLS."""
+"""The gunicorn application: threads in a few processes, and HTTP/2 where there is TLS."""
 
 import ctypes
 import gc
@@ -16,7 +16,7 @@ M_MMAP_THRESHOLD = -3  # malloc.h
 
 
 def configuration() -> dict[str, Any]:
-    """gunicorn's settings, by its own names."""
+    """Return gunicorn's settings by their names."""
     config: dict[str, Any] = {
         "bind": f"{settings.BIND_HOST}:{settings.BIND_PORT}",
         "workers": settings.WORKERS,
@@ -30,31 +30,25 @@ def configuration() -> dict[str, Any]:
         # Long enough for any token; a longer header is refused before the application sees it.
         "limit_request_field_size": 16_380,
         "limit_request_line": 8190,
-        # Nobody in front of this server is trusted to say who or how the client is.
+        # Trusted proxies are a matter of REGISTRY_TRUSTED_PROXIES; gunicorn trusts none.
         "forwarded_allow_ips": "",
         "control_socket_disable": True,
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
-        "pre_fork": _count_apart,
+        "pre_fork": claim_metrics_row,
     }
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
     return config
 
 
-def _return_large_blocks() -> None:
-    """Give what a password hash needs for a moment back to the system: glibc would keep it for each thread."""
-    with suppress(AttributeError):  # other C libraries have no such option
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
-
-
-def _count_apart(arbiter: Any, worker: Any) -> None:
-    """gunicorn's hook before each fork: the worker writes its figures beside those of the others."""
-    worker.row = metrics.shared_counters().take({other.row for other in arbiter.WORKERS.values()})
+def claim_metrics_row(arbiter: Any, worker: Any) -> None:
+    """Choose the row of shared counters for a worker; gunicorn calls this before each fork."""
+    worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn in the process that set the registry up: nothing is imported twice."""
+    """gunicorn in the process that set up the registry, so that nothing is imported twice."""
 
     def load_config(self) -> None:
         for name, value in configuration().items():
@@ -63,8 +57,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Callable[..., Any]:
         from registry_site.wsgi import application
 
-        metrics.create_shared_counters(2 * settings.WORKERS)  # twice: while they are replaced, the old ones finish
-        _return_large_blocks()
-        _ = get_resolver().url_patterns  # views are imported now, before the fork, and not on the first request
-        gc.freeze()  # the collector would touch, and so copy, what the workers share
+        metrics.create_shared_counters(2 * settings.WORKERS)  # old workers still run while new ones replace them
+        # A password hash takes 19 MiB for a moment. glibc would keep that for each thread; blocks over the threshold
+        # are mapped, and given back to the system.
+        with suppress(AttributeError):  # other C libraries have no mallopt
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+        _ = get_resolver().url_patterns  # imports the views now, before the fork, and not on the first request
+        gc.freeze()  # the collector would write to, and so copy, the memory that the workers share
         return application

@@ -1,4 +1,4 @@
-"""For a load balancer: is this server up, and does it reach its database?"""
+"""The health check for load balancers: the server is up and reaches its database."""
 
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
+    """`GET /health`"""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

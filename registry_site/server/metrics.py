@@ -1,7 +1,7 @@
-"""Figures for a Prometheus server, of all workers together; only for who sends `REGISTRY_METRICS_TOKEN`.
+"""Metrics for Prometheus, of all workers together; readable only with `REGISTRY_METRICS_TOKEN`.
 
-They stand in memory that the server shares with its workers, a row for each, so that none waits for another. What
-`prometheus_client` has for several processes maps files: when the disk is full, writing to one kills the worker.
+The counters stand in memory that the server shares with its workers, a row for each, so that no worker waits for
+another. `prometheus_client` maps files for several processes: when the disk is full, writing to one kills the worker.
 """
 
 import mmap
@@ -21,51 +21,51 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-CELL = 8  # bytes of a float
+CELL_SIZE = 8  # bytes of a float
 
-Labels = tuple[str, ...]
+LabelValues = tuple[str, ...]
 
 
 class Family:
-    """Figures of one name, `width` of them for each of the `labels`, which are known beforehand."""
+    """A metric with `width` cells for each combination of its labels' values, all of which are known at the start."""
 
     width = 1
 
-    def __init__(self, name: str, told: str, names: Sequence[str], *values: Sequence[str]) -> None:
-        self.name, self.told, self.names = name, told, names
-        self.labels = list(product(*values))
-        self.first = sum(family.size for family in _families)
+    def __init__(self, name: str, help: str, label_names: Sequence[str], *values: Sequence[str]) -> None:
+        self.name, self.help, self.label_names = name, help, label_names
+        self.combinations: list[LabelValues] = list(product(*values))
+        self.first_cell = sum(family.size for family in _families)
         _families.append(self)
 
     @property
     def size(self) -> int:
-        return len(self.labels) * self.width
+        return len(self.combinations) * self.width
 
-    def cell(self, labels: Labels) -> int:
-        return self.first + self.labels.index(labels) * self.width
+    def cell(self, labels: LabelValues) -> int:
+        return self.first_cell + self.combinations.index(labels) * self.width
 
-    def metric(self) -> Metric:
+    def collect(self) -> Metric:
         raise NotImplementedError
 
 
 class Counter(Family):
-    """How often something happened."""
+    """A number of events."""
 
     def add(self, *labels: str) -> None:
         shared_counters().add(self.cell(labels), 1)
 
-    def metric(self) -> Metric:
-        metric = CounterMetricFamily(self.name, self.told, labels=self.names)
-        for labels in self.labels:
+    def collect(self) -> Metric:
+        metric = CounterMetricFamily(self.name, self.help, labels=self.label_names)
+        for labels in self.combinations:
             metric.add_metric(labels, shared_counters().total(self.cell(labels)))
         return metric
 
 
 class Histogram(Family):
-    """How long something took; `bounds` in seconds, ascending."""
+    """A distribution of durations; `bounds` in seconds, ascending."""
 
     bounds = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-    width = len(bounds) + 2  # how many up to each bound, and above them all; and their sum
+    width = len(bounds) + 2  # a count for each bound, one above them all, and the sum
 
     def observe(self, seconds: float, *labels: str) -> None:
         first = self.cell(labels)
@@ -74,31 +74,33 @@ class Histogram(Family):
 
     @contextmanager
     def timed(self, *labels: str) -> Iterator[None]:
-        begun = time.monotonic()
+        """Observe the duration of the block."""
+        started = time.monotonic()
         try:
             yield
         finally:
-            self.observe(time.monotonic() - begun, *labels)
+            self.observe(time.monotonic() - started, *labels)
 
-    def metric(self) -> Metric:
-        metric = HistogramMetricFamily(self.name, self.told, labels=self.names)
-        for labels in self.labels:
+    def collect(self) -> Metric:
+        metric = HistogramMetricFamily(self.name, self.help, labels=self.label_names)
+        bounds = [*(str(bound) for bound in self.bounds), "+Inf"]
+        for labels in self.combinations:
             first = self.cell(labels)
-            *counts, total = (shared_counters().total(first + place) for place in range(self.width))
-            bounds = [*(str(bound) for bound in self.bounds), "+Inf"]
+            *counts, total = (shared_counters().total(first + offset) for offset in range(self.width))
+            # Prometheus counts cumulatively: a bucket has all that is not above its bound.
             metric.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return metric
 
 
 class SharedCounters:
-    """The memory: rows of cells, of which a process writes only to its own."""
+    """Shared memory with rows of cells. Each process writes to its own row only, so no lock spans processes."""
 
     def __init__(self, rows: int) -> None:
         self.width = sum(family.size for family in _families)
         self.rows = range(rows)
         self.row = 0
-        self.cells = memoryview(mmap.mmap(-1, max(rows * self.width, 1) * CELL)).cast("d")
-        self.lock = threading.Lock()
+        self.cells = memoryview(mmap.mmap(-1, max(rows * self.width, 1) * CELL_SIZE)).cast("d")
+        self.lock = threading.Lock()  # between the threads of a process
 
     def add(self, cell: int, amount: float) -> None:
         with self.lock:
@@ -107,30 +109,30 @@ class SharedCounters:
     def total(self, cell: int) -> float:
         return sum(self.cells[row * self.width + cell] for row in self.rows)
 
-    def take(self, taken: Collection[int]) -> int:
-        """The process that is forked next writes to a row that no living one has; what stands there counts on."""
+    def claim_row(self, taken: Collection[int]) -> int:
+        """Choose a row that no living process has, for the one that is forked next. Its figures count on."""
         self.row = next((row for row in self.rows if row not in taken), 0)
         return self.row
 
 
 _families: list[Family] = []
-_boards: list[SharedCounters] = []
+_shared: list[SharedCounters] = []  # at most one
 
 
-def create_shared_counters(processes: int) -> SharedCounters:
-    """Count from nothing, in so many processes that are forked from this one."""
-    _boards[:] = [SharedCounters(processes)]
-    return _boards[0]
+def create_shared_counters(rows: int) -> SharedCounters:
+    """Start counting at zero, in this process and up to `rows` that are forked from it."""
+    _shared[:] = [SharedCounters(rows)]
+    return _shared[0]
 
 
 def shared_counters() -> SharedCounters:
-    """That of this process, and of the workers that are forked from it."""
-    return _boards[0] if _boards else create_shared_counters(1)
+    """Return the counters of this process; a process that is no server, such as a command, has its own."""
+    return _shared[0] if _shared else create_shared_counters(1)
 
 
-class _All(Collector):
+class FamilyCollector(Collector):
     def collect(self) -> Iterator[Metric]:
-        return (family.metric() for family in _families)
+        return (family.collect() for family in _families)
 
 
 @require_safe
@@ -142,5 +144,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
         headers = {"WWW-Authenticate": "Bearer"}
         return HttpResponse("The token of REGISTRY_METRICS_TOKEN is wanted.\n", "text/plain", 401, headers=headers)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_All())
+    registry.register(FamilyCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -20,14 +20,18 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from registry_site.server import read_ahead
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
-LATE_HEAD_SECONDS = 1  # when it had to wait for a thread longer than that: what it has sent is there already
-BODY_SECONDS = 60  # for a body and what is done with it, and a second more for each
-SLOWEST = 10_000  # bytes of it
-STALL_SECONDS = 30  # without a byte of an answer going out
+LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
+BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
+MIN_BYTES_PER_SECOND = 10_000
+STALL_SECONDS = 30  # without a byte of a response going out
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """A peer that begins a request and does not go on would keep one of the few threads for ever."""
+    """A worker that cuts off slow peers. Without deadlines, a few that stop in mid-request would occupy all threads.
+
+    `deadlines` is shared by the request threads and the main loop. Each operation on it is a single one on a dict,
+    which the interpreter lock makes atomic.
+    """
 
     wsgi: Callable[..., Any]
 
@@ -43,7 +47,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         def wsgi(*args: Any) -> Any:
             try:
                 return application(*args)
-            finally:  # the body is read by now; the answer may take its time
+            finally:  # the body has been read by now; sending the response has its own limit, STALL_SECONDS
                 self.deadlines.pop(self.serving.connection, None)
 
         self.wsgi = wsgi
@@ -62,7 +66,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def handle_request(self, req: Any, conn: TConn) -> Any:
         length = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), 0)
         if length:
-            self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / SLOWEST
+            self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
         else:
             self.deadlines.pop(conn, None)
         self.serving.connection = conn
@@ -81,30 +85,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().handle_http2_request(req, conn, h2_conn)
 
     def murder_pending(self) -> None:
-        """Called by the main loop about once in a second."""
+        """Shut down connections over their deadline. The main loop calls this about once a second."""
         super().murder_pending()
         now = time.monotonic()
         for conn, deadline in list(self.deadlines.items()):
             if conn is not None and deadline < now:
                 with suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+                    conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; closing would not
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """What is no HTTP, or is over a limit, never reaches a view: it is refused here, as cargo reads it."""
+        """Answer a request that never reaches a view (no HTTP, or over a limit) in JSON, in the shape of cargo."""
         if req is not None and getattr(req, "uri", None):
-            req.uri = req.uri.partition("?")[0]  # it is logged, and a query can hold a token
-        page = _Page()
-        super().handle_error(req, page, addr, exc)
-        code = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))
-        status = f"{code.value} {code.phrase}"
-        body = json.dumps({"errors": [{"detail": f"The request was refused: {status}."}]})
-        head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            req.uri = req.uri.partition("?")[0]  # gunicorn logs it, and a query can hold a token
+        page = CapturedPage()
+        super().handle_error(req, page, addr, exc)  # chooses the status, and logs
+        status = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))
+        status_line = f"{status.value} {status.phrase}"
+        body = json.dumps({"errors": [{"detail": f"The request was refused: {status_line}."}]})
+        head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
 
 
-class _Page:
-    """Takes the page that gunicorn would send, in the place of the socket."""
+class CapturedPage:
+    """A stand-in for a socket that keeps the HTML page which gunicorn sends to it."""
 
     sent = b""
 

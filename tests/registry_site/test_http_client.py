@@ -24,11 +24,11 @@ def server() -> Iterator[BadUpstream]:
 
 
 def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Response:
-    return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, largest=LARGEST, **options)
+    return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, max_bytes=LARGEST, **options)
 
 
 def download(server: BadUpstream, to: io.BytesIO, seconds: float = 10) -> http_client.Response:
-    return http_client.download(f"http://{server.host}/", to, seconds=seconds, largest=LARGEST)
+    return http_client.download(f"http://{server.host}/", to, seconds=seconds, max_bytes=LARGEST)
 
 
 def without_length(exchange: Exchange) -> None:
@@ -75,7 +75,7 @@ def test_compressed_body_is_left_as_it_is(server: BadUpstream) -> None:
 
 def test_nothing_is_sent_but_what_is_given(server: BadUpstream) -> None:
     place = f"http://{server.host}/x?y=1"
-    http_client.fetch("POST", place, seconds=10, largest=LARGEST, headers={"X-Word": "one"}, body=b"data")
+    http_client.fetch("POST", place, seconds=10, max_bytes=LARGEST, headers={"X-Word": "one"}, body=b"data")
     (request,) = server.requests
     assert (request.method, request.path, request.body) == ("POST", "/x?y=1", b"data")
     assert request.headers == {
@@ -119,9 +119,9 @@ BROKEN = [
 def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
     server.tell("/", behaviour)
     with pytest.raises(RequestFailed):
-        http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, largest=10**9)
+        http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, max_bytes=10**9)
     with pytest.raises(RequestFailed):
-        http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, largest=10**9)
+        http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, max_bytes=10**9)
 
 
 def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
@@ -133,13 +133,13 @@ def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
 
 def test_nobody_who_listens_is_no_answer() -> None:
     with pytest.raises(RequestFailed):
-        http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, largest=LARGEST)
+        http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, max_bytes=LARGEST)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://[::1", "http://127.0.0.1:99999/"])
 def test_what_is_no_place_is_no_answer(url: str) -> None:
     with pytest.raises(RequestFailed):
-        http_client.fetch("GET", url, seconds=5, largest=LARGEST)
+        http_client.fetch("GET", url, seconds=5, max_bytes=LARGEST)
 
 
 def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
@@ -173,7 +173,7 @@ def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour
 def test_loopback_is_not_the_open_internet(server: BadUpstream, host: str) -> None:
     port = server.host.partition(":")[2]
     with pytest.raises(RequestFailed):
-        http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, largest=LARGEST, public_only=True)
+        http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, max_bytes=LARGEST, public_only=True)
     assert server.requests == []
 
 
@@ -210,7 +210,7 @@ def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behavio
 def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
     server.tell("/bad", behaviour)
     server.tell("/", bad_upstream.file(b"good"))
-    for _ in range(http_client.MOST_CONNECTIONS + 1):
+    for _ in range(http_client.MAX_CONNECTIONS + 1):
         with pytest.raises(RequestFailed):
             fetch(server, "/bad", seconds=1)
     assert fetch(server, seconds=1).body == b"good"
@@ -223,14 +223,14 @@ def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadU
 
     def ask(_: int) -> None:
         with pytest.raises(RequestFailed):
-            http_client.fetch("GET", f"http://{server.host}/bad", seconds=0.3, largest=10**9)
+            http_client.fetch("GET", f"http://{server.host}/bad", seconds=0.3, max_bytes=10**9)
 
-    with ThreadPoolExecutor(http_client.MOST_CONNECTIONS) as clients:
-        list(clients.map(ask, range(http_client.MOST_CONNECTIONS)))
+    with ThreadPoolExecutor(http_client.MAX_CONNECTIONS) as clients:
+        list(clients.map(ask, range(http_client.MAX_CONNECTIONS)))
     assert fetch(server, seconds=1).body == b"good"
 
 
 def test_redirects_leave_a_connection_for_the_next(server: BadUpstream) -> None:
     server.tell("/", bad_upstream.redirect("/elsewhere"))
-    for _ in range(http_client.MOST_CONNECTIONS + 1):
+    for _ in range(http_client.MAX_CONNECTIONS + 1):
         assert download(server, io.BytesIO(), seconds=2).status == 302

@@ -26,9 +26,9 @@ SECONDS = "entrepot_mirror_upstream_seconds"
 @pytest.fixture
 def board() -> Iterator[metrics.SharedCounters]:
     """Of three processes, as they are forked from this one."""
-    before = metrics._boards[:]
+    before = metrics._shared[:]
     yield metrics.create_shared_counters(3)
-    metrics._boards[:] = before
+    metrics._shared[:] = before
 
 
 def asked(client: Client, token: str = f"Bearer {TOKEN}") -> Any:
@@ -98,14 +98,14 @@ def test_duration_is_counted_beneath_all_bounds_that_it_keeps(
 def test_what_each_process_counts_is_added_up(board: metrics.SharedCounters) -> None:
     cell = mirrored.requests.cell(("crate", "miss"))
     for taken in ([], [0], [0, 1]):
-        board.take(taken)
+        board.claim_row(taken)
         mirrored.requests.add("crate", "miss")
     assert (board.row, board.total(cell)) == (2, 3)
 
 
 def test_process_in_the_place_of_one_that_ended_counts_on(board: metrics.SharedCounters) -> None:
     for _ in range(2):
-        board.take([0, 2])
+        board.claim_row([0, 2])
         mirrored.requests.add("crate", "miss")
     assert (board.row, board.total(mirrored.requests.cell(("crate", "miss")))) == (1, 2)
 
