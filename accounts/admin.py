@@ -109,7 +109,7 @@ class Users(DomainAdmin, UserAdmin):
     rights = ("is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        queryset: QuerySet[User] = User.objects.with_standing()
+        queryset: QuerySet[User] = User.objects.annotate_is_banned()
         return queryset
 
     @admin.display(ordering="is_banned")
@@ -237,7 +237,7 @@ class Bans(DomainAdmin):
 
     @admin.display(boolean=True, description="in force")
     def is_in_force(self, ban: Ban) -> bool:
-        return ban.in_force()
+        return ban.is_in_force
 
     def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)

@@ -1,4 +1,4 @@
-"""Users, what proves them, what stops them."""
+"""Users, their names, identities, credentials and roles, and bans."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Self, cast
@@ -21,7 +21,7 @@ from registry_site.http import client_address
 
 
 class NameReservation(models.Model):
-    """One name space for users and namespaces: whoever inserts the row has the name."""
+    """A name in canonical form. Users and namespaces share them: the unique column settles a race for one."""
 
     name = models.CharField(max_length=255, unique=True, help_text="In canonical form.")
     former_user = models.ForeignKey(
@@ -30,7 +30,7 @@ class NameReservation(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="former_names",
-        help_text="Who was called so before; nobody else ever is.",
+        help_text="The user who had this name before. Nobody else can take it.",
     )
 
     def __str__(self) -> str:
@@ -38,45 +38,49 @@ class NameReservation(models.Model):
 
 
 def good_standing(user: str = "") -> Q:
-    """Not banned, not closed, and not turned away by the provider that they sign in at; `user` leads to whom."""
+    """Return the condition that a user is active, not banned, and not refused by the groups of an OpenID provider.
+
+    `user` is the prefix of a query's path to the user, such as `user__`.
+    """
     banned = Ban.objects.in_force().filter(user=OuterRef(f"{user}pk"))
     refused = Identity.objects.filter(user=OuterRef(f"{user}pk"), refused_at__isnull=False)
     return Q(~Exists(banned), ~Exists(refused), **{f"{user}is_active": True})
 
 
 class UserQuerySet(models.QuerySet["User"]):
-    def with_standing(self) -> Self:
-        """Annotates `is_banned`."""
+    def annotate_is_banned(self) -> Self:
         return self.annotate(is_banned=Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))))
 
     def in_good_standing(self) -> Self:
         return self.filter(good_standing())
 
     def named(self, *logins: str) -> Self:
-        """Those with one of these names, in any case, bare or with Ktra's prefix."""
+        """Filter by names, in any case, with or without Ktra's prefix."""
         return self.filter(reservation__name__in=[names.canonical(names.strip_ktra_prefix(login)) for login in logins])
 
     def get_named(self, login: str) -> "User":
-        """Return the user of this name; raises `NotFound`."""
+        """Return the user of this name. Raises `NotFound`."""
         user = self.named(login).first()
         if user is None:
             raise NotFound("There is no user of this name.", code="user_missing")
         return user
 
     def with_email(self, address: str) -> Self:
-        """Whoever has this address, in any case."""
-        with_one = self.exclude(email="")  # the index has no others
-        return with_one.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
+        """Filter by an e-mail address, in any case."""
+        # The unique index leaves out empty addresses: without the same condition, it would not be used.
+        indexed = self.exclude(email="")
+        return indexed.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
     def create_user(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
-        """As Django calls it; the hash is made before the transaction, which others wait for."""
-        return self.open(username, email, make_password(password), **fields)
+        """Create a user, as Django's commands and tests do. Raises `IntegrityError` if the name is taken."""
+        # The slow hash is made before the transaction: other writers wait for that.
+        return self.create_with_hash(username, email, make_password(password), **fields)
 
     @transaction.atomic
-    def open(self, username: str, email: str, encoded_password: str, **fields: Any) -> "User":
-        """Reserve the name and insert the user; raises `IntegrityError` when the name is taken."""
+    def create_with_hash(self, username: str, email: str, encoded_password: str, **fields: Any) -> "User":
+        """Reserve the name and insert the user. Raises `IntegrityError` if the name or the address is taken."""
         reservation = NameReservation.objects.create(name=names.canonical(username))
         user: User = self.create(
             username=username,
@@ -96,14 +100,14 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person or a machine with one account, whatever door it comes through."""
+    """An account of a person or a machine, for all dialects."""
 
     username = models.CharField(max_length=255, unique=True)
     password = models.CharField(max_length=255)  # longer than Django's, for hashes of other systems
     reservation = models.OneToOneField(NameReservation, on_delete=models.PROTECT, related_name="user", editable=False)
     email = models.EmailField(blank=True)
     email_verified_at = models.DateTimeField(
-        null=True, blank=True, help_text="When its owner followed the link, or an operator vouched for it."
+        null=True, blank=True, help_text="When its owner followed the link, or when staff set the address."
     )
     verification_sent_at = models.DateTimeField(null=True, blank=True, editable=False)
     avatar_uri = models.CharField(max_length=500, blank=True, validators=[URLValidator(schemes=["http", "https"])])
@@ -111,10 +115,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         max_length=1000,
         blank=True,
         validators=[validate_networks],
-        help_text="Addresses and networks, separated by blanks, from which alone the account may be used.",
+        help_text="IP addresses and networks, separated by spaces, that may use the account. Empty: all.",
     )
     is_active = models.BooleanField(
-        "active", default=True, help_text="Untick instead of deleting: what the account published stays attributed."
+        "active", default=True, help_text="Untick this instead of deleting: publications keep their author."
     )
     is_staff = models.BooleanField("staff", default=False, help_text="May sign in to this admin site.")
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
@@ -136,7 +140,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             )
         ]
 
-    # The session that this instance came in by, if any; a change of its password ends all others.
+    # The session that authenticated this instance, if any. A change of the password revokes all others.
     session: "Credential | None" = None
 
     def __str__(self) -> str:
@@ -144,7 +148,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def login(self) -> str:
-        """The name as cargo and Ktra's clients show it: of who came by a provider, its host is the prefix."""
+        """The name as cargo and Ktra's clients show it, with Ktra's prefix or the host of an OpenID provider."""
         return self.username if ":" in self.username else names.KTRA_PREFIX + self.username
 
     def is_allowed_from(self, ip_address: str | None) -> bool:
@@ -157,16 +161,18 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Identity(models.Model):
-    """Who a user is at an OpenID provider: an issuer, and its own word for them, which it never gives to another."""
+    """A user's identity at an OpenID provider: the issuer, and its subject, which it never gives to another user."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="identities")
     issuer = models.CharField(max_length=255)
     subject = models.CharField(max_length=255)
-    administers = models.BooleanField(default=False, help_text="By the groups that the provider named.")
+    administers = models.BooleanField(
+        default=False, help_text="A group named by the provider makes the user an administrator."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     refused_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When the provider named no group or user that is let in."
+        null=True, blank=True, editable=False, help_text="When the provider named no allowed group or user."
     )
 
     class Meta:
@@ -265,7 +271,7 @@ class Credential(models.Model):
 
 
 class Nonce(models.Model):
-    """A random value that a holder of an app key has signed with: whoever inserts the row may use it."""
+    """A random value of a signed request. The unique constraint lets only one request use it."""
 
     credential = models.ForeignKey(Credential, on_delete=models.CASCADE, related_name="nonces")
     digest = models.CharField(max_length=64)
@@ -305,7 +311,7 @@ class BanQuerySet(models.QuerySet["Ban"]):
 
 
 class Ban(models.Model):
-    """A closed door: while one is in force, no credential of the user is good anywhere."""
+    """A ban of a user. While it is in force, no credential of the user is valid."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="bans")
     reason = models.CharField(max_length=500, blank=True)
@@ -324,12 +330,13 @@ class Ban(models.Model):
     def __str__(self) -> str:
         return f"ban of {self.user}"
 
-    def in_force(self, now: datetime | None = None) -> bool:
-        return self.lifted_at is None and (self.until is None or self.until > (now or timezone.now()))
+    @property
+    def is_in_force(self) -> bool:
+        return self.lifted_at is None and (self.until is None or self.until > timezone.now())
 
 
 class Role(models.TextChoices):
-    """What a user may do beyond their own things, in backup-repository's words."""
+    """The roles of backup-repository: rights beyond a user's own things."""
 
     COLLECTION_MANAGER = "collectionManager", "manages collections"
     USERS_MANAGER = "usersManager", "manages users"

@@ -77,7 +77,7 @@ def _require_free(username: str, email: str) -> None:
 def _open_account(username: str, email: str, encoded: str, actor: User | None = None, **fields: object) -> User:
     try:
         with transaction.atomic():
-            user: User = User.objects.open(username, email, encoded, **fields)
+            user: User = User.objects.create_with_hash(username, email, encoded, **fields)
             audit.record(actor or user, "user.register", str(user), admin=user.is_superuser)
     except IntegrityError:
         _require_free(username, email)  # raises the conflict with its reason: the name or the address

@@ -130,7 +130,7 @@ def _open(account: ImportedAccount) -> None:
     joined = account.created_at or timezone.now()
     try:
         with transaction.atomic():
-            user = User.objects.open(
+            user = User.objects.create_with_hash(
                 account.username,
                 account.email,
                 account.password,

@@ -168,7 +168,7 @@ def _open_account(issuer: str, claims: Claims) -> Identity:
         username = name if number == 1 else f"{name}-{number}"
         try:
             with transaction.atomic():
-                user = User.objects.open(username, "", password)
+                user = User.objects.create_with_hash(username, "", password)
                 identity = Identity.objects.create(user=user, issuer=issuer, subject=subject)
                 audit.record(user, "user.register", str(user), issuer=issuer, subject=subject)
                 return identity

@@ -159,7 +159,7 @@ def ban_form(user: User, until: str = "") -> dict[str, Any]:
 def test_ban_with_reason_and_end_is_added(as_root: Client, alice: User) -> None:
     as_root.post("/admin/accounts/ban/add/", ban_form(alice, "2999-01-01"))
     ban = Ban.objects.get()
-    assert (ban.reason, str(ban.created_by), ban.in_force()) == ("spam", "root", True)
+    assert (ban.reason, str(ban.created_by), ban.is_in_force) == ("spam", "root", True)
 
 
 def test_ban_that_has_ended_already_is_refused_with_a_sentence(as_root: Client, alice: User) -> None:

@@ -136,7 +136,7 @@ def test_refused_ban_leaves_the_one_in_force(alice: User) -> None:
     bans.ban(alice, actor=None, reason="spam")
     with pytest.raises(Invalid):
         bans.ban(alice, actor=None, until=timezone.now())
-    assert [(ban.reason, ban.in_force()) for ban in Ban.objects.all()] == [("spam", True)]
+    assert [(ban.reason, ban.is_in_force) for ban in Ban.objects.all()] == [("spam", True)]
 
 
 # --- The history -------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_refused_ban_leaves_the_one_in_force(alice: User) -> None:
 def test_new_ban_replaces_the_one_in_force_and_keeps_it(alice: User, root: User) -> None:
     bans.ban(alice, actor=root, reason="first")
     bans.ban(alice, actor=None, reason="second", until=tomorrow())
-    history = [(ban.reason, ban.in_force(), ban.created_by) for ban in Ban.objects.order_by("pk")]
+    history = [(ban.reason, ban.is_in_force, ban.created_by) for ban in Ban.objects.order_by("pk")]
     assert history == [("first", False, root), ("second", True, None)]
 
 
@@ -163,13 +163,13 @@ def test_row_and_query_agree_on_what_is_in_force(alice: User, bob: User, charlie
     bans.ban(charlie, actor=None, until=tomorrow())
     bans.ban(root, actor=None)
     bans.unban(root, actor=None)
-    assert {ban.user for ban in Ban.objects.all() if ban.in_force()} == {alice, charlie}
+    assert {ban.user for ban in Ban.objects.all() if ban.is_in_force} == {alice, charlie}
     assert {ban.user for ban in Ban.objects.in_force()} == {alice, charlie}
 
 
 def test_standing_is_seen_for_each_user(alice: User, bob: User) -> None:
     bans.ban(alice, actor=None)
-    standing = {user.username: user.is_banned for user in User.objects.with_standing()}
+    standing = {user.username: user.is_banned for user in User.objects.annotate_is_banned()}
     assert standing == {"alice": True, "bob": False}
 
 
