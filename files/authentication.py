@@ -63,7 +63,7 @@ class HasSession(BasePermission):
 
 
 class AllowAny(BasePermission):
-    """Everybody: for the handshake, which opens a session."""
+    """Access for everybody: the handshake, which opens a session."""
 
     def is_open(self, method: str) -> bool:
         return True

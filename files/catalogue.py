@@ -21,10 +21,17 @@ BATCH_SIZE = 500  # files that one transaction locks
 
 
 class NoSuchFile(NotFound):
-    """No live file has this id."""
+    """A live file with this id does not exist."""
 
     def __init__(self, pk: int) -> None:
         super().__init__(f"File with id {pk} does not exist.")
+
+
+class FieldRequired(Malformed):
+    """A field is missing or empty."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"`{name}` must be specified")
 
 
 class ServePathTaken(Conflict):
@@ -64,9 +71,10 @@ def add_file(
     Raises `Malformed`, `Invalid`, `ServePathTaken`, `PermissionDenied` and `Unavailable`.
     """
     actor.require_write()
-    if upload is None:
-        _require("path", path)  # before the serve path, as the original registry does
-    _require("serve_path", serve_path)
+    if upload is None and not path:  # before the serve path, as the original registry does
+        raise FieldRequired("path")
+    if not serve_path:
+        raise FieldRequired("serve_path")
     _check_serve_path(serve_path)
     source = _store_content(actor, path, upload)
     with transaction.atomic():
@@ -120,8 +128,8 @@ def mark_all_dead(actor: Actor, files: QuerySet[File], action: Action) -> int:
     while count == BATCH_SIZE:
         with transaction.atomic():
             actor.revalidate_and_lock()
-            live = File.objects.select_for_update(no_key=True).filter(pk__in=files.values("pk"), alive=True)
-            count = _mark_locked_files_dead(list(live.order_by("id")[:BATCH_SIZE]), action, actor)
+            live = File.objects.live().filter(pk__in=files.values("pk")).order_by("id")[:BATCH_SIZE]
+            count = _mark_locked_files_dead(list(live.select_for_update(no_key=True)), action, actor)
         total += count
     return total
 
@@ -135,14 +143,9 @@ def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor)
     return len(files)
 
 
-def _require(name: str, value: str | None) -> None:
-    if not value:
-        raise Malformed(f"`{name}` must be specified")
-
-
 def _get_live_file(pk: int, *, lock: bool = False) -> File:
     files = File.objects.select_for_update(no_key=True) if lock else File.objects.all()
-    file = files.filter(pk=pk, alive=True).first()
+    file = files.live().filter(pk=pk).first()
     if file is None:
         raise NoSuchFile(pk)
     return file
@@ -154,7 +157,7 @@ def _check_serve_path(serve_path: str, own_pk: int = 0) -> None:
     This comes before any bytes are stored. Two requests at the same moment both pass; the constraint stops one.
     """
     names.check_serve_path(serve_path)
-    if File.objects.filter(serve_path=serve_path, alive=True).exclude(pk=own_pk).exists():
+    if File.objects.live().filter(serve_path=serve_path).exclude(pk=own_pk).exists():
         raise ServePathTaken(serve_path)
 
 
@@ -170,8 +173,9 @@ def _store_content(actor: Actor, path: str | None, upload: Upload | None) -> Con
     if path is not None and upload is not None:
         raise Malformed("Give `path`, of a file on the disk of the server, or upload a `file`: not both.")
     if upload is None:
-        _require("path", path)
-        file = local_files.get_local_file(path or "", actor.allowed_roots())
+        if not path:
+            raise FieldRequired("path")
+        file = local_files.get_local_file(path, actor.allowed_roots())
         return ContentSource(file.path, file.size, mtime_ns=file.mtime_ns)
     if upload.size > settings.MAX_FILE_SIZE:
         raise TooLarge(f"The file has {upload.size} bytes; at most {settings.MAX_FILE_SIZE} are taken here.")

@@ -21,7 +21,7 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
 
     Raises `NotFound`, `Unavailable`, and `local_files.FileChanged` for a file on the disk that was changed.
     """
-    files = File.objects.all() if settings.SERVE_DEAD_FILES else File.objects.filter(alive=True)
+    files = File.objects.all() if settings.SERVE_DEAD_FILES else File.objects.live()
     file = files.filter(pk=pk).first()
     if file is None:
         raise NotFound(f"There is no file with id {pk}.")
@@ -34,18 +34,16 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
         name, modified = file.path, datetime.fromtimestamp(file.mtime_ns / 1e9, UTC)
         local_files.open_unchanged(content).close()  # a 304 and a HEAD must not vouch for a changed file
     name = name.rpartition("/")[2]
+    content_type, encoding = MIME_TYPES.guess_type(name)
+    if content_type is None or encoding:  # a compressed text is no text
+        content_type = DEFAULT_TYPE
+    elif content_type.startswith("text/"):
+        content_type += "; charset=utf-8"
     return deliver(
         request,
         content,
         filename=name,
         modified=modified,
         cache_control="private, no-cache",
-        content_type=_content_type(name),
+        content_type=content_type,
     )
-
-
-def _content_type(name: str) -> str:
-    guessed, encoding = MIME_TYPES.guess_type(name)
-    if guessed is None or encoding:  # a compressed text is no text
-        return DEFAULT_TYPE
-    return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed

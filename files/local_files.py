@@ -55,6 +55,12 @@ class LocalFile:
     size: int
     mtime_ns: int
 
+    @classmethod
+    def from_handle(cls, handle: int, path: str) -> "LocalFile":
+        status = os.fstat(handle)
+        # A file system can hold times that the column of the database cannot.
+        return cls(path, status.st_size, max(-MAX_BIGINT, min(status.st_mtime_ns, MAX_BIGINT)))
+
     @property
     def etag(self) -> str:
         path_digest = hashlib.sha256(self.path.encode()).hexdigest()[:16]
@@ -99,7 +105,7 @@ def _get_local_file(path: str, allowed: Iterable[str] | None) -> LocalFile:
     except _NotRegularFile as error:
         raise Invalid(f"No file at path {path}") from error
     try:
-        return _describe(handle, path)
+        return LocalFile.from_handle(handle, path)
     finally:
         os.close(handle)
 
@@ -114,7 +120,7 @@ def open_unchanged(file: LocalFile) -> IO[bytes]:
     except _NotRegularFile as error:
         raise NotFound(FILE_GONE) from error
     # Compared after opening: a comparison before it could be of another file.
-    if _describe(handle, file.path) != file:
+    if LocalFile.from_handle(handle, file.path) != file:
         os.close(handle)
         raise FileChanged(
             "The file has changed since it was registered; a client that may write has to update its entry."
@@ -171,9 +177,3 @@ def _open_beneath(root: str, path: str) -> int:
         os.close(handle)
         raise _NotRegularFile
     return handle
-
-
-def _describe(handle: int, path: str) -> LocalFile:
-    status = os.fstat(handle)
-    # A file system can hold times that the column of the database cannot.
-    return LocalFile(path, status.st_size, max(-MAX_BIGINT, min(status.st_mtime_ns, MAX_BIGINT)))

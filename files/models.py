@@ -125,6 +125,11 @@ class Session(models.Model):
         return self.ended_at is None and self.expires_at > timezone.now() and self.client.is_active
 
 
+class FileQuerySet(models.QuerySet["File"]):
+    def live(self) -> Self:
+        return self.filter(alive=True)
+
+
 class File(models.Model):
     """A file on the server's own disk, or an uploaded one."""
 
@@ -140,6 +145,8 @@ class File(models.Model):
     # The registered content: an upload has `sha256`; a file on the disk is recognized by `size` and `mtime_ns`.
     sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Only for uploads.")
     mtime_ns = models.BigIntegerField(default=0)
+
+    objects: ClassVar[FileQuerySet] = FileQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("id",)

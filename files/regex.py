@@ -14,6 +14,9 @@ MAX_MEMORY = 1024 * 1024  # bytes, for one expression
 # One symbol of an expression: an escaped character, a character class, or any other character.
 SYMBOL = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
 
+# A symbol that stands for one character and no other: RE2 gives `\` a meaning before letters and digits alone.
+LITERAL = re.compile(r"[^\\^$.|?*+()\[{]|\\(?![A-Za-z0-9])[\x00-\x7f]")
+
 # A repetition that allows none. RE2 takes flags between a character and its repetition: `a(?i)*` is `a*`.
 OPTIONAL = re.compile(r"\+?(?:\(\?[A-Za-z-]*\))*[?*{]")
 
@@ -52,17 +55,11 @@ class Pattern:
         # `\Q…\E` quotes what stands between, so none of it is what it looks like.
         if symbols[:1] != ["^"] or r"\Q" in symbols or has_alternatives:
             return None
-        literals = list(takewhile(_is_literal, symbols[1:]))
+        literals = list(takewhile(LITERAL.fullmatch, symbols[1:]))
         if OPTIONAL.match("".join(symbols[1 + len(literals) :])):  # the last literal may be absent
             literals = literals[:-1]
         prefix = "".join(symbol[-1] for symbol in literals)
         return TextRange(prefix, _successor(prefix)) if prefix else None
-
-
-def _is_literal(symbol: str) -> bool:
-    if len(symbol) == 1:
-        return symbol not in r"\^$.|?*+()[{"
-    return len(symbol) == 2 and symbol[0] == "\\" and symbol[1].isascii() and not symbol[1].isalnum()
 
 
 def _successor(prefix: str) -> str | None:

@@ -35,7 +35,8 @@ def search_files(
     `serve_path` is a regular expression; `columns` are names and values of columns. With `since` or `serve_path` and
     no `count` the list is complete, and an iterator. Raises `Invalid` for a pattern that is malformed or too slow.
     """
-    files, order, start = File.objects.filter(**columns), "id", None
+    files: QuerySet[File] = File.objects.filter(**columns)
+    order, start = "id", None
     if uploaded is not None:
         order, start = "uploaded_at", uploaded
     if since is not None:

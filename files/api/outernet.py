@@ -28,6 +28,7 @@ from registry_site.http.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
 
 MAX_DIGITS = 18  # of an integer; with more it could overflow 64 bits
 ENTRIES_PER_CHUNK = 64
+COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # as DRF renders it
 NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret must not stay in any cache
 
 
@@ -86,6 +87,12 @@ class UnixTime(serializers.Field[datetime | None, Any, Any, Any]):
         return None if value is None else value.timestamp()
 
 
+class UploadedFile(serializers.FileField):
+    def to_internal_value(self, data: Any) -> catalogue.Upload:  # type: ignore[override]  # DRF allows any type
+        file = super().to_internal_value(data)
+        return catalogue.Upload(file, file.size)
+
+
 # --- Shapes of Auth ----------------------------------------------------------------------------------------------
 
 
@@ -140,7 +147,9 @@ class FileFilters(serializers.Serializer[None]):
 class FileChange(serializers.Serializer[None]):
     serve_path = Text(required=False, allow_blank=True, help_text="Path where the file will end up on the receiver.")
     path = Text(required=False, allow_blank=True, help_text="Absolute path of a file on local storage.")
-    file = serializers.FileField(required=False, allow_empty_file=True, help_text="Its bytes, in place of `path`.")
+    file = UploadedFile(
+        required=False, allow_empty_file=True, source="upload", help_text="Its bytes, in place of `path`."
+    )
     category = Category(required=False, allow_blank=True, allow_null=True, max_length=names.MAX_CATEGORY_LENGTH)
     aired = serializers.BooleanField(required=False)
     expiration = UnixTime(required=False, allow_null=True, source="expires_at")
@@ -229,7 +238,7 @@ class Files(Outernet, ViewSet):
     @extend_schema(request=CHANGE_BODIES, responses=FileResults)
     def add(self, request: Request) -> Response:
         """`POST /`"""
-        file = catalogue.add_file(request_actor(request), **self._validated_changes(request))
+        file = catalogue.add_file(request_actor(request), **self.validated(FileChange, request_parameters(request)))
         return Response(FileResults({"results": [file]}).data)
 
     @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
@@ -240,7 +249,9 @@ class Files(Outernet, ViewSet):
     @extend_schema(request=CHANGE_BODIES, responses=FileResults)
     def update(self, request: Request, file_id: int) -> Response:
         """`PUT /{id}`"""
-        file = catalogue.update_file(request_actor(request), file_id, **self._validated_changes(request))
+        file = catalogue.update_file(
+            request_actor(request), file_id, **self.validated(FileChange, request_parameters(request))
+        )
         return Response(FileResults({"results": [file]}).data)
 
     @extend_schema(request=None, responses=OuternetSuccess)
@@ -249,23 +260,13 @@ class Files(Outernet, ViewSet):
         catalogue.mark_dead(request_actor(request), file_id)
         return Response(OuternetSuccess({}).data)
 
-    def _validated_changes(self, request: Request) -> dict[str, Any]:
-        changes = self.validated(FileChange, request_parameters(request))
-        if file := changes.pop("file", None):
-            changes["upload"] = catalogue.Upload(file, file.size)
-        return changes
-
 
 def _stream_list(files: Iterator[File]) -> Iterator[str]:
     """Yield the JSON of a `FileList` piece by piece, so that a list of any length takes little memory."""
-    yield _compact_json(OuternetSuccess({}).data | {"results": []}).removesuffix("]}")
+    yield COMPACT_JSON.encode(OuternetSuccess({}).data | {"results": []}).removesuffix("]}")
     shape, count = FileEntry(), 0
     while batch := list(islice(files, ENTRIES_PER_CHUNK)):
-        entries = ",".join(_compact_json(shape.to_representation(file)) for file in batch)
+        entries = ",".join(COMPACT_JSON.encode(shape.to_representation(file)) for file in batch)
         yield f",{entries}" if count else entries
         count += len(batch)
     yield f'],"count":{count}}}'
-
-
-def _compact_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))  # as DRF renders it
