@@ -5,33 +5,26 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
 HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 PORT = r"([0-9]{1,5})"
-
-
-def _host(text: str) -> str:
-    if text.startswith("["):
-        ipaddress.IPv6Address(text.strip("[]"))
-    return text
-
-
-def _port(text: str) -> int:
-    if not 0 < int(text) < 65536:
-        raise ValueError(text)
-    return int(text)
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+UNLIMITED = 10**15
 
 
 class Environment:
-    """Reads variables that share a prefix; an unset or empty variable means its default.
+    """Reader of variables that share a prefix; an unset or empty variable means its default.
 
-    Every reader raises `ImproperlyConfigured` with the variable, its value and what would be understood.
-    `names` collects what was asked for, so that a misspelt variable can be pointed out.
+    Every reader raises `ImproperlyConfigured` with the variable, its value and the values that it expects.
+    `names` collects the variables that were read, so that misspelt ones can be pointed out.
     """
 
     def __init__(self, prefix: str, variables: Mapping[str, str] = os.environ) -> None:
@@ -39,37 +32,39 @@ class Environment:
         self.variables = variables
         self.names: set[str] = set()
 
-    def refuse(self, name: str, wanted: str) -> ImproperlyConfigured:
+    def refusal(self, name: str, expected: str) -> ImproperlyConfigured:
+        """Return the error for a variable that is not understood."""
         value = re.sub(r"(?s)(?<=//).*@", "…@", self.variables.get(self.prefix + name, ""))  # no password in a log
-        return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {wanted}.")
+        return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {expected}.")
 
-    def read(self, name: str, default: T, convert: Callable[[str], T], wanted: str) -> T:
+    def read(self, name: str, default: T, convert: Callable[[str], T], expected: str) -> T:
+        """Convert the value of a variable; a `ValueError` of `convert` becomes the refusal."""
         self.names.add(self.prefix + name)
-        raw = self.variables.get(self.prefix + name, "").strip()
-        if not raw:
+        value = self.variables.get(self.prefix + name, "").strip()
+        if not value:
             return default
         try:
-            return convert(raw)
+            return convert(value)
         except ValueError as error:
-            raise self.refuse(name, wanted) from error
+            raise self.refusal(name, expected) from error
 
     def text(self, name: str, default: str) -> str:
         return self.read(name, default, str, "give a text")
 
-    def number(self, name: str, default: int, minimum: int = 1, maximum: int = 10**15) -> int:
-        def convert(raw: str) -> int:
-            if not re.fullmatch(r"[0-9]{1,15}", raw) or not minimum <= int(raw) <= maximum:
-                raise ValueError(raw)
-            return int(raw)
+    def number(self, name: str, default: int, minimum: int = 1, maximum: int = UNLIMITED) -> int:
+        def convert(value: str) -> int:
+            if not re.fullmatch(r"[0-9]{1,15}", value) or not minimum <= int(value) <= maximum:
+                raise ValueError(value)
+            return int(value)
 
-        upper = "or more" if maximum == 10**15 else f"to {maximum}"
+        upper = "or more" if maximum == UNLIMITED else f"to {maximum}"
         return self.read(name, default, convert, f"give a whole number, {minimum} {upper}")
 
     def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
-        def convert(raw: str) -> str:
-            if raw not in allowed:
-                raise ValueError(raw)
-            return raw
+        def convert(value: str) -> str:
+            if value not in allowed:
+                raise ValueError(value)
+            return value
 
         return self.read(name, default, convert, f"give one of {', '.join(allowed)}")
 
@@ -80,78 +75,213 @@ class Environment:
         return self.text(name, default).split()
 
     def texts(self, name: str) -> list[str]:
-        """Texts that can have blanks in them, separated by commas."""
+        """Read texts that may have blanks in them, separated by commas."""
         return [text.strip() for text in self.text(name, "").split(",") if text.strip()]
 
     def secret(self, name: str) -> str:
-        """The variable itself, or the first line of the file that `NAME_FILE` names; both at once is a mistake."""
-        given, path = self.text(name, ""), self.file(f"{name}_FILE")
+        """Read a secret from the variable, or from the first line of the file that `NAME_FILE` names.
+
+        Setting both is refused: one of them would have no effect.
+        """
+        value, path = self.text(name, ""), self.file(f"{name}_FILE")
         if path is None:
-            return given
-        if given:
-            raise self.refuse(f"{name}_FILE", f"{self.prefix}{name} is set, too; give one of them")
+            return value
+        if value:
+            raise self.refusal(f"{name}_FILE", f"{self.prefix}{name} is set, too; give one of them")
         try:
-            first = next(iter(path.read_text(encoding="utf-8").splitlines()), "").strip()
+            secret = next(iter(path.read_text(encoding="utf-8").splitlines()), "").strip()
         except UnicodeDecodeError as error:
-            raise self.refuse(f"{name}_FILE", "the file is no text") from error
-        if not first:
-            raise self.refuse(f"{name}_FILE", "the file is empty")
-        return first
+            raise self.refusal(f"{name}_FILE", "the file is no text") from error
+        if not secret:
+            raise self.refusal(f"{name}_FILE", "the file is empty")
+        return secret
 
     def networks(self, name: str) -> str:
-        """Addresses and networks in CIDR form, separated by blanks."""
+        """Read addresses and networks in CIDR form, separated by blanks."""
 
-        def convert(raw: str) -> str:
-            for text in raw.split():
-                ipaddress.ip_network(text, strict=False)
-            return raw
+        def convert(value: str) -> str:
+            for network in value.split():
+                ipaddress.ip_network(network, strict=False)
+            return value
 
         return self.read(name, "", convert, "give addresses and networks such as 10.0.0.0/8, separated by blanks")
 
     def file(self, name: str) -> Path | None:
-        def convert(raw: str) -> Path:
-            path = Path(raw).resolve()
+        def convert(value: str) -> Path:
+            path = Path(value).resolve()
             if not os.access(path, os.R_OK) or not path.is_file():
-                raise ValueError(raw)
+                raise ValueError(value)
             return path
 
         return self.read(name, None, convert, "give the path of a file that this user can read")
 
     def directories(self, name: str) -> list[str]:
-        """Absolute paths of directories that are there, separated by colons, as in PATH."""
+        """Read absolute paths of directories that exist, separated by colons, as in PATH."""
 
-        def convert(raw: str) -> list[str]:
-            paths = [os.path.normpath(path) for path in raw.split(os.pathsep) if path]
+        def convert(value: str) -> list[str]:
+            paths = [os.path.normpath(path) for path in value.split(os.pathsep) if path]
             if not all(os.path.isabs(path) and os.path.isdir(path) for path in paths):
-                raise ValueError(raw)
+                raise ValueError(value)
             return paths
 
         return self.read(name, [], convert, "give absolute paths of directories that are there, separated by colons")
 
     def address(self, name: str, default: str) -> tuple[str, int]:
-        """`host:port`, the host of IPv6 in brackets → (host, port)."""
+        """Read `host:port`, the host of IPv6 in brackets → (host, port)."""
 
-        def convert(raw: str) -> tuple[str, int]:
-            match = re.fullmatch(rf"({HOST}):{PORT}", raw)
+        def convert(value: str) -> tuple[str, int]:
+            match = re.fullmatch(rf"({HOST}):{PORT}", value)
             if not match:
-                raise ValueError(raw)
-            return _host(match[1]), _port(match[2])
+                raise ValueError(value)
+            return check_host(match[1]), parse_port(match[2])
 
         return self.read(name, convert(default), convert, "give host:port, such as 127.0.0.1:8000")
 
     def origin(self, name: str, default: str) -> str:
-        """Scheme, host and perhaps a port, as browsers write an origin: lower-case, without the usual port."""
+        """Read scheme, host and perhaps a port, as browsers write an origin: lower-case, without the default port."""
 
-        def convert(raw: str) -> str:
-            match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", raw.lower())
+        def convert(value: str) -> str:
+            match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", value.lower())
             if not match:
-                raise ValueError(raw)
+                raise ValueError(value)
             scheme, host, port = match.groups()
-            usual = {"http": "80", "https": "443"}[scheme]
-            return f"{scheme}://{_host(host)}" + (f":{_port(port)}" if port and port != usual else "")
+            suffix = f":{parse_port(port)}" if port and port != DEFAULT_PORTS[scheme] else ""
+            return f"{scheme}://{check_host(host)}{suffix}"
 
         return self.read(name, default, convert, "give scheme and host only, such as https://crates.example.com")
 
-    def unknown(self) -> list[str]:
-        """Variables with our prefix that nothing reads: most likely misspelt."""
-        return sorted(n for n in self.variables if n.startswith(self.prefix) and n not in self.names)
+    def unknown_names(self) -> list[str]:
+        """Return the variables with our prefix that nothing reads: most likely misspelt."""
+        return sorted(name for name in self.variables if name.startswith(self.prefix) and name not in self.names)
+
+
+# --- Parsers: each raises ValueError for a text that it does not understand -------------------------------------
+
+
+def check_host(text: str) -> str:
+    if text.startswith("["):
+        ipaddress.IPv6Address(text.strip("[]"))
+    return text
+
+
+def parse_port(text: str) -> int:
+    if not 0 < int(text) < 65536:
+        raise ValueError(text)
+    return int(text)
+
+
+def parse_url_path(text: str) -> str:
+    """Parse the path of a URL, without a slash at its end."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError(text)
+    return text
+
+
+def parse_index_url(text: str) -> str:
+    """Parse the URL of a sparse index, with or without cargo's `sparse+` → the URL with a slash at its end."""
+    url = text.removeprefix("sparse+")
+    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url) or urlsplit(url).port == 0:
+        raise ValueError(text)
+    return url if url.endswith("/") else f"{url}/"
+
+
+def parse_index_urls(text: str) -> list[str]:
+    return [parse_index_url(url) for url in text.split()]
+
+
+def parse_index_tokens(path: str) -> dict[str, str]:
+    """Parse a file with the URL of an index and its token in each line → the tokens by URL."""
+    try:
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(path) from error
+    pairs = [line.split() for line in lines if line.strip()]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise ValueError(path)
+    return {parse_index_url(url): token for url, token in pairs}
+
+
+def parse_issuer(text: str) -> str:
+    """Parse the URL of an OpenID provider: https, or http on this machine. It is kept to the letter.
+
+    OpenID Connect Discovery allows no query, and compares the issuer of each token with this text.
+    """
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.port == 0 or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(text)
+    is_loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    is_secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback)
+    if not is_secure or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError(text)
+    return text
+
+
+def parse_email_url(url: str) -> dict[str, Any]:
+    """Parse the URL of an SMTP server → Django's `EMAIL_*` settings."""
+    parts = urlsplit(url)
+    if parts.scheme not in MAIL_PORTS or not parts.hostname or parts.port == 0 or parts.path.strip("/") or parts.query:
+        raise ValueError(url)
+    config: dict[str, Any] = environ.Env.email_url_config(url)
+    return config | {"EMAIL_PORT": parts.port or MAIL_PORTS[parts.scheme]}
+
+
+def parse_database_url(url: str) -> dict[str, Any]:
+    """Parse the URL of a SQLite file or a PostgreSQL database → an entry of `DATABASES`."""
+    parts = urlsplit(url)
+    is_plain = not (parts.netloc or parts.query or parts.fragment)
+    if parts.scheme == "sqlite" and is_plain and parts.path[1:] not in ("", ":memory:"):
+        return sqlite_database(parts.path[1:])
+    if re.match("postgres(ql)?://", url) and parts.path[1:] and parts.port != 0:
+        return postgresql_database(url)
+    raise ValueError(url)
+
+
+def sqlite_database(path: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "registry_site.sqlite",
+        "NAME": path,
+        "CONN_MAX_AGE": 600,
+        "OPTIONS": {
+            # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a transaction
+            # that reads first and writes later would be refused at once with "database is locked".
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            # FULL syncs the write-ahead log at each commit: a power cut loses nothing that was answered.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+    }
+
+
+def postgresql_database(url: str) -> dict[str, Any]:
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    limits = {
+        "connect_timeout": 5,
+        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    }
+    return config | {
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": config.get("OPTIONS", {}) | limits,
+    }
+
+
+def parse_blobs_url(url: str) -> dict[str, Any]:
+    """Parse `s3://bucket/prefix?…` → an entry of `STORAGES`."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+        raise ValueError(url)
+    if set(query) - {"endpoint", "region", "redirect"} or query.get("redirect", "0") not in ("0", "1"):
+        raise ValueError(url)
+    if "endpoint" in query and urlsplit(query["endpoint"]).scheme not in ("http", "https"):
+        raise ValueError(url)
+    return {
+        "BACKEND": "registry_site.storage.s3.S3Blobs",
+        "OPTIONS": {
+            "bucket_name": parts.netloc,
+            "location": parts.path.strip("/"),
+            "endpoint_url": query.get("endpoint"),
+            "region_name": query.get("region", "us-east-1"),
+            "redirect_clients": query.get("redirect") == "1",
+        },
+    }

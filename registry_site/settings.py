@@ -5,36 +5,45 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from registry_site.environment import Environment
+from registry_site.environment import (
+    Environment,
+    parse_blobs_url,
+    parse_database_url,
+    parse_email_url,
+    parse_index_tokens,
+    parse_index_urls,
+    parse_issuer,
+    parse_url_path,
+    sqlite_database,
+)
 from registry_site.secret_key import create_secret_key, derive, secret_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 REGISTRY = Environment("REGISTRY_")
 
-# --- The place on disk ------------------------------------------------------------------------------------------
+# --- Data directory and secret key --------------------------------------------------------------------------------
 
 DATA_DIR = Path(REGISTRY.text("DATA_DIR", str(BASE_DIR / "data"))).resolve()
 try:
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as error:
-    raise REGISTRY.refuse("DATA_DIR", f"the directory cannot be made ({error.strerror})") from error
-os.umask(0o077)  # what is written from here on is for this user alone
+    raise REGISTRY.refusal("DATA_DIR", f"the directory cannot be made ({error.strerror})") from error
+os.umask(0o077)  # all files from here on are for this user alone
 if not os.access(DATA_DIR, os.W_OK | os.X_OK):
-    raise REGISTRY.refuse("DATA_DIR", f"this user cannot write to {DATA_DIR}")
+    raise REGISTRY.refusal("DATA_DIR", f"this user cannot write to {DATA_DIR}")
 
-# A key file that is named must be there: to make a new one in its place would hide a failed mount.
+# A named key file must exist: to create a new one would hide a failed mount.
 _key_file = REGISTRY.file("SECRET_KEY_FILE")
 if _key_file is None:
     _key_file = DATA_DIR / "secret_key"
     create_secret_key(_key_file)
 SECRET_KEY, *SECRET_KEY_FALLBACKS = secret_keys(_key_file)
 
-# --- The address ------------------------------------------------------------------------------------------------
+# --- Address and TLS ----------------------------------------------------------------------------------------------
 
 BIND_HOST, BIND_PORT = REGISTRY.address("BIND", "127.0.0.1:8000")
 TLS_CERT = REGISTRY.file("TLS_CERT")
@@ -56,53 +65,14 @@ _public_host = f"[{_public_host}]" if ":" in _public_host else _public_host
 ALLOWED_HOSTS = [_public_host, _visible_host, "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
-# Who stands in front and may say for whom it asks; everybody else is the peer itself.
+# Proxies whose X-Forwarded-For is believed; any other peer is the client itself.
 TRUSTED_PROXIES = REGISTRY.networks("TRUSTED_PROXIES")
 
 WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
 THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 
 
-def _absolute_path(text: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
-        raise ValueError(text)
-    return text
-
-
-def _index(text: str) -> str:
-    url = text.removeprefix("sparse+")
-    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url) or urlsplit(url).port == 0:
-        raise ValueError(text)
-    return url if url.endswith("/") else f"{url}/"
-
-
-def _indexes(text: str) -> list[str]:
-    return [_index(url) for url in text.split()]
-
-
-def _tokens(text: str) -> dict[str, str]:
-    try:
-        lines = Path(text).read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(text) from error
-    pairs = [line.split() for line in lines if line.strip()]
-    if not all(len(pair) == 2 for pair in pairs):
-        raise ValueError(text)
-    return {_index(url): token for url, token in pairs}
-
-
-def _issuer(text: str) -> str:
-    parts = urlsplit(text)
-    if "@" in parts.netloc or parts.port == 0 or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(text)
-    on_loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    secure = parts.scheme == "https" or (parts.scheme == "http" and on_loopback)
-    if not secure or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise ValueError(text)
-    return text
-
-
-# --- What the registry does -------------------------------------------------------------------------------------
+# --- Accounts, crates, packages and files -------------------------------------------------------------------------
 
 SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
 EMAIL_ON_SIGNUP = REGISTRY.choice("EMAIL_ON_SIGNUP", "optional", ("none", "optional", "required"))
@@ -110,7 +80,7 @@ EMAIL_VERIFICATION = REGISTRY.flag("EMAIL_VERIFICATION", default=False)
 MIN_PASSWORD_LENGTH = REGISTRY.number("MIN_PASSWORD_LENGTH", 6, maximum=1024)
 MAX_PASSWORD_LENGTH = REGISTRY.number("MAX_PASSWORD_LENGTH", 64, maximum=1024)
 if MIN_PASSWORD_LENGTH > MAX_PASSWORD_LENGTH:
-    raise REGISTRY.refuse("MIN_PASSWORD_LENGTH", f"the longest password has {MAX_PASSWORD_LENGTH} characters")
+    raise REGISTRY.refusal("MIN_PASSWORD_LENGTH", f"the longest password has {MAX_PASSWORD_LENGTH} characters")
 SESSION_HOURS = REGISTRY.number("SESSION_HOURS", 24, maximum=24 * 3650)
 MAX_LOGIN_FAILURES = REGISTRY.number("MAX_LOGIN_FAILURES", 10, maximum=1000)
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
@@ -126,26 +96,28 @@ MAX_FILE_SESSION_SECONDS = REGISTRY.number("MAX_FILE_SESSION_SECONDS", 86400, ma
 FILE_HANDSHAKES_PER_MINUTE = REGISTRY.number("FILE_HANDSHAKES_PER_MINUTE", 300, maximum=10**6)
 SERVE_DEAD_FILES = REGISTRY.flag("SERVE_DEAD_FILES", default=True)
 X_ACCEL_PREFIX = REGISTRY.read(
-    "X_ACCEL_PREFIX", "", _absolute_path, "give a path without a slash at its end, such as /_files"
+    "X_ACCEL_PREFIX", "", parse_url_path, "give a path without a slash at its end, such as /_files"
 )
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
-# The default is the name that cargo has for crates.io, whatever way it goes there.
+# The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
-    raise REGISTRY.refuse("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
+    raise REGISTRY.refusal("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
 
 METRICS_TOKEN = REGISTRY.secret("METRICS_TOKEN")
 
-# --- The mirror -------------------------------------------------------------------------------------------------
+# --- Mirror of crates.io ------------------------------------------------------------------------------------------
 
 MIRROR = REGISTRY.choice("MIRROR", "on", ("on", "off")) == "on"
 MIRROR_UPSTREAM = REGISTRY.read(
-    "MIRROR_UPSTREAM", ["https://index.crates.io/"], _indexes, "give URLs of sparse indexes, separated by blanks"
+    "MIRROR_UPSTREAM",
+    ["https://index.crates.io/"],
+    parse_index_urls,
+    "give URLs of sparse indexes, separated by blanks",
 )
-_no_tokens: dict[str, str] = {}
 MIRROR_TOKENS = REGISTRY.read(
-    "MIRROR_TOKENS_FILE", _no_tokens, _tokens, "give a file with a URL and its token in each line"
+    "MIRROR_TOKENS_FILE", dict[str, str](), parse_index_tokens, "give a file with a URL and its token in each line"
 )
 MIRROR_INDEX_TTL = REGISTRY.number("MIRROR_INDEX_TTL", 300, minimum=0, maximum=10**7)
 MIRROR_TIMEOUT = REGISTRY.number("MIRROR_TIMEOUT", 12, maximum=600)
@@ -156,9 +128,9 @@ MIRROR_DENYLIST = REGISTRY.words("MIRROR_DENYLIST", "")
 MIRROR_ADVISORIES = REGISTRY.directories("MIRROR_ADVISORIES")
 PRIVATE_NAMES = REGISTRY.words("PRIVATE_NAMES", "")
 
-# --- Single sign-on ------------------------------------------------------------------------------------------------
+# --- Single sign-on by OpenID Connect -----------------------------------------------------------------------------
 
-OIDC_ISSUER = REGISTRY.read("OIDC_ISSUER", "", _issuer, "give the https URL that the provider names as its issuer")
+OIDC_ISSUER = REGISTRY.read("OIDC_ISSUER", "", parse_issuer, "give the https URL that the provider names as its issuer")
 OIDC_RP_CLIENT_ID = REGISTRY.text("OIDC_CLIENT_ID", "")
 OIDC_RP_CLIENT_SECRET = REGISTRY.secret("OIDC_CLIENT_SECRET")
 OIDC_RP_SCOPES = " ".join(dict.fromkeys(["openid", *REGISTRY.words("OIDC_SCOPES", "openid profile email")]))
@@ -173,17 +145,16 @@ if OIDC_LOGIN and not (OIDC_ISSUER and OIDC_RP_CLIENT_ID):
     raise ImproperlyConfigured(
         f"To sign in by OpenID (REGISTRY_LOGIN={LOGIN}), REGISTRY_OIDC_ISSUER and REGISTRY_OIDC_CLIENT_ID are needed."
     )
-# What mozilla-django-oidc reads; it finds the provider's endpoints in accounts/oidc/flow.py.
-OIDC_RP_SIGN_ALGO = (
-    "RS256"  # by its name it wants keys of the provider; which algorithms count is in accounts/oidc/id_tokens.py
-)
+# Settings of mozilla-django-oidc; accounts/oidc/flow.py gives it the provider's endpoints.
+# RS256 makes it expect keys of the provider; accounts/oidc/id_tokens.py decides which algorithms are accepted.
+OIDC_RP_SIGN_ALGO = "RS256"
 OIDC_USE_PKCE = True
 OIDC_MAX_STATES = 10
 OIDC_STORE_ID_TOKEN = True  # to sign out at the provider, too
 OIDC_AUTHENTICATION_CALLBACK_URL = "openid-callback"
 OIDC_OP_LOGOUT_URL_METHOD = "accounts.oidc.flow.provider_logout_url"
 
-# --- Django -----------------------------------------------------------------------------------------------------
+# --- Django -------------------------------------------------------------------------------------------------------
 
 DEBUG = False
 ROOT_URLCONF = "registry_site.urls"
@@ -192,9 +163,9 @@ APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
-# More than fit into a request line: Django would refuse them where nobody tells the client.
+# More than fit into a request line: Django's own refusal would come outside of the views and their dialects.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
-FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # the system's own place is often in memory
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # /tmp is often in memory
 FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -247,7 +218,7 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-# --- Accounts ---------------------------------------------------------------------------------------------------
+# --- Django: accounts and APIs ------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.credentials.browser_sessions.PasswordBackend"] * PASSWORD_LOGIN + [
@@ -269,7 +240,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive(SECRET_KEY, "json web tokens").hex()}
 
 REST_FRAMEWORK = {
-    # Default is deny: a view without its own rule answers nobody.
+    # Default is deny: a view without permission classes of its own refuses everybody.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["registry_site.http.permissions.DenyAll"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -299,7 +270,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-# For limits on how often somebody may ask; each worker has its own.
+# For rate limits; each worker has its own.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -307,24 +278,12 @@ CACHES = {
     }
 }
 
-# --- Mail -------------------------------------------------------------------------------------------------------
-
-
-MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
-
-
-def _mail(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    if parts.scheme not in MAIL_PORTS or not parts.hostname or parts.port == 0 or parts.path.strip("/") or parts.query:
-        raise ValueError(url)
-    config: dict[str, Any] = environ.Env.email_url_config(url)
-    return config | {"EMAIL_PORT": parts.port or MAIL_PORTS[parts.scheme]}
-
+# --- Mail ---------------------------------------------------------------------------------------------------------
 
 _mail_settings = REGISTRY.read(
     "EMAIL_URL",
     {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"},
-    _mail,
+    parse_email_url,
     "give smtp://user:password@host:port, smtp+tls://… or smtp+ssl://…",
 )
 EMAIL_BACKEND = _mail_settings["EMAIL_BACKEND"]
@@ -337,99 +296,30 @@ EMAIL_USE_SSL = _mail_settings.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = REGISTRY.text("EMAIL_FROM", f"Entrepot <entrepot@{_public_host}>")
 
-# --- Database ---------------------------------------------------------------------------------------------------
-
-
-def _database(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    if (
-        parts.scheme == "sqlite"
-        and not (parts.netloc or parts.query or parts.fragment)
-        and parts.path[1:] not in ("", ":memory:")
-    ):
-        return _sqlite(parts.path[1:])
-    if re.match("postgres(ql)?://", url) and parts.path[1:] and parts.port != 0:
-        return _postgresql(url)
-    raise ValueError(url)
-
-
-def _sqlite(path: str) -> dict[str, Any]:
-    return {
-        "ENGINE": "registry_site.sqlite",
-        "NAME": path,
-        "CONN_MAX_AGE": 600,
-        "OPTIONS": {
-            # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a transaction
-            # that reads first and writes later would be refused at once with "database is locked".
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
-    }
-
-
-def _postgresql(url: str) -> dict[str, Any]:
-    config: dict[str, Any] = environ.Env.db_url_config(url)
-    limits = {
-        "connect_timeout": 5,
-        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
-    }
-    return config | {
-        "CONN_MAX_AGE": 600,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": config.get("OPTIONS", {}) | limits,
-    }
-
+# --- Database -----------------------------------------------------------------------------------------------------
 
 DATABASES = {
     "default": REGISTRY.read(
         "DATABASE_URL",
-        _sqlite(str(DATA_DIR / "registry.sqlite3")),
-        _database,
+        sqlite_database(str(DATA_DIR / "registry.sqlite3")),
+        parse_database_url,
         "give sqlite:///path/to/file or postgres://user:password@host:port/name",
     )
 }
 
-# --- Blobs and static files -------------------------------------------------------------------------------------
-
-
-def _blobs(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if (
-        parts.scheme != "s3"
-        or not parts.netloc
-        or "@" in parts.netloc
-        or set(query) - {"endpoint", "region", "redirect"}
-    ):
-        raise ValueError(url)
-    if query.get("redirect", "0") not in ("0", "1"):
-        raise ValueError(url)
-    if "endpoint" in query and urlsplit(query["endpoint"]).scheme not in ("http", "https"):
-        raise ValueError(url)
-    return {
-        "BACKEND": "registry_site.storage.s3.S3Blobs",
-        "OPTIONS": {
-            "bucket_name": parts.netloc,
-            "location": parts.path.strip("/"),
-            "endpoint_url": query.get("endpoint"),
-            "region_name": query.get("region", "us-east-1"),
-            "redirect_clients": query.get("redirect") == "1",
-        },
-    }
-
+# --- Blobs and static files ---------------------------------------------------------------------------------------
 
 STORAGES: dict[str, Any] = {
     "blobs": REGISTRY.read(
         "BLOBS_URL",
         {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "blobs"}},
-        _blobs,
+        parse_blobs_url,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),
     "mirror": REGISTRY.read(
         "MIRROR_BLOBS_URL",
         {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": DATA_DIR / "mirror"}},
-        _blobs,
+        parse_blobs_url,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -437,7 +327,7 @@ STORAGES: dict[str, Any] = {
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 
-# --- Headers and logs -------------------------------------------------------------------------------------------
+# --- Headers and logs ---------------------------------------------------------------------------------------------
 
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {

@@ -50,7 +50,7 @@ def check_settings() -> None:
 
 
 def _refused(name: str, wanted: str) -> ImproperlyConfigured:
-    refusal: ImproperlyConfigured = settings.REGISTRY.refuse(name, wanted)
+    refusal: ImproperlyConfigured = settings.REGISTRY.refusal(name, wanted)
     return refusal
 
 

@@ -221,7 +221,7 @@ def test_refusal_is_one_line_whatever_the_value() -> None:
 def test_misspelt_variables_are_found() -> None:
     variables = Environment("X_", {"X_WORKERS": "2", "X_WROKERS": "3", "X_": "1", "PATH": "/bin", "Y_WORKERS": "4"})
     variables.number("WORKERS", 1)
-    assert variables.unknown() == ["X_", "X_WROKERS"]
+    assert variables.unknown_names() == ["X_", "X_WROKERS"]
 
 
 def test_variable_that_is_not_set_is_known_as_well() -> None:

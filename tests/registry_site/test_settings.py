@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from registry_site.settings import REGISTRY, _blobs, _database, _indexes, _issuer, _tokens
+from registry_site.environment import (
+    parse_blobs_url,
+    parse_database_url,
+    parse_index_tokens,
+    parse_index_urls,
+    parse_issuer,
+)
+from registry_site.settings import REGISTRY
 from tests.support.servers import certificate
 from tests.support.settings import read_settings, run_python
 
@@ -264,7 +271,7 @@ GOOD_ISSUERS = """
 
 @pytest.mark.parametrize("issuer", GOOD_ISSUERS.split())
 def test_issuer_is_taken_literally(issuer: str) -> None:
-    assert _issuer(issuer) == issuer
+    assert parse_issuer(issuer) == issuer
 
 
 BAD_ISSUERS = """
@@ -278,7 +285,7 @@ BAD_ISSUERS = """
 @pytest.mark.parametrize("issuer", [*BAD_ISSUERS.split(), "https://a b", "https://a\nb"])
 def test_what_is_no_issuer_is_refused(issuer: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
-        _issuer(issuer)
+        parse_issuer(issuer)
 
 
 # --- Addresses of databases and blobs ----------------------------------------------------------------------------
@@ -295,22 +302,22 @@ def test_what_is_no_issuer_is_refused(issuer: str) -> None:
     ],
 )
 def test_database_is_understood(url: str, engine: str, name: str) -> None:
-    database = _database(url)
+    database = parse_database_url(url)
     assert (database["ENGINE"], database["NAME"]) == (engine, name)
 
 
 def test_password_of_the_database_is_decoded() -> None:
-    assert _database("postgres://u:p%40%2Fw@db/crates")["PASSWORD"] == "p@/w"
+    assert parse_database_url("postgres://u:p%40%2Fw@db/crates")["PASSWORD"] == "p@/w"
 
 
 def test_sqlite_waits_for_its_lock_and_survives_power_cuts() -> None:
-    options = _database("sqlite:////srv/registry.sqlite3")["OPTIONS"]
+    options = parse_database_url("sqlite:////srv/registry.sqlite3")["OPTIONS"]
     assert (options["transaction_mode"], options["timeout"]) == ("IMMEDIATE", 20)
     assert options["init_command"] == "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 
 
 def test_postgresql_keeps_the_options_that_were_given() -> None:
-    options = _database("postgres://u:p@db/crates?sslmode=require")["OPTIONS"]
+    options = parse_database_url("postgres://u:p@db/crates?sslmode=require")["OPTIONS"]
     assert (options["sslmode"], options["connect_timeout"]) == ("require", 5)
 
 
@@ -325,11 +332,11 @@ BAD_DATABASES = """
 @pytest.mark.parametrize("url", BAD_DATABASES.split())
 def test_what_is_no_database_is_refused(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
-        _database(url)
+        parse_database_url(url)
 
 
 def test_blobs_are_understood() -> None:
-    assert _blobs("s3://bucket/a/b/?endpoint=https://s3.example.com")["OPTIONS"] == {
+    assert parse_blobs_url("s3://bucket/a/b/?endpoint=https://s3.example.com")["OPTIONS"] == {
         "bucket_name": "bucket",
         "location": "a/b",
         "endpoint_url": "https://s3.example.com",
@@ -348,7 +355,7 @@ BAD_BLOBS = """
 @pytest.mark.parametrize("url", BAD_BLOBS.split())
 def test_what_are_no_blobs_are_refused(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
-        _blobs(url)
+        parse_blobs_url(url)
 
 
 BAD_UPSTREAMS = """
@@ -360,12 +367,12 @@ BAD_UPSTREAMS = """
 @pytest.mark.parametrize("url", BAD_UPSTREAMS.split())
 def test_what_is_no_sparse_index_is_no_upstream(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
-        _indexes(f"https://good/ {url}")
+        parse_index_urls(f"https://good/ {url}")
 
 
 def test_tokens_of_upstreams_are_read_from_their_lines(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("https://a/index one\n\nsparse+https://b/ two\n")
-    assert _tokens(str(tmp_path / "tokens")) == {"https://a/index/": "one", "https://b/": "two"}
+    assert parse_index_tokens(str(tmp_path / "tokens")) == {"https://a/index/": "one", "https://b/": "two"}
 
 
 @pytest.mark.parametrize(
@@ -374,7 +381,7 @@ def test_tokens_of_upstreams_are_read_from_their_lines(tmp_path: Path) -> None:
 def test_file_that_holds_no_tokens_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokens").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError):  # noqa: PT011 - the reader makes a sentence of any
-        _tokens(str(tmp_path / "tokens"))
+        parse_index_tokens(str(tmp_path / "tokens"))
 
 
 # --- Values that stop the start ----------------------------------------------------------------------------------

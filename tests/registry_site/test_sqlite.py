@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from registry_site import settings
+from registry_site.environment import sqlite_database
 from registry_site.sqlite.base import DatabaseWrapper
 
 
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def connections(path: Path) -> Iterator[list[DatabaseWrapper]]:
     """Three connections to one file, each usable from any thread, with a short patience."""
-    configuration = settings._sqlite(str(path))
+    configuration = sqlite_database(str(path))
     configuration["OPTIONS"] = {**configuration["OPTIONS"], "timeout": 0.2}
     defaults = {"ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False, "TIME_ZONE": None}
     made = [DatabaseWrapper({**defaults, **configuration}, alias=f"queue{number}") for number in range(3)]

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     help = "Migrate the database, create the first administrator when there is none, and serve with gunicorn."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name in REGISTRY.unknown():
+        for name in REGISTRY.unknown_names():
             self.stderr.write(f"{name} is no setting of this version and has no effect.", self.style.WARNING)
         if settings.EMAIL_VERIFICATION and not settings.EMAIL_HOST:
             self.stderr.write(
