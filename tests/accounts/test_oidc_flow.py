@@ -28,8 +28,8 @@ from tests.support.openid import (
     Site,
     hidden_fields,
     new_key,
-    place_of,
     query_of,
+    refresh_url,
     single_sign_on,
 )
 from tests.support.servers import PASSWORD
@@ -492,7 +492,7 @@ def test_groups_take_no_rights_where_none_is_set(both: Site) -> None:
 
 def linked(browser: Browser, subject: str) -> requests.Response:
     """The last answer to who links an identity of theirs by the button on the page."""
-    sent = place_of(browser.press("/openid/link").text)
+    sent = refresh_url(browser.press("/openid/link").text)
     return browser.follow(browser.get(browser.through_provider(sent, subject)))
 
 
@@ -538,7 +538,7 @@ def test_linking_is_not_begun_without_a_proof_of_the_page(both: Site) -> None:
 
 def test_linking_ends_with_the_session_that_began_it(both: Site) -> None:
     browser, _ = local_user(both, "gone")
-    sent = place_of(browser.press("/openid/link").text)
+    sent = refresh_url(browser.press("/openid/link").text)
     back = browser.through_provider(sent, both.provider.know("gone-there", nickname="gone"))
     both.sql(
         "UPDATE accounts_credential SET revoked_at = '2020-01-01 00:00:00' WHERE kind = 'browser_session'"
@@ -715,7 +715,7 @@ def test_sign_in_that_is_refused_leaves_the_session_as_it_was(closed: Site) -> N
     assert browser.sign_in(stranger, "/openid/sign-in").status_code == 403
     assert (browser.name(), browser.cookie()) == ("127.0.0.1:host", former)
     assert live_sessions(closed, "127.0.0.1:host") == 1
-    hint = query_of(place_of(browser.press("/sign-out").text))["id_token_hint"].split(".")[1]
+    hint = query_of(refresh_url(browser.press("/sign-out").text))["id_token_hint"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(hint + "=="))["sub"] == "host"
 
 
@@ -941,7 +941,7 @@ def test_signing_out_ends_the_session_here_and_at_the_provider(closed: Site, nam
     browser, _ = closed.new_person(name, groups=["ops"])
     browser.session.headers["Accept"] = PAGE
     former = browser.cookie()
-    place = place_of(browser.press(path, page).text)
+    place = refresh_url(browser.press(path, page).text)
     assert urlsplit(place).path == "/session/end"
     query = query_of(place)
     assert query.pop("id_token_hint").count(".") == 2

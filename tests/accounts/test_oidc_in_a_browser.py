@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, BadProvider, person, provided
+from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, BadProvider, honest, running_provider
 from tests.support.openid import Site, single_sign_on
 from tests.support.servers import PASSWORD, Server, running
 
@@ -168,13 +168,13 @@ def trusting(provider: BadProvider, place: Path) -> AbstractContextManager[Serve
 
 
 def test_form_leads_to_a_provider_of_many_sites(chromium: Browser, tmp_path: Path) -> None:
-    with provided() as provider, trusting(provider, tmp_path) as server:
+    with running_provider() as provider, trusting(provider, tmp_path) as server:
         elsewhere = f"http://localhost:{provider.port}"
-        provider.says = {
+        provider.metadata_changes = {
             "authorization_endpoint": f"{elsewhere}/authorize",
             "end_session_endpoint": f"{elsewhere}/end_session",
         }
-        provider.script = person("carla")
+        provider.script = honest("carla")
         server.sign_up("lena")
         page = chromium.new_page(base_url=server.url)
         log_in(page, "lena")

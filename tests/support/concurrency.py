@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection
 from threading import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support.servers import Server
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ def post_to_ktra(server: Server, action: str, name: str, **body: str) -> Respons
     return send_json(server, "POST", f"/ktra/api/v1/{action}/{name}", body)
 
 
-def run_concurrently(racers: list[partial[Response]]) -> list[Response]:
-    """All start when the last is ready."""
+def run_concurrently(racers: Sequence[Callable[[], T]]) -> list[T]:
+    """Call all racers at the same moment, each in a thread, and return their results."""
     barrier = Barrier(len(racers))
 
-    def race(racer: partial[Response]) -> Response:
+    def race(racer: Callable[[], T]) -> T:
         barrier.wait()
         return racer()
 

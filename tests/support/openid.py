@@ -271,8 +271,8 @@ def action_of(page: str) -> str:
     return html.unescape(found[1])
 
 
-def place_of(page: str) -> str:
-    """Where a page leads by itself."""
+def refresh_url(page: str) -> str:
+    """Return the URL that a page leads to by itself."""
     found = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]+)">', page)
     assert found, page
     return html.unescape(found[1])
