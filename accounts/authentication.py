@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from registry_site import errors
 from registry_site.http.dialects import login_url
-from registry_site.http.parsers import MAXIMUM_BODY
+from registry_site.http.parsers import MAX_BODY_BYTES
 
 Authenticated = tuple[User, Principal] | None
 
@@ -77,8 +77,8 @@ class AppKeyAuthentication(BaseAuthentication):
                 request._request._stream = stream  # type: ignore[assignment]
             return principal.user, principal
         # The whole body is read to check its signature, before any parser could limit it.
-        if int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY:
-            raise errors.TooLarge(f"A signed body has at most {MAXIMUM_BODY} bytes.")
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            raise errors.TooLarge(f"A signed body has at most {MAX_BODY_BYTES} bytes.")
         principal, _ = app_keys.authenticate(token, request._request.body)
         return principal.user, principal
 

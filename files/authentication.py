@@ -12,7 +12,7 @@ from files import sessions
 from files.actors import Actor
 from files.models import Client, Session
 from registry_site.errors import Malformed, Unauthenticated
-from registry_site.http.parsers import MAXIMUM_BODY, form
+from registry_site.http.parsers import MAX_BODY_BYTES, parse_form
 
 TOKEN_IN_LARGE_BODY = f"{sessions.NOT_FOUND}: so large a body comes with session_token in the query or a header."
 
@@ -27,7 +27,7 @@ def request_parameters(request: Request) -> dict[str, Any]:
 
 def query_parameters(request: Request) -> dict[str, str]:
     # WSGI hands the bytes of the query over as Latin-1 (PEP 3333).
-    return form(request.META.get("QUERY_STRING", "").encode("latin-1"))
+    return parse_form(request.META.get("QUERY_STRING", "").encode("latin-1"))
 
 
 class SessionToken(BaseAuthentication):
@@ -36,7 +36,7 @@ class SessionToken(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Client, Session] | None:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         # A large body is an upload. It is parsed only once the client is authenticated: strangers must not fill disks.
-        is_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY
+        is_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES
         parameters = query_parameters(request) if is_large else request_parameters(request)
         token = bearer.strip() if scheme.lower() == "bearer" else parameters.get("session_token")
         if not token and is_large:

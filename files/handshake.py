@@ -20,7 +20,7 @@ from django.utils import timezone
 from files import ciphers, clients, sessions
 from files.models import AnsweredChallenge, Client, ClientKey
 from registry_site.errors import Invalid
-from registry_site.secret_key import derive
+from registry_site.secret_key import derive_key
 
 TEXT_LENGTH = 64  # hexadecimal digits, which are encrypted as ASCII
 IV_ALPHABET = string.ascii_letters + string.digits
@@ -92,7 +92,7 @@ def answer_challenge(
 
 def _derive_challenge(name: str, challenge_id: str) -> IssuedChallenge:
     def derived(purpose: str) -> bytes:
-        key = derive(settings.SECRET_KEY, f"file challenge {purpose}")
+        key = derive_key(settings.SECRET_KEY, f"file challenge {purpose}")
         return hmac.digest(key, f"{challenge_id} {name}".encode("utf-8", "surrogateescape"), "sha256")
 
     iv = "".join(IV_ALPHABET[byte % len(IV_ALPHABET)] for byte in derived("iv")[: ciphers.BLOCK_SIZE])

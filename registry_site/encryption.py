@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from registry_site.errors import Unavailable
-from registry_site.secret_key import derive
+from registry_site.secret_key import derive_key
 
 
 def encrypt(purpose: str, text: str) -> str:
@@ -24,4 +24,4 @@ def decrypt(purpose: str, encrypted: str) -> str:
 
 def _fernet(purpose: str) -> MultiFernet:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(derive(key, purpose))) for key in keys])
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(derive_key(key, purpose))) for key in keys])

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.core.exceptions import ImproperlyConfigured
 
-MINIMUM_LENGTH = 50
+MIN_LENGTH = 50
 
 
-def secret_keys(path: Path) -> list[str]:
+def read_secret_keys(path: Path) -> list[str]:
     """The keys in `path`, one in a line: the present one, then former ones, each of at least 50 characters.
 
     Raises `ImproperlyConfigured` when there is none that serves.
@@ -22,14 +22,14 @@ def secret_keys(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(f"The secret key cannot be read from {path}: {error}.") from error
     shortest = min(map(len, keys), default=0)
-    if shortest < MINIMUM_LENGTH:
+    if shortest < MIN_LENGTH:
         raise ImproperlyConfigured(
-            f"The secret key in {path} is too short: {shortest} characters, {MINIMUM_LENGTH} are needed."
+            f"The secret key in {path} is too short: {shortest} characters, {MIN_LENGTH} are needed."
         )
     return keys
 
 
-def derive(secret: str, purpose: str) -> bytes:
+def derive_key(secret: str, purpose: str) -> bytes:
     """A key of 32 bytes for one purpose, from which neither the secret nor another purpose's key can be told."""
     return HKDF(SHA256(), 32, salt=None, info=b"entrepot " + purpose.encode()).derive(secret.encode())
 

@@ -20,7 +20,7 @@ from registry_site.environment import (
     parse_url_path,
     sqlite_database,
 )
-from registry_site.secret_key import create_secret_key, derive, secret_keys
+from registry_site.secret_key import create_secret_key, derive_key, read_secret_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 REGISTRY = Environment("REGISTRY_")
@@ -41,7 +41,7 @@ _key_file = REGISTRY.file("SECRET_KEY_FILE")
 if _key_file is None:
     _key_file = DATA_DIR / "secret_key"
     create_secret_key(_key_file)
-SECRET_KEY, *SECRET_KEY_FALLBACKS = secret_keys(_key_file)
+SECRET_KEY, *SECRET_KEY_FALLBACKS = read_secret_keys(_key_file)
 
 # --- Address and TLS ----------------------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ SESSION_COOKIE_NAME = "registry_session"
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 
-SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive(SECRET_KEY, "json web tokens").hex()}
+SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive_key(SECRET_KEY, "json web tokens").hex()}
 
 REST_FRAMEWORK = {
     # Default is deny: a view without permission classes of its own refuses everybody.

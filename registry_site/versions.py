@@ -4,20 +4,20 @@ import semver
 
 from registry_site.errors import Invalid
 
-MAXIMUM_LENGTH = 150
-LARGEST_PART = 2**64 - 1
+MAX_LENGTH = 150
+MAX_PART = 2**64 - 1
 
 
 def parse(text: str) -> semver.Version:
     """A version of SemVer 2.0 whose numbers fit 64 bits; raises `Invalid`."""
     try:
-        if not text.isascii() or len(text) > MAXIMUM_LENGTH:
+        if not text.isascii() or len(text) > MAX_LENGTH:
             raise ValueError(text)
         version = semver.Version.parse(text)
     except ValueError as error:
         raise Invalid(f"The version {text[:80]!r} is not understood: write it like 1.2.3 or 1.2.3-rc.1.") from error
-    if max(version.major, version.minor, version.patch) > LARGEST_PART:
-        raise Invalid(f"The version {text[:80]!r} has a number over {LARGEST_PART}.")
+    if max(version.major, version.minor, version.patch) > MAX_PART:
+        raise Invalid(f"The version {text[:80]!r} has a number over {MAX_PART}.")
     return version
 
 

@@ -137,7 +137,7 @@ class TorrustVerification(TorrustView):
     """The check of a token. The document has the refusal under `data`, the original under `error`: here both."""
 
     permission_classes = [AllowAny]
-    failures = InvalidToken
+    failure_serializer = InvalidToken
 
     @classmethod
     def failure(cls, status_code: int, code: str, message: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Self
 import semver
 
 from registry_site.errors import Invalid
-from registry_site.versions import LARGEST_PART
+from registry_site.versions import MAX_PART
 
 MAX_COMPARATORS = 32  # as in the `semver` crate
 
@@ -46,7 +46,7 @@ class Comparator:
         parts = [part for part in match.group("major", "minor", "patch") if part is not None]
         numbers = [int(part) for part in parts if part.isdigit()]
         is_wildcard = len(numbers) < len(parts)
-        if max(numbers) > LARGEST_PART or not all(part.isdigit() for part in parts[: len(numbers)]):
+        if max(numbers) > MAX_PART or not all(part.isdigit() for part in parts[: len(numbers)]):
             raise ValueError(text)
         if (match["pre"] or match["build"]) and len(numbers) < 3:
             raise ValueError(text)

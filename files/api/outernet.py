@@ -24,7 +24,7 @@ from files.downloads import download
 from files.models import File
 from files.throttling import Handshakes
 from registry_site.http.dialects import Outernet, OuternetSuccess
-from registry_site.http.parsers import MAXIMUM_BODY, StrictMultiPartParser, raw
+from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, form_value_bytes
 
 MAX_DIGITS = 18  # of an integer; with more it could overflow 64 bits
 ENTRIES_PER_CHUNK = 64
@@ -58,7 +58,7 @@ class Ciphertext(serializers.Field[bytes, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> bytes:
         if not isinstance(data, str):
             self.fail("invalid")
-        return raw(data)
+        return form_value_bytes(data)
 
 
 @extend_schema_field(OpenApiTypes.INT)
@@ -209,7 +209,7 @@ class Handshake(Outernet, ViewSet):
 
 class UploadParser(StrictMultiPartParser):
     def __init__(self) -> None:
-        self.maximum = settings.MAX_FILE_SIZE + MAXIMUM_BODY  # the other fields of the form come on top
+        self.maximum = settings.MAX_FILE_SIZE + MAX_BODY_BYTES  # the other fields of the form come on top
 
 
 class Files(Outernet, ViewSet):

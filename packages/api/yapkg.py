@@ -25,7 +25,7 @@ from packages.api import shapes
 from packages.downloads import download
 from registry_site import errors
 from registry_site.http.dialects import Yapkg
-from registry_site.http.parsers import MAXIMUM_BODY, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
+from registry_site.http.parsers import MAX_BODY_BYTES, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
 
 PAGE = OpenApiParameter("page", int, description="Default 1. A number out of range means the first or the last page.")
 QUERY = OpenApiParameter("query", str, required=True, description="Words, or prefixes of words.")
@@ -35,7 +35,7 @@ class ArchiveParser(StrictMultiPartParser):
     """A form with one archive at most."""
 
     def __init__(self) -> None:
-        self.maximum = settings.MAX_PACKAGE_SIZE + MAXIMUM_BODY
+        self.maximum = settings.MAX_PACKAGE_SIZE + MAX_BODY_BYTES
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         form = super().parse(stream, media_type, parser_context)

@@ -57,7 +57,9 @@ class Dialect(APIView):
 
     statuses: ClassVar[Mapping[type[errors.RegistryError], int]] = STATUSES
     messages: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
-    failures: ClassVar[type[serializers.BaseSerializer[Any]]]  # the shape of `failure`, for the description of the API
+    failure_serializer: ClassVar[
+        type[serializers.BaseSerializer[Any]]
+    ]  # the shape of `failure`, for the description of the API
     parser_classes = [StrictJSONParser, UntypedJSONParser]
     http_method_names = [name for name in APIView.http_method_names if name != "options"]
 
@@ -106,14 +108,14 @@ class Dialect(APIView):
         elif isinstance(exc, UnreadablePostError):
             exc = errors.Invalid("The body ended before its announced length.")
         elif isinstance(exc, exceptions.ValidationError):
-            exc = errors.Malformed(_sentence(exc.detail))
+            exc = errors.Malformed(sentence_of(exc.detail))
         code = getattr(exc, "default_code", "invalid")
         if isinstance(exc, errors.RegistryError):
             code = exc.code
             exc = self._as_http(exc)
         response = exception_handler(exc, context)
         if response is not None:
-            message = self.messages.get(code) or _sentence(response.data)
+            message = self.messages.get(code) or sentence_of(response.data)
             response.data = self.failure(response.status_code, code, message)
         return response
 
@@ -137,7 +139,7 @@ class CargoFailure(serializers.Serializer[Any]):
 class Cargo(Dialect):
     """cargo and Ktra: success is bare, failure is a list of details; the registry web API of the Cargo book."""
 
-    failures = CargoFailure
+    failure_serializer = CargoFailure
 
     @classmethod
     def failure(cls, status_code: int, code: str, message: str) -> Any:
@@ -155,7 +157,7 @@ class BackupsFailure(serializers.Serializer[Any]):
 class Backups(Dialect):
     """backup-repository: its handlers say `error`, its middleware `message` and `code`; this is both."""
 
-    failures = BackupsFailure
+    failure_serializer = BackupsFailure
     statuses = {**STATUSES, errors.Revoked: status.HTTP_403_FORBIDDEN}
 
     @classmethod
@@ -174,7 +176,7 @@ class TorrustFailure(serializers.Serializer[Any]):
 class Torrust(Dialect):
     """torrust-index: a refused password is forbidden, a taken name a bad request, a missing field unprocessable."""
 
-    failures = TorrustFailure
+    failure_serializer = TorrustFailure
     statuses = {
         **STATUSES,
         errors.Malformed: status.HTTP_422_UNPROCESSABLE_ENTITY,
@@ -199,7 +201,7 @@ class YapkgFailure(serializers.Serializer[Any]):
 class Yapkg(Dialect):
     """yapkg: success is bare; what conflicts is a bad request. The code is for programs, the message for people."""
 
-    failures = YapkgFailure
+    failure_serializer = YapkgFailure
 
     statuses = {**STATUSES, errors.Conflict: status.HTTP_400_BAD_REQUEST}
 
@@ -234,7 +236,7 @@ class Outernet(Dialect):
     whatever the request says that its body is.
     """
 
-    failures = OuternetFailure
+    failure_serializer = OuternetFailure
     statuses = {
         **STATUSES,
         errors.Invalid: status.HTTP_200_OK,
@@ -259,16 +261,16 @@ def login_url() -> str:
     return f"{settings.PUBLIC_URL}/me"
 
 
-def _sentence(detail: Any) -> str:
+def sentence_of(detail: Any) -> str:
     """DRF's detail, which can be a tree of fields → one sentence."""
     if isinstance(detail, dict):
         if "detail" in detail:
             return str(detail["detail"])
         fields = [
-            _sentence(value) if key == api_settings.NON_FIELD_ERRORS_KEY else f"{key}: {_sentence(value)}"
+            sentence_of(value) if key == api_settings.NON_FIELD_ERRORS_KEY else f"{key}: {sentence_of(value)}"
             for key, value in detail.items()
         ]
         return " ".join(fields)
     if isinstance(detail, list):
-        return " ".join(_sentence(item) for item in detail)
+        return " ".join(sentence_of(item) for item in detail)
     return str(detail)

@@ -27,7 +27,7 @@ class Content(Protocol):
     def local_path(self) -> str | None: ...
 
 
-class Whole(FileResponse):
+class WholeFileResponse(FileResponse):
     """Sent by the kernel where it can be, else in pieces that are not too small for HTTP/2."""
 
     block_size = blobs.CHUNK_SIZE
@@ -65,7 +65,7 @@ def _body(request: HttpRequest, content: Content, filename: str, content_type: s
         return HttpResponse(content_type=content_type, headers={"Content-Length": str(content.size)})
     span = _span(request, content.size, content.etag)
     if span is None:
-        whole = Whole(content.read(), content_type=content_type)
+        whole = WholeFileResponse(content.read(), content_type=content_type)
         whole["Content-Length"] = str(content.size)
         return whole
     start, end = span

@@ -19,10 +19,10 @@ from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, dialect_of, status_of
 from registry_site.http.negotiation import wants_page
 
-WITH_BYTES = ("/auth_verify",)  # a ciphertext in the query is any bytes
+BINARY_QUERY_PATHS = ("/auth_verify",)  # a ciphertext in the query is any bytes
 # Paths that people share with machines.
-SHARED = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
-FILES = re.compile(r"/[0-9]*")  # where a browser sees the home page
+SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
+FILE_PATHS = re.compile(r"/[0-9]*")  # where a browser sees the home page
 
 
 def reject_nul_bytes(
@@ -31,7 +31,7 @@ def reject_nul_bytes(
     """Middleware: nothing of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        in_query = "%00" in request.META.get("QUERY_STRING", "") and request.path_info not in WITH_BYTES
+        in_query = "%00" in request.META.get("QUERY_STRING", "") and request.path_info not in BINARY_QUERY_PATHS
         if "\0" in request.path_info or in_query:
             raise BadRequest("NUL in the path or the query")
         if any("\0" in value for value in request.COOKIES.values()):
@@ -53,7 +53,7 @@ class DomainErrorMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if not isinstance(exception, RegistryError):
             return None
-        response = _answer(request, HTTPStatus(status_of(exception)), exception.message)
+        response = error_response(request, HTTPStatus(status_of(exception)), exception.message)
         if isinstance(exception, RetryLater):
             response["Retry-After"] = str(exception.retry_after)
         return response
@@ -63,26 +63,26 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     message = "The request cannot be understood."
     if isinstance(exception, DisallowedHost):
         message = f"This registry answers as {settings.PUBLIC_URL} only (REGISTRY_PUBLIC_URL)."
-    return _answer(request, HTTPStatus.BAD_REQUEST, message)
+    return error_response(request, HTTPStatus.BAD_REQUEST, message)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    return _answer(request, HTTPStatus.FORBIDDEN, "This is not allowed.")
+    return error_response(request, HTTPStatus.FORBIDDEN, "This is not allowed.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    return _answer(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+    return error_response(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        response = _answer(
+        response = error_response(
             request, HTTPStatus.SERVICE_UNAVAILABLE, "The registry's database does not answer at present."
         )
         response["Retry-After"] = "5"
         return response
     message = "The registry failed on this request; the cause is in its log."
-    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+    return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
 
 @cache
@@ -100,7 +100,7 @@ def dialect_by_prefix() -> dict[str, type[Dialect]]:
     return prefixes
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
+def error_response(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
     dialect = None if _is_for_people(request) else _owner(request)
     if dialect is not None:
         return dialect.failure_response(status, status.name.lower(), message)
@@ -110,7 +110,7 @@ def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpRespo
 
 def _is_for_people(request: HttpRequest) -> bool:
     """On a path that they share with machines."""
-    shared = any(request.path_info == path or request.path_info.startswith(path + "/") for path in SHARED)
+    shared = any(request.path_info == path or request.path_info.startswith(path + "/") for path in SHARED_PATHS)
     return shared and wants_page(request)
 
 
@@ -118,6 +118,6 @@ def _owner(request: HttpRequest) -> type[Dialect] | None:
     for prefix, dialect in dialect_by_prefix().items():
         if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
             return dialect
-    if FILES.fullmatch(request.path_info) and not wants_page(request):
+    if FILE_PATHS.fullmatch(request.path_info) and not wants_page(request):
         return Outernet
     return None

@@ -87,7 +87,7 @@ class Schema(AutoSchema):
         if isinstance(self.view, Dialect):
             if WITHOUT_ENVELOPE.items().isdisjoint((self.get_extensions() or {}).items()):
                 self._put_into_envelope(bodies)
-            refusal = self._get_response_for_code(self.view.failures, "4XX")  # type: ignore[no-untyped-call]
+            refusal = self._get_response_for_code(self.view.failure_serializer, "4XX")  # type: ignore[no-untyped-call]
             if HTTPStatus.OK in self.view.statuses.values():
                 self._add_alternative(bodies["200"], refusal)
             bodies["4XX"] = {**refusal, "description": "A refusal, with what is wrong"}

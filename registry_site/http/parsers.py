@@ -11,15 +11,15 @@ from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPart
 from registry_site import errors
 from registry_site.http import strict_json
 
-MAXIMUM_BODY = 1024 * 1024  # of JSON or a form
-MOST_FIELDS = 1000
+MAX_BODY_BYTES = 1024 * 1024  # of JSON or a form
+MAX_FIELDS = 1000
 
 
 class StrictJSONParser(JSONParser):
     """A JSON body of at most 1 MiB with a known length."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        return strict_json.loads(_bounded(stream, parser_context))
+        return strict_json.loads(read_body(stream, parser_context))
 
 
 class UntypedJSONParser(StrictJSONParser):
@@ -37,7 +37,7 @@ class StrictFormParser(FormParser):
     """A form of at most 1 MiB with a known length."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        return QueryDict(_bounded(stream, parser_context), encoding="utf-8")
+        return QueryDict(read_body(stream, parser_context), encoding="utf-8")
 
 
 class AnyFormParser(BaseParser):
@@ -46,23 +46,23 @@ class AnyFormParser(BaseParser):
     media_type = "*/*"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        return form(_bounded(stream, parser_context))
+        return parse_form(read_body(stream, parser_context))
 
 
-def form(encoded: bytes) -> dict[str, str]:
+def parse_form(encoded: bytes) -> dict[str, str]:
     """The last value of each name in a form or a query; raises `Malformed`.
 
     Bytes that are no UTF-8 become lone surrogates, from which `raw` has them back.
     """
     text = encoded.decode("utf-8", "surrogateescape")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_FIELDS)
     except ValueError as error:
-        raise errors.Malformed(f"There are more than {MOST_FIELDS} fields.") from error
+        raise errors.Malformed(f"There are more than {MAX_FIELDS} fields.") from error
     return dict(pairs)
 
 
-def raw(value: str) -> bytes:
+def form_value_bytes(value: str) -> bytes:
     """The bytes of a value of a form, be they UTF-8 or not."""
     return value.encode("utf-8", "surrogateescape")
 
@@ -70,7 +70,7 @@ def raw(value: str) -> bytes:
 class StrictMultiPartParser(MultiPartParser):
     """A form with a file, which is written to the disk as it comes; a body over `maximum` bytes is not read."""
 
-    maximum = MAXIMUM_BODY
+    maximum = MAX_BODY_BYTES
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         request = parser_context["request"]
@@ -97,9 +97,9 @@ class RawParser(BaseParser):
         return stream
 
 
-def _bounded(stream: Any, parser_context: Any) -> bytes:
+def read_body(stream: Any, parser_context: Any) -> bytes:
     length = int(parser_context["request"].META.get("CONTENT_LENGTH") or 0)
-    if length > MAXIMUM_BODY:
-        raise errors.TooLarge(f"The body has {length} bytes; at most {MAXIMUM_BODY} are taken here.")
+    if length > MAX_BODY_BYTES:
+        raise errors.TooLarge(f"The body has {length} bytes; at most {MAX_BODY_BYTES} are taken here.")
     body: bytes = stream.read(length)
     return body

@@ -6,7 +6,7 @@ from typing import Any
 
 from registry_site.errors import Invalid, ParseError
 
-MAXIMUM_DEPTH = 32
+MAX_DEPTH = 32
 
 
 def loads(body: bytes) -> Any:
@@ -21,7 +21,7 @@ def loads(body: bytes) -> Any:
         raise ParseError(f"The JSON cannot be read: {str(error)[:200]}.") from error
     except ValueError as error:
         raise ParseError("The JSON cannot be read: a number in it has too many digits.") from error
-    _check(value, MAXIMUM_DEPTH)
+    _check(value, MAX_DEPTH)
     return value
 
 
@@ -38,7 +38,7 @@ def _finite(text: str) -> float:
 
 def _check(value: Any, depth: int) -> None:
     if depth == 0:
-        raise ParseError(f"The JSON is nested more than {MAXIMUM_DEPTH} deep.")
+        raise ParseError(f"The JSON is nested more than {MAX_DEPTH} deep.")
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, dict):

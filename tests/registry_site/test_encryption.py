@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Unavailable
-from registry_site.secret_key import derive, secret_keys
+from registry_site.secret_key import derive_key, read_secret_keys
 
 OLD, NEW = "o" * 50, "n" * 50
 REFUSED = r"^A stored secret was encrypted under a key that REGISTRY_SECRET_KEY_FILE lacks\.$"
@@ -89,14 +89,14 @@ def test_junk_is_not_read(junk: str) -> None:
 )
 def test_present_key_stands_first_and_former_ones_below(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_bytes(content.encode())
-    assert secret_keys(tmp_path / "key") == [NEW, OLD]
+    assert read_secret_keys(tmp_path / "key") == [NEW, OLD]
 
 
 @pytest.mark.parametrize("content", [f"{NEW}\n{'x' * 49}\n", f"{'x' * 49}\n{NEW}\n", f"{NEW}\nold\n{OLD}\n"])
 def test_each_key_is_long_enough(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
     with pytest.raises(ImproperlyConfigured, match="is too short") as refused:
-        secret_keys(tmp_path / "key")
+        read_secret_keys(tmp_path / "key")
     assert NEW not in str(refused.value)
 
 
@@ -104,15 +104,15 @@ def test_each_key_is_long_enough(tmp_path: Path, content: str) -> None:
 
 
 def test_derived_key_is_the_same_each_time() -> None:
-    assert derive(NEW, "app keys") == derive(NEW, "app keys")
-    assert len(derive(NEW, "app keys")) == 32
+    assert derive_key(NEW, "app keys") == derive_key(NEW, "app keys")
+    assert len(derive_key(NEW, "app keys")) == 32
 
 
 def test_purposes_and_secrets_have_keys_of_their_own() -> None:
-    derived = {derive(secret, purpose) for secret in (OLD, NEW) for purpose in ("app keys", "app key", "", "json")}
+    derived = {derive_key(secret, purpose) for secret in (OLD, NEW) for purpose in ("app keys", "app key", "", "json")}
     assert len(derived) == 8
 
 
 def test_derived_key_does_not_change_with_the_version() -> None:
     """What older versions have encrypted has to stay readable."""
-    assert derive("k" * 50, "app keys").hex() == "4df58f9b000cf5b177e1b661a1b4362b96a84f0d4d156d5adc9db6d480030d43"
+    assert derive_key("k" * 50, "app keys").hex() == "4df58f9b000cf5b177e1b661a1b4362b96a84f0d4d156d5adc9db6d480030d43"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from registry_site.secret_key import MINIMUM_LENGTH, create_secret_key, secret_keys
+from registry_site.secret_key import MIN_LENGTH, create_secret_key, read_secret_keys
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.database_independent
@@ -20,20 +20,20 @@ def test_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_key_is_long_enough(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")
-    assert len(secret_keys(tmp_path / "key")[0]) >= MINIMUM_LENGTH
+    assert len(read_secret_keys(tmp_path / "key")[0]) >= MIN_LENGTH
 
 
 def test_key_is_made_once(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")
-    first = secret_keys(tmp_path / "key")[0]
+    first = read_secret_keys(tmp_path / "key")[0]
     create_secret_key(tmp_path / "key")
-    assert secret_keys(tmp_path / "key")[0] == first
+    assert read_secret_keys(tmp_path / "key")[0] == first
 
 
 def test_each_registry_has_a_key_of_its_own(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "one")
     create_secret_key(tmp_path / "two")
-    assert secret_keys(tmp_path / "one")[0] != secret_keys(tmp_path / "two")[0]
+    assert read_secret_keys(tmp_path / "one")[0] != read_secret_keys(tmp_path / "two")[0]
 
 
 def test_nothing_else_is_left_in_the_directory(tmp_path: Path) -> None:
@@ -48,35 +48,35 @@ def test_key_that_is_there_is_never_replaced(tmp_path: Path, content: str) -> No
     create_secret_key(tmp_path / "key")
     assert (tmp_path / "key").read_text() == content
     with pytest.raises(ImproperlyConfigured, match=r"is too short: \d+ characters, 50 are needed"):
-        secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")[0]
 
 
 def test_line_end_is_no_part_of_the_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("x" * 50 + "\n")
-    assert secret_keys(tmp_path / "key")[0] == "x" * 50
+    assert read_secret_keys(tmp_path / "key")[0] == "x" * 50
 
 
 def test_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"The secret key cannot be read from .*No such file"):
-        secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")[0]
     assert not list(tmp_path.iterdir())
 
 
 def test_directory_is_no_key(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"The secret key cannot be read from .*Is a directory"):
-        secret_keys(tmp_path)[0]
+        read_secret_keys(tmp_path)[0]
 
 
 def test_key_is_ascii(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff" * 60)
     with pytest.raises(ImproperlyConfigured, match="The secret key cannot be read from "):
-        secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")[0]
 
 
 def test_refusal_does_not_show_the_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter22")
     with pytest.raises(ImproperlyConfigured) as refused:
-        secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")[0]
     assert "hunter22" not in str(refused.value)
 
 
@@ -84,17 +84,17 @@ def test_link_to_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").symlink_to(tmp_path / "missing")
     create_secret_key(tmp_path / "key")
     with pytest.raises(ImproperlyConfigured, match="cannot be read"):
-        secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")[0]
 
 
 RACER = """
 import sys
 from pathlib import Path
-from registry_site.secret_key import create_secret_key, secret_keys
+from registry_site.secret_key import create_secret_key, read_secret_keys
 path = Path(sys.argv[1])
 sys.stdin.read()
 create_secret_key(path)
-print(secret_keys(path)[0])
+print(read_secret_keys(path)[0])
 """
 
 
@@ -107,5 +107,5 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
         racer.stdin.close()
         racer.stdin = None
     keys = {racer.communicate(timeout=30)[0] for racer in racers}
-    assert keys == {secret_keys(tmp_path / "key")[0] + "\n"}
+    assert keys == {read_secret_keys(tmp_path / "key")[0] + "\n"}
     assert [path.name for path in tmp_path.iterdir()] == ["key"]

@@ -101,7 +101,7 @@ def test_text_that_is_no_version_is_refused() -> None:
 
 
 def test_length_of_a_version_is_limited() -> None:
-    longest = "1.0.0-".ljust(versions.MAXIMUM_LENGTH, "a")
+    longest = "1.0.0-".ljust(versions.MAX_LENGTH, "a")
     assert str(versions.parse(longest)) == longest
     assert "is not understood" in refusal_of(versions.parse, longest + "a")
 
