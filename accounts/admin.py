@@ -11,10 +11,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, bans, emails, names, registration, roles
+from accounts import bans, emails, names, registration, roles
 from accounts.credentials import revocation
 from accounts.models import (
-    AuditEvent,
     Ban,
     Credential,
     Identity,
@@ -24,6 +23,7 @@ from accounts.models import (
     RoleGrant,
     User,
 )
+from registry_site import audit
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
 
@@ -151,7 +151,7 @@ class Users(DomainAdmin, UserAdmin):
             for entry in message
             for what, part in entry.items()
         ]
-        audit.record(staff(request), "user.change", str(obj), changes=changes)
+        audit.record(staff(request), audit.Action.USER_CHANGE, obj, changes=changes)
         return super().log_change(request, obj, message)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
@@ -262,15 +262,3 @@ class Bans(DomainAdmin):
         in_force = queryset.in_force().select_related("user")  # type: ignore[attr-defined]
         lifted = sum(bans.unban(ban.user, actor=staff(request)) for ban in in_force)
         self.message_user(request, f"{lifted} lifted.")
-
-
-@admin.register(AuditEvent)
-class AuditEvents(ReadOnlyAdmin):
-    list_display = ("at", "actor_name", "action", "target", "peer", "details")
-    list_filter = ("action", "at")
-    search_fields = ("actor_name", "target", "peer", "action")
-    date_hierarchy = "at"
-
-    @admin.display
-    def details(self, event: AuditEvent) -> str:
-        return ", ".join(f"{key}: {value}" for key, value in event.detail.items())

@@ -5,9 +5,10 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit, roles
+from accounts import roles
 from accounts.models import Ban, User
 from accounts.principals import Principal
+from registry_site import audit
 from registry_site.errors import Invalid
 
 MAX_REASON_LENGTH = 500
@@ -28,7 +29,7 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
         # The lock waits for a publish that is being committed: no publish is acknowledged after the ban.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
-        audit.record(actor, "user.ban", str(user), reason=reason, until=until.isoformat() if until else None)
+        audit.record(actor, audit.Action.USER_BAN, user, reason=reason, until=until.isoformat() if until else None)
         return Ban.objects.create(user=user, reason=reason, until=until, created_by=actor)
 
 
@@ -52,5 +53,5 @@ def unban(user: User, *, actor: User | None) -> bool:
     with transaction.atomic():
         lifted = Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
         if lifted:
-            audit.record(actor, "user.unban", str(user))
+            audit.record(actor, audit.Action.USER_UNBAN, user)
     return bool(lifted)

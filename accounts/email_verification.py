@@ -12,16 +12,16 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts import audit
-from accounts.models import AuditEvent, User
+from accounts.models import User
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
+from registry_site.models import AuditEvent
 
 SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
 REMINDER_PAUSE = timedelta(minutes=10)
 CHANGES_WINDOW = timedelta(hours=1)
 MAX_CHANGES = 5  # links to other addresses within that time
-ASKED = "user.ask_for_email"
 
 
 def send_for_signup(username: str, address: str) -> None:
@@ -38,12 +38,13 @@ def send_for_change(user: User, address: str) -> None:
     Raises as `send_for_signup`, and `TooManyRequests` to who would have strangers written to.
     """
     since = timezone.now() - CHANGES_WINDOW
-    if AuditEvent.objects.filter(actor=user, action=ASKED, target=str(user), at__gt=since).count() >= MAX_CHANGES:
+    links = AuditEvent.objects.filter(actor=user, action=audit.Action.USER_ASK_FOR_EMAIL, at__gt=since)
+    if links.count() >= MAX_CHANGES:
         seconds = int(CHANGES_WINDOW.total_seconds())
         raise TooManyRequests(
             f"{MAX_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
         )
-    audit.record(user, ASKED, str(user), email=address)
+    audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=address)
     _send(user.username, address, {"pk": user.pk, "email": address, "former": user.email, "since": _since(user)})
 
 
@@ -76,7 +77,7 @@ def verify(token: str) -> User:
                 user.save(update_fields=["email", "email_verified_at"])
         except IntegrityError as error:
             raise Conflict("This address belongs to another account meanwhile.", code="email_taken") from error
-        audit.record(user, "user.verify_email", str(user), email=user.email)
+        audit.record(user, audit.Action.USER_VERIFY_EMAIL, user, email=user.email)
         return user
 
 

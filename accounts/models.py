@@ -357,22 +357,3 @@ class RoleGrant(models.Model):
 
     def __str__(self) -> str:
         return self.role
-
-
-class AuditEvent(models.Model):
-    """What happened: who did what to what, and when. Rows are only ever added."""
-
-    at = models.DateTimeField(default=timezone.now, db_index=True)
-    actor = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
-    actor_name = models.CharField(max_length=255, help_text="As it was then.")
-    action = models.CharField(max_length=64)
-    target = models.CharField(max_length=400)
-    peer = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
-    detail = models.JSONField(default=dict, blank=True)
-
-    class Meta:
-        ordering = ("-at", "-pk")
-        indexes = [models.Index(fields=["target"], name="audit_by_target")]
-
-    def __str__(self) -> str:
-        return f"{self.actor_name} {self.action} {self.target}"

@@ -7,12 +7,13 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from accounts import audit, email_verification, emails, names
+from accounts import email_verification, emails, names
 from accounts.models import Credential, NameReservation, User
 from accounts.passwords.change import store_password, validate_password
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from accounts.signals import account_renamed
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 MAX_FORMER_NAMES = 10  # a former name stays reserved for ever
@@ -102,7 +103,7 @@ def _rename(user: User, username: str) -> None:
     user.username = username
     user.save(update_fields=["username", "reservation"])
     account_renamed.send(sender=User, user=user)
-    audit.record(user, "user.rename", str(user), former=former)
+    audit.record(user, audit.Action.USER_RENAME, user, former=former)
 
 
 def _require_free_name(user: User, username: str) -> None:
@@ -121,4 +122,4 @@ def _set_email(user: User, email: str) -> None:
             user.save(update_fields=["email", "email_verified_at"])
     except IntegrityError as error:
         raise Conflict(f"The address {email} belongs to an account already.", code="email_taken") from error
-    audit.record(user, "user.change_email", str(user), former=former, email=email)
+    audit.record(user, audit.Action.USER_CHANGE_EMAIL, user, former=former, email=email)

@@ -6,9 +6,10 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit, email_verification, emails, names, roles
+from accounts import email_verification, emails, names, roles
 from accounts.models import NameReservation, Role, User
 from accounts.passwords.change import encode_password
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 
@@ -78,7 +79,7 @@ def _open_account(username: str, email: str, encoded: str, actor: User | None = 
     try:
         with transaction.atomic():
             user: User = User.objects.create_with_hash(username, email, encoded, **fields)
-            audit.record(actor or user, "user.register", str(user), admin=user.is_superuser)
+            audit.record(actor or user, audit.Action.USER_REGISTER, user, admin=user.is_superuser)
     except IntegrityError:
         _require_free(username, email)  # raises the conflict with its reason: the name or the address
         raise

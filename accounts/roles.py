@@ -2,8 +2,8 @@
 
 from django.db import transaction
 
-from accounts import audit
 from accounts.models import Role, RoleGrant, User
+from registry_site import audit
 from registry_site.errors import Invalid, PermissionDenied
 
 # backup-repository's code and its documents spell this role differently.
@@ -67,7 +67,7 @@ def grant(user: User, role: Role, *, actor: User | None) -> None:
     with transaction.atomic():
         _, is_new = RoleGrant.objects.get_or_create(user=user, role=role)
         if is_new:
-            audit.record(actor, "role.grant", str(user), role=role.value)
+            audit.record(actor, audit.Action.ROLE_GRANT, user, role=role.value)
 
 
 def revoke(user: User, role: Role, *, actor: User | None) -> None:
@@ -78,7 +78,7 @@ def revoke(user: User, role: Role, *, actor: User | None) -> None:
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         deleted, _ = RoleGrant.objects.filter(user=user, role=role).delete()
         if deleted:
-            audit.record(actor, "role.take", str(user), role=role.value)
+            audit.record(actor, audit.Action.ROLE_TAKE, user, role=role.value)
 
 
 def _require_right_to_assign(role: Role, actor: User | None) -> None:

@@ -18,9 +18,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from accounts import audit, emails, names, roles
+from accounts import emails, names, roles
 from accounts.models import Role, User
 from accounts.passwords.hashers import PBKDF2PHCHasher
+from registry_site import audit
 from registry_site.encoding import decode_base64
 from registry_site.errors import Conflict, Invalid, RegistryError
 from registry_site.http import strict_json
@@ -146,7 +147,7 @@ def _open(account: ImportedAccount) -> None:
         raise Conflict(f"Line {account.line}: the {taken} is taken.") from error
     for role in account.roles:
         roles.grant(user, role, actor=None)
-    audit.record(None, "user.import", str(user), admin=user.is_superuser)
+    audit.record(None, audit.Action.USER_IMPORT, user, admin=user.is_superuser)
 
 
 def _text(given: dict[str, Any], name: str) -> str:

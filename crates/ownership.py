@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from accounts import audit, names
+from accounts import names
 from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates.models import Crate, Ownership
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
 MAX_LOGINS = 50
@@ -95,9 +96,9 @@ def _change_owners(crate: Crate, added: Sequence[User], removed: Sequence[User],
     # The lock on the crate's row keeps two owners from removing each other at the same time.
     if removed and not User.objects.in_good_standing().filter(ownerships__crate=crate).exists():
         raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")
-    for action, users in (("crate.add_owners", added), ("crate.remove_owners", removed)):
+    for action, users in ((audit.Action.CRATE_ADD_OWNERS, added), (audit.Action.CRATE_REMOVE_OWNERS, removed)):
         if users:
-            audit.record(actor, action, crate.name, users=[str(user) for user in users])
+            audit.record(actor, action, crate, users=[str(user) for user in users])
 
 
 def _get_users(logins: Sequence[str], candidates: UserQuerySet, reason: str) -> list[User]:

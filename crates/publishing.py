@@ -7,7 +7,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -15,7 +14,7 @@ from crates import index, names, ownership
 from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
-from registry_site import versions
+from registry_site import audit, versions
 from registry_site.errors import Conflict, NotFound, TooManyRequests
 from registry_site.storage import blobs
 
@@ -144,7 +143,7 @@ def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest
         categories=packed.categories,
     )
     update_derived_fields(crate)
-    audit.record(principal.user, "crate.publish", str(version), sha256=blob.sha256, size=blob.size)
+    audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, sha256=blob.sha256, size=blob.size)
     return version
 
 
@@ -178,7 +177,7 @@ def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> b
     version.yanked = yanked
     version.save(update_fields=["yanked"])
     update_derived_fields(crate)
-    audit.record(actor, "crate.yank" if yanked else "crate.unyank", str(version))
+    audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version)
     return True
 
 

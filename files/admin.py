@@ -15,8 +15,9 @@ from django.utils.cache import patch_cache_control
 
 from files import catalogue, clients, local_files, names
 from files.actors import Actor
-from files.models import Action, Client, ClientKey, File, History, Session
+from files.models import Client, ClientKey, File, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.audit import Action
 from registry_site.errors import RegistryError
 
 
@@ -235,14 +236,5 @@ class FileAdmin(DomainAdmin):
 
     @admin.action(description="Mark the selected files as dead", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
-        died = catalogue.mark_all_dead(staff_actor(request), queryset, Action.DELETE)
+        died = catalogue.mark_all_dead(staff_actor(request), queryset, Action.FILE_DELETE)
         self.message_user(request, f"{died} are dead now; the others were before. Their bytes stay.")
-
-
-@admin.register(History)
-class Histories(ReadOnlyAdmin):
-    list_display = ("at", "actor", "action", "target", "detail", "peer")
-    list_filter = ("action", "at")
-    search_fields = ("actor", "target", "peer")
-    date_hierarchy = "at"
-    show_full_result_count = False

@@ -1,9 +1,9 @@
-"""The catalogue of files: verbs that add, change and remove entries. Each change is in the history.
+"""The catalogue of files: verbs that add, change and remove entries. Each change is in the audit log.
 
 Locks are taken in one order: the client (`Actor.revalidate_and_lock`), the files, the sequence of changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
@@ -11,9 +11,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from files import history, local_files, names
+from files import local_files, names
 from files.actors import Actor
-from files.models import Action, ChangeSequence, File
+from files.models import ChangeSequence, File
+from registry_site import audit
+from registry_site.audit import Action
 from registry_site.errors import Conflict, Malformed, NotFound, TooLarge
 from registry_site.storage import blobs
 
@@ -82,7 +84,7 @@ def add_file(
         (now,) = ChangeSequence.next()
         file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **details)
         _save(file)
-        history.of_files([file], Action.ADD, actor.name)
+        _record(actor, Action.FILE_ADD, [file])
     return file
 
 
@@ -108,7 +110,7 @@ def update_file(actor: Actor, pk: int, path: str | None = None, upload: Upload |
                 setattr(file, name, changes[name])
             (file.modified_at,) = ChangeSequence.next()
             _save(file, [*changed, "modified_at"])
-            history.of_files([file], Action.UPDATE, actor.name, changed)
+            _record(actor, Action.FILE_UPDATE, [file], fields=changed)
     return file
 
 
@@ -117,7 +119,7 @@ def mark_dead(actor: Actor, pk: int) -> None:
     actor.require_write()
     with transaction.atomic():
         actor.revalidate_and_lock()
-        _mark_locked_files_dead([_get_live_file(pk, lock=True)], Action.DELETE, actor)
+        _mark_locked_files_dead([_get_live_file(pk, lock=True)], Action.FILE_DELETE, actor)
 
 
 def mark_all_dead(actor: Actor, files: QuerySet[File], action: Action) -> int:
@@ -139,8 +141,13 @@ def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor)
         for file, now in zip(files, ChangeSequence.next(len(files)), strict=True):
             file.alive, file.modified_at = False, now
         File.objects.bulk_update(files, ["alive", "modified_at"])
-        history.of_files(files, action, actor.name)
+        _record(actor, action, files)
     return len(files)
+
+
+def _record(actor: Actor, action: Action, files: Iterable[File], **detail: Any) -> None:
+    """Record the same change of several files, each at the time that is its `modified_at` now."""
+    audit.record_all([audit.new_event(actor.name, action, file, at=file.modified_at, **detail) for file in files])
 
 
 def _get_live_file(pk: int, *, lock: bool = False) -> File:

@@ -8,8 +8,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import ciphers, history, local_files, names
-from files.models import Action, Client, ClientKey, Rights, Session
+from files import ciphers, local_files, names
+from files.models import Client, ClientKey, Rights, Session
+from registry_site import audit
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound
 
@@ -43,7 +44,7 @@ def add_client(
         with transaction.atomic():
             client.save(force_insert=True)
             _store_key(client, key)
-            history.of_client(client, Action.ADD_CLIENT, actor)
+            audit.record(actor, audit.Action.CLIENT_ADD, client)
     except IntegrityError as error:
         raise Conflict(f"There is a client {name} already.") from error
     return client
@@ -63,7 +64,7 @@ def rotate_key(client: Client, key: bytes, *, actor: str) -> None:
         current = Client.lock_for_update(client.pk)
         _store_key(current, key)
         ended = Session.objects.live().filter(client=current).end()
-        history.of_client(current, Action.ROTATE_KEY, actor, f"{ended} sessions ended")
+        audit.record(actor, audit.Action.CLIENT_ROTATE, current, sessions_ended=ended)
 
 
 def set_active(client: Client, *, active: bool, actor: str) -> bool:
@@ -76,8 +77,8 @@ def set_active(client: Client, *, active: bool, actor: str) -> bool:
         ended = Session.objects.live().filter(client=current).end()
         current.is_active = active
         current.save(update_fields=["is_active"])
-        action = Action.ENABLE_CLIENT if active else Action.DISABLE_CLIENT
-        history.of_client(current, action, actor, f"{ended} sessions ended")
+        action = audit.Action.CLIENT_ENABLE if active else audit.Action.CLIENT_DISABLE
+        audit.record(actor, action, current, sessions_ended=ended)
     return True
 
 
@@ -86,7 +87,7 @@ def end_sessions(client: Client, *, actor: str) -> int:
     with transaction.atomic():
         ended = Session.objects.live().filter(client=Client.lock_for_update(client.pk)).end()
         if ended:
-            history.of_client(client, Action.END_SESSIONS, actor, f"{ended} sessions ended")
+            audit.record(actor, audit.Action.CLIENT_SESSIONS, client, sessions_ended=ended)
     return ended
 
 
@@ -96,7 +97,8 @@ def end_session(session: Session, *, actor: str) -> bool:
         client = Client.lock_for_update(session.client_id)
         ended = bool(Session.objects.filter(pk=session.pk).end())
         if ended:
-            history.of_client(client, Action.END_SESSIONS, actor, f"that of {session.created_at:%Y-%m-%d %H:%M}")
+            start = f"{session.created_at:%Y-%m-%d %H:%M}"
+            audit.record(actor, audit.Action.CLIENT_SESSIONS, client, session=start)
     return ended
 
 
@@ -108,7 +110,7 @@ def update_client(client: Client, fields: Sequence[str], *, actor: str) -> None:
     with transaction.atomic():
         Client.lock_for_update(client.pk)
         client.save(update_fields=fields)
-        history.of_client(client, Action.CHANGE_CLIENT, actor, ", ".join(fields))
+        audit.record(actor, audit.Action.CLIENT_CHANGE, client, fields=list(fields))
 
 
 def decrypt_key(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Models: clients with their keys and sessions, files, and the history of changes."""
+"""Models: clients with their keys and sessions, and files."""
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -27,7 +27,7 @@ class Rights(models.TextChoices):
 
 
 class Client(models.Model):
-    """A machine with a key. Its row is never deleted: the history refers to it."""
+    """A machine with a key. Its row is never deleted: the audit log refers to it."""
 
     name = models.CharField(max_length=names.MAX_CLIENT_NAME_LENGTH, unique=True)
     description = models.CharField(max_length=1000, blank=True)
@@ -172,44 +172,6 @@ class File(models.Model):
 
     def __str__(self) -> str:
         return str(self.serve_path)
-
-
-class Action(models.TextChoices):
-    """What is done to a file, and to a client."""
-
-    ADD = "add"
-    UPDATE = "update"
-    DELETE = "delete"
-    EXPIRE = "expire"
-    ADD_CLIENT = "client.add", "add client"
-    CHANGE_CLIENT = "client.change", "change client"
-    ROTATE_KEY = "client.rotate", "rotate key"
-    DISABLE_CLIENT = "client.disable", "disable client"
-    ENABLE_CLIENT = "client.enable", "enable client"
-    END_SESSIONS = "client.sessions", "end sessions"
-
-
-class History(models.Model):
-    """Who did what to a file, or to a client, and when."""
-
-    at = models.DateTimeField()
-    actor = models.CharField(max_length=200, help_text="A client, a member of staff, or a command.")
-    action = models.CharField(max_length=20, choices=Action)
-    file = models.ForeignKey(File, null=True, blank=True, on_delete=models.SET_NULL, related_name="history")
-    client = models.ForeignKey(
-        Client, null=True, blank=True, on_delete=models.PROTECT, related_name="history", help_text="That was changed."
-    )
-    target = models.TextField(help_text="As it was called then.")
-    detail = models.TextField(blank=True)
-    peer = models.GenericIPAddressField(null=True, blank=True)
-
-    class Meta:
-        ordering = ("-at", "-pk")
-        verbose_name_plural = "history"
-        indexes = [models.Index(fields=["-at", "-id"], name="history_by_time")]
-
-    def __str__(self) -> str:
-        return f"{self.actor}: {self.action} {self.target}"
 
 
 class ChangeSequence(models.Model):

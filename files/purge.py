@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from files import catalogue
 from files.actors import Actor
-from files.models import Action, AnsweredChallenge, File, Session
+from files.models import AnsweredChallenge, File, Session
+from registry_site.audit import Action
 from registry_site.maintenance import purge_requested
 
 ACTOR = Actor("manage.py purge")
@@ -22,7 +23,7 @@ def purge(**kwargs: Any) -> str:
     An expired file is first marked, as a change that clients see in their next list, and deleted much later.
     """
     now = timezone.now()
-    died = catalogue.mark_all_dead(ACTOR, File.objects.filter(expires_at__lt=now), Action.EXPIRE)
+    died = catalogue.mark_all_dead(ACTOR, File.objects.filter(expires_at__lt=now), Action.FILE_EXPIRE)
     long_ago = now - timedelta(days=settings.TRASH_DAYS)
     long_dead = File.objects.filter(alive=False, expires_at__lt=long_ago, modified_at__lt=long_ago)
     deleted = 0

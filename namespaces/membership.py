@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit, roles
 from accounts import names as account_names
+from accounts import roles
 from accounts.models import NameReservation, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -14,6 +14,7 @@ from namespaces import names, role_assignments
 from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
 from namespaces.signals import namespace_visibility_changed
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
 
@@ -66,7 +67,7 @@ def create_namespace(principal: Principal, name: str) -> Namespace:
             raise Conflict(message, code="name_taken") from error
         namespace = Namespace.objects.create(name=name, reservation=reservation)
         Membership.objects.create(namespace=namespace, user=principal.user, role=Role.OWNER, added_by=principal.user)
-        audit.record(principal.user, "namespace.create", str(namespace))
+        audit.record(principal.user, audit.Action.NAMESPACE_CREATE, namespace)
     return namespace
 
 
@@ -92,7 +93,7 @@ def set_removed(namespace: Namespace, *, removed: bool, actor: User | None) -> b
     namespace.removed_at = timezone.now() if removed else None
     namespace.save(update_fields=["removed_at"])
     namespace_visibility_changed.send(sender=Namespace, namespace=namespace)
-    audit.record(actor, "namespace.remove" if removed else "namespace.restore", str(namespace))
+    audit.record(actor, audit.Action.NAMESPACE_REMOVE if removed else audit.Action.NAMESPACE_RESTORE, namespace)
     return True
 
 

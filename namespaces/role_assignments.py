@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from django.db.models import Model
 
-from accounts import audit
 from accounts import names as account_names
 from accounts.models import User
 from namespaces.models import Role, RoleAssignment
 from namespaces.signals import role_removed
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
 
 MAX_INVITATIONS = 50
@@ -43,7 +43,8 @@ def add(model: type[RoleAssignment], subject: Model, invitations: Sequence[Invit
         for user, invitation in zip(users, invitations, strict=True)
     )
     added = {invitation.username: invitation.role.value for invitation in invitations}
-    audit.record(actor, f"{model.subject_field}.add_{model.noun}s", str(subject), **{f"{model.noun}s": added})
+    action = audit.Action(f"{model.subject_field}.add_{model.noun}s")
+    audit.record(actor, action, subject, **{f"{model.noun}s": added})
 
 
 def get(model: type[Assignment], subject: Model, username: str) -> Assignment:
@@ -128,8 +129,8 @@ def open_accounts(usernames: Sequence[str]) -> list[User]:
 def _record(actor: User, action: str, assignment: RoleAssignment, **detail: str) -> None:
     audit.record(
         actor,
-        f"{assignment.subject_field}.{action}",
-        str(assignment.subject),
+        audit.Action(f"{assignment.subject_field}.{action}"),
+        assignment.subject,
         **{assignment.noun: str(assignment.user)},
         **detail,
     )

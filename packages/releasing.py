@@ -7,7 +7,6 @@ second one, in the transaction that holds the locks, decides.
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -17,7 +16,7 @@ from packages import archives, lookup, names, release_input, rights, search
 from packages.archives import StoredArchive
 from packages.models import Collaboration, Package, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
-from registry_site import versions
+from registry_site import audit, versions
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 
@@ -55,7 +54,7 @@ def create_package(
         release = Release(package=package)
         _save_release(release, release, content, archive, principal.user)
         update_derived_fields(package, release)
-        audit.record(principal.user, "package.create", str(package), version=release.version, type=package.type)
+        audit.record(principal.user, audit.Action.PACKAGE_CREATE, package, version=release.version, type=package.type)
     return release
 
 
@@ -88,7 +87,9 @@ def publish_release(
             _save_release(release, release, content, archive, principal.user)
         package.type = content.type or package.type
         update_derived_fields(package, release)
-        audit.record(principal.user, "package.publish", str(release), status=release.status, sha256=archive.sha256)
+        audit.record(
+            principal.user, audit.Action.PACKAGE_PUBLISH, release, status=release.status, sha256=archive.sha256
+        )
     return release
 
 
@@ -124,7 +125,7 @@ def edit_package(
         release.save()
         package.type = edit.type or package.type
         update_derived_fields(package, release)
-        audit.record(principal.user, "package.edit", str(release), status=release.status, type=package.type)
+        audit.record(principal.user, audit.Action.PACKAGE_EDIT, release, status=release.status, type=package.type)
     return release
 
 
@@ -145,7 +146,7 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
                 package.save(update_fields=["namespace", "search_name", "search_text"])
         except IntegrityError as error:
             raise name_taken(namespace, package.name) from error
-        audit.record(actor, "package.transfer", str(package), former=former_name)
+        audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name)
 
 
 def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:
@@ -171,7 +172,7 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
     package.removed_at = timezone.now() if removed else None
     search.update_search_fields(package)
     package.save(update_fields=["removed_at", "search_name", "search_text"])
-    audit.record(actor, "package.remove" if removed else "package.restore", str(package))
+    audit.record(actor, audit.Action.PACKAGE_REMOVE if removed else audit.Action.PACKAGE_RESTORE, package)
     return True
 
 

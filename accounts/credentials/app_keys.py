@@ -14,11 +14,11 @@ from typing import NamedTuple
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.credentials import revocation
 from accounts.models import Credential, CredentialQuerySet, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import ALL_SCOPES, Scope
+from registry_site import audit
 from registry_site.encoding import decode_base64url, token_digest
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound, Revoked, Unauthenticated
@@ -75,7 +75,7 @@ def issue(principal: Principal, key_type: str) -> AppKey:
             secret=encrypt(PURPOSE, secrets.token_urlsafe(30)),
             ip_address=client_address.client_ip(),
         )
-        audit.record(user, "app_key.issue", str(user), appid=appid, type=key_type)
+        audit.record(user, audit.Action.APP_KEY_ISSUE, user, appid=appid, type=key_type)
     return AppKey(credential)
 
 

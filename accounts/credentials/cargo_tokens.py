@@ -11,11 +11,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
 from accounts.scopes import CARGO_SCOPES
+from registry_site import audit
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
@@ -47,7 +47,7 @@ def log_in(username: str, password: str) -> str:
     user = login.authenticate(username, password)
     with transaction.atomic():
         token = rotate_default(user)
-        audit.record(user, "user.log_in", str(user), door="cargo")
+        audit.record(user, audit.Action.USER_LOG_IN, user, door="cargo")
         return token.text
 
 
@@ -183,5 +183,5 @@ def _issue(user: User, name: str, allowed: Sequence[str], expires_at: datetime |
         ip_address=client_address.client_ip(),
         expires_at=expires_at,
     )
-    audit.record(user, "token.issue", str(user), token=name, scopes=list(allowed))
+    audit.record(user, audit.Action.TOKEN_ISSUE, user, token=name, scopes=list(allowed))
     return text

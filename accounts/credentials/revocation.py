@@ -5,8 +5,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from accounts import audit, roles
+from accounts import roles
 from accounts.models import Credential, User
+from registry_site import audit
 
 
 def revoke(credential: Credential, actor: User | None) -> bool:
@@ -21,7 +22,7 @@ def revoke(credential: Credential, actor: User | None) -> bool:
         is_revoked_now = Credential.objects.filter(pk=credential.pk).mark_revoked() > 0
         if is_revoked_now:
             kind, name = credential.get_kind_display(), credential.name
-            audit.record(actor, "credential.revoke", str(credential.user), kind=kind, name=name)
+            audit.record(actor, audit.Action.CREDENTIAL_REVOKE, credential.user, kind=kind, name=name)
     return is_revoked_now
 
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from accounts import audit
 from accounts.models import Credential
 from accounts.principals import Principal
 from accounts.scopes import ALL_SCOPES
+from registry_site import audit
 from registry_site.http import client_address
 
 
@@ -27,5 +27,5 @@ def open_session(
             ip_address=client_address.client_ip(),
             expires_at=expires_at,
         )
-        audit.record(user, "user.log_in", str(user), door=kind.label, **detail)
+        audit.record(user, audit.Action.USER_LOG_IN, user, door=kind.label, **detail)
     return session

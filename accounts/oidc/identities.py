@@ -14,10 +14,10 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import Identity, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
+from registry_site import audit
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.http import client_address
 
@@ -68,7 +68,7 @@ def link_identity(user: User, issuer: str, subject: str, *, actor: User | None) 
             issuer=issuer, subject=subject, defaults={"user": user}
         )
         if is_new:
-            audit.record(actor, "identity.link", str(user), issuer=issuer, subject=subject)
+            audit.record(actor, audit.Action.IDENTITY_LINK, user, issuer=issuer, subject=subject)
     if identity.user_id != user.pk:
         raise Conflict(f"This identity belongs to the account {identity.user} already.")
     return identity
@@ -87,7 +87,9 @@ def unlink_identity(user: User, issuer: str, subject: str, *, actor: User | None
             locked.is_active = False
             locked.save(update_fields=["is_active"])
         identity.delete()
-        audit.record(actor, "identity.unlink", str(user), issuer=issuer, subject=subject, closed=not locked.is_active)
+        audit.record(
+            actor, audit.Action.IDENTITY_UNLINK, user, issuer=issuer, subject=subject, closed=not locked.is_active
+        )
 
 
 def is_allowed(claims: Claims) -> bool:
@@ -147,7 +149,7 @@ def _require_allowed(issuer: str, claims: Claims) -> Identity | None:
             _sync_administrator(user, identity, administers=False)
             unrefused = Identity.objects.filter(pk=identity.pk, refused_at=None)
             if unrefused.update(administers=False, refused_at=timezone.now()):
-                audit.record(user, "identity.refuse", str(user), issuer=issuer, subject=identity.subject)
+                audit.record(user, audit.Action.IDENTITY_REFUSE, user, issuer=issuer, subject=identity.subject)
     raise PermissionDenied(NOT_ALLOWED, code="not_authorized")
 
 
@@ -170,7 +172,7 @@ def _open_account(issuer: str, claims: Claims) -> Identity:
             with transaction.atomic():
                 user = User.objects.create_with_hash(username, "", password)
                 identity = Identity.objects.create(user=user, issuer=issuer, subject=subject)
-                audit.record(user, "user.register", str(user), issuer=issuer, subject=subject)
+                audit.record(user, audit.Action.USER_REGISTER, user, issuer=issuer, subject=subject)
                 return identity
         except IntegrityError:
             # Either the name is taken, or a concurrent first sign-in has opened the account.
@@ -196,6 +198,6 @@ def _sync_administrator(user: User, identity: Identity, administers: bool) -> bo
     if administers != user.is_superuser and not by_others:
         user.is_staff = user.is_superuser = administers
         user.save(update_fields=["is_staff", "is_superuser"])
-        action = "user.promote" if administers else "user.demote"
-        audit.record(user, action, str(user), by="the groups at the provider")
+        action = audit.Action.USER_PROMOTE if administers else audit.Action.USER_DEMOTE
+        audit.record(user, action, user, by="the groups at the provider")
     return administers

@@ -5,10 +5,11 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, names, roles
+from accounts import names, roles
 from accounts.models import User
 from accounts.passwords import login
 from accounts.principals import Principal
+from registry_site import audit
 from registry_site.errors import Invalid, WrongPassword
 
 
@@ -65,4 +66,4 @@ def store_password(user: User, password: str, encoded: str, *, actor: User) -> N
             raise WrongPassword("The password has changed meanwhile.")
         user.password = encoded
         password_validation.password_changed(password, user)
-        audit.record(actor, "user.change_password", str(user))
+        audit.record(actor, audit.Action.USER_CHANGE_PASSWORD, user)

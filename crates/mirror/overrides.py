@@ -8,12 +8,12 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import User
 from crates import names
 from crates.mirror import index_cache, resolving
 from crates.mirror.models import Override
 from crates.package.requirements import normalize
+from registry_site import audit
 from registry_site.errors import Invalid, PermissionDenied
 
 Kind = Override.Kind
@@ -62,7 +62,7 @@ def create_override(
             until=until,
             created_by=actor,
         )
-        audit.record(actor, f"mirror.{kind}", f"{made.name}@{made.requirement}", reason=made.reason)
+        audit.record(actor, audit.Action(f"mirror.{kind}"), f"{made.name}@{made.requirement}", reason=made.reason)
     return made
 
 
@@ -71,7 +71,7 @@ def end_override(decision: Override, *, actor: User | None) -> bool:
     with transaction.atomic():
         ended = Override.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
         if ended:
-            audit.record(actor, f"mirror.{decision.kind}.end", f"{decision.name}@{decision.requirement}")
+            audit.record(actor, audit.Action(f"mirror.{decision.kind}.end"), f"{decision.name}@{decision.requirement}")
     return bool(ended)
 
 

@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from accounts import bans
 from accounts.credentials import cargo_tokens
-from accounts.models import AuditEvent, Ban, User
+from accounts.models import Ban, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
 from accounts.scopes import Scope
 from registry_site.errors import Invalid, Unauthenticated, WrongPassword
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/none/owners"

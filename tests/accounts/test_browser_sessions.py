@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from accounts import bans
 from accounts.credentials import jwt_sessions
-from accounts.models import AuditEvent, Credential, User
+from accounts.models import Credential, User
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 from tests.support.settings import read_settings as started
 

@@ -9,12 +9,13 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.credentials import cargo_tokens, revocation
-from accounts.models import AuditEvent, Credential, User
+from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD
 from accounts.scopes import CARGO_SCOPES, Scope
 from registry_site.encoding import token_digest
 from registry_site.errors import Conflict, Invalid, PermissionDenied, Unauthenticated
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/none/owners"

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from accounts import bans
 from accounts.credentials import cargo_tokens
-from accounts.models import AuditEvent, Ban, NameReservation, User
+from accounts.models import Ban, NameReservation, User
 from accounts.passwords import login
 from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.django_db

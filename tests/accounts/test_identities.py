@@ -10,12 +10,13 @@ from django.test import Client
 
 from accounts import bans, profiles, registration, roles
 from accounts.credentials import cargo_tokens
-from accounts.models import AuditEvent, Identity, Role, User
+from accounts.models import Identity, Role, User
 from accounts.oidc import identities
 from accounts.passwords import login
 from accounts.principals import Principal
 from namespaces import membership
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied, Unauthenticated, WrongPassword
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import PASSWORD, CargoClient
 

@@ -4,10 +4,11 @@ import pytest
 from django.test import override_settings
 
 from accounts import names, registration
-from accounts.models import AuditEvent, NameReservation, User
+from accounts.models import NameReservation, User
 from accounts.passwords import login
 from registry_site.errors import Conflict, Invalid, PermissionDenied, WrongPassword
 from registry_site.http import url_map
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.django_db

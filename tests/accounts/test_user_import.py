@@ -14,11 +14,12 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts import profiles, registration, roles
-from accounts.models import AuditEvent, NameReservation, User
+from accounts.models import NameReservation, User
 from accounts.passwords import login
 from accounts.principals import Principal
 from registry_site import settings as product
 from registry_site.errors import WrongPassword
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 from tests.support.user_import import GOOD, argon2id, import_line
 

@@ -8,8 +8,9 @@ from django.test import Client, override_settings
 
 from accounts import bans, profiles
 from accounts.credentials import app_keys, jwt_sessions
-from accounts.models import AuditEvent, Credential, User
+from accounts.models import Credential, User
 from accounts.principals import Principal
+from registry_site.models import AuditEvent
 from tests.support.app_keys import sign_empty_request
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
 from tests.support.cast import PASSWORD

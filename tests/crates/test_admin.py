@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import AuditEvent, User
+from accounts.models import User
 from crates.models import Crate, Version
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
 

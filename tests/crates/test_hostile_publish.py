@@ -12,8 +12,8 @@ from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts.models import AuditEvent
 from crates.models import Crate, Version
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.packing import body, crate, crate_around, entry, frame, long_name, manifest, metadata

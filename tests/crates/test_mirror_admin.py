@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import registration
-from accounts.models import AuditEvent, User
+from accounts.models import User
 from crates.mirror import admin, incidents, index_cache, overrides
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
+from registry_site.models import AuditEvent
 from registry_site.storage import blobs
 from tests.support import packing
 from tests.support.admin import sign_in_to_admin

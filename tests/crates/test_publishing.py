@@ -4,8 +4,9 @@ import json
 
 from django.test import override_settings
 
-from accounts.models import AuditEvent, User
+from accounts.models import User
 from crates.models import Crate, Version
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
 

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from files import clients, sessions
-from files.models import Client, ClientKey, History, Session
+from files.models import Client, ClientKey, Session
+from registry_site.models import AuditEvent
 from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +39,7 @@ def key_of(name: str) -> bytes:
 
 
 def history() -> list[tuple[str, str, str]]:
-    return list(History.objects.order_by("pk").values_list("actor", "action", "target"))
+    return list(AuditEvent.objects.order_by("pk").values_list("actor_name", "action", "target"))
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_what_a_form_would_refuse_is_refused(option: str, value: str) -> None:
 @pytest.mark.parametrize("arguments", [["a b"], ["box", "--root", "/etc"], ["box", "--key-file", "/none"]])
 def test_refused_client_leaves_nothing_behind(arguments: list[str]) -> None:
     refused("addclient", *arguments)
-    assert not any(model.objects.exists() for model in (Client, ClientKey, History))
+    assert not any(model.objects.exists() for model in (Client, ClientKey, AuditEvent))
 
 
 # --- rotatekey ---------------------------------------------------------------------------------------------------

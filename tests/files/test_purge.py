@@ -18,8 +18,9 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from files import sessions
-from files.models import AnsweredChallenge, ChangeSequence, Client, File, History, Session
+from files.models import AnsweredChallenge, ChangeSequence, Client, File, Session
 from registry_site.errors import Unauthenticated
+from registry_site.models import AuditEvent
 from tests.support.file_clients import FileClient, upload_file
 from tests.support.servers import Server
 
@@ -76,14 +77,14 @@ def test_death_of_a_file_is_in_the_history() -> None:
     file = made(expired=MINUTE)
     call_command("purge")
     file.refresh_from_db()
-    row = History.objects.get()
-    assert (row.at, row.actor, row.action, row.file, row.target, row.detail, row.peer) == (
+    row = AuditEvent.objects.get()
+    assert (row.at, row.actor_name, row.action, row.object_id, row.target, row.detail, row.ip_address) == (
         file.modified_at,
         "manage.py purge",
-        "expire",
-        file,
-        f"{file.pk} file",
-        "",
+        "file.expire",
+        file.pk,
+        "file",
+        {},
         None,
     )
 
@@ -111,7 +112,7 @@ def test_dead_file_dies_no_second_time() -> None:
     made(expired=MINUTE, died=MINUTE)
     before = File.objects.values().get()
     call_command("purge")
-    assert (File.objects.values().get(), History.objects.exists()) == (before, False)
+    assert (File.objects.values().get(), AuditEvent.objects.exists()) == (before, False)
 
 
 def test_serve_path_is_free_again(as_box: FileClient) -> None:
@@ -163,8 +164,8 @@ def test_history_of_a_file_outlives_it() -> None:
     call_command("purge")
     File.objects.update(expires_at=timezone.now() - 15 * DAY, modified_at=timezone.now() - 15 * DAY)
     call_command("purge")
-    row = History.objects.get()
-    assert (row.file, row.action, row.target) == (None, "expire", f"{file.pk} file")
+    row = AuditEvent.objects.get()
+    assert (row.object_id, row.action, row.target) == (file.pk, "file.expire", "file")
 
 
 # --- Sessions and challenges --------------------------------------------------------------------------------------
@@ -294,5 +295,7 @@ def test_two_at_once_do_everything_once(server: Server) -> None:
         assert cursor.fetchall() == [(MANY, MANY)]
         cursor.execute("SELECT serve_path FROM files_file WHERE alive")
         assert cursor.fetchall() == [("living/1",)]
-        cursor.execute("SELECT action, count(*), count(DISTINCT file_id) FROM files_history GROUP BY action")
-        assert cursor.fetchall() == [("expire", MANY, MANY)]
+        cursor.execute(
+            "SELECT count(*), count(DISTINCT object_id) FROM registry_site_auditevent WHERE action = 'file.expire'"
+        )
+        assert cursor.fetchall() == [(MANY, MANY)]

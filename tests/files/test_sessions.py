@@ -22,8 +22,9 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils import timezone
 
 from files import clients, sessions
-from files.models import Client, History, Session
+from files.models import Client, Session
 from registry_site.errors import Unauthenticated
+from registry_site.models import AuditEvent
 from tests.support.file_clients import KEY, FileClient, encrypt_challenge
 from tests.support.servers import PASSWORD, Server, running
 
@@ -252,7 +253,7 @@ def test_session_knows_who_opened_it(machine: FileClient) -> None:
 
 
 def test_session_leaves_no_history(as_box: FileClient) -> None:
-    assert list(History.objects.values_list("action", flat=True)) == ["client.add"]
+    assert list(AuditEvent.objects.values_list("action", flat=True)) == ["client.add"]
 
 
 # --- On a live server --------------------------------------------------------------------------------------------

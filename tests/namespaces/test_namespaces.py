@@ -18,7 +18,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from accounts import bans, names, profiles, registration, roles
-from accounts.models import AuditEvent, NameReservation, User
+from accounts.models import NameReservation, User
 from accounts.models import Role as SiteRole
 from accounts.principals import Principal
 from namespaces import membership
@@ -27,6 +27,7 @@ from namespaces.role_assignments import Invitation
 from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError
+from registry_site.models import AuditEvent
 from tests.support.admin import new_user_form, run_action, sign_in_to_admin
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
 from tests.support.cast import PASSWORD

@@ -15,13 +15,14 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import AuditEvent, User
+from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Namespace
 from packages import names, ranges
 from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.errors import Invalid
+from registry_site.models import AuditEvent
 from tests.support.admin import run_action
 from tests.support.browser import Browser
 from tests.support.concurrency import Response, count_statuses, run_concurrently
@@ -750,7 +751,7 @@ def test_record_says_from_where_and_what(browser: Browser) -> None:
     upload_archive(browser, "POST", PACKAGES, DEMO_TGZ, package_name="demo", version="1.0.0", field="java")
     publish(browser, "2.0.0", status="RELEASE")
     event = AuditEvent.objects.get(action="package.publish")
-    assert (event.peer, event.detail) == ("127.0.0.1", {"status": "RELEASE", "sha256": ""})
+    assert (event.ip_address, event.detail) == ("127.0.0.1", {"status": "RELEASE", "sha256": ""})
 
 
 def test_what_was_refused_is_not_recorded(browser: Browser, charlie: User) -> None:

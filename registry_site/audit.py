@@ -1,0 +1,61 @@
+"""The record of who did what, and from where: written in the transaction that does it, announced after its commit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.db.models import Model
+from django.dispatch import Signal
+from django.utils import timezone
+
+from registry_site.http import client_address
+from registry_site.models import Action, AuditEvent
+
+__all__ = ["OPERATOR", "Action", "event_recorded", "new_event", "record", "record_all"]
+
+OPERATOR = "operator"  # the shell of the server: there is no account behind it
+
+# Sent with `event` after its commit; the failure of a receiver is logged, and harms nobody else.
+event_recorded = Signal()
+
+
+def record(actor: AbstractBaseUser | str | None, action: Action, target: Model | str, **detail: Any) -> None:
+    """Add an event; `detail` holds what is needed to understand it later, and never a secret.
+
+    `actor` is a user, the name of a file client or a command, or None for the operator.
+    """
+    record_all([new_event(actor, action, target, **detail)])
+
+
+def new_event(
+    actor: AbstractBaseUser | str | None,
+    action: Action,
+    target: Model | str,
+    *,
+    at: datetime | None = None,
+    **detail: Any,
+) -> AuditEvent:
+    """Return an event that is not stored yet, for `record_all`."""
+    event = AuditEvent(
+        at=at or timezone.now(), action=action, target=str(target), ip_address=client_address.client_ip(), detail=detail
+    )
+    if isinstance(actor, AbstractBaseUser):
+        event.actor, event.actor_name = actor, actor.get_username()  # type: ignore[assignment]
+    else:
+        event.actor_name = OPERATOR if actor is None else actor
+    if isinstance(target, Model):
+        event.object_type, event.object_id = target._meta.label_lower, target.pk
+    return event
+
+
+def record_all(events: Sequence[AuditEvent]) -> None:
+    """Add events in one statement, and announce each after the commit."""
+    AuditEvent.objects.bulk_create(events)
+
+    def announce() -> None:
+        for event in events:
+            event_recorded.send_robust(sender=AuditEvent, event=event)
+
+    transaction.on_commit(announce)

@@ -1,0 +1,108 @@
+"""The audit log: one row for each change that somebody made, in any room."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class Action(models.TextChoices):
+    """Everything that is recorded; the values are stored, and stay as they are."""
+
+    APP_KEY_ISSUE = "app_key.issue"
+    CLIENT_ADD = "client.add"
+    CLIENT_CHANGE = "client.change"
+    CLIENT_DISABLE = "client.disable"
+    CLIENT_ENABLE = "client.enable"
+    CLIENT_ROTATE = "client.rotate"
+    CLIENT_SESSIONS = "client.sessions"
+    CRATE_ADD_OWNERS = "crate.add_owners"
+    CRATE_PUBLISH = "crate.publish"
+    CRATE_REMOVE_OWNERS = "crate.remove_owners"
+    CRATE_UNYANK = "crate.unyank"
+    CRATE_YANK = "crate.yank"
+    CREDENTIAL_REVOKE = "credential.revoke"
+    FILE_ADD = "file.add"
+    FILE_DELETE = "file.delete"
+    FILE_EXPIRE = "file.expire"
+    FILE_UPDATE = "file.update"
+    IDENTITY_LINK = "identity.link"
+    IDENTITY_REFUSE = "identity.refuse"
+    IDENTITY_UNLINK = "identity.unlink"
+    MIRROR_BLOCKED = "mirror.blocked"
+    MIRROR_BLOCKED_END = "mirror.blocked.end"
+    MIRROR_EXEMPT = "mirror.exempt"
+    MIRROR_EXEMPT_END = "mirror.exempt.end"
+    NAMESPACE_ADD_MEMBER = "namespace.add_member"
+    NAMESPACE_ADD_MEMBERS = "namespace.add_members"
+    NAMESPACE_CHANGE_ROLE = "namespace.change_role"
+    NAMESPACE_CREATE = "namespace.create"
+    NAMESPACE_REMOVE = "namespace.remove"
+    NAMESPACE_REMOVE_MEMBER = "namespace.remove_member"
+    NAMESPACE_RESTORE = "namespace.restore"
+    PACKAGE_ADD_COLLABORATOR = "package.add_collaborator"
+    PACKAGE_ADD_COLLABORATORS = "package.add_collaborators"
+    PACKAGE_CHANGE_ROLE = "package.change_role"
+    PACKAGE_CREATE = "package.create"
+    PACKAGE_EDIT = "package.edit"
+    PACKAGE_PUBLISH = "package.publish"
+    PACKAGE_REMOVE = "package.remove"
+    PACKAGE_REMOVE_COLLABORATOR = "package.remove_collaborator"
+    PACKAGE_RESTORE = "package.restore"
+    PACKAGE_TRANSFER = "package.transfer"
+    ROLE_GRANT = "role.grant"
+    ROLE_TAKE = "role.take"
+    TOKEN_ISSUE = "token.issue"  # noqa: S105 - an action, not a password
+    USER_ASK_FOR_EMAIL = "user.ask_for_email"
+    USER_BAN = "user.ban"
+    USER_CHANGE = "user.change"
+    USER_CHANGE_EMAIL = "user.change_email"
+    USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
+    USER_DEMOTE = "user.demote"
+    USER_IMPORT = "user.import"
+    USER_LOG_IN = "user.log_in"
+    USER_PROMOTE = "user.promote"
+    USER_REGISTER = "user.register"
+    USER_RENAME = "user.rename"
+    USER_UNBAN = "user.unban"
+    USER_VERIFY_EMAIL = "user.verify_email"
+
+    @property
+    def label(self) -> str:
+        """The stored value: staff read in the admin what logs and webhooks say."""
+        return self.value
+
+
+def action_choices() -> list[tuple[str, str]]:
+    """Return the choices by a function, so that a new action needs no migration."""
+    return Action.choices
+
+
+class AuditEvent(models.Model):
+    """Who did what to what, when and from where. Rows are only ever added."""
+
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, db_index=False, related_name="+"
+    )
+    actor_name = models.CharField(
+        max_length=255, help_text="A user as called then, a file client, a command, or the operator."
+    )
+    action = models.CharField(max_length=64, choices=action_choices)
+    target = models.TextField(help_text="As it was called then.")
+    # Of the row that was changed, such as files.file 17. No foreign key: the event outlives the row.
+    object_type = models.CharField(max_length=100, blank=True)
+    object_id = models.BigIntegerField(null=True, blank=True)
+    ip_address = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
+    request_id = models.CharField(max_length=64, blank=True, help_text="As in the log and in X-Request-ID.")
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["-at", "-id"], name="audit_by_time"),
+            models.Index(fields=["actor", "action", "at"], name="audit_by_actor"),
+            models.Index(fields=["object_type", "object_id"], name="audit_by_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.action} {self.target}"
