@@ -1,4 +1,4 @@
-"""A client of the file registry: it logs in with its key, and keeps a folder in step with what is registered.
+"""A client of the file registry: it logs in with its key, and keeps a local folder in sync with the registered files.
 
 To try it on this machine, with `make run` in another terminal:
 
@@ -7,8 +7,8 @@ To try it on this machine, with `make run` in another terminal:
     .venv/bin/python examples/files_client.py http://127.0.0.1:8000 station --key-file station.key upload README.md docs/README.md
     .venv/bin/python examples/files_client.py http://127.0.0.1:8000 station --key-file station.key sync received
 
-Beyond Python 3.11 it needs `cryptography` alone. What a run of `sync` has not finished, however it ended, the next one
-goes on with. What else lies in the folder stays, unless a file of the registry takes its place.
+It needs Python 3.11 and `cryptography`. A run of `sync` that was interrupted, even by a power failure, is resumed by
+the next one. Other files in the folder stay, unless a file of the registry has the same path.
 """  # noqa: E501
 
 import argparse
@@ -39,63 +39,69 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-PATIENCE = 60  # seconds without a byte
-LONGEST_WAIT = 60  # seconds, however long the registry asks us to wait
-TRIES = 5  # of what the registry puts off, and of a download that does not get on
-PIECE = 256 * 1024  # bytes
-PAGE = 1000  # entries of a list
-SAVE_EVERY = 2  # seconds
-OURS = ".files-"  # how the names begin that we keep in the folder for ourselves
+TIMEOUT_SECONDS = 60  # without a byte from the registry
+MAX_RETRY_AFTER_SECONDS = 60  # the registry may ask for longer
+MAX_ATTEMPTS = 5  # of a request that the registry puts off, and of a download without progress
+CHUNK_SIZE = 256 * 1024  # bytes
+PAGE_SIZE = 1000  # entries of a list; the registry allows no higher `count`
+SAVE_INTERVAL_SECONDS = 2
+PRIVATE_PREFIX = ".files-"  # of the names of our own files in the folder
 FILTERS = ("id", "serve-path", "path", "uploaded", "since", "category", "aired", "alive", "count")
 
 
 class Refused(Exception):
-    """The registry, or this client, does not do one thing; others may go well."""
+    """The registry or this client refuses one operation; others may succeed."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 
 
-class Broken(Exception):
-    """The connection cannot be made, or has ended before the answer did."""
+class ConnectionBroken(Exception):
+    """The connection cannot be opened, or ended before the response did."""
 
 
-class Stopped(Exception):
-    """Nothing goes on from here."""
+class FatalError(Exception):
+    """The whole run has to stop."""
+
+
+# --- Cryptography ------------------------------------------------------------------------------------------------
 
 
 def read_key(path: Path) -> bytes:
-    """16, 24 or 32 bytes: in hexadecimal digits, in base64, or as they are; raises `Stopped`."""
-    given = path.read_bytes()[:1000]
-    for read in (_from_hex, _from_base64, bytes, lambda text: text.strip(b"\r\n")):
+    """Read a key of 16, 24 or 32 bytes, in hexadecimal digits, in base64 or raw; raise `FatalError`."""
+    content = path.read_bytes()[:1000]
+    for decode in (_decode_hex, _decode_base64, bytes, lambda text: text.strip(b"\r\n")):
         try:
-            key = read(given)
+            key = decode(content)
         except ValueError:
             continue
         if len(key) in (16, 24, 32):
             return key
-    raise Stopped(f"{path} holds no AES key of 16, 24 or 32 bytes.")
+    raise FatalError(f"{path} holds no AES key of 16, 24 or 32 bytes.")
 
 
-def _from_hex(text: bytes) -> bytes:
+def _decode_hex(text: bytes) -> bytes:
     return binascii.unhexlify(b"".join(text.split()))
 
 
-def _from_base64(text: bytes) -> bytes:
+def _decode_base64(text: bytes) -> bytes:
     bare = text.strip().rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
 
 
 def encrypt(key: bytes, iv: bytes, text: bytes) -> bytes:
-    """AES in CBC mode without padding: a challenge has whole blocks."""
+    """Encrypt with AES in CBC mode, without padding: the text of a challenge has whole blocks."""
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     return encryptor.update(text) + encryptor.finalize()
 
 
+# --- HTTP --------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class Upload:
-    """A form with a file, read anew from the disk each time that it is sent."""
+class UploadForm:
+    """A multipart form with a file. Each iteration reads the file from the disk, so a retry can send it again."""
 
     fields: Mapping[str, str]
     path: Path
@@ -104,8 +110,8 @@ class Upload:
     def __iter__(self) -> Iterator[bytes]:
         yield self._head()
         with self.path.open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
+            while chunk := file.read(CHUNK_SIZE):
+                yield chunk
         yield self._tail()
 
     def headers(self) -> dict[str, str]:
@@ -122,145 +128,147 @@ class Upload:
 
 
 class Registry:
-    """A registry, as one client sees it. Methods raise `Refused`, `Broken` and `Stopped`."""
+    """A registry with the session of one client. Methods raise `Refused`, `ConnectionBroken` and `FatalError`."""
 
     def __init__(self, url: str, name: str, key: bytes) -> None:
         self.url, self.name, self.key = url.rstrip("/"), name, key
         self.token = ""
 
     def log_in(self) -> None:
-        """Prove that we have the key without sending it: encrypt a text that the registry has just made up."""
+        """Open a session: encrypt the text of a challenge, which proves that we have the key without sending it."""
         self.token = ""
         try:
-            challenge = self.ask("POST", "/auth", {"client_name": self.name})["challenge"]
+            challenge = self.request("POST", "/auth", {"client_name": self.name})["challenge"]
             if challenge["cipher"] != "AES_CBC":
                 raise Refused(f"it wants the cipher {challenge['cipher']}")
             encrypted = encrypt(self.key, challenge["cipher_iv"].encode(), challenge["text"].encode())
             answer = {"client_name": self.name, "id": challenge["id"], "encrypted_text": encrypted}
-            self.token = str(self.ask("POST", "/auth_verify", answer)["session"]["token"])
+            self.token = str(self.request("POST", "/auth_verify", answer)["session"]["token"])
         except Refused as error:
-            raise Stopped(f"{self.url} does not let {self.name} in: {error}. Are name and key right?") from error
+            raise FatalError(f"{self.url} does not let {self.name} in: {error}. Are name and key right?") from error
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise Stopped(f"What answers at {self.url} is no file registry.") from error
+            raise FatalError(f"What answers at {self.url} is no file registry.") from error
 
-    def ask(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Any:
-        """Send a form, or none, and read JSON. Failures come with `success` false, many of them with status 200."""
-        return self._read(self.open(method, path, urlencode(fields).encode() if fields else None))
+    def request(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+        """Send a form, or nothing, and return the JSON of the response."""
+        return self._read_json(self.send(method, path, urlencode(fields).encode() if fields else None))
 
-    def upload(self, form: Upload) -> Any:
-        """The same with a file in the form."""
+    def upload(self, form: UploadForm) -> Any:
+        """Send a form with a file, and return the JSON of the response."""
         try:
-            return self._read(self.open("POST", "/", form, form.headers()))
-        except Broken as error:  # a registry that refuses need not listen to the end
-            raise Broken(f"{error}. Is the file larger than it may be there?") from error
+            return self._read_json(self.send("POST", "/", form, form.headers()))
+        except ConnectionBroken as error:  # a registry that refuses a large file may close without reading it all
+            raise ConnectionBroken(f"{error}. Is the file larger than it may be there?") from error
 
-    def open(
-        self, method: str, path: str, body: bytes | Upload | None = None, headers: Mapping[str, str] | None = None
+    def send(
+        self, method: str, path: str, body: bytes | UploadForm | None = None, headers: Mapping[str, str] | None = None
     ) -> HTTPResponse:
-        """The answer, once there is one: a session that has ended is renewed, a pause that is asked for is made."""
-        for _ in range(TRIES):
+        """Send a request, and return the response. Log in again if the session has ended; wait if the registry asks."""
+        for _ in range(MAX_ATTEMPTS):
             request = Request(self.url + path, body, dict(headers or {}), method=method)  # noqa: S310
-            if self.token:  # it stays here when we are sent to another server for the bytes
+            if self.token:  # unredirected: the registry may send us to another server for the bytes of a file
                 request.add_unredirected_header("Authorization", f"Bearer {self.token}")
             try:
-                opened: HTTPResponse = urlopen(request, timeout=PATIENCE)  # noqa: S310
-                return opened
+                response: HTTPResponse = urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+                return response
             except HTTPError as error:
-                self._mend(error)
+                self._prepare_retry(error)
             except (OSError, HTTPException) as error:
-                raise Broken(str(getattr(error, "reason", error)) or type(error).__name__) from error
-        raise Refused(f"{method} {path}: the registry has put it off {TRIES} times")
+                raise ConnectionBroken(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        raise Refused(f"{method} {path}: the registry has put it off {MAX_ATTEMPTS} times")
 
-    def _mend(self, error: HTTPError) -> None:
-        """Do what makes another try worth while; raises `Refused` when nothing does."""
+    def download(self, file_id: int, size: int, partial: Path, etag: str = "") -> str:
+        """Download a file into `partial`, which may hold the beginning of it, and return its ETag.
+
+        Raises `Refused` with status 304 if the file still has the `etag`.
+        """
+        attempts_without_progress = 0
+        while True:
+            length_before = _length(partial)
+            try:
+                return self._receive(file_id, size, partial, etag)
+            except ConnectionBroken:
+                attempts_without_progress = 0 if _length(partial) > length_before else attempts_without_progress + 1
+                if attempts_without_progress == MAX_ATTEMPTS:
+                    raise
+                time.sleep(attempts_without_progress)
+
+    def _receive(self, file_id: int, size: int, partial: Path, etag: str) -> str:
+        # The ETag of the partial file lies beside it. With If-Range the registry sends the rest of those very bytes,
+        # or all bytes of another file; so two files are never mixed.
+        etag_file = partial.with_suffix(".etag")
+        headers = {"If-None-Match": etag} if etag else {}
+        # The last byte is requested again: a range that begins after the end would be an error (416).
+        start = max(_length(partial) - 1, 0)
+        if start and _length(etag_file):
+            headers |= {"Range": f"bytes={start}-", "If-Range": etag_file.read_text()}
+        with self.send("GET", f"/{file_id}", headers=headers) as response:
+            if response.status != 206:
+                start = 0
+                partial.write_bytes(b"")  # before the new ETag: the old bytes must not get it
+                response_etag = response.headers.get("ETag", "")
+                etag_file.write_text(response_etag if response_etag.startswith('"') else "")  # a weak one is no use
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise Refused("the registry sends another part than it was asked for")
+            _write_body(response, partial, start, size)
+        return etag_file.read_text()
+
+    def _prepare_retry(self, error: HTTPError) -> None:
+        """Log in or wait, so that the next attempt may succeed; raise `Refused` if none would."""
         with error:
-            message = _message(error)
+            try:
+                message = str(json.load(error)["message"])
+            except (OSError, HTTPException, ValueError, LookupError, TypeError):
+                message = f"{error.code} {error.reason}"  # from a proxy, not from a registry
         if error.code == 401 and self.token:
             self.log_in()
         elif error.code in (429, 503):
-            asked = error.headers.get("Retry-After", "")
-            time.sleep(min(int(asked) if asked.isdecimal() else 1, LONGEST_WAIT))
+            retry_after = error.headers.get("Retry-After", "")
+            time.sleep(min(int(retry_after) if retry_after.isdecimal() else 1, MAX_RETRY_AFTER_SECONDS))
         else:
             raise Refused(message, error.code) from error
 
-    def _read(self, answer: HTTPResponse) -> Any:
+    def _read_json(self, response: HTTPResponse) -> Any:
         try:
-            with answer:
-                read = json.load(answer)
-            if read["success"] is True:
-                return read
-            raise Refused(str(read["message"]), answer.status)
+            with response:
+                body = json.load(response)
+            # Many failures of this protocol have status 200: `success` counts.
+            if body["success"] is True:
+                return body
+            raise Refused(str(body["message"]), response.status)
         except (OSError, HTTPException) as error:
-            raise Broken(f"the answer ended too early ({error})") from error
+            raise ConnectionBroken(f"the answer ended too early ({error})") from error
         except (ValueError, LookupError, TypeError) as error:
-            raise Stopped(f"What answers at {self.url} is no file registry.") from error
-
-    def download(self, number: int, size: int, partial: Path, etag: str = "") -> str:
-        """The bytes of a file into `partial`, be there some of them or none → their ETag.
-
-        Raises `Refused` with status 304 when they still have the `etag` that is given.
-        """
-        idle = 0
-        while True:
-            before = _length(partial)
-            try:
-                return self._receive(number, size, partial, etag)
-            except Broken:
-                idle = 0 if _length(partial) > before else idle + 1
-                if idle == TRIES:
-                    raise
-                time.sleep(idle)
-
-    def _receive(self, number: int, size: int, partial: Path, etag: str) -> str:
-        """One try. Of a part that is there the last byte is asked for again, so that a whole is nothing special."""
-        start, stored = max(_length(partial) - 1, 0), partial.with_suffix(".etag")
-        headers = {"If-None-Match": etag} if etag else {}
-        if start and _length(stored):
-            headers |= {"Range": f"bytes={start}-", "If-Range": stored.read_text()}
-        with self.open("GET", f"/{number}", headers=headers) as answer:
-            if answer.status != 206:  # all of it, be it that the file is another one by now
-                start = 0
-                partial.write_bytes(b"")  # before the ETag of other bytes
-                strong = answer.headers.get("ETag", "")
-                stored.write_text(strong if strong.startswith('"') else "")
-            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise Refused("the registry sends another part than it was asked for")
-            _copy(answer, partial, start, size)
-        return stored.read_text()
-
-
-def _message(error: HTTPError) -> str:
-    try:
-        return str(json.load(error)["message"])
-    except (OSError, HTTPException, ValueError, LookupError, TypeError):
-        return f"{error.code} {error.reason}"  # of something between, which is no registry
+            raise FatalError(f"What answers at {self.url} is no file registry.") from error
 
 
 def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _copy(answer: HTTPResponse, partial: Path, start: int, size: int) -> None:
-    """From `start` on; no more than `size` bytes come to be there, and one that tells that there are more."""
+def _write_body(response: HTTPResponse, partial: Path, start: int, size: int) -> None:
+    """Write a body into a file from `start` on; stop one byte after `size`, which is enough to see that it is wrong."""
     with partial.open("r+b") as file:
         file.truncate(start)
         file.seek(start)
-        while piece := _piece(answer, size + 1 - file.tell()):
-            file.write(piece)
-        if file.tell() < size and answer.length:  # http.client is silent about it
-            raise Broken("the connection ended in the middle of a file")
+        while True:
+            try:
+                chunk = response.read1(min(CHUNK_SIZE, size + 1 - file.tell()))
+            except (OSError, HTTPException) as error:
+                raise ConnectionBroken(str(error)) from error
+            if not chunk:
+                break
+            file.write(chunk)
+        if file.tell() < size and response.length:  # `read1` reports no error for a body that is too short
+            raise ConnectionBroken("the connection ended in the middle of a file")
 
 
-def _piece(answer: HTTPResponse, most: int) -> bytes:
-    try:
-        return answer.read1(min(PIECE, most))
-    except (OSError, HTTPException) as error:
-        raise Broken(str(error)) from error
+# --- The folder --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a list says of a file: as far as it matters here, and no stranger than it may be."""
+    """An entry of the registry's list, with the fields that matter here."""
 
     id: int
     serve_path: str
@@ -271,18 +279,19 @@ class Entry:
     alive: bool
 
     @classmethod
-    def of(cls, listed: Mapping[str, Any]) -> "Entry":
-        """Raises `LookupError` and `TypeError`."""
-        entry = cls(**{name: listed[name] for name in cls.__dataclass_fields__})
-        kinds = (("id", int), ("serve_path", str), ("path", str), ("size", int), ("alive", bool))
-        if not all(isinstance(getattr(entry, name), kind) for name, kind in kinds) or not 0 <= entry.modified < 1e11:
-            raise TypeError(listed)
+    def from_json(cls, fields: Mapping[str, Any]) -> "Entry":
+        """Check the fields of an entry; raise `LookupError` and `TypeError`."""
+        entry = cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+        types = (("id", int), ("serve_path", str), ("path", str), ("size", int), ("alive", bool))
+        # The comparison is false for NaN, too, which JSON in Python may hold.
+        if not all(isinstance(getattr(entry, name), kind) for name, kind in types) or not 0 <= entry.modified < 1e11:
+            raise TypeError(fields)
         return entry
 
 
 @dataclass(frozen=True)
-class Held:
-    """A file that we have put into the folder. Its time there is `modified`; with another one it is not ours."""
+class SyncedFile:
+    """A file that we have put into the folder. Its time on the disk is `modified`; with another time it is not ours."""
 
     serve_path: str
     size: int
@@ -291,23 +300,23 @@ class Held:
 
 
 class Folder:
-    """A folder, and what is remembered of it from run to run: `files` by id, and `since`, up to where all is done."""
+    """A local folder with a state that outlives a run: our files by id, and the time up to which all is synced."""
 
     def __init__(self, path: Path, source: list[str | None]) -> None:
-        self.path, self.partials = path.resolve(), path.resolve() / f"{OURS}partial"
-        self.state = self.path / f"{OURS}sync.json"
-        self.source = source
-        self.since, self.files, self.saved = 0.0, dict[int, Held](), time.monotonic()
+        self.path, self.partials = path.resolve(), path.resolve() / f"{PRIVATE_PREFIX}partial"
+        self.state = self.path / f"{PRIVATE_PREFIX}sync.json"
+        self.source = source  # URL, category and pattern
+        self.since, self.files, self.saved_at = 0.0, dict[int, SyncedFile](), time.monotonic()
         self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """While nobody else syncs this folder; what is remembered is read before, and written after."""
-        with (self.path / f"{OURS}sync.lock").open("w") as lock:
+        """Keep other runs out of this folder; load the state at the beginning, and save it at the end."""
+        with (self.path / f"{PRIVATE_PREFIX}sync.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Stopped(f"Another run is syncing {self.path}.") from error
+                raise FatalError(f"Another run is syncing {self.path}.") from error
             self._load()
             self.partials.mkdir(exist_ok=True)
             try:
@@ -320,72 +329,76 @@ class Folder:
             return
         state = json.loads(self.state.read_bytes())
         if state["source"][0] != self.source[0]:
-            raise Stopped(f"{self.path} is kept in step with {state['source'][0]}; sync another folder.")
-        self.files = {int(number): Held(**held) for number, held in state["files"].items()}
-        if state["source"] == self.source:  # else other files are wanted now: all have to be looked at again
+            raise FatalError(f"{self.path} is kept in step with {state['source'][0]}; sync another folder.")
+        self.files = {int(file_id): SyncedFile(**fields) for file_id, fields in state["files"].items()}
+        # With another category or pattern the run begins at 0, for older entries may match now.
+        if state["source"] == self.source:
             self.since = state["since"]
 
     def save(self) -> None:
-        files = {number: asdict(held) for number, held in self.files.items()}
-        new = self.state.with_suffix(".new")
-        new.write_text(json.dumps({"source": self.source, "since": self.since, "files": files}))
-        _move(new, self.state)
-        self.saved = time.monotonic()
+        files = {file_id: asdict(file) for file_id, file in self.files.items()}
+        new_state = self.state.with_suffix(".new")
+        new_state.write_text(json.dumps({"source": self.source, "since": self.since, "files": files}))
+        _replace(new_state, self.state)
+        self.saved_at = time.monotonic()
 
     def local_path(self, serve_path: str) -> Path:
-        """Where a file belongs. The registry is not trusted: raises `Refused` for what might lead out of the folder."""
-        *parents, name = serve_path.split("/")
-        strange = "\\" in serve_path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in serve_path)
-        if strange or not {"", ".", ".."}.isdisjoint([*parents, name]) or serve_path.startswith(OURS):
-            raise Refused("no place for a file")
-        place = self.path
-        for parent in parents:
-            place /= parent
-            if place.is_symlink():
-                raise Refused(f"{place} is a link")
-        return place / name
+        """Return the path for a serve path; raise `Refused` if it could lead out of the folder.
 
-    def has(self, held: Held) -> bool:
-        """Is the file still there as we put it?"""
+        The registry is not trusted: one that was taken over must not write anywhere else on this machine.
+        """
+        *parents, name = serve_path.split("/")
+        is_strange = "\\" in serve_path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in serve_path)
+        if is_strange or not {"", ".", ".."}.isdisjoint([*parents, name]) or serve_path.startswith(PRIVATE_PREFIX):
+            raise Refused("no place for a file")
+        directory = self.path
+        for parent in parents:
+            directory /= parent
+            if directory.is_symlink():
+                raise Refused(f"{directory} is a link")
+        return directory / name
+
+    def is_unchanged(self, file: SyncedFile) -> bool:
+        """Return whether a file is on the disk as we have put it there."""
         try:
-            found = self.local_path(held.serve_path).lstat()
+            status = self.local_path(file.serve_path).lstat()
         except (Refused, OSError):
             return False
-        return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (held.size, _ns(held.modified))
+        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (file.size, _ns(file.modified))
 
-    def put(self, entry: Entry, source: Path, etag: str) -> None:
-        """Move a whole file to where its entry belongs."""
-        place = self.local_path(entry.serve_path)
-        place.parent.mkdir(parents=True, exist_ok=True)
+    def store(self, entry: Entry, source: Path, etag: str) -> None:
+        """Move a complete file to the path of its entry."""
+        target = self.local_path(entry.serve_path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.utime(source, ns=(_ns(entry.modified), _ns(entry.modified)))
-        _move(source, place)
-        for parent in place.relative_to(self.path).parents:  # some of which may be new
+        _replace(source, target)
+        for parent in target.relative_to(self.path).parents:  # directories that are new have to be durable, too
             _fsync(self.path / parent)
-        self.files[entry.id] = Held(entry.serve_path, entry.size, entry.modified, etag)
+        self.files[entry.id] = SyncedFile(entry.serve_path, entry.size, entry.modified, etag)
 
-    def remove(self, held: Held) -> None:
-        """What has another place by now, or none."""
-        place = self.local_path(held.serve_path)
-        place.unlink()
-        self.tidy(place)
+    def remove(self, file: SyncedFile) -> None:
+        """Remove a file from the disk, and the directories that are empty then."""
+        path = self.local_path(file.serve_path)
+        path.unlink()
+        self.remove_empty_parents(path)
 
-    def tidy(self, place: Path) -> None:
-        """Remove the directories above a place that are empty."""
-        for parent in place.parents:
+    def remove_empty_parents(self, path: Path) -> None:
+        for parent in path.parents:
             if parent == self.path or any(parent.iterdir()):
                 return
             parent.rmdir()
 
 
 def _ns(modified: float) -> int:
+    # Through microseconds: a float holds a time of today no more precisely, so both sides round to the same.
     return round(modified * 1_000_000) * 1000
 
 
-def _move(source: Path, place: Path) -> None:
-    """At once or not at all, and to stay there also when the power fails."""
+def _replace(source: Path, target: Path) -> None:
+    """Move a file atomically and durably: after a power failure the target is the old file or the new one."""
     _fsync(source)
-    source.replace(place)
-    _fsync(place.parent)
+    source.replace(target)
+    _fsync(target.parent)
 
 
 def _fsync(path: Path) -> None:
@@ -396,31 +409,38 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+# --- Syncing -----------------------------------------------------------------------------------------------------
+
+
 class Sync:
-    """One run. It asks for all changes, and picks: so it also learns of a file that was wanted and is no more."""
+    """One run of `sync`.
+
+    It requests the changes of all files and selects here: a file that leaves the category would be in no list of it.
+    """
 
     def __init__(self, registry: Registry, folder: Folder, category: str | None, pattern: str | None) -> None:
         self.registry, self.folder, self.category = registry, folder, category
         self.pattern = re.compile(pattern or "")
-        self.done = dict.fromkeys(("fetched", "moved", "unchanged", "removed", "failed"), 0)
+        self.counts = dict.fromkeys(("fetched", "moved", "unchanged", "removed", "failed"), 0)
 
     def run(self) -> bool:
-        """Was everything fetched?"""
-        for page in self._pages():
-            for entry in sorted(page, key=lambda entry: entry.alive):  # dead ones first, for they make room
-                self._try(entry)
-            if page and not self.done["failed"]:
+        """Sync the folder, and return whether everything succeeded."""
+        for page in self._changes():
+            for entry in sorted(page, key=lambda entry: entry.alive):  # dead ones first: others may have their paths
+                self._process(entry)
+            # After a failure `since` stays, so that the next run sees the failed entry again.
+            if page and not self.counts["failed"]:
                 self.folder.since = page[-1].modified
-        print(", ".join(f"{count} {deed}" for deed, count in self.done.items()))
-        if not self.done["failed"]:
+        print(", ".join(f"{count} {outcome}" for outcome, count in self.counts.items()))
+        if not self.counts["failed"]:
             shutil.rmtree(self.folder.partials)
-        return not self.done["failed"]
+        return not self.counts["failed"]
 
-    def _pages(self) -> Iterable[list[Entry]]:
-        """What has changed, in the order of the changes. A list begins with the last entry of the one before."""
+    def _changes(self) -> Iterable[list[Entry]]:
+        """Yield pages of changes in their order. Each list begins with the last entry of the one before."""
         since, last = self.folder.since, None
-        while page := self._list(since=since, count=PAGE):
-            if page[-1].modified == since:  # nothing new, or more changes at one time than a page may hold
+        while page := self._list(since=since, count=PAGE_SIZE):
+            if page[-1].modified == since:  # nothing new, or more changes with one time than fit a page
                 page = self._list(since=since)
             yield [entry for entry in page if entry != last]
             last = page[-1]
@@ -429,136 +449,137 @@ class Sync:
             since = last.modified
 
     def _list(self, **filters: Any) -> list[Entry]:
-        answer = self.registry.ask("GET", f"/?{urlencode(filters)}")
+        body = self.registry.request("GET", f"/?{urlencode(filters)}")
         try:
-            return [Entry.of(listed) for listed in answer["results"]]
+            return [Entry.from_json(fields) for fields in body["results"]]
         except (LookupError, TypeError) as error:
-            raise Stopped("The registry's list is not understood.") from error
+            raise FatalError("The registry's list is not understood.") from error
 
-    def _try(self, entry: Entry) -> None:
-        """One line about one file, unless there is nothing to do."""
+    def _process(self, entry: Entry) -> None:
+        """Bring one file up to date, and print a line about it unless there was nothing to do."""
         try:
-            deed = self._bring(entry)
-            if deed:
-                print(f"{deed} {entry.serve_path}", flush=True)
+            outcome = self._update(entry)
+            if outcome:
+                print(f"{outcome} {entry.serve_path}", flush=True)
         except (Refused, OSError) as error:
-            deed = "failed"
-            print(f"{deed} {entry.id} {entry.serve_path!r}: {error}", file=sys.stderr, flush=True)
-        if deed:
-            self.done[deed] += 1
-        if time.monotonic() > self.folder.saved + SAVE_EVERY:
+            outcome = "failed"
+            print(f"{outcome} {entry.id} {entry.serve_path!r}: {error}", file=sys.stderr, flush=True)
+        if outcome:
+            self.counts[outcome] += 1
+        if time.monotonic() > self.folder.saved_at + SAVE_INTERVAL_SECONDS:
             self.folder.save()
 
-    def _bring(self, entry: Entry) -> str | None:
-        """Have the folder hold what the entry says → what was done for that."""
-        held = self.folder.files.get(entry.id)
-        if held and not self.folder.has(held):
-            held = None
-        if not self._wants(entry):
-            if held:
-                self.folder.remove(held)
-            self.folder.files.pop(entry.id, None)
-            return "removed" if held else None
-        if held and (held.serve_path, held.modified) == (entry.serve_path, entry.modified):
-            return None
-        self.folder.local_path(entry.serve_path)
-        return self._fetch(entry, held)
-
-    def _wants(self, entry: Entry) -> bool:
+    def _update(self, entry: Entry) -> str | None:
+        """Make the folder agree with an entry, and return the outcome; None if it agreed already."""
+        file = self.folder.files.get(entry.id)
+        if file and not self.folder.is_unchanged(file):
+            file = None  # somebody else's by now: it is not removed, but replaced if its path is needed
         in_category = self.category is None or entry.category == self.category
-        return entry.alive and in_category and self.pattern.search(entry.serve_path) is not None
+        if not (entry.alive and in_category and self.pattern.search(entry.serve_path)):
+            if file:
+                self.folder.remove(file)
+            self.folder.files.pop(entry.id, None)
+            return "removed" if file else None
+        if file and (file.serve_path, file.modified) == (entry.serve_path, entry.modified):
+            return None
+        self.folder.local_path(entry.serve_path)  # refuses a bad path before anything is downloaded
+        return self._fetch(entry, file)
 
-    def _fetch(self, entry: Entry, held: Held | None) -> str:
-        """Its bytes, unless we have them already, perhaps at another place."""
+    def _fetch(self, entry: Entry, file: SyncedFile | None) -> str:
+        """Download a file, or move it if only its path has changed."""
         partial = self.folder.partials / str(entry.id)
         try:
-            etag = self.registry.download(entry.id, entry.size, partial, held.etag if held else "")
+            etag = self.registry.download(entry.id, entry.size, partial, file.etag if file else "")
         except Refused as error:
-            if error.status != 304 or held is None:
+            if error.status != 304 or file is None:
                 raise
-            former = self.folder.local_path(held.serve_path)
-            self.folder.put(entry, former, held.etag)
-            self.folder.tidy(former)
-            return "unchanged" if held.serve_path == entry.serve_path else "moved"
+            old_path = self.folder.local_path(file.serve_path)
+            self.folder.store(entry, old_path, file.etag)
+            self.folder.remove_empty_parents(old_path)
+            return "unchanged" if file.serve_path == entry.serve_path else "moved"
         _check(entry, partial)
-        self.folder.put(entry, partial, etag)
-        if held and held.serve_path != entry.serve_path:
-            self.folder.remove(held)
+        self.folder.store(entry, partial, etag)
+        if file and file.serve_path != entry.serve_path:
+            self.folder.remove(file)
         return "fetched"
 
 
 def _check(entry: Entry, partial: Path) -> None:
-    """Of an upload the list tells the SHA-256, of other files the size."""
+    """Compare a download with its entry: an upload by its SHA-256, any file by its size; raise `Refused`."""
     with partial.open("rb") as file:
-        kind, _, announced = entry.path.partition(":")
-        sound = kind != "upload" or hashlib.file_digest(file, "sha256").hexdigest() == announced
-    if not sound or _length(partial) != entry.size:
+        scheme, _, sha256 = entry.path.partition(":")
+        is_right = scheme != "upload" or hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    if not is_right or _length(partial) != entry.size:
         partial.unlink()
         raise Refused("what came is not what the list says; it may have changed meanwhile")
+
+
+# --- The command line --------------------------------------------------------------------------------------------
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A client of the file registry.")
     parser.add_argument("url", help="such as http://127.0.0.1:8000")
-    parser.add_argument("name", help="under which the registry knows this client")
+    parser.add_argument("name", help="of this client at the registry")
     parser.add_argument("--key-file", type=Path, required=True, help="the key: in hexadecimal digits, base64, or raw")
     commands = parser.add_subparsers(dest="command", required=True)
-    sync = commands.add_parser("sync", help="fetch what has changed into a folder")
+    sync = commands.add_parser("sync", help="fetch the changed files into a folder")
     sync.add_argument("folder", type=Path)
-    sync.add_argument("--category", help="only files of it")
-    sync.add_argument("--serve-path", metavar="REGEX", help="only files in whose serve path this is found")
+    sync.add_argument("--category", help="only files of this category")
+    sync.add_argument("--serve-path", metavar="REGEX", help="only files whose serve path matches")
     commands.add_parser("add", help="register a file that is on the server's disk").add_argument("path")
-    commands.add_parser("upload", help="register a file that is on ours").add_argument("file", type=Path)
+    commands.add_parser("upload", help="upload and register a file").add_argument("file", type=Path)
     for command in (commands.choices["add"], commands.choices["upload"]):
-        command.add_argument("serve_path", help="where it ends up in the folders of receivers")
+        command.add_argument("serve_path", help="path in the folders of receivers")
         command.add_argument("--category")
         command.add_argument("--aired", action="store_const", const="true")
-        command.add_argument("--expiration", metavar="T", help="when it dies, in seconds since 1970")
-    listing = commands.add_parser("list", help="entries that fit, one JSON object in a line")
+        command.add_argument("--expiration", metavar="T", help="time at which the file dies, in seconds since 1970")
+    listing = commands.add_parser("list", help="list entries, one JSON object per line")
     for name in FILTERS:
         listing.add_argument(f"--{name}")
     commands.add_parser("remove", help="mark a file as dead").add_argument("id", type=int)
-    given = parser.parse_args()
-    if not given.url.startswith(("http://", "https://")):
+    arguments = parser.parse_args()
+    if not arguments.url.startswith(("http://", "https://")):
         parser.error("the URL begins with http:// or https://")
-    return given
+    return arguments
 
 
-def act(registry: Registry, given: argparse.Namespace) -> bool:
-    """Do what the command line says → whether all of it could be done."""
-    if given.command == "sync":
-        folder = Folder(given.folder, [registry.url, given.category, given.serve_path])
+def run_command(registry: Registry, arguments: argparse.Namespace) -> bool:
+    """Run the command of the command line, and return whether all of it succeeded."""
+    if arguments.command == "sync":
+        folder = Folder(arguments.folder, [registry.url, arguments.category, arguments.serve_path])
         with folder.locked():
             registry.log_in()
-            return Sync(registry, folder, given.category, given.serve_path).run()
+            return Sync(registry, folder, arguments.category, arguments.serve_path).run()
     registry.log_in()
-    if given.command == "remove":
-        registry.ask("DELETE", f"/{given.id}")
-        print(f"removed {given.id}")
+    if arguments.command == "remove":
+        registry.request("DELETE", f"/{arguments.id}")
+        print(f"removed {arguments.id}")
         return True
-    ours = ("url", "name", "key_file", "command", "file")
-    fields = {name: text for name, text in vars(given).items() if name not in ours and text is not None}
-    if given.command == "list":
-        answer = registry.ask("GET", f"/?{urlencode(fields)}")
-    elif given.command == "add":
-        answer = registry.ask("POST", "/", fields)
+    own_arguments = ("url", "name", "key_file", "command", "file")  # all others are fields of the request
+    fields = {name: text for name, text in vars(arguments).items() if name not in own_arguments and text is not None}
+    if arguments.command == "list":
+        body = registry.request("GET", f"/?{urlencode(fields)}")
+    elif arguments.command == "add":
+        body = registry.request("POST", "/", fields)
     else:
-        answer = registry.upload(Upload(fields, given.file))
-    for entry in answer["results"]:
+        body = registry.upload(UploadForm(fields, arguments.file))
+    for entry in body["results"]:
         print(json.dumps(entry, ensure_ascii=False))
     return True
 
 
 def main() -> None:
-    """Leaves with 0 when all was done, with 1 and a line that says why not, with 2 when it is called wrongly."""
-    given = read_arguments()
+    """Run, and exit with 0 for success, 1 and a line on standard error for failure, 2 for wrong arguments."""
+    arguments = read_arguments()
     try:
-        sys.exit(not act(Registry(given.url, given.name, read_key(given.key_file)), given))
+        registry = Registry(arguments.url, arguments.name, read_key(arguments.key_file))
+        sys.exit(not run_command(registry, arguments))
     except Refused as error:
         sys.exit(f"The registry refuses: {error}")
-    except Broken as error:
-        sys.exit(f"The connection to {given.url} fails: {error}")
-    except (Stopped, OSError, re.error) as error:
+    except ConnectionBroken as error:
+        sys.exit(f"The connection to {arguments.url} fails: {error}")
+    except (FatalError, OSError, re.error) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped.")

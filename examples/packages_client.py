@@ -1,7 +1,7 @@
-"""The whole life of a package, by a client of a few lines: `python3 examples/packages_client.py URL NAME`.
+"""A client that publishes, finds, downloads and deletes a package: `python3 examples/packages_client.py URL NAME`.
 
-It opens the accounts NAME and NAME-friend and the namespace NAME-tools on a running registry. What is made there is
-made by requests that are signed with an app key: the key's secret, of which its owner alone has a copy, is never sent.
+It opens the accounts NAME and NAME-friend and the namespace NAME-tools on a running registry. Each later request is
+signed with an app key, whose secret is never sent.
 """
 
 import base64
@@ -21,15 +21,15 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
-PATIENCE = 60  # seconds
+TIMEOUT_SECONDS = 60
 
 
 class Refused(Exception):
-    """The registry said no, and why."""
+    """The registry refuses a request; the message has its reason."""
 
 
 class Registry:
-    """A registry, as the holder of one app key sees it."""
+    """A registry, with one app key."""
 
     def __init__(self, url: str, appid: str, secret: str) -> None:
         self.url = url
@@ -38,35 +38,36 @@ class Registry:
         self.opener = build_opener()
 
     @classmethod
-    def joined(cls, url: str, username: str, password: str) -> "Registry":
-        """Open an account, and log in as a browser does, just long enough to get an app key for all it may do."""
+    def sign_up(cls, url: str, username: str, password: str) -> "Registry":
+        """Open an account, and log in as a browser does until there is an app key with all rights of the account."""
         browser = build_opener(HTTPCookieProcessor(CookieJar()))
-        json_of_ours = {"Content-Type": "application/json", "Origin": url}  # a cookie alone changes nothing
+        # Requests with a cookie need the registry's own Origin: a page of another site could send the cookie, too.
+        headers = {"Content-Type": "application/json", "Origin": url}
 
-        def ask(method: str, path: str, data: Mapping[str, str] | None = None) -> Any:
-            return json.loads(send(browser, Request(url + path, _json(data), json_of_ours, method=method)))  # noqa: S310
+        def request(method: str, path: str, data: Mapping[str, str] | None = None) -> Any:
+            return json.loads(send(browser, Request(url + path, _json(data), headers, method=method)))  # noqa: S310
 
         account = {"username": username, "password": password}
-        ask("POST", "/register", {**account, "email": f"{username}@example.org"})
-        ask("POST", "/login", account)
-        key = ask("POST", "/settings/appids", {"type": "ALL"})
-        ask("GET", "/logout")
+        request("POST", "/register", {**account, "email": f"{username}@example.org"})
+        request("POST", "/login", account)
+        key = request("POST", "/settings/appids", {"type": "ALL"})
+        request("GET", "/logout")
         return cls(url, key["appid"], key["appsecret"])
 
     def sign(self, signed: bytes) -> str:
-        """A token, good for one request within five minutes, over its body or over the SHA-256 of an upload's."""
+        """Return a token for one request within five minutes: it signs the body, or the SHA-256 of an upload."""
         parts = [str(int(time.time())).encode(), os.urandom(16), signed]
         unsigned = ":".join(base64.urlsafe_b64encode(part).decode() for part in parts)
         signature = hmac.digest(self.secret.encode(), unsigned.encode(), hashlib.sha256)
         return f"{self.appid}:{base64.urlsafe_b64encode(signature).decode()}:{unsigned}"
 
     def request(self, method: str, path: str, data: Any = None) -> Any:
-        """Send JSON, or nothing, and read JSON; raises `Refused`."""
+        """Send JSON, or nothing, and return the JSON of the response; raise `Refused`."""
         body = _json(data)
         return json.loads(self._send(method, path, body, body, "application/json"))
 
     def upload(self, method: str, path: str, fields: Mapping[str, str], archive: bytes) -> Any:
-        """Send fields and an archive as a form, and read JSON; raises `Refused`. A list in a field is its JSON."""
+        """Send a form with fields and an archive, and return the JSON of the response; raise `Refused`."""
         boundary = secrets.token_hex(16)
         body = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -78,7 +79,7 @@ class Registry:
         return json.loads(self._send(method, path, body, digest, f"multipart/form-data; boundary={boundary}"))
 
     def download(self, path: str) -> bytes:
-        """The bytes of an archive; raises `Refused`."""
+        """Download an archive; raise `Refused`."""
         return self._send("GET", path, b"", b"", "application/octet-stream")
 
     def _send(self, method: str, path: str, body: bytes, signed: bytes, content_type: str) -> bytes:
@@ -87,28 +88,26 @@ class Registry:
 
 
 def send(opener: OpenerDirector, request: Request) -> bytes:
-    """The body of the answer; raises `Refused` with the registry's own words."""
+    """Send a request, and return the body of the response; raise `Refused` with the registry's message."""
     try:
-        with opener.open(request, timeout=PATIENCE) as answer:
-            body: bytes = answer.read()
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            body: bytes = response.read()
             return body
     except HTTPError as error:
-        raise Refused(f"{request.method} {request.selector}: {error.code} {_message(error.read())}") from error
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, LookupError, TypeError):
-        return body[:200].decode(errors="replace")  # of something between, which is no registry
+        error_body = error.read()
+        try:
+            message = str(json.loads(error_body)["message"])
+        except (ValueError, LookupError, TypeError):  # from a proxy, not from a registry
+            message = error_body[:200].decode(errors="replace")
+        raise Refused(f"{request.method} {request.selector}: {error.code} {message}") from error
 
 
 def _json(data: Any) -> bytes:
     return b"" if data is None else json.dumps(data).encode()
 
 
-def archive_of(files: Mapping[str, str]) -> bytes:
-    """A `.tgz` of these texts by their paths."""
+def pack(files: Mapping[str, str]) -> bytes:
+    """Return a `.tgz` with these texts, by their paths."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for path, text in files.items():
@@ -119,57 +118,58 @@ def archive_of(files: Mapping[str, str]) -> bytes:
     return packed.getvalue()
 
 
-def live(url: str, name: str) -> None:
-    """The life of one package, told step by step; raises `Refused` and `URLError`."""
+def demonstrate(url: str, name: str) -> None:
+    """Go through the life of one package, and print each step; raise `Refused` and `URLError`."""
     friend, namespace, package = f"{name}-friend", f"{name}-tools", "问候-greeting"
-    ours = Registry.joined(url, name, secrets.token_urlsafe(24))
-    theirs = Registry.joined(url, friend, secrets.token_urlsafe(24))
+    owner = Registry.sign_up(url, name, secrets.token_urlsafe(24))
+    member = Registry.sign_up(url, friend, secrets.token_urlsafe(24))
     print(f"Opened the accounts {name} and {friend}, with an app key each.")
 
-    ours.request("POST", "/namespaces", {"namespace": namespace})
-    ours.request("POST", f"/namespaces/{namespace}/members", [{"username": friend, "role": "MEMBER"}])
+    owner.request("POST", "/namespaces", {"namespace": namespace})
+    owner.request("POST", f"/namespaces/{namespace}/members", [{"username": friend, "role": "MEMBER"}])
     print(f"Created the namespace {namespace} and made {friend} a member.")
 
-    packages = f"/namespaces/{namespace}/packages"
-    path = f"{packages}/{quote(package)}"
-    sums: dict[str, str] = {}
-    for publisher, version in ((ours, "1.0.0"), (theirs, "1.1.0"), (ours, "2.0.0")):
-        archive = archive_of({"package/README.md": f"# Greeting {version}\n", "package/greet.txt": "你好\n"})
+    packages_path = f"/namespaces/{namespace}/packages"
+    package_path = f"{packages_path}/{quote(package)}"
+    digests: dict[str, str] = {}
+    for publisher, version in ((owner, "1.0.0"), (member, "1.1.0"), (owner, "2.0.0")):
+        archive = pack({"package/README.md": f"# Greeting {version}\n", "package/greet.txt": "你好\n"})
+        # A form has no lists: keywords are sent as JSON.
         fields = {"version": version, "status": "RELEASE", "keywords": json.dumps(["greeting", "问候"])}
-        if not sums:  # the first one makes the package
+        if not digests:  # the first version creates the package
             new = {"package_name": package, "field": "text", "description": "A greeting in a file. 一句问候。"}
-            publisher.upload("POST", packages, {**fields, **new}, archive)
+            publisher.upload("POST", packages_path, {**fields, **new}, archive)
         else:
-            publisher.upload("PUT", path, fields, archive)
-        sums[version] = hashlib.sha256(archive).hexdigest()
+            publisher.upload("PUT", package_path, fields, archive)
+        digests[version] = hashlib.sha256(archive).hexdigest()
         print(f"Published {package} {version}, {len(archive)} bytes.")
 
-    # Others on this registry may have a greeting, too: the name of the namespace is searched as well.
-    found = ours.request("GET", f"/packages?{urlencode({'query': f'问候 {namespace}'})}")
-    print("Searched, and found:", ", ".join(f"{each['namespace']}/{each['package_name']}" for each in found))
+    # With the namespace, because others on this registry may have a greeting, too.
+    results = owner.request("GET", f"/packages?{urlencode({'query': f'问候 {namespace}'})}")
+    print("Searched, and found:", ", ".join(f"{result['namespace']}/{result['package_name']}" for result in results))
 
-    for listed in theirs.request("GET", f"{path}/versions"):
-        version = listed["version"]
-        archive = theirs.download(f"{path}/versions/{version}/download")
-        if not hashlib.sha256(archive).hexdigest() == listed["sha256"] == sums[version]:
+    for release in member.request("GET", f"{package_path}/versions"):
+        version = release["version"]
+        archive = member.download(f"{package_path}/versions/{version}/download")
+        if not hashlib.sha256(archive).hexdigest() == release["sha256"] == digests[version]:
             raise Refused(f"The archive of {version} is not the one that was published.")
-        print(f"Downloaded {version} by {listed['publisher']}: it is what was published.")
+        print(f"Downloaded {version} by {release['publisher']}: it is what was published.")
 
-    deprecated = ours.request("PATCH", path, {"status": "DEPRECATED"})
+    deprecated = owner.request("PATCH", package_path, {"status": "DEPRECATED"})
     print(f"Marked {deprecated['version']} as {deprecated['status']}.")
 
-    ours.request("DELETE", path)
+    owner.request("DELETE", package_path)
     print(f"Deleted {package}.")
 
 
 def main() -> None:
-    """Leaves with status 1 and the registry's message at the first refusal, with 2 when it is called wrongly."""
+    """Run, and exit with 1 and the registry's message at the first refusal, with 2 for wrong arguments."""
     if len(sys.argv) != 3 or not sys.argv[1].startswith(("http://", "https://")):
         print(f"Usage: python3 {sys.argv[0]} http://127.0.0.1:8000 NAME", file=sys.stderr)
         sys.exit(2)
     url, name = sys.argv[1].rstrip("/"), sys.argv[2]
     try:
-        live(url, name)
+        demonstrate(url, name)
     except Refused as error:
         sys.exit(f"The registry refuses. {error}")
     except URLError as error:

@@ -222,17 +222,17 @@ class Station:
         path = self.root / str(len(self.ids))
         path.write_bytes(content)
         fields = {"path": path, "serve_path": serve_path, "category": self.category, **about}
-        self.ids.append(int(self.registry.ask("POST", "/", fields)["results"][0]["id"]))
+        self.ids.append(int(self.registry.request("POST", "/", fields)["results"][0]["id"]))
         return self.ids[-1]
 
     def clear(self) -> None:
         """Leave its serve paths to others."""
         for file_id in self.ids:
             with suppress(files_client.Refused):
-                self.registry.ask("DELETE", f"/{file_id}")
+                self.registry.request("DELETE", f"/{file_id}")
 
     def change(self, file_id: int, **fields: Any) -> None:
-        self.registry.ask("PUT", f"/{file_id}", fields)
+        self.registry.request("PUT", f"/{file_id}", fields)
 
     def run(self, *command: str | Path, url: str = "", name: str = "station") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -337,7 +337,7 @@ def test_removed_file_is_removed_with_its_empty_directories(station: Station) ->
     file_id = station.add("deep/down/a.txt", b"a")
     station.add("deep/b.txt", b"b")
     station.sync()
-    station.registry.ask("DELETE", f"/{file_id}")
+    station.registry.request("DELETE", f"/{file_id}")
     assert station.sync()[0] == "removed deep/down/a.txt"
     assert station.files() == {"deep/b.txt": b"b"}
     assert not (station.folder / "deep" / "down").exists()
@@ -366,7 +366,7 @@ def test_files_that_change_places_keep_their_bytes(station: Station) -> None:
 def test_path_that_is_taken_over_by_another_file_has_its_bytes(station: Station) -> None:
     file_id = station.add("a", b"one")
     station.sync()
-    station.registry.ask("DELETE", f"/{file_id}")
+    station.registry.request("DELETE", f"/{file_id}")
     station.add("a/below", b"two")
     assert station.sync()[:-1] == ["removed a", "fetched a/below"]
     assert station.files() == {"a/below": b"two"}
@@ -403,7 +403,7 @@ def test_files_of_others_in_the_folder_stay(station: Station) -> None:
     station.sync()
     (station.folder / "dir" / "mine.txt").write_bytes(b"mine")
     (station.folder / "dir" / "a.txt").write_bytes(b"mine, too")
-    station.registry.ask("DELETE", f"/{file_id}")
+    station.registry.request("DELETE", f"/{file_id}")
     assert station.sync() == [NOTHING]
     assert station.files() == {"dir/mine.txt": b"mine", "dir/a.txt": b"mine, too"}
 
@@ -419,7 +419,7 @@ def test_list_is_read_in_pages_of_any_length(station: Station, monkeypatch: pyte
     since = time.time()
     for number in range(5):
         station.add(str(number), b"")
-    monkeypatch.setattr(files_client, "PAGE", page)
+    monkeypatch.setattr(files_client, "PAGE_SIZE", page)
     folder = files_client.Folder(station.folder, [station.url, station.category, None])
     folder.since = since
     with folder.locked():
@@ -448,7 +448,7 @@ def test_what_changed_behind_the_registrys_back_is_reported_and_tried_again(stat
     ]
     assert station.since() == 0.0
     station.change(file_id, path=station.root / "0")
-    station.registry.ask("DELETE", f"/{gone}")
+    station.registry.request("DELETE", f"/{gone}")
     assert station.sync()[:-1] == ["fetched a.txt"]
     assert station.files() == {"a.txt": b"as it is", "c.txt": b"c"}
 
@@ -616,7 +616,7 @@ def test_list_that_is_none_ends_the_run(scripted: Scripted, station: Station) ->
 def test_entry_that_is_none_is_not_understood(scripted: Scripted, strange: dict[str, Any]) -> None:
     scripted.lists(**{"serve_path": "a.txt", **strange})
     with pytest.raises(TypeError):
-        files_client.Entry.of(scripted.entries[0])
+        files_client.Entry.from_json(scripted.entries[0])
 
 
 @pytest.mark.parametrize(
