@@ -1,9 +1,11 @@
-"""The reader of `.crate` files: what cargo makes gets in, and nothing that could trick who unpacks it."""
+"""The reader of `.crate` files accepts what cargo packs, and nothing that could trick a tool that unpacks it."""
 
 import gzip
 import io
+import itertools
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -22,6 +24,7 @@ from registry_site.archives import gzip_reader
 from registry_site.errors import Invalid
 from tests.support import packing
 from tests.support.packing import END, crate_around, entry, header, long_name, tar_around
+from tests.support.refusals import refusal_of
 
 pytestmark = pytest.mark.database_independent
 
@@ -35,7 +38,7 @@ def read(crate: bytes) -> archive.Contents:
 
 
 class Stream(io.RawIOBase):
-    """A file that is made while it is read."""
+    """A file that is generated while it is read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.chunks = chunks
@@ -44,14 +47,14 @@ class Stream(io.RawIOBase):
         return next(self.chunks, b"")
 
 
-def compressed(parts: Iterator[bytes]) -> Iterator[bytes]:
+def gzip_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
     deflater = zlib.compressobj(1, zlib.DEFLATED, 31)
     for part in parts:
         yield deflater.compress(part) + deflater.flush(zlib.Z_SYNC_FLUSH)
     yield deflater.flush()
 
 
-# --- What gets in -----------------------------------------------------------------------------------------------
+# --- Accepted crates --------------------------------------------------------------------------------------------
 
 
 def test_crate_is_read() -> None:
@@ -68,30 +71,25 @@ def tar_by_tarfile(path: str, format: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_long_path_is_read(format: int) -> None:
+def test_long_path_is_read() -> None:
     path = f"src/{'a' * 90}/{'b' * 50}/mod.rs"
-    assert read(gzip.compress(tar_by_tarfile(path, format))).paths == {"Cargo.toml", path}
+    for format in (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
+        assert read(gzip.compress(tar_by_tarfile(path, format))).paths == {"Cargo.toml", path}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        ".hidden",
-        "...",
-        "a b",
-        "a..b",
-        "src/\u00fcn\u00ef.txt",
-        "\U0001f980",
-        "/".join(["d"] * 64),
-        "c" * 255,
-        "\u00e9" * 127,
-        "/".join(["p" * 202] * 5),  # 1,025 bytes less one, with the root
-    ],
-)
-def test_path_is_taken(path: str) -> None:
-    full = f"{ROOT}/{path}".encode()[:1024]
-    assert len(read(crate_around(long_name(full + b"\0"), entry(full[:100]))).paths) == 2
+PATHS = [
+    *(".hidden", "...", "a b", "a..b", "src/\u00fcn\u00ef.txt", "\U0001f980"),
+    "/".join(["d"] * 64),  # the deepest
+    "c" * 255,
+    "\u00e9" * 127,
+    "/".join(["p" * 202] * 5)[:1013],  # the longest: 1,024 bytes with the root
+]
+
+
+def test_path_is_accepted() -> None:
+    for path in PATHS:
+        full = f"{ROOT}/{path}".encode()
+        assert read(crate_around(long_name(full + b"\0"), entry(full[:100]))).paths == {"Cargo.toml", path}
 
 
 def test_directories_may_be_listed() -> None:
@@ -99,23 +97,23 @@ def test_directories_may_be_listed() -> None:
     assert read(crate_around(*listed, entry(f"{ROOT}/src/lib.rs"))).paths == {"Cargo.toml", "src/lib.rs"}
 
 
-@pytest.mark.parametrize("mode", [b"0000644", b"0000755", b"0000600", b"0000664", b"0100644", b"644"])
-def test_mode_is_taken(mode: bytes) -> None:
-    assert "x" in read(crate_around(entry(mode=mode + b"\0"))).paths
+def test_mode_is_accepted() -> None:
+    modes = [b"0000644", b"0000755", b"0000600", b"0000664", b"0100644", b"644"]
+    assert [mode for mode in modes if refusal_of(read, crate_around(entry(mode=mode + b"\0")))] == []
 
 
 def test_owner_does_not_count() -> None:
     assert "x" in read(crate_around(entry(uid=b"0177777\0", gid=b"0177777\0"))).paths
 
 
-def test_nested_manifest_is_not_the_crates() -> None:
+def test_nested_manifest_is_only_a_file() -> None:
     contents = read(crate_around(entry(f"{ROOT}/examples/a/Cargo.toml", b"other")))
     assert contents.cargo_toml.decode() == packing.manifest()
 
 
-@pytest.mark.parametrize("end", [bytes(512), END, bytes(10_240), bytes(700)])
-def test_tar_ends_in_zeros(end: bytes) -> None:
-    assert read(gzip.compress(entry(f"{ROOT}/Cargo.toml") + end)).paths == {"Cargo.toml"}
+def test_tar_ends_in_zeros() -> None:
+    for end in (bytes(512), END, bytes(10_240), bytes(700)):
+        assert read(gzip.compress(entry(f"{ROOT}/Cargo.toml") + end)).paths == {"Cargo.toml"}
 
 
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
@@ -135,50 +133,42 @@ def test_crate_that_cargo_packed_is_read(tmp_path: Path) -> None:
 # --- Kinds of entries -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "called"),
-    [
-        (b"1", "a hard link"),
-        (b"2", "a symbolic link"),
-        (b"3", "a character device"),
-        (b"4", "a block device"),
-        (b"6", "a FIFO"),
-        (b"7", "an entry of type"),
-        (b"g", "a pax global header"),
-        (b"x", "a pax extended header"),
-        (b"X", "an entry of type"),
-        (b"K", "a GNU long link name"),
-        (b"S", "a sparse file"),
-        (b"D", "an entry of type"),
-        (b"M", "an entry of type"),
-        (b"N", "an entry of type"),
-        (b"V", "an entry of type"),
-        (b"A", "an entry of type"),
-        (b"\xff", "an entry of type"),
-    ],
-)
-def test_other_kind_of_entry_is_refused(kind: bytes, called: str) -> None:
-    with pytest.raises(Invalid, match=f"contains {called}"):
-        read(crate_around(entry(kind=kind, linkname=b"Cargo.toml")))
+NAMES_OF_KINDS = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a character device",
+    b"4": "a block device",
+    b"6": "a FIFO",
+    b"g": "a pax global header",
+    b"x": "a pax extended header",
+    b"K": "a GNU long link name",
+    b"S": "a sparse file",
+    **dict.fromkeys((b"7", b"X", b"D", b"M", b"N", b"V", b"A", b"\xff"), "an entry of type"),
+}
 
 
-@pytest.mark.parametrize(
-    "records",
-    [
-        b"14 path=../x\n",
-        b"21 size=99999999999\n",
-        b"999999999 path=x\n",
-        b"path=x",
-        b"0 \n",
-        b"-5 a=b\n",
-        b"",
-        b"30 GNU.sparse.name=/etc/passwd\n",
-    ],
-)
-@pytest.mark.parametrize("kind", [b"x", b"g"])
-def test_pax_records_are_refused(kind: bytes, records: bytes) -> None:
-    with pytest.raises(Invalid, match="pax"):
-        read(crate_around(entry("PaxHeaders/x", records, kind=kind), entry()))
+def test_other_kind_of_entry_is_refused() -> None:
+    refusals = {
+        kind: refusal_of(read, crate_around(entry(kind=kind, linkname=b"Cargo.toml"))) for kind in NAMES_OF_KINDS
+    }
+    assert [kind for kind, name in NAMES_OF_KINDS.items() if f"contains {name}" not in refusals[kind]] == []
+
+
+PAX_RECORDS = [
+    b"14 path=../x\n",
+    b"21 size=99999999999\n",
+    b"999999999 path=x\n",
+    b"path=x",
+    b"0 \n",
+    b"-5 a=b\n",
+    b"",
+    b"30 GNU.sparse.name=/etc/passwd\n",
+]
+
+
+def test_pax_records_are_refused() -> None:
+    for kind, records in itertools.product((b"x", b"g"), PAX_RECORDS):
+        assert "pax" in refusal_of(read, crate_around(entry("PaxHeaders/x", records, kind=kind), entry()))
 
 
 def test_pax_path_is_refused() -> None:
@@ -194,73 +184,70 @@ def test_directory_with_data_is_refused() -> None:
 # --- Paths ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "/",
-        "x",
-        "Cargo.toml",
-        "../x",
-        "./demo-1.0.0/x",
-        "/demo-1.0.0/x",
-        "//demo-1.0.0/x",
-        "\\demo-1.0.0\\x",
-        "C:/demo-1.0.0/x",
-        "demo-1.0.0-evil/x",
-        "demo-1.0.00/x",
-        "demo/x",
-        "DEMO-1.0.0/x",
-        "demo-1.0.0\\x",
-        "demo-1.0.0 /x",
-    ],
-)
-def test_entry_outside_of_the_root_is_refused(path: str) -> None:
-    with pytest.raises(Invalid, match=r"outside of demo-1.0.0/"):
-        read(crate_around(entry(path)))
+PATHS_OUTSIDE = [
+    "",
+    "/",
+    "x",
+    "Cargo.toml",
+    "../x",
+    "./demo-1.0.0/x",
+    "/demo-1.0.0/x",
+    "//demo-1.0.0/x",
+    "\\demo-1.0.0\\x",
+    "C:/demo-1.0.0/x",
+    "demo-1.0.0-evil/x",
+    "demo-1.0.00/x",
+    "demo/x",
+    "DEMO-1.0.0/x",
+    "demo-1.0.0\\x",
+    "demo-1.0.0 /x",
+]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "/x",
-        "..",
-        "../x",
-        "a/../../../x",
-        "a/..",
-        ".",
-        "./x",
-        "a//x",
-        "a/./x",
-        "a/",
-        "a\\b",
-        "..\\x",
-        "a\nb",
-        "a\rb",
-        "a\tb",
-        "a\x1b[31mb",
-        "a\x7fb",
-        "a\x85b",
-        "a\x9bb",
-    ],
-)
-def test_path_is_refused(path: str) -> None:
-    with pytest.raises(Invalid, match="path that is not allowed"):
-        read(crate_around(entry(f"{ROOT}/{path}")))
+def test_entry_outside_of_the_root_is_refused() -> None:
+    refusals = {path: refusal_of(read, crate_around(entry(path))) for path in PATHS_OUTSIDE}
+    assert [path for path, refusal in refusals.items() if "outside of demo-1.0.0/" not in refusal] == []
 
 
-@pytest.mark.parametrize("path", [b"\xff", b"\xc0\xae\xc0\xae/x", b"\xed\xa0\x80", "\u00fc".encode("latin-1")])
-def test_path_that_is_not_utf8_is_refused(path: bytes) -> None:
-    with pytest.raises(Invalid, match="not UTF-8"):
-        read(crate_around(entry(b"demo-1.0.0/" + path)))
+BAD_PATHS = [
+    "",
+    "/x",
+    "..",
+    "../x",
+    "a/../../../x",
+    "a/..",
+    ".",
+    "./x",
+    "a//x",
+    "a/./x",
+    "a/",
+    "a\\b",
+    "..\\x",
+    "a\nb",
+    "a\rb",
+    "a\tb",
+    "a\x1b[31mb",
+    "a\x7fb",
+    "a\x85b",
+    "a\x9bb",
+    *(f"a{sign}b" for sign in ':*?"<>|'),
+]
 
 
-@pytest.mark.parametrize("path", ["c" * 256, "\u00e9" * 128, "/".join(["d"] * 65), "/".join(["d"] * 400)])
-def test_path_that_is_too_long_or_deep_is_refused(path: str) -> None:
-    full = f"{ROOT}/{path}".encode()
-    with pytest.raises(Invalid, match=r"too long or too deep|not allowed"):
-        read(crate_around(long_name(full + b"\0"), entry()))
+def test_bad_path_is_refused() -> None:
+    refusals = {path: refusal_of(read, crate_around(entry(f"{ROOT}/{path}"))) for path in BAD_PATHS}
+    assert [path for path, refusal in refusals.items() if "path that is not allowed" not in refusal] == []
+
+
+def test_path_that_is_not_utf8_is_refused() -> None:
+    for path in (b"\xff", b"\xc0\xae\xc0\xae/x", b"\xed\xa0\x80", "\u00fc".encode("latin-1")):
+        assert "not UTF-8" in refusal_of(read, crate_around(entry(b"demo-1.0.0/" + path)))
+
+
+def test_path_that_is_too_long_or_deep_is_refused() -> None:
+    for path in ("c" * 256, "\u00e9" * 128, "/".join(["d"] * 65), "/".join(["d"] * 400)):
+        long = long_name(f"{ROOT}/{path}".encode() + b"\0")
+        assert re.search("too long or too deep|not allowed", refusal_of(read, crate_around(long, entry())))
 
 
 def test_path_over_a_kilobyte_is_refused() -> None:
@@ -268,31 +255,32 @@ def test_path_over_a_kilobyte_is_refused() -> None:
         read(crate_around(long_name(b"demo-1.0.0/" + b"a" * 1014), entry()))
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ("Cargo.toml",),
-        ("cargo.toml",),
-        ("CARGO.TOML",),
-        ("a", "a"),
-        ("a", "A"),
-        ("src/lib.rs", "SRC/lib.rs"),
-        ("src/lib.rs", "src/LIB.RS"),
-        ("a", "a/b"),
-        ("a/b", "a"),
-        ("A/b", "a"),
-        ("a", "A/b/c"),
-        ("Cargo.toml/x",),
-        ("stra\u00dfe", "STRASSE"),
-        ("\u00e9", "e\u0301"),
-        ("\u00c9", "e\u0301"),
-        ("\u212a", "k"),
-        ("\u03c3", "\u03c2"),
-    ],
-)
-def test_entries_that_collide_are_refused(paths: tuple[str, ...]) -> None:
-    with pytest.raises(Invalid, match="two entries"):
-        read(crate_around(*(entry(f"{ROOT}/{path}") for path in paths)))
+COLLISIONS = [
+    ("Cargo.toml",),
+    ("cargo.toml",),
+    ("CARGO.TOML",),
+    ("a", "a"),
+    ("a", "A"),
+    ("src/lib.rs", "SRC/lib.rs"),
+    ("src/lib.rs", "src/LIB.RS"),
+    ("a", "a/b"),
+    ("a/b", "a"),
+    ("A/b", "a"),
+    ("a", "A/b/c"),
+    ("Cargo.toml/x",),
+    ("stra\u00dfe", "STRASSE"),
+    ("\u00e9", "e\u0301"),
+    ("\u00c9", "e\u0301"),
+    ("\u212a", "k"),
+    ("\u03c3", "\u03c2"),
+]
+
+
+def test_entries_that_collide_are_refused() -> None:
+    refusals = {
+        paths: refusal_of(read, crate_around(*(entry(f"{ROOT}/{path}") for path in paths))) for paths in COLLISIONS
+    }
+    assert [paths for paths, refusal in refusals.items() if "two entries" not in refusal] == []
 
 
 def test_directory_in_place_of_a_file_is_refused() -> None:
@@ -300,10 +288,9 @@ def test_directory_in_place_of_a_file_is_refused() -> None:
         read(crate_around(entry(f"{ROOT}/cargo.toml/", kind=b"5")))
 
 
-@pytest.mark.parametrize("kind", [b"0", b"\0"])
-def test_file_in_place_of_the_root_is_refused(kind: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate_around(entry(ROOT, kind=kind)))
+def test_file_in_place_of_the_root_is_refused() -> None:
+    for kind in (b"0", b"\0"):
+        assert "outside of demo-1.0.0/" in refusal_of(read, crate_around(entry(ROOT, kind=kind)))
 
 
 def test_crate_without_a_manifest_is_refused() -> None:
@@ -311,10 +298,9 @@ def test_crate_without_a_manifest_is_refused() -> None:
         read(gzip.compress(entry(f"{ROOT}/src/lib.rs") + END))
 
 
-@pytest.mark.parametrize("path", ["cargo.toml", "CARGO.TOML", "src/Cargo.toml", "Cargo.toml.orig"])
-def test_manifest_by_another_name_does_not_count(path: str) -> None:
-    with pytest.raises(Invalid, match="has no"):
-        read(gzip.compress(entry(f"{ROOT}/{path}") + END))
+def test_manifest_by_another_name_does_not_count() -> None:
+    for path in ("cargo.toml", "CARGO.TOML", "src/Cargo.toml", "Cargo.toml.orig"):
+        assert "has no" in refusal_of(read, gzip.compress(entry(f"{ROOT}/{path}") + END))
 
 
 def test_directory_is_no_manifest() -> None:
@@ -322,44 +308,46 @@ def test_directory_is_no_manifest() -> None:
         read(gzip.compress(entry(f"{ROOT}/Cargo.toml/", kind=b"5") + END))
 
 
-def test_oversize_manifest_is_refused() -> None:
-    with pytest.raises(Invalid, match=r"packed Cargo.toml has"):
-        read(gzip.compress(entry(f"{ROOT}/Cargo.toml", bytes(MIB + 1)) + END))
+def test_size_of_the_manifest_is_limited() -> None:
+    longest = entry(f"{ROOT}/Cargo.toml", bytes(archive.MAX_MANIFEST_SIZE))
+    assert len(read(gzip.compress(longest + END)).cargo_toml) == 256 * 1024
+    longer = entry(f"{ROOT}/Cargo.toml", bytes(archive.MAX_MANIFEST_SIZE + 1))
+    assert "packed Cargo.toml has" in refusal_of(read, gzip.compress(longer + END))
 
 
 # --- Headers ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [b"4755", b"2755", b"1777", b"0777", b"0666", b"0602", b"7777", b"6000", b"0002"])
-@pytest.mark.parametrize("kind", [b"0", b"5"])
-def test_hostile_mode_is_refused(kind: bytes, mode: bytes) -> None:
-    with pytest.raises(Invalid, match="setuid, setgid, sticky or writable by everybody"):
-        read(crate_around(entry(mode=b"000" + mode + b"\0", kind=kind)))
+def test_hostile_mode_is_refused() -> None:
+    modes = (b"4755", b"2755", b"1777", b"0777", b"0666", b"0602", b"7777", b"6000", b"0002")
+    for kind, mode in itertools.product((b"0", b"5"), modes):
+        crate = crate_around(entry(mode=b"000" + mode + b"\0", kind=kind))
+        assert "setuid, setgid, sticky or writable by everybody" in refusal_of(read, crate)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        b"\x80" + bytes(6) + b"\x01",  # base 256
-        b"\xff" * 8,  # base 256, negative
-        b"-000001\0",
-        b"+000001\0",
-        b"0000008\0",
-        b"0x00001\0",
-        b"00 0001\0",
-        b"0_00001\0",
-        b"000\x000001",
-        b"\x000000001",  # some readers stop at the first NUL, others take the number after it
-        b"1e3\0",
-        b"\xb2\xb3\0",
-        b"       \0",
-        b"\0",
-    ],
-)
-@pytest.mark.parametrize("field", ["size", "mode", "checksum"])
-def test_number_that_is_not_octal_is_refused(field: str, number: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate_around(header(**{field: number})))
+NOT_OCTAL = [
+    b"\x80" + bytes(6) + b"\x01",  # base 256
+    b"\xff" * 8,  # base 256, negative
+    b"-000001\0",
+    b"+000001\0",
+    b"0000008\0",
+    b"0x00001\0",
+    b"00 0001\0",
+    b"0_00001\0",
+    b"000\x000001",
+    b"\x000000001",  # some readers stop at the first NUL, others take the number after it
+    b"1e3\0",
+    b"\xb2\xb3\0",
+    b"       \0",
+    b"\0",
+]
+
+
+def test_number_that_is_not_octal_is_refused() -> None:
+    fields = itertools.product(("size", "mode", "checksum"), NOT_OCTAL)
+    assert [
+        (key, number) for key, number in fields if not refusal_of(read, crate_around(header(**{key: number})))
+    ] == []
 
 
 def test_size_behind_a_nul_hides_nothing() -> None:
@@ -368,18 +356,16 @@ def test_size_behind_a_nul_hides_nothing() -> None:
         read(crate_around(entry(data=SYMLINK, size=b"\x0000000001000")))
 
 
-@pytest.mark.parametrize("size", [b"77777777777\0", b"777777777777", b"00000002000\0"])
-def test_size_over_the_rest_is_refused(size: bytes) -> None:
-    with pytest.raises(Invalid, match=r"cut off|unpacks to more"):
-        read(crate_around(entry(size=size)))
+def test_size_over_the_rest_is_refused() -> None:
+    for size in (b"77777777777\0", b"777777777777", b"00000002000\0"):
+        assert re.search("cut off|unpacks to more", refusal_of(read, crate_around(entry(size=size))))
 
 
-@pytest.mark.parametrize("position", [0, 50, 99, 103, 124, 148, 156, 200, 257, 300, 511])
-def test_damaged_header_is_refused(position: int) -> None:
-    damaged = bytearray(header())
-    damaged[position] ^= 0x41
-    with pytest.raises(Invalid, match=r"wrong checksum|not octal"):
-        read(crate_around(bytes(damaged)))
+def test_damaged_header_is_refused() -> None:
+    for position in (0, 50, 99, 103, 124, 148, 156, 200, 257, 300, 511):
+        damaged = bytearray(header())
+        damaged[position] ^= 0x41
+        assert re.search("wrong checksum|not octal", refusal_of(read, crate_around(bytes(damaged))))
 
 
 def test_prefix_is_part_of_a_ustar_path() -> None:
@@ -387,18 +373,16 @@ def test_prefix_is_part_of_a_ustar_path() -> None:
     assert "a/b/c.rs" in read(crate).paths
 
 
-@pytest.mark.parametrize("magic", [b"ustar  \0", b"ustar\0\0\0", b"ustar\0 0", b"ustar 00", bytes(8)])
-def test_prefix_that_only_some_readers_see_is_refused(magic: bytes) -> None:
+def test_prefix_that_only_some_readers_see_is_refused() -> None:
     """cargo joins it for `ustar\\0` + `00` alone, GNU tar for `ustar\\0`, Python's tarfile always."""
-    hidden = entry("demo-1.0.0/Cargo.toml", b"another", prefix=b"demo-1.0.0", magic=magic)
-    with pytest.raises(Invalid):
-        read(crate_around(hidden))
+    for magic in (b"ustar  \0", b"ustar\0\0\0", b"ustar\0 0", b"ustar 00", bytes(8)):
+        hidden = entry("demo-1.0.0/Cargo.toml", b"another", prefix=b"demo-1.0.0", magic=magic)
+        assert refusal_of(read, crate_around(hidden))
 
 
-@pytest.mark.parametrize("magic", [b"ustar  \0", bytes(8)])
-def test_prefix_that_leads_out_is_refused(magic: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate_around(entry(prefix=b"../../home", magic=magic)))
+def test_prefix_that_leads_out_is_refused() -> None:
+    for magic in (b"ustar  \0", bytes(8)):
+        assert refusal_of(read, crate_around(entry(prefix=b"../../home", magic=magic)))
 
 
 # --- GNU long names ---------------------------------------------------------------------------------------------
@@ -409,29 +393,26 @@ def test_long_name_is_the_path_of_the_next_entry_only() -> None:
     assert read(crate).paths == {"Cargo.toml", "long", "y"}
 
 
-@pytest.mark.parametrize("size", [b"30000000000\0", b"77777777777\0", b"00000002002\0", b"00000000000\0", b"\xff" * 12])
-def test_long_name_of_an_absurd_size_is_refused(size: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate_around(long_name(b"demo-1.0.0/long\0", size=size), entry()))
+def test_long_name_of_an_absurd_size_is_refused() -> None:
+    for size in (b"30000000000\0", b"77777777777\0", b"00000002002\0", b"00000000000\0", b"\xff" * 12):
+        assert refusal_of(read, crate_around(long_name(b"demo-1.0.0/long\0", size=size), entry()))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"\0",
-        b"\0\0\0",
-        b"demo-1.0.0/a\0b\0",
-        b"demo-1.0.0/a\0\0",  # cargo takes off one NUL only, and cannot unpack the rest
-        b"../x\0",
-        b"/etc/passwd\0",
-        b"demo-1.0.0/../x\0",
-        b"demo-1.0.0/Cargo.toml\0",
-        b"demo-1.0.0/\xff\0",
-    ],
-)
-def test_bad_long_name_is_refused(name: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate_around(long_name(name), entry()))
+BAD_LONG_NAMES = [
+    b"\0",
+    b"\0\0\0",
+    b"demo-1.0.0/a\0b\0",
+    b"demo-1.0.0/a\0\0",  # cargo takes off one NUL only, and cannot unpack the rest
+    b"../x\0",
+    b"/etc/passwd\0",
+    b"demo-1.0.0/../x\0",
+    b"demo-1.0.0/Cargo.toml\0",
+    b"demo-1.0.0/\xff\0",
+]
+
+
+def test_bad_long_name_is_refused() -> None:
+    assert [name for name in BAD_LONG_NAMES if not refusal_of(read, crate_around(long_name(name), entry()))] == []
 
 
 def test_doubled_long_name_is_refused() -> None:
@@ -444,7 +425,7 @@ def test_long_name_without_an_entry_is_refused() -> None:
         read(crate_around(long_name(b"demo-1.0.0/a\0")))
 
 
-# --- gzip and the end of things ---------------------------------------------------------------------------------
+# --- gzip and the end of the file -------------------------------------------------------------------------------
 
 
 def zipped() -> bytes:
@@ -454,59 +435,51 @@ def zipped() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "crate",
-    [
-        b"",
-        b"\0",
-        b"\x1f\x8b",
-        b"\x1f\x8b\x08",
-        bytes(1000),
-        b"not a crate",
-        zipped(),
-        tar_around(),
-        zlib.compress(tar_around()),
-        lzma.compress(tar_around()),
-        gzip.compress(b""),
-        gzip.compress(b"x"),
-        gzip.compress(b"x" * 512),
-        gzip.compress(bytes(512)),
-        gzip.compress(gzip.compress(tar_around())),
-        b"\n" + crate_around(),
-    ],
-    ids=range(16),
-)
-def test_what_is_no_crate_is_refused(crate: bytes) -> None:
-    with pytest.raises(Invalid):
-        read(crate)
+NO_CRATES = [
+    b"",
+    b"\0",
+    b"\x1f\x8b",
+    b"\x1f\x8b\x08",
+    bytes(1000),
+    b"not a crate",
+    zipped(),
+    tar_around(),
+    zlib.compress(tar_around()),
+    lzma.compress(tar_around()),
+    gzip.compress(b""),
+    gzip.compress(b"x"),
+    gzip.compress(b"x" * 512),
+    gzip.compress(bytes(512)),
+    gzip.compress(gzip.compress(tar_around())),
+    b"\n" + crate_around(),
+]
 
 
-@pytest.mark.parametrize("position", [-1, -4, -5, -8, 0, 1, 2, 3])
-def test_damaged_gzip_frame_is_refused(position: int) -> None:
-    damaged = bytearray(crate_around())
-    damaged[position] ^= 0xFF
-    with pytest.raises(Invalid):
-        read(bytes(damaged))
+def test_file_that_is_no_crate_is_refused() -> None:
+    assert [file for file in NO_CRATES if not refusal_of(read, file)] == []
+
+
+def test_damaged_gzip_frame_is_refused() -> None:
+    for position in (-1, -4, -5, -8, 0, 1, 2, 3):
+        damaged = bytearray(crate_around())
+        damaged[position] ^= 0xFF
+        assert refusal_of(read, bytes(damaged))
 
 
 def test_gzip_cut_anywhere_is_refused() -> None:
     crate = packing.crate(files={"a": os.urandom(2000)})
-    for end in range(len(crate)):
-        with pytest.raises(Invalid):
-            read(crate[:end])
+    assert [end for end in range(len(crate)) if not refusal_of(read, crate[:end])] == []
 
 
 def test_tar_cut_anywhere_is_refused() -> None:
     tar = tar_around(entry(data=b"data"), long_name(b"demo-1.0.0/y\0"), entry())
-    for end in range(0, len(tar) - 512, 7):
-        with pytest.raises(Invalid):
-            read(gzip.compress(tar[:end], 1))
+    ends = range(0, len(tar) - 512, 7)
+    assert [end for end in ends if not refusal_of(read, gzip.compress(tar[:end], 1))] == []
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"x", bytes(512), gzip.compress(b"", mtime=0), crate_around(), b"\x1f\x8b"])
-def test_anything_after_the_gzip_data_is_refused(garbage: bytes) -> None:
-    with pytest.raises(Invalid, match="after the crate's gzip data"):
-        read(crate_around() + garbage)
+def test_anything_after_the_gzip_data_is_refused() -> None:
+    for garbage in (b"\0", b"x", bytes(512), gzip.compress(b"", mtime=0), crate_around(), b"\x1f\x8b"):
+        assert "after the crate's gzip data" in refusal_of(read, crate_around() + garbage)
 
 
 def test_byte_after_the_last_whole_chunk_is_refused() -> None:
@@ -524,32 +497,30 @@ def test_tar_split_over_two_gzip_members_is_refused() -> None:
         read(gzip.compress(tar[:1024]) + gzip.compress(tar[1024:]))
 
 
-@pytest.mark.parametrize("hidden", [entry(), SYMLINK, b"x", bytes(511) + b"x"])
-def test_anything_after_the_end_of_the_tar_is_refused(hidden: bytes) -> None:
-    with pytest.raises(Invalid, match="after the end of the crate's tar"):
-        read(gzip.compress(tar_around()[:-512] + hidden))
+def test_anything_after_the_end_of_the_tar_is_refused() -> None:
+    for hidden in (entry(), SYMLINK, b"x", bytes(511) + b"x"):
+        assert "after the end of the crate's tar" in refusal_of(read, gzip.compress(tar_around()[:-512] + hidden))
 
 
 # --- Bounded work -----------------------------------------------------------------------------------------------
 
 
 def bomb(size: int) -> Iterator[bytes]:
-    """A crate with one file of `size` bytes of zeros, in MiB."""
+    """Yield a crate with one file of zeros, of `size` MiB."""
     yield tar_around()[:-1024] + header(size=b"%011o\0" % (size * MIB))
     for _ in range(size):
         yield bytes(MIB)
     yield END
 
 
-@pytest.mark.parametrize(("size", "claimed"), [(65, 1000), (101, MIB), (513, 10 * MIB), (513, 1000 * MIB)])
-def test_bomb_is_refused(size: int, claimed: int) -> None:
-    """`claimed` is the size of the compressed crate, of which the limit is made."""
+@pytest.mark.parametrize(("size", "compressed_size"), [(65, 1000), (101, MIB), (513, 10 * MIB), (513, 1000 * MIB)])
+def test_bomb_is_refused(size: int, compressed_size: int) -> None:
     with pytest.raises(Invalid, match="unpacks to more than"):
-        archive.read(Stream(compressed(bomb(size))), claimed, ROOT)  # type: ignore[arg-type]
+        archive.read(Stream(gzip_parts(bomb(size))), compressed_size, ROOT)  # type: ignore[arg-type]
 
 
-def test_well_compressed_crate_is_taken() -> None:
-    contents = archive.read(Stream(compressed(bomb(60))), 1000, ROOT)  # type: ignore[arg-type]
+def test_well_compressed_crate_is_accepted() -> None:
+    contents = archive.read(Stream(gzip_parts(bomb(60))), 1000, ROOT)  # type: ignore[arg-type]
     assert contents.unpacked > 60 * MIB
 
 
@@ -560,13 +531,25 @@ def empty_entries(count: int) -> Iterator[bytes]:
     yield END
 
 
+def test_number_of_entries_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    assert len(read(crate_around(entry(), entry(f"{ROOT}/y"))).paths) == 3
+    assert "more than 3 entries" in refusal_of(read, crate_around(entry(), entry(f"{ROOT}/y"), entry(f"{ROOT}/z")))
+
+
+def test_number_of_implied_directories_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    assert len(read(crate_around(entry(f"{ROOT}/a/b/c/x"))).paths) == 2
+    assert "more than 3 directories" in refusal_of(read, crate_around(entry(f"{ROOT}/a/b/c/d/x")))
+
+
 def test_million_empty_entries_are_refused() -> None:
     with pytest.raises(Invalid, match="more than 50000 entries"):
-        archive.read(Stream(compressed(empty_entries(1_000_000))), 10 * MIB, ROOT)  # type: ignore[arg-type]
+        archive.read(Stream(gzip_parts(empty_entries(1_000_000))), 10 * MIB, ROOT)  # type: ignore[arg-type]
 
 
 def deep_entries(count: int) -> Iterator[bytes]:
-    """Files that each stand in 60 directories of their own."""
+    """Yield a crate whose files each stand in 60 directories of their own."""
     yield tar_around()[:-1024]
     for number in range(count):
         yield entry(
@@ -576,12 +559,11 @@ def deep_entries(count: int) -> Iterator[bytes]:
 
 
 def test_half_a_million_implied_directories_are_refused() -> None:
-    """Nothing of a directory is in the crate, but the reader remembers each: 50,000 such files took 600 MB."""
-    with pytest.raises(Invalid):
-        read(gzip.compress(b"".join(deep_entries(9_000)), 1))
+    """No directory is an entry, but the reader remembers each: 50,000 such files took 600 MB."""
+    assert "more than 50000 directories" in refusal_of(read, gzip.compress(b"".join(deep_entries(9_000)), 1))
 
 
-# --- Anything at all --------------------------------------------------------------------------------------------
+# --- Any input --------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -602,7 +584,7 @@ _changes = st.tuples(
 
 
 def changed(changes: list[tuple[int, str, int, int]]) -> bytes:
-    """`TAR` with bytes of its headers changed, and then the right checksum for each."""
+    """Return `TAR` with bytes of its headers changed, and with the right checksum for each."""
     tar = bytearray(TAR)
     for start, field, position, byte in changes:
         offset, length = packing.HEADER[field]
