@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import certificates, disk, measures, programs
+from benchmarks import certificates, disk, programs, scenarios
 from benchmarks.links import Link
 from benchmarks.table import Row, percentile, render
 
@@ -18,7 +18,7 @@ ROUND_TRIP = 0.02  # seconds
 
 HEADING = f"""\
 Ratio: Entrepot / nginx. More is better of what is counted per second; less is better of the rest.
-Medians of up to {measures.ROUNDS} rounds; p50 and p99 of the publishes of all rounds.
+Medians of up to {scenarios.ROUNDS} rounds; p50 and p99 of the publishes of all rounds.
 cargo fetch begins with nothing; cargo update has everything, and is answered by 304 alone. The milliseconds behind
 the protocol are the round trip that is added on loopback.
 Over HTTP/1.1 cargo opens further connections to a server that sends head and body of an answer apart, as this one
@@ -39,12 +39,12 @@ def main() -> None:
 
 def measure(place: Path) -> Iterator[Row]:
     """All rows, in the order of the table."""
-    yield from measures.of_server(place)
+    yield from scenarios.of_server(place)
     certificate = certificates.make(place)
     for chosen in (None, certificate):
         for round_trip in (0, ROUND_TRIP):
-            yield from measures.of_cargo(place, Link(chosen, round_trip))
-    yield from measures.of_cargo(place, Link(None, ROUND_TRIP, multiplexing=False))
+            yield from scenarios.of_cargo(place, Link(chosen, round_trip))
+    yield from scenarios.of_cargo(place, Link(None, ROUND_TRIP, multiplexing=False))
 
 
 def tell(rows: Iterator[Row]) -> Iterator[Row]:
@@ -56,7 +56,7 @@ def tell(rows: Iterator[Row]) -> Iterator[Row]:
 
 def describe_machine(place: Path) -> str:
     """What the figures depend on."""
-    write = percentile(disk.durable_writes(place, measures.SMALL), 50) * 1000
+    write = percentile(disk.durable_writes(place, scenarios.SMALL), 50) * 1000
     return (
         f"Machine: {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start; "
         f"one durable write of 10 kB takes its disk {write:.1f} ms (p50)."

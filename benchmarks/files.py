@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from django.core.management import call_command
 
-from benchmarks.asking import ROUNDS, Measure, ask, render, serving, tell
+from benchmarks.http_timing import ROUNDS, Measure, ask, render, serving, tell
 
 if TYPE_CHECKING:
     from files.models import File

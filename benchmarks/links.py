@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.certificates import Certificate
-from benchmarks.delay import Proxy, delaying
+from benchmarks.delay_proxy import Proxy, delaying
 from tests.support.servers import free_port
 
 

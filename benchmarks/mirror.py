@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import certificates, nginx, programs, registry, site
+from benchmarks import certificates, nginx, programs, registry, static_copy
 from benchmarks.cargo import ROUND_TRIP, describe_machine, tell
-from benchmarks.fetching import CRATES_IO, Consumer
+from benchmarks.cargo_client import CRATES_IO, Consumer
 from benchmarks.links import Link
-from benchmarks.measures import FETCHED, ROUNDS, in_turns, of_publishing
+from benchmarks.scenarios import FETCHED, ROUNDS, in_turns, of_publishing
 from benchmarks.table import Row, columns, percentile, render
 from tests.support import bad_upstream
 from tests.support.faulty_upstream import SHARE, FaultyUpstream
@@ -57,7 +57,7 @@ def beside_nginx(place: Path) -> Iterator[Row]:
     """By every way that cargo can come, and with an upstream that is far away."""
     with registry.running(place / "origin", Link()) as origin:
         list(of_publishing(origin.port, [origin.sign_up("publisher")], FETCHED, 1))
-        site.copy(origin.port, FETCHED, place / "site")
+        static_copy.copy(origin.port, FETCHED, place / "site")
     certificate = certificates.make(place)
     for chosen in (None, certificate):
         for round_trip in (0, ROUND_TRIP):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.delay import Proxy
+from benchmarks.delay_proxy import Proxy
 from benchmarks.links import Link
 from benchmarks.programs import path_of
 from tests.support.servers import free_port

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import django
 from django.core.management import call_command
 
-from benchmarks.asking import ROUNDS, Measure, ask, counted, render, serving, tell
+from benchmarks.http_timing import ROUNDS, Measure, ask, counted, render, serving, tell
 
 if TYPE_CHECKING:
     from accounts.models import User

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from benchmarks.delay import Proxy
+from benchmarks.delay_proxy import Proxy
 from benchmarks.links import Link
 from tests.support.servers import Server
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.links import Link
 from benchmarks.programs import path_of
-from benchmarks.publishing import VERSION
+from benchmarks.publish_client import VERSION
 
 CRATES_IO, MEASURED = "crates-io", "measured"
 REPLACED = f'[source.{CRATES_IO}]\nreplace-with = "{MEASURED}"\n'

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import load, memory, nginx, publishing, registry, site
-from benchmarks.fetching import Consumer
+from benchmarks import memory, nginx, publish_client, registry, static_copy, wrk
+from benchmarks.cargo_client import Consumer
 from benchmarks.links import Link
 from benchmarks.table import Row, percentile
 
@@ -29,8 +29,8 @@ def of_server(place: Path) -> Iterator[Row]:
         tokens = [ours.sign_up(f"publisher{n}") for n in range(ACCOUNTS)]
         yield from of_publishing(ours.port, tokens, FETCHED, 1)
         yield from of_publishing(ours.port, tokens, CROWD, CLIENTS)
-        publishing.publish(ours.port, tokens[0], publishing.body("large", LARGE))
-        site.copy(ours.port, [*FETCHED, "large"], place / "site")
+        publish_client.publish(ours.port, tokens[0], publish_client.body("large", LARGE))
+        static_copy.copy(ours.port, [*FETCHED, "large"], place / "site")
         with nginx.running(place / "nginx", place / "site", Link()) as theirs:
             pids = (ours.process.pid, theirs.process.pid)
             their_start = memory.megabytes(theirs.process.pid)
@@ -41,8 +41,8 @@ def of_server(place: Path) -> Iterator[Row]:
 
 def of_publishing(port: int, tokens: Sequence[str], names: Sequence[str], clients: int) -> Iterator[Row]:
     """New crates of 10 kB, one version each; nginx has nothing like it."""
-    bodies = [publishing.body(name, SMALL) for name in names]
-    rounds = [publishing.publish_all(port, tokens, bodies[n::ROUNDS], clients) for n in range(ROUNDS)]
+    bodies = [publish_client.body(name, SMALL) for name in names]
+    rounds = [publish_client.publish_all(port, tokens, bodies[n::ROUNDS], clients) for n in range(ROUNDS)]
     milliseconds = [seconds * 1000 for taken in rounds for seconds in taken.each]
     label = f"publish of 10 kB by {clients} at once"
     yield Row(f"{label}: p50, ms", percentile(milliseconds, 50))
@@ -53,16 +53,16 @@ def of_publishing(port: int, tokens: Sequence[str], names: Sequence[str], client
 def of_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:
     """As much as both give over HTTP/1.1, from as near as can be."""
     servers = (ours, theirs)
-    paths = [site.index_url(name) for name in FETCHED]
+    paths = [static_copy.index_url(name) for name in FETCHED]
 
     def answers(url: str, etags: Sequence[str]) -> float:
-        return load.run(url, paths, etags, connections=32, seconds=SECONDS).answers
+        return wrk.run(url, paths, etags, connections=32, seconds=SECONDS).answers
 
     def megabytes(url: str) -> float:
-        return load.run(url, [site.download_url("large")], connections=4, seconds=SECONDS).bytes / 1e6
+        return wrk.run(url, [static_copy.download_url("large")], connections=4, seconds=SECONDS).bytes / 1e6
 
     yield Row("index, 200: requests/s", *in_turns([partial(answers, server.url, []) for server in servers]))
-    known = [(server.url, site.etags(server.port, paths)) for server in servers]
+    known = [(server.url, static_copy.etags(server.port, paths)) for server in servers]
     yield Row("index, 304: requests/s", *in_turns([partial(answers, *pair) for pair in known]))
     yield Row("download of 8 MiB: MB/s", *in_turns([partial(megabytes, server.url) for server in servers]))
 

@@ -4,7 +4,7 @@ import http.client
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.publishing import VERSION
+from benchmarks.publish_client import VERSION
 from crates.names import index_path
 
 
