@@ -29,42 +29,42 @@ with multiplexing off, where both get as many."""
 def main() -> None:
     """Measure everything and print it; leaves with status 2 when a program is missing."""
     programs.require(*programs.INSTALL)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end from outside ends the servers too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a signal ends the servers, too
     with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name:
-        place = Path(name)
-        machine = describe_machine(place)
-        rows = list(tell(measure(place)))
-        print(f"{HEADING}\n\n{render(rows)}\n\n{machine}\n{complaints(place / 'data.log')}")
+        directory = Path(name)
+        machine = describe_machine(directory)
+        rows = list(print_each(measure(directory)))
+        print(f"{HEADING}\n\n{render(rows)}\n\n{machine}\n{describe_warnings(directory / 'data.log')}")
 
 
-def measure(place: Path) -> Iterator[Row]:
-    """All rows, in the order of the table."""
-    yield from scenarios.of_server(place)
-    certificate = certificates.make(place)
+def measure(directory: Path) -> Iterator[Row]:
+    """Measure all rows, in the order of the table."""
+    yield from scenarios.measure_server(directory)
+    certificate = certificates.create(directory)
     for chosen in (None, certificate):
         for round_trip in (0, ROUND_TRIP):
-            yield from scenarios.of_cargo(place, Link(chosen, round_trip))
-    yield from scenarios.of_cargo(place, Link(None, ROUND_TRIP, multiplexing=False))
+            yield from scenarios.measure_cargo(directory, Link(chosen, round_trip))
+    yield from scenarios.measure_cargo(directory, Link(None, ROUND_TRIP, multiplexing=False))
 
 
-def tell(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows, each shown on standard error as soon as it is there."""
+def print_each(rows: Iterator[Row]) -> Iterator[Row]:
+    """Pass the rows on, and print each to standard error as soon as it is measured."""
     for row in rows:
         print("…", *row.cells(), file=sys.stderr, flush=True)
         yield row
 
 
-def describe_machine(place: Path) -> str:
-    """What the figures depend on."""
-    write = percentile(disk.durable_writes(place, scenarios.SMALL), 50) * 1000
+def describe_machine(directory: Path) -> str:
+    """Describe the conditions of the figures."""
+    write = percentile(disk.durable_writes(directory, scenarios.SMALL), 50) * 1000
     return (
         f"Machine: {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start; "
         f"one durable write of 10 kB takes its disk {write:.1f} ms (p50)."
     )
 
 
-def complaints(log: Path) -> str:
-    """What the registry's log has beyond its greetings."""
+def describe_warnings(log: Path) -> str:
+    """List the warnings and errors of the registry's log."""
     marks = ("[WARNING]", "[ERROR]", "[CRITICAL]", " WARNING ", " ERROR ", " CRITICAL ", "Traceback")
     lines = [line for line in log.read_text().splitlines() if any(mark in line for mark in marks)]
     return "\n".join([f"Warnings and errors in the registry's log: {len(lines)}", *lines[:10]])

@@ -12,17 +12,17 @@ DAYS = ("-days", "2")
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files: what a server shows, its private key, and the authority that a client has to trust."""
+    """PEM files: the chain of a server, its private key, and the authority that a client trusts."""
 
     chain: Path
     key: Path
     authority: Path
 
 
-def make(place: Path) -> Certificate:
-    """A new authority and a certificate by it, in the existing directory `place`."""
-    authority, authority_key = place / "ca.pem", place / "ca.key"
-    chain, key, request, names = (place / name for name in ("server.pem", "server.key", "server.csr", "names"))
+def create(directory: Path) -> Certificate:
+    """Create an authority and a certificate by it in an existing directory."""
+    authority, authority_key = directory / "ca.pem", directory / "ca.key"
+    chain, key, request, names = (directory / name for name in ("server.pem", "server.key", "server.csr", "names"))
     names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
     _openssl(
         "req", "-x509", *KEY, *DAYS, "-subj", "/CN=benchmark authority", "-keyout", authority_key, "-out", authority

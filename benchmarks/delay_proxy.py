@@ -1,4 +1,4 @@
-"""A network that is far away: a TCP proxy on loopback that holds each byte back for half a round trip.
+"""TCP proxy on loopback that delays each byte by half a round trip, as a distant network does.
 
 It delays and does not throttle: every chunk gets its own due time when it is read, and any number of them are on
 their way at once. The timer of the event loop adds up to a millisecond in each direction.
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 CHUNK = 64 * 1024
 HOST = "127.0.0.1"
-STARTING = 10  # seconds
+START_TIMEOUT = 10  # seconds
 
 
 class Proxy:
@@ -23,7 +23,7 @@ class Proxy:
         self.accepted = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until both sides have ended it."""
+        """Forward one connection until both sides have ended it."""
         self.accepted += 1
         # The kernel accepted at once; over a real distance the client's first byte leaves a round trip later.
         await asyncio.sleep(self.round_trip)
@@ -36,7 +36,7 @@ class Proxy:
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Bytes of one direction; the end travels like them."""
+        """Forward the bytes of one direction; the end of the stream is delayed like a byte."""
         travelling: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         arriving = asyncio.create_task(_deliver(travelling, writer))
         data = b"-"
@@ -65,21 +65,21 @@ async def _deliver(travelling: asyncio.Queue[tuple[float, bytes]], writer: async
 
 
 @contextmanager
-def delaying(port: int, target: int, round_trip: float) -> Iterator[Proxy]:
-    """A proxy from `port` to `target`, in a thread of its own until the end."""
+def run_proxy(port: int, target: int, round_trip: float) -> Iterator[Proxy]:
+    """Run a proxy from `port` to `target` in a thread of its own."""
     proxy = Proxy(target, round_trip)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     starting = asyncio.start_server(proxy.serve, HOST, port)
-    server = asyncio.run_coroutine_threadsafe(starting, loop).result(STARTING)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result(START_TIMEOUT)
     try:
         yield proxy
     finally:
         loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(_end_all(), loop).result(STARTING)
+        asyncio.run_coroutine_threadsafe(_end_all(), loop).result(START_TIMEOUT)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(STARTING)
+        thread.join(START_TIMEOUT)
         loop.close()
 
 

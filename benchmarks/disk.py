@@ -1,4 +1,4 @@
-"""How fast this machine's disk keeps a promise: what a durable publish costs at least."""
+"""Speed of this machine's disk: the least cost of a durable publish."""
 
 import os
 import time
@@ -7,10 +7,10 @@ from pathlib import Path
 WRITES = 50
 
 
-def durable_writes(place: Path, size: int) -> list[float]:
-    """Seconds of each of some writes of a new file of `size` bytes below `place`, with its fsync."""
+def durable_writes(directory: Path, size: int) -> list[float]:
+    """Write some new files of `size` bytes with fsync, and return the seconds of each."""
     content = os.urandom(size)
-    return [_write(place / f"durable{n}", content) for n in range(WRITES)]
+    return [_write(directory / f"durable{n}", content) for n in range(WRITES)]
 
 
 def _write(path: Path, content: bytes) -> float:

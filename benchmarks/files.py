@@ -1,4 +1,4 @@
-"""Lists among many files: `.venv/bin/python -m benchmarks.files [--count 1000000]`.
+"""Benchmark of lists among many files: `.venv/bin/python -m benchmarks.files [--count 1000000]`.
 
 Makes them in a fresh data directory on SQLite, or in the empty PostgreSQL that `REGISTRY_DATABASE_URL` names
 (`.ci/postgres .venv/bin/python -m benchmarks.files`), logs in at a running registry as a client does, asks it for
@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from django.core.management import call_command
 
-from benchmarks.http_timing import ROUNDS, Measure, ask, render, serving, tell
+from benchmarks.http_timing import ROUNDS, Measure, print_progress, render, run_server, time_requests
 
 if TYPE_CHECKING:
     from files.models import File
@@ -37,9 +37,9 @@ COUNT = 1_000_000
 BATCH = 10_000
 TABLE = "files_file"
 CLIENT, KEY = "benchmark", b"0123456789abcdef0123456789abcdef"
-SLOW_ROUNDS = 5  # of what takes a second
+SLOW_ROUNDS = 5  # for requests that take a second
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-SPAN = timedelta(days=600)  # in which all of them were added
+SPAN = timedelta(days=600)  # the time within which all files were added
 DIRECTORIES = 3_000
 TOPICS = [
     *("news", "weather", "education", "health", "law", "agriculture", "culture", "sport", "music", "film"),
@@ -48,12 +48,12 @@ TOPICS = [
 ]
 EXTENSIONS = ["html", "txt", "jpg", "png", "mp3", "mp4", "pdf", "zip", "json"]
 SMALL = b"a small file\n" * 50
-HEAD = ["what", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "found"]
+HEAD = ["request", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "found"]
 
 
 @dataclass
 class Stream:
-    """A list without an end that was read to its end."""
+    """An unlimited list, read to its end."""
 
     files: int
     seconds: float
@@ -61,36 +61,36 @@ class Stream:
 
 
 def main() -> None:
-    """Make the files, measure, print."""
+    """Create the files, measure, print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=COUNT, help="how many files, in thousands: 1000000")
     count = max(1, options.parse_args().count // 1000) * 1000
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as place:
-        data = Path(place) / "data"
+    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as directory:
+        data = Path(directory) / "data"
         os.environ |= {"REGISTRY_DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "registry_site.settings"}
         django.setup()
         call_command("migrate", verbosity=0)
         began = time.monotonic()
         small = fill(count)
-        tell(f"{count:,} files made in {time.monotonic() - began:.0f} s")
+        print_progress(f"{count:,} files created in {time.monotonic() - began:.0f} s")
         measures = plan(count, small)
-        with serving(data) as server:
+        with run_server(data) as server:
             headers = log_in(server.port)
-            ask(measures, server.port, found, headers)
-            before = peak(server.process.pid)
-            tell(f"asked; reading all {count:,} files")
+            time_requests(measures, server.port, describe_result, headers)
+            before = peak_memory(server.process.pid)
+            print_progress(f"requests done; reading all {count:,} files")
             stream = read_all(server.port, headers)
-            after = peak(server.process.pid)
+            after = peak_memory(server.process.pid)
         for measure in measures[1:]:
-            tell(f"counting rows: {measure.what}")
+            print_progress(f"counting rows: {measure.label}")
             from tests.support.rows_read import rows_read  # imports Django, which is set up by now
 
             measure.rows, _ = rows_read(measure.path, TABLE, headers=headers)
-    print(f"{describe_place(count)}\n\n{render(HEAD, measures)}\n\n{describe(stream, before, after)}")
+    print(f"{describe_setup(count)}\n\n{render(HEAD, measures)}\n\n{describe(stream, before, after)}")
 
 
 def plan(count: int, small: int) -> list[Measure]:
-    """What is asked, of `count` files."""
+    """List the requests for `count` files."""
     last = modified(count, count)
     early, middle, recent = (modified(count * percent // 100, count) for percent in (1, 50, 99))
     exact = re.escape(serve_path(count // 2))
@@ -133,7 +133,7 @@ def _dead_of_category(since: float) -> str:
 
 
 def fill(count: int) -> int:
-    """Everything, from the client on → the id of a file that can be fetched."""
+    """Create the client and all files, and return the id of a file that can be fetched."""
     from django.db import connection
 
     from files import catalogue, clients
@@ -147,23 +147,23 @@ def fill(count: int) -> int:
     for start in range(0, count, BATCH):
         File.objects.bulk_create([next(rows) for _ in range(min(BATCH, count - start))])
         if (start + BATCH) % (10 * BATCH) == 0:
-            tell(f"{start + BATCH:,} files")
+            print_progress(f"{start + BATCH:,} files")
     upload = catalogue.Upload(io.BytesIO(SMALL), len(SMALL))
     small = catalogue.add_file(Actor("benchmark"), serve_path="small.txt", upload=upload)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
-            cursor.execute("VACUUM ANALYZE")  # as its autovacuum does within minutes
+            cursor.execute("VACUUM ANALYZE")  # as autovacuum does within minutes
     return small.pk
 
 
 def _rows(count: int) -> "Iterator[File]":
-    """One in 50 is dead, one in 100 expires, one in ten was changed after it was added; the last tenth is not aired."""
+    """Build the rows: 1 in 50 is dead, 1 in 100 expires, 1 in 10 was changed later; the last tenth is not aired."""
     from files.models import File
 
     random = Random(1)
     for number in range(count):
-        at = moment(number, count)
+        at = modified_at(number, count)
         changed = random.randrange(10) == 0
         name = serve_path(number)
         yield File(
@@ -179,13 +179,13 @@ def _rows(count: int) -> "Iterator[File]":
         )
 
 
-def moment(number: int, count: int) -> datetime:
-    """When a file was changed for the last time."""
+def modified_at(number: int, count: int) -> datetime:
+    """Return the time of the last change of a file."""
     return FIRST + SPAN * (number / count)
 
 
 def modified(number: int, count: int) -> float:
-    return moment(number, count).timestamp()
+    return modified_at(number, count).timestamp()
 
 
 def topic(number: int) -> str:
@@ -193,7 +193,7 @@ def topic(number: int) -> str:
 
 
 def directory(number: int) -> str:
-    """One of a few thousand, each of one topic."""
+    """Return one of a few thousand directories, each of one topic."""
     return f"{topic(number)}/{2024 + number * 31 % 2}/{number * 7919 % DIRECTORIES:04}"
 
 
@@ -205,34 +205,34 @@ def serve_path(number: int) -> str:
 
 
 def log_in(port: int) -> dict[str, str]:
-    """The challenge, answered → the header of the session."""
+    """Answer a challenge, and return the header of the session."""
     challenge = _post(port, "/auth", client_name=CLIENT)["challenge"]
     encryptor = Cipher(AES(KEY), CBC(challenge["cipher_iv"].encode())).encryptor()
     answer = encryptor.update(challenge["text"].encode()) + encryptor.finalize()
-    given = {"client_name": CLIENT, "id": challenge["id"], "encrypted_text": answer, "duration": 86_400}
-    return {"Authorization": f"Bearer {_post(port, '/auth_verify', **given)['session']['token']}"}
+    parameters = {"client_name": CLIENT, "id": challenge["id"], "encrypted_text": answer, "duration": 86_400}
+    return {"Authorization": f"Bearer {_post(port, '/auth_verify', **parameters)['session']['token']}"}
 
 
 def _post(port: int, path: str, **parameters: Any) -> Any:
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", path, urlencode(parameters))
-    said = json.load(connection.getresponse())
+    output = json.load(connection.getresponse())
     connection.close()
-    if not said["success"]:
-        raise RuntimeError(f"{path} was answered by: {said['message']}")
-    return said
+    if not output["success"]:
+        raise RuntimeError(f"{path} was refused: {output['message']}")
+    return output
 
 
-def found(answer: HTTPResponse, body: bytes) -> str:
-    """How many files a list has, or that it was refused."""
+def describe_result(answer: HTTPResponse, body: bytes) -> str:
+    """Return the number of files in a list, or "refused"."""
     if "Content-Disposition" in answer.headers:
         return "1"
-    said = json.loads(body)
-    return f"{said['count']:,}" if said["success"] else "refused"
+    output = json.loads(body)
+    return f"{output['count']:,}" if output["success"] else "refused"
 
 
 def read_all(port: int, headers: Mapping[str, str]) -> Stream:
-    """The list of all files, in the order of their changes."""
+    """Read the list of all files, in the order of their changes."""
     connection = HTTPConnection("127.0.0.1", port, timeout=600)
     began = time.perf_counter()
     connection.request("GET", "/?since=0", headers=dict(headers))
@@ -249,22 +249,22 @@ def read_all(port: int, headers: Mapping[str, str]) -> Stream:
     return Stream(int(counted[1]), seconds, size / 1e6)
 
 
-def peak(root: int) -> float:
-    """The largest resident size that a worker has had so far, in units of 1,000,000 bytes."""
+def peak_memory(root: int) -> float:
+    """Return the largest resident size of a worker so far, in units of 1,000,000 bytes."""
     workers = Path(f"/proc/{root}/task/{root}/children").read_text().split()
     sizes = [re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE) for pid in workers]
     return max(int(size[1]) * 1024 for size in sizes if size) / 1e6
 
 
-# --- What is told ------------------------------------------------------------------------------------------------
+# --- Output ------------------------------------------------------------------------------------------------------
 
 
-def describe_place(count: int) -> str:
-    """What the figures depend on."""
+def describe_setup(count: int) -> str:
+    """Describe the conditions of the figures."""
     from django.db import connection
 
     return (
-        f"{count:,} files on {connection.display_name}, one client, {ROUNDS} rounds ({SLOW_ROUNDS} of what is slow), "
+        f"{count:,} files on {connection.display_name}, one client, {ROUNDS} rounds ({SLOW_ROUNDS} of slow requests), "
         f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end. Milliseconds are by HTTP; "
         "the ratio is to the median of the first row."
     )

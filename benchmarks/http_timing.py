@@ -1,4 +1,4 @@
-"""Requests to a running registry: how long each takes, and how many rows its database reads for it."""
+"""Requests to a running registry: their times, and a table of them."""
 
 import os
 import sys
@@ -18,32 +18,32 @@ ROUNDS = 30
 
 @dataclass
 class Measure:
-    """One request, and what is found out about it; `rounds` of it are counted."""
+    """One request with its times; `rounds` of it are counted."""
 
-    what: str
+    label: str
     path: str
     rounds: int = ROUNDS
     milliseconds: list[float] = field(default_factory=list)
-    found: str = "-"
+    result: str = "-"
     rows: int | None = None
 
     def cells(self, unit: float) -> list[str]:
-        """Of its row in the table; `unit` is what everything is compared with."""
+        """List the cells of its row; `unit` is the time that ratios compare with, in milliseconds."""
         p50, p95 = percentile(self.milliseconds, 50), percentile(self.milliseconds, 95)
         numbers = [f"{p50:.1f}", f"{p95:.1f}", f"{p50 / unit:.1f}", f"{p95 / unit:.1f}"]
-        return [self.what, *numbers, counted(self.rows), self.found]
+        return [self.label, *numbers, format_count(self.rows), self.result]
 
 
-# --- How long it takes -------------------------------------------------------------------------------------------
+# --- Times -------------------------------------------------------------------------------------------------------
 
 
-def ask(
+def time_requests(
     measures: Sequence[Measure],
     port: int,
-    found: Callable[[HTTPResponse, bytes], str],
+    describe_result: Callable[[HTTPResponse, bytes], str],
     headers: Mapping[str, str] | None = None,
 ) -> None:
-    """One client asks for all of them by turns, so that the machine's moods meet each alike; fills them in."""
+    """Send all requests in turn by one client, so that noise of the machine meets each alike; fill in the times."""
     connection = HTTPConnection("127.0.0.1", port, timeout=120)
     for number in range(-WARM_UP, max(measure.rounds for measure in measures)):
         for measure in measures:
@@ -55,16 +55,16 @@ def ask(
             body = answer.read()
             taken = time.perf_counter() - began
             if answer.status != 200:
-                raise RuntimeError(f"{measure.path} was answered by {answer.status}: {body[:200]!r}")
-            measure.found = found(answer, body)
+                raise RuntimeError(f"{measure.path} got {answer.status}: {body[:200]!r}")
+            measure.result = describe_result(answer, body)
             if number >= 0:
                 measure.milliseconds.append(taken * 1000)
     connection.close()
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Server]:
-    """The registry on these data, with its default settings."""
+def run_server(data: Path) -> Iterator[Server]:
+    """Run a registry on a data directory, with default settings."""
     database = os.environ.get("REGISTRY_DATABASE_URL")
     server = Server(data, {"REGISTRY_DATABASE_URL": database} if database else {})
     server.start()
@@ -74,20 +74,20 @@ def serving(data: Path) -> Iterator[Server]:
         server.stop()
 
 
-# --- What is told ------------------------------------------------------------------------------------------------
+# --- Output ------------------------------------------------------------------------------------------------------
 
 
 def render(head: Sequence[str], measures: Sequence[Measure]) -> str:
-    """A table in Markdown; the first measure is the unit."""
+    """Write a table in Markdown; the first measure is the unit."""
     unit = percentile(measures[0].milliseconds, 50)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *(measure.cells(unit) for measure in measures)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def counted(number: int | None) -> str:
+def format_count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
-def tell(text: str) -> None:
-    """Progress, on standard error."""
+def print_progress(text: str) -> None:
+    """Print to standard error."""
     print("…", text, file=sys.stderr, flush=True)

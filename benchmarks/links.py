@@ -1,11 +1,11 @@
-"""How a client reaches a server: by which protocol, and from how far away."""
+"""Network links between a client and a server: the protocol, and the distance."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.certificates import Certificate
-from benchmarks.delay_proxy import Proxy, delaying
+from benchmarks.delay_proxy import Proxy, run_proxy
 from tests.support.servers import free_port
 
 
@@ -13,7 +13,7 @@ from tests.support.servers import free_port
 class Link:
     """HTTP/2 where there is a certificate, else HTTP/1.1; `round_trip` in seconds.
 
-    Without `multiplexing` cargo does not hope for HTTP/2, and opens two connections to every server.
+    Without `multiplexing` cargo expects no HTTP/2, and opens two connections to every server.
     """
 
     certificate: Certificate | None = None
@@ -32,14 +32,14 @@ class Link:
         return f"{'https' if self.certificate else 'http'}://127.0.0.1:{port}"
 
     def outer_port(self, port: int) -> int:
-        """Where clients of the server on `port` connect; a server has to know it before it starts."""
+        """Choose the port for clients of the server on `port`; the server must know it before it starts."""
         return free_port() if self.round_trip else port
 
     @contextmanager
     def open(self, outer_port: int, port: int) -> Iterator[Proxy | None]:
-        """Clients reach `port` by `outer_port` until the end; gives the proxy between, where there is one."""
+        """Connect `outer_port` to `port`; yields the proxy between them, if there is one."""
         if outer_port == port:
             yield None
             return
-        with delaying(outer_port, port, self.round_trip) as proxy:
+        with run_proxy(outer_port, port, self.round_trip) as proxy:
             yield proxy

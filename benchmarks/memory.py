@@ -7,8 +7,8 @@ PROC = Path("/proc")
 
 
 def megabytes(root: int) -> float:
-    """PSS of a process and of all that descend from it, in units of 1,000,000 bytes."""
-    return sum(_pss(pid) for pid in _family(root)) / 1e6
+    """Return the PSS of a process and all its descendants, in units of 1,000,000 bytes."""
+    return sum(_pss(pid) for pid in _descendants(root)) / 1e6
 
 
 def _pss(pid: int) -> int:
@@ -16,8 +16,8 @@ def _pss(pid: int) -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def _family(root: int) -> set[int]:
-    parents = {int(place.name): _parent(place) for place in PROC.iterdir() if place.name.isdigit()}
+def _descendants(root: int) -> set[int]:
+    parents = {int(entry.name): _parent(entry) for entry in PROC.iterdir() if entry.name.isdigit()}
     family: set[int] = set()
     newcomers = {root}
     while newcomers:
@@ -26,9 +26,9 @@ def _family(root: int) -> set[int]:
     return family
 
 
-def _parent(place: Path) -> int:
+def _parent(entry: Path) -> int:
     try:
         # The name of a program stands in parentheses and can contain anything, also a parenthesis.
-        return int((place / "stat").read_text().rpartition(")")[2].split()[1])
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return 0  # it ended meanwhile
+        return 0  # the process has ended

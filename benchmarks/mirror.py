@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import certificates, nginx, programs, registry, static_copy
-from benchmarks.cargo import ROUND_TRIP, describe_machine, tell
+from benchmarks.cargo import ROUND_TRIP, describe_machine, print_each
 from benchmarks.cargo_client import CRATES_IO, Consumer
 from benchmarks.links import Link
-from benchmarks.scenarios import FETCHED, ROUNDS, in_turns, of_publishing
+from benchmarks.scenarios import FETCHED, ROUNDS, alternate, measure_publishing
 from benchmarks.table import Row, columns, percentile, render
 from tests.support import bad_upstream
 from tests.support.faulty_upstream import SHARE, FaultyUpstream
@@ -42,10 +42,10 @@ def main() -> None:
     programs.require("cargo", "nginx", "openssl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end from outside ends the servers too
     with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name:
-        place = Path(name)
-        machine = describe_machine(place)
-        print(f"{HEADING}\n\n{render(list(tell(beside_nginx(place))))}\n\n{machine}\n")
-        wrong = list(under_faults(place))
+        directory = Path(name)
+        machine = describe_machine(directory)
+        print(f"{HEADING}\n\n{render(list(print_each(measure_beside_nginx(directory))))}\n\n{machine}\n")
+        wrong = list(check_under_faults(directory))
     print("\n".join(wrong) or SOUND)
     sys.exit(1 if wrong else 0)
 
@@ -53,46 +53,46 @@ def main() -> None:
 # --- Beside nginx --------------------------------------------------------------------------------------------------
 
 
-def beside_nginx(place: Path) -> Iterator[Row]:
-    """By every way that cargo can come, and with an upstream that is far away."""
-    with registry.running(place / "origin", Link()) as origin:
-        list(of_publishing(origin.port, [origin.sign_up("publisher")], FETCHED, 1))
-        static_copy.copy(origin.port, FETCHED, place / "site")
-    certificate = certificates.make(place)
+def measure_beside_nginx(directory: Path) -> Iterator[Row]:
+    """Measure stock cargo over each kind of link, and with a distant upstream."""
+    with registry.running(directory / "origin", Link()) as origin:
+        list(measure_publishing(origin.port, [origin.sign_up("publisher")], FETCHED, 1))
+        static_copy.copy_files(origin.port, FETCHED, directory / "site")
+    certificate = certificates.create(directory)
     for chosen in (None, certificate):
         for round_trip in (0, ROUND_TRIP):
             link = Link(chosen, round_trip, multiplexing=chosen is not None or not round_trip)
-            yield from of_cargo(place, link, Link(), link)
+            yield from measure_cargo(directory, link, Link(), link)
         far = Link(chosen, ROUND_TRIP, multiplexing=chosen is not None)
-        yield from of_cargo(place, Link(chosen), far, far)
+        yield from measure_cargo(directory, Link(chosen), far, far)
 
 
-def of_cargo(place: Path, link: Link, upstream_link: Link, their_link: Link) -> Iterator[Row]:
-    """Stock cargo by one link to the mirror, which has its own to the upstream, and by another to nginx."""
+def measure_cargo(directory: Path, link: Link, upstream_link: Link, their_link: Link) -> Iterator[Row]:
+    """Run stock cargo over one link to the mirror, which has its own to the upstream, and over another to nginx."""
     with (
-        nginx.running(place / "nginx", place / "site", their_link) as theirs,
-        nginx.running(place / "upstream", place / "site", upstream_link) as upstream,
-        registry.running(place / "mirror", link, _settings(upstream, upstream_link)) as ours,
+        nginx.running(directory / "nginx", directory / "site", their_link) as theirs,
+        nginx.running(directory / "upstream", directory / "site", upstream_link) as upstream,
+        registry.running(directory / "mirror", link, _settings(upstream, upstream_link)) as ours,
     ):
-        asked = f", upstream {upstream_link.round_trip * 1000:.0f} ms away" if upstream_link.round_trip else ""
-        mirror = Consumer(place / "cargo" / "mirror", FETCHED, f"{ours.public_url}/mirror/index/", link, CRATES_IO)
-        plain = Consumer(place / "cargo" / "nginx", FETCHED, f"{theirs.public_url}/index/", their_link, CRATES_IO)
+        distance = f", upstream {upstream_link.round_trip * 1000:.0f} ms away" if upstream_link.round_trip else ""
+        mirror = Consumer(directory / "cargo" / "mirror", FETCHED, f"{ours.public_url}/mirror/index/", link, CRATES_IO)
+        plain = Consumer(directory / "cargo" / "nginx", FETCHED, f"{theirs.public_url}/index/", their_link, CRATES_IO)
 
         def cold() -> float:
-            _forget(ours)
+            _empty_mirror(ours)
             return mirror.fetch_all()
 
-        def asked_again() -> float:
+        def revalidate() -> float:
             outdate(ours)
-            return mirror.look_for_news()
+            return mirror.update()
 
-        yield Row(f"cold, {link}{asked}: s", *in_turns([cold, plain.fetch_all]))
-        yield Row(f"warm, {link}{asked}: s", *in_turns([mirror.fetch_all, plain.fetch_all]))
-        yield Row(f"304, {link}{asked}: s", *in_turns([mirror.look_for_news, plain.look_for_news]))
-        yield Row(f"304 asked again, {link}{asked}: s", *in_turns([asked_again, plain.look_for_news]))
+        yield Row(f"cold, {link}{distance}: s", *alternate([cold, plain.fetch_all]))
+        yield Row(f"warm, {link}{distance}: s", *alternate([mirror.fetch_all, plain.fetch_all]))
+        yield Row(f"304, {link}{distance}: s", *alternate([mirror.update, plain.update]))
+        yield Row(f"304 asked again, {link}{distance}: s", *alternate([revalidate, plain.update]))
         for consumer in (mirror, plain):
             consumer.check_update()
-    shutil.rmtree(place / "cargo")
+    shutil.rmtree(directory / "cargo")
 
 
 def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
@@ -100,8 +100,8 @@ def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
     return {"REGISTRY_MIRROR_UPSTREAM": f"{upstream.public_url}/index/", **trusted}
 
 
-def _forget(server: registry.Registry) -> None:
-    """All that the mirror has."""
+def _empty_mirror(server: registry.Registry) -> None:
+    """Delete everything that the mirror has stored."""
     for table in ("mirror_cachedcrate", "mirror_cachedindexfile"):
         rows(server, f"DELETE FROM {table}")
     shutil.rmtree(server.data / "mirror", ignore_errors=True)
@@ -110,37 +110,39 @@ def _forget(server: registry.Registry) -> None:
 # --- Before a bad upstream -----------------------------------------------------------------------------------------
 
 
-def under_faults(place: Path) -> Iterator[str]:
-    """Print what a crowd was given; then everything that is wrong."""
+def check_under_faults(directory: Path) -> Iterator[str]:
+    """Print the results of many clients; then yield everything that is wrong."""
     with (
         bad_upstream.serving(partial(FaultyUpstream, seed=SEED, count=CRATES, versions=VERSIONS)) as upstream,
-        registry.running(place / "faulty", Link(), {"REGISTRY_MIRROR_UPSTREAM": upstream.url, **SETTINGS}) as server,
+        registry.running(
+            directory / "faulty", Link(), {"REGISTRY_MIRROR_UPSTREAM": upstream.url, **SETTINGS}
+        ) as server,
     ):
         crowd = Crowd(server, upstream, SEED)
         outcomes = crowd.ask(REQUESTS, clients=CLIENTS, kills=KILLS)
         print(f"{describe_crowd(upstream)}\n\n{table(outcomes)}\n")
         yield from (f"wrong: {outcome}" for outcome in outcomes if outcome.wrong)
-        yield from (f"not to be had afterwards: {told}" for told in crowd.ask_for_all(clients=CLIENTS))
-        yield from (f"not what upstream had: {told}" for told in crowd.strange())
-        yield from (f"damaged: {told}" for told in damage(server))
+        yield from (f"not to be had afterwards: {line}" for line in crowd.ask_for_all(clients=CLIENTS))
+        yield from (f"not what upstream had: {line}" for line in crowd.strange())
+        yield from (f"damaged: {line}" for line in damage(server))
         yield from (f"unfinished: {path}" for path in unfinished(server)[KILLS * CLIENTS :])
         yield from (line for line in server.log.read_text().splitlines() if line.startswith("Traceback"))
 
 
 def describe_crowd(upstream: FaultyUpstream) -> str:
-    """What happened, beside the table."""
-    bad, asked = sum(upstream.faults.values()), len(upstream.requests)
+    """Describe the requests and the faults of the upstream."""
+    bad, requests = sum(upstream.faults.values()), len(upstream.requests)
     kinds = ", ".join(f"{name} {count}" for name, count in sorted(upstream.faults.items()))
     return textwrap.fill(
-        f"{REQUESTS:,} requests by {CLIENTS} clients; {KILLS} times a worker was killed. Upstream was asked {asked:,} "
-        f"times, and {bad:,} of its answers were bad, as should be {SHARE:.0%}: {kinds}.",
+        f"{REQUESTS:,} requests by {CLIENTS} clients; {KILLS} times a worker was killed. Upstream got {requests:,} "
+        f"requests, and {bad:,} of its answers were bad, as should be {SHARE:.0%}: {kinds}.",
         width=118,
         break_on_hyphens=False,
     )
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """By what was asked for, and of all together."""
+    """Count the outcomes for each kind of request, and for all together."""
     kinds = [*sorted({outcome.kind for outcome in outcomes}), "all"]
     return columns([("request", *RESULTS, "wrong", "p50, ms", "p99, ms"), *(_line(kind, outcomes) for kind in kinds)])
 

@@ -1,4 +1,4 @@
-"""nginx beside the registry: a private one that serves the same files under the same paths."""
+"""Private nginx beside the registry: it serves the same files under the same paths."""
 
 import os
 import socket
@@ -13,15 +13,15 @@ from benchmarks.links import Link
 from benchmarks.programs import path_of
 from tests.support.servers import free_port
 
-STARTING = 10  # seconds
+START_TIMEOUT = 10  # seconds
 WORKERS = 2  # as many as the registry has processes
 
 CONFIGURATION = """
 {user}
 worker_processes {workers};
 daemon off;
-pid {place}/pid;
-error_log {place}/error.log;
+pid {directory}/pid;
+error_log {directory}/error.log;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
@@ -30,11 +30,11 @@ http {{
     etag on;
     keepalive_requests 1000000;
     default_type text/plain;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
     server {{
         listen 127.0.0.1:{port}{protocol};
         {certificate}
@@ -49,20 +49,20 @@ http {{
 
 
 class Nginx:
-    """A running nginx; clients find it at `public_url`."""
+    """A running nginx, which clients reach at `public_url`."""
 
-    def __init__(self, place: Path, site: Path, link: Link) -> None:
-        self.place = place
+    def __init__(self, directory: Path, site: Path, link: Link) -> None:
+        self.directory = directory
         self.port = free_port()
         self.outer_port = link.outer_port(self.port)
         self.proxy: Proxy | None = None
         self.url, self.public_url = link.origin(self.port), link.origin(self.outer_port)
         tls = link.certificate
         self.configuration = CONFIGURATION.format(
-            # Started as root, its workers would be somebody who cannot look into a temporary directory.
+            # Started as root, nginx would give its workers a user without access to the temporary directory.
             user="user root root;" if os.geteuid() == 0 else "",
             workers=WORKERS,
-            place=place,
+            directory=directory,
             site=site,
             port=self.port,
             protocol=" ssl http2" if tls else "",
@@ -71,15 +71,15 @@ class Nginx:
         )
 
     def start(self) -> None:
-        self.place.mkdir(exist_ok=True)
-        configuration, log = self.place / "nginx.conf", self.place / "error.log"
+        self.directory.mkdir(exist_ok=True)
+        configuration, log = self.directory / "nginx.conf", self.directory / "error.log"
         configuration.write_text(self.configuration)
         self.process = subprocess.Popen(
-            [path_of("nginx"), "-e", str(log), "-p", str(self.place), "-c", str(configuration)],
+            [path_of("nginx"), "-e", str(log), "-p", str(self.directory), "-c", str(configuration)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + STARTING
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -94,9 +94,9 @@ class Nginx:
 
 
 @contextmanager
-def running(place: Path, site: Path, link: Link) -> Iterator[Nginx]:
-    """An nginx with its own files in `place` that serves the tree `site` and is ended at the end."""
-    server = Nginx(place, site, link)
+def running(directory: Path, site: Path, link: Link) -> Iterator[Nginx]:
+    """Run an nginx that serves the tree `site`, with its own files in `directory`."""
+    server = Nginx(directory, site, link)
     try:
         server.start()
         with link.open(server.outer_port, server.port) as server.proxy:

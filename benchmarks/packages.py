@@ -1,4 +1,4 @@
-"""Search and lists among many packages: `.venv/bin/python -m benchmarks.packages [--count 200000]`.
+"""Benchmark of search and lists among many packages: `.venv/bin/python -m benchmarks.packages [--count 200000]`.
 
 Makes them in a fresh data directory on SQLite, or in the empty PostgreSQL that `REGISTRY_DATABASE_URL` names
 (`.ci/postgres .venv/bin/python -m benchmarks.packages`), asks a running registry, and prints one table in Markdown.
@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import django
 from django.core.management import call_command
 
-from benchmarks.http_timing import ROUNDS, Measure, ask, counted, render, serving, tell
+from benchmarks.http_timing import ROUNDS, Measure, format_count, print_progress, render, run_server, time_requests
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -39,7 +39,7 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-# What a text is made of. The words that are measured are in no other place than `describe` and `named` put them.
+# The vocabulary of all texts. The searched words stand only where `describe` and `package_name` put them.
 TOPICS = _words(
     "json xml yaml csv http tls smtp dns cache queue log metric trace image audio video font color matrix graph tree "
     "string date locale money tax order cart payment parcel map route sensor clock file archive socket thread task"
@@ -72,44 +72,44 @@ EXACT = "http-client"  # its words are common: hundreds have them
 
 @dataclass
 class Search(Measure):
-    """With the entries of GIN indexes that PostgreSQL reads for it."""
+    """A search, with the entries of GIN indexes that PostgreSQL reads for it."""
 
     entries: int | None = None
 
     def cells(self, unit: float) -> list[str]:
-        *cells, found = super().cells(unit)
-        return [*cells, counted(self.entries), found]
+        *cells, result = super().cells(unit)
+        return [*cells, format_count(self.entries), result]
 
 
-HEAD = ["what", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "entries of GIN", "found"]
+HEAD = ["request", "p50, ms", "p95, ms", "p50 / GET", "p95 / GET", "rows read", "entries of GIN", "found"]
 
 
 def main() -> None:
-    """Make the packages, measure, print."""
+    """Create the packages, measure, print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=COUNT, help="how many packages, in thousands: 200000")
     count = max(1, options.parse_args().count // 1000) * 1000
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as place:
-        data = Path(place) / "data"
+    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as directory:
+        data = Path(directory) / "data"
         os.environ |= {"REGISTRY_DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "registry_site.settings"}
         django.setup()
         call_command("migrate", verbosity=0)
         began = time.monotonic()
         measures = plan(count, fill(count))
-        tell(f"{count:,} packages made in {time.monotonic() - began:.0f} s")
-        with serving(data) as server:
-            ask(measures, server.port, lambda answer, body: answer.headers.get("X-Total-Count", "-"))
+        print_progress(f"{count:,} packages created in {time.monotonic() - began:.0f} s")
+        with run_server(data) as server:
+            time_requests(measures, server.port, lambda answer, body: answer.headers.get("X-Total-Count", "-"))
         for measure in measures:
             from tests.support.rows_read import rows_read  # imports Django, which is set up by now
 
             measure.rows, measure.entries = rows_read(measure.path, TABLE, "packages_by_words")
-        print(f"{describe_place(count)}\n\n{render(HEAD, measures)}")
+        print(f"{describe_setup(count)}\n\n{render(HEAD, measures)}")
 
 
 def plan(count: int, large: int) -> list[Search]:
-    """What is asked, of `count` packages; `large` of them can be listed in the large namespace by anybody."""
-    one = f"/namespaces/{LARGE}/packages/{quote(named(count - count // 10, count))}"
-    name = named(count // 2, count)
+    """List the requests for `count` packages; `large` of them are public in the large namespace."""
+    one = f"/namespaces/{LARGE}/packages/{quote(package_name(count - count // 10, count))}"
+    name = package_name(count // 2, count)
     queries = {
         f"a rare word ({RARE})": RARE,
         f"a word that a tenth has ({COMMON})": COMMON,
@@ -121,13 +121,13 @@ def plan(count: int, large: int) -> list[Search]:
         f"an exact name ({name})": name,
         f"an exact name of common words ({EXACT})": EXACT,
         f"nothing found ({ABSENT})": ABSENT,
-        "nothing asked: all by name": "",
+        "an empty query: all by name": "",
     }
     pages = f"/namespaces/{LARGE}/packages"
     return [
         Search("GET of one package", one),
         Search("its 10 versions", f"{one}/versions"),
-        *(Search(f"search: {what}", f"/packages?{urlencode({'query': query})}") for what, query in queries.items()),
+        *(Search(f"search: {label}", f"/packages?{urlencode({'query': query})}") for label, query in queries.items()),
         Search("list of the large namespace, first page", pages),
         Search("list of the large namespace, last page", f"{pages}?page={-(-large // 20)}"),
     ]
@@ -137,7 +137,7 @@ def plan(count: int, large: int) -> list[Search]:
 
 
 def fill(count: int) -> int:
-    """Everything, from accounts on → how many packages of the large namespace are public."""
+    """Create accounts, namespaces and packages, and return the number of public packages in the large namespace."""
     from django.db import connection, transaction
 
     from packages.models import Collaboration, Package, Release
@@ -155,7 +155,7 @@ def fill(count: int) -> int:
             Collaboration.objects.bulk_create(
                 Collaboration(package=package, user=releases[0].publisher, role="OWNER") for package, releases in batch
             )
-        tell(f"{start + len(batch):,} packages")
+        print_progress(f"{start + len(batch):,} packages")
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
@@ -170,14 +170,14 @@ def _publishers() -> "list[User]":
 
 
 def _namespaces(owners: "Sequence[User]") -> "list[Namespace]":
-    """The large one first."""
+    """Create the namespaces, the large one first."""
     from accounts.models import NameReservation
     from namespaces.models import Membership, Namespace
 
-    names = [LARGE, *(f"{TOPICS[number % len(TOPICS)]}-{coined(number)}" for number in range(1, NAMESPACES))]
-    reserved = NameReservation.objects.bulk_create(NameReservation(name=name) for name in names)
+    names = [LARGE, *(f"{TOPICS[number % len(TOPICS)]}-{invent_word(number)}" for number in range(1, NAMESPACES))]
+    reservations = NameReservation.objects.bulk_create(NameReservation(name=name) for name in names)
     namespaces = Namespace.objects.bulk_create(
-        Namespace(name=reservation.name, reservation=reservation) for reservation in reserved
+        Namespace(name=reservation.name, reservation=reservation) for reservation in reservations
     )
     Membership.objects.bulk_create(
         Membership(namespace=namespace, user=owners[number % len(owners)], role="OWNER")
@@ -189,13 +189,13 @@ def _namespaces(owners: "Sequence[User]") -> "list[Namespace]":
 def _rows(
     count: int, namespaces: "Sequence[Namespace]", publishers: "Sequence[User]"
 ) -> "Iterator[tuple[Package, list[Release]]]":
-    """Packages with their releases, the newest last; every twentieth has ten, the others one."""
+    """Build packages with their releases, the newest last; every twentieth has ten, the others one."""
     from packages import names, search
     from packages.models import Package, Release, Status, Type
 
     random, releases = Random(1), 0
     for number in range(count):
-        name, publisher = named(number, count), publishers[number % len(publishers)]
+        name, publisher = package_name(number, count), publishers[number % len(publishers)]
         package = Package(
             pk=number + 1,
             namespace=namespaces[0] if number >= count - count // 10 else namespaces[1 + number % (NAMESPACES - 1)],
@@ -206,9 +206,9 @@ def _rows(
         )
         content = {"description": describe(number, count, random), "keywords": random.sample(TOPICS, 2)}
         versions = [f"1.{minor}.0" for minor in range(1 if number % 20 else 10)]
-        made = [
+        package_releases = [
             Release(
-                pk=releases + place,
+                pk=releases + position,
                 package=package,
                 version=version,
                 precedence=version,
@@ -217,26 +217,26 @@ def _rows(
                 publisher=publisher,
                 **content,
             )
-            for place, version in enumerate(versions, start=1)
+            for position, version in enumerate(versions, start=1)
         ]
-        releases += len(made)
-        package.newest = made[-1]
+        releases += len(package_releases)
+        package.newest = package_releases[-1]
         search.update_search_fields(package)
-        yield package, made
+        yield package, package_releases
 
 
-def named(number: int, count: int) -> str:
-    """The name of a package: every tenth is Chinese; one far from the first is `EXACT`."""
+def package_name(number: int, count: int) -> str:
+    """Return the name of a package: every tenth is Chinese; one far from the first is `EXACT`."""
     if number == count // 2 + 1:
         return EXACT
-    word = coined(number)
+    word = invent_word(number)
     if number % 10 == 1:
-        return f"{_turn(CHINESE_TOPICS, number // 10)}{_turn(CHINESE_KINDS, number // 70)}-{word}"
-    return f"{_turn(TOPICS, number)}-{_turn(KINDS, number // 7)}-{word}"
+        return f"{_cycle(CHINESE_TOPICS, number // 10)}{_cycle(CHINESE_KINDS, number // 70)}-{word}"
+    return f"{_cycle(TOPICS, number)}-{_cycle(KINDS, number // 7)}-{word}"
 
 
 def describe(number: int, count: int, random: Random) -> str:
-    """One sentence, three in ten of them Chinese, with the words that are searched for."""
+    """Return one sentence with the searched words; three in ten are Chinese."""
     if number % 10 in (1, 4, 8):
         topic = PAIR if random.randrange(40) == 0 else random.choice(CHINESE_TOPICS)
         return f"一个{topic}{random.choice(CHINESE_KINDS)}{random.choice(CHINESE_ENDS)}。"
@@ -248,22 +248,22 @@ def describe(number: int, count: int, random: Random) -> str:
     return f"A {' '.join(words)} {random.choice(ENDS)}."
 
 
-def coined(number: int) -> str:
-    """A word of three syllables, another one for each number below a million, in no order."""
+def invent_word(number: int) -> str:
+    """Return a word of three syllables, a different one for each number below a million."""
     syllables = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
     high, low = divmod(number * 618_033 % 1_000_000, 1000)
     return syllables[high // 10] + syllables[high % 10 * 10 + low // 100] + syllables[low % 100]
 
 
-def _turn(words: Sequence[str], number: int) -> str:
+def _cycle(words: Sequence[str], number: int) -> str:
     return words[number % len(words)]
 
 
-# --- What is told ------------------------------------------------------------------------------------------------
+# --- Output ------------------------------------------------------------------------------------------------------
 
 
-def describe_place(count: int) -> str:
-    """What the figures depend on."""
+def describe_setup(count: int) -> str:
+    """Describe the conditions of the figures."""
     from django.db import connection
 
     return (

@@ -1,4 +1,4 @@
-"""The programs that the benchmarks need, and what to install for one that is missing."""
+"""Programs that the benchmarks need, and the packages that have them."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ INSTALL = {
     "wrk": "install the Debian package wrk",
     "openssl": "install the Debian package openssl",
 }
-# Where a distribution keeps servers, which is not always in the path of a user.
-PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+# Distributions keep servers in directories that are not always in the PATH of a user.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 def require(*names: str) -> None:
-    """Leave with status 2 and one line when a program is missing."""
+    """Exit with status 2 and one line if a program is missing."""
     missing = [f"{name} is missing: {INSTALL[name]}" for name in names if _which(name) is None]
     if missing:
         print("; ".join(missing) + ".", file=sys.stderr)
@@ -23,12 +23,12 @@ def require(*names: str) -> None:
 
 
 def path_of(name: str) -> str:
-    """Where a program is; it was found by `require`."""
-    found = _which(name)
-    if found is None:
+    """Return the path of a program that `require` has checked."""
+    path = _which(name)
+    if path is None:
         raise FileNotFoundError(f"{name} is missing: {INSTALL[name]}")
-    return found
+    return path
 
 
 def _which(name: str) -> str | None:
-    return shutil.which(name, path=PLACES)
+    return shutil.which(name, path=SEARCH_PATH)

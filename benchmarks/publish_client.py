@@ -1,4 +1,4 @@
-"""Publishing over raw HTTP, each time by a connection of its own, as cargo does."""
+"""Publish requests over raw HTTP, each on a connection of its own, as cargo sends them."""
 
 import http.client
 import random
@@ -15,30 +15,30 @@ VERSION = "1.0.0"
 
 @dataclass(frozen=True)
 class Round:
-    """How long each publish took, and how long all of them together, in seconds."""
+    """Seconds of each publish, and of all together."""
 
     each: list[float]
     together: float
 
 
 def body(name: str, size: int) -> bytes:
-    """A publish body with a `.crate` of about `size` bytes, of which none can be compressed."""
+    """Build a publish body with an incompressible `.crate` of about `size` bytes."""
     filler = random.Random(name).randbytes(size)
     return packing.frame(packing.metadata(name, VERSION), packing.crate(name, VERSION, files={"filler": filler}))
 
 
 def publish(port: int, token: str, publish_body: bytes) -> float:
-    """Seconds until the answer; raises `RuntimeError` when it is not 200."""
+    """Publish, and return the seconds until the answer; raises `RuntimeError` unless it is 200."""
     began = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("PUT", "/api/v1/crates/new", publish_body, {"Authorization": token})
         answer = connection.getresponse()
-        said = answer.read()
+        output = answer.read()
     finally:
         connection.close()
     if answer.status != 200:
-        raise RuntimeError(f"A publish was answered by {answer.status}: {said[:500]!r}")
+        raise RuntimeError(f"A publish got {answer.status}: {output[:500]!r}")
     return time.perf_counter() - began
 
 
@@ -46,5 +46,5 @@ def publish_all(port: int, tokens: Sequence[str], bodies: Sequence[bytes], clien
     """Publish the bodies with `clients` at once, which share the accounts of the tokens."""
     began = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        each = list(pool.map(lambda token, given: publish(port, token, given), cycle(tokens), bodies))
+        each = list(pool.map(lambda token, content: publish(port, token, content), cycle(tokens), bodies))
     return Round(each, time.perf_counter() - began)

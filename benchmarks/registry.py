@@ -1,4 +1,4 @@
-"""The registry to be measured, on SQLite, started as a user starts it."""
+"""Registry under measurement, on SQLite, started as a user starts it."""
 
 import ssl
 import subprocess
@@ -12,12 +12,12 @@ from benchmarks.delay_proxy import Proxy
 from benchmarks.links import Link
 from tests.support.servers import Server
 
-STARTING = 60  # seconds
+START_TIMEOUT = 60  # seconds
 NO_SETTINGS: Mapping[str, str] = {}
 
 
 class Registry(Server):
-    """A running registry; clients find it at `public_url`."""
+    """A running registry, which clients reach at `public_url`."""
 
     def __init__(self, data: Path, link: Link, settings: Mapping[str, str]) -> None:
         super().__init__(data, {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", **settings})
@@ -32,7 +32,7 @@ class Registry(Server):
             self.trust = ssl.create_default_context(cafile=str(link.certificate.authority))
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + STARTING
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 with urlopen(f"{self.url}/health", timeout=5, context=self.trust):
@@ -51,7 +51,7 @@ class Registry(Server):
 
 @contextmanager
 def running(data: Path, link: Link, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Registry]:
-    """A registry on the directory `data`, which is kept, that is ended at the end."""
+    """Run a registry on the directory `data`, which is kept."""
     data.mkdir(exist_ok=True)
     server = Registry(data, link, settings)
     try:

@@ -1,4 +1,4 @@
-"""What is measured, and how often: each function gives rows of the table."""
+"""Measurements of the Cargo registry beside nginx: each function yields rows of the table."""
 
 import shutil
 import time
@@ -13,34 +13,34 @@ from benchmarks.links import Link
 from benchmarks.table import Row, percentile
 
 ROUNDS = 3
-PATIENCE = 12  # seconds after which no further round is begun: what takes long varies little
+NO_NEW_ROUND_AFTER = 12  # seconds: long measurements vary little, so one round of them is enough
 ACCOUNTS = 8
 SMALL, LARGE = 9_800, 8 * 1024 * 1024  # bytes, before the rest of a crate is around them
 FETCHED = [f"fetched{n:03}" for n in range(300)]
 CLIENTS = 64
-CROWD = [f"crowd{n:04}" for n in range(ROUNDS * CLIENTS * 5)]
+PARALLEL_CRATES = [f"crowd{n:04}" for n in range(ROUNDS * CLIENTS * 5)]
 SECONDS = 2  # of each round of wrk
 
 
-def of_server(place: Path) -> Iterator[Row]:
-    """Publishing, index, download and memory; leaves the data in `data`, and in `site` the files for nginx."""
-    with registry.running(place / "data", Link()) as ours:
+def measure_server(directory: Path) -> Iterator[Row]:
+    """Measure publishing, index, download and memory; leaves the data in `data`, and the files for nginx in `site`."""
+    with registry.running(directory / "data", Link()) as ours:
         at_start = memory.megabytes(ours.process.pid)
         tokens = [ours.sign_up(f"publisher{n}") for n in range(ACCOUNTS)]
-        yield from of_publishing(ours.port, tokens, FETCHED, 1)
-        yield from of_publishing(ours.port, tokens, CROWD, CLIENTS)
+        yield from measure_publishing(ours.port, tokens, FETCHED, 1)
+        yield from measure_publishing(ours.port, tokens, PARALLEL_CRATES, CLIENTS)
         publish_client.publish(ours.port, tokens[0], publish_client.body("large", LARGE))
-        static_copy.copy(ours.port, [*FETCHED, "large"], place / "site")
-        with nginx.running(place / "nginx", place / "site", Link()) as theirs:
+        static_copy.copy_files(ours.port, [*FETCHED, "large"], directory / "site")
+        with nginx.running(directory / "nginx", directory / "site", Link()) as theirs:
             pids = (ours.process.pid, theirs.process.pid)
             their_start = memory.megabytes(theirs.process.pid)
-            yield from of_reading(ours, theirs)
+            yield from measure_reading(ours, theirs)
             yield Row("memory after the start, MB", at_start, their_start)
             yield Row("memory after the load, MB", *map(memory.megabytes, pids))
 
 
-def of_publishing(port: int, tokens: Sequence[str], names: Sequence[str], clients: int) -> Iterator[Row]:
-    """New crates of 10 kB, one version each; nginx has nothing like it."""
+def measure_publishing(port: int, tokens: Sequence[str], names: Sequence[str], clients: int) -> Iterator[Row]:
+    """Publish new crates of 10 kB, one version each; nginx has no counterpart."""
     bodies = [publish_client.body(name, SMALL) for name in names]
     rounds = [publish_client.publish_all(port, tokens, bodies[n::ROUNDS], clients) for n in range(ROUNDS)]
     milliseconds = [seconds * 1000 for taken in rounds for seconds in taken.each]
@@ -50,8 +50,8 @@ def of_publishing(port: int, tokens: Sequence[str], names: Sequence[str], client
     yield Row(f"{label}: publishes/s", median(len(taken.each) / taken.together for taken in rounds))
 
 
-def of_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:
-    """As much as both give over HTTP/1.1, from as near as can be."""
+def measure_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:
+    """Read from both servers as fast as they can over HTTP/1.1, without a delay."""
     servers = (ours, theirs)
     paths = [static_copy.index_url(name) for name in FETCHED]
 
@@ -61,42 +61,42 @@ def of_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:
     def megabytes(url: str) -> float:
         return wrk.run(url, [static_copy.download_url("large")], connections=4, seconds=SECONDS).bytes / 1e6
 
-    yield Row("index, 200: requests/s", *in_turns([partial(answers, server.url, []) for server in servers]))
-    known = [(server.url, static_copy.etags(server.port, paths)) for server in servers]
-    yield Row("index, 304: requests/s", *in_turns([partial(answers, *pair) for pair in known]))
-    yield Row("download of 8 MiB: MB/s", *in_turns([partial(megabytes, server.url) for server in servers]))
+    yield Row("index, 200: requests/s", *alternate([partial(answers, server.url, []) for server in servers]))
+    tagged = [(server.url, static_copy.etags(server.port, paths)) for server in servers]
+    yield Row("index, 304: requests/s", *alternate([partial(answers, *pair) for pair in tagged]))
+    yield Row("download of 8 MiB: MB/s", *alternate([partial(megabytes, server.url) for server in servers]))
 
 
-def of_cargo(place: Path, link: Link) -> Iterator[Row]:
-    """Stock cargo by one link, after `of_server`."""
+def measure_cargo(directory: Path, link: Link) -> Iterator[Row]:
+    """Run stock cargo over one link, on the data of `measure_server`."""
     with (
-        registry.running(place / "data", link) as ours,
-        nginx.running(place / "nginx", place / "site", link) as theirs,
+        registry.running(directory / "data", link) as ours,
+        nginx.running(directory / "nginx", directory / "site", link) as theirs,
     ):
         indexes = (f"{ours.public_url}/index/", f"{theirs.public_url}/index/")
-        many = [Consumer(place / "cargo" / f"many{n}", FETCHED, index, link) for n, index in enumerate(indexes)]
-        large = [Consumer(place / "cargo" / f"large{n}", ["large"], index, link) for n, index in enumerate(indexes)]
+        many = [Consumer(directory / "cargo" / f"many{n}", FETCHED, index, link) for n, index in enumerate(indexes)]
+        large = [Consumer(directory / "cargo" / f"large{n}", ["large"], index, link) for n, index in enumerate(indexes)]
         count = len(FETCHED)
-        yield Row(f"cargo fetch of {count}, {link}: s", *in_turns([consumer.fetch_all for consumer in many]))
+        yield Row(f"cargo fetch of {count}, {link}: s", *alternate([consumer.fetch_all for consumer in many]))
         if ours.proxy and theirs.proxy:
-            # Counted in the same fetches: cargo does not treat all servers alike, and must not seem to.
+            # Counted in the same fetches, since cargo opens another number of connections to each kind of server.
             accepted = (ours.proxy.accepted, theirs.proxy.accepted)
             opened = [total / consumer.fetches for total, consumer in zip(accepted, many, strict=True)]
             yield Row(f"cargo fetch of {count}, {link}: connections", *opened)
-        yield Row(f"cargo update of {count}, {link}: s", *in_turns([consumer.look_for_news for consumer in many]))
-        yield Row(f"cargo fetch of 8 MiB, {link}: s", *in_turns([consumer.fetch_all for consumer in large]))
+        yield Row(f"cargo update of {count}, {link}: s", *alternate([consumer.update for consumer in many]))
+        yield Row(f"cargo fetch of 8 MiB, {link}: s", *alternate([consumer.fetch_all for consumer in large]))
         for consumer in many:
             consumer.check_update()
-    shutil.rmtree(place / "cargo")
+    shutil.rmtree(directory / "cargo")
 
 
-def in_turns(measures: Sequence[Callable[[], float]]) -> tuple[float, float]:
-    """The median of ours and of theirs, measured by turns, so that the machine's moods meet both."""
+def alternate(measures: Sequence[Callable[[], float]]) -> tuple[float, float]:
+    """Return the medians of ours and theirs, measured in turn, so that noise of the machine meets both."""
     began = time.monotonic()
     rounds: list[list[float]] = []
     for _ in range(ROUNDS):
         rounds.append([measure() for measure in measures])
-        if time.monotonic() - began > PATIENCE:
+        if time.monotonic() - began > NO_NEW_ROUND_AFTER:
             break
     ours, theirs = (median(values) for values in zip(*rounds, strict=True))
     return ours, theirs

@@ -1,4 +1,4 @@
-"""What was measured, as a table: the registry, nginx beside it, and the first by the second."""
+"""Table of measurements: the registry, nginx, and the ratio of the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ HEAD = ("measure", "Entrepot", "nginx", "ratio")
 
 @dataclass(frozen=True)
 class Row:
-    """One measure; `theirs` is missing where nginx has nothing like it."""
+    """One measurement; `theirs` is None if nginx has no counterpart."""
 
     measure: str
     ours: float
@@ -21,7 +21,7 @@ class Row:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of the values that at least so many percent of them do not exceed."""
+    """Return the smallest value that at least so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
 
@@ -31,7 +31,7 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
-    """As wide as they have to be, all but the first to the right."""
+    """Align the columns, all but the first to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -42,6 +42,6 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, and all those before the point."""
+    """Format with three significant digits, and all digits before the point."""
     decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:,.{decimals}f}"

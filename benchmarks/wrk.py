@@ -1,4 +1,4 @@
-"""As many requests as a server can answer, by wrk."""
+"""Highest request rate of a server, measured by wrk."""
 
 import json
 import re
@@ -34,7 +34,7 @@ end
 
 @dataclass(frozen=True)
 class Rate:
-    """What one server gave in one second."""
+    """Answers and bytes of one server per second."""
 
     answers: float
     bytes: float
@@ -46,14 +46,14 @@ def run(url: str, paths: Sequence[str], etags: Sequence[str] = (), *, connection
         script.write(SCRIPT.format(paths=_lua(paths), etags=_lua(etags)))
         script.flush()
         command = [path_of("wrk"), f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
-        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
-    match = re.search(r"answers=(\d+) bytes=(\d+) microseconds=(\d+) failures=(\d+)", said)
+        output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    match = re.search(r"answers=(\d+) bytes=(\d+) microseconds=(\d+) failures=(\d+)", output)
     if match is None or match[4] != "0" or match[1] == "0":
-        raise RuntimeError(f"wrk met failures:\n{said}")
+        raise RuntimeError(f"wrk met failures:\n{output}")
     answers, size, microseconds = (int(number) for number in match.groups()[:3])
     return Rate(answers / microseconds * 1e6, size / microseconds * 1e6)
 
 
 def _lua(texts: Sequence[str]) -> str:
-    """A list of ASCII texts: JSON's strings are Lua's."""
+    """Write a Lua list of ASCII texts: strings of JSON are strings of Lua."""
     return ",".join(json.dumps(text) for text in texts)
