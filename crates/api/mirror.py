@@ -13,7 +13,7 @@ from rest_framework.viewsets import ViewSet
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates.api.index import IndexConfig, config_json, index_file
-from crates.mirror import crate_cache, overview, serving
+from crates.mirror import downloads, overview, serving
 from registry_site.http.dialects import Cargo
 
 
@@ -23,9 +23,9 @@ class MirroredCrate(serializers.Serializer[Any]):
         checksum = serializers.CharField(source="line.checksum")
         yanked = serializers.BooleanField(source="line.yanked")
         published_at = serializers.DateTimeField(source="line.published_at", allow_null=True)
-        license = serializers.CharField(source="archive.license", allow_null=True, default=None)
-        held_back = serializers.CharField()
-        exempt = serializers.CharField()
+        license = serializers.CharField(source="crate.license", allow_null=True, default=None)
+        held_back = serializers.CharField(source="quarantine_reason")
+        exempt = serializers.CharField(source="exemption_reason")
 
     name = serializers.CharField()
     upstream = serializers.CharField()
@@ -51,11 +51,11 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:
         """The versions of a crate, the newest first, each with the reason if a policy holds it back."""
-        entry, versions = overview.describe_crate(name)
-        about = {"name": entry.name, "upstream": entry.upstream, "checked_at": entry.checked_at, "versions": versions}
+        crate, versions = overview.describe_crate(name)
+        about = {"name": crate.name, "upstream": crate.upstream, "checked_at": crate.checked_at, "versions": versions}
         return Response(MirroredCrate(about).data)
 
     @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
     def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:
         """`GET /ktra/api/v1/mirror/{crate}/{version}/download`"""
-        return crate_cache.download(request._request, crate, version)
+        return downloads.download(request._request, crate, version)

@@ -1,0 +1,14 @@
+"""Mirror of crates.io: a pull-through cache of upstream registries, with policies and overrides by staff.
+
+The modules in their order. Each imports only modules of the lines above its own:
+
+    models  index_lines  resolving  licenses  concurrency  metrics
+    incidents  upstreams  advisories  overrides
+    index_cache  policies
+    crate_cache
+    serving  downloads  maintenance
+    overview  prefetch  transfer
+    admin  pages  apps  management
+
+Caches know neither policies nor overrides, and policies know no cache. `serving` and `downloads` bring both together.
+"""

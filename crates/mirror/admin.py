@@ -1,4 +1,4 @@
-"""What staff see of the mirror, and decide about it."""
+"""Admin of the mirror: staff look at its caches and incidents, and block or exempt versions."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 
 from accounts.admin import staff
-from crates.mirror import incidents, index_cache, maintenance, overrides, overview
+from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.package import requirements
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
@@ -25,27 +25,28 @@ NO_REASON = "in the admin site, without a reason"
 
 
 class ReasonForm(ActionForm):
-    """Beside the choice of an action."""
+    """The form above a list, with a reason for the actions that block."""
 
     reason = forms.CharField(required=False, max_length=500, label="Reason for a block:")
 
 
-def failures(subject: Any) -> Coalesce:
-    """How often upstream failed with it, since staff last settled that."""
-    open_ones = Incident.objects.filter(subject=subject, settled_at=None).order_by().values("subject")
-    return Coalesce(Subquery(open_ones.annotate(total=Sum("count")).values("total")), 0, output_field=IntegerField())
+def count_failures(subject: Any) -> Coalesce:
+    """Return the number of unsettled failures of upstream with a subject, as an expression of a query."""
+    # One subquery for the whole list. order_by() removes the default order, by which Django would group, too.
+    unsettled = Incident.objects.filter(subject=subject, settled_at=None).order_by().values("subject")
+    return Coalesce(Subquery(unsettled.annotate(total=Sum("count")).values("total")), 0, output_field=IntegerField())
 
 
 class MirrorAdmin(ReadOnlyAdmin):
-    """Rows that only their actions change."""
+    """A list of rows that are changed only by actions."""
 
-    show_full_result_count = False
+    show_full_result_count = False  # counting a hundred thousand rows takes longer than showing a page of them
 
-    def has_decide_permission(self, request: HttpRequest) -> bool:
+    def has_act_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"mirror.change_{self.opts.model_name}")
 
     def has_block_permission(self, request: HttpRequest) -> bool:
-        return self.has_decide_permission(request) and request.user.has_perm("mirror.add_override")
+        return self.has_act_permission(request) and request.user.has_perm("mirror.add_override")
 
     @admin.display(description="size", ordering="size")
     def bytes(self, row: Any) -> str:
@@ -62,35 +63,36 @@ class CachedIndexFileAdmin(MirrorAdmin):
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
-    actions = ["ask_again", "accept_changes", "block"]
+    actions = ["mark_stale", "accept_changes", "block"]
     action_form = ReasonForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
-        listed = super().get_queryset(request).defer("body")
-        counted: QuerySet[CachedIndexFile] = listed.annotate(size=Length("body"), failures=failures(OuterRef("name")))
-        return counted
+        # A body may have megabytes, so let the database measure it.
+        index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body")
+        return index_files.annotate(size=Length("body"), failures=count_failures(OuterRef("name")))
 
     @admin.display
-    def versions(self, entry: CachedIndexFile) -> int:
-        return len(entry.checksums)
+    def versions(self, index_file: CachedIndexFile) -> int:
+        return len(index_file.checksums)
 
     @admin.display(description="held back")
-    def held_back(self, entry: CachedIndexFile) -> str:
-        held = ((one.line.version, one.held_back) for one in overview.describe_versions(entry) if one.held_back)
-        return format_html_join("", "<p><strong>{}</strong>: {}</p>", held) or "nothing"
+    def held_back(self, index_file: CachedIndexFile) -> str:
+        versions = overview.describe_versions(index_file)
+        rows = ((version.line.version, version.quarantine_reason) for version in versions if version.quarantine_reason)
+        return format_html_join("", "<p><strong>{}</strong>: {}</p>", rows) or "nothing"
 
-    @admin.action(description="Ask upstream again at the next request", permissions=["decide"])
-    def ask_again(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
+    @admin.action(description="Ask upstream again at the next request", permissions=["act"])
+    def mark_stale(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
         self.message_user(request, f"{index_cache.mark_stale(queryset)} will be asked for again.")
 
-    @admin.action(description="Take the checksums that upstream has now", permissions=["decide"])
+    @admin.action(description="Take the checksums that upstream has now", permissions=["act"])
     def accept_changes(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
         self.message_user(request, f"{index_cache.forget_checksums(queryset)} will be taken as they are upstream.")
 
     @admin.action(description="Block the selected crates in all versions", permissions=["block"])
     def block(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        for entry in queryset:
-            block(request, entry.name, "*")
+        for index_file in queryset:
+            block(request, index_file.name, "*")
         self.message_user(request, f"{len(queryset)} blocked. To lift that, end the override.")
 
 
@@ -99,41 +101,37 @@ class CachedCrateAdmin(MirrorAdmin):
     list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "last_used_at")
     list_filter = ("fetched_at", "last_used_at")
     search_fields = ("name__startswith", "sha256__startswith", "license")
-    actions = ["remove", "remove_and_block"]
+    actions = ["delete_crates", "delete_and_block"]
     action_form = ReasonForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedCrate]:
         subject = Concat(OuterRef("name"), Value("@"), OuterRef("version"), output_field=CharField())
-        counted: QuerySet[CachedCrate] = super().get_queryset(request).annotate(failures=failures(subject))
-        return counted
+        crates: QuerySet[CachedCrate] = super().get_queryset(request)
+        return crates.annotate(failures=count_failures(subject))
 
-    @admin.action(
-        description="Delete the selected files; they are fetched again when asked for", permissions=["decide"]
-    )
-    def remove(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        for archive in queryset:
-            maintenance.delete_crate(archive)
+    @admin.action(description="Delete the selected files; they are fetched again when asked for", permissions=["act"])
+    def delete_crates(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
+        for crate in queryset:
+            maintenance.delete_crate(crate)
         self.message_user(request, f"{len(queryset)} deleted.")
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
-    def remove_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        for archive in queryset:
-            block(request, archive.name, f"={archive.version}")
-            maintenance.delete_crate(archive)
+    def delete_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
+        for crate in queryset:
+            block(request, crate.name, f"={crate.version}")  # first, or a request could fetch the file again
+            maintenance.delete_crate(crate)
         self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the override.")
 
 
 def block(request: HttpRequest, name: str, requirement: str) -> Override:
-    """For the reason that stands beside the action."""
-    reason = request.POST.get("reason", "").strip()
-    return overrides.create_override(
-        overrides.Kind.BLOCKED, name, requirement, actor=staff(request), reason=reason or NO_REASON
-    )
+    """Block versions of a crate, with the reason in the form above the list; raises `Invalid`."""
+    reason = request.POST.get("reason", "").strip() or NO_REASON
+    return overrides.create_override(Override.Kind.BLOCKED, name, requirement, actor=staff(request), reason=reason)
 
 
 class OverrideForm(forms.ModelForm):
     def clean_name(self) -> str:
-        if not index_cache.NAME.fullmatch(self.cleaned_data["name"]):
+        if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
         return str(self.cleaned_data["name"])
 
@@ -152,9 +150,9 @@ class OverrideForm(forms.ModelForm):
 
 @admin.register(Override)
 class OverrideAdmin(DomainAdmin):
-    """Made here, and ended by an action; never changed."""
+    """A list of overrides. They are added and ended here, but never changed: the audit log refers to them."""
 
-    list_display = ("name", "requirement", "decided", "reason", "until", "created_at", "created_by", "ended_at")
+    list_display = ("name", "requirement", "kind_value", "reason", "until", "created_at", "created_by", "ended_at")
     list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("name", "reason")
     list_select_related = ("created_by",)
@@ -164,8 +162,8 @@ class OverrideAdmin(DomainAdmin):
     readonly_fields = ("created_at", "created_by", "ended_at")
 
     @admin.display(description="kind", ordering="kind")
-    def decided(self, decision: Override) -> str:
-        return decision.kind
+    def kind_value(self, override: Override) -> str:
+        return override.kind  # the column is too narrow for the label
 
     def get_fields(self, request: HttpRequest, obj: Override | None = None) -> Any:
         return [field for field in self.fields if obj or field not in self.readonly_fields]
@@ -174,19 +172,19 @@ class OverrideAdmin(DomainAdmin):
         return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
-        made = overrides.create_override(
-            overrides.Kind(obj.kind),
+        override = overrides.create_override(
+            Override.Kind(obj.kind),
             obj.name,
             obj.requirement,
             actor=staff(request),
             reason=obj.reason,
             until=obj.until,
         )
-        obj.pk = made.pk
+        obj.pk = override.pk  # of the row that the verb has created: the admin links to it
 
     @admin.action(description="End the selected overrides", permissions=["change"])
     def end(self, request: HttpRequest, queryset: QuerySet[Override]) -> None:
-        ended = sum(overrides.end_override(decision, actor=staff(request)) for decision in queryset)
+        ended = sum(overrides.end_override(override, actor=staff(request)) for override in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
 
 
@@ -197,6 +195,6 @@ class IncidentAdmin(MirrorAdmin):
     search_fields = ("subject",)
     actions = ["settle"]
 
-    @admin.action(description="Mark the selected incidents as settled", permissions=["decide"])
+    @admin.action(description="Mark the selected incidents as settled", permissions=["act"])
     def settle(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         self.message_user(request, f"{incidents.settle(queryset)} settled.")

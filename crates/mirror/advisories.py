@@ -1,4 +1,4 @@
-"""What a checkout of the RustSec advisory database says against a version: `crates/NAME/RUSTSEC-….md`.
+"""Advisories of a RustSec database, from a checkout that the operator updates: `crates/NAME/RUSTSEC-….md`.
 
 Each file begins with TOML between fences: `[advisory]`, and `[versions]` with requirements, `patched` and `unaffected`.
 Source: https://github.com/rustsec/advisory-db/blob/main/README.md
@@ -20,77 +20,74 @@ from crates.mirror import resolving
 from registry_site.errors import Invalid
 
 ADVISORY = re.compile(r"\s*```toml\r?\n(?P<toml>.*?)\r?\n```\s*(?:# *(?P<title>[^\r\n]{0,200}))?", re.DOTALL)
-MAX_FILE_BYTES = 1024 * 1024  # bytes
+MAX_FILE_BYTES = 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Advisory:
-    """`id` as RUSTSEC-2021-0001; `unharmed` are those who tell whether a version is patched, or never was affected."""
+    """A vulnerability of a crate. `safe_ranges` match the versions that are patched or were never affected."""
 
     id: str
     title: str
-    unharmed: tuple[Callable[[str], bool], ...]
+    safe_ranges: tuple[Callable[[str], bool], ...]
 
     def __str__(self) -> str:
         return f"{self.id} is against it{f': {self.title}' if self.title else ''}."
 
     def affects(self, version: str) -> bool:
-        return not any(fits(version) for fits in self.unharmed)
+        return not any(contains(version) for contains in self.safe_ranges)
 
 
 def advisories_for(name: str) -> list[Advisory]:
-    """Against any version of a crate, in the order of their ids; those of the databases that are configured."""
-    found = [
-        advisory
-        for database in settings.MIRROR_ADVISORIES
-        for path in _files(Path(database) / "crates", name)
-        if (advisory := _read(path, _stamp(path))) is not None
-    ]
-    return sorted(found, key=lambda advisory: advisory.id)
+    """Return the advisories about any version of a crate, by their ids, from all configured databases."""
+    advisories = []
+    for database in settings.MIRROR_ADVISORIES:
+        folder = Path(database) / "crates"
+        try:
+            spelling = _spellings(folder, folder.stat().st_mtime_ns).get(names.canonical(name))
+            paths = [] if spelling is None else list((folder / spelling).glob("*.md"))
+        except OSError:  # git replaces the folder while it updates the checkout
+            paths = []
+        for path in paths:
+            advisory = _read(path, _stamp(path))
+            if advisory is not None:
+                advisories.append(advisory)
+    return sorted(advisories, key=lambda advisory: advisory.id)
 
 
-def _files(folder: Path, name: str) -> list[Path]:
-    """The files about one crate; none while the checkout is being updated."""
-    try:
-        spelling = _spellings(folder, folder.stat().st_mtime_ns).get(names.canonical(name))
-        if spelling is None:
-            return []
-        return list((folder / spelling).glob("*.md"))
-    except OSError:
-        return []
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """When a file changed, and its size; nothing of one that is not there any more."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
-
-
+# Some thousand folders, which change when the checkout is updated. The time of change in the key notices that.
 @lru_cache(maxsize=8)
 def _spellings(folder: Path, changed: int) -> dict[str, str]:
     return {names.canonical(spelling): spelling for spelling in os.listdir(folder)}
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return time of change and size of a file; zeros if it has vanished."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+# Every request for the index file of a crate asks for its advisories. The stamp in the key notices changed files.
 @lru_cache(maxsize=2048)
 def _read(path: Path, stamp: tuple[int, int]) -> Advisory | None:
-    """None for what warns of no danger, was withdrawn, or cannot be read."""
+    """Return the advisory in a file; None if it is withdrawn, only informs, or cannot be read."""
     try:
         with path.open("rb") as file:
-            front = ADVISORY.match(file.read(MAX_FILE_BYTES).decode())
-        if front is None:
+            match = ADVISORY.match(file.read(MAX_FILE_BYTES).decode())
+        if match is None:
             raise ValueError("it has no TOML at its beginning")
-        found = tomllib.loads(front["toml"])
-        about, versions = found["advisory"], found.get("versions", {})
-        if about.get("withdrawn") or about.get("informational"):
+        document = tomllib.loads(match["toml"])
+        advisory, versions = document["advisory"], document.get("versions", {})
+        if advisory.get("withdrawn") or advisory.get("informational"):
             return None
-        unharmed = [*versions.get("patched", []), *versions.get("unaffected", [])]
-        title = (front["title"] or "").strip().rstrip(".")
-        return Advisory(str(about["id"]), title, tuple(resolving.range_matcher(one) for one in unharmed))
+        safe = [*versions.get("patched", []), *versions.get("unaffected", [])]
+        title = (match["title"] or "").strip().rstrip(".")
+        return Advisory(str(advisory["id"]), title, tuple(resolving.range_matcher(range_) for range_ in safe))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Invalid) as error:
         _log.warning("The advisory %s cannot be read: %s", path, error)
         return None

@@ -1,4 +1,4 @@
-"""The app of the mirror, a part of crates."""
+"""App of the mirror, a part of crates."""
 
 from django.apps import AppConfig
 
@@ -9,6 +9,6 @@ class MirrorConfig(AppConfig):
     verbose_name = "Mirror of crates.io"
 
     def ready(self) -> None:
-        from crates.mirror import policies, purging  # noqa: F401 - it registers itself
+        from crates.mirror import maintenance, policies  # noqa: F401 - maintenance connects its signal
 
         policies.check_settings()

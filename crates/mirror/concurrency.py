@@ -1,4 +1,4 @@
-"""Who may wait for upstream, and for how long: a slow one must not take the threads that all others need."""
+"""Limits on waiting for upstream, so that a slow one does not take the threads that all other requests need."""
 
 import logging
 import threading
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from django.conf import settings
+from django.db import connection
 
 from registry_site.errors import RegistryError, UpstreamError
 
@@ -17,75 +18,84 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-SLOW_AFTER_SECONDS = 2.0  # seconds after which an upstream that has not answered is slow
-MAX_PENDING = 64  # pieces of work that nobody waits for yet
+SLOW_AFTER_SECONDS = 2.0  # upstreams usually answer in a tenth of this, and people notice longer pauses
+MAX_PENDING = 64  # more would be stale before anybody uses them
 
 
 class UpstreamLimiter:
-    """Of those who have nothing to serve until upstream answers: at most three quarters of a worker's threads.
+    """A limit of three quarters on the request threads of a worker that may wait for upstream at once.
 
-    Beyond them one waits for as long as there is some coming and going, and is refused when upstream is slow.
+    The last quarter keeps answering whatever needs no upstream. Requests over the limit wait for a slot, but only while
+    upstream keeps answering others.
     """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.begun: dict[int, float] = {}  # by thread
+        self.started: dict[int, float] = {}  # when each thread got its slot, by thread
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Raises `errors.Upstream`."""
-        me = threading.get_ident()
+        """Wait for a slot and keep it; raises `UpstreamError` when all are taken and upstream is slow."""
+        thread = threading.get_ident()
         with self.changed:
-            while len(self.begun) >= max(settings.THREADS * 3 // 4, 1):
-                patience = max(self.begun.values()) + SLOW_AFTER_SECONDS - time.monotonic()
+            while len(self.started) >= max(settings.THREADS * 3 // 4, 1):
+                # Upstream is slow when no slot was given away for so long: then the next one is not near either.
+                patience = max(self.started.values()) + SLOW_AFTER_SECONDS - time.monotonic()
                 if patience <= 0:
                     raise UpstreamError("The mirror's upstream is slow, and enough requests wait for it; try again.")
                 self.changed.wait(patience)
-            self.begun[me] = time.monotonic()
+            self.started[thread] = time.monotonic()
         try:
             yield
         finally:
             with self.changed:
-                del self.begun[me]
+                del self.started[thread]
                 self.changed.notify()
 
 
+limiter = UpstreamLimiter()  # for index files and crates together
+
+
 class BackgroundTasks(Generic[T]):
-    """Work for those who have something to serve meanwhile: each key once at a time, by a few threads."""
+    """A pool of a few threads for work that a request need not wait for. No key is worked on twice at the same time."""
 
     def __init__(self, threads: int) -> None:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="mirror")
         self.lock = threading.Lock()
         self.pending: dict[str, tuple[float, Future[T]]] = {}
 
-    def result(self, key: str, work: Callable[[str], T]) -> T | None:
-        """What the work gives, if it does so soon; without waiting when other work has been slow. None if it fails."""
+    def result(self, key: str, work: Callable[[], T]) -> T | None:
+        """Return the result of the work, or None if it fails or takes longer than `SLOW_AFTER_SECONDS`."""
         now = time.monotonic()
         with self.lock:
-            slow = any(now - begun > SLOW_AFTER_SECONDS for begun, _ in self.pending.values())
-            future = self._submitted(key, work)
+            # Work that is slow already shows that upstream is. The caller has something to serve, so it need not wait.
+            slow = any(now - started > SLOW_AFTER_SECONDS for started, _ in self.pending.values())
+            future = self._start(key, work)
         wait_for([future], 0 if slow else SLOW_AFTER_SECONDS)
         return future.result() if future.done() and future.exception() is None else None
 
-    def submit(self, key: str, work: Callable[[str], T]) -> None:
-        """For somebody who will want what it leaves behind; not when there is much to do already."""
+    def submit(self, key: str, work: Callable[[], T]) -> None:
+        """Start the work for a later request, or drop it when `MAX_PENDING` others have not ended."""
         with self.lock:
             if len(self.pending) < MAX_PENDING:
-                self._submitted(key, work)
+                self._start(key, work)
 
-    def _submitted(self, key: str, work: Callable[[str], T]) -> Future[T]:
+    def _start(self, key: str, work: Callable[[], T]) -> Future[T]:
+        """Start the work unless its key is pending. The caller holds the lock."""
+
+        def run() -> T:
+            try:
+                return work()
+            except RegistryError:
+                raise
+            except Exception:  # nobody reads the future of submitted work, so this log is the only trace
+                _log.exception("The mirror fails with %r", key)
+                raise
+            finally:
+                connection.close()  # no request ends in this thread, so Django would leave the connection open
+                with self.lock:
+                    del self.pending[key]
+
         if key not in self.pending:
-            self.pending[key] = time.monotonic(), self.pool.submit(self._done, key, work)
+            self.pending[key] = time.monotonic(), self.pool.submit(run)
         return self.pending[key][1]
-
-    def _done(self, key: str, work: Callable[[str], T]) -> T:
-        try:
-            return work(key)
-        except RegistryError:
-            raise
-        except Exception:  # it is told to nobody
-            _log.exception("The mirror fails with %r", key)
-            raise
-        finally:
-            with self.lock:
-                del self.pending[key]

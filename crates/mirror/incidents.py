@@ -1,4 +1,4 @@
-"""What staff should look at; the same again is counted, and not written down again and again."""
+"""Incidents: faults of upstream, recorded for staff. The same one again is counted in its row."""
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
@@ -8,17 +8,18 @@ from crates.mirror.models import Incident
 
 
 def record(kind: Incident.Kind, subject: str, detail: str) -> None:
-    open_one = Incident.objects.filter(kind=kind, subject=subject[:300], settled_at=None)
+    """Add an incident, or count it again if staff have not settled the last one."""
+    unsettled = Incident.objects.filter(kind=kind, subject=subject[:300], settled_at=None)
     change = {"count": F("count") + 1, "last_at": timezone.now(), "detail": detail[:500]}
-    if open_one.update(**change):
+    if unsettled.update(**change):
         return
     try:
         with transaction.atomic():
             Incident.objects.create(kind=kind, subject=subject[:300], detail=detail[:500])
-    except IntegrityError:  # somebody else was first
-        open_one.update(**change)
+    except IntegrityError:  # a concurrent request has added it since: the constraint allows one unsettled row
+        unsettled.update(**change)
 
 
 def settle(incidents: QuerySet[Incident]) -> int:
-    """Somebody has looked at them: the same again is a new one."""
+    """Mark incidents as looked at, so that the same again is a new one; return how many were not yet settled."""
     return incidents.filter(settled_at=None).update(settled_at=timezone.now())

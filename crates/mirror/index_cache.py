@@ -1,57 +1,62 @@
-"""The index of the mirror: each crate's file as upstream has it, kept, and looked at again when its time is up."""
+"""Cached index files: one for each crate, as upstream sent it, and refreshed after `REGISTRY_MIRROR_INDEX_TTL`."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import incidents, index_lines, metrics, upstreams
-from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
+from crates.mirror import concurrency, incidents, index_lines, metrics, upstreams
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedIndexFile, Incident
-from crates.mirror.upstreams import UpstreamFault
+from crates.mirror.upstreams import NO_HEADERS, UpstreamFault
 from crates.models import Crate
 from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-ABSENCE_TTL = timedelta(seconds=60)  # for which "there is none" is believed
-RETRY_AFTER_FAULT = timedelta(seconds=30)  # after a fault, before upstream is asked for the same again
+ABSENCE_TTL = timedelta(seconds=60)  # short, since a crate that somebody looks for may be published any moment
+RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
 NO_SUCH_CRATE = "There is no such crate in this index."
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NO_HEADERS: Mapping[str, str] = {}
 
-limiter = UpstreamLimiter()
-_background: BackgroundTasks[CachedIndexFile] = BackgroundTasks(threads=8)
-_prefetches: BackgroundTasks[None] = BackgroundTasks(threads=8)  # its own threads: a client that waits goes first
+_refreshes = concurrency.BackgroundTasks[CachedIndexFile](threads=8)
+_prefetches = concurrency.BackgroundTasks[object](threads=8)  # threads of its own: a client that waits goes first
 
 
-def get_or_refresh(path: str, tell: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
-    """What the index has at `path`, such as se/rd/serde: from upstream, or what was there last when that fails.
+def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
+    """Return the index file at `path`, such as se/rd/serde; its status tells whether upstream has the crate.
 
-    Raises `NotFound` for what is not there, or must not be asked for, and `errors.Upstream`.
+    A stale one is returned when upstream is slow or fails. Raises `NotFound` for a path that must not be looked up
+    upstream, and `UpstreamError` if nothing is cached either.
     """
-    entry = _here(path)
-    if entry is not None and (settings.MIRROR_OFFLINE or _is_fresh(entry)):
-        metrics.record_cache_hit(tell, entry.changed_at, entry.checked_at)
-        return entry
+    index_file = _get_cached(path)
+    if index_file is not None and (settings.MIRROR_OFFLINE or _is_fresh(index_file)):
+        metrics.record_cache_hit(record_outcome, index_file.changed_at, index_file.checked_at)
+        return index_file
     if settings.MIRROR_OFFLINE:
         raise NotFound(NO_SUCH_CRATE)
     read_ahead.start_pending()
-    if entry is None or entry.status != 200:
-        with metrics.recording_fetch(tell), limiter.slot():
-            return _refreshed(path)
-    news = _background.result(path, _in_thread)
-    tell("renewed" if news else "stale")
-    return news or entry
+    # "There is none" is no answer to fall back on: the crate may have been published since.
+    if index_file is None or index_file.status != 200:
+        with metrics.recording_fetch(record_outcome), concurrency.limiter.slot():
+            return _refresh(path)
+    refreshed = _refreshes.result(path, lambda: _refresh(path))
+    record_outcome("renewed" if refreshed else "stale")
+    return refreshed or index_file
+
+
+def refresh_if_stale(path: str) -> CachedIndexFile:
+    """Return the index file at `path`, refreshed if stale, without a slot of the limiter.
+
+    Raises `NotFound` and `UpstreamError`, also if an older file is cached.
+    """
+    index_file = _get_cached(path)
+    return index_file if index_file is not None and _is_fresh(index_file) else _refresh(path)
 
 
 @read_ahead.on_pending_request(r"/mirror/index/(.*)")
@@ -62,151 +67,127 @@ def prefetch_entry(path: str) -> None:
 
 def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:
     """Run `fetch` in a thread, unless its result would be stale again when the queued request is answered."""
-
-    def run(key: str) -> None:
-        try:
-            fetch()
-        finally:
-            connection.close()  # no request ends in this thread, so Django would leave it open
-
     if settings.MIRROR_INDEX_TTL and not settings.MIRROR_OFFLINE:
-        _prefetches.submit(key, run)
-
-
-def refresh_if_stale(path: str) -> CachedIndexFile:
-    """Return the entry at `path`, refreshed if stale, without a slot of the limiter; raises as `get_or_refresh`."""
-    entry = _here(path)
-    return entry if entry is not None and _is_fresh(entry) else _refreshed(path)
-
-
-def _here(path: str) -> CachedIndexFile | None:
-    """What is here already; raises `NotFound` for what must not be asked for."""
-    name = path.rpartition("/")[2]
-    if not NAME.fullmatch(name) or names.index_path(name) != path:
-        raise NotFound(NO_SUCH_CRATE)
-    refuse_private(name)
-    return CachedIndexFile.objects.filter(path=path).first()
-
-
-def refuse_private(name: str) -> None:
-    """A name of ours is never asked for elsewhere, in none of its spellings; raises `NotFound`."""
-    canonical = names.canonical(name)
-    reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
-    if reserved or Crate.objects.named(name).exists():
-        raise NotFound(NO_SUCH_CRATE)
-
-
-def mark_stale(asked: QuerySet[CachedIndexFile]) -> int:
-    """Upstream is asked for these again when somebody wants them next → how many they are."""
-    return asked.update(checked_at=EPOCH)
-
-
-def forget_checksums(asked: QuerySet[CachedIndexFile]) -> int:
-    """What upstream has now counts from then on, also where a checksum has changed → how many they are."""
-    return asked.update(checksums={}, etag="", last_modified="", checked_at=EPOCH)
-
-
-def _is_fresh(entry: CachedIndexFile) -> bool:
-    ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-    return timezone.now() < entry.checked_at + (ttl if entry.status == 200 else min(ttl, ABSENCE_TTL))
-
-
-def _in_thread(path: str) -> CachedIndexFile:
-    try:
-        return _refreshed(path)
-    finally:
-        connection.close()
-
-
-def _refreshed(path: str) -> CachedIndexFile:
-    """Ask upstream, once for all who want to know; raises `errors.Upstream`."""
-    with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as mine:
-        entry = CachedIndexFile.objects.filter(path=path).first()
-        if entry is not None and _is_fresh(entry):
-            return entry
-        if not mine:
-            raise UpstreamError("The mirror is waiting for its upstream; try again.")
-        try:
-            return _asked(path, entry)
-        except UpstreamFault as error:
-            incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
-            if entry is not None:
-                ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-                CachedIndexFile.objects.filter(pk=entry.pk).update(
-                    checked_at=timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT)
-                )
-            raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
-
-
-def _asked(path: str, entry: CachedIndexFile | None) -> CachedIndexFile:
-    """The first upstream that has it, in their order; one that fails is not passed over, or another could step in."""
-    status = 404
-    for upstream in upstreams.configured_upstreams():
-        validators = _validators(entry) if entry is not None and entry.upstream == upstream.url else {}
-        answer = upstream.entry(path, validators)
-        if answer.status == 304:
-            if entry is None or not validators:
-                raise UpstreamFault("it answers 304 to somebody who has nothing")
-            return _kept(entry)
-        if answer.status == 200:
-            return store(path, upstream.url, answer.body, answer.headers)
-        status = answer.status if status == 404 else status
-    found, _ = CachedIndexFile.objects.update_or_create(
-        path=path,
-        defaults={
-            "name": path.rpartition("/")[2],
-            "status": status,
-            "body": b"",
-            "upstream": "",
-            "checked_at": timezone.now(),
-        },
-    )
-    return found
-
-
-def _validators(entry: CachedIndexFile) -> dict[str, str]:
-    given = {"If-None-Match": entry.etag, "If-Modified-Since": entry.last_modified}
-    return {name: value for name, value in given.items() if value}
-
-
-def _kept(entry: CachedIndexFile) -> CachedIndexFile:
-    entry.checked_at = timezone.now()
-    entry.save(update_fields=["checked_at"])
-    return entry
+        _prefetches.submit(key, fetch)
 
 
 def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> CachedIndexFile:
-    """The file as it is now; raises `Fault` when it takes back the checksum of a version that was seen before."""
+    """Store an index file; raises `UpstreamFault` when the checksum of a version is not the one first seen.
+
+    A published version never changes. Another checksum means that upstream was taken over, or is another registry.
+    """
     name = path.rpartition("/")[2]
     with transaction.atomic():
-        entry = CachedIndexFile.objects.select_for_update().filter(path=path).first() or CachedIndexFile(
-            path=path, name=name
+        # The lock of the row keeps a concurrent import from overwriting the checksums that are compared here.
+        locked = CachedIndexFile.objects.select_for_update().filter(path=path).first()
+        index_file = locked or CachedIndexFile(path=path, name=name)
+        checksums, changes = dict(index_file.checksums), {}
+        for line in index_lines.parse(body):
+            if line.version and checksums.setdefault(line.version, line.checksum) != line.checksum:
+                changes[line.version] = f"was {checksums[line.version]} and is {line.checksum}"
+        if not changes:
+            if bytes(index_file.body) != body or index_file.status != 200:
+                index_file.changed_at = timezone.now()
+            index_file.status, index_file.body, index_file.checksums = 200, body, checksums
+            index_file.upstream = upstream
+            index_file.etag = _validator(headers, "etag", 200)
+            index_file.last_modified = _validator(headers, "last-modified", 100)
+            index_file.checked_at = timezone.now()
+            index_file.save()
+    # After the transaction, for the fault would roll the incidents back.
+    for version, change in changes.items():
+        incidents.record(Incident.Kind.CHANGED, f"{name}@{version}", change)
+    if changes:
+        raise UpstreamFault(
+            "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]
         )
-        seen, changed = _checksums(entry, body)
-        if not changed:
-            if bytes(entry.body) != body or entry.status != 200:
-                entry.changed_at = timezone.now()
-            entry.status, entry.body, entry.checksums, entry.upstream = 200, body, seen, upstream
-            entry.etag = _validator(headers, "etag", 200)
-            entry.last_modified = _validator(headers, "last-modified", 100)
-            entry.checked_at = timezone.now()
-            entry.save()
-    for version, told in changed.items():  # after the transaction, or nobody would hear of it
-        incidents.record(Incident.Kind.CHANGED, f"{name}@{version}", told)
-    if changed:
-        raise UpstreamFault("; ".join(f"the checksum of {version} {told}" for version, told in changed.items())[:400])
-    return entry
+    return index_file
 
 
-def _checksums(entry: CachedIndexFile, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Of each version, as it was first seen; and of those that have another now, what was and what is."""
-    seen, changed = dict(entry.checksums), {}
-    for line in index_lines.parse(body):
-        if line.version and seen.setdefault(line.version, line.checksum) != line.checksum:
-            changed[line.version] = f"was {seen[line.version]} and is {line.checksum}"
-    return seen, changed
+def mark_stale(index_files: QuerySet[CachedIndexFile]) -> int:
+    """Have these refreshed at their next request; return how many they are."""
+    return index_files.update(checked_at=EPOCH)
 
 
-def _validator(headers: Mapping[str, str], name: str, longest: int) -> str:
-    given = headers.get(name, "")
-    return given if given.isascii() and given.isprintable() and len(given) <= longest else ""
+def forget_checksums(index_files: QuerySet[CachedIndexFile]) -> int:
+    """Accept whatever checksums upstream has at the next request; return how many files that concerns.
+
+    Without validators upstream sends the whole file, and not 304.
+    """
+    return index_files.update(checksums={}, etag="", last_modified="", checked_at=EPOCH)
+
+
+def _get_cached(path: str) -> CachedIndexFile | None:
+    """Return what is cached; raises `NotFound` for a path that must not be looked up upstream."""
+    name = path.rpartition("/")[2]
+    if not index_lines.NAME.fullmatch(name) or names.index_path(name) != path:
+        raise NotFound(NO_SUCH_CRATE)
+    # Names of ours are never looked up elsewhere, in no spelling: that would give them away, and a stranger who
+    # publishes one on crates.io would get into our builds.
+    canonical = names.canonical(name)
+    is_reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
+    if is_reserved or Crate.objects.named(name).exists():
+        raise NotFound(NO_SUCH_CRATE)
+    return CachedIndexFile.objects.filter(path=path).first()
+
+
+def _is_fresh(index_file: CachedIndexFile) -> bool:
+    ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
+    return timezone.now() < index_file.checked_at + (ttl if index_file.status == 200 else min(ttl, ABSENCE_TTL))
+
+
+def _refresh(path: str) -> CachedIndexFile:
+    """Ask upstream for an index file, once for all threads and processes; raises `UpstreamError`."""
+    with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as locked:
+        index_file = CachedIndexFile.objects.filter(path=path).first()
+        # Look again under the lock, and even without: the holder before us has usually refreshed it.
+        if index_file is not None and _is_fresh(index_file):
+            return index_file
+        if not locked:
+            raise UpstreamError("The mirror is waiting for its upstream; try again.")
+        try:
+            return _fetch(path, index_file)
+        except UpstreamFault as error:
+            incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
+            if index_file is not None:
+                # Backdate the check so that the file is fresh for RETRY_AFTER_FAULT, but never for more than its TTL.
+                ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
+                checked_at = timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT)
+                CachedIndexFile.objects.filter(pk=index_file.pk).update(checked_at=checked_at)
+            raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
+
+
+def _fetch(path: str, index_file: CachedIndexFile | None) -> CachedIndexFile:
+    """Store the answer of the first upstream that has the crate, or that there is none; raises `UpstreamFault`.
+
+    A fault ends the search. If it went on, whoever can disturb the first upstream could have a crate of the same name
+    taken from the second.
+    """
+    status = 404
+    for upstream in upstreams.configured_upstreams():
+        validators = {}
+        if index_file is not None and index_file.upstream == upstream.url:  # another upstream's mean nothing to it
+            pairs = {"If-None-Match": index_file.etag, "If-Modified-Since": index_file.last_modified}
+            validators = {header: value for header, value in pairs.items() if value}
+        response = upstream.fetch_index_file(path, validators)
+        if response.status == 304:
+            if index_file is None or not validators:
+                raise UpstreamFault("it answers 304 to somebody who has nothing")
+            index_file.checked_at = timezone.now()
+            index_file.save(update_fields=["checked_at"])
+            return index_file
+        if response.status == 200:
+            return store(path, upstream.url, response.body, response.headers)
+        # The first reason that says more than 404 counts.
+        status = response.status if status == 404 else status
+    absence = {"status": status, "body": b"", "upstream": "", "checked_at": timezone.now()}
+    index_file, _ = CachedIndexFile.objects.update_or_create(
+        path=path, defaults={"name": path.rpartition("/")[2], **absence}
+    )
+    return index_file
+
+
+def _validator(headers: Mapping[str, str], name: str, max_length: int) -> str:
+    """Return a header if it fits into its column and into a request again, or an empty text."""
+    value = headers.get(name, "")
+    return value if value.isascii() and value.isprintable() and len(value) <= max_length else ""

@@ -1,4 +1,4 @@
-"""The lines of an index file: read as far as they can be, and passed on as they came, but for `yanked`. Pure."""
+"""Lines of an index file: parse them leniently, and relay their bytes unchanged except for `yanked`."""
 
 import json
 import re
@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # laxer than names of ours: it may begin with a digit
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,149}")
 CHECKSUM = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line as it came, without its end; of one that cannot be read, `version` is empty."""
+    """A line as it came, without its end. `version` is empty if the line cannot be parsed."""
 
     raw: bytes
     version: str = ""
@@ -21,64 +22,54 @@ class Line:
     published_at: datetime | None = None
     name: str = ""
 
+    @classmethod
+    def parse(cls, raw: bytes) -> "Line":
+        """Read what the mirror needs. Version and checksum become paths and keys, so check their form strictly."""
+        fields = _load(raw)
+        name, version, checksum = fields.get("name"), fields.get("vers"), fields.get("cksum")
+        if not isinstance(version, str) or not VERSION.fullmatch(version):
+            return cls(raw)
+        if not isinstance(checksum, str) or not CHECKSUM.fullmatch(checksum):
+            return cls(raw)
+        try:
+            time = datetime.fromisoformat(fields["pubtime"])
+            published_at = time.astimezone(UTC) if time.tzinfo else None
+        except (KeyError, ValueError, TypeError, OverflowError):  # the field is young, and nobody promises its form
+            published_at = None
+        name = name if isinstance(name, str) else ""
+        return cls(raw, version, checksum.lower(), fields.get("yanked") is True, published_at, name)
+
 
 def parse(body: bytes) -> list[Line]:
-    """All lines of an index file, in their order; empty ones are left out."""
-    return [_parsed(raw) for raw in body.split(b"\n") if raw.strip()]
-
-
-def is_index_file(body: bytes) -> bool:
-    """Whether there is any line as an index has them, or nothing at all."""
-    return not body.strip() or any(_is_line(raw) for raw in body.split(b"\n"))
+    """Return the lines of an index file, in their order, without empty ones."""
+    return [Line.parse(raw) for raw in body.split(b"\n") if raw.strip()]
 
 
 def join(lines: list[Line]) -> bytes:
     return b"".join(line.raw + b"\n" for line in lines)
 
 
+def is_index_file(body: bytes) -> bool:
+    """Return whether a file is empty, or has any line of an index, even one that cannot be parsed otherwise."""
+    return not body.strip() or any("cksum" in _load(raw) for raw in body.split(b"\n"))
+
+
 def mark_yanked(line: Line) -> Line:
-    """The same, said to be yanked: cargo goes on with it where it is locked, and chooses it no more."""
+    """Return the line as yanked: cargo keeps a locked version that is yanked, but does not choose it any more."""
     if line.yanked or not line.version:
         return line
-    wanted = {**json.loads(line.raw), "yanked": True}
+    yanked = {**json.loads(line.raw), "yanked": True}
+    # Replace the word in the bytes, so that fields and numbers of newer cargos stay as they are.
     raw = re.sub(rb'"yanked":\s*false', b'"yanked":true', line.raw)
-    if json.loads(raw) != wanted:  # it stands somewhere else, or is said in another way
-        raw = json.dumps(wanted, separators=(",", ":")).encode()
+    if json.loads(raw) != yanked:  # the word is missing, escaped, or stands in some other text as well
+        raw = json.dumps(yanked, separators=(",", ":")).encode()
     return replace(line, raw=raw, yanked=True)
 
 
-def _is_line(raw: bytes) -> bool:
+def _load(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object in a line, or an empty one."""
     try:
-        found = json.loads(raw)
+        value = json.loads(raw)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and "cksum" in found
-
-
-def _parsed(raw: bytes) -> Line:
-    try:
-        found = json.loads(raw)
-        version, checksum = found["vers"], found["cksum"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return Line(raw)
-    if not isinstance(version, str) or not VERSION.fullmatch(version):
-        return Line(raw)
-    if not isinstance(checksum, str) or not CHECKSUM.fullmatch(checksum):
-        return Line(raw)
-    name = found.get("name")
-    return Line(
-        raw,
-        version,
-        checksum.lower(),
-        found.get("yanked") is True,
-        _moment(found.get("pubtime")),
-        name if isinstance(name, str) else "",
-    )
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""The license of a crate: in its own `Cargo.toml`, for the index has none; and whether it is one of those allowed."""
+"""Licenses of crates: read them from `Cargo.toml`, for an index has none, and compare them with those allowed."""
 
 from collections.abc import Collection
 from functools import lru_cache
@@ -11,61 +11,60 @@ from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
 from registry_site.archives.tar_reader import BLOCK, read_entries
 from registry_site.errors import Invalid
 
-MAX_MANIFEST_BYTES = 1024 * 1024  # bytes
-MAX_LICENSE_LENGTH = 255  # characters
+MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_LICENSE_LENGTH = 255  # characters, as wide as the column
 
-_expressions = Licensing()
+_licensing = Licensing()
 
 
 def read_license(crate: IO[bytes], size: int) -> str:
-    """What a `.crate` file of `size` bytes says in `license`; empty when it says nothing that can be read."""
+    """Return `license` of the packed `Cargo.toml` of a `.crate` file; empty if there is none that can be read.
+
+    Whoever published the crate wrote the file, so its size is bounded while it is unpacked. A broken archive is no
+    reason not to mirror it: cargo is the judge of that.
+    """
+    crate.seek(0)
+    tar = BoundedGzipReader(crate, unpacked_limit(size), "crate")
     try:
-        package = manifest.parse_toml(_manifest(crate, size)).get("package")
+        for entry in read_entries(tar, lenient=True):
+            folder, _, path = entry.path.partition("/")
+            if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= MAX_MANIFEST_BYTES:
+                package = manifest.parse_toml(tar.read(entry.size)).get("package")
+                break
+            tar.skip(entry.size + -entry.size % BLOCK)  # the content of an entry is padded to whole blocks
+        else:
+            return ""
     except Invalid:
         return ""
-    license_ = package.get("license") if isinstance(package, dict) else None
-    return (
-        license_ if isinstance(license_, str) and len(license_) <= MAX_LICENSE_LENGTH and license_.isprintable() else ""
-    )
+    text = package.get("license") if isinstance(package, dict) else None
+    return text if isinstance(text, str) and len(text) <= MAX_LICENSE_LENGTH and text.isprintable() else ""
 
 
-def is_allowed(license_: str, allowed: Collection[str]) -> bool:
-    """May a crate under this SPDX expression be used by somebody to whom these licenses are good?
+def is_allowed(expression: str, allowed: Collection[str]) -> bool:
+    """Return whether these licenses suffice for a crate under this SPDX expression.
 
-    Of an `OR` one is enough. `/` is how crates of old write it. An exception only ever permits more.
+    One part of an `OR` suffices. Old crates write `/` for `OR`. An exception (`WITH`) only ever permits more.
     """
-    return _holds(_parsed(license_.replace("/", " OR ")), {one.casefold() for one in allowed})
+    return _is_satisfied(_parse(expression.replace("/", " OR ")), {license_id.casefold() for license_id in allowed})
 
 
 @lru_cache(maxsize=1024)
-def _parsed(expression: str) -> Any:
+def _parse(expression: str) -> Any:
     try:
-        return _expressions.parse(expression)
-    except (ExpressionError, AssertionError, IndexError):  # it stumbles over empty brackets
+        return _licensing.parse(expression)
+    except (ExpressionError, AssertionError, IndexError):  # the last two come of empty brackets
         return None
 
 
-def _holds(expression: Any, allowed: Collection[str]) -> bool:
+def _is_satisfied(expression: Any, allowed: Collection[str]) -> bool:
     match expression:
         case OR():
-            return any(_holds(part, allowed) for part in expression.args)
+            return any(_is_satisfied(part, allowed) for part in expression.args)
         case AND():
-            return all(_holds(part, allowed) for part in expression.args)
+            return all(_is_satisfied(part, allowed) for part in expression.args)
         case LicenseWithExceptionSymbol():
-            return _holds(expression.license_symbol, allowed)
+            return _is_satisfied(expression.license_symbol, allowed)
         case LicenseSymbol():
             key = expression.key.casefold()
-            return key in allowed or key.removesuffix("+") in allowed
+            return key in allowed or key.removesuffix("+") in allowed  # `+` means: or any later version
     return False
-
-
-def _manifest(crate: IO[bytes], size: int) -> bytes:
-    """The packed `Cargo.toml`; raises `Invalid`."""
-    crate.seek(0)
-    tar = BoundedGzipReader(crate, unpacked_limit(size), "crate")
-    for entry in read_entries(tar, lenient=True):
-        folder, _, path = entry.path.partition("/")
-        if folder and path == "Cargo.toml" and not entry.is_directory and entry.size <= MAX_MANIFEST_BYTES:
-            return tar.read(entry.size)
-        tar.skip(entry.size + -entry.size % BLOCK)
-    raise Invalid("The crate has no Cargo.toml.")

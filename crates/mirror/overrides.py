@@ -1,4 +1,4 @@
-"""What staff decide: versions that nobody gets any more, and such as the policies do not count for."""
+"""Overrides by staff: versions that are blocked for everybody, or exempt from the policies."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -10,28 +10,30 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates import names
-from crates.mirror import index_cache, resolving
+from crates.mirror import index_lines, resolving
 from crates.mirror.models import Override
 from crates.package.requirements import normalize
 from registry_site import audit
 from registry_site.errors import Invalid, PermissionDenied
 
-Kind = Override.Kind
-
 
 @dataclass(frozen=True)
 class ActiveOverride:
-    """A decision in force; `contains` tells which versions it is about."""
+    """An override in force, with its requirement as a function on versions."""
 
     kind: str
     reason: str
     contains: Callable[[str], bool]
 
+    @classmethod
+    def of(cls, override: Override) -> "ActiveOverride":
+        return cls(override.kind, override.reason, resolving.range_matcher(override.requirement))
+
     def blocks(self, version: str) -> bool:
-        return self.kind == Kind.BLOCKED and self.contains(version)
+        return self.kind == Override.Kind.BLOCKED and self.contains(version)
 
     def exempts(self, version: str) -> bool:
-        return self.kind == Kind.EXEMPT and self.contains(version)
+        return self.kind == Override.Kind.EXEMPT and self.contains(version)
 
 
 def create_override(
@@ -43,8 +45,8 @@ def create_override(
     reason: str,
     until: datetime | None = None,
 ) -> Override:
-    """From now until a moment, or until it is ended; raises `Invalid`."""
-    if not index_cache.NAME.fullmatch(name):
+    """Block or exempt versions of a crate from now on; raises `Invalid`."""
+    if not index_lines.NAME.fullmatch(name):
         raise Invalid(f"{name[:80]!r} is no name of a crate.")
     requirement, reason = normalize(requirement), reason.strip()
     if len(requirement) > 200:
@@ -54,46 +56,44 @@ def create_override(
     if until is not None and until <= timezone.now():
         raise Invalid("Its end has passed already.")
     with transaction.atomic():
-        made = Override.objects.create(
+        override = Override.objects.create(
             kind=kind,
-            name=names.canonical(name),
+            name=names.canonical(name),  # staff may write the crate in any spelling
             requirement=requirement,
             reason=reason,
             until=until,
             created_by=actor,
         )
-        audit.record(actor, audit.Action(f"mirror.{kind}"), f"{made.name}@{made.requirement}", reason=made.reason)
-    return made
+        target = f"{override.name}@{override.requirement}"
+        audit.record(actor, audit.Action(f"mirror.{kind}"), target, reason=override.reason)
+    return override
 
 
-def end_override(decision: Override, *, actor: User | None) -> bool:
-    """False when it had ended before."""
+def end_override(override: Override, *, actor: User | None) -> bool:
+    """End an override now; return False if it had ended before."""
     with transaction.atomic():
-        ended = Override.objects.filter(pk=decision.pk, ended_at=None).update(ended_at=timezone.now())
+        ended = Override.objects.filter(pk=override.pk, ended_at=None).update(ended_at=timezone.now())
         if ended:
-            audit.record(actor, audit.Action(f"mirror.{decision.kind}.end"), f"{decision.name}@{decision.requirement}")
+            target = f"{override.name}@{override.requirement}"
+            audit.record(actor, audit.Action(f"mirror.{override.kind}.end"), target)
     return bool(ended)
 
 
 def active_overrides_for(name: str) -> list[ActiveOverride]:
-    """All that are in force about a crate, the newest first."""
-    return [_ruling(one) for one in Override.objects.active().filter(name=names.canonical(name))]
+    """Return the overrides in force for a crate, the newest first."""
+    return [ActiveOverride.of(override) for override in Override.objects.active().filter(name=names.canonical(name))]
 
 
 def active_overrides_by_crate() -> dict[str, list[ActiveOverride]]:
-    """All of them, by the canonical names of the crates."""
-    found = defaultdict(list)
-    for one in Override.objects.active():
-        found[one.name].append(_ruling(one))
-    return found
-
-
-def _ruling(decision: Override) -> ActiveOverride:
-    return ActiveOverride(decision.kind, decision.reason, resolving.range_matcher(decision.requirement))
+    """Return all overrides in force, by the canonical names of the crates."""
+    overrides = defaultdict(list)
+    for override in Override.objects.active():
+        overrides[override.name].append(ActiveOverride.of(override))
+    return overrides
 
 
 def refuse_blocked(name: str, version: str) -> None:
-    """Raises `PermissionDenied` with the reason."""
-    for ruling in active_overrides_for(name):
-        if ruling.blocks(version):
-            raise PermissionDenied(f"{name} {version} is blocked here: {ruling.reason}", code="blocked")
+    """Raise `PermissionDenied` with the reason of staff if the version is blocked."""
+    for override in active_overrides_for(name):
+        if override.blocks(version):
+            raise PermissionDenied(f"{name} {version} is blocked here: {override.reason}", code="blocked")

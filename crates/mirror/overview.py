@@ -1,46 +1,51 @@
-"""What people are told about a mirrored crate: its versions, and why one is held back."""
+"""Overview of a mirrored crate for people: its versions, and why cargo does not choose some of them."""
 
 from dataclasses import dataclass
 
 from crates import names
-from crates.mirror import index_cache, overrides, policies, serving
+from crates.mirror import index_cache, index_lines, overrides, serving
 from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from registry_site.errors import NotFound
 
 
 @dataclass(frozen=True)
-class Version:
-    """A line of the index; `held_back` and `exempt` are reasons, or empty; `archive` is its file, if that is here."""
+class MirroredVersion:
+    """A version of a mirrored crate. The reasons are empty if none applies; `crate` is None if it is not cached."""
 
     line: Line
-    held_back: str
-    exempt: str
-    archive: CachedCrate | None
+    quarantine_reason: str
+    exemption_reason: str
+    crate: CachedCrate | None
 
 
-def describe_crate(name: str) -> tuple[CachedIndexFile, list[Version]]:
-    """Its entry and its versions, those first that were published last; raises as `serving.entry` does."""
-    if not index_cache.NAME.fullmatch(name):
+def describe_crate(name: str) -> tuple[CachedIndexFile, list[MirroredVersion]]:
+    """Return the index file of a crate and its versions; raises as `serving.get_index_file`."""
+    if not index_lines.NAME.fullmatch(name):
         raise NotFound(index_cache.NO_SUCH_CRATE)
-    entry = serving.get_entry(names.index_path(name.lower()))
-    return entry, describe_versions(entry)
+    index_file = serving.get_index_file(names.index_path(name.lower()))
+    return index_file, describe_versions(index_file)
 
 
-def describe_versions(entry: CachedIndexFile) -> list[Version]:
-    found = [line for line in reversed(serving.available_lines(entry)) if line.version]
-    rulings = overrides.active_overrides_for(entry.name)
-    reasons = policies.quarantine_reasons(entry, found, rulings)
-    kept = {(archive.version, archive.sha256): archive for archive in CachedCrate.objects.filter(name=entry.name)}
-    exempt = {
-        one.version: ruling.reason for one in found for ruling in reversed(rulings) if ruling.exempts(one.version)
+def describe_versions(index_file: CachedIndexFile) -> list[MirroredVersion]:
+    """Return the available versions of a crate, those first that were published last."""
+    lines = [line for line in reversed(serving.available_lines(index_file)) if line.version]
+    active = overrides.active_overrides_for(index_file.name)
+    reasons = serving.quarantine_reasons(index_file, lines, active)
+    crates = {(crate.version, crate.sha256): crate for crate in CachedCrate.objects.filter(name=index_file.name)}
+    # Several overrides may exempt a version. The newest comes first in the list, so it overwrites the others here.
+    exemptions = {
+        line.version: override.reason
+        for line in lines
+        for override in reversed(active)
+        if override.exempts(line.version)
     }
     return [
-        Version(
+        MirroredVersion(
             line,
             reasons.get(line.version, ""),
-            "" if line.version in reasons else exempt.get(line.version, ""),
-            kept.get((line.version, line.checksum)),
+            "" if line.version in reasons else exemptions.get(line.version, ""),
+            crates.get((line.version, line.checksum)),
         )
-        for line in found
+        for line in lines
     ]

@@ -1,4 +1,4 @@
-"""Fetching before anybody asks: what a lock file names, what a list names, or a crate with all that it needs."""
+"""Prefetching by an operator: the versions that a lock file, a list, or a crate with its dependencies needs."""
 
 import json
 import tomllib
@@ -7,40 +7,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crates import names
-from crates.mirror import crate_cache, index_cache, overrides, resolving, serving
-from crates.mirror.index_lines import Line
+from crates.mirror import index_lines, overrides, resolving, serving
 from registry_site.errors import Invalid, NotFound
 
 CrateVersion = tuple[str, str]  # name, version
-NO_SOURCE = "{0} is no file, and no crate such as serde or serde@1.0"
 
 
 def read_source(source: str) -> list[CrateVersion]:
-    """What a `Cargo.lock`, a list of `name version` lines, or `name[@requirement]` asks for; raises `Invalid`."""
+    """Return the versions that a `Cargo.lock`, a list of `name version` lines, or `name[@requirement]` needs.
+
+    Raises `Invalid`, and for a crate as `serving.get_index_file`.
+    """
     path = Path(source)
     if path.is_file():
-        text = _text(path)
-        return sorted(set(_locked(text) if path.name.endswith(".lock") else _listed(text)))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise Invalid(f"{path} is no text.") from error
+        return sorted(set(_parse_lock(text) if path.name.endswith(".lock") else _parse_list(text)))
     name, _, requirement = source.partition("@")
-    if not index_cache.NAME.fullmatch(name):
-        raise Invalid(NO_SOURCE.format(source))
-    return sorted(_with_dependencies(name, requirement or "*"))
+    if not index_lines.NAME.fullmatch(name):
+        raise Invalid(f"{source} is no file, and no crate such as serde or serde@1.0")
+    return sorted(_resolve(name, requirement or "*"))
 
 
-def _text(path: Path) -> str:
+def _parse_lock(text: str) -> Iterator[CrateVersion]:
+    """Yield the packages from registries: crates.io, and whatever replaces it."""
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path} is no text.") from error
-
-
-def _locked(text: str) -> Iterator[CrateVersion]:
-    """The packages of crates.io, and of whatever replaces it."""
-    try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Invalid(f"The lock file cannot be read: {error}.") from error
-    packages = found.get("package", [])
+    packages = document.get("package", [])
     for package in packages if isinstance(packages, list) else [None]:
         if not isinstance(package, dict) or not {"name", "version"} <= package.keys():
             raise Invalid("The lock file cannot be read: a package has no name or no version.")
@@ -48,7 +45,7 @@ def _locked(text: str) -> Iterator[CrateVersion]:
             yield str(package["name"]), str(package["version"])
 
 
-def _listed(text: str) -> Iterator[CrateVersion]:
+def _parse_list(text: str) -> Iterator[CrateVersion]:
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].replace("@", " ").split()
         if words and len(words) != 2:
@@ -59,38 +56,28 @@ def _listed(text: str) -> Iterator[CrateVersion]:
             yield words[0], words[1]
 
 
-def _with_dependencies(name: str, requirement: str) -> set[CrateVersion]:
-    """The newest that fits, and so on for all that it needs; what is optional or for its tests is left out."""
-    found: set[CrateVersion] = set()
-    left, seen = deque([(name, requirement)]), set()
-    while left:
-        asked = left.popleft()
-        if asked in seen:
+def _resolve(name: str, requirement: str) -> set[CrateVersion]:
+    """Return the newest version that matches, and so on for its dependencies that are neither optional nor `dev`.
+
+    This is not cargo's resolver. It does not unify requirements, so it may fetch a version more than cargo needs.
+    """
+    versions: set[CrateVersion] = set()
+    queue, seen = deque([(name, requirement)]), set()
+    while queue:
+        name, requirement = pair = queue.popleft()
+        if pair in seen:  # several crates need it, or some need each other
             continue
-        seen.add(asked)
-        line = _chosen(*asked)
-        if (asked[0], line.version) not in found:
-            found.add((asked[0], line.version))
-            left.extend(_needed(line))
-    return found
-
-
-def _chosen(name: str, requirement: str) -> Line:
-    entry = serving.get_entry(names.index_path(name))
-    offered = serving.visible_lines(entry, overrides.active_overrides_for(name))
-    usable = {line.version: line for line in offered if line.version and not line.yanked}
-    version = resolving.newest(requirement, usable)
-    if version is None:
-        raise NotFound(f"There is no version {requirement} of a crate {name} upstream.")
-    return usable[version]
-
-
-def _needed(line: Line) -> Iterator[tuple[str, str]]:
-    for dependency in json.loads(line.raw).get("deps", []):
-        if not dependency.get("optional") and dependency.get("kind") != "dev" and not dependency.get("registry"):
-            yield dependency.get("package") or dependency["name"], dependency["req"]
-
-
-def fetch(name: str, version: str) -> bool:
-    """Fetch one version; False when it was here. Raises as `archives.find` does."""
-    return crate_cache.find(name, version)[1]
+        seen.add(pair)
+        index_file = serving.get_index_file(names.index_path(name))
+        lines = serving.visible_lines(index_file, overrides.active_overrides_for(name))
+        usable = {line.version: line for line in lines if line.version and not line.yanked}
+        version = resolving.newest(requirement, usable)
+        if version is None:
+            raise NotFound(f"There is no version {requirement} of a crate {name} upstream.")
+        if (name, version) not in versions:
+            versions.add((name, version))
+            for dependency in json.loads(usable[version].raw).get("deps", []):
+                # A dependency with `registry` comes from another one, which this mirror does not mirror.
+                if not (dependency.get("optional") or dependency.get("kind") == "dev" or dependency.get("registry")):
+                    queue.append((dependency.get("package") or dependency["name"], dependency["req"]))
+    return versions

@@ -1,48 +1,98 @@
-"""What cargo is shown of an entry: upstream's bytes, but for what is not to be had here or is held back."""
+"""Index files as cargo sees them: upstream's bytes, without unavailable versions, and with quarantined ones yanked."""
 
 import hashlib
 from datetime import datetime
 
 from django.conf import settings
+from django.core.cache import cache
 
-from crates.mirror import index_cache, index_lines, metrics, overrides, policies, upstreams
+from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, policies, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from crates.mirror.overrides import ActiveOverride
+from crates.mirror.upstreams import UpstreamFault
+from registry_site.errors import NotFound, RegistryError
+
+MAX_LICENSE_FETCHES = 3  # crates; the client waits for all of them
 
 
 def render_index_file(path: str) -> tuple[bytes, str, datetime | None]:
-    """The file of the index at `path` and its ETag; and when it changed, of what is upstream's own.
+    """Return the body of an index file, its ETag, and when upstream changed it, unless the mirror changes it, too.
 
-    Raises as `entries.find` does, and what says that there is none.
+    Raises as `get_index_file`.
     """
-    found = get_entry(path, metrics.record_index_outcome)
-    rulings = overrides.active_overrides_for(found.name)
-    changed_here = bool(rulings or policies.describe() or settings.MIRROR_OFFLINE)
-    body = index_lines.join(visible_lines(found, rulings)) if changed_here else bytes(found.body)
-    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', None if changed_here else found.changed_at
+    index_file = get_index_file(path, metrics.record_index_outcome)
+    active = overrides.active_overrides_for(index_file.name)
+    # A change of policy or override has no date, so such a body gets no Last-Modified: the ETag alone decides.
+    is_changed_here = bool(active or policies.describe() or settings.MIRROR_OFFLINE)
+    body = index_lines.join(visible_lines(index_file, active)) if is_changed_here else bytes(index_file.body)
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return body, etag, None if is_changed_here else index_file.changed_at
 
 
-def get_entry(path: str, tell: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
-    """The entry of a crate that upstream has; raises as `entry` does."""
-    found = index_cache.get_or_refresh(path, tell)
-    if found.status != 200:
-        raise upstreams.ABSENCE_ERRORS[found.status](index_cache.NO_SUCH_CRATE)
-    return found
+def get_index_file(path: str, record_outcome: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
+    """Return the index file of a crate that upstream has.
+
+    Raises `NotFound`, `Gone` or `UnavailableForLegalReasons`, as upstream says, and `UpstreamError`.
+    """
+    index_file = index_cache.get_or_refresh(path, record_outcome)
+    if index_file.status != 200:
+        raise upstreams.ABSENCE_ERRORS[index_file.status](index_cache.NO_SUCH_CRATE)
+    return index_file
 
 
-def visible_lines(found: CachedIndexFile, rulings: list[ActiveOverride]) -> list[Line]:
-    """Its lines that are to be had; what is held back is yanked."""
-    every = available_lines(found)
-    reasons = policies.quarantine_reasons(found, every, rulings)
-    return [index_lines.mark_yanked(line) if line.version in reasons else line for line in every]
+def visible_lines(index_file: CachedIndexFile, active: list[ActiveOverride]) -> list[Line]:
+    """Return the available lines, the quarantined ones marked as yanked."""
+    lines = available_lines(index_file)
+    reasons = quarantine_reasons(index_file, lines, active)
+    return [index_lines.mark_yanked(line) if line.version in reasons else line for line in lines]
 
 
-def available_lines(found: CachedIndexFile) -> list[Line]:
-    """Its lines, without those whose files are not here when nobody is asked."""
-    every = index_lines.parse(bytes(found.body))
+def available_lines(index_file: CachedIndexFile) -> list[Line]:
+    """Return all lines, or only those with a cached crate when the mirror is offline."""
+    lines = index_lines.parse(bytes(index_file.body))
     if not settings.MIRROR_OFFLINE:
-        return every
-    kept = set(CachedCrate.objects.filter(name=found.name).values_list("version", "sha256"))
-    return [line for line in every if (line.version, line.checksum) in kept]
+        return lines
+    cached = set(CachedCrate.objects.filter(name=index_file.name).values_list("version", "sha256"))
+    return [line for line in lines if (line.version, line.checksum) in cached]
+
+
+def quarantine_reasons(
+    index_file: CachedIndexFile, lines: list[Line], active: list[ActiveOverride]
+) -> policies.Reasons:
+    """Return why versions are quarantined, and fetch a few crates if only that tells their licenses."""
+    fetcher = LicenseFetcher(index_file)
+    return policies.quarantine_reasons(index_file.name, lines, active, fetcher.license_of)
+
+
+class LicenseFetcher:
+    """Licenses of crates that are fetched for one answer: a few at most, and none after a fault of upstream."""
+
+    def __init__(self, index_file: CachedIndexFile) -> None:
+        self.index_file = index_file
+        self.remaining = MAX_LICENSE_FETCHES
+
+    def license_of(self, line: Line) -> str | None:
+        """Return the license of a version, or None if its crate cannot be fetched now."""
+        if self.remaining == 0:
+            return None
+        # A failure is remembered for a while, or each request for this index file would wait for upstream in vain.
+        key = f"mirror-license-{line.checksum}"
+        failure: str | None = cache.get(key)
+        if failure is None:
+            try:
+                crate, _ = crate_cache.get_or_fetch(self.index_file, line)
+            except NotFound:
+                failure = "absent"
+            except RegistryError as error:
+                if not isinstance(error.__cause__, UpstreamFault):  # too many requests wait for upstream just now
+                    self.remaining = 0
+                    return None
+                failure = "fault"
+            else:
+                self.remaining -= 1
+                return crate.license
+            cache.set(key, failure, index_cache.RETRY_AFTER_FAULT.total_seconds())
+        self.remaining = 0 if failure == "fault" else self.remaining - 1
+        return None

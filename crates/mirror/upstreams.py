@@ -1,4 +1,4 @@
-"""The registries that are mirrored: where their index and their files are. Nobody else is ever asked."""
+"""Upstream registries: fetch index files and crates over HTTP, and only from the configured hosts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,26 +13,24 @@ from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
 
-MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024  # bytes
+MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CONFIG_BYTES = 64 * 1024
 MAX_CRATE_BYTES = 1024 * 1024 * 1024
 MAX_REDIRECTS = 3
 CONFIG_CACHE_SECONDS = 3600
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-ABSENCE_ERRORS: dict[int, type[NotFound]] = {
-    404: NotFound,
-    410: Gone,
-    451: UnavailableForLegalReasons,
-}  # how an upstream says that there is none
+# The statuses with which an upstream says that it does not have something; all others are faults.
+ABSENCE_ERRORS: dict[int, type[NotFound]] = {404: NotFound, 410: Gone, 451: UnavailableForLegalReasons}
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class UpstreamFault(Exception):
-    """The upstream does not answer, or not as it should."""
+    """No answer of an upstream, or an invalid one."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """`url` of a sparse index, with a slash at its end; `token` for one that wants it."""
+    """A registry with a sparse index: its URL, which ends in a slash, and perhaps a token for it."""
 
     url: str
     token: str = ""
@@ -40,28 +38,29 @@ class Upstream:
     def __str__(self) -> str:
         return self.url
 
-    def entry(self, path: str, validators: Mapping[str, str]) -> http_client.Response:
-        """The file of the index at `path`: 200, 304, or one of `ABSENT`; raises `Fault`."""
-        answer = self._fetch(self.url + path, MAX_INDEX_FILE_BYTES, validators)
-        if answer.status not in (200, 304, *ABSENCE_ERRORS):
-            raise UpstreamFault(f"it answers with {answer.status}")
-        if answer.status == 200:
-            _check_index_file(answer)
-        return answer
+    def fetch_index_file(self, path: str, validators: Mapping[str, str]) -> http_client.Response:
+        """Fetch the index file at `path`; the status is 200, 304, or one of `ABSENCE_ERRORS`.
 
-    def archive(self, name: str, version: str, sha256: str, file: IO[bytes]) -> int:
-        """Write the `.crate` file → 200 or one of `ABSENT`; raises `Fault`. Nobody has looked at the bytes yet."""
-        url = self._download_url(name, version, sha256)
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(http_client.download, url, file=file, max_bytes=MAX_CRATE_BYTES)
-            if answer.status not in REDIRECT_STATUSES:
-                break
-            url = self._followed(url, answer)
-        if answer.status not in (200, 403, *ABSENCE_ERRORS):
-            raise UpstreamFault(f"it answers with {answer.status}")
-        return 404 if answer.status == 403 else answer.status  # what object stores say of what is not there
+        Raises `UpstreamFault`.
+        """
+        response = self._request(self.url + path, MAX_INDEX_FILE_BYTES, headers=validators)
+        if response.status not in (200, 304, *ABSENCE_ERRORS):
+            raise UpstreamFault(f"it answers with {response.status}")
+        if response.status == 200:
+            # An index file has no checksum. So refuse whatever could be a part of one, or something else.
+            if not {"content-length", "transfer-encoding"} & response.headers.keys():
+                raise UpstreamFault("it does not say where its index file ends, and a part would pass for the whole")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise UpstreamFault("it packs its index file, which nobody has asked for")
+            if not index_lines.is_index_file(response.body):
+                raise UpstreamFault("it sends something else than an index file")
+        return response
 
-    def _download_url(self, name: str, version: str, sha256: str) -> str:
+    def download_crate(self, name: str, version: str, sha256: str, file: IO[bytes]) -> int:
+        """Write a `.crate` file, whose bytes are not verified yet, and return 200 or one of `ABSENCE_ERRORS`.
+
+        Raises `UpstreamFault`.
+        """
         template = str(self._config()["dl"])
         if "{" not in template:
             template += "/{crate}/{version}/download"
@@ -72,90 +71,80 @@ class Upstream:
             "lowerprefix": _prefix(name.lower()),
             "sha256-checksum": sha256,
         }
-        for marker, value in values.items():
+        for marker, value in values.items():  # str.format() would run what upstream puts between the braces
             template = template.replace(f"{{{marker}}}", value)
-        return template
+        response = self._request(template, MAX_CRATE_BYTES, file=file)
+        if response.status == 403:  # object stores answer so for keys that do not exist
+            return 404
+        if response.status not in (200, *ABSENCE_ERRORS):
+            raise UpstreamFault(f"it answers with {response.status}")
+        return response.status
 
     def _config(self) -> dict[str, Any]:
         key = f"mirror-config-{self.url}"
-        known: dict[str, Any] | None = cache.get(key)
-        if known is None:
-            answer = self._fetch(self.url + "config.json", MAX_CONFIG_BYTES, {})
-            if answer.status != 200:
-                raise UpstreamFault(f"its config.json is answered with {answer.status}")
-            known = _config(answer.body)
-            cache.set(key, known, CONFIG_CACHE_SECONDS)
-        return known
+        config: dict[str, Any] | None = cache.get(key)
+        if config is None:
+            response = self._request(self.url + "config.json", MAX_CONFIG_BYTES)
+            if response.status != 200:
+                raise UpstreamFault(f"its config.json is answered with {response.status}")
+            try:
+                config = strict_json.loads(response.body)
+            except RegistryError as error:
+                raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
+            if not isinstance(config, dict) or _origin(str(config.get("dl")))[0] not in ("http", "https"):
+                raise UpstreamFault("its config.json names no place for downloads")
+            cache.set(key, config, CONFIG_CACHE_SECONDS)
+        return config
 
-    def _fetch(self, url: str, max_bytes: int, headers: Mapping[str, str]) -> http_client.Response:
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(http_client.fetch, "GET", url, max_bytes=max_bytes, headers=headers)
-            if answer.status not in REDIRECT_STATUSES:
-                return answer
-            url = self._followed(url, answer)
-        raise UpstreamFault("it redirects without end")
-
-    def _ask(
-        self, how: Any, *place: str, headers: Mapping[str, str] | None = None, **options: Any
+    def _request(
+        self, url: str, max_bytes: int, *, headers: Mapping[str, str] = NO_HEADERS, file: IO[bytes] | None = None
     ) -> http_client.Response:
-        url = place[-1]
-        ours = _host(url) == _host(self.url)
-        sent = {**(headers or {}), **({"Authorization": self.token} if self.token and ours else {})}
-        try:
-            with metrics.upstream.timed("crate" if how is http_client.download else "index"):
-                answer: http_client.Response = how(
-                    *place, headers=sent, seconds=settings.MIRROR_TIMEOUT, public_only=not ours, **options
-                )
-        except http_client.RequestFailed as error:
-            raise UpstreamFault(str(error)) from error
-        return answer
-
-    def _followed(self, url: str, answer: http_client.Response) -> str:
-        """Where a redirect leads, if that is a host of this upstream."""
-        try:
-            place = urljoin(url, answer.headers.get("location", ""))
-        except ValueError as error:
-            raise UpstreamFault("it redirects to nowhere") from error
-        if _host(place) not in (_host(self.url), _host(url)):
-            raise UpstreamFault(f"it redirects to {_host(place)[-1][:100]!r}, which is none of its hosts")
-        return place
+        """Send a GET request, follow redirects, and perhaps write the body to a file; raises `UpstreamFault`."""
+        for _ in range(MAX_REDIRECTS + 1):
+            # Only the configured host gets the token, and may have a private address: `dl` is upstream's own word.
+            is_configured = _origin(url) == _origin(self.url)
+            options: dict[str, Any] = {
+                "headers": {**headers, **({"Authorization": self.token} if self.token and is_configured else {})},
+                "seconds": settings.MIRROR_TIMEOUT,
+                "max_bytes": max_bytes,
+                "public_only": not is_configured,
+            }
+            try:
+                with metrics.upstream.timed("index" if file is None else "crate"):
+                    if file is None:
+                        response = http_client.fetch("GET", url, **options)
+                    else:
+                        response = http_client.download(url, file=file, **options)
+            except http_client.RequestFailed as error:
+                raise UpstreamFault(str(error)) from error
+            if response.status not in REDIRECT_STATUSES:
+                return response
+            try:
+                target = urljoin(url, response.headers.get("location", ""))
+            except ValueError as error:
+                raise UpstreamFault("it redirects to nowhere") from error
+            # A redirect to a third host could reach what only this server can, or lead to somebody else's crates.
+            if _origin(target) not in (_origin(self.url), _origin(url)):
+                raise UpstreamFault(f"it redirects to {_origin(target)[-1][:100]!r}, which is none of its hosts")
+            url = target
+        raise UpstreamFault("it redirects without end")
 
 
 def configured_upstreams() -> list[Upstream]:
-    """In the order of their priority."""
+    """Return the upstreams of the settings, in the order of their priority."""
     return [Upstream(url, settings.MIRROR_TOKENS.get(url, "")) for url in settings.MIRROR_UPSTREAM]
 
 
 def get_upstream(url: str) -> Upstream:
-    """The configured upstream of this URL; raises `Fault` when it is none any more."""
+    """Return the configured upstream of this URL; raises `UpstreamFault` if it is not configured any more."""
     for upstream in configured_upstreams():
         if upstream.url == url:
             return upstream
     raise UpstreamFault("it is not configured any more")
 
 
-def _check_index_file(answer: http_client.Response) -> None:
-    """Nothing else than a whole index file is taken for one, for no checksum says what it should be; raises `Fault`."""
-    if not {"content-length", "transfer-encoding"} & answer.headers.keys():
-        raise UpstreamFault("it does not say where its index file ends, and a part would pass for the whole")
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        raise UpstreamFault("it packs its index file, which nobody has asked for")
-    if not index_lines.is_index_file(answer.body):
-        raise UpstreamFault("it sends something else than an index file")
-
-
-def _config(body: bytes) -> dict[str, Any]:
-    try:
-        found = strict_json.loads(body)
-    except RegistryError as error:
-        raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
-    if not isinstance(found, dict) or _host(str(found.get("dl")))[0] not in ("http", "https"):
-        raise UpstreamFault("its config.json names no place for downloads")
-    return found
-
-
-def _host(url: str) -> tuple[str, str]:
-    """Scheme and host, for a token is sent over HTTPS to nobody who answers without; raises `Fault`."""
+def _origin(url: str) -> tuple[str, str]:
+    """Return scheme and host, for a token for HTTPS must not go out over HTTP; raises `UpstreamFault`."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -164,7 +153,7 @@ def _host(url: str) -> tuple[str, str]:
 
 
 def _prefix(name: str) -> str:
-    """Where the index keeps a crate, in the letters of its name."""
+    """Return the folder of a crate in the index, in the case of `name`, as templates of `dl` use it."""
     if len(name) < 3:
         return str(len(name))
     return f"3/{name[0]}" if len(name) == 3 else f"{name[:2]}/{name[2:4]}"

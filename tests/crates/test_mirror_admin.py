@@ -139,7 +139,7 @@ def test_user_without_rights_sees_nothing(alice: User, model: str) -> None:
 
 def test_entry_is_asked_for_again(as_root: Client) -> None:
     row, other = entry(), entry("other")
-    assert "1 will be asked for again." in act(as_root, "ask_again", row)
+    assert "1 will be asked for again." in act(as_root, "mark_stale", row)
     row.refresh_from_db()
     other.refresh_from_db()
     assert row.checked_at == index_cache.EPOCH
@@ -159,7 +159,7 @@ def test_changed_checksum_is_refused_until_staff_take_it(as_root: Client) -> Non
 
 def test_file_is_deleted_with_its_bytes(as_root: Client, mirror: Path) -> None:
     row, other = archive(), archive("other")
-    assert "1 deleted." in act(as_root, "remove", row)
+    assert "1 deleted." in act(as_root, "delete_crates", row)
     assert list(CachedCrate.objects.all()) == [other]
     assert [path.name for path in mirror.rglob("*") if path.is_file()] == [other.sha256]
 
@@ -170,7 +170,7 @@ def test_deleted_file_is_not_handed_out(as_root: Client, settings: Any) -> None:
     index_cache.store("de/mo/demo", UPSTREAM, line(row.sha256))
     address = "/ktra/api/v1/mirror/demo/1.0.0/download"
     assert b"".join(Client().get(address)) == packing.crate()
-    act(as_root, "remove", row)
+    act(as_root, "delete_crates", row)
     assert Client().get(address).status_code == 404
 
 
@@ -194,9 +194,9 @@ def test_settled_incident_stays_as_it_was(as_root: Client) -> None:
 
 
 ACTIONS = [
-    ("cachedindexfile", "ask_again"),
+    ("cachedindexfile", "mark_stale"),
     ("cachedindexfile", "accept_changes"),
-    ("cachedcrate", "remove"),
+    ("cachedcrate", "delete_crates"),
     ("incident", "settle"),
 ]
 
@@ -330,7 +330,7 @@ def test_right_to_add_is_no_right_to_end(onlooker: User) -> None:
     assert Override.objects.get().ended_at is not None
 
 
-BLOCKS = [("cachedindexfile", "block", "demo@*"), ("cachedcrate", "remove_and_block", "demo@=1.0.0")]
+BLOCKS = [("cachedindexfile", "block", "demo@*"), ("cachedcrate", "delete_and_block", "demo@=1.0.0")]
 
 
 def block(client: Client, action: str, row: Any, reason: str) -> str:
@@ -381,7 +381,7 @@ def test_to_block_one_may_change_the_model_and_add_decisions(
 def test_block_of_a_file_whose_version_is_none_leaves_it(as_root: Client) -> None:
     row = archive()
     CachedCrate.objects.update(version="odd")
-    assert "is not understood" in block(as_root, "remove_and_block", row, "It steals.")
+    assert "is not understood" in block(as_root, "delete_and_block", row, "It steals.")
     assert CachedCrate.objects.exists()
 
 

@@ -19,8 +19,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from crates import names
-from crates.mirror import crate_cache, overrides
-from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
+from crates.mirror import downloads, overrides
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from registry_site.errors import NotFound
 from tests.support import packing
 from tests.support.servers import Server, running
@@ -334,7 +334,7 @@ def test_dry_run_deletes_nothing(mirror: Path) -> None:
 def test_use_is_noted_once_a_day() -> None:
     run("prefetch", "leaf")
     age(2, "leaf")
-    crate_cache.find("leaf", "1.1.0")
+    downloads.get_crate("leaf", "1.1.0")
     assert run("prune", "--days", "1") == "0 files, 0.0 MB, are deleted.\n"
 
 
@@ -390,7 +390,7 @@ def test_export_completes_a_folder(folder: Path) -> None:
 def test_what_is_blocked_is_not_exported(tmp_path: Path) -> None:
     run("prefetch", "top")
     for name, requirement in (("leaf", "<1.1"), ("Mixed_Case", "*")):
-        overrides.create_override(overrides.Kind.BLOCKED, name, requirement, actor=None, reason="Bad.")
+        overrides.create_override(Override.Kind.BLOCKED, name, requirement, actor=None, reason="Bad.")
     run("export", tmp_path / "folder")
     exported = {path.stem for path in (tmp_path / "folder").rglob("*.crate")}
     kept = {"-".join(one.split("@")) for one in NEEDED_BY_TOP}
@@ -565,4 +565,4 @@ def test_reserved_name_is_not_imported(folder: Path, mirror: Path, settings: Any
     settings.MIRROR_OFFLINE, settings.PRIVATE_NAMES = True, ["leaf"]
     run("import", folder)
     with pytest.raises(NotFound):
-        crate_cache.find("leaf", "1.0.0")
+        downloads.get_crate("leaf", "1.0.0")

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import index_cache, overrides, policies
+from crates.mirror import concurrency, overrides, policies
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.names import index_path
 from registry_site.errors import Invalid
@@ -358,7 +358,7 @@ def test_want_of_room_to_wait_for_a_license_is_not_remembered(
     settings.THREADS = 1
     CachedIndexFile.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
     with monkeypatch.context() as patch:
-        patch.setitem(index_cache.limiter.begun, 0, time.monotonic() - 60)
+        patch.setitem(concurrency.limiter.started, 0, time.monotonic() - 60)
         assert yanked(mirror) == ["1.0.0"]
     assert yanked(mirror) == []
     assert fetched(upstream) == ["1.0.0"]

@@ -1,4 +1,4 @@
-"""`manage.py mirror status|prefetch|verify|prune|export|import`: looking after the mirror."""
+"""`manage.py mirror status|prefetch|verify|prune|export|import`: maintenance of the mirror by its operator."""
 
 import sys
 from argparse import ArgumentParser
@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import maintenance, policies, prefetch, transfer
+from crates.mirror import downloads, maintenance, policies, prefetch, transfer
 from crates.mirror.models import CachedCrate, Incident, Override
 from registry_site.errors import RegistryError
 
@@ -24,93 +24,116 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("status", help="what there is, and what is wrong with it")
-        prefetch = verbs.add_parser("prefetch", help="fetch before anybody asks")
+
+        status = verbs.add_parser("status", help="print totals, policies, overrides and incidents")
+        status.set_defaults(run=self.status)
+
+        prefetch = verbs.add_parser("prefetch", help="fetch crates before a client requests them")
         prefetch.add_argument(
             "source",
-            help="a Cargo.lock, a list of lines such as `serde 1.0.0`, or a crate, with all that it needs",
+            help="a Cargo.lock, a list of lines such as `serde 1.0.0`, or a crate, fetched with all dependencies",
         )
-        verbs.add_parser(
-            "verify", help="read every file again; one that is damaged is forgotten, and fetched when it is asked for"
-        )
-        prune = verbs.add_parser("prune", help="delete what nobody has asked for in long")
+        prefetch.set_defaults(run=self.prefetch)
+
+        verify = verbs.add_parser("verify", help="read every file again, and delete damaged ones")
+        verify.set_defaults(run=self.verify)
+
+        prune = verbs.add_parser("prune", help="delete files that nobody has requested for long")
         prune.add_argument("--days", type=int, default=180, help="default: 180")
-        prune.add_argument("--dry-run", action="store_true", help="only tell what would be deleted")
-        for verb, told in (("export", "write all of it into a folder"), ("import", "take in what such a folder has")):
-            verbs.add_parser(verb, help=told).add_argument("folder", type=Path)
+        prune.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+        prune.set_defaults(run=self.prune)
+
+        export = verbs.add_parser("export", help="write all files into a folder")
+        export.add_argument("folder", type=Path)
+        export.set_defaults(run=self.export_to)
+
+        import_ = verbs.add_parser("import", help="store the files of an exported folder")
+        import_.add_argument("folder", type=Path)
+        import_.set_defaults(run=self.import_from)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            getattr(self, f"_{options['verb']}")(options)
+            options["run"](options)
         except RegistryError as error:
             raise CommandError(error.message) from error
         except OSError as error:
             raise CommandError(f"{error.filename or 'The disk'}: {error.strerror}.") from error
 
-    def _status(self, options: dict[str, Any]) -> None:
+    def status(self, options: dict[str, Any]) -> None:
         totals = maintenance.totals()
         self.stdout.write(
             f"Upstream: {' '.join(settings.MIRROR_UPSTREAM)}{' (offline)' if settings.MIRROR_OFFLINE else ''}"
         )
-        self.stdout.write(f"{totals['crates']} crates known, {totals['files']} files kept, {_size(totals['bytes'])}.")
+        self.stdout.write(
+            f"{totals['crates']} crates known, {totals['files']} files kept, {format_size(totals['bytes'])}."
+        )
         for policy in policies.describe():
             self.stdout.write(f"Policy: {policy}.")
-        for decision in Override.objects.active()[:20]:
-            self.stdout.write(f"Staff: {decision} ({decision.reason})")
+        for override in Override.objects.active()[:20]:
+            self.stdout.write(f"Staff: {override} ({override.reason})")
         for incident in Incident.objects.filter(settled_at=None)[:20]:
             self.stdout.write(
                 f"{incident.last_at:%Y-%m-%d %H:%M} {incident.subject}: {incident.detail} ({incident.count} times)"
             )
 
-    def _prefetch(self, options: dict[str, Any]) -> None:
-        wanted = prefetch.read_source(options["source"])
-        fetched, failed = 0, []
-        for name, version in _shown(wanted, len(wanted)):
+    def prefetch(self, options: dict[str, Any]) -> None:
+        versions = prefetch.read_source(options["source"])
+        fetched, failures = 0, []
+        for name, version in show_progress(versions, len(versions)):
             try:
-                fetched += prefetch.fetch(name, version)
-            except RegistryError as error:
-                failed.append(f"{name}@{version}: {error.message}")
-        self.stdout.write(f"{fetched} fetched, {len(wanted) - fetched - len(failed)} were here before.")
-        self._fail(failed)
+                _, is_new = downloads.get_crate(name, version)
+                fetched += is_new
+            except RegistryError as error:  # go on: an operator wants all that can be fetched
+                failures.append(f"{name}@{version}: {error.message}")
+        self.stdout.write(f"{fetched} fetched, {len(versions) - fetched - len(failures)} were here before.")
+        fail_with(failures)
 
-    def _verify(self, options: dict[str, Any]) -> None:
-        archives = CachedCrate.objects.all()
+    def verify(self, options: dict[str, Any]) -> None:
+        crates = CachedCrate.objects.all()
         damaged = [
-            str(one)
-            for one in _shown(maintenance.iterate(archives), archives.count())
-            if not maintenance.verify_or_discard(one)
+            str(crate)
+            for crate in show_progress(maintenance.iterate(crates), crates.count())
+            if not maintenance.verify_or_discard(crate)
         ]
-        self.stdout.write(f"{archives.count()} files are as they should be.")
-        self._fail([f"{one} was damaged, and is forgotten" for one in damaged])
+        self.stdout.write(f"{crates.count()} files are as they should be.")
+        fail_with([f"{crate} was damaged, and is forgotten" for crate in damaged])
 
-    def _prune(self, options: dict[str, Any]) -> None:
+    def prune(self, options: dict[str, Any]) -> None:
         unused = maintenance.unused_crates(options["days"])
         number, size = unused.count(), unused.aggregate(size=Sum("size"))["size"] or 0
         if not options["dry_run"]:
-            for archive in _shown(maintenance.iterate(unused), number):
-                maintenance.delete_crate(archive)
-        self.stdout.write(f"{number} files, {_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted.")
+            for crate in show_progress(maintenance.iterate(unused), number):
+                maintenance.delete_crate(crate)
+        self.stdout.write(
+            f"{number} files, {format_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted."
+        )
 
-    def _export(self, options: dict[str, Any]) -> None:
-        done = list(_shown(transfer.export_to(options["folder"]), CachedCrate.objects.count()))
-        self.stdout.write(f"{sum(whole for _, whole in done)} files are in {options['folder']}.")
-        self._fail([f"{what} is damaged here: `mirror verify` mends that" for what, whole in done if not whole])
-
-    def _import(self, options: dict[str, Any]) -> None:
+    def export_to(self, options: dict[str, Any]) -> None:
         folder = options["folder"]
-        found = list(_shown(transfer.import_from(folder), transfer.count_crates(folder)))
-        self.stdout.write(f"{sum(good for _, good in found)} files are here now.")
-        self._fail([f"{what} is not what its index says" for what, good in found if not good])
+        results = list(show_progress(transfer.export_to(folder), CachedCrate.objects.count()))
+        self.stdout.write(f"{sum(is_intact for _, is_intact in results)} files are in {folder}.")
+        fail_with(
+            [f"{crate} is damaged here: `mirror verify` mends that" for crate, is_intact in results if not is_intact]
+        )
 
-    def _fail(self, failures: list[str]) -> None:
-        if failures:
-            raise CommandError("\n".join(failures))
+    def import_from(self, options: dict[str, Any]) -> None:
+        folder = options["folder"]
+        results = list(show_progress(transfer.import_from(folder), transfer.count_crates(folder)))
+        self.stdout.write(f"{sum(is_intact for _, is_intact in results)} files are here now.")
+        damaged = [crate for crate, is_intact in results if not is_intact]
+        fail_with([f"{crate} is not what its index says" for crate in damaged])
 
 
-def _shown(items: Iterable[T], total: int) -> Iterator[T]:
-    """With a bar, where there is somebody to see it."""
+def fail_with(failures: list[str]) -> None:
+    """Raise `CommandError` with all failures, if there are any, so that the exit code shows them."""
+    if failures:
+        raise CommandError("\n".join(failures))
+
+
+def show_progress(items: Iterable[T], total: int) -> Iterator[T]:
+    """Yield the items, with a progress bar on a terminal."""
     yield from tqdm(items, total=total, disable=not sys.stderr.isatty(), unit="file")
 
 
-def _size(number: int) -> str:
-    return f"{number / 1_000_000:.1f} MB"
+def format_size(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,62 @@
+"""Downloads from the mirror: find the crate of a version that is not blocked, and send it."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from crates import names
+from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides
+from crates.mirror.index_lines import Line
+from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
+from crates.mirror.models import CachedCrate, CachedIndexFile
+from registry_site.errors import NotFound
+from registry_site.http.downloads import deliver
+from registry_site.server import read_ahead
+
+
+def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
+    """Send a version's file; raises as `get_crate`, and `Unavailable` if its bytes cannot be read."""
+    crate, _ = get_crate(name, version, metrics.record_crate_outcome)
+    return deliver(
+        request,
+        crate.blob(),
+        filename=f"{name}-{version}.crate",
+        modified=crate.fetched_at,
+        cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        content_type="application/x-tar",  # as Ktra documents it
+    )
+
+
+def get_crate(name: str, version: str, record_outcome: OutcomeRecorder = ignore_outcome) -> tuple[CachedCrate, bool]:
+    """Return the crate of a version, and whether it was fetched just now.
+
+    Raises `NotFound`, `PermissionDenied` if staff block the version, and `UpstreamError`.
+    """
+    with metrics.recording_failure(record_outcome):
+        index_file, line = _find_line(name, version, index_cache.get_or_refresh)
+    return crate_cache.get_or_fetch(index_file, line, record_outcome)
+
+
+@read_ahead.on_pending_request(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")
+def prefetch_crate(name: str, version: str) -> None:
+    """Fetch a version's file in a thread, for a request that is queued on its connection."""
+
+    def fetch() -> None:
+        crate_cache.fetch(*_find_line(name, version, index_cache.refresh_if_stale))
+
+    index_cache.submit_prefetch(f"crate {name}/{version}", fetch)
+
+
+def _find_line(
+    name: str, version: str, get_index_file: Callable[[str], CachedIndexFile]
+) -> tuple[CachedIndexFile, Line]:
+    """Return the index line of a version; raises `NotFound`, and `PermissionDenied` if staff block it."""
+    if not index_lines.NAME.fullmatch(name):
+        raise NotFound(crate_cache.no_such_version(name, version))
+    overrides.refuse_blocked(name, version)  # before upstream is asked for it
+    index_file = get_index_file(names.index_path(name.lower()))
+    lines = {line.version: line for line in index_lines.parse(bytes(index_file.body)) if line.version}
+    if version not in lines:
+        raise NotFound(crate_cache.no_such_version(name, version))
+    return index_file, lines[version]
