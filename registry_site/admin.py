@@ -1,4 +1,4 @@
-"""What the pages of all rooms in the admin site share: the rules are in the verbs, and nothing is deleted."""
+"""Base classes of the admin site's pages. The rules are in the domain's verbs, and nothing is deleted here."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from registry_site.models import AuditEvent
 
 
 class DomainAdmin(admin.ModelAdmin):
-    """Rows that are never deleted here; what a verb of the domain refuses is told, and nothing has changed."""
+    """Rows that are never deleted here. An error of the domain is shown as a message, and nothing has changed."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -21,21 +21,22 @@ class DomainAdmin(admin.ModelAdmin):
         try:
             return super().changeform_view(request, *args, **kwargs)
         except RegistryError as error:
-            return self._tell(request, error)
+            return self.show_error(request, error)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changelist_view(request, *args, **kwargs)
         except RegistryError as error:
-            return self._tell(request, error)
+            return self.show_error(request, error)
 
-    def _tell(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
+    def show_error(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
+        """Return to the same page, where the message of the error is shown."""
         self.message_user(request, error.message, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
 
 class ReadOnlyAdmin(DomainAdmin):
-    """Rows that are only looked at."""
+    """Rows for reading only."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -45,7 +46,7 @@ class ReadOnlyAdmin(DomainAdmin):
 
 
 class ReadOnlyInline(admin.TabularInline):
-    """Rows that are only looked at."""
+    """Rows for reading only, on the page of another object."""
 
     extra = 0
 

@@ -1,4 +1,4 @@
-"""What a person pastes into `.cargo/config.toml` to use this registry."""
+"""Configuration for users to paste into `.cargo/config.toml`."""
 
 from django.conf import settings
 
@@ -6,7 +6,10 @@ REGISTRY_NAME = "entrepot"
 
 
 def cargo_config() -> str:
-    """Ready to paste. The credential provider is stated because cargo asks for it where reading needs a token."""
+    """Return the configuration of this registry.
+
+    It names the credential provider, which cargo demands where reading needs a token.
+    """
     return (
         f"[registries.{REGISTRY_NAME}]\n"
         f'index = "sparse+{settings.PUBLIC_URL}/index/"\n'
@@ -17,7 +20,7 @@ def cargo_config() -> str:
 
 
 def mirror_config() -> str:
-    """Ready to paste: crates.io by way of here; empty where there is no mirror."""
+    """Return the configuration that replaces crates.io by the mirror; empty without a mirror."""
     if not settings.MIRROR:
         return ""
     return (

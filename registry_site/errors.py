@@ -1,12 +1,12 @@
-"""What can go wrong, in the words of the domain. No HTTP here: each dialect turns a kind into its own status."""
+"""The errors of the domain, without HTTP: each dialect turns a class of errors into its own status."""
 
 from typing import ClassVar
 
 
 class RegistryError(Exception):
-    """A refusal with a sentence for the person who asked: what is wrong, and what to do about it.
+    """A refusal. Its message is a sentence for people: what is wrong, and what to do about it.
 
-    `code` tells programs what the sentence tells people, finer than the kind where a dialect has words of its own.
+    `code` is for programs, and for dialects with a message of their own: finer than the class where that is needed.
     """
 
     default_code: ClassVar[str]
@@ -24,11 +24,11 @@ class Invalid(RegistryError):
 
 
 class ParseError(Invalid):
-    """The input is not of the format that it is said to have."""
+    """The input is not in its declared format."""
 
 
 class Malformed(Invalid):
-    """The input has not the documented fields, or not of their types."""
+    """The input lacks documented fields, or has them with other types."""
 
     default_code = "malformed"
 
@@ -40,55 +40,55 @@ class TooLarge(Invalid):
 
 
 class Unauthenticated(RegistryError):
-    """Nobody is proven: no credential, or one that is unknown, expired, revoked or of a banned account."""
+    """There is no credential, or it is unknown, expired, revoked or of a banned account."""
 
     default_code = "unauthenticated"
 
 
 class Revoked(Unauthenticated):
-    """The credential is one of ours by its form, and is not good now."""
+    """The credential has the form of ours, but is not valid."""
 
     default_code = "revoked"
 
 
 class WrongPassword(Unauthenticated):
-    """The name and password do not belong together; never says which of the two is wrong."""
+    """The name and the password do not match. The message never tells which of the two is wrong."""
 
     default_code = "wrong_password"
 
 
 class PermissionDenied(RegistryError):
-    """Somebody is proven, and may not do this."""
+    """The principal is authenticated, and may not do this."""
 
     default_code = "denied"
 
 
 class NotFound(RegistryError):
-    """It does not exist, or may not be seen."""
+    """The object does not exist, or the principal may not see it."""
 
     default_code = "missing"
 
 
 class Gone(NotFound):
-    """It was there, and never will be again."""
+    """The object existed once, and never will again."""
 
     default_code = "gone"
 
 
 class UnavailableForLegalReasons(NotFound):
-    """It is there, and must not be shown by law."""
+    """The object exists, and must not be shown by law."""
 
     default_code = "withheld"
 
 
 class Conflict(RegistryError):
-    """It is there already, or has changed meanwhile."""
+    """The object exists already, or has changed meanwhile."""
 
     default_code = "conflict"
 
 
 class RetryLater(RegistryError):
-    """Not now; `retry_after` is in seconds."""
+    """The request cannot be served at present; `retry_after` is in seconds."""
 
     default_code = "later"
 
@@ -98,13 +98,13 @@ class RetryLater(RegistryError):
 
 
 class TooManyRequests(RetryLater):
-    """Asked too often."""
+    """The client has reached a rate limit."""
 
     default_code = "too_many"
 
 
 class Unavailable(RetryLater):
-    """Something that is needed does not answer: the database, the disk, another server."""
+    """The database, the disk or another server does not answer."""
 
     default_code = "unavailable"
 
@@ -113,6 +113,6 @@ class Unavailable(RetryLater):
 
 
 class UpstreamError(Unavailable):
-    """Another server that is needed does not answer, or not as it should."""
+    """Another server does not answer, or not as it should."""
 
     default_code = "upstream"

@@ -10,6 +10,7 @@ from registry_site.cargo_config import cargo_config, mirror_config
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
+    """`GET /` of a browser"""
     context = {
         "cargo_config": cargo_config(),
         "mirror_config": mirror_config(),

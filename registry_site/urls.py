@@ -1,4 +1,4 @@
-"""The map: which app answers where."""
+"""The URL map: which app serves which paths."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -19,7 +19,7 @@ urlpatterns = [
     path("", include("crates.urls")),
     path("", include("namespaces.urls")),
     path("", include("packages.urls")),
-    path("", include("files.urls")),
+    path("", include("files.urls")),  # last: the path of a file is a bare number
 ]
 
 handler400 = error_handlers.bad_request

@@ -1,15 +1,15 @@
-"""Versions by SemVer 2.0."""
+"""Versions by Semantic Versioning 2.0."""
 
 import semver
 
 from registry_site.errors import Invalid
 
 MAX_LENGTH = 150
-MAX_PART = 2**64 - 1
+MAX_PART = 2**64 - 1  # cargo reads each number into a u64
 
 
 def parse(text: str) -> semver.Version:
-    """A version of SemVer 2.0 whose numbers fit 64 bits; raises `Invalid`."""
+    """Parse a version. Raises `Invalid`, also for a number that does not fit 64 bits."""
     try:
         if not text.isascii() or len(text) > MAX_LENGTH:
             raise ValueError(text)
@@ -22,5 +22,5 @@ def parse(text: str) -> semver.Version:
 
 
 def without_build(text: str) -> str:
-    """`1.0.0+a` → `1.0.0`: what a version is unique by."""
+    """Return a version without its build metadata, by which it is unique: `1.0.0+a` → `1.0.0`."""
     return text.partition("+")[0]

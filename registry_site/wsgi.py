@@ -1,4 +1,4 @@
-"""The entry point of the server."""
+"""The WSGI application."""
 
 import os
 

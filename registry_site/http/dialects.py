@@ -1,7 +1,7 @@
-"""The Rosetta stone: how each family of clients is told of success and of failure.
+"""Dialects: the shapes of success and failure, and the statuses, that each family of clients understands.
 
-A dialect is a mixin for DRF views. The domain raises `registry_site.errors`; `Dialect.translate` is the only place
-that turns a kind of failure into a status, and a dialect class only says which status and in which shape.
+A dialect is a mixin for DRF views. The domain raises `registry_site.errors`, and `Dialect.translate` alone turns an
+error into a response. A dialect class only declares statuses, messages and shapes.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ STATUSES: dict[type[errors.RegistryError], int] = {
 
 
 def status_of(failure: errors.RegistryError, statuses: Mapping[type[errors.RegistryError], int] = STATUSES) -> int:
-    """The status of the nearest kind that has one."""
+    """Return the status of the nearest class of an error that has one."""
     return statuses[next(kind for kind in type(failure).__mro__ if kind in statuses)]
 
 
@@ -50,16 +50,14 @@ class LengthRequired(exceptions.APIException):
 
 
 class Dialect(APIView):
-    """What all dialects share; one of them says the shapes, the statuses that differ, and words of its own.
+    """Base class of dialects. A dialect defines its shapes, the statuses that differ, and messages of its own.
 
-    A view can narrow `statuses` and `messages` further, where one endpoint of the original differs from its others.
+    A view may override `statuses` and `messages` for an endpoint that differs from the others of its original.
     """
 
     statuses: ClassVar[Mapping[type[errors.RegistryError], int]] = STATUSES
-    messages: ClassVar[Mapping[str, str]] = {}  # by the code of the failure
-    failure_serializer: ClassVar[
-        type[serializers.BaseSerializer[Any]]
-    ]  # the shape of `failure`, for the description of the API
+    messages: ClassVar[Mapping[str, str]] = {}  # by the code of the error
+    failure_serializer: ClassVar[type[serializers.BaseSerializer[Any]]]  # the shape of `failure`, for OpenAPI
     parser_classes = [StrictJSONParser, UntypedJSONParser]
     http_method_names = [name for name in APIView.http_method_names if name != "options"]
 
@@ -73,24 +71,25 @@ class Dialect(APIView):
 
     @classmethod
     def failure_response(cls, status_code: int, code: str, message: str) -> HttpResponseBase:
-        """A failure outside of any view: an unknown path, a crash."""
+        """Return the response to a failure outside of any view: an unknown path, a crash."""
         return JsonResponse(cls.failure(status_code, code, message), status=status_code)
 
     @staticmethod
-    def validated(shape: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
-        """What `data` holds for the fields of `shape`; raises DRF's `ValidationError`."""
-        read = shape(data=data)
-        read.is_valid(raise_exception=True)
-        fields: dict[str, Any] = read.validated_data
+    def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+        """Return the fields of a serializer that `data` holds. Raises DRF's `ValidationError`."""
+        serializer = serializer_class(data=data)
+        serializer.is_valid(raise_exception=True)
+        fields: dict[str, Any] = serializer.validated_data
         return fields
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        # Parsers limit a body by its announced length; a chunked one has none.
         if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
-        """A dialect has one tongue, whatever the client accepts: never a 406."""
+        """Choose JSON, the only format of a dialect, whatever the client accepts: never a 406."""
         return JSONRenderer(), JSONRenderer.media_type
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
@@ -102,7 +101,10 @@ class Dialect(APIView):
         return self.translate
 
     def translate(self, exc: Exception, context: dict[str, Any]) -> Response | None:
-        """Any failure → a response in the dialect's shape; None for a crash, which `fallback` answers."""
+        """Return the response to any failure in the dialect's shape; None for a crash, which `error_handlers` answer.
+
+        The response itself is DRF's: its handler also marks the transaction for rollback.
+        """
         if isinstance(exc, OperationalError | InterfaceError):
             exc = errors.Unavailable("The registry's database does not answer at present.")
         elif isinstance(exc, UnreadablePostError):
@@ -111,33 +113,32 @@ class Dialect(APIView):
             exc = errors.Malformed(sentence_of(exc.detail))
         code = getattr(exc, "default_code", "invalid")
         if isinstance(exc, errors.RegistryError):
-            code = exc.code
-            exc = self._as_http(exc)
+            code, exc = exc.code, self.to_api_exception(exc)
         response = exception_handler(exc, context)
         if response is not None:
             message = self.messages.get(code) or sentence_of(response.data)
             response.data = self.failure(response.status_code, code, message)
         return response
 
-    def _as_http(self, failure: errors.RegistryError) -> exceptions.APIException:
-        http = exceptions.APIException(failure.message)
-        http.status_code = status_of(failure, self.statuses)
-        if isinstance(failure, errors.RetryLater):
-            http.wait = failure.retry_after  # type: ignore[attr-defined]  # DRF makes Retry-After of it
-        if http.status_code == status.HTTP_401_UNAUTHORIZED:
-            http.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
-        return http
+    def to_api_exception(self, error: errors.RegistryError) -> exceptions.APIException:
+        api_exception = exceptions.APIException(error.message)
+        api_exception.status_code = status_of(error, self.statuses)
+        if isinstance(error, errors.RetryLater):
+            api_exception.wait = error.retry_after  # type: ignore[attr-defined]  # DRF makes Retry-After of it
+        if api_exception.status_code == status.HTTP_401_UNAUTHORIZED:
+            api_exception.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
+        return api_exception
 
 
 class CargoFailure(serializers.Serializer[Any]):
     class Detail(serializers.Serializer[Any]):
         detail = serializers.CharField()
 
-    errors = Detail(many=True)  # type: ignore[assignment]  # the serializer's own `errors` is not asked for
+    errors = Detail(many=True)  # type: ignore[assignment]  # hides the serializer's own `errors`, which nothing reads
 
 
 class Cargo(Dialect):
-    """cargo and Ktra: success is bare, failure is a list of details; the registry web API of the Cargo book."""
+    """cargo and Ktra: success is bare, failure is a list of details, as the Cargo Book's registry web API has it."""
 
     failure_serializer = CargoFailure
 
@@ -151,11 +152,11 @@ class BackupsFailure(serializers.Serializer[Any]):
     error = serializers.CharField()
     message = serializers.CharField()
     code = serializers.IntegerField()
-    data = serializers.DictField()  # type: ignore[assignment]  # the serializer's own `data` is not asked for
+    data = serializers.DictField()  # type: ignore[assignment]  # hides the serializer's own
 
 
 class Backups(Dialect):
-    """backup-repository: its handlers say `error`, its middleware `message` and `code`; this is both."""
+    """backup-repository: its handlers answer with `error`, its middleware with `message` and `code`; ours with all."""
 
     failure_serializer = BackupsFailure
     statuses = {**STATUSES, errors.Revoked: status.HTTP_403_FORBIDDEN}
@@ -199,14 +200,14 @@ class YapkgFailure(serializers.Serializer[Any]):
 
 
 class Yapkg(Dialect):
-    """yapkg: success is bare; what conflicts is a bad request. The code is for programs, the message for people."""
+    """yapkg: success is bare, a conflict is a bad request. `error` is a code for programs, `message` for people."""
 
     failure_serializer = YapkgFailure
 
     statuses = {**STATUSES, errors.Conflict: status.HTTP_400_BAD_REQUEST}
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
-        """Many answers depend on who asks: nothing between may show one to somebody else."""
+        """Forbid shared caches: many responses depend on the user."""
         final = super().finalize_response(request, response, *args, **kwargs)
         patch_vary_headers(final, ["Cookie", "Token", "X-Auth-Token"])
         patch_cache_control(final, private=True)
@@ -224,16 +225,16 @@ class OuternetFailure(serializers.Serializer[Any]):
 
 
 class OuternetSuccess(serializers.Serializer[Any]):
-    """What every answer begins with; the rest stands beside it."""
+    """The field that every success begins with; others stand beside it."""
 
     success = serializers.BooleanField(default=True)
 
 
 class Outernet(Dialect):
-    """The Outernet file registry: what cannot be done is told with 200, what cannot be asked for with its status.
+    """The Outernet file registry: refusals have status 200, malformed requests an honest status.
 
-    Its log-in says `message`, its content `error`; this is both. Parameters are those of the query and of a form,
-    whatever the request says that its body is.
+    Its log-in answers with `message`, its catalogue with `error`; ours with both. Parameters come from the query and
+    from a form, whatever the Content-Type of the body.
     """
 
     failure_serializer = OuternetFailure
@@ -257,12 +258,12 @@ def dialect_of(view: type) -> type[Dialect] | None:
 
 
 def login_url() -> str:
-    """Where a person gets a token, absolute."""
+    """Return the absolute URL of the page where a user gets a token."""
     return f"{settings.PUBLIC_URL}/me"
 
 
 def sentence_of(detail: Any) -> str:
-    """DRF's detail, which can be a tree of fields → one sentence."""
+    """Join DRF's detail, which can be a tree of fields, to one sentence."""
     if isinstance(detail, dict):
         if "detail" in detail:
             return str(detail["detail"])

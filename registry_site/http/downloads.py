@@ -1,4 +1,4 @@
-"""Serving stored bytes over HTTP: whole, one range of them, 304, or by a server that is nearer to them."""
+"""Downloads of stored bytes: whole, one range, 304, or delegated to a proxy or the storage."""
 
 import re
 from datetime import datetime
@@ -28,7 +28,7 @@ class Content(Protocol):
 
 
 class WholeFileResponse(FileResponse):
-    """Sent by the kernel where it can be, else in pieces that are not too small for HTTP/2."""
+    """A file that is sent with sendfile(2) where possible, else in chunks large enough for HTTP/2."""
 
     block_size = blobs.CHUNK_SIZE
 
@@ -42,13 +42,13 @@ def deliver(
     cache_control: str,
     content_type: str = "application/octet-stream",
 ) -> HttpResponseBase:
-    """The answer to a GET or HEAD of what never changes; raises what reading it raises.
+    """Answer a GET or HEAD for immutable content. Raises the errors of reading it.
 
-    One range is honoured (206, or 416 past the end); several at once are answered with the whole, as RFC 9110 allows.
+    One range is honoured (206, or 416 past the end). Several ranges get the whole content, as RFC 9110 (14.2) allows.
     """
-    filename = filename.rstrip("\n")  # which the library takes for no part of it
-    fresh = get_conditional_response(request, content.etag, int(modified.timestamp()))
-    response = fresh or _body(request, content, filename, content_type)
+    filename = filename.rstrip("\n")  # Django's header function takes a final newline for no part of a name
+    not_modified = get_conditional_response(request, content.etag, int(modified.timestamp()))
+    response = not_modified or content_response(request, content, filename, content_type)
     response["ETag"] = content.etag
     response["Last-Modified"] = http_date(modified.timestamp())
     response["Accept-Ranges"] = "bytes"
@@ -57,49 +57,43 @@ def deliver(
     return response
 
 
-def _body(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase:
-    elsewhere = _elsewhere(request, content, filename, content_type)
-    if elsewhere is not None:
-        return elsewhere
+def content_response(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase:
+    if settings.X_ACCEL_PREFIX and (path := content.local_path()):
+        # The proxy in front sends the file, and handles ranges itself.
+        headers = {"X-Accel-Redirect": settings.X_ACCEL_PREFIX + quote(path)}
+        return HttpResponse(content_type=content_type, headers=headers)
+    # A signed URL is valid for GET only.
+    if request.method != "HEAD" and (url := content.url(filename)):
+        return HttpResponse(status=302, headers={"Location": url})
     if request.method == "HEAD":
         return HttpResponse(content_type=content_type, headers={"Content-Length": str(content.size)})
-    span = _span(request, content.size, content.etag)
-    if span is None:
+    byte_range = requested_range(request, content)
+    if byte_range is None:
         whole = WholeFileResponse(content.read(), content_type=content_type)
         whole["Content-Length"] = str(content.size)
         return whole
-    start, end = span
+    start, end = byte_range
     if start >= end:
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{content.size}"})
-    part = StreamingHttpResponse(
-        blobs.iter_chunks(content.read(start, end - start)), status=206, content_type=content_type
-    )
+    chunks = blobs.iter_chunks(content.read(start, end - start))
+    part = StreamingHttpResponse(chunks, status=206, content_type=content_type)
     part["Content-Length"] = str(end - start)
     part["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
     return part
 
 
-def _elsewhere(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase | None:
-    """Where the proxy in front, or the client itself, gets the bytes, if it is set up so."""
-    if settings.X_ACCEL_PREFIX and (place := content.local_path()):
-        address = settings.X_ACCEL_PREFIX + quote(place)
-        return HttpResponse(content_type=content_type, headers={"X-Accel-Redirect": address})
-    if request.method != "HEAD" and (url := content.url(filename)):
-        return HttpResponse(status=302, headers={"Location": url})
-    return None
-
-
-def _span(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:
-    """The half-open range that is asked for, empty when it lies past the end; None for the whole."""
+def requested_range(request: HttpRequest, content: Content) -> tuple[int, int] | None:
+    """Return the half-open range that a request names, empty when it is past the end; None for the whole."""
     match = RANGE.fullmatch(request.headers.get("Range", ""))
     if match is None or match[0] == "bytes=-":
         return None
-    if request.headers.get("If-Range", etag) != etag:
+    if request.headers.get("If-Range", content.etag) != content.etag:  # the client has a part of other content
         return None
     first, last = match.groups()
-    if not first:
-        return max(size - int(last), 0) if int(last) else size, size
-    end = min(int(last) + 1, size) if last else size
-    if last and int(last) < int(first):
+    if not first:  # the last bytes
+        start = max(content.size - int(last), 0) if int(last) else content.size
+        return start, content.size
+    if last and int(last) < int(first):  # invalid, so RFC 9110 (14.1.1) has us ignore it
         return None
+    end = min(int(last) + 1, content.size) if last else content.size
     return int(first), end

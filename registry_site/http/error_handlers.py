@@ -1,4 +1,4 @@
-"""Refusals that never reached a view: unknown path, bad host, crash, told in the dialect that owns the path."""
+"""Responses to failures outside of a view: unknown path, bad host, crash. Each is in the dialect of its path."""
 
 import re
 import sys
@@ -19,30 +19,29 @@ from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, dialect_of, status_of
 from registry_site.http.negotiation import wants_page
 
-BINARY_QUERY_PATHS = ("/auth_verify",)  # a ciphertext in the query is any bytes
-# Paths that people share with machines.
-SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")
-FILE_PATHS = re.compile(r"/[0-9]*")  # where a browser sees the home page
+BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
+SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
+FILE_PATHS = re.compile(r"/[0-9]*")  # the catalogue and its files; a browser sees the home page at /
 
 
 def reject_nul_bytes(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware: nothing of ours has a NUL, and PostgreSQL cannot even be asked for a text with one."""
+    """Middleware that refuses requests with a NUL, which no value of ours has and PostgreSQL raises an error for."""
 
-    def answer(request: HttpRequest) -> HttpResponseBase:
-        in_query = "%00" in request.META.get("QUERY_STRING", "") and request.path_info not in BINARY_QUERY_PATHS
-        if "\0" in request.path_info or in_query:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        is_in_query = "%00" in request.META.get("QUERY_STRING", "") and request.path_info not in BINARY_QUERY_PATHS
+        if "\0" in request.path_info or is_in_query:
             raise BadRequest("NUL in the path or the query")
         if any("\0" in value for value in request.COOKIES.values()):
             raise BadRequest("NUL in a cookie")
         return get_response(request)
 
-    return answer
+    return middleware
 
 
 class DomainErrorMiddleware:
-    """Middleware: what the domain refuses to a page, such as the log-in of the admin site."""
+    """Middleware that answers a `RegistryError` of a page, such as the log-in of the admin site."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -76,13 +75,31 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        response = error_response(
-            request, HTTPStatus.SERVICE_UNAVAILABLE, "The registry's database does not answer at present."
-        )
+        message = "The registry's database does not answer at present."
+        response = error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, message)
         response["Retry-After"] = "5"
         return response
     message = "The registry failed on this request; the cause is in its log."
     return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+
+def error_response(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
+    """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
+    is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
+    dialect = None if is_shared and wants_page(request) else dialect_of_path(request)
+    if dialect is not None:
+        return dialect.failure_response(status, status.name.lower(), message)
+    context = {"title": status.phrase, "message": message}
+    return render(request, "registry_site/error.html", context, status=status)
+
+
+def dialect_of_path(request: HttpRequest) -> type[Dialect] | None:
+    for prefix, dialect in dialect_by_prefix().items():
+        if f"{request.path_info}/".startswith(f"{prefix}/"):
+            return dialect
+    if FILE_PATHS.fullmatch(request.path_info) and not wants_page(request):
+        return Outernet
+    return None
 
 
 @cache
@@ -98,26 +115,3 @@ def dialect_by_prefix() -> dict[str, type[Dialect]]:
         if len(dialects[prefix]) == 1 and not any(prefix.startswith(f"{shorter}/") for shorter in prefixes):
             prefixes[prefix] = dialects[prefix].pop()
     return prefixes
-
-
-def error_response(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
-    dialect = None if _is_for_people(request) else _owner(request)
-    if dialect is not None:
-        return dialect.failure_response(status, status.name.lower(), message)
-    context = {"title": status.phrase, "message": message}
-    return render(request, "registry_site/error.html", context, status=status)
-
-
-def _is_for_people(request: HttpRequest) -> bool:
-    """On a path that they share with machines."""
-    shared = any(request.path_info == path or request.path_info.startswith(path + "/") for path in SHARED_PATHS)
-    return shared and wants_page(request)
-
-
-def _owner(request: HttpRequest) -> type[Dialect] | None:
-    for prefix, dialect in dialect_by_prefix().items():
-        if request.path_info == prefix or request.path_info.startswith(prefix + "/"):
-            return dialect
-    if FILE_PATHS.fullmatch(request.path_info) and not wants_page(request):
-        return Outernet
-    return None

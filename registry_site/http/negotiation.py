@@ -1,4 +1,4 @@
-"""One URL for people and for machines."""
+"""Content negotiation: one URL for people and for machines."""
 
 from collections.abc import Callable, Collection
 from functools import wraps
@@ -9,25 +9,29 @@ from django.utils.cache import patch_vary_headers
 
 View = Callable[..., HttpResponseBase]
 
-
 SAFE_METHODS = ("GET", "HEAD")
 
 
 def by_accept(page: View, api: View, methods: Collection[str] = SAFE_METHODS) -> View:
-    """`page` for a client that asks for HTML by name with one of `methods`, as browsers do; `api` for all else."""
+    """Return a view that calls `page` for requests by `methods` that accept HTML, as browsers do, and `api` for others.
 
-    @wraps(api)  # CSRF is decided by the view that is chosen, and the API is what is described to machines
-    def choose(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    Only an explicit `text/html` counts: command-line clients send `*/*`.
+    """
+
+    # Wrapping copies the attributes of `api`: the class that OpenAPI describes, and the exemption from Django's check
+    # of CSRF, which the chosen view makes itself.
+    @wraps(api)
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         chosen = page if request.method in methods and accepts_html(request) else api
         response = chosen(request, *args, **kwargs)
         patch_vary_headers(response, ["Accept"])
         return response
 
-    return choose
+    return view
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Does somebody look, and ask for HTML by name?"""
+    """Tell whether a browser asks for a page."""
     return request.method in SAFE_METHODS and accepts_html(request)
 
 

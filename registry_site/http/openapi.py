@@ -1,4 +1,4 @@
-"""The description of the API for machines (OpenAPI 3.1), read off the views: each dialect adds its own envelopes."""
+"""The OpenAPI 3.1 description of the API, generated from the views. Each dialect adds its envelope and its failures."""
 
 import functools
 import json
@@ -15,18 +15,23 @@ from drf_spectacular.openapi import AutoSchema
 
 from registry_site.http.dialects import Dialect, dialect_of
 
+WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect with envelopes
+CONTENT = object()  # stands for the content while the shape of an envelope is found out
+
 
 class Generator(SchemaGenerator):
-    """Each app's `openapi` describes its credentials: asked for now, so that no command brings all this along."""
+    """A generator that first imports each app's `openapi` module, which describes its credentials.
+
+    Only when a description is wanted: a management command need not import all this.
+    """
 
     def get_schema(self, *args: Any, **kwargs: Any) -> Any:
         autodiscover_modules("openapi")
         return super().get_schema(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-@functools.cache
-def _description() -> bytes:
-    """Made once: it takes a good part of a second, and is the same until the next start."""
+@functools.cache  # generating takes a good part of a second, and the result changes only with the code
+def description_bytes() -> bytes:
     schema = Generator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return json.dumps(schema, ensure_ascii=False, default=str).encode()
 
@@ -34,42 +39,40 @@ def _description() -> bytes:
 @require_safe
 def description(request: HttpRequest) -> HttpResponse:
     """`GET /openapi.json`"""
-    return HttpResponse(_description(), content_type="application/vnd.oai.openapi+json")
-
-
-WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect of envelopes
-_CONTENT = object()
+    return HttpResponse(description_bytes(), content_type="application/vnd.oai.openapi+json")
 
 
 class Schema(AutoSchema):
-    """Knows what a dialect puts around an answer, and what its refusals look like."""
+    """The description of one operation, with the envelope and the failures of its dialect."""
 
     view: Any
 
     def get_tags(self) -> list[str]:
-        return [self._dialect()]
+        return [self.dialect_name()]
 
     def get_auth(self) -> list[dict[str, list[str]]]:
-        """With nothing at all, too, where the rule of the view lets somebody unknown in."""
-        ways: list[dict[str, list[str]]] = super().get_auth()
-        is_open = all(rule().is_open(self.method) for rule in self.view.permission_classes if hasattr(rule, "is_open"))
-        return [*ways, {}] if ways and is_open else ways
+        """Describe the credentials, and that none is needed where the permissions admit anonymous users."""
+        schemes: list[dict[str, list[str]]] = super().get_auth()
+        permissions = (permission() for permission in self.view.permission_classes if hasattr(permission, "is_open"))
+        is_open = all(permission.is_open(self.method) for permission in permissions)
+        return [*schemes, {}] if schemes and is_open else schemes
 
-    def _dialect(self) -> str:
+    def dialect_name(self) -> str:
         dialect = dialect_of(type(self.view))
         return dialect.__name__ if dialect else "Entrepot"
 
     def _get_serializer_name(self, *args: Any, **kwargs: Any) -> str:
-        """Dialects have shapes of the same name, and may."""
-        return self._dialect() + super()._get_serializer_name(*args, **kwargs).removeprefix(self._dialect())
+        """Prefix the name with the dialect: two dialects may have serializers of the same name."""
+        name = super()._get_serializer_name(*args, **kwargs)
+        return self.dialect_name() + name.removeprefix(self.dialect_name())
 
     def get_operation_id(self) -> str:
-        place = self.path.split("/")[1]  # some views stand at two
-        return f"{place}_{type(self.view).__name__}_{self.view.action}_{self.method.lower()}"
+        first_segment = self.path.split("/")[1]  # some views are mounted at two
+        return f"{first_segment}_{type(self.view).__name__}_{self.view.action}_{self.method.lower()}"
 
     @contextmanager
-    def _like_others(self) -> Iterator[None]:
-        """cargo's DELETE has a body, and every DELETE here is answered by one: the library knows that of others."""
+    def delete_as_post(self) -> Iterator[None]:
+        """Describe a DELETE like a POST: cargo's has a body, and ours all return one, which the library excludes."""
         method = self.method
         self.method = "POST" if method == "DELETE" else method
         try:
@@ -78,38 +81,38 @@ class Schema(AutoSchema):
             self.method = method
 
     def _get_request_body(self, direction: Literal["request", "response"] = "request") -> Any:
-        with self._like_others():
+        with self.delete_as_post():
             return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
-        with self._like_others():
+        with self.delete_as_post():
             bodies: dict[str, Any] = super()._get_response_bodies(direction)
         if isinstance(self.view, Dialect):
             if WITHOUT_ENVELOPE.items().isdisjoint((self.get_extensions() or {}).items()):
-                self._put_into_envelope(bodies)
-            refusal = self._get_response_for_code(self.view.failure_serializer, "4XX")  # type: ignore[no-untyped-call]
-            if HTTPStatus.OK in self.view.statuses.values():
-                self._add_alternative(bodies["200"], refusal)
-            bodies["4XX"] = {**refusal, "description": "A refusal, with what is wrong"}
+                self.put_into_envelope(bodies)
+            failure = self._get_response_for_code(self.view.failure_serializer, "4XX")  # type: ignore[no-untyped-call]
+            if HTTPStatus.OK in self.view.statuses.values():  # some failures have status 200
+                self.add_alternative(bodies["200"], failure)
+            bodies["4XX"] = {**failure, "description": "A refusal, with what is wrong"}
         return bodies
 
-    def _add_alternative(self, body: Any, refusal: Any) -> None:
-        """For a dialect that tells some refusals with 200."""
-        described, content = body["content"], refusal["content"]["application/json"]
-        choices = (
-            [described["application/json"]["schema"], content["schema"]] if "application/json" in described else None
-        )
-        described["application/json"] = {"schema": {"oneOf": choices}} if choices else content
+    def add_alternative(self, body: Any, failure: Any) -> None:
+        success, content = body["content"], failure["content"]["application/json"]
+        if "application/json" in success:
+            schemas = [success["application/json"]["schema"], content["schema"]]
+            success["application/json"] = {"schema": {"oneOf": schemas}}
+        else:
+            success["application/json"] = content
 
-    def _put_into_envelope(self, bodies: Mapping[str, Any]) -> None:
-        envelope = type(self.view).success(_CONTENT)
+    def put_into_envelope(self, bodies: Mapping[str, Any]) -> None:
+        envelope = type(self.view).success(CONTENT)
         for body in bodies.values():
             content = body.get("content", {}).get("application/json")
-            if content and envelope is not _CONTENT:
+            if content and envelope is not CONTENT:
                 content["schema"] = {
                     "type": "object",
                     "properties": {
-                        key: content["schema"] if value is _CONTENT else {"const": value}
+                        key: content["schema"] if value is CONTENT else {"const": value}
                         for key, value in envelope.items()
                     },
                     "required": list(envelope),

@@ -1,4 +1,4 @@
-"""Bodies of requests: read only as far as a limit, and strictly."""
+"""Parsers of request bodies: strict, and only up to a limit."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,7 +23,7 @@ class StrictJSONParser(JSONParser):
 
 
 class UntypedJSONParser(StrictJSONParser):
-    """For clients that send JSON without saying so; a body that says it is something else is still refused."""
+    """A JSON body without a Content-Type, as some clients send it. Any other Content-Type is refused."""
 
     media_type = "*/*"
 
@@ -41,7 +41,7 @@ class StrictFormParser(FormParser):
 
 
 class AnyFormParser(BaseParser):
-    """A form of at most 1 MiB, whatever the request says that it is → a dict, as of `form`."""
+    """A form of at most 1 MiB, whatever its Content-Type → a dict, as of `parse_form`."""
 
     media_type = "*/*"
 
@@ -50,9 +50,9 @@ class AnyFormParser(BaseParser):
 
 
 def parse_form(encoded: bytes) -> dict[str, str]:
-    """The last value of each name in a form or a query; raises `Malformed`.
+    """Return the last value of each name in a form or a query. Raises `Malformed` for too many fields.
 
-    Bytes that are no UTF-8 become lone surrogates, from which `raw` has them back.
+    Bytes that are not UTF-8 become lone surrogates; `form_value_bytes` restores them.
     """
     text = encoded.decode("utf-8", "surrogateescape")
     try:
@@ -63,12 +63,12 @@ def parse_form(encoded: bytes) -> dict[str, str]:
 
 
 def form_value_bytes(value: str) -> bytes:
-    """The bytes of a value of a form, be they UTF-8 or not."""
+    """Return the bytes of a form's value, UTF-8 or not."""
     return value.encode("utf-8", "surrogateescape")
 
 
 class StrictMultiPartParser(MultiPartParser):
-    """A form with a file, which is written to the disk as it comes; a body over `maximum` bytes is not read."""
+    """A form with a file, which is written to disk while it comes. A body over `maximum` bytes is not read."""
 
     maximum = MAX_BODY_BYTES
 
@@ -80,7 +80,7 @@ class StrictMultiPartParser(MultiPartParser):
         try:
             return super().parse(stream, media_type, parser_context)
         except Exception as error:
-            for handler in request.upload_handlers:  # Django closes only what came to its end
+            for handler in request.upload_handlers:  # Django closes only files that are complete
                 if unfinished := getattr(handler, "file", None):
                     unfinished.close()
             if isinstance(error, OSError) and not isinstance(error, UnreadablePostError):
@@ -89,7 +89,7 @@ class StrictMultiPartParser(MultiPartParser):
 
 
 class RawParser(BaseParser):
-    """The body as it comes, whatever it says it is; whoever takes it decides how much of it to read."""
+    """The stream of a body of any Content-Type; the view limits how much it reads."""
 
     media_type = "*/*"
 

@@ -1,4 +1,4 @@
-"""The rule for views that state none."""
+"""The default permission of DRF views."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 
 class DenyAll(BasePermission):
-    """The default rule: a view that states no rule of its own answers nobody."""
+    """The default: a view without permission classes of its own refuses everybody."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return False

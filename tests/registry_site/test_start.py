@@ -205,5 +205,5 @@ def test_database_that_is_none_stops_the_start_with_one_line(tmp_path: Path) -> 
 @pytest.mark.django_db
 def test_user_of_the_administrators_name_does_not_stop_the_start() -> None:
     registration.register("admin", PASSWORD)
-    Command()._first_administrator()
+    Command().create_first_administrator()
     assert not User.objects.get(username="admin").is_superuser

@@ -22,15 +22,14 @@ class Command(BaseCommand):
     help = "Migrate the database, create the first administrator when there is none, and serve with gunicorn."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name in REGISTRY.unknown_names():
-            self.stderr.write(f"{name} is no setting of this version and has no effect.", self.style.WARNING)
-        if settings.EMAIL_VERIFICATION and not settings.EMAIL_HOST:
-            self.stderr.write(
-                "REGISTRY_EMAIL_URL is not set: mails, with their links, go to this log.", self.style.WARNING
-            )
+        self.warn_about_settings()
         try:
-            self._migrate()
-            self._administrators()
+            executor = MigrationExecutor(connection)
+            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+                self.stdout.write("Setting up the database …")
+                call_command("migrate", verbosity=0, interactive=False)
+            if settings.PASSWORD_LOGIN:
+                self.create_first_administrator()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {str(error).strip()}") from error
         self.stdout.write(f"\nPut this into .cargo/config.toml:\n\n{cargo_config()}")
@@ -39,21 +38,19 @@ class Command(BaseCommand):
         connections.close_all()  # a connection to the database cannot be shared with the workers
         Server().run()
 
-    def _migrate(self) -> None:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            self.stdout.write("Setting up the database …")
-            call_command("migrate", verbosity=0, interactive=False)
-
-    def _administrators(self) -> None:
-        if settings.PASSWORD_LOGIN:
-            self._first_administrator()
-        elif not settings.OIDC_ADMIN_GROUPS:
+    def warn_about_settings(self) -> None:
+        for name in REGISTRY.unknown_names():
+            self.stderr.write(f"{name} is no setting of this version and has no effect.", self.style.WARNING)
+        if settings.EMAIL_VERIFICATION and not settings.EMAIL_HOST:
+            self.stderr.write(
+                "REGISTRY_EMAIL_URL is not set: mails, with their links, go to this log.", self.style.WARNING
+            )
+        if not settings.PASSWORD_LOGIN and not settings.OIDC_ADMIN_GROUPS:
             self.stderr.write(
                 "REGISTRY_OIDC_ADMIN_GROUPS is not set: nobody who signs in administers.", self.style.WARNING
             )
 
-    def _first_administrator(self) -> None:
+    def create_first_administrator(self) -> None:
         users = get_user_model().objects
         if users.filter(is_superuser=True).exists():
             return
