@@ -1,9 +1,10 @@
-"""Figures of the code: `python -m tests.house.figures [FOLDER …]` prints one line for each room.
+"""Figures of the code: `python -m tests.house.figures [--report JUNIT.xml] [FOLDER …]` prints some lines for each room.
 
 They show whether the code stays easy to read: short functions, few private helpers, docstrings that begin with a verb
 or a noun, comments where something is not obvious.
 """
 
+import argparse
 import ast
 import io
 import re
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("registry_site", "accounts", "crates", "namespaces", "packages", "files")
@@ -30,7 +32,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Figures:
-    """What was counted in the modules of one folder."""
+    """Counts over the modules of one folder."""
 
     lengths: list[int] = field(default_factory=list)
     private: int = 0
@@ -117,17 +119,25 @@ def words_a_sentence(paths: Sequence[Path]) -> float:
     return statistics.mean(len(sentence.split()) for sentence in sentences)
 
 
-def main(folders: Sequence[str]) -> None:
-    for folder in folders:
+def main(arguments: Sequence[str]) -> None:
+    """Print the figures of these folders; by default of all rooms, each and together, with those of the prose."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report", type=Path, help="JUnit report of a run of the tests: print its cases and its time")
+    parser.add_argument("folders", nargs="*", default=ROOMS)
+    options = parser.parse_args(arguments)
+    for folder in options.folders:
         figures = measure(modules(ROOT / folder))
         print(f"{folder}\n  " + "\n  ".join(figures.lines()))
-        if len(folders) == 1:
+        if len(options.folders) == 1:
             print("\n".join(f"    {line}" for line in (*figures.long_functions, *figures.riddles)))
-    if len(folders) > 1:
-        together = measure([path for folder in folders for path in modules(ROOT / folder)])
+    if len(options.folders) > 1:
+        together = measure([path for folder in options.folders for path in modules(ROOT / folder)])
         print("together\n  " + "\n  ".join(together.lines()))
         print(f"prose: {words_a_sentence([ROOT / name for name in PROSE]):.1f} words a sentence")
+    if options.report:
+        suite = ElementTree.parse(options.report).getroot()[0]
+        print(f"tests: {suite.get('tests')} cases in {float(suite.get('time', 0)):.0f} s")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ROOMS)
+    main(sys.argv[1:])
