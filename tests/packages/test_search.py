@@ -1,4 +1,4 @@
-"""`GET /packages`: found by words in any script, the best first, only what is public, and by few rows."""
+"""Search, `GET /packages`: words in any script, ranking, public packages only, and few rows read."""
 
 import json
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
 
 
-class Given(NamedTuple):
-    """A package that is there."""
+class Listing(NamedTuple):
+    """A public package to create."""
 
     namespace: str
     name: str
@@ -33,55 +33,55 @@ class Given(NamedTuple):
     keywords: tuple[str, ...] = ()
 
 
-def fill(publisher: User, given: Iterable[Given]) -> None:
-    """Public packages of one version each, in namespaces that are made where there are none."""
-    rows = list(given)
-    taken = {namespace.name: namespace for namespace in Namespace.objects.all()}
-    for name in {row.namespace for row in rows} - set(taken):
-        taken[name] = membership.create_namespace(Principal(publisher), name)
-    pairs = [_rows(taken[row.namespace], row, publisher) for row in rows]
+def create_packages(publisher: User, listings: Iterable[Listing]) -> None:
+    """Create packages of one version each, and their namespaces where they are missing."""
+    listings = list(listings)
+    namespaces = {namespace.name: namespace for namespace in Namespace.objects.all()}
+    for name in {listing.namespace for listing in listings} - set(namespaces):
+        namespaces[name] = membership.create_namespace(Principal(publisher), name)
+    pairs = [build_rows(namespaces[listing.namespace], listing, publisher) for listing in listings]
     Package.objects.bulk_create(package for package, _ in pairs)
     Release.objects.bulk_create(release for _, release in pairs)
     Package.objects.update(newest=Subquery(Release.objects.filter(package=OuterRef("pk")).values("pk")))
 
 
-def _rows(namespace: Namespace, row: Given, publisher: User) -> tuple[Package, Release]:
-    canonical = names.canonical(row.name)
-    package = Package(namespace=namespace, name=row.name, canonical_name=canonical, field=row.field)
-    content: dict[str, Any] = {"description": row.description, "keywords": list(row.keywords)}
+def build_rows(namespace: Namespace, listing: Listing, publisher: User) -> tuple[Package, Release]:
+    canonical = names.canonical(listing.name)
+    package = Package(namespace=namespace, name=listing.name, canonical_name=canonical, field=listing.field)
+    content: dict[str, Any] = {"description": listing.description, "keywords": list(listing.keywords)}
     release = Release(package=package, version="1.0.0", precedence="1.0.0", publisher=publisher, **content)
     package.newest = release
     search.update_search_fields(package)
-    package.newest = None  # until it has a key
+    package.newest = None  # the release has no primary key yet
     return package, release
 
 
-def ask(query: str, **parameters: Any) -> Any:
+def get_search(query: str, **parameters: Any) -> Any:
     client = Client(raise_request_exception=False)
     return client.get("/packages", {"query": query, **parameters})
 
 
-def found(query: str, **parameters: Any) -> list[str]:
-    response = ask(query, **parameters)
+def results(query: str, **parameters: Any) -> list[str]:
+    response = get_search(query, **parameters)
     assert response.status_code == 200
     return [f"{package['namespace']}/{package['package_name']}" for package in response.json()]
 
 
-# --- What a package is found by ----------------------------------------------------------------------------------
+# --- Words ----------------------------------------------------------------------------------
 
 CATALOGUE = [
-    Given("alice", "json-parser", "Reads and writes fast", keywords=("serialization", "type safe")),
-    Given("alice", "HttpClient", "Sends requests; straße, İstanbul, naïve", keywords=("network",)),
-    Given("acme", "log4j2", "Logging in ｆｕｌｌ　ｗｉｄｔｈ, version 12 of 2024", "maven"),  # noqa: RUF001
-    Given("acme", "数据库", "高性能连接池，支持 MySQL 与 Redis", "php", ("缓存",)),  # noqa: RUF001
-    Given("acme", "かな", "日本語の形態素解析ライブラリ", "npm"),
-    Given("acme", "한글", "한국어 형태소 분석기", "npm"),
-    Given("acme", "vue中文组件", "𠮷野家", "npm"),
+    Listing("alice", "json-parser", "Reads and writes fast", keywords=("serialization", "type safe")),
+    Listing("alice", "HttpClient", "Sends requests; straße, İstanbul, naïve", keywords=("network",)),
+    Listing("acme", "log4j2", "Logging in ｆｕｌｌ　ｗｉｄｔｈ, version 12 of 2024", "maven"),  # noqa: RUF001
+    Listing("acme", "数据库", "高性能连接池，支持 MySQL 与 Redis", "php", ("缓存",)),  # noqa: RUF001
+    Listing("acme", "かな", "日本語の形態素解析ライブラリ", "npm"),
+    Listing("acme", "한글", "한국어 형태소 분석기", "npm"),
+    Listing("acme", "vue中文组件", "𠮷野家", "npm"),
 ]
 JSON, HTTP, LOG = "alice/json-parser", "alice/HttpClient", "acme/log4j2"
 DATABASE, KANA, HANGUL, VUE = "acme/数据库", "acme/かな", "acme/한글", "acme/vue中文组件"
 
-FOUND = [
+RESULTS = [
     ("json-parser", [JSON]),
     ("JSON-Parser", [JSON]),
     ("json_parser", [JSON]),
@@ -156,16 +156,16 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("query", "expected"), FOUND, ids=[query for query, _ in FOUND])
-def test_package_is_found_by_its_words(alice: User, query: str, expected: list[str]) -> None:
-    fill(alice, CATALOGUE)
-    assert sorted(found(query)) == sorted(expected)
+def test_query_words_select_packages(alice: User) -> None:
+    create_packages(alice, CATALOGUE)
+    offenders = [(query, results(query)) for query, expected in RESULTS if sorted(results(query)) != sorted(expected)]
+    assert offenders == []
 
 
-def test_answer_has_the_documented_shape(alice: User) -> None:
-    fill(alice, CATALOGUE)
+def test_result_has_the_documented_shape(alice: User) -> None:
+    create_packages(alice, CATALOGUE)
     package = Package.objects.get(name="HttpClient")
-    assert ask("network").json() == [
+    assert get_search("network").json() == [
         {
             "package_name": "HttpClient",
             "package_id": str(package.pk),
@@ -184,90 +184,89 @@ def test_answer_has_the_documented_shape(alice: User) -> None:
 # --- The order ---------------------------------------------------------------------------------------------------
 
 RANKED = [
-    Given("acme", "json"),
-    Given("zeta", "json"),
-    Given("acme", "json-lines"),
-    Given("acme", "jsonnet"),
-    Given("acme", "fast-json"),
-    Given("acme", "xjson-json"),
-    Given("json", "aaa"),
-    Given("acme", "aab", "speaks json"),
-    Given("acme", "aac", keywords=("json",)),
-    Given("acme", "aad", field="json"),
+    Listing("acme", "json"),
+    Listing("zeta", "json"),
+    Listing("acme", "json-lines"),
+    Listing("acme", "jsonnet"),
+    Listing("acme", "fast-json"),
+    Listing("acme", "xjson-json"),
+    Listing("json", "aaa"),
+    Listing("acme", "aab", "speaks json"),
+    Listing("acme", "aac", keywords=("json",)),
+    Listing("acme", "aad", field="json"),
 ]
 
 
-@pytest.mark.parametrize("query", ["json", "JSON", " json "])
-def test_best_comes_first(alice: User, query: str) -> None:
-    fill(alice, reversed(RANKED))
-    listed = found(query)
-    assert listed[:4] == ["acme/json", "zeta/json", "acme/json-lines", "acme/jsonnet"]
-    assert sorted(listed[4:7]) == ["acme/fast-json", "acme/xjson-json", "json/aaa"]
-    assert listed[7:] == ["acme/aab", "acme/aac", "acme/aad"]
+def test_best_match_comes_first(alice: User) -> None:
+    create_packages(alice, reversed(RANKED))
+    for query in ("json", "JSON", " json "):
+        ranked = results(query)
+        assert ranked[:4] == ["acme/json", "zeta/json", "acme/json-lines", "acme/jsonnet"]
+        assert sorted(ranked[4:7]) == ["acme/fast-json", "acme/xjson-json", "json/aaa"]
+        assert ranked[7:] == ["acme/aab", "acme/aac", "acme/aad"]
 
 
-@pytest.mark.parametrize("query", ["zeta/json", "Zeta/JSON"])
-def test_whole_name_with_its_namespace_comes_first(alice: User, query: str) -> None:
-    fill(alice, [*RANKED, Given("acme", "zeta-json"), Given("zeta", "json-a")])
-    assert found(query)[0] == "zeta/json"
+def test_qualified_name_comes_first(alice: User) -> None:
+    create_packages(alice, [*RANKED, Listing("acme", "zeta-json"), Listing("zeta", "json-a")])
+    assert [results(query)[0] for query in ("zeta/json", "Zeta/JSON")] == ["zeta/json"] * 2
 
 
-def test_chinese_name_that_is_the_query_comes_first(alice: User) -> None:
-    others = [Given("acme", "a", "中文"), Given("acme", "中文组件"), Given("acme", "新中文")]
-    fill(alice, [*others, Given("zeta", "中文")])
-    assert found("中文") == ["zeta/中文", "acme/中文组件", "acme/新中文", "acme/a"]
+def test_exact_chinese_name_comes_first(alice: User) -> None:
+    others = [Listing("acme", "a", "中文"), Listing("acme", "中文组件"), Listing("acme", "新中文")]
+    create_packages(alice, [*others, Listing("zeta", "中文")])
+    assert results("中文") == ["zeta/中文", "acme/中文组件", "acme/新中文", "acme/a"]
 
 
-def test_name_that_is_the_query_comes_before_many(alice: User) -> None:
-    many = [Given("acme", f"json-{number}", "json") for number in range(700)]
-    fill(alice, [*many, Given("zeta", "json"), Given("acme", "json")])
-    assert found("json")[:2] == ["acme/json", "zeta/json"]
+def test_exact_name_comes_before_many_matches(alice: User) -> None:
+    many = [Listing("acme", f"json-{number}", "json") for number in range(700)]
+    create_packages(alice, [*many, Listing("zeta", "json"), Listing("acme", "json")])
+    assert results("json")[:2] == ["acme/json", "zeta/json"]
 
 
-def test_pages_follow_each_other(alice: User) -> None:
-    fill(alice, (Given("acme", f"json-{number:03}") for number in range(45)))
-    pages = [found("json", page=page) for page in (1, 2, 3)]
+def test_pages_continue_each_other(alice: User) -> None:
+    create_packages(alice, (Listing("acme", f"json-{number:03}") for number in range(45)))
+    pages = [results("json", page=page) for page in (1, 2, 3)]
     assert pages[0] + pages[1] + pages[2] == [f"acme/json-{number:03}" for number in range(45)]
-    assert [ask("json", page=page)["X-Total-Count"] for page in (0, 2, 99)] == ["45"] * 3
+    assert [get_search("json", page=page)["X-Total-Count"] for page in (0, 2, 99)] == ["45"] * 3
 
 
 # --- The empty query ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("query", ["", " ", "   "])
-def test_empty_query_lists_all_by_name(alice: User, query: str) -> None:
-    fill(alice, [Given("zeta", "b"), Given("acme", "C"), Given("acme", "b"), Given("acme", "a")])
-    listed = found(query)
-    assert (listed[0], sorted(listed[1:3]), listed[3]) == ("acme/a", ["acme/b", "zeta/b"], "acme/C")
+def test_empty_query_lists_packages_by_name(alice: User) -> None:
+    create_packages(alice, [Listing("zeta", "b"), Listing("acme", "C"), Listing("acme", "b"), Listing("acme", "a")])
+    for query in ("", " ", "   "):
+        listed = results(query)
+        assert (listed[0], sorted(listed[1:3]), listed[3]) == ("acme/a", ["acme/b", "zeta/b"], "acme/C")
 
 
-def test_empty_query_lists_really_all(alice: User) -> None:
-    fill(alice, (Given("acme", f"p{number:03}") for number in range(610)))
-    response = ask("", page=31)
+def test_empty_query_has_no_limit(alice: User) -> None:
+    create_packages(alice, (Listing("acme", f"p{number:03}") for number in range(610)))
+    response = get_search("", page=31)
     assert response["X-Total-Count"] == "610"
     assert response.json()[-1]["package_name"] == "p609"
 
 
 @pytest.mark.django_db
-def test_query_is_needed() -> None:
+def test_query_is_required() -> None:
     response = Client().get("/packages")
     message = "query: This field is required."
     assert (response.status_code, response.json()) == (400, {"error": "malformed", "message": message})
 
 
-@pytest.mark.parametrize("query", ["", "json", "!"])
 @pytest.mark.django_db
-def test_nothing_found_is_an_empty_list(query: str) -> None:
-    response = ask(query)
-    assert (response.status_code, response.json(), response["X-Total-Count"]) == (200, [], "0")
+def test_no_match_is_an_empty_list() -> None:
+    for query in ("", "json", "!"):
+        response = get_search(query)
+        assert (response.status_code, response.json(), response["X-Total-Count"]) == (200, [], "0")
 
 
-# --- What is not found, and is found again -----------------------------------------------------------------------
+# --- Visibility -----------------------------------------------------------------------
 
 
 @pytest.fixture
 def browser(alice: User) -> Browser:
-    """Alice's; she has a package."""
+    """A browser of alice, who has a package."""
     browser = Browser(alice)
     fields = {"package_name": "demo", "version": "1.0.0", "field": "java", "description": "zebra"}
     assert browser.send("POST", PACKAGES, **fields).status_code == 200
@@ -277,46 +276,46 @@ def browser(alice: User) -> Browser:
 QUERIES = ["demo", "zebra", "alice", "alice/demo", "java", ""]
 
 
-def hits() -> int:
-    """How many of the queries find it."""
-    return sum(found(query) == ["alice/demo"] for query in QUERIES)
+def count_hits() -> int:
+    """Count the queries that select alice's package."""
+    return sum(results(query) == ["alice/demo"] for query in QUERIES)
 
 
-def test_public_package_is_found_at_once(browser: Browser) -> None:
-    assert hits() == len(QUERIES)
+def test_public_package_is_indexed_at_once(browser: Browser) -> None:
+    assert count_hits() == len(QUERIES)
 
 
-def test_private_package_is_never_found(browser: Browser, alice: User, root: User) -> None:
+def test_private_package_is_not_indexed(browser: Browser, alice: User, root: User) -> None:
     browser.send("PATCH", DEMO, type="PRIVATE")
-    assert hits() == 0
+    assert count_hits() == 0
     for query in QUERIES:
         for client in (browser, Browser(root)):
             response = client.get("/packages", {"query": query})
             assert (response.json(), response["X-Total-Count"]) == ([], "0")
 
 
-def test_package_that_was_private_is_found(browser: Browser) -> None:
+def test_package_made_public_is_indexed(browser: Browser) -> None:
     browser.send("PATCH", DEMO, type="PRIVATE")
     browser.send("PUT", DEMO, version="2.0.0", type="PUBLIC")
-    assert hits() == len(QUERIES)
+    assert count_hits() == len(QUERIES)
 
 
-def test_package_that_comes_private_is_never_found(browser: Browser) -> None:
+def test_package_created_private_is_not_indexed(browser: Browser) -> None:
     fields = {"package_name": "secret", "version": "1.0.0", "field": "java", "type": "PRIVATE"}
     browser.send("POST", PACKAGES, **fields)
-    assert found("secret") == []
+    assert results("secret") == []
 
 
-def test_removed_package_is_not_found_and_restored_is(browser: Browser, as_root: Client) -> None:
+def test_trash_hides_package_until_restored(browser: Browser, as_root: Client) -> None:
     browser.delete(DEMO)
-    assert hits() == 0
+    assert count_hits() == 0
     run_action(as_root, "/admin/packages/package/", "restore", Package.objects.get())
-    assert hits() == len(QUERIES)
+    assert count_hits() == len(QUERIES)
 
 
 @pytest.fixture
 def shared(alice: User) -> Browser:
-    """Alice's; she has a package in the namespace `acme`."""
+    """A browser of alice, who has a package in the namespace `acme`."""
     browser = Browser(alice)
     browser.send("POST", "/namespace", namespace="acme")
     fields = {"package_name": "demo", "version": "1.0.0", "field": "java", "description": "zebra"}
@@ -324,17 +323,15 @@ def shared(alice: User) -> Browser:
     return browser
 
 
-def test_packages_go_and_come_with_their_namespace(shared: Browser, as_root: Client) -> None:
+def test_trash_hides_packages_of_namespace(shared: Browser, as_root: Client) -> None:
     shared.delete("/namespace/acme")
-    assert [found(query) for query in ("demo", "zebra", "")] == [[], [], []]
+    assert [results(query) for query in ("demo", "zebra", "")] == [[], [], []]
     run_action(as_root, "/admin/namespaces/namespace/", "restore", Namespace.objects.get(name="acme"))
-    assert [found(query) for query in ("demo", "zebra", "")] == [["acme/demo"]] * 3
+    assert [results(query) for query in ("demo", "zebra", "")] == [["acme/demo"]] * 3
 
 
 @pytest.mark.parametrize("is_package_first", [True, False])
-def test_package_and_namespace_are_restored_in_any_order(
-    shared: Browser, as_root: Client, is_package_first: bool
-) -> None:
+def test_package_and_namespace_restore_in_any_order(shared: Browser, as_root: Client, is_package_first: bool) -> None:
     shared.delete("/namespaces/acme/packages/demo")
     shared.delete("/namespace/acme")
     steps: list[tuple[str, Any]] = [
@@ -343,29 +340,25 @@ def test_package_and_namespace_are_restored_in_any_order(
     ]
     for path, row in steps if is_package_first else reversed(steps):
         run_action(as_root, path, "restore", row)
-    assert [found(query) for query in ("demo", "zebra", "acme")] == [["acme/demo"]] * 3
+    assert [results(query) for query in ("demo", "zebra", "acme")] == [["acme/demo"]] * 3
 
 
-def test_many_in_the_trash_hide_nobody(alice: User) -> None:
-    fill(alice, (Given("gone", f"zebra-{number}") for number in range(600)))
-    fill(alice, [Given("acme", "striped", "zebra"), Given("acme", "zebra-one")])
+def test_removed_packages_do_not_use_up_limit(alice: User) -> None:
+    create_packages(alice, (Listing("gone", f"zebra-{number}") for number in range(600)))
+    create_packages(alice, [Listing("acme", "striped", "zebra"), Listing("acme", "zebra-one")])
     membership.remove_namespace(Principal(alice), "gone")
-    assert found("zebra") == ["acme/zebra-one", "acme/striped"]
+    assert results("zebra") == ["acme/zebra-one", "acme/striped"]
 
 
-@pytest.mark.parametrize("is_published", [True, False])
-def test_changed_description_counts_at_once(browser: Browser, is_published: bool) -> None:
-    change = {"description": "长颈鹿", "keywords": ["tall"]}
-    if is_published:
-        browser.send("PUT", DEMO, version="2.0.0", **change)
-    else:
-        browser.send("PATCH", DEMO, **change)
-    assert [len(found(query)) for query in ("zebra", "长颈鹿", "tall", "demo")] == [0, 1, 1, 1]
+@pytest.mark.parametrize(("method", "fields"), [("PUT", {"version": "2.0.0"}), ("PATCH", {})])
+def test_changed_description_is_indexed_at_once(browser: Browser, method: str, fields: dict[str, str]) -> None:
+    browser.send(method, DEMO, description="长颈鹿", keywords=["tall"], **fields)
+    assert [len(results(query)) for query in ("zebra", "长颈鹿", "tall", "demo")] == [0, 1, 1, 1]
 
 
-def test_older_version_says_nothing(browser: Browser) -> None:
+def test_older_version_is_not_indexed(browser: Browser) -> None:
     browser.send("PUT", DEMO, version="0.9.0", description="giraffe")
-    assert [len(found(query)) for query in ("zebra", "giraffe")] == [1, 0]
+    assert [len(results(query)) for query in ("zebra", "giraffe")] == [1, 0]
 
 
 # --- Hostile queries ---------------------------------------------------------------------------------------------
@@ -433,140 +426,150 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("query", "is_found"), HOSTILE, ids=[ascii(query)[:40] for query, _ in HOSTILE])
-def test_signs_in_a_query_are_only_signs(alice: User, query: str, is_found: bool) -> None:
-    fill(alice, [Given("alice", "demo", "zebra")])
-    assert found(query) == (["alice/demo"] if is_found else [])
+def test_query_operators_are_plain_text(alice: User) -> None:
+    create_packages(alice, [Listing("alice", "demo", "zebra")])
+    offenders = [query for query, is_match in HOSTILE if results(query) != (["alice/demo"] if is_match else [])]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("query", ["%ff%fe", "%ED%A0%80", "%", "%%%", "+", "%zz", "demo;page=9", "[]=1"])
-def test_coding_of_a_query_is_no_failure(browser: Browser, query: str) -> None:
-    assert Client(raise_request_exception=False).get(f"/packages?query={query}").status_code == 200
+def test_bad_percent_encoding_is_no_failure(browser: Browser) -> None:
+    client = Client(raise_request_exception=False)
+    queries = ["%ff%fe", "%ED%A0%80", "%", "%%%", "+", "%zz", "demo;page=9", "[]=1"]
+    assert [query for query in queries if client.get(f"/packages?query={query}").status_code != 200] == []
 
 
-@pytest.mark.parametrize(
-    "text", ['it\'s a "zebra"', "a\\b 'c' :* & | !", "𠮷 \U00030000 \u9fff", "²½ Ⅳ ﬃ İ ŉ", "x" * 1000, "中" * 1000]
-)
-def test_any_description_is_kept_and_leaves_its_package_to_be_found(browser: Browser, text: str) -> None:
-    assert browser.send("PATCH", DEMO, description=text).status_code == 200
-    words = search.tokenize_query(text)
-    assert [query for query in [*words[:8], text[:200]] if found(query) != ["alice/demo"]] == []
+def test_any_description_can_be_searched(browser: Browser) -> None:
+    texts = ['it\'s a "zebra"', "a\\b 'c' :* & | !", "𠮷 \U00030000 \u9fff", "²½ Ⅳ ﬃ İ ŉ", "x" * 1000, "中" * 1000]
+    for text in texts:
+        assert browser.send("PATCH", DEMO, description=text).status_code == 200
+        queries = [*search.tokenize_query(text)[:8], text[:200]]
+        assert [query for query in queries if results(query) != ["alice/demo"]] == []
 
 
-@pytest.mark.parametrize("query", ["a" * 201, "中" * 201, " " * 201])
 @pytest.mark.django_db
-def test_long_query_is_refused(query: str) -> None:
-    response = ask(query)
-    message = "A query has at most 200 characters."
-    assert (response.status_code, response.json()) == (400, {"error": "query_too_long", "message": message})
+def test_long_query_is_refused() -> None:
+    refusal = {"error": "query_too_long", "message": "A query has at most 200 characters."}
+    for query in ("a" * 201, "中" * 201, " " * 201):
+        response = get_search(query)
+        assert (response.status_code, response.json()) == (400, refusal)
 
 
-@pytest.mark.parametrize("query", ["\0", "demo\0", "%00"])
 @pytest.mark.django_db
-def test_nul_is_no_failure(query: str) -> None:
-    response = ask(query)
-    assert response.status_code == (200 if query == "%00" else 400)
+def test_nul_in_query_is_refused() -> None:
+    assert [get_search(query).status_code for query in ("\0", "demo\0", "%00")] == [400, 400, 200]
 
 
 # --- The index ---------------------------------------------------------------------------------------------------
 
 
-def _column(sql: str) -> set[str]:
+def select_names(sql: str) -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return {row[0] for row in cursor.fetchall()}
 
 
 @pytest.mark.django_db
-def test_database_keeps_the_index() -> None:
+def test_database_maintains_the_index() -> None:
     if connection.vendor == "postgresql":
-        indexes = _column("SELECT indexname FROM pg_indexes WHERE tablename = 'packages_package' AND indexdef ~ 'gin'")
+        indexes = select_names(
+            "SELECT indexname FROM pg_indexes WHERE tablename = 'packages_package' AND indexdef ~ 'gin'"
+        )
         assert indexes == {"packages_by_words", "packages_by_words_of_name"}
     else:
-        triggers = _column("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'packages_package'")
+        triggers = select_names(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'packages_package'"
+        )
         assert triggers == {f"packages_words_{event}" for event in ("insert", "update", "delete")}
 
 
-def test_index_follows_whatever_changes_the_rows(alice: User) -> None:
-    fill(alice, CATALOGUE)
+def test_index_follows_every_change_of_rows(alice: User) -> None:
+    create_packages(alice, CATALOGUE)
     Package.objects.filter(name="json-parser").update(search_text="giraffe", search_name="giraffe")
     Package.objects.filter(name="HttpClient").delete()
-    assert [found(query) for query in ("giraffe", "parser", "network")] == [["alice/json-parser"], [], []]
+    assert [results(query) for query in ("giraffe", "parser", "network")] == [["alice/json-parser"], [], []]
     if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:  # raises when the index and the table differ
+        with connection.cursor() as cursor:  # fails if the index and the table differ
             cursor.execute("INSERT INTO packages_words (packages_words, rank) VALUES ('integrity-check', 1)")
 
 
-# --- Rows that are read ------------------------------------------------------------------------------------------
+# --- Query plans ------------------------------------------------------------------------------------------
 
 COUNT = 3000
-SHAPES = ["name", "rare", "word12", "word12 thing", "稀有", "p2999", "acme7/p1207", "nothing", "thing-that-is-not"]
+QUERIES_OF_ALL_KINDS = [
+    "name",
+    "rare",
+    "word12",
+    "word12 thing",
+    "稀有",
+    "p2999",
+    "acme7/p1207",
+    "nothing",
+    "thing-that-is-not",
+]
 
 
 @pytest.fixture
 def thousands(alice: User) -> None:
-    """Packages of 30 namespaces; one of them is rare."""
-    fill(alice, (_one_of_many(number) for number in range(COUNT)))
-    if connection.vendor == "postgresql":  # as it does of its own after a while
+    """Create packages in 30 namespaces; one package has rare words."""
+    create_packages(alice, (numbered_listing(number) for number in range(COUNT)))
+    if connection.vendor == "postgresql":  # autovacuum does the same after a while
         with connection.cursor() as cursor:
             for index in ("packages_by_words", "packages_by_words_of_name"):
                 cursor.execute("SELECT gin_clean_pending_list(%s)", [index])
             cursor.execute("ANALYZE packages_package, packages_release, namespaces_namespace, accounts_namereservation")
 
 
-def _one_of_many(number: int) -> Given:
+def numbered_listing(number: int) -> Listing:
     rare = " rare 稀有" if number == 77 else ""
     words = f"thing of word{number % 500} and other{number % 700}, 这是第{number}个包{rare}"
-    return Given(f"acme{number % 30}", f"p{number}", f"{words} {'filler ' * 20}", keywords=(f"key{number % 300}",))
+    return Listing(f"acme{number % 30}", f"p{number}", f"{words} {'filler ' * 20}", keywords=(f"key{number % 300}",))
 
 
-def _statements(query: str) -> list[str]:
-    """What the database is asked about packages for the first page."""
+def capture_statements(query: str) -> list[str]:
+    """Return the SQL about packages that one search runs."""
     with CaptureQueriesContext(connection) as captured:
-        assert ask(query).status_code == 200
-    return [asked["sql"] for asked in captured if "packages_package" in asked["sql"]]
+        assert get_search(query).status_code == 200
+    return [query["sql"] for query in captured if "packages_package" in query["sql"]]
 
 
-def _explained(sql: str) -> Any:
+def explain(sql: str) -> Any:
     prefix = "EXPLAIN (ANALYZE, FORMAT JSON)" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
     with connection.cursor() as cursor:
         cursor.execute(f"{prefix} {sql}")
         return cursor.fetchall()
 
 
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of a plan of PostgreSQL that read packages."""
-    below = [node for part in plan.get("Plans", ()) for node in _nodes(part)]
-    return [plan, *below] if plan.get("Relation Name") == "packages_package" else below
+def package_nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of a plan of PostgreSQL that read packages."""
+    nodes = [node for part in plan.get("Plans", ()) for node in package_nodes(part)]
+    return [plan, *nodes] if plan.get("Relation Name") == "packages_package" else nodes
 
 
 def assert_few_rows_are_read(sql: str, most: int) -> None:
-    rows = _explained(sql)
+    rows = explain(sql)
     if connection.vendor == "sqlite":
         steps = [str(row[3]) for row in rows]
         assert not [step for step in steps if step.startswith("SCAN packages_package")], (sql, steps)
         return
-    said = rows[0][0]
-    plan = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
-    for node in _nodes(plan):
+    output = rows[0][0]
+    plan = (json.loads(output) if isinstance(output, str) else output)[0]["Plan"]
+    for node in package_nodes(plan):
         assert node["Node Type"] != "Seq Scan", (sql, node)
         read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         assert read <= most, (sql, node)
 
 
 @pytest.mark.usefixtures("thousands")
-def test_search_reads_few_of_many_rows() -> None:
-    for query in SHAPES:
-        statements = _statements(query)
+def test_search_reads_few_rows() -> None:
+    for query in QUERIES_OF_ALL_KINDS:
+        statements = capture_statements(query)
         assert statements
         for sql in statements:
             assert_few_rows_are_read(sql, most=200)
 
 
-@pytest.mark.parametrize("count", [1, 100])
-def test_search_takes_the_same_queries_for_few_and_for_many(
-    alice: User, django_assert_max_num_queries: Any, count: int
-) -> None:
-    fill(alice, (Given("acme", f"json-{number}") for number in range(count)))
-    with django_assert_max_num_queries(4):
-        assert len(found("json")) == min(count, 20)
+def test_number_of_queries_does_not_grow(alice: User, django_assert_max_num_queries: Any) -> None:
+    for first, last in ((0, 1), (1, 100)):
+        create_packages(alice, (Listing("acme", f"json-{number}") for number in range(first, last)))
+        with django_assert_max_num_queries(4):
+            assert len(results("json")) == min(last, 20)
