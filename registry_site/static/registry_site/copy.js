@@ -7,7 +7,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       await navigator.clipboard.writeText(source.textContent);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(source); // without HTTPS there is no clipboard: Ctrl+C does it then
+      getSelection().selectAllChildren(source); // browsers allow the clipboard over HTTPS only
       button.textContent = "Press Ctrl+C";
     }
   });
