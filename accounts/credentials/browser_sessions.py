@@ -30,7 +30,7 @@ class BrowserSessionMiddleware(AuthenticationMiddleware):
     """Middleware: `request.user` is the signed-in user, while the row of the session is good."""
 
     def process_request(self, request: HttpRequest) -> None:
-        request.user = SimpleLazyObject(lambda: _user_of(request))  # type: ignore[assignment]
+        request.user = SimpleLazyObject(lambda: get_user(request))  # type: ignore[assignment]
 
 
 class PasswordBackend(ModelBackend):
@@ -75,7 +75,8 @@ def get_principal(request: HttpRequest) -> Principal | None:
     return Principal(user, user.session) if isinstance(user, User) else None
 
 
-def _user_of(request: HttpRequest) -> User | AnonymousUser:
+def get_user(request: HttpRequest) -> User | AnonymousUser:
+    """Return the signed-in user while the row of the session is good, else an anonymous one."""
     if not auth.get_user(request).is_authenticated:
         return AnonymousUser()
     try:
@@ -85,7 +86,7 @@ def _user_of(request: HttpRequest) -> User | AnonymousUser:
 
 
 @receiver(user_logged_in)
-def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -> None:
+def open_on_log_in(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -> None:
     _revoke_session_of(request)
     digest = token_digest(secrets.token_hex(32))
     expires_at = timezone.now() + timedelta(hours=settings.SESSION_HOURS)
@@ -98,7 +99,7 @@ def _open(sender: type[User], request: HttpRequest, user: User, **kwargs: Any) -
 
 
 @receiver(user_logged_out)
-def _close(sender: type[User] | None, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+def revoke_on_log_out(sender: type[User] | None, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
     _revoke_session_of(request)
 
 
