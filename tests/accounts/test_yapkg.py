@@ -1,4 +1,4 @@
-"""yapkg-backend's user endpoints, as its clients call them."""
+"""yapkg-backend's user endpoints."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from registry_site.models import AuditEvent
 from tests.support.app_keys import sign_empty_request
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
 from tests.support.cast import PASSWORD
+from tests.support.responses import answer_of
 
 OTHER = "battery staple"
 EMAIL = "alice@example.org"
@@ -24,13 +25,13 @@ NO_KEY = {"error": "missing", "message": "You have no app key of this id."}
 
 @pytest.fixture
 def browser(alice: User) -> Browser:
-    """Alice has signed in with it."""
+    """A browser in which alice is signed in, who has an e-mail address."""
     User.objects.filter(pk=alice.pk).update(email=EMAIL)
     return Browser(alice)
 
 
-def shown(user: User, **changes: Any) -> dict[str, Any]:
-    """The user as the documents have it, under both spellings of the id."""
+def user_json(user: User, **changes: Any) -> dict[str, Any]:
+    """Return the user as the documents have it, under both spellings of the id."""
     row = User.objects.get(pk=user.pk)
     ids = {"user_id": str(row.pk), "userid": str(row.pk)}
     return {**ids, "username": row.username, "email": row.email, "avatar_uri": row.avatar_uri, **changes}
@@ -48,14 +49,14 @@ def register(**fields: Any) -> Any:
 
 
 @pytest.mark.django_db
-def test_registered_user_is_shown() -> None:
+def test_registration_answers_with_the_user() -> None:
     response = register()
     assert response.status_code == 200
-    assert response.json() == shown(User.objects.get(username="dora"), email=EMAIL, avatar_uri="")
+    assert response.json() == user_json(User.objects.get(username="dora"), email=EMAIL, avatar_uri="")
 
 
 @pytest.mark.django_db
-def test_registered_user_can_log_in_and_is_not_signed_in_yet() -> None:
+def test_registration_does_not_sign_in() -> None:
     response = register()
     assert not response.cookies
     assert signs_in("dora")
@@ -69,10 +70,8 @@ def test_registration_makes_nobody_an_administrator() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("missing", ["username", "password", "email"])
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
+def test_each_field_of_a_registration_is_text() -> None:
+    reasons = [
         (None, "This field may not be null."),
         ("", "This field may not be blank."),
         (7, "Not a valid string."),
@@ -80,30 +79,30 @@ def test_registration_makes_nobody_an_administrator() -> None:
         (["x"], "Not a valid string."),
         ({"x": "y"}, "Not a valid string."),
         ("x" * 5000, "Ensure this field has no more than 4096 characters."),
-    ],
-    ids=["null", "blank", "number", "true", "list", "object", "long"],
-)
-def test_each_field_of_a_registration_is_a_text(missing: str, value: Any, reason: str) -> None:
-    response = register(**{missing: value})
-    assert response.status_code == 400
-    assert response.json() == {"error": "malformed", "message": f"{missing}: {reason}"}
+    ]
+    answers = {
+        (field, reason): answer_of(register(**{field: value}))
+        for field in ("username", "password", "email")
+        for value, reason in reasons
+    }
+    assert answers == {
+        (field, reason): (400, {"error": "malformed", "message": f"{field}: {reason}"}) for field, reason in answers
+    }
     assert not User.objects.exists()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("missing", ["username", "password", "email"])
-def test_each_field_of_a_registration_is_needed(missing: str) -> None:
-    given = {"username": "dora", "password": PASSWORD, "email": EMAIL}
-    del given[missing]
-    response = Browser().send("POST", "/register", **given)
-    assert response.status_code == 400
-    assert response.json() == {"error": "malformed", "message": f"{missing}: This field is required."}
+def test_each_field_of_a_registration_is_required() -> None:
+    fields = {"username": "dora", "password": PASSWORD, "email": EMAIL}
+    for missing in fields:
+        sent = {field: value for field, value in fields.items() if field != missing}
+        answer = answer_of(Browser().send("POST", "/register", **sent))
+        assert answer == (400, {"error": "malformed", "message": f"{missing}: This field is required."})
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("field", "value", "code"),
-    [
+def test_bad_registration_is_refused_with_its_code() -> None:
+    cases = [
         ("username", "a/b", "name_invalid"),
         ("username", "gitlab.com:bob", "name_invalid"),
         ("username", "x" * 64, "name_invalid"),
@@ -118,13 +117,13 @@ def test_each_field_of_a_registration_is_needed(missing: str) -> None:
         ("email", "a@b.example\r\nBcc: x@y.example", "email_invalid"),
         ("email", "x" * 300 + "@example.org", "email_invalid"),
         ("email", "<script>@example.org", "email_invalid"),
-    ],
-)
-def test_bad_registration_is_refused_with_its_code(field: str, value: str, code: str) -> None:
-    response = register(**{field: value})
-    assert response.status_code == 400
-    assert set(response.json()) == {"error", "message"}
-    assert response.json()["error"] == code
+    ]
+    offenders = []
+    for field, value, code in cases:
+        status, body = answer_of(register(**{field: value}))
+        if status != 400 or set(body) != {"error", "message"} or body["error"] != code:
+            offenders.append((field, value, status, body))
+    assert offenders == []
     assert not User.objects.exists()
 
 
@@ -169,21 +168,21 @@ def test_address_is_verified_before_the_first_login() -> None:
 def test_login_shows_the_user_and_sets_a_cookie(alice: User) -> None:
     response = Browser().send("POST", "/login", username="alice", password=PASSWORD)
     assert response.status_code == 200
-    assert response.json() == shown(alice)
+    assert response.json() == user_json(alice)
     assert "registry_session" in response.cookies
     assert response["Cache-Control"] == "no-store, private"
 
 
-@pytest.mark.parametrize("login", ["ALICE", EMAIL, "Alice@Example.org", "ktra-secure-auth:alice"])
-def test_account_answers_to_each_of_its_names(browser: Browser, login: str) -> None:
-    assert signs_in(login)
+def test_login_takes_each_form_of_the_name(browser: Browser) -> None:
+    logins = ["ALICE", EMAIL, "Alice@Example.org", "ktra-secure-auth:alice"]
+    assert [login for login in logins if not signs_in(login)] == []
 
 
 def test_refused_logins_look_alike(alice: User, bob: User, charlie: User) -> None:
     bans.ban(bob, actor=None)
     User.objects.filter(pk=charlie.pk).update(is_active=False)
-    tries = [("alice", OTHER), ("nobody", PASSWORD), ("bob", PASSWORD), ("charlie", PASSWORD), ("alice", "x" * 4096)]
-    responses = [Browser().send("POST", "/login", username=name, password=password) for name, password in tries]
+    logins = [("alice", OTHER), ("nobody", PASSWORD), ("bob", PASSWORD), ("charlie", PASSWORD), ("alice", "x" * 4096)]
+    responses = [Browser().send("POST", "/login", username=name, password=password) for name, password in logins]
     assert {(r.status_code, r.content) for r in responses} == {(401, responses[0].content)}
     assert responses[0].json() == WRONG
     assert len({tuple(sorted(r.headers.items())) for r in responses}) == 1
@@ -191,20 +190,17 @@ def test_refused_logins_look_alike(alice: User, bob: User, charlie: User) -> Non
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["%", "' OR 1=1 --", "a" * 4096, "é", "\u200balice", "a\nb", "@", "a@b"])
-def test_odd_name_is_an_unknown_name(name: str) -> None:
-    response = Browser().send("POST", "/login", username=name, password=PASSWORD)
-    assert (response.status_code, response.json()) == (401, WRONG)
+def test_odd_name_is_an_unknown_name() -> None:
+    names = ["%", "' OR 1=1 --", "a" * 4096, "é", "\u200balice", "a\nb", "@", "a@b"]
+    answers = {name: answer_of(Browser().send("POST", "/login", username=name, password=PASSWORD)) for name in names}
+    assert answers == dict.fromkeys(names, (401, WRONG))
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("missing", ["username", "password"])
-def test_login_needs_both_fields(missing: str) -> None:
-    given = {"username": "alice", "password": PASSWORD}
-    del given[missing]
-    response = Browser().send("POST", "/login", **given)
-    assert response.status_code == 400
-    assert response.json() == {"error": "malformed", "message": f"{missing}: This field is required."}
+def test_login_needs_both_fields() -> None:
+    for present, missing in (("username", "password"), ("password", "username")):
+        answer = answer_of(Browser().send("POST", "/login", **{present: "alice"}))
+        assert answer == (400, {"error": "malformed", "message": f"{missing}: This field is required."})
 
 
 # --- GET and POST /logout ----------------------------------------------------------------------------------------
@@ -221,7 +217,7 @@ def test_logout_ends_the_session(browser: Browser, method: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_logout_of_nobody_is_done_already(method: str) -> None:
+def test_logout_without_a_session_succeeds(method: str) -> None:
     response = Browser().generic(method, "/logout")
     assert (response.status_code, response.json()) == (200, OK)
     assert not response.cookies.get("registry_session", "")
@@ -235,22 +231,22 @@ def test_logout_leaves_other_sessions_alone(browser: Browser, alice: User) -> No
 # --- GET /users/{username} ---------------------------------------------------------------------------------------
 
 
-def test_address_is_not_for_everybody(browser: Browser, alice: User) -> None:
+def test_anonymous_sees_no_address(browser: Browser, alice: User) -> None:
     response = Client().get("/users/alice")
     assert response.status_code == 200
-    assert response.json() == shown(alice, email=None)
+    assert response.json() == user_json(alice, email=None)
 
 
-def test_address_is_for_who_is_signed_in(browser: Browser, alice: User, bob: User) -> None:
+def test_signed_in_user_sees_addresses(browser: Browser, alice: User, bob: User) -> None:
     response = Browser(bob).get("/users/alice")
-    assert (response.status_code, response.json()) == (200, shown(alice, email=EMAIL))
+    assert (response.status_code, response.json()) == (200, user_json(alice, email=EMAIL))
 
 
 def test_user_without_an_address_has_an_empty_one(browser: Browser, bob: User) -> None:
-    assert browser.get("/users/bob").json() == shown(bob, email="")
+    assert browser.get("/users/bob").json() == user_json(bob, email="")
 
 
-def test_answer_with_an_address_is_not_for_shared_caches(browser: Browser) -> None:
+def test_answer_with_an_address_stays_out_of_shared_caches(browser: Browser) -> None:
     pair = browser.new_key().json()
     signed = Client().get("/users/alice", headers={"Token": sign_empty_request(pair)})
     assert signed.json()["email"] == EMAIL
@@ -258,15 +254,15 @@ def test_answer_with_an_address_is_not_for_shared_caches(browser: Browser) -> No
     assert "private" in signed.get("Cache-Control", "") or {"token", "x-auth-token", "cookie"} <= varies
 
 
-@pytest.mark.parametrize("name", ["ALICE", "%61lice"])
-def test_user_is_found_in_any_case(alice: User, name: str) -> None:
-    assert Client().get(f"/users/{name}").json() == shown(alice, email=None)
+def test_user_is_looked_up_in_any_case(alice: User) -> None:
+    for name in ("ALICE", "%61lice"):
+        assert Client().get(f"/users/{name}").json() == user_json(alice, email=None)
 
 
-@pytest.mark.parametrize("name", ["nobody", "%ff", "alice%0a", "%ed%a0%80", "%25", "'", "é", ".", "a" * 5000, "a@b"])
-def test_unknown_user_is_missing(alice: User, name: str) -> None:
-    response = Client().get(f"/users/{name}")
-    assert (response.status_code, response.json()) == (404, NO_USER)
+def test_unknown_user_is_not_found(alice: User) -> None:
+    names = ["nobody", "%ff", "alice%0a", "%ed%a0%80", "%25", "'", "é", ".", "a" * 5000, "a@b"]
+    answers = {name: answer_of(Client().get(f"/users/{name}")) for name in names}
+    assert answers == dict.fromkeys(names, (404, NO_USER))
 
 
 def test_name_with_a_nul_is_refused(alice: User) -> None:
@@ -278,24 +274,24 @@ def test_name_with_a_nul_is_refused(alice: User) -> None:
 # --- PATCH /settings/profile -------------------------------------------------------------------------------------
 
 
-def test_profile_is_changed_and_shown(browser: Browser, alice: User) -> None:
+def test_changed_profile_is_the_answer(browser: Browser, alice: User) -> None:
     new = {"username": "alicia", "email": "alicia@example.org", "avatar_uri": "https://example.org/a.png"}
     response = browser.change(user_id=str(alice.pk), password=OTHER, **new)
     assert response.status_code == 200
-    assert response.json() == shown(alice, **new)
+    assert response.json() == user_json(alice, **new)
     assert signs_in("alicia", OTHER)
 
 
-def test_change_of_nothing_changes_nothing(browser: Browser, alice: User) -> None:
+def test_empty_change_changes_nothing(browser: Browser, alice: User) -> None:
     before = User.objects.values().get(pk=alice.pk)
     response = browser.change()
-    assert (response.status_code, response.json()) == (200, shown(alice))
+    assert (response.status_code, response.json()) == (200, user_json(alice))
     assert User.objects.values().get(pk=alice.pk) == before
 
 
-def test_what_is_so_already_is_no_conflict(browser: Browser, alice: User) -> None:
+def test_own_values_are_no_conflict(browser: Browser, alice: User) -> None:
     response = browser.change(username="alice", email=EMAIL, avatar_uri="", user_id=alice.pk)
-    assert (response.status_code, response.json()) == (200, shown(alice))
+    assert (response.status_code, response.json()) == (200, user_json(alice))
 
 
 def test_anonymous_has_no_profile(db: None) -> None:
@@ -307,40 +303,40 @@ def test_own_id_may_be_a_text_or_a_number(browser: Browser, alice: User) -> None
     assert [browser.change(user_id=kind(alice.pk)).status_code for kind in (str, int)] == [200, 200]
 
 
-def test_profile_of_another_stays_as_it_is(browser: Browser, bob: User) -> None:
+def test_profile_of_another_cannot_be_changed(browser: Browser, bob: User) -> None:
     response = browser.change(user_id=str(bob.pk), username="robert", avatar_uri="https://example.org/b.png")
     assert response.status_code == 403
     assert response.json() == {"error": "denied", "message": "You can change your own account only."}
-    assert (shown(bob)["username"], shown(bob)["avatar_uri"]) == ("bob", "")
+    assert (user_json(bob)["username"], user_json(bob)["avatar_uri"]) == ("bob", "")
 
 
-@pytest.mark.parametrize("user_id", ["-1", "0", 0, "99999999"])
-def test_id_of_nobody_is_not_ones_own(browser: Browser, user_id: Any) -> None:
-    assert browser.change(user_id=user_id).status_code == 403
+def test_id_of_nobody_is_refused(browser: Browser) -> None:
+    assert [browser.change(user_id=user_id).status_code for user_id in ("-1", "0", 0, "99999999")] == [403] * 4
 
 
-@pytest.mark.parametrize("user_id", [None, "", "alice", True, [1], {"a": 1}, 1.5, 10**30, "9" * 5000, "0x1"])
-def test_id_is_a_number(browser: Browser, user_id: Any) -> None:
-    response = browser.change(user_id=user_id, username="alicia")
-    assert response.status_code == 400
-    assert response.json()["error"] == "malformed"
-    assert response.json()["message"].startswith("user_id: ")
+def test_id_must_be_a_number(browser: Browser) -> None:
+    offenders = []
+    for user_id in (None, "", "alice", True, [1], {"a": 1}, 1.5, 10**30, "9" * 5000, "0x1"):
+        status, body = answer_of(browser.change(user_id=user_id, username="alicia"))
+        if status != 400 or body["error"] != "malformed" or not body["message"].startswith("user_id: "):
+            offenders.append((user_id, status, body))
+    assert offenders == []
 
 
-@pytest.mark.parametrize("field", ["username", "password", "email", "avatar_uri"])
-@pytest.mark.parametrize("value", [None, 7, ["x"], "x" * 5000])
-def test_each_field_of_a_profile_is_a_text(browser: Browser, field: str, value: Any) -> None:
-    response = browser.change(**{field: value})
-    assert response.status_code == 400
-    assert response.json()["error"] == "malformed"
-    assert response.json()["message"].startswith(f"{field}: ")
+def test_each_field_of_a_profile_is_text(browser: Browser) -> None:
+    offenders = []
+    for field in ("username", "password", "email", "avatar_uri"):
+        for value in (None, 7, ["x"], "x" * 5000):
+            status, body = answer_of(browser.change(**{field: value}))
+            if status != 400 or body["error"] != "malformed" or not body["message"].startswith(f"{field}: "):
+                offenders.append((field, value, status, body))
+    assert offenders == []
 
 
-@pytest.mark.parametrize("field", ["username", "password", "email"])
-def test_what_one_signs_in_with_is_not_emptied(browser: Browser, field: str) -> None:
-    response = browser.change(**{field: ""})
-    assert response.status_code == 400
-    assert response.json() == {"error": "malformed", "message": f"{field}: This field may not be blank."}
+def test_name_password_and_email_cannot_be_emptied(browser: Browser) -> None:
+    for field in ("username", "password", "email"):
+        answer = answer_of(browser.change(**{field: ""}))
+        assert answer == (400, {"error": "malformed", "message": f"{field}: This field may not be blank."})
 
 
 BAD_CHANGES = [
@@ -369,28 +365,26 @@ BAD_CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "code"), BAD_CHANGES)
-def test_one_bad_field_changes_nothing(
-    browser: Browser, alice: User, bob: User, field: str, value: str, code: str
-) -> None:
+def test_one_bad_field_changes_nothing(browser: Browser, alice: User, bob: User) -> None:
     profiles.update_profile(Principal(bob), None, profiles.ProfileChanges(email="bob@example.org"))
     before = User.objects.values().get(pk=alice.pk)
     good = {"username": "alicia", "password": OTHER, "email": "a@example.org", "avatar_uri": "http://example.org/"}
-    response = browser.change(**{**good, field: value})
-    assert (response.status_code, response.json()["error"]) == (400, code)
-    assert set(response.json()) == {"error", "message"}
-    assert User.objects.values().get(pk=alice.pk) == before
+    offenders = []
+    for field, value, code in BAD_CHANGES:
+        status, body = answer_of(browser.change(**{**good, field: value}))
+        is_unchanged = User.objects.values().get(pk=alice.pk) == before
+        if status != 400 or set(body) != {"error", "message"} or body["error"] != code or not is_unchanged:
+            offenders.append((field, value, status, body))
+    assert offenders == []
     assert not AuditEvent.objects.filter(action__in=["user.rename", "user.change_password"]).exists()
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://example.org/a.png", "HTTPS://example.org/", "https://192.0.2.7:8443/a?b=c#d", ""]
-)
-def test_picture_is_on_the_web(browser: Browser, uri: str) -> None:
-    assert browser.change(avatar_uri=uri).json()["avatar_uri"] == uri
+def test_avatar_is_a_web_address_or_empty(browser: Browser) -> None:
+    for uri in ("http://example.org/a.png", "HTTPS://example.org/", "https://192.0.2.7:8443/a?b=c#d", ""):
+        assert browser.change(avatar_uri=uri).json()["avatar_uri"] == uri
 
 
-def test_password_is_not_the_new_name(browser: Browser, alice: User) -> None:
+def test_password_must_differ_from_the_new_name(browser: Browser, alice: User) -> None:
     response = browser.change(username="alicia", password="alicia")
     assert (response.status_code, response.json()["error"]) == (400, "password_is_name")
 
@@ -412,7 +406,7 @@ def test_refused_change_sends_no_mail(browser: Browser, bob: User) -> None:
 # --- Another name ------------------------------------------------------------------------------------------------
 
 
-def test_renamed_user_is_known_by_the_new_name_alone(browser: Browser) -> None:
+def test_renamed_user_has_only_the_new_name(browser: Browser) -> None:
     browser.change(username="alicia")
     assert (signs_in("alicia"), signs_in("alice")) == (True, False)
     assert Client().get("/users/alice").status_code == 404
@@ -424,7 +418,7 @@ def test_name_may_change_its_case(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE"])
-def test_former_name_is_nobody_elses(browser: Browser, bob: User, name: str) -> None:
+def test_former_name_stays_reserved(browser: Browser, bob: User, name: str) -> None:
     browser.change(username="alicia")
     response = Browser(bob).change(username=name)
     assert response.status_code == 400
@@ -482,12 +476,12 @@ def test_only_the_new_password_logs_in(browser: Browser) -> None:
 # --- /settings/appids --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["READ_ONLY", "PUBLISH", "ALL"])
-def test_new_pair_is_shown_and_shown_again(browser: Browser, kind: str) -> None:
-    response = browser.new_key(kind)
+@pytest.mark.parametrize("key_type", ["READ_ONLY", "PUBLISH", "ALL"])
+def test_new_pair_is_listed(browser: Browser, key_type: str) -> None:
+    response = browser.new_key(key_type)
     assert response.status_code == 200
     assert set(response.json()) == {"appid", "appsecret", "type"}
-    assert response.json()["type"] == kind
+    assert response.json()["type"] == key_type
     assert browser.get("/settings/appids").json() == [response.json()]
 
 
@@ -497,12 +491,12 @@ def test_pairs_are_listed_newest_first(browser: Browser) -> None:
     assert len({pair[key] for pair in pairs for key in ("appid", "appsecret")}) == 6
 
 
-def test_pairs_are_not_to_be_stored_on_their_way(browser: Browser) -> None:
+def test_pairs_are_not_cached(browser: Browser) -> None:
     assert browser.new_key()["Cache-Control"] == "no-store, private"
     assert browser.get("/settings/appids")["Cache-Control"] == "no-store, private"
 
 
-def test_list_holds_ones_own_pairs_alone(browser: Browser, bob: User) -> None:
+def test_list_has_only_own_pairs(browser: Browser, bob: User) -> None:
     Browser(bob).new_key()
     assert browser.get("/settings/appids").json() == []
 
@@ -513,26 +507,28 @@ def test_secret_is_nowhere_in_the_database(browser: Browser) -> None:
     assert secret not in repr(rows)
 
 
-@pytest.mark.parametrize("kind", ["", "read_only", "ADMIN", "READ_ONLY ", "x" * 41, None, 1, True, ["ALL"], {"a": 1}])
-def test_unknown_type_is_refused(browser: Browser, kind: Any) -> None:
-    response = browser.new_key(kind)
-    assert response.status_code == 400
-    assert set(response.json()) == {"error", "message"}
-    assert not Credential.objects.filter(kind=Credential.Kind.APP_KEY).exists()
+def test_unknown_type_is_refused(browser: Browser) -> None:
+    offenders = []
+    for key_type in ("", "read_only", "ADMIN", "READ_ONLY ", "x" * 41, None, 1, True, ["ALL"], {"a": 1}):
+        status, body = answer_of(browser.new_key(key_type))
+        if status != 400 or set(body) != {"error", "message"}:
+            offenders.append((key_type, status, body))
+    assert offenders == []
+    assert not Credential.objects.of_kind(Credential.Kind.APP_KEY).exists()
 
 
-def test_type_is_needed(browser: Browser) -> None:
+def test_type_is_required(browser: Browser) -> None:
     response = browser.send("POST", "/settings/appids")
     assert response.status_code == 400
     assert response.json() == {"error": "malformed", "message": "type: This field is required."}
 
 
-def test_types_are_named_to_who_asks_for_another(browser: Browser) -> None:
+def test_refusal_of_a_type_lists_the_types(browser: Browser) -> None:
     message = "There is no type 'ADMIN'; there are: READ_ONLY, PUBLISH, ALL."
     assert browser.new_key("ADMIN").json() == {"error": "invalid", "message": message}
 
 
-def test_fifty_pairs_are_enough(browser: Browser, alice: User, bob: User) -> None:
+def test_user_has_at_most_fifty_pairs(browser: Browser, alice: User, bob: User) -> None:
     pairs = [app_keys.issue(Principal(alice), "ALL") for _ in range(50)]
     response = browser.new_key()
     assert response.status_code == 400
@@ -554,17 +550,16 @@ def test_deleted_pair_is_gone_at_once(browser: Browser) -> None:
 def test_pair_is_deleted_once(browser: Browser) -> None:
     path = f"/settings/appids/{browser.new_key().json()['appid']}"
     assert browser.delete(path).status_code == 200
-    again = browser.delete(path)
-    assert (again.status_code, again.json()) == (404, NO_KEY)
+    assert answer_of(browser.delete(path)) == (404, NO_KEY)
 
 
-@pytest.mark.parametrize("appid", ["app_none", "default", "Login", "%25", "%ff", "é", "a" * 5000, "1"])
-def test_unknown_pair_is_missing(browser: Browser, appid: str) -> None:
-    response = browser.delete(f"/settings/appids/{appid}")
-    assert (response.status_code, response.json()) == (404, NO_KEY)
+def test_unknown_pair_is_not_found(browser: Browser) -> None:
+    appids = ["app_none", "default", "Login", "%25", "%ff", "é", "a" * 5000, "1"]
+    answers = {appid: answer_of(browser.delete(f"/settings/appids/{appid}")) for appid in appids}
+    assert answers == dict.fromkeys(appids, (404, NO_KEY))
 
 
-def test_pair_of_another_is_missing_and_still_good(browser: Browser, bob: User) -> None:
+def test_pair_of_another_cannot_be_deleted(browser: Browser, bob: User) -> None:
     theirs = Browser(bob).new_key("ALL").json()
     response = browser.delete(f"/settings/appids/{theirs['appid']}")
     assert (response.status_code, response.json()) == (404, NO_KEY)
@@ -572,13 +567,9 @@ def test_pair_of_another_is_missing_and_still_good(browser: Browser, bob: User) 
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/settings/appids"), ("POST", "/settings/appids"), ("DELETE", "/settings/appids/app_none")],
-)
-def test_anonymous_has_no_pairs(method: str, path: str) -> None:
-    response = Browser().generic(method, path)
-    assert (response.status_code, response.json()) == (401, ANONYMOUS)
+def test_anonymous_has_no_pairs() -> None:
+    requests = [("GET", "/settings/appids"), ("POST", "/settings/appids"), ("DELETE", "/settings/appids/app_none")]
+    assert [answer_of(Browser().generic(*request)) for request in requests] == [(401, ANONYMOUS)] * 3
 
 
 # --- All of them -------------------------------------------------------------------------------------------------
@@ -587,36 +578,36 @@ BODIES = [("POST", "/register"), ("POST", "/login"), ("PATCH", "/settings/profil
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES[1:3])
-@pytest.mark.parametrize(("body", "message"), BAD_BODIES, ids=[body[:16].decode("latin-1") for body, _ in BAD_BODIES])
-def test_bad_body_is_refused_with_its_reason(
-    browser: Browser, method: str, path: str, body: bytes, message: str
-) -> None:
-    response = browser.generic(method, path, body, "application/json")
-    assert response.status_code == 400
-    assert set(response.json()) == {"error", "message"}
-    assert response.json()["message"] == message
+def test_bad_body_is_refused_with_its_reason(browser: Browser, method: str, path: str) -> None:
+    offenders = []
+    for content, message in BAD_BODIES:
+        status, body = answer_of(browser.generic(method, path, content, "application/json"))
+        if status != 400 or set(body) != {"error", "message"} or body["message"] != message:
+            offenders.append((content[:40], status, body))
+    assert offenders == []
 
 
-@pytest.mark.parametrize(("method", "path"), BODIES)
-def test_huge_body_is_not_read(browser: Browser, method: str, path: str) -> None:
-    response = browser.generic(method, path, b'{"type": "' + b"x" * 1024 * 1024 + b'"}', "application/json")
+def test_huge_body_is_not_read(browser: Browser) -> None:
+    content = b'{"type": "' + b"x" * 1024 * 1024 + b'"}'
     message = "The body has 1048588 bytes; at most 1048576 are taken here."
-    assert (response.status_code, response.json()) == (413, {"error": "too_large", "message": message})
+    for method, path in BODIES:
+        answer = answer_of(browser.generic(method, path, content, "application/json"))
+        assert answer == (413, {"error": "too_large", "message": message}), path
 
 
-@pytest.mark.parametrize(("method", "path"), BODIES)
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
-def test_other_content_types_are_refused(browser: Browser, method: str, path: str, content_type: str) -> None:
-    response = browser.generic(method, path, b'{"type": "ALL"}', content_type)
+def test_other_content_types_are_refused(browser: Browser, content_type: str) -> None:
     message = f'Unsupported media type "{content_type}" in request.'
-    assert (response.status_code, response.json()) == (415, {"error": "unsupported_media_type", "message": message})
+    for method, path in BODIES:
+        answer = answer_of(browser.generic(method, path, b'{"type": "ALL"}', content_type))
+        assert answer == (415, {"error": "unsupported_media_type", "message": message}), path
 
 
-@pytest.mark.parametrize(("method", "path"), BODIES)
-def test_body_without_a_length_is_refused(browser: Browser, method: str, path: str) -> None:
-    response = browser.generic(method, path, headers={"Transfer-Encoding": "chunked"})
+def test_body_without_a_length_is_refused(browser: Browser) -> None:
     message = "Send the body with a Content-Length; a chunked body is not taken here."
-    assert (response.status_code, response.json()) == (411, {"error": "length_required", "message": message})
+    for method, path in BODIES:
+        answer = answer_of(browser.generic(method, path, headers={"Transfer-Encoding": "chunked"}))
+        assert answer == (411, {"error": "length_required", "message": message}), path
 
 
 METHODS = {
@@ -630,41 +621,41 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("path", METHODS)
-def test_other_methods_are_refused(browser: Browser, path: str) -> None:
-    for method in ALL_METHODS - METHODS[path]:
-        response = browser.generic(method, path, b"{}", "application/json")
-        message = f'Method "{method}" not allowed.'
-        assert (response.status_code, response.json()) == (405, {"error": "method_not_allowed", "message": message})
-        assert {word.strip() for word in response["Allow"].split(",")} - {"OPTIONS"} == METHODS[path]
+def test_other_methods_are_refused(browser: Browser) -> None:
+    offenders = []
+    for path, allowed in METHODS.items():
+        for method in ALL_METHODS - allowed:
+            response = browser.generic(method, path, b"{}", "application/json")
+            refusal = {"error": "method_not_allowed", "message": f'Method "{method}" not allowed.'}
+            listed = {word.strip() for word in response["Allow"].split(",")} - {"OPTIONS"}
+            if answer_of(response) != (405, refusal) or listed != allowed:
+                offenders.append((path, method, response.status_code, listed))
+    assert offenders == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/users/", "/users/alice/", "/settings/", "/settings/appids/", "/register/", "/login/x"]
-)
-def test_unknown_path_is_told_as_yapkg_tells_it(browser: Browser, path: str) -> None:
-    response = browser.get(path)
-    assert (response.status_code, response.json()) == (404, NO_PATH)
+def test_unknown_path_is_refused_in_the_dialect(browser: Browser) -> None:
+    paths = ["/users/", "/users/alice/", "/settings/", "/settings/appids/", "/register/", "/login/x"]
+    assert {path: answer_of(browser.get(path)) for path in paths} == dict.fromkeys(paths, (404, NO_PATH))
 
 
-@pytest.mark.parametrize("path", ["/applications/clients", "/applications/clients/app_none"])
-def test_paths_of_the_newer_document_are_not_there(browser: Browser, path: str) -> None:
-    assert browser.get(path, headers={"Accept": "application/json"}).status_code == 404
+def test_paths_of_the_newer_document_do_not_exist(browser: Browser) -> None:
+    for path in ("/applications/clients", "/applications/clients/app_none"):
+        assert browser.get(path, headers={"Accept": "application/json"}).status_code == 404
 
 
-def test_me_stays_a_hint_for_cargo(browser: Browser) -> None:
+def test_me_answers_with_a_hint_for_cargo(browser: Browser) -> None:
     assert browser.get("/me", headers={"Accept": "application/json"})["Content-Type"] == "text/plain; charset=utf-8"
     assert browser.send("PATCH", "/me", username="alicia").status_code == 405
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/html", "image/png", "nonsense"])
-def test_answer_is_json_whatever_is_accepted(alice: User, accept: str) -> None:
-    response = Client().get("/users/alice", headers={"Accept": accept})
-    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+def test_answer_is_json_whatever_is_accepted(alice: User) -> None:
+    for accept in ("application/json", "text/html", "image/png", "nonsense"):
+        response = Client().get("/users/alice", headers={"Accept": accept})
+        assert (response.status_code, response["Content-Type"]) == (200, "application/json")
 
 
-@pytest.mark.parametrize("headers", [{"X-HTTP-Method-Override": "DELETE"}, {"X-Method-Override": "DELETE"}])
-def test_method_cannot_be_overridden(browser: Browser, headers: dict[str, str]) -> None:
+def test_method_cannot_be_overridden(browser: Browser) -> None:
     pair = browser.new_key().json()
-    browser.post(f"/settings/appids/{pair['appid']}?_method=DELETE", headers=headers)
+    for header in ("X-HTTP-Method-Override", "X-Method-Override"):
+        browser.post(f"/settings/appids/{pair['appid']}?_method=DELETE", headers={header: "DELETE"})
     assert browser.get("/settings/appids").json() == [pair]

@@ -18,8 +18,8 @@ class KeyPair:
     appsecret: str
 
 
-def issue_key(user: User, kind: str = "ALL") -> KeyPair:
-    key = app_keys.issue(Principal(user), kind)
+def issue_key(user: User, key_type: str = "ALL") -> KeyPair:
+    key = app_keys.issue(Principal(user), key_type)
     return KeyPair(key.appid, key.appsecret)
 
 
@@ -31,21 +31,19 @@ def sign_request(
     key: KeyPair,
     body: bytes = b"",
     *,
-    at: str | None = None,
+    timestamp: str | None = None,
     random: str | None = None,
     algorithm: str = "sha1",
-    coded: Callable[[bytes | str], str] = urlsafe_base64,
+    encode: Callable[[bytes | str], str] = urlsafe_base64,
 ) -> str:
-    """A token as the newer document of yapkg makes it; `at` and `random` as they stand in it."""
-    at = coded(str(int(time.time()))) if at is None else at
-    random = coded(secrets.token_bytes(16)) if random is None else random
-    unsigned = f"{at}:{random}:{coded(body)}"
-    return f"{key.appid}:{coded(hmac.digest(key.appsecret.encode(), unsigned.encode(), algorithm))}:{unsigned}"
+    """Return a token as the newer document of yapkg makes it; `timestamp` and `random` go into it as they are."""
+    timestamp = encode(str(int(time.time()))) if timestamp is None else timestamp
+    random = encode(secrets.token_bytes(16)) if random is None else random
+    message = f"{timestamp}:{random}:{encode(body)}"
+    signature = hmac.digest(key.appsecret.encode(), message.encode(), algorithm)
+    return f"{key.appid}:{encode(signature)}:{message}"
 
 
 def sign_empty_request(pair: dict[str, str]) -> str:
-    """A token for a request without a body."""
-    parts = [str(int(time.time())).encode(), secrets.token_bytes(16), b""]
-    signed = ":".join(base64.urlsafe_b64encode(part).decode() for part in parts)
-    signature = hmac.digest(pair["appsecret"].encode(), signed.encode(), "sha1")
-    return f"{pair['appid']}:{base64.urlsafe_b64encode(signature).decode()}:{signed}"
+    """Return a token for a request without a body, by a pair as `POST /settings/appids` answers it."""
+    return sign_request(KeyPair(pair["appid"], pair["appsecret"]))

@@ -1,4 +1,4 @@
-"""A browser for yapkg's endpoints, and the bad bodies that every one of them refuses."""
+"""A browser for the endpoints of yapkg, and bad bodies that each of them refuses."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ OK = {"status": "ok"}
 
 
 class Browser(Client):
-    """Keeps its cookies, and says with each request that a page of the registry sent it."""
+    """A browser that keeps its cookies. Each request states that a page of the registry sent it."""
 
     def __init__(self, user: User | None = None) -> None:
         super().__init__(
@@ -32,8 +32,8 @@ class Browser(Client):
     def change(self, **fields: Any) -> Any:
         return self.send("PATCH", "/settings/profile", **fields)
 
-    def new_key(self, kind: str = "READ_ONLY") -> Any:
-        return self.send("POST", "/settings/appids", type=kind)
+    def new_key(self, key_type: Any = "READ_ONLY") -> Any:
+        return self.send("POST", "/settings/appids", type=key_type)
 
 
 BAD_BODIES = [

@@ -1,11 +1,12 @@
-"""Requests that are sent at the same time to a running server."""
+"""Requests sent at the same time to a running server."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
+from http.cookies import SimpleCookie
 from threading import Barrier
 from typing import Any, TypeVar
 
@@ -17,20 +18,33 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Response:
     status: int
-    body: dict[str, Any]
+    body: Any
+    cookies: SimpleCookie = field(default_factory=SimpleCookie)
 
     @property
     def token(self) -> str:
         return str(self.body["token"])
 
 
-def send_json(server: Server, method: str, path: str, body: Any = None, token: str = "") -> Response:
+def send_json(
+    server: Server,
+    method: str,
+    path: str,
+    body: Any = None,
+    token: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Send a request with `token` in `Authorization`, if there is one, and with `headers`."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
-    headers = {"Content-Type": "application/json"} | ({"Authorization": token} if token else {})
+    authorization = {"Authorization": token} if token else {}
+    content = None if body is None else json.dumps(body)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        return Response(answer.status, json.loads(answer.read()))
+        connection.request(
+            method, path, content, {"Content-Type": "application/json", **authorization, **(headers or {})}
+        )
+        response = connection.getresponse()
+        cookies = SimpleCookie("; ".join(response.headers.get_all("Set-Cookie", [])))
+        return Response(response.status, json.loads(response.read()), cookies)
     finally:
         connection.close()
 
@@ -39,17 +53,17 @@ def post_to_ktra(server: Server, action: str, name: str, **body: str) -> Respons
     return send_json(server, "POST", f"/ktra/api/v1/{action}/{name}", body)
 
 
-def run_concurrently(racers: Sequence[Callable[[], T]]) -> list[T]:
-    """Call all racers at the same moment, each in a thread, and return their results."""
-    barrier = Barrier(len(racers))
+def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Call all of them at the same moment, each in a thread, and return their results."""
+    barrier = Barrier(len(calls))
 
-    def race(racer: Callable[[], T]) -> T:
+    def run(call: Callable[[], T]) -> T:
         barrier.wait()
-        return racer()
+        return call()
 
-    with ThreadPoolExecutor(len(racers)) as pool:
-        return list(pool.map(race, racers))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
 
 
-def count_statuses(answers: list[Response]) -> dict[int, int]:
-    return dict(Counter(answer.status for answer in answers))
+def count_statuses(responses: list[Response]) -> dict[int, int]:
+    return dict(Counter(response.status for response in responses))
