@@ -1,1 +1,1 @@
-"""Who you are and how you prove it: users, credentials, bans, roles, names."""
+"""Accounts: users, their names, passwords, credentials, roles and bans."""

@@ -1,4 +1,4 @@
-"""What staff see and do about accounts. Nothing is deleted here: accounts are closed, credentials revoked."""
+"""Accounts in the admin site. Nothing is deleted here: staff deactivate accounts and revoke credentials."""
 
 from typing import Any
 
@@ -29,12 +29,14 @@ from registry_site.errors import RegistryError
 
 
 def staff(request: HttpRequest) -> User:
-    """Who is at work: the admin site lets nobody else in."""
-    assert isinstance(request.user, User)  # noqa: S101 - for the type checker
+    """Return the member of staff who sent the request."""
+    assert isinstance(request.user, User)  # noqa: S101 - the admin site admits no anonymous user
     return request.user
 
 
 class EmailForm(ModelForm):
+    """A form that stores e-mail addresses in their normal form."""
+
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         try:
@@ -43,20 +45,22 @@ class EmailForm(ModelForm):
             raise ValidationError(error.message) from error
 
 
-class PasswordByStaff(AdminPasswordChangeForm):
+class StaffPasswordForm(AdminPasswordChangeForm):
+    """The form by which staff set or disable the password of a user."""
+
     def save(self, commit: bool = True) -> User:
-        """Django announces a new password, but not that there is none any more."""
         user: User = super().save(commit)
+        # Django calls `password_changed` for a new password, but not when the password is disabled.
         if not user.has_usable_password():
             revocation.revoke_sessions(user)
         return user
 
 
-class ChangedUser(EmailForm, UserChangeForm):
+class UserForm(EmailForm, UserChangeForm):
     pass
 
 
-class NewUser(EmailForm, UserCreationForm):
+class NewUserForm(EmailForm, UserCreationForm):
     class Meta:
         model = User
         fields = ("username", "email")
@@ -74,7 +78,7 @@ class NewUser(EmailForm, UserCreationForm):
 
 
 class RoleInline(admin.TabularInline):
-    """Given and taken, never changed: one role for another is both."""
+    """Roles of a user, granted and revoked but never changed: the audit log knows only these two."""
 
     model = RoleGrant
     extra = 0
@@ -96,9 +100,9 @@ class Users(DomainAdmin, UserAdmin):
     ordering = ("username",)
     inlines = [RoleInline, IdentityInline]
     actions = ["ban", "unban", "revoke_tokens"]
-    form = ChangedUser
-    add_form = NewUser
-    change_password_form = PasswordByStaff
+    form = UserForm
+    add_form = NewUserForm
+    change_password_form = StaffPasswordForm
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
     fieldsets = (
         (None, {"fields": ("username", "password", "email", "email_verified_at", "avatar_uri")}),
@@ -106,6 +110,7 @@ class Users(DomainAdmin, UserAdmin):
         ("Rights in this admin site", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
     )
     readonly_fields = ("username", "banned", "email_verified_at", "date_joined", "last_login")
+    # Only administrators change these: other staff could make themselves administrators.
     rights = ("is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -122,12 +127,12 @@ class Users(DomainAdmin, UserAdmin):
         return self.readonly_fields if staff(request).is_superuser else self.readonly_fields + self.rights
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Only who administers may touch who does so, or staff could set their passwords."""
-        allowed: bool = super().has_change_permission(request, obj)
-        return allowed and (obj is None or roles.may_act_on(staff(request), obj))
+        # Only administrators change administrators: other staff could set their passwords and log in as them.
+        has_permission: bool = super().has_change_permission(request, obj)
+        return has_permission and (obj is None or roles.may_act_on(staff(request), obj))
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> User | None:
-        """Who changes their own password stays signed in."""
+        # A new password ends all sessions but `user.session`: staff who change their own must stay signed in.
         user: User | None = super().get_object(request, *args, **kwargs)
         if user is not None and user.pk == staff(request).pk:
             user.session = staff(request).session
@@ -137,7 +142,7 @@ class Users(DomainAdmin, UserAdmin):
         if change:
             if "email" in form.changed_data:
                 obj.email_verified_at = timezone.now() if obj.email else None
-            # Only what was changed here: the rest may have changed elsewhere since the form was opened.
+            # Only the changed fields: the others may have changed elsewhere since the form was opened.
             columns = {column.name for column in User._meta.concrete_fields}
             obj.save(update_fields={*columns.intersection(form.changed_data), "email_verified_at"})
         else:
@@ -145,23 +150,23 @@ class Users(DomainAdmin, UserAdmin):
             obj.pk = registration.register(obj.username, password, obj.email, actor=staff(request)).pk
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        """Django calls this for passwords, too."""
+        # Django calls this for new passwords, too; `message` is a list such as [{"changed": {"fields": ["Email"]}}].
         changes = [
-            f"{what}: {', '.join(part.get('fields') or [part.get('object', '')])}"
+            f"{verb}: {', '.join(details.get('fields') or [details.get('object', '')])}"
             for entry in message
-            for what, part in entry.items()
+            for verb, details in entry.items()
         ]
         audit.record(staff(request), audit.Action.USER_CHANGE, obj, changes=changes)
         return super().log_change(request, obj, message)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for granted in formset.save(commit=False):
-            roles.grant(granted.user, Role(granted.role), actor=staff(request))
-        for taken in formset.deleted_objects:
-            roles.revoke(taken.user, Role(taken.role), actor=staff(request))
+        for new_grant in formset.save(commit=False):
+            roles.grant(new_grant.user, Role(new_grant.role), actor=staff(request))
+        for deleted_grant in formset.deleted_objects:
+            roles.revoke(deleted_grant.user, Role(deleted_grant.role), actor=staff(request))
 
-    def _each(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
-        """Those of the selected that this member of staff may change."""
+    def _changeable(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
+        """Return the selected users that this member of staff may change, and warn about the others."""
         allowed = [user for user in users if self.has_change_permission(request, user)]
         if len(allowed) < len(users):
             self.message_user(request, "Only administrators may do this to administrators.", messages.WARNING)
@@ -169,26 +174,26 @@ class Users(DomainAdmin, UserAdmin):
 
     @admin.action(description="Ban the selected users", permissions=["change"])
     def ban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = [user for user in self._each(request, queryset) if user != staff(request)]
+        users = [user for user in self._changeable(request, queryset) if user != staff(request)]
         for user in users:
             bans.ban(user, actor=staff(request), reason="banned in the admin site")
         self.message_user(request, f"{len(users)} banned. For a reason and an end, add a ban by hand.")
 
     @admin.action(description="Lift the ban of the selected users", permissions=["change"])
     def unban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        lifted = sum(bans.unban(user, actor=staff(request)) for user in self._each(request, queryset))
+        lifted = sum(bans.unban(user, actor=staff(request)) for user in self._changeable(request, queryset))
         self.message_user(request, f"{lifted} unbanned.")
 
     @admin.action(description="End all tokens, keys and sessions of the selected users", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        held = Credential.objects.filter(user__in=self._each(request, queryset), revoked_at=None)
-        revoked = sum(revocation.revoke(credential, staff(request)) for credential in held)
+        credentials = Credential.objects.filter(user__in=self._changeable(request, queryset), revoked_at=None)
+        revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
         self.message_user(request, f"{revoked} revoked.")
 
 
 @admin.register(Credential)
 class Credentials(ReadOnlyAdmin):
-    """Tokens, sessions and app keys; nothing that could be used to sign in is shown."""
+    """Tokens, sessions and app keys, without their secrets and digests."""
 
     list_display = ("name", "user", "kind", "ip_address", "created_at", "expires_at", "revoked_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
@@ -242,20 +247,19 @@ class Bans(DomainAdmin):
     def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
 
-        class Checked(form):  # type: ignore[valid-type,misc]
+        class BanForm(form):  # type: ignore[valid-type,misc]  # needs the request, which forms of the admin do not get
             def clean_user(self) -> User:
                 user: User = self.cleaned_data["user"]
                 if user == staff(request):
                     raise ValidationError("You cannot ban yourself here.")
                 return user
 
-        return form if change else Checked
+        return form if change else BanForm
 
     def save_model(self, request: HttpRequest, obj: Ban, form: ModelForm, change: bool) -> None:
         if change:
             return
-        made = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=obj.until)
-        obj.pk = made.pk
+        obj.pk = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=obj.until).pk
 
     @admin.action(description="Lift the selected bans", permissions=["change"])
     def lift(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:

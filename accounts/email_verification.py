@@ -1,4 +1,7 @@
-"""That a person reads the mail of an address: a signed link to it, good for some days and for that address alone."""
+"""Verification of e-mail addresses by signed links in mails.
+
+A link verifies one address of one account, and expires after some days. No row stores it.
+"""
 
 from datetime import timedelta
 from smtplib import SMTPException, SMTPRecipientsRefused
@@ -19,56 +22,70 @@ from registry_site.models import AuditEvent
 
 SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
-REMINDER_PAUSE = timedelta(minutes=10)
-CHANGES_WINDOW = timedelta(hours=1)
-MAX_CHANGES = 5  # links to other addresses within that time
+RESEND_INTERVAL = timedelta(minutes=10)
+CHANGE_WINDOW = timedelta(hours=1)
+MAX_CHANGES = 5  # mails to new addresses within the window; without a limit, a user could have strangers flooded
 
 
 def send_for_signup(username: str, address: str) -> None:
-    """Send the link to the address that an account has, or is about to be opened with.
+    """Send a link that verifies the address of an account, which need not exist yet.
 
-    Raises `Invalid` when the mail server refuses the address and `Unavailable` when it does not take the mail.
+    Raises `Invalid` when the mail server refuses the address, and `Unavailable` when the mail cannot be sent.
     """
+    # By name, not by primary key: the account is opened only once the mail is out.
     _send(username, address, {"user": username, "email": address})
 
 
 def send_for_change(user: User, address: str) -> None:
-    """Send the link to another address than the account has: following it makes it the account's.
+    """Send a link that makes the address the account's.
 
-    Raises as `send_for_signup`, and `TooManyRequests` to who would have strangers written to.
+    Raises as `send_for_signup` does, and `TooManyRequests` after too many mails.
     """
-    since = timezone.now() - CHANGES_WINDOW
+    since = timezone.now() - CHANGE_WINDOW
     links = AuditEvent.objects.filter(actor=user, action=audit.Action.USER_ASK_FOR_EMAIL, at__gt=since)
     if links.count() >= MAX_CHANGES:
-        seconds = int(CHANGES_WINDOW.total_seconds())
+        seconds = int(CHANGE_WINDOW.total_seconds())
         raise TooManyRequests(
             f"{MAX_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
         )
     audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=address)
-    _send(user.username, address, {"pk": user.pk, "email": address, "former": user.email, "since": _since(user)})
+    # The link is void once the account's address changes in another way: it must not undo a later change.
+    state = {"former": user.email, "since": _verified_since(user)}
+    _send(user.username, address, {"pk": user.pk, "email": address, **state})
 
 
 def resend(user: User) -> None:
-    """Send the link to the account's address again, but not at every attempt; raises as `send_for_signup`."""
-    before, now = user.verification_sent_at, timezone.now()
-    long_ago = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - REMINDER_PAUSE)
-    if not User.objects.filter(long_ago, pk=user.pk).update(verification_sent_at=now):
+    """Send the link to the account's address again, at most once in ten minutes; raises as `send_for_signup` does."""
+    sent_at, now = user.verification_sent_at, timezone.now()
+    is_due = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - RESEND_INTERVAL)
+    if not User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
         return
     try:
         send_for_signup(user.username, user.email)
-    except RegistryError:  # it counts only once it is out
-        User.objects.filter(pk=user.pk, verification_sent_at=now).update(verification_sent_at=before)
+    except RegistryError:
+        # A mail that failed must not delay the next attempt.
+        User.objects.filter(pk=user.pk, verification_sent_at=now).update(verification_sent_at=sent_at)
         raise
 
 
 def verify(token: str) -> User:
-    """The address of the link is verified, however often it is followed; raises `Invalid` and `Conflict`."""
+    """Verify the address of a link and return its account; a second visit of the link changes nothing.
+
+    Raises `Invalid` for a forged, expired or outdated link, and `Conflict` when another account has the address.
+    """
+    invalid = Invalid("Token invalid.", code="link_invalid")
     try:
         claims = signing.loads(token, salt=SALT, max_age=LIFETIME)
     except signing.BadSignature as error:
-        raise _not_good() from error
+        raise invalid from error
     with transaction.atomic():
-        user = _held(claims)
+        users = User.objects.select_for_update(no_key=True)
+        user: User | None = (users.filter(pk=claims["pk"]) if "pk" in claims else users.named(claims["user"])).first()
+        if user is None:
+            raise invalid
+        is_unchanged = "pk" in claims and (user.email, _verified_since(user)) == (claims["former"], claims["since"])
+        if user.email != claims["email"] and not is_unchanged:
+            raise invalid
         if user.email == claims["email"] and user.email_verified_at:
             return user
         user.email, user.email_verified_at = claims["email"], timezone.now()
@@ -81,24 +98,8 @@ def verify(token: str) -> User:
         return user
 
 
-def _held(claims: dict[str, Any]) -> User:
-    """The account that a link is for; raises `Invalid` when its address has changed since the link was sent."""
-    users = User.objects.select_for_update(no_key=True)
-    user: User | None = (users.filter(pk=claims["pk"]) if "pk" in claims else users.named(claims["user"])).first()
-    if user is None:
-        raise _not_good()
-    as_it_was = "pk" in claims and (user.email, _since(user)) == (claims["former"], claims["since"])
-    if user.email != claims["email"] and not as_it_was:
-        raise _not_good()
-    return user
-
-
-def _since(user: User) -> str:
+def _verified_since(user: User) -> str:
     return user.email_verified_at.isoformat() if user.email_verified_at else ""
-
-
-def _not_good() -> Invalid:
-    return Invalid("Token invalid.", code="link_invalid")
 
 
 def _send(username: str, address: str, claims: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ def _send(username: str, address: str, claims: dict[str, Any]) -> None:
     try:
         send_mail("Verify your e-mail address", render_to_string("mail/verify.txt", context), None, [address])
     except (SMTPException, OSError) as error:
+        # 5xx: the mailbox will never take mail. 4xx, such as grey-listing: it may take it later.
         if isinstance(error, SMTPRecipientsRefused) and all(code >= 500 for code, _ in error.recipients.values()):
             raise Invalid(f"The mail server refuses the address {address}.", code="email_invalid") from error
         raise Unavailable(

@@ -17,7 +17,7 @@ Keys = Sequence[Mapping[str, Any]]
 
 
 class UnknownSigningKey(PermissionDenied):
-    """No key of the provider, or more than one, fits the token; the provider may have a new key since."""
+    """A token that fits no key of the provider, or several; the provider may have published a new key since."""
 
 
 def verify_id_token(token: str, keys: Keys, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
