@@ -33,9 +33,11 @@ def validate(name: str) -> None:
 
 def index_path(name: str) -> str:
     """Return the path of a crate's index file: `a` → `1/a`, `abc` → `3/a/abc`, `Serde` → `se/rd/serde`."""
-    lower = name.lower()
-    if len(lower) <= 2:
-        return f"{len(lower)}/{lower}"
-    if len(lower) == 3:
-        return f"3/{lower[0]}/{lower}"
-    return f"{lower[:2]}/{lower[2:4]}/{lower}"
+    return f"{index_folder(name.lower())}/{name.lower()}"
+
+
+def index_folder(name: str) -> str:
+    """Return the folder of a crate in an index, in the case of `name`: `a` → `1`, `abc` → `3/a`, `serde` → `se/rd`."""
+    if len(name) <= 2:
+        return str(len(name))
+    return f"3/{name[0]}" if len(name) == 3 else f"{name[:2]}/{name[2:4]}"

@@ -51,7 +51,12 @@ def advisories_for(name: str) -> list[Advisory]:
         except OSError:  # git replaces the folder while it updates the checkout
             paths = []
         for path in paths:
-            advisory = _read(path, _stamp(path))
+            try:
+                stat = path.stat()
+                stamp = stat.st_mtime_ns, stat.st_size
+            except OSError:
+                stamp = 0, 0
+            advisory = _read(path, stamp)
             if advisory is not None:
                 advisories.append(advisory)
     return sorted(advisories, key=lambda advisory: advisory.id)
@@ -61,15 +66,6 @@ def advisories_for(name: str) -> list[Advisory]:
 @lru_cache(maxsize=8)
 def _spellings(folder: Path, changed: int) -> dict[str, str]:
     return {names.canonical(spelling): spelling for spelling in os.listdir(folder)}
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return time of change and size of a file; zeros if it has vanished."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
 
 
 # Every request for the index file of a crate asks for its advisories. The stamp in the key notices changed files.

@@ -33,7 +33,7 @@ def get_or_fetch(
 
     Raises `NotFound` if upstream does not have it, and `UpstreamError`.
     """
-    crate = _find(index_file, line)
+    crate = index_file.cached_crates().filter(version=line.version, sha256=line.checksum).first()
     if crate is None:
         read_ahead.start_pending()
         with metrics.recording_fetch(record_outcome), concurrency.limiter.slot():
@@ -48,7 +48,7 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
     """Fetch a crate, once for all threads and processes, without a slot of the limiter; raises as `get_or_fetch`."""
     with lock_bytes(line.checksum) as locked:
         # Look again under the lock, and even without: the holder before us has usually stored it.
-        crate = _find(index_file, line)
+        crate = index_file.cached_crates().filter(version=line.version, sha256=line.checksum).first()
         if crate is not None:
             return crate
         if settings.MIRROR_OFFLINE:
@@ -104,7 +104,3 @@ def lock_bytes(sha256: str) -> AbstractContextManager[bool]:
 
 def no_such_version(name: str, version: str) -> str:
     return f"There is no version {version[:80]!r} of a crate {name[:80]!r} in the mirror."
-
-
-def _find(index_file: CachedIndexFile, line: Line) -> CachedCrate | None:
-    return CachedCrate.objects.filter(name=index_file.name, version=line.version, sha256=line.checksum).first()

@@ -34,7 +34,7 @@ def get_crate(name: str, version: str, record_outcome: OutcomeRecorder = ignore_
     Raises `NotFound`, `PermissionDenied` if staff block the version, and `UpstreamError`.
     """
     with metrics.recording_failure(record_outcome):
-        index_file, line = _find_line(name, version, index_cache.get_or_refresh)
+        index_file, line = find_line(name, version, index_cache.get_or_refresh)
     return crate_cache.get_or_fetch(index_file, line, record_outcome)
 
 
@@ -43,12 +43,12 @@ def prefetch_crate(name: str, version: str) -> None:
     """Fetch a version's file in a thread, for a request that is queued on its connection."""
 
     def fetch() -> None:
-        crate_cache.fetch(*_find_line(name, version, index_cache.refresh_if_stale))
+        crate_cache.fetch(*find_line(name, version, index_cache.refresh_if_stale))
 
     index_cache.submit_prefetch(f"crate {name}/{version}", fetch)
 
 
-def _find_line(
+def find_line(
     name: str, version: str, get_index_file: Callable[[str], CachedIndexFile]
 ) -> tuple[CachedIndexFile, Line]:
     """Return the index line of a version; raises `NotFound`, and `PermissionDenied` if staff block it."""

@@ -19,7 +19,6 @@ from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 
-ABSENCE_TTL = timedelta(seconds=60)  # short, since a crate that somebody looks for may be published any moment
 RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
 NO_SUCH_CRATE = "There is no such crate in this index."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +34,7 @@ def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) 
     upstream, and `UpstreamError` if nothing is cached either.
     """
     index_file = _get_cached(path)
-    if index_file is not None and (settings.MIRROR_OFFLINE or _is_fresh(index_file)):
+    if index_file is not None and (settings.MIRROR_OFFLINE or index_file.is_fresh()):
         metrics.record_cache_hit(record_outcome, index_file.changed_at, index_file.checked_at)
         return index_file
     if settings.MIRROR_OFFLINE:
@@ -56,7 +55,7 @@ def refresh_if_stale(path: str) -> CachedIndexFile:
     Raises `NotFound` and `UpstreamError`, also if an older file is cached.
     """
     index_file = _get_cached(path)
-    return index_file if index_file is not None and _is_fresh(index_file) else _refresh(path)
+    return index_file if index_file is not None and index_file.is_fresh() else _refresh(path)
 
 
 @read_ahead.on_pending_request(r"/mirror/index/(.*)")
@@ -105,7 +104,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
 
 
 def mark_stale(index_files: QuerySet[CachedIndexFile]) -> int:
-    """Have these refreshed at their next request; return how many they are."""
+    """Let these be refreshed at their next request; return how many they are."""
     return index_files.update(checked_at=EPOCH)
 
 
@@ -131,17 +130,12 @@ def _get_cached(path: str) -> CachedIndexFile | None:
     return CachedIndexFile.objects.filter(path=path).first()
 
 
-def _is_fresh(index_file: CachedIndexFile) -> bool:
-    ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-    return timezone.now() < index_file.checked_at + (ttl if index_file.status == 200 else min(ttl, ABSENCE_TTL))
-
-
 def _refresh(path: str) -> CachedIndexFile:
     """Ask upstream for an index file, once for all threads and processes; raises `UpstreamError`."""
     with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as locked:
         index_file = CachedIndexFile.objects.filter(path=path).first()
         # Look again under the lock, and even without: the holder before us has usually refreshed it.
-        if index_file is not None and _is_fresh(index_file):
+        if index_file is not None and index_file.is_fresh():
             return index_file
         if not locked:
             raise UpstreamError("The mirror is waiting for its upstream; try again.")

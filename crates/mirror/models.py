@@ -1,7 +1,9 @@
 """Rows of the mirror: cached index files and crates, incidents with upstream, and overrides by staff."""
 
+from datetime import timedelta
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -10,6 +12,7 @@ from accounts.models import User
 from registry_site.storage.blobs import Blob
 
 STORE = "mirror"  # a store of its own: its bytes can be fetched again, so they may be deleted
+ABSENCE_TTL = timedelta(seconds=60)  # short, since a crate that somebody looks for may be published any moment
 
 
 class CachedIndexFile(models.Model):
@@ -31,6 +34,14 @@ class CachedIndexFile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def is_fresh(self) -> bool:
+        ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
+        return timezone.now() < self.checked_at + (ttl if self.status == 200 else min(ttl, ABSENCE_TTL))
+
+    def cached_crates(self) -> "models.QuerySet[CachedCrate]":
+        """Return the cached files of the crate, also of versions that have left its index."""
+        return CachedCrate.objects.filter(name=self.name)
 
 
 class CachedCrate(models.Model):

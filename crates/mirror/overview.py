@@ -32,7 +32,7 @@ def describe_versions(index_file: CachedIndexFile) -> list[MirroredVersion]:
     lines = [line for line in reversed(serving.available_lines(index_file)) if line.version]
     active = overrides.active_overrides_for(index_file.name)
     reasons = serving.quarantine_reasons(index_file, lines, active)
-    crates = {(crate.version, crate.sha256): crate for crate in CachedCrate.objects.filter(name=index_file.name)}
+    crates = {(crate.version, crate.sha256): crate for crate in index_file.cached_crates()}
     # Several overrides may exempt a version. The newest comes first in the list, so it overwrites the others here.
     exemptions = {
         line.version: override.reason

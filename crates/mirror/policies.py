@@ -20,7 +20,6 @@ from crates.mirror import advisories, licenses, resolving
 from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedCrate
 from crates.mirror.overrides import ActiveOverride
-from registry_site import versions
 from registry_site.errors import Invalid
 
 LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
@@ -116,7 +115,8 @@ def _license_reasons(name: str, lines: list[Line], license_of: LicenseOf) -> Rea
     Fetching every crate would take minutes. So a version whose crate is not here is taken to be under the license of
     the next newer one, or else of the newest that is cached: licenses rarely change.
     """
-    usable = sorted((line for line in lines if not line.yanked), key=_parse_version, reverse=True)
+    numbers = {line.version: resolving.parse(line.version) or semver.Version(0) for line in lines}
+    usable = sorted((line for line in lines if not line.yanked), key=lambda line: numbers[line.version], reverse=True)
     licenses_by_version = _find_licenses(name, usable, license_of)
     nearest = next((licenses_by_version[line.version] for line in usable if line.version in licenses_by_version), None)
     reasons: Reasons = {}
@@ -134,8 +134,13 @@ def _find_licenses(name: str, usable: list[Line], license_of: LicenseOf) -> dict
     rows = CachedCrate.objects.filter(name=name).values_list("version", "sha256", "license")
     cached = {(version, sha256): license_ for version, sha256, license_ in rows}
     found = {line.version: cached[key] for line in usable if (key := (line.version, line.checksum)) in cached}
+
+    def is_prerelease(line: Line) -> bool:
+        version = resolving.parse(line.version)
+        return version is not None and version.prerelease is not None
+
     # cargo chooses a pre-release only when the requirement names one, so they come last.
-    for line in sorted(usable, key=lambda line: _parse_version(line).prerelease is not None):
+    for line in sorted(usable, key=is_prerelease):
         if line.version not in found:
             license_ = license_of(line)
             if license_ is not None:
@@ -143,10 +148,3 @@ def _find_licenses(name: str, usable: list[Line], license_of: LicenseOf) -> dict
         if line.version in found and licenses.is_allowed(found[line.version], settings.MIRROR_LICENSES):
             break
     return found
-
-
-def _parse_version(line: Line) -> semver.Version:
-    try:
-        return versions.parse(line.version)
-    except Invalid:  # the line is relayed all the same, and cargo never chooses it
-        return semver.Version(0)

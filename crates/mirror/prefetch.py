@@ -24,14 +24,14 @@ def read_source(source: str) -> list[CrateVersion]:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise Invalid(f"{path} is no text.") from error
-        return sorted(set(_parse_lock(text) if path.name.endswith(".lock") else _parse_list(text)))
+        return sorted(set(parse_lock(text) if path.name.endswith(".lock") else parse_list(text)))
     name, _, requirement = source.partition("@")
     if not index_lines.NAME.fullmatch(name):
         raise Invalid(f"{source} is no file, and no crate such as serde or serde@1.0")
-    return sorted(_resolve(name, requirement or "*"))
+    return sorted(resolve(name, requirement or "*"))
 
 
-def _parse_lock(text: str) -> Iterator[CrateVersion]:
+def parse_lock(text: str) -> Iterator[CrateVersion]:
     """Yield the packages from registries: crates.io, and whatever replaces it."""
     try:
         document = tomllib.loads(text)
@@ -45,7 +45,7 @@ def _parse_lock(text: str) -> Iterator[CrateVersion]:
             yield str(package["name"]), str(package["version"])
 
 
-def _parse_list(text: str) -> Iterator[CrateVersion]:
+def parse_list(text: str) -> Iterator[CrateVersion]:
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].replace("@", " ").split()
         if words and len(words) != 2:
@@ -56,7 +56,7 @@ def _parse_list(text: str) -> Iterator[CrateVersion]:
             yield words[0], words[1]
 
 
-def _resolve(name: str, requirement: str) -> set[CrateVersion]:
+def resolve(name: str, requirement: str) -> set[CrateVersion]:
     """Return the newest version that matches, and so on for its dependencies that are neither optional nor `dev`.
 
     This is not cargo's resolver. It does not unify requirements, so it may fetch a version more than cargo needs.

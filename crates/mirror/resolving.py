@@ -13,7 +13,7 @@ from registry_site.errors import Invalid
 def newest(requirement: str, candidates: Iterable[str]) -> str | None:
     """Return the highest candidate that cargo would choose when nothing is locked; raises `Invalid`."""
     parsed = Requirement.parse(requirement)
-    matching = [version for text in candidates if (version := _parse(text)) is not None and parsed.matches(version)]
+    matching = [version for text in candidates if (version := parse(text)) is not None and parsed.matches(version)]
     return str(max(matching)) if matching else None
 
 
@@ -25,7 +25,7 @@ def range_matcher(requirement: str) -> Callable[[str], bool]:
     parsed = Requirement.parse(requirement)
 
     def contains(text: str) -> bool:
-        version = _parse(text)
+        version = parse(text)
         return not parsed.comparators or (version is not None and parsed.contains(version))
 
     return contains
@@ -33,7 +33,7 @@ def range_matcher(requirement: str) -> Callable[[str], bool]:
 
 # An override or an advisory is matched against all versions of a crate at each look at its index file.
 @lru_cache(maxsize=16384)
-def _parse(text: str) -> semver.Version | None:
+def parse(text: str) -> semver.Version | None:
     try:
         return versions.parse(text)
     except Invalid:

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, policies, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import CachedCrate, CachedIndexFile
+from crates.mirror.models import CachedIndexFile
 from crates.mirror.overrides import ActiveOverride
 from crates.mirror.upstreams import UpstreamFault
 from registry_site.errors import NotFound, RegistryError
@@ -54,7 +54,7 @@ def available_lines(index_file: CachedIndexFile) -> list[Line]:
     lines = index_lines.parse(bytes(index_file.body))
     if not settings.MIRROR_OFFLINE:
         return lines
-    cached = set(CachedCrate.objects.filter(name=index_file.name).values_list("version", "sha256"))
+    cached = set(index_file.cached_crates().values_list("version", "sha256"))
     return [line for line in lines if (line.version, line.checksum) in cached]
 
 

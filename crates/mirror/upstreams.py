@@ -8,6 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from django.conf import settings
 from django.core.cache import cache
 
+from crates import names
 from crates.mirror import index_lines, metrics
 from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
@@ -25,7 +26,7 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 class UpstreamFault(Exception):
-    """No answer of an upstream, or an invalid one."""
+    """A missing or invalid answer of an upstream."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Upstream:
         values = {
             "crate": quote(name, ""),
             "version": quote(version, "+"),
-            "prefix": _prefix(name),
-            "lowerprefix": _prefix(name.lower()),
+            "prefix": names.index_folder(name),
+            "lowerprefix": names.index_folder(name.lower()),
             "sha256-checksum": sha256,
         }
         for marker, value in values.items():  # str.format() would run what upstream puts between the braces
@@ -150,10 +151,3 @@ def _origin(url: str) -> tuple[str, str]:
     except ValueError as error:
         raise UpstreamFault(f"it names {url[:100]!r}, which is no address") from error
     return parts.scheme, parts.netloc
-
-
-def _prefix(name: str) -> str:
-    """Return the folder of a crate in the index, in the case of `name`, as templates of `dl` use it."""
-    if len(name) < 3:
-        return str(len(name))
-    return f"3/{name[0]}" if len(name) == 3 else f"{name[:2]}/{name[2:4]}"
