@@ -1,11 +1,9 @@
-"""The text of the index: one line for each version, in a form that no input can break."""
+"""Text of index files: one line for each version, in a form that no input can break."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-import pytest
 
 from crates import index
 from crates.models import Version
@@ -17,14 +15,14 @@ PUBLISHED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 def version(number: str = "1.0.0", **fields: Any) -> Version:
-    """A row that is not in the database."""
+    """Return a row that is not saved."""
     usual = {"number": number, "checksum": "ab" * 32, "published_at": PUBLISHED}
     return Version(**{**usual, **fields})
 
 
 def line(**fields: Any) -> dict[str, Any]:
-    written: dict[str, Any] = json.loads(index.render("Demo", [version(**fields)]))
-    return written
+    entry: dict[str, Any] = json.loads(index.render("Demo", [version(**fields)]))
+    return entry
 
 
 def lines(client: CargoClient) -> list[dict[str, Any]]:
@@ -48,8 +46,8 @@ def test_bare_version_is_written_in_full() -> None:
 
 
 def test_links_and_rust_version_are_written() -> None:
-    both = line(links="z", rust_version="1.70")
-    assert (both["links"], both["rust_version"]) == ("z", "1.70")
+    entry = line(links="z", rust_version="1.70")
+    assert (entry["links"], entry["rust_version"]) == ("z", "1.70")
 
 
 def test_yanked_version_is_written() -> None:
@@ -61,20 +59,21 @@ def test_time_is_written_in_utc_and_20_characters() -> None:
     assert line(published_at=elsewhere)["pubtime"] == "2026-01-02T03:04:05Z"
 
 
-@pytest.mark.parametrize(
-    ("features", "old", "new"),
-    [
-        ({}, {}, None),
-        ({"f": []}, {"f": []}, None),
-        ({"f": ["g", "a/b"], "g": []}, {"f": ["g", "a/b"], "g": []}, None),
-        ({"f": ["dep:a"]}, {}, {"f": ["dep:a"]}),
-        ({"f": ["a?/b"]}, {}, {"f": ["a?/b"]}),
-        ({"f": ["g", "dep:a"], "g": []}, {"g": []}, {"f": ["g", "dep:a"]}),
-    ],
-)
-def test_new_syntax_stands_in_features2(features: Any, old: Any, new: Any) -> None:
-    written = line(features=features)
-    assert (written["features"], written.get("features2"), written.get("v")) == (old, new, new and 2)
+# Features, then those of the line in `features` and in `features2`.
+SYNTAX: list[tuple[Any, Any, Any]] = [
+    ({}, {}, None),
+    ({"f": []}, {"f": []}, None),
+    ({"f": ["g", "a/b"], "g": []}, {"f": ["g", "a/b"], "g": []}, None),
+    ({"f": ["dep:a"]}, {}, {"f": ["dep:a"]}),
+    ({"f": ["a?/b"]}, {}, {"f": ["a?/b"]}),
+    ({"f": ["g", "dep:a"], "g": []}, {"g": []}, {"f": ["g", "dep:a"]}),
+]
+
+
+def test_new_syntax_stands_in_features2() -> None:
+    for features, old, new in SYNTAX:
+        entry = line(features=features)
+        assert (entry["features"], entry.get("features2"), entry.get("v")) == (old, new, new and 2)
 
 
 def test_each_version_is_one_line() -> None:
@@ -87,27 +86,24 @@ def test_crate_without_versions_has_no_lines() -> None:
     assert index.render("demo", []) == ""
 
 
-@pytest.mark.parametrize(
-    "odd", ["\u2028", "\u2029", "\x85", "\n", "\r\n", '"}', "\\", "\0", "\u7279", "\U0001f980", "\x1b"]
-)
-def test_no_text_can_break_a_line(odd: str) -> None:
-    text = index.render("demo", [version(features={odd: [odd]}, links=odd, dependencies=[{"target": odd}])])
-    assert text.isascii()
-    assert text.isprintable() or text[:-1].isprintable()
-    assert json.loads(text)["features"] == {odd: [odd]}
+def test_no_text_can_break_a_line() -> None:
+    for odd in ("\u2028", "\u2029", "\x85", "\n", "\r\n", '"}', "\\", "\0", "\u7279", "\U0001f980", "\x1b"):
+        text = index.render("demo", [version(features={odd: [odd]}, links=odd, dependencies=[{"target": odd}])])
+        assert text.isascii()
+        assert text[-1] == "\n"
+        assert text[:-1].isprintable()
+        assert json.loads(text)["features"] == {odd: [odd]}
 
 
-def test_etag_is_of_the_text() -> None:
-    one, other = index.etag("one\n"), index.etag("other\n")
-    assert one != other
-    assert one.startswith('"')
-    assert one == index.etag("one\n")
+def test_etag_is_a_digest_of_the_text() -> None:
+    assert index.etag("text\n") == '"b9e68e1bea3e5b19ca6b2f98b73a54b7"'
+    assert index.etag("other\n") != index.etag("text\n")
 
 
-# --- As it is served --------------------------------------------------------------------------------------------
+# --- Over HTTP --------------------------------------------------------------------------------------------------
 
 
-def test_renamed_dependency_stands_by_its_alias(as_alice: CargoClient) -> None:
+def test_renamed_dependency_has_its_alias(as_alice: CargoClient) -> None:
     toml = packing.manifest() + '[dependencies.alias]\nversion = "1"\npackage = "base"\n'
     sent = packing.dependency(
         "base", explicit_name_in_toml="alias", registry="https://github.com/rust-lang/crates.io-index"

@@ -1,4 +1,4 @@
-"""Owners: listed, added and removed, all or none, and never none left."""
+"""Owners of a crate: list, add and remove them, all or none; one always stays."""
 
 from typing import Any
 
@@ -18,23 +18,23 @@ def demo(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
 
 
-def owners() -> list[str]:
+def owner_names() -> list[str]:
     return [ownership.user.username for ownership in Crate.objects.get().ownerships.all()]
 
 
-def test_owners_are_listed_as_cargo_and_ktra_show_them(as_charlie: CargoClient, alice: User) -> None:
+def test_owners_are_listed_in_cargos_shape(as_charlie: CargoClient, alice: User) -> None:
     assert as_charlie.get(OWNERS).json() == {
         "users": [{"id": alice.pk, "login": "ktra-secure-auth:alice", "name": "alice", "email": None}]
     }
 
 
-def test_owners_of_an_unknown_crate_are_missing(as_alice: CargoClient) -> None:
+def test_unknown_crate_has_no_owners(as_alice: CargoClient) -> None:
     assert as_alice.get("/api/v1/crates/nothing/owners").status_code == 404
 
 
-@pytest.mark.parametrize("token", [None, "garbage", "entc_" + "a" * 38])
-def test_owners_are_listed_for_nobody_without_a_token(db: None, token: str | None) -> None:
-    assert CargoClient(token=token).get(OWNERS).status_code == 401
+def test_owners_are_hidden_without_a_token(db: None) -> None:
+    for token in (None, "garbage", "entc_" + "a" * 38):
+        assert CargoClient(token=token).get(OWNERS).status_code == 401
 
 
 @pytest.mark.parametrize("login", ["bob", "BOB", "ktra-secure-auth:bob"])
@@ -43,13 +43,13 @@ def test_owner_is_added_by_any_of_their_names(as_alice: CargoClient, bob: User, 
         "ok": True,
         "msg": "user ktra-secure-auth:bob has been added to the owners list of crate demo",
     }
-    assert owners() == ["alice", "bob"]
+    assert owner_names() == ["alice", "bob"]
 
 
-def test_owner_who_is_added_again_stays_one(as_alice: CargoClient, bob: User) -> None:
+def test_owner_can_be_added_twice(as_alice: CargoClient, bob: User) -> None:
     for _ in range(2):
         assert as_alice.put_json(OWNERS, {"users": ["bob", "bob"]}).status_code == 200
-    assert owners() == ["alice", "bob"]
+    assert owner_names() == ["alice", "bob"]
 
 
 @pytest.mark.parametrize("count", [1, 20])
@@ -64,30 +64,33 @@ def test_several_owners_are_added_at_once(as_alice: CargoClient, bob: User, char
     assert message.startswith('users ["ktra-secure-auth:bob", "ktra-secure-auth:charlie"] have been added')
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"users": []},
-        {"users": "bob"},
-        {"users": ["bob", "nobody"]},
-        {"users": ["github:org:team"]},
-        {"users": [None]},
-        {"users": [["bob"]]},
-        {"users": ["bob"] * 10_000},
-        {"users": ["bob\0"]},
-        {"owners": ["bob"]},
-        {},
-        [],
-        "bob",
-        None,
-    ],
-    ids=lambda body: str(body)[:40],
-)
-def test_wrong_bodies_add_nobody(as_alice: CargoClient, bob: User, body: Any) -> None:
-    response = as_alice.put_json(OWNERS, body)
-    assert response.status_code == 400
-    assert set(response.json()) == {"errors"}
-    assert owners() == ["alice"]
+BAD_BODIES: list[Any] = [
+    {"users": []},
+    {"users": "bob"},
+    {"users": ["bob", "nobody"]},
+    {"users": ["github:org:team"]},
+    {"users": [None]},
+    {"users": [["bob"]]},
+    {"users": ["bob"] * 51},
+    {"users": ["bob"] * 10_000},
+    {"users": ["bob\0"]},
+    {"owners": ["bob"]},
+    {},
+    [],
+    "bob",
+    None,
+]
+
+
+def test_bad_body_adds_no_owner(as_alice: CargoClient, bob: User) -> None:
+    for body in BAD_BODIES:
+        response = as_alice.put_json(OWNERS, body)
+        assert (response.status_code, set(response.json())) == (400, {"errors"}), str(body)[:100]
+    assert owner_names() == ["alice"]
+
+
+def test_fifty_logins_are_accepted(as_alice: CargoClient, bob: User) -> None:
+    assert as_alice.put_json(OWNERS, {"users": ["bob"] * 50}).status_code == 200
 
 
 def test_banned_account_cannot_become_an_owner(as_alice: CargoClient, bob: User) -> None:
@@ -95,41 +98,39 @@ def test_banned_account_cannot_become_an_owner(as_alice: CargoClient, bob: User)
     assert as_alice.put_json(OWNERS, {"users": ["bob"]}).status_code == 400
 
 
-@pytest.mark.parametrize("method", ["put_json", "delete_json"])
-def test_stranger_cannot_change_owners(as_charlie: CargoClient, charlie: User, method: str) -> None:
-    assert getattr(as_charlie, method)(OWNERS, {"users": ["charlie"]}).status_code in (400, 403)
+def test_stranger_cannot_change_owners(as_charlie: CargoClient) -> None:
     assert as_charlie.put_json(OWNERS, {"users": ["charlie"]}).status_code == 403
-    assert owners() == ["alice"]
+    assert as_charlie.delete_json(OWNERS, {"users": ["alice"]}).status_code == 403
+    assert owner_names() == ["alice"]
 
 
 def test_owner_can_leave_when_another_stays(as_alice: CargoClient, bob: User) -> None:
     as_alice.put_json(OWNERS, {"users": ["bob"]})
     assert as_alice.delete_json(OWNERS, {"users": ["alice"]}).json() == {"ok": True, "msg": ""}
-    assert owners() == ["bob"]
+    assert owner_names() == ["bob"]
 
 
-@pytest.mark.parametrize("logins", [["alice"], ["alice", "alice"], ["ALICE"], ["alice", "bob"]])
-def test_last_owners_stay(as_alice: CargoClient, bob: User, logins: list[str]) -> None:
-    if "bob" in logins:
-        as_alice.put_json(OWNERS, {"users": ["bob"]})
-    before = owners()
-    assert as_alice.delete_json(OWNERS, {"users": logins}).status_code == 409
-    assert owners() == before
+def test_last_owners_stay(as_alice: CargoClient, bob: User) -> None:
+    for logins in (["alice"], ["alice", "alice"], ["ALICE"]):
+        assert as_alice.delete_json(OWNERS, {"users": logins}).status_code == 409
+    as_alice.put_json(OWNERS, {"users": ["bob"]})
+    assert as_alice.delete_json(OWNERS, {"users": ["alice", "bob"]}).status_code == 409
+    assert owner_names() == ["alice", "bob"]
 
 
-def test_banned_owner_does_not_count_as_one_who_stays(as_alice: CargoClient, bob: User) -> None:
+def test_banned_owner_does_not_count_as_owner(as_alice: CargoClient, bob: User) -> None:
     as_alice.put_json(OWNERS, {"users": ["bob"]})
     bans.ban(bob, actor=None)
     assert as_alice.delete_json(OWNERS, {"users": ["alice"]}).status_code == 409
 
 
-def test_nobody_is_removed_when_one_is_no_owner(as_alice: CargoClient, bob: User, charlie: User) -> None:
+def test_owners_are_removed_all_or_none(as_alice: CargoClient, bob: User, charlie: User) -> None:
     as_alice.put_json(OWNERS, {"users": ["bob"]})
     assert as_alice.delete_json(OWNERS, {"users": ["bob", "charlie"]}).status_code == 400
-    assert owners() == ["alice", "bob"]
+    assert owner_names() == ["alice", "bob"]
 
 
-def test_removed_owner_has_no_rights_at_once(as_alice: CargoClient, as_bob: CargoClient) -> None:
+def test_removed_owner_loses_all_rights_at_once(as_alice: CargoClient, as_bob: CargoClient) -> None:
     as_alice.put_json(OWNERS, {"users": ["bob"]})
     assert as_bob.publish(packing.body(version="1.0.1")).status_code == 200
     as_alice.delete_json(OWNERS, {"users": ["bob"]})

@@ -1,4 +1,4 @@
-"""`PUT /api/v1/crates/new`: what gets in, and what it leaves behind."""
+"""`PUT /api/v1/crates/new`: publish a version, and the traces of it."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_stranger_cannot_publish_a_version(as_alice: CargoClient, as_charlie: Ca
     assert Version.objects.count() == 1
 
 
-def test_anonymous_publish_is_told_how_to_log_in(anonymous: CargoClient) -> None:
+def test_anonymous_publish_gets_the_login_url(anonymous: CargoClient) -> None:
     response = anonymous.publish(packing.body())
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == 'Cargo login_url="http://testserver/me"'
@@ -70,6 +70,6 @@ def test_oversize_crate_is_refused(as_alice: CargoClient) -> None:
 
 
 @override_settings(PUBLISH_LIMIT_PER_10_SECONDS=2)
-def test_flood_is_slowed_down(as_alice: CargoClient) -> None:
+def test_publish_rate_is_limited(as_alice: CargoClient) -> None:
     statuses = [as_alice.publish(packing.body(version=f"1.0.{n}")).status_code for n in range(3)]
     assert statuses == [200, 200, 429]
