@@ -1,4 +1,4 @@
-"""A crate of one registry that depends on a crate of another, with the installed cargo."""
+"""Dependencies between crates of two registries, with the installed cargo."""
 
 import json
 import shutil
@@ -34,15 +34,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, other: Server) -> Iterator[Se
 
 @pytest.fixture(scope="module")
 def cargo(tmp_path_factory: pytest.TempPathFactory, home: Server, other: Server) -> Cargo:
-    place = tmp_path_factory.mktemp("cargo")
-    cargo = Cargo(place / "home", home, home.sign_up("alice"))
+    directory = tmp_path_factory.mktemp("cargo")
+    cargo = Cargo(directory / "home", home, home.sign_up("alice"))
     with (cargo.home / "config.toml").open("a") as config:
         config.write(f'[registries.other]\nindex = "sparse+{other.url}/index/"\n')
-    cargo.run(place, "login", "--registry", "other", given=other.sign_up("alice"))
+    cargo.run(directory, "login", "--registry", "other", stdin=other.sign_up("alice"))
     return cargo
 
 
-def test_dependency_is_found_in_the_other_registry(tmp_path: Path, cargo: Cargo, home: Server, other: Server) -> None:
+def test_dependency_comes_from_the_other_registry(tmp_path: Path, cargo: Cargo, home: Server, other: Server) -> None:
     publish = ("publish", "--allow-dirty", "--no-verify", "--registry")
     cargo.run(write_files(tmp_path / "theirs", package("theirs")), *publish, "other")
     cargo.run(
@@ -50,8 +50,8 @@ def test_dependency_is_found_in_the_other_registry(tmp_path: Path, cargo: Cargo,
         *publish,
         "priv",
     )
-    with urlopen(f"{home.url}/index/ou/rs/ours") as answer:
-        (dependency,) = json.load(answer)["deps"]
+    with urlopen(f"{home.url}/index/ou/rs/ours") as response:
+        (dependency,) = json.load(response)["deps"]
     assert dependency["registry"] == f"sparse+{other.url}/index/"
     consumer = write_files(tmp_path / "consumer", package("consumer", 'ours = { version = "1", registry = "priv" }'))
     cargo.run(consumer, "build", "--quiet")
@@ -61,5 +61,5 @@ def test_other_registries_have_to_be_allowed(tmp_path: Path, cargo: Cargo) -> No
     wrong = package("wrong", 'mine = { version = "1", registry = "priv" }')
     publish = ("publish", "--allow-dirty", "--no-verify", "--registry", "other")
     cargo.run(write_files(tmp_path / "mine", package("mine")), *publish[:-1], "priv")
-    said = cargo.run(write_files(tmp_path / "wrong", wrong), *publish, fails=True)
-    assert "nor one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)" in said
+    output = cargo.run(write_files(tmp_path / "wrong", wrong), *publish, fails=True)
+    assert "nor one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)" in output

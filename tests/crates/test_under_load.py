@@ -1,4 +1,4 @@
-"""Many publishers at once, and a server that is killed between two of them, on a real server."""
+"""Many publishers at the same time, and a server that is killed between two publishes, on a real server."""
 
 import hashlib
 import http.client
@@ -21,22 +21,22 @@ CLIENTS = 64
 RACERS = 32
 
 
-def ask(server: Server, method: str, path: str, token: str = "", body: bytes | None = None) -> tuple[int, bytes]:
+def send(server: Server, method: str, path: str, token: str = "", body: bytes | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request(method, path, body, {"Authorization": token} if token else {})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
 
 def publish(server: Server, token: str, body: bytes) -> int:
-    return ask(server, "PUT", "/api/v1/crates/new", token, body)[0]
+    return send(server, "PUT", "/api/v1/crates/new", token, body)[0]
 
 
 def lines(server: Server, path: str) -> list[dict[str, Any]]:
-    status, text = ask(server, "GET", f"/index/{path}")
+    status, text = send(server, "GET", f"/index/{path}")
     assert status == 404 or text.endswith(b"\n")
     return [json.loads(line) for line in text.splitlines()] if status == 200 else []
 
@@ -46,18 +46,18 @@ def token(server: Server) -> str:
     return server.sign_up("alice")
 
 
-def test_many_publishers_at_once_lose_nothing(server: Server, token: str) -> None:
+def test_concurrent_publishers_lose_nothing(server: Server, token: str) -> None:
     bodies = {f"crate{n}": packing.body(f"crate{n}") for n in range(CLIENTS * 3)}
     with ThreadPoolExecutor(CLIENTS) as clients:
         statuses = Counter(clients.map(lambda body: publish(server, token, body), bodies.values()))
     assert statuses == {200: len(bodies)}
     for name in bodies:
         (line,) = lines(server, f"cr/at/{name}")
-        _, crate = ask(server, "GET", f"/dl/{name}/1.0.0/download")
+        _, crate = send(server, "GET", f"/dl/{name}/1.0.0/download")
         assert hashlib.sha256(crate).hexdigest() == line["cksum"]
 
 
-def test_many_versions_of_one_crate_at_once_lose_nothing(server: Server, token: str) -> None:
+def test_concurrent_versions_of_one_crate_are_all_kept(server: Server, token: str) -> None:
     publish(server, token, packing.body("many", "0.0.0"))
     with ThreadPoolExecutor(CLIENTS) as clients:
         bodies = [packing.body("many", f"1.0.{n}") for n in range(CLIENTS)]
@@ -65,7 +65,7 @@ def test_many_versions_of_one_crate_at_once_lose_nothing(server: Server, token: 
     assert {line["vers"] for line in lines(server, "ma/ny/many")} == {"0.0.0", *(f"1.0.{n}" for n in range(CLIENTS))}
 
 
-def test_one_of_many_racers_wins_a_version(server: Server, token: str) -> None:
+def test_one_publisher_wins_a_version(server: Server, token: str) -> None:
     bodies = [packing.body("race", toml=packing.manifest("race", extra=f'description = "{n}"')) for n in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as clients:
         statuses = Counter(clients.map(lambda body: publish(server, token, body), bodies))
@@ -78,7 +78,7 @@ def others(server: Server) -> list[str]:
     return [server.sign_up(name) for name in ("bob", "charlie", "dora")]
 
 
-def test_one_of_many_spellings_wins_a_name(server: Server, others: list[str]) -> None:
+def test_one_spelling_wins_a_name(server: Server, others: list[str]) -> None:
     for round_ in range(5):
         names = [f"sp-{round_}", f"sp_{round_}", f"SP-{round_}"]
         bodies = [packing.body(name) for name in names]
@@ -88,12 +88,12 @@ def test_one_of_many_spellings_wins_a_name(server: Server, others: list[str]) ->
         assert all(status in (403, 409) for status in sorted(statuses)[1:])
 
 
-def test_readers_of_a_storm_see_whole_lines_that_only_grow(server: Server, token: str) -> None:
+def test_concurrent_readers_see_whole_lines_only(server: Server, token: str) -> None:
     publish(server, token, packing.body("storm", "1.0.0"))
 
     def write(number: int) -> None:
         publish(server, token, packing.body("storm", f"1.1.{number}"))
-        ask(server, "DELETE", f"/api/v1/crates/storm/1.1.{number}/yank", token)
+        send(server, "DELETE", f"/api/v1/crates/storm/1.1.{number}/yank", token)
 
     def read(_: int) -> list[int]:
         return [len(lines(server, "st/or/storm")) for _ in range(20)]
@@ -106,7 +106,7 @@ def test_readers_of_a_storm_see_whole_lines_that_only_grow(server: Server, token
     assert [line["yanked"] for line in lines(server, "st/or/storm")] == [False] + [True] * 20
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+def test_acknowledged_versions_survive_a_kill(tmp_path: Path) -> None:
     with running(tmp_path / "data", REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS="0") as server:
         token = server.sign_up("alice")
         acknowledged: set[str] = set()
@@ -129,15 +129,15 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
                 wait(working)
             server.start()
         assert len(acknowledged) >= 90
-        check_everything(server, acknowledged)
+        assert_complete(server, acknowledged)
 
 
-def check_everything(server: Server, acknowledged: set[str]) -> None:
-    """Every acknowledged version is in the index, and every line of the index has its bytes."""
+def assert_complete(server: Server, acknowledged: set[str]) -> None:
+    """Assert that each acknowledged version is in the index, and that each line of the index has its bytes."""
     listed = {
         f"{line['name']}@{line['vers']}": line["cksum"] for n in range(4) for line in lines(server, f"ki/ll/kill{n}")
     }
     assert acknowledged <= set(listed)
     for version, checksum in listed.items():
-        status, crate = ask(server, "GET", f"/dl/{version.replace('@', '/')}/download")
+        status, crate = send(server, "GET", f"/dl/{version.replace('@', '/')}/download")
         assert (status, hashlib.sha256(crate).hexdigest()) == (200, checksum)

@@ -1,7 +1,7 @@
-"""The installed cargo, unmodified, against a server that was started as a user starts it.
+"""The installed cargo, unmodified, with a server that was started as a user starts it.
 
-One workspace of five crates is published, used and managed: on an open registry, on one that requires a token for
-everything, and over HTTPS with HTTP/2.
+One workspace of five crates is published, used and managed: on an open registry, on one that requires a token for all
+reading, and over HTTPS with HTTP/2.
 """
 
 import json
@@ -120,53 +120,60 @@ top_lib = { version = "0.3", registry = "priv" }
 SENTENCE = "top, built by base, on middle on fancy base and mixed"
 
 
-class Scene:
-    """A server with a published workspace; alice published it, bob has an account."""
+class PublishedWorkspace:
+    """A registry with a workspace that alice has published; bob has an account only."""
 
-    def __init__(self, place: Path, server: Server) -> None:
-        self.place = place
+    def __init__(self, directory: Path, server: Server) -> None:
+        self.directory = directory
         self.server = server
         self.token = server.sign_up("alice")
         self.bob_token = server.sign_up("bob")
-        self.alice = Cargo(place / "alice", server, self.token)
-        self.bob = Cargo(place / "bob", server, self.bob_token)
-        self.workspace = write_files(place / "workspace", WORKSPACE)
-        self.said = self.alice.run(self.workspace, "publish", "--workspace", "--registry", "priv", "--allow-dirty")
+        self.alice = Cargo(directory / "alice", server, self.token)
+        self.bob = Cargo(directory / "bob", server, self.bob_token)
+        self.sources = write_files(directory / "workspace", WORKSPACE)
+        self.output = self.alice.run(self.sources, "publish", "--workspace", "--registry", "priv", "--allow-dirty")
 
     def get(self, path: str) -> bytes:
         request = Request(self.server.url + path, headers={"Authorization": self.token})
-        with urlopen(request, context=self.server.tls()) as answer:
-            return bytes(answer.read())
+        with urlopen(request, context=self.server.tls()) as response:
+            return bytes(response.read())
 
-    def index(self, path: str) -> dict[str, Any]:
+    def index_line(self, path: str) -> dict[str, Any]:
         line: dict[str, Any] = json.loads(self.get(f"/index/{path}"))
         return line
 
     def consumer(self, name: str) -> Path:
-        return write_files(self.place / name, CONSUMER)
+        """Write a new project that depends on the workspace."""
+        return write_files(self.directory / name, CONSUMER)
 
     def clean(self, name: str) -> Cargo:
-        return Cargo(self.place / f"{name}-home", self.server, self.bob_token)
+        """Return bob's cargo with an empty home directory."""
+        return Cargo(self.directory / f"{name}-home", self.server, self.bob_token)
 
 
 @pytest.fixture(scope="module", params=["open", "auth-required", "https"])
-def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    place = tmp_path_factory.mktemp("cargo")
-    settings = certificate(place / "tls") if request.param == "https" else {}
+def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublishedWorkspace]:
+    directory = tmp_path_factory.mktemp("cargo")
+    settings = certificate(directory / "tls") if request.param == "https" else {}
     required = "1" if request.param == "auth-required" else "0"
-    with running(place / "data", REGISTRY_AUTH_REQUIRED=required, **settings) as server:
-        yield Scene(place, server)
+    with running(directory / "data", REGISTRY_AUTH_REQUIRED=required, **settings) as server:
+        yield PublishedWorkspace(directory, server)
 
 
-def test_workspace_is_published_in_order(scene: Scene) -> None:
-    assert [line.split()[1] for line in scene.said.splitlines() if line.strip().startswith("Uploaded")] in (
+# The other modes repeat only tests in which a token or HTTPS could make a difference.
+on_open_registry = pytest.mark.parametrize("published", ["open"], indirect=True, scope="module")
+
+
+def test_workspace_is_published_in_order(published: PublishedWorkspace) -> None:
+    assert [line.split()[1] for line in published.output.splitlines() if line.strip().startswith("Uploaded")] in (
         ["Mixed-Case", "base", "middle", "top_lib", "tool"],
         ["base", "Mixed-Case", "middle", "top_lib", "tool"],
     )
 
 
-def test_index_says_what_the_manifest_said(scene: Scene) -> None:
-    line = scene.index("mi/dd/middle")
+@on_open_registry
+def test_index_repeats_the_manifest(published: PublishedWorkspace) -> None:
+    line = published.index_line("mi/dd/middle")
     assert line["features2"] == {"fancy": ["first?/fancy"], "with-first": ["dep:first"]}
     renamed, dev, target = line["deps"]
     assert (renamed["name"], renamed["package"], renamed["optional"]) == ("first", "base", True)
@@ -174,98 +181,112 @@ def test_index_says_what_the_manifest_said(scene: Scene) -> None:
     assert (target["target"], target["registry"]) == ("cfg(any(unix,windows))", None)
 
 
-def test_consumer_builds_and_runs_from_a_clean_home(scene: Scene) -> None:
-    assert SENTENCE in scene.clean("build").run(scene.consumer("build"), "run", "--quiet")
+def test_consumer_builds_and_runs_from_a_clean_home(published: PublishedWorkspace) -> None:
+    assert SENTENCE in published.clean("build").run(published.consumer("build"), "run", "--quiet")
 
 
-def test_lock_file_holds_without_network(scene: Scene) -> None:
-    cargo, place = scene.clean("offline"), scene.consumer("offline")
-    cargo.run(place, "fetch")
-    assert SENTENCE in cargo.run(place, "run", "--quiet", "--frozen")
+@on_open_registry
+def test_locked_project_builds_without_network(published: PublishedWorkspace) -> None:
+    cargo, directory = published.clean("offline"), published.consumer("offline")
+    cargo.run(directory, "fetch")
+    assert SENTENCE in cargo.run(directory, "run", "--quiet", "--frozen")
 
 
-def test_tool_is_installed(scene: Scene) -> None:
-    cargo = scene.clean("install")
-    cargo.run(scene.place, "install", "--registry", "priv", "tool", "--root", str(scene.place / "installed"))
-    said = subprocess.check_output([scene.place / "installed" / "bin" / "tool"], text=True)
-    assert said.strip() == SENTENCE
-
-
-def test_dependencies_are_vendored(scene: Scene) -> None:
-    place = scene.consumer("vendor")
-    scene.clean("vendor").run(place, "vendor", "--quiet")
-    assert {path.name for path in (place / "vendor").iterdir()} == {"base", "Mixed-Case", "middle", "top_lib"}
-
-
-def test_search_finds_by_description(scene: Scene) -> None:
-    assert 'top_lib = "0.3.0"' in scene.bob.run(scene.place, "search", "--registry", "priv", "top-lib")
-    assert 'base = "0.1.0"' in scene.bob.run(scene.place, "search", "--registry", "priv", "ground")
-
-
-def test_info_corrects_the_spelling(scene: Scene) -> None:
-    said = scene.clean("info").run(scene.place, "info", "--registry", "priv", "mixed_case")
-    assert "translating `mixed_case` to `Mixed-Case`" in said
-
-
-def test_version_cannot_be_published_twice(scene: Scene) -> None:
-    said = scene.alice.run(
-        scene.workspace, "publish", "-p", "base", "--registry", "priv", "--no-verify", "--allow-dirty", fails=True
+@on_open_registry
+def test_tool_is_installed(published: PublishedWorkspace) -> None:
+    cargo = published.clean("install")
+    cargo.run(
+        published.directory, "install", "--registry", "priv", "tool", "--root", str(published.directory / "installed")
     )
-    assert "already exists" in said
+    output = subprocess.check_output([published.directory / "installed" / "bin" / "tool"], text=True)
+    assert output.strip() == SENTENCE
 
 
-def test_yanked_version_is_not_chosen_until_it_is_unyanked(scene: Scene) -> None:
-    place = write_files(
-        scene.place / "yank", {**CONSUMER, "Cargo.toml": CONSUMER["Cargo.toml"].replace("top_lib", "tool")}
+@on_open_registry
+def test_dependencies_are_vendored(published: PublishedWorkspace) -> None:
+    directory = published.consumer("vendor")
+    published.clean("vendor").run(directory, "vendor", "--quiet")
+    assert {path.name for path in (directory / "vendor").iterdir()} == {"base", "Mixed-Case", "middle", "top_lib"}
+
+
+def test_search_finds_by_description(published: PublishedWorkspace) -> None:
+    assert 'top_lib = "0.3.0"' in published.bob.run(published.directory, "search", "--registry", "priv", "top-lib")
+    assert 'base = "0.1.0"' in published.bob.run(published.directory, "search", "--registry", "priv", "ground")
+
+
+@on_open_registry
+def test_info_corrects_the_spelling(published: PublishedWorkspace) -> None:
+    output = published.clean("info").run(published.directory, "info", "--registry", "priv", "mixed_case")
+    assert "translating `mixed_case` to `Mixed-Case`" in output
+
+
+@on_open_registry
+def test_version_cannot_be_published_twice(published: PublishedWorkspace) -> None:
+    output = published.alice.run(
+        published.sources, "publish", "-p", "base", "--registry", "priv", "--no-verify", "--allow-dirty", fails=True
     )
-    place.joinpath("Cargo.toml").write_text(place.joinpath("Cargo.toml").read_text().replace('"0.3"', '"1"'))
-    scene.alice.run(scene.place, "yank", "--registry", "priv", "tool@1.0.0")
-    assert "is yanked" in scene.clean("yanked").run(place, "generate-lockfile", fails=True)
-    scene.alice.run(scene.place, "yank", "--registry", "priv", "--undo", "tool@1.0.0")
-    scene.clean("unyanked").run(place, "generate-lockfile")
+    assert "already exists" in output
 
 
-def test_version_with_build_metadata_is_yanked(scene: Scene) -> None:
-    scene.alice.run(scene.place, "yank", "--registry", "priv", "Mixed-Case@1.2.3-rc.1+build.7")
-    assert scene.index("mi/xe/mixed-case")["yanked"] is True
-    scene.alice.run(scene.place, "yank", "--registry", "priv", "--undo", "Mixed-Case@1.2.3-rc.1+build.7")
+def test_yanked_version_is_not_chosen(published: PublishedWorkspace) -> None:
+    directory = write_files(
+        published.directory / "yank", {**CONSUMER, "Cargo.toml": CONSUMER["Cargo.toml"].replace("top_lib", "tool")}
+    )
+    directory.joinpath("Cargo.toml").write_text(directory.joinpath("Cargo.toml").read_text().replace('"0.3"', '"1"'))
+    published.alice.run(published.directory, "yank", "--registry", "priv", "tool@1.0.0")
+    assert "is yanked" in published.clean("yanked").run(directory, "generate-lockfile", fails=True)
+    published.alice.run(published.directory, "yank", "--registry", "priv", "--undo", "tool@1.0.0")
+    published.clean("unyanked").run(directory, "generate-lockfile")
 
 
-def test_stranger_cannot_yank(scene: Scene) -> None:
-    said = scene.bob.run(scene.place, "yank", "--registry", "priv", "base@0.1.0", fails=True)
-    assert "bob does not own the crate base" in said
+@on_open_registry
+def test_version_with_build_metadata_is_yanked(published: PublishedWorkspace) -> None:
+    published.alice.run(published.directory, "yank", "--registry", "priv", "Mixed-Case@1.2.3-rc.1+build.7")
+    assert published.index_line("mi/xe/mixed-case")["yanked"] is True
+    published.alice.run(published.directory, "yank", "--registry", "priv", "--undo", "Mixed-Case@1.2.3-rc.1+build.7")
 
 
-def test_owner_is_added_listed_and_removed(scene: Scene) -> None:
+@on_open_registry
+def test_stranger_cannot_yank(published: PublishedWorkspace) -> None:
+    output = published.bob.run(published.directory, "yank", "--registry", "priv", "base@0.1.0", fails=True)
+    assert "bob does not own the crate base" in output
+
+
+@on_open_registry
+def test_owner_is_added_listed_and_removed(published: PublishedWorkspace) -> None:
     owner = ("owner", "--registry", "priv", "middle")
-    assert "has been added" in scene.alice.run(scene.place, *owner, "--add", "bob")
-    assert "(bob)" in scene.bob.run(scene.place, *owner, "--list")
-    scene.bob.run(scene.place, *owner, "--remove", "ktra-secure-auth:alice")
-    assert "alice" not in scene.bob.run(scene.place, *owner, "--list")
+    assert "has been added" in published.alice.run(published.directory, *owner, "--add", "bob")
+    assert "(bob)" in published.bob.run(published.directory, *owner, "--list")
+    published.bob.run(published.directory, *owner, "--remove", "ktra-secure-auth:alice")
+    assert "alice" not in published.bob.run(published.directory, *owner, "--list")
 
 
-def test_last_owner_stays(scene: Scene) -> None:
-    said = scene.alice.run(scene.place, "owner", "--registry", "priv", "base", "--remove", "alice", fails=True)
-    assert "left without an owner" in said
+@on_open_registry
+def test_last_owner_stays(published: PublishedWorkspace) -> None:
+    output = published.alice.run(
+        published.directory, "owner", "--registry", "priv", "base", "--remove", "alice", fails=True
+    )
+    assert "left without an owner" in output
 
 
-def test_second_update_is_answered_by_304_alone(scene: Scene) -> None:
-    cargo, place = scene.clean("update"), scene.consumer("update")
-    cargo.run(place, "generate-lockfile")
-    said = cargo.run(place, "update", CARGO_HTTP_DEBUG="true", CARGO_LOG="network=debug")
-    version = "2" if scene.server.scheme == "https" else "1.1"
-    answers = re.findall(rf"< HTTP/{version} (\d+)", said)
-    assert sorted(answers) == ["200"] + ["304"] * 4  # config.json, and one index file for each crate
+def test_second_update_gets_304_only(published: PublishedWorkspace) -> None:
+    cargo, directory = published.clean("update"), published.consumer("update")
+    cargo.run(directory, "generate-lockfile")
+    output = cargo.run(directory, "update", CARGO_HTTP_DEBUG="true", CARGO_LOG="network=debug")
+    version = "2" if published.server.scheme == "https" else "1.1"
+    statuses = re.findall(rf"< HTTP/{version} (\d+)", output)
+    assert sorted(statuses) == ["200"] + ["304"] * 4  # config.json, and one index file for each crate
 
 
-def test_wrong_token_is_told_plainly(scene: Scene) -> None:
-    cargo = Cargo(scene.place / "wrong-home", scene.server, "entc_wrong")
-    said = cargo.run(scene.place, "yank", "--registry", "priv", "base@0.1.0", fails=True)
-    assert "The token is not valid" in said or "token rejected for `priv`" in said
+@on_open_registry
+def test_wrong_token_is_reported(published: PublishedWorkspace) -> None:
+    cargo = Cargo(published.directory / "wrong-home", published.server, "entc_wrong")
+    output = cargo.run(published.directory, "yank", "--registry", "priv", "base@0.1.0", fails=True)
+    assert "The token is not valid" in output or "token rejected for `priv`" in output
 
 
-def test_reading_needs_a_token_only_where_it_is_required(scene: Scene) -> None:
-    required = scene.server.environment["REGISTRY_AUTH_REQUIRED"] == "1"
-    cargo = Cargo(scene.place / "nobody-home", scene.server, None)
-    said = cargo.run(scene.consumer("nobody"), "generate-lockfile", fails=required)
-    assert not required or "please run `cargo login --registry priv`" in said
+def test_reading_needs_a_token_only_where_it_is_required(published: PublishedWorkspace) -> None:
+    required = published.server.environment["REGISTRY_AUTH_REQUIRED"] == "1"
+    cargo = Cargo(published.directory / "nobody-home", published.server, None)
+    output = cargo.run(published.consumer("nobody"), "generate-lockfile", fails=required)
+    assert not required or "please run `cargo login --registry priv`" in output

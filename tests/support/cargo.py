@@ -19,13 +19,13 @@ class Cargo:
             f'[registry]\nglobal-credential-providers = ["cargo:token"]\n{authority}'
         )
         if token:
-            self.run(home, "login", "--registry", "priv", given=token)
+            self.run(home, "login", "--registry", "priv", stdin=token)
 
-    def run(self, place: Path, *arguments: str, given: str = "", fails: bool = False, **environment: str) -> str:
-        """What cargo says, on either output."""
-        done = subprocess.run(
+    def run(self, directory: Path, *arguments: str, stdin: str = "", fails: bool = False, **environment: str) -> str:
+        """Run cargo in a directory and return its output, standard output and error together."""
+        process = subprocess.run(
             ["cargo", *arguments],
-            cwd=place,
+            cwd=directory,
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": os.environ.get("HOME", "/"),
@@ -34,31 +34,32 @@ class Cargo:
                 "CARGO_HOME": str(self.home),
                 "CARGO_TERM_COLOR": "never",
                 "CARGO_INCREMENTAL": "0",
-                "CARGO_TARGET_DIR": str(place / "target"),
+                "CARGO_TARGET_DIR": str(directory / "target"),
                 **environment,
             },
-            input=given,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
         )
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
+        assert (process.returncode != 0) == fails, process.stdout
+        return process.stdout
 
 
-def write_files(place: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(text)
-    return place
+def write_files(directory: Path, files: dict[str, str]) -> Path:
+    """Write files by their relative paths and return the directory."""
+    for path, text in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text)
+    return directory
 
 
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 
 
 class MirrorCargo(Cargo):
-    """cargo with a home of its own, where crates.io is replaced."""
+    """cargo with a home directory of its own, where the mirror replaces crates.io."""
 
     def __init__(self, home: Path, url: str, token: str | None = None) -> None:
         self.home = home
