@@ -71,7 +71,7 @@ class FatalError(Exception):
 def read_key(path: Path) -> bytes:
     """Read a key of 16, 24 or 32 bytes, in hexadecimal digits, in base64 or raw; raise `FatalError`."""
     content = path.read_bytes()[:1000]
-    for decode in (_decode_hex, _decode_base64, bytes, lambda text: text.strip(b"\r\n")):
+    for decode in (decode_hex, decode_base64, bytes, lambda text: text.strip(b"\r\n")):
         try:
             key = decode(content)
         except ValueError:
@@ -81,11 +81,11 @@ def read_key(path: Path) -> bytes:
     raise FatalError(f"{path} holds no AES key of 16, 24 or 32 bytes.")
 
 
-def _decode_hex(text: bytes) -> bytes:
+def decode_hex(text: bytes) -> bytes:
     return binascii.unhexlify(b"".join(text.split()))
 
 
-def _decode_base64(text: bytes) -> bytes:
+def decode_base64(text: bytes) -> bytes:
     bare = text.strip().rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
 
@@ -184,11 +184,11 @@ class Registry:
         """
         attempts_without_progress = 0
         while True:
-            length_before = _length(partial)
+            length_before = file_size(partial)
             try:
                 return self._receive(file_id, size, partial, etag)
             except ConnectionBroken:
-                attempts_without_progress = 0 if _length(partial) > length_before else attempts_without_progress + 1
+                attempts_without_progress = 0 if file_size(partial) > length_before else attempts_without_progress + 1
                 if attempts_without_progress == MAX_ATTEMPTS:
                     raise
                 time.sleep(attempts_without_progress)
@@ -199,8 +199,8 @@ class Registry:
         etag_file = partial.with_suffix(".etag")
         headers = {"If-None-Match": etag} if etag else {}
         # The last byte is requested again: a range that begins after the end would be an error (416).
-        start = max(_length(partial) - 1, 0)
-        if start and _length(etag_file):
+        start = max(file_size(partial) - 1, 0)
+        if start and file_size(etag_file):
             headers |= {"Range": f"bytes={start}-", "If-Range": etag_file.read_text()}
         with self.send("GET", f"/{file_id}", headers=headers) as response:
             if response.status != 206:
@@ -210,7 +210,7 @@ class Registry:
                 etag_file.write_text(response_etag if response_etag.startswith('"') else "")  # a weak one is no use
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 raise Refused("the registry sends another part than it was asked for")
-            _write_body(response, partial, start, size)
+            write_body(response, partial, start, size)
         return etag_file.read_text()
 
     def _prepare_retry(self, error: HTTPError) -> None:
@@ -242,11 +242,11 @@ class Registry:
             raise FatalError(f"What answers at {self.url} is no file registry.") from error
 
 
-def _length(path: Path) -> int:
+def file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _write_body(response: HTTPResponse, partial: Path, start: int, size: int) -> None:
+def write_body(response: HTTPResponse, partial: Path, start: int, size: int) -> None:
     """Write a body into a file from `start` on; stop one byte after `size`, which is enough to see that it is wrong."""
     with partial.open("r+b") as file:
         file.truncate(start)
@@ -339,7 +339,7 @@ class Folder:
         files = {file_id: asdict(file) for file_id, file in self.files.items()}
         new_state = self.state.with_suffix(".new")
         new_state.write_text(json.dumps({"source": self.source, "since": self.since, "files": files}))
-        _replace(new_state, self.state)
+        move_durably(new_state, self.state)
         self.saved_at = time.monotonic()
 
     def local_path(self, serve_path: str) -> Path:
@@ -364,16 +364,19 @@ class Folder:
             status = self.local_path(file.serve_path).lstat()
         except (Refused, OSError):
             return False
-        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (file.size, _ns(file.modified))
+        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (
+            file.size,
+            to_nanoseconds(file.modified),
+        )
 
     def store(self, entry: Entry, source: Path, etag: str) -> None:
         """Move a complete file to the path of its entry."""
         target = self.local_path(entry.serve_path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.utime(source, ns=(_ns(entry.modified), _ns(entry.modified)))
-        _replace(source, target)
+        os.utime(source, ns=(to_nanoseconds(entry.modified), to_nanoseconds(entry.modified)))
+        move_durably(source, target)
         for parent in target.relative_to(self.path).parents:  # directories that are new have to be durable, too
-            _fsync(self.path / parent)
+            fsync(self.path / parent)
         self.files[entry.id] = SyncedFile(entry.serve_path, entry.size, entry.modified, etag)
 
     def remove(self, file: SyncedFile) -> None:
@@ -389,19 +392,19 @@ class Folder:
             parent.rmdir()
 
 
-def _ns(modified: float) -> int:
+def to_nanoseconds(modified: float) -> int:
     # Through microseconds: a float holds a time of today no more precisely, so both sides round to the same.
     return round(modified * 1_000_000) * 1000
 
 
-def _replace(source: Path, target: Path) -> None:
+def move_durably(source: Path, target: Path) -> None:
     """Move a file atomically and durably: after a power failure the target is the old file or the new one."""
-    _fsync(source)
+    fsync(source)
     source.replace(target)
-    _fsync(target.parent)
+    fsync(target.parent)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -497,19 +500,19 @@ class Sync:
             self.folder.store(entry, old_path, file.etag)
             self.folder.remove_empty_parents(old_path)
             return "unchanged" if file.serve_path == entry.serve_path else "moved"
-        _check(entry, partial)
+        check_download(entry, partial)
         self.folder.store(entry, partial, etag)
         if file and file.serve_path != entry.serve_path:
             self.folder.remove(file)
         return "fetched"
 
 
-def _check(entry: Entry, partial: Path) -> None:
+def check_download(entry: Entry, partial: Path) -> None:
     """Compare a download with its entry: an upload by its SHA-256, any file by its size; raise `Refused`."""
     with partial.open("rb") as file:
         scheme, _, sha256 = entry.path.partition(":")
         is_right = scheme != "upload" or hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    if not is_right or _length(partial) != entry.size:
+    if not is_right or file_size(partial) != entry.size:
         partial.unlink()
         raise Refused("what came is not what the list says; it may have changed meanwhile")
 

@@ -45,7 +45,7 @@ class Registry:
         headers = {"Content-Type": "application/json", "Origin": url}
 
         def request(method: str, path: str, data: Mapping[str, str] | None = None) -> Any:
-            return json.loads(send(browser, Request(url + path, _json(data), headers, method=method)))  # noqa: S310
+            return json.loads(send(browser, Request(url + path, encode_json(data), headers, method=method)))  # noqa: S310
 
         account = {"username": username, "password": password}
         request("POST", "/register", {**account, "email": f"{username}@example.org"})
@@ -63,7 +63,7 @@ class Registry:
 
     def request(self, method: str, path: str, data: Any = None) -> Any:
         """Send JSON, or nothing, and return the JSON of the response; raise `Refused`."""
-        body = _json(data)
+        body = encode_json(data)
         return json.loads(self._send(method, path, body, body, "application/json"))
 
     def upload(self, method: str, path: str, fields: Mapping[str, str], archive: bytes) -> Any:
@@ -102,7 +102,7 @@ def send(opener: OpenerDirector, request: Request) -> bytes:
         raise Refused(f"{request.method} {request.selector}: {error.code} {message}") from error
 
 
-def _json(data: Any) -> bytes:
+def encode_json(data: Any) -> bytes:
     return b"" if data is None else json.dumps(data).encode()
 
 
