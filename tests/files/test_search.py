@@ -1,4 +1,4 @@
-"""`GET /`: lists of files by every filter, alone and together, in their order, page by page, and by few rows."""
+"""`GET /`: lists of files by every filter, their order, their pages, and the rows that the database reads."""
 
 import json
 from collections.abc import Iterable
@@ -29,26 +29,26 @@ def stamp(seconds: float) -> float:
     return at(seconds).timestamp()
 
 
-def made(serve_path: str, **columns: Any) -> File:
-    """A row, which is not stored yet."""
-    given = {"path": f"/srv/{serve_path}", "size": 5, "uploaded_at": FIRST, "modified_at": FIRST, **columns}
-    return File(serve_path=serve_path, **given)
+def new_file(serve_path: str, **columns: Any) -> File:
+    """Return a row that is not stored yet."""
+    defaults = {"path": f"/srv/{serve_path}", "size": 5, "uploaded_at": FIRST, "modified_at": FIRST}
+    return File(serve_path=serve_path, **{**defaults, **columns})
 
 
 def store(files: Iterable[File]) -> list[File]:
     return File.objects.bulk_create(files)
 
 
-def numbered(count: int) -> list[File]:
-    """The later a file, the later its change, and its being added."""
+def store_numbered(count: int) -> list[File]:
+    """Store files whose times of upload and of change grow with their number."""
     return store(
-        made(f"many/{number:05}.txt", category="many", uploaded_at=at(number), modified_at=at(number))
+        new_file(f"many/{number:05}.txt", category="many", uploaded_at=at(number), modified_at=at(number))
         for number in range(count)
     )
 
 
-def asked(machine: FileClient, **parameters: Any) -> Any:
-    """The body of a list that is given."""
+def get_list(machine: FileClient, **parameters: Any) -> Any:
+    """Return the body of a successful list."""
     response = machine.ask("GET", "/", parameters)
     assert response.status_code == 200
     body = json.loads(response.getvalue())
@@ -57,11 +57,11 @@ def asked(machine: FileClient, **parameters: Any) -> Any:
     return body
 
 
-def found(machine: FileClient, **parameters: Any) -> list[str]:
-    return [entry["serve_path"] for entry in asked(machine, **parameters)["results"]]
+def serve_paths(machine: FileClient, **parameters: Any) -> list[str]:
+    return [entry["serve_path"] for entry in get_list(machine, **parameters)["results"]]
 
 
-def refusal(machine: FileClient, **parameters: Any) -> tuple[int, Any]:
+def get_refusal(machine: FileClient, **parameters: Any) -> tuple[int, Any]:
     response = machine.ask("GET", "/", parameters)
     return response.status_code, response.json()
 
@@ -77,14 +77,14 @@ NEWS, PAPER, DEAD, MAP, PLAIN = "news/1.html", "news/2.pdf", "news/old.html", "m
 
 @pytest.fixture
 def files(db: None) -> list[File]:
-    """Five, whose changes come in another order than they were added in."""
+    """Five files whose changes have another order than their uploads."""
     return store(
         [
-            made(NEWS, category="news", aired=True, uploaded_at=at(0), modified_at=at(50)),
-            made(PAPER, category="news", uploaded_at=at(10), modified_at=at(40)),
-            made(DEAD, category="news", aired=True, alive=False, uploaded_at=at(20), modified_at=at(30)),
-            made(MAP, category="maps", uploaded_at=at(30), modified_at=at(30.5), expires_at=at(1000)),
-            made(PLAIN, path=f"/srv/{NEWS}", uploaded_at=at(40.25), modified_at=at(60)),
+            new_file(NEWS, category="news", aired=True, uploaded_at=at(0), modified_at=at(50)),
+            new_file(PAPER, category="news", uploaded_at=at(10), modified_at=at(40)),
+            new_file(DEAD, category="news", aired=True, alive=False, uploaded_at=at(20), modified_at=at(30)),
+            new_file(MAP, category="maps", uploaded_at=at(30), modified_at=at(30.5), expires_at=at(1000)),
+            new_file(PLAIN, path=f"/srv/{NEWS}", uploaded_at=at(40.25), modified_at=at(60)),
         ]
     )
 
@@ -150,27 +150,25 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize(("parameters", "expected"), FILTERS, ids=[str(parameters) for parameters, _ in FILTERS])
-def test_list_has_what_fits_all_filters(as_box: FileClient, parameters: dict[str, Any], expected: list[str]) -> None:
-    assert found(as_box, **parameters) == expected
+def test_list_matches_all_filters(as_box: FileClient) -> None:
+    wrong = [parameters for parameters, expected in FILTERS if serve_paths(as_box, **parameters) != expected]
+    assert wrong == []
 
 
-def test_file_is_found_by_its_id(as_box: FileClient, files: list[File]) -> None:
-    assert found(as_box, id=files[1].pk) == [PAPER]
+def test_id_filters_with_the_others(as_box: FileClient, files: list[File]) -> None:
+    assert serve_paths(as_box, id=files[1].pk) == [PAPER]
+    assert serve_paths(as_box, id=files[1].pk, category="maps", since=0, serve_path="^news") == []
 
 
-def test_id_is_combined_with_the_other_filters(as_box: FileClient, files: list[File]) -> None:
-    assert found(as_box, id=files[1].pk, category="maps", since=0, serve_path="^news") == []
-
-
-@pytest.mark.parametrize("given", ["abc", "0", "-1", "1.5", "1e3", "10" * 15, "9" * 18, "0x1", "1 2", "²", "%00"])
 @pytest.mark.usefixtures("files")
-def test_id_that_no_file_has_finds_nothing(as_box: FileClient, given: str) -> None:
-    assert asked(as_box, id=given) == {"success": True, "results": [], "count": 0}
+def test_malformed_id_matches_nothing(as_box: FileClient) -> None:
+    ids = ("abc", "0", "-1", "1.5", "1e3", "10" * 15, "9" * 18, "0x1", "1 2", "²", "%00")
+    empty = {"success": True, "results": [], "count": 0}
+    assert [file_id for file_id in ids if get_list(as_box, id=file_id) != empty] == []
 
 
 def test_entry_has_the_documented_keys(as_box: FileClient, files: list[File]) -> None:
-    assert asked(as_box, category="maps") == {
+    assert get_list(as_box, category="maps") == {
         "success": True,
         "results": [
             {
@@ -191,47 +189,43 @@ def test_entry_has_the_documented_keys(as_box: FileClient, files: list[File]) ->
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("parameters", [{"serve_path": "^readme$"}, {"since": stamp(60)}, {"uploaded": stamp(40)}])
-def test_what_is_not_known_is_null(as_box: FileClient, parameters: dict[str, Any]) -> None:
-    (entry,) = asked(as_box, **parameters)["results"]
-    assert (entry["category"], entry["expiration"]) == (None, None)
+def test_unset_fields_are_null(as_box: FileClient) -> None:
+    for parameters in ({"serve_path": "^readme$"}, {"since": stamp(60)}, {"uploaded": stamp(40)}):
+        (entry,) = get_list(as_box, **parameters)["results"]
+        assert (entry["category"], entry["expiration"]) == (None, None)
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize(
-    "parameters", [{"since": 0}, {"serve_path": "."}, {"since": 0, "serve_path": "news"}, {"since": stamp(100)}]
-)
-def test_streamed_list_says_the_same_as_one_at_once(as_box: FileClient, parameters: dict[str, Any]) -> None:
-    assert asked(as_box, **parameters) == asked(as_box, **parameters, count=1000)
+def test_streamed_list_equals_a_list_at_once(as_box: FileClient) -> None:
+    for parameters in ({"since": 0}, {"serve_path": "."}, {"since": 0, "serve_path": "news"}, {"since": stamp(100)}):
+        assert get_list(as_box, **parameters) == get_list(as_box, **parameters, count=1000)
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news", "count": 5}])
-def test_list_is_json(as_box: FileClient, parameters: dict[str, Any]) -> None:
-    assert as_box.ask("GET", "/", parameters)["Content-Type"] == "application/json"
+def test_content_type_is_json(as_box: FileClient) -> None:
+    for parameters in ({}, {"since": 0}, {"serve_path": "news", "count": 5}):
+        assert as_box.ask("GET", "/", parameters)["Content-Type"] == "application/json"
 
 
 @pytest.mark.usefixtures("files")
-def test_empty_value_is_as_none(as_box: FileClient) -> None:
+def test_empty_value_filters_nothing(as_box: FileClient) -> None:
     names = ("id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count")
-    assert found(as_box, **dict.fromkeys(names, "")) == [NEWS, PAPER, DEAD, MAP, PLAIN]
+    assert serve_paths(as_box, **dict.fromkeys(names, "")) == [NEWS, PAPER, DEAD, MAP, PLAIN]
 
 
 @pytest.mark.usefixtures("files")
 def test_unknown_parameter_is_ignored(as_box: FileClient) -> None:
-    assert len(found(as_box, size=7, ids="1,2", order_by="size", modified_at__lt="2020", ID="1", alive__in="")) == 5
+    assert (
+        len(serve_paths(as_box, size=7, ids="1,2", order_by="size", modified_at__lt="2020", ID="1", alive__in="")) == 5
+    )
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("value", ["true", "True", "TRUE", "yes", "Yes", "1", "on"])
-def test_flag_is_set_by_many_words(as_box: FileClient, value: str) -> None:
-    assert found(as_box, aired=value) == [NEWS, DEAD]
-
-
-@pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("value", ["false", "False", "FALSE", "no", "No", "0", "off"])
-def test_flag_is_cleared_by_many_words(as_box: FileClient, value: str) -> None:
-    assert found(as_box, alive=value) == [DEAD]
+def test_flags_are_read_from_many_words(as_box: FileClient) -> None:
+    for value in ("true", "True", "TRUE", "yes", "Yes", "1", "on"):
+        assert serve_paths(as_box, aired=value) == [NEWS, DEAD], value
+    for value in ("false", "False", "FALSE", "no", "No", "0", "off"):
+        assert serve_paths(as_box, alive=value) == [DEAD], value
 
 
 @pytest.mark.usefixtures("files")
@@ -241,7 +235,7 @@ def test_last_of_several_values_counts(as_box: FileClient) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_filters_may_stand_in_a_body(as_box: FileClient) -> None:
+def test_filters_in_a_body_win(as_box: FileClient) -> None:
     body = f"category=maps&session_token={as_box.token}"
     response = as_box.generic("GET", "/?category=news", body, content_type="")
     assert [entry["serve_path"] for entry in response.json()["results"]] == [MAP]
@@ -249,208 +243,186 @@ def test_filters_may_stand_in_a_body(as_box: FileClient) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_reader_sees_the_list(as_reader: FileClient) -> None:
-    assert len(found(as_reader)) == 5
+    assert len(serve_paths(as_reader)) == 5
 
 
 # --- Refusals ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        *(({"count": value}, "count: A valid integer is required.") for value in ("abc", "1e12", "1.5", "0x10", "½")),
-        *(({"count": value}, "count: Ensure this value is greater than or equal to 1.") for value in ("0", "-1")),
-        *(
-            ({name: value}, f"{name}: Not a Unix timestamp, in seconds.")
-            for name in ("since", "uploaded")
-            for value in ("nan", "inf", "-inf", "abc", "2024-05-01", "0x10")
-        ),
-        *(
-            ({name: value}, f"{name}: Must be a valid boolean.")
-            for name in ("aired", "alive")
-            for value in ("2", "maybe")
-        ),
-        ({"path": "x" * 4097}, "path: Ensure this field has no more than 4096 characters."),
-    ],
-    ids=str,
-)
-def test_what_is_no_value_of_its_kind_is_refused(as_box: FileClient, parameters: dict[str, Any], message: str) -> None:
-    assert refusal(as_box, **parameters) == (400, failure(message))
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    *(({"count": value}, "count: A valid integer is required.") for value in ("abc", "1e12", "1.5", "0x10", "½")),
+    *(({"count": value}, "count: Ensure this value is greater than or equal to 1.") for value in ("0", "-1")),
+    *(
+        ({name: value}, f"{name}: Not a Unix timestamp, in seconds.")
+        for name in ("since", "uploaded")
+        for value in ("nan", "inf", "-inf", "abc", "2024-05-01", "0x10")
+    ),
+    *(({name: value}, f"{name}: Must be a valid boolean.") for name in ("aired", "alive") for value in ("2", "maybe")),
+    ({"path": "x" * 4097}, "path: Ensure this field has no more than 4096 characters."),
+]
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count"]
-)
-def test_bytes_that_are_no_text_are_no_crash(as_box: FileClient, name: str) -> None:
-    response = as_box.get(f"/?session_token={as_box.token}&{name}=%ff")
-    assert response.status_code == (200 if name == "id" else 400)
-    assert response.json()["success"] is (name == "id")
+def test_malformed_filter_is_refused(as_box: FileClient) -> None:
+    refusals = [(parameters, *get_refusal(as_box, **parameters)) for parameters, _ in MALFORMED]
+    assert refusals == [(parameters, 400, failure(message)) for parameters, message in MALFORMED]
 
 
-@pytest.mark.parametrize("name", ["id", "serve_path", "path", "since", "category", "aired", "count", "unknown"])
-def test_null_character_is_refused(as_box: FileClient, name: str) -> None:
-    assert refusal(as_box, **{name: "a\0"}) == (400, failure("The request cannot be understood."))
+def test_bytes_of_no_text_are_refused(as_box: FileClient) -> None:
+    names = ("id", "serve_path", "path", "uploaded", "since", "category", "aired", "alive", "count")
+    responses = {name: as_box.get(f"/?session_token={as_box.token}&{name}=%ff") for name in names}
+    statuses = {name: (response.status_code, response.json()["success"]) for name, response in responses.items()}
+    assert statuses == {**dict.fromkeys(names, (400, False)), "id": (200, True)}
 
 
-@pytest.mark.parametrize("expression", ["(", "[a", "*", "a{2,1}", r"(a)\1", "(?=a)", "(a{1000}){1000}", "(?P<a"])
-def test_expression_that_cannot_be_read_is_refused(as_box: FileClient, expression: str) -> None:
-    message = f"Invalid regular expression for serve_path: {expression}"
-    assert refusal(as_box, serve_path=expression) == (200, failure(message))
+def test_null_character_is_refused(as_box: FileClient) -> None:
+    names = ("id", "serve_path", "path", "since", "category", "aired", "count", "unknown")
+    refusals = {name: get_refusal(as_box, **{name: "a\0"}) for name in names}
+    assert refusals == dict.fromkeys(names, (400, failure("The request cannot be understood.")))
+
+
+def test_malformed_expression_is_refused(as_box: FileClient) -> None:
+    for expression in ("(", "[a", "*", "a{2,1}", r"(a)\1", "(?=a)", "(a{1000}){1000}", "(?P<a"):
+        message = f"Invalid regular expression for serve_path: {expression}"
+        assert get_refusal(as_box, serve_path=expression) == (200, failure(message))
 
 
 def test_long_expression_is_refused(as_box: FileClient) -> None:
     message = "The regular expression for serve_path is longer than 512 characters."
-    assert refusal(as_box, serve_path="a" * 600) == (200, failure(message))
+    assert get_refusal(as_box, serve_path="a" * 600) == (200, failure(message))
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("expression", ["(a+)+$", "(a|a)*b", "((a*)*)*b", "^(a?){500}", "^(.{0,30}){0,30}b"])
-def test_hostile_expression_finds_nothing_and_is_answered(as_box: FileClient, expression: str) -> None:
-    store([made("a" * 1999 + "c")])
-    assert refusal(as_box, serve_path=expression, category="news", count=10)[0] == 200
+def test_hostile_expression_is_answered(as_box: FileClient) -> None:
+    store([new_file("a" * 1999 + "c")])
+    for expression in ("(a+)+$", "(a|a)*b", "((a*)*)*b", "^(a?){500}", "^(.{0,30}){0,30}b"):
+        assert get_refusal(as_box, serve_path=expression, category="news", count=10)[0] == 200
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("parameters", [{}, {"count": 5}, {"since": 0}], ids=str)
-@pytest.mark.parametrize("expression", ["news", "^news/"])
-def test_search_ends_when_its_time_is_up(
-    as_box: FileClient, monkeypatch: pytest.MonkeyPatch, expression: str, parameters: dict[str, Any]
-) -> None:
+def test_search_stops_when_its_time_is_up(as_box: FileClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "MAX_SECONDS", 0)
-    assert refusal(as_box, serve_path=expression, **parameters) == (200, failure(search.TOO_SLOW))
+    for expression in ("news", "^news/"):
+        for parameters in ({}, {"count": 5}, {"since": 0}):
+            assert get_refusal(as_box, serve_path=expression, **parameters) == (200, failure(search.TOO_SLOW))
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("value", ["1e20", "9" * 100, "253402300800"])
-def test_time_after_all_times_is_the_last(as_box: FileClient, value: str) -> None:
-    assert found(as_box, since=value) == found(as_box, uploaded=value) == []
+def test_extreme_times_are_clamped(as_box: FileClient) -> None:
+    for value in ("1e20", "9" * 100, "253402300800"):
+        assert serve_paths(as_box, since=value) == serve_paths(as_box, uploaded=value) == []
+    for value in ("-1e20", "-1", "-0.5", "1e-300"):
+        assert len(serve_paths(as_box, since=value)) == len(serve_paths(as_box, uploaded=value)) == 5
 
 
-@pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("value", ["-1e20", "-1", "-0.5", "1e-300"])
-def test_time_before_all_times_is_the_first(as_box: FileClient, value: str) -> None:
-    assert len(found(as_box, since=value)) == len(found(as_box, uploaded=value)) == 5
-
-
-@pytest.mark.parametrize("path", ["/", "/?session_token=00000000000000000000000000000000", "/?session_token="])
 @pytest.mark.django_db
-def test_nobody_sees_the_list_without_a_session(client: Any, path: str) -> None:
-    response = client.get(path)
-    assert (response.status_code, response.json()) == (401, failure("No session found"))
+def test_list_needs_a_session(client: Any) -> None:
+    for path in ("/", "/?session_token=00000000000000000000000000000000", "/?session_token="):
+        response = client.get(path)
+        assert (response.status_code, response.json()) == (401, failure("No session found"))
 
 
 # --- How many ----------------------------------------------------------------------------------------------------
 
 
-def test_list_has_a_hundred_unless_it_is_narrowed(as_box: FileClient) -> None:
-    files = numbered(101)
-    assert found(as_box) == found(as_box, category="many") == [file.serve_path for file in files[:100]]
+def test_list_has_a_hundred_entries_by_default(as_box: FileClient) -> None:
+    files = store_numbered(101)
+    assert serve_paths(as_box) == serve_paths(as_box, category="many") == [file.serve_path for file in files[:100]]
 
 
-@pytest.mark.parametrize("parameters", [{"since": 0}, {"serve_path": "many"}, {"serve_path": "^many/", "since": 0}])
-def test_narrowed_list_is_whole(as_box: FileClient, parameters: dict[str, Any]) -> None:
-    files = numbered(1200)
-    assert found(as_box, **parameters) == [file.serve_path for file in files]
+def test_narrowed_list_is_complete(as_box: FileClient) -> None:
+    files = store_numbered(1200)
+    for parameters in ({"since": 0}, {"serve_path": "many"}, {"serve_path": "^many/", "since": 0}):
+        assert serve_paths(as_box, **parameters) == [file.serve_path for file in files]
 
 
 @pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "many"}, {"uploaded": 0}], ids=str)
-@pytest.mark.parametrize(("count", "given"), [(501, 501), (10**30, 1000)])
-def test_count_is_honoured_up_to_a_thousand(
-    as_box: FileClient, parameters: dict[str, Any], count: int, given: int
-) -> None:
-    files = numbered(1100)
-    assert found(as_box, count=count, **parameters) == [file.serve_path for file in files[:given]]
+def test_count_limits_up_to_a_thousand(as_box: FileClient, parameters: dict[str, Any]) -> None:
+    files = store_numbered(1100)
+    for count, limit in ((501, 501), (1000, 1000), (1001, 1000), (10**30, 1000)):
+        assert serve_paths(as_box, count=count, **parameters) == [file.serve_path for file in files[:limit]]
 
 
 def test_counts_are_settings(as_box: FileClient, settings: Any) -> None:
     settings.FILE_LIST_COUNT, settings.MAX_FILE_LIST_COUNT = 2, 3
-    numbered(5)
-    assert [len(found(as_box, **given)) for given in ({}, {"count": 5}, {"since": 0})] == [2, 3, 5]
+    store_numbered(5)
+    assert [len(serve_paths(as_box, **parameters)) for parameters in ({}, {"count": 5}, {"since": 0})] == [2, 3, 5]
 
 
 # --- Pages -------------------------------------------------------------------------------------------------------
 
 
 def queries(machine: FileClient, **parameters: Any) -> list[str]:
-    """What the database is asked about files for a list that is given."""
+    """Return the queries about files of one list."""
     with CaptureQueriesContext(connection) as captured:
-        asked(machine, **parameters)
+        get_list(machine, **parameters)
     return [query["sql"] for query in captured if "files_file" in query["sql"]]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "pages"),
-    [
-        ({}, 1),
-        ({"category": "many"}, 1),
-        ({"count": 500}, 1),
-        ({"count": 501}, 2),
-        ({"count": 1000}, 2),
-        ({"since": 0}, 3),
-        ({"since": stamp(1000)}, 1),
-        ({"since": stamp(700)}, 2),
-        ({"since": stamp(2000)}, 1),
-    ],
-    ids=str,
-)
-def test_each_page_takes_one_query(as_box: FileClient, parameters: dict[str, Any], pages: int) -> None:
-    numbered(1200)
-    assert len(queries(as_box, **parameters)) == pages
+PAGES: list[tuple[dict[str, Any], int]] = [
+    ({}, 1),
+    ({"category": "many"}, 1),
+    ({"count": 500}, 1),
+    ({"count": 501}, 2),
+    ({"count": 1000}, 2),
+    ({"since": 0}, 3),
+    ({"since": stamp(1000)}, 1),
+    ({"since": stamp(700)}, 2),
+    ({"since": stamp(2000)}, 1),
+]
 
 
-def test_narrow_expression_takes_one_query_and_one_for_each_page(as_box: FileClient) -> None:
-    numbered(1200)
-    assert len(queries(as_box, serve_path="^many/0")) == 1 + 3
+def test_each_page_takes_one_query(as_box: FileClient) -> None:
+    store_numbered(1200)
+    assert [(parameters, len(queries(as_box, **parameters))) for parameters, _ in PAGES] == PAGES
 
 
-def test_expression_takes_one_query_for_each_page_of_names_and_of_files(as_box: FileClient) -> None:
-    numbered(1200)
-    assert len(queries(as_box, serve_path="txt")) == 3 + 3
+def test_expression_takes_few_queries(as_box: FileClient) -> None:
+    store_numbered(1200)
+    assert len(queries(as_box, serve_path="^many/0")) == 1 + 3  # the range, and each page of files
+    assert len(queries(as_box, serve_path="txt")) == 3 + 3  # each page of names, and each page of files
 
 
-def test_list_takes_one_query_besides_that_of_the_session(as_box: FileClient, django_assert_num_queries: Any) -> None:
-    numbered(200)
+def test_list_and_session_take_two_queries(as_box: FileClient, django_assert_num_queries: Any) -> None:
+    store_numbered(200)
     with django_assert_num_queries(2):
-        found(as_box)
+        serve_paths(as_box)
 
 
-def test_files_that_changed_at_the_same_time_are_all_in_the_list(as_box: FileClient) -> None:
-    files = store(made(f"{number}") for number in range(1200))
-    assert found(as_box, since=0) == [file.serve_path for file in files]
+def test_files_with_one_time_are_all_listed(as_box: FileClient) -> None:
+    files = store(new_file(f"{number}") for number in range(1200))
+    assert serve_paths(as_box, since=0) == [file.serve_path for file in files]
 
 
-def test_file_that_changes_while_the_list_is_read_is_not_lost(as_box: FileClient) -> None:
-    files = numbered(1200)
+def test_change_during_a_stream_is_not_lost(as_box: FileClient) -> None:
+    files = store_numbered(1200)
     ChangeSequence.objects.create(pk=1, changed_at=at(2000))
     response = as_box.ask("GET", "/", {"since": 0})
     pieces = iter(response.streaming_content)
-    read = next(pieces)
+    first = next(pieces)
     for file in (files[0], files[700], files[1199]):
         catalogue.update_file(COMMAND, file.pk, aired=True)
-    entries = json.loads(read + b"".join(pieces))["results"]
+    entries = json.loads(first + b"".join(pieces))["results"]
     assert {entry["id"] for entry in entries} == {file.pk for file in files}
     assert [entry["id"] for entry in entries if entry["aired"]] == [files[0].pk, files[700].pk, files[1199].pk]
 
 
-def test_file_that_dies_while_the_list_is_read_is_told_as_dead(as_box: FileClient) -> None:
-    files = numbered(1200)
+def test_death_during_a_stream_is_in_it(as_box: FileClient) -> None:
+    files = store_numbered(1200)
     pieces = iter(as_box.ask("GET", "/", {"since": 0}).streaming_content)
-    read = next(pieces)
+    first = next(pieces)
     catalogue.mark_dead(COMMAND, files[1100].pk)
-    entries = json.loads(read + b"".join(pieces))["results"]
+    entries = json.loads(first + b"".join(pieces))["results"]
     assert [entry["id"] for entry in entries if not entry["alive"]] == [files[1100].pk]
     assert len(entries) == 1200
 
 
 @pytest.mark.parametrize("parameters", [{"serve_path": "many"}, {"serve_path": "^many/", "since": 0}], ids=str)
-def test_file_that_is_deleted_while_the_list_is_read_is_left_out(
-    as_box: FileClient, parameters: dict[str, Any]
-) -> None:
-    files = numbered(1200)
+def test_file_deleted_during_a_stream_is_left_out(as_box: FileClient, parameters: dict[str, Any]) -> None:
+    files = store_numbered(1200)
     pieces = iter(as_box.ask("GET", "/", parameters).streaming_content)
-    read = next(pieces)
+    first = next(pieces)
     files[1100].delete()
-    body = json.loads(read + b"".join(pieces))
+    body = json.loads(first + b"".join(pieces))
     assert [body["count"], len(body["results"])] == [1199, 1199]
 
 
@@ -458,26 +430,26 @@ def test_file_that_is_deleted_while_the_list_is_read_is_left_out(
 
 
 @pytest.mark.parametrize("microseconds", [0, 1, 123456, 333333, 999999])
-def test_time_of_a_change_finds_this_change_again(as_box: FileClient, microseconds: int) -> None:
-    store([made("before", modified_at=FIRST + timedelta(microseconds=microseconds - 1))])
-    store([made("then", modified_at=FIRST + timedelta(microseconds=microseconds))])
-    *_, last = asked(as_box, since=0)["results"]
-    assert found(as_box, since=repr(last["modified"])) == ["then"]
+def test_time_of_a_change_lists_it_again(as_box: FileClient, microseconds: int) -> None:
+    store([new_file("before", modified_at=FIRST + timedelta(microseconds=microseconds - 1))])
+    store([new_file("then", modified_at=FIRST + timedelta(microseconds=microseconds))])
+    *_, last = get_list(as_box, since=0)["results"]
+    assert serve_paths(as_box, since=repr(last["modified"])) == ["then"]
 
 
-def test_each_change_is_later_than_those_before(as_box: FileClient) -> None:
+def test_times_of_changes_grow(as_box: FileClient) -> None:
     for number in range(20):
-        (file,) = store([made(f"{number}")])
+        (file,) = store([new_file(f"{number}")])
         catalogue.update_file(COMMAND, file.pk, aired=True)
-    times = [entry["modified"] for entry in asked(as_box, since=0)["results"]]
+    times = [entry["modified"] for entry in get_list(as_box, since=0)["results"]]
     assert times == sorted(set(times))
 
 
-def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_box: FileClient) -> None:
-    (seen, changed) = store([made("seen", modified_at=at(10**8)), made("changed")])
+def test_clock_set_back_hides_no_change(as_box: FileClient) -> None:
+    (seen, changed) = store([new_file("seen", modified_at=at(10**8)), new_file("changed")])
     ChangeSequence.objects.create(pk=1, changed_at=seen.modified_at)
     catalogue.update_file(COMMAND, changed.pk, aired=True)
-    assert found(as_box, since=repr(seen.modified_at.timestamp())) == ["seen", "changed"]
+    assert serve_paths(as_box, since=repr(seen.modified_at.timestamp())) == ["seen", "changed"]
 
 
 # --- People and machines -----------------------------------------------------------------------------------------
@@ -485,37 +457,36 @@ def test_change_comes_after_those_that_were_seen_though_the_clock_went_back(as_b
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.django_db
-def test_browser_sees_the_home_page(client: Any, method: str) -> None:
-    response = client.generic(method, "/", headers={"Accept": BROWSER})
-    assert response.status_code == 200
-    assert response["Content-Type"] == "text/html; charset=utf-8"
-    assert "Accept" in response["Vary"]
+def test_browser_sees_the_home_page(client: Any) -> None:
+    for method in ("GET", "HEAD"):
+        response = client.generic(method, "/", headers={"Accept": BROWSER})
+        assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "Accept" in response["Vary"]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", ""])
 @pytest.mark.usefixtures("files")
-def test_machine_sees_the_list_whatever_it_accepts(as_box: FileClient, accept: str) -> None:
-    response = as_box.ask("GET", "/", headers={"Accept": accept})
-    assert response.json()["count"] == 5
-    assert "Accept" in response["Vary"]
+def test_client_gets_json_whatever_it_accepts(as_box: FileClient) -> None:
+    for accept in ("*/*", "application/json", "text/plain", ""):
+        response = as_box.ask("GET", "/", headers={"Accept": accept})
+        assert response.json()["count"] == 5
+        assert "Accept" in response["Vary"]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json"])
 @pytest.mark.django_db
-def test_machine_without_a_session_is_told_so(client: Any, accept: str) -> None:
-    response = client.get("/", headers={"Accept": accept})
-    assert response.status_code == 401
-    assert "Accept" in response["Vary"]
+def test_refusal_varies_by_accept(client: Any) -> None:
+    for accept in ("*/*", "application/json"):
+        response = client.get("/", headers={"Accept": accept})
+        assert response.status_code == 401
+        assert "Accept" in response["Vary"]
 
 
-@pytest.mark.parametrize("parameters", [{}, {"since": 0}, {"serve_path": "news"}], ids=str)
 @pytest.mark.usefixtures("files")
-def test_head_is_answered_without_a_body(as_box: FileClient, parameters: dict[str, Any]) -> None:
-    response = as_box.ask("HEAD", "/", parameters)
-    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
-    assert response.getvalue() == b""
+def test_head_is_answered_without_a_body(as_box: FileClient) -> None:
+    for parameters in ({}, {"since": 0}, {"serve_path": "news"}):
+        response = as_box.ask("HEAD", "/", parameters)
+        assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+        assert response.getvalue() == b""
 
 
 # --- Rows that are read ------------------------------------------------------------------------------------------
@@ -526,9 +497,9 @@ TABLE = "files_file"
 
 @pytest.fixture
 def thousands(db: None) -> None:
-    """Of ten categories and thirty directories, changed one after the other."""
+    """Three thousand files of ten categories and thirty directories, changed one after the other."""
     store(
-        made(
+        new_file(
             f"dir{number % 30:02}/{number:05}.txt",
             category=f"c{number % 10}",
             alive=number % 50 != 0,
@@ -540,12 +511,12 @@ def thousands(db: None) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"ANALYZE {TABLE}")
-            cursor.execute("SET LOCAL enable_seqscan = off")  # as among a million, where it is dear
+            cursor.execute("SET LOCAL enable_seqscan = off")  # in so small a table it would be the cheapest plan
             cursor.execute("SET LOCAL enable_bitmapscan = off")
 
 
 def indexes(sql: str) -> set[str]:
-    """Those that a query goes by, when it neither sorts the files nor looks through all of them."""
+    """Return the indexes that a query uses; fail if it sorts the files or scans the whole table."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
@@ -554,8 +525,8 @@ def indexes(sql: str) -> set[str]:
             return {step.partition("INDEX ")[2].partition(" (")[0] or "primary key" for step in steps}
         cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
-        (said,) = cursor.fetchone()
-        plan = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
+        (explained,) = cursor.fetchone()
+        plan = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]
         assert plan["Node Type"] == "Limit", plan
         (scan,) = plan["Plans"]
         assert scan["Node Type"] in ("Index Scan", "Index Only Scan"), plan
@@ -575,13 +546,13 @@ INDEXES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.usefixtures("thousands")
-def test_pages_come_out_of_an_index_in_their_order(as_box: FileClient) -> None:
+def test_pages_are_read_from_an_index(as_box: FileClient) -> None:
     for parameters, index in INDEXES:
         used = {name for sql in queries(as_box, **parameters) for name in indexes(sql)}
         assert used == {index}, parameters
 
 
-READ: list[tuple[dict[str, Any], int]] = [
+MAX_ROWS: list[tuple[dict[str, Any], int]] = [
     ({"id": 1}, 1),
     ({}, 100),
     ({"category": "c7"}, 100),
@@ -605,15 +576,15 @@ READ: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.usefixtures("thousands")
-def test_list_reads_no_more_rows_than_it_needs(as_box: FileClient) -> None:
+def test_list_reads_few_rows(as_box: FileClient) -> None:
     headers = {"Authorization": f"Bearer {as_box.token}"}
-    rows = [rows_read(f"/?{urlencode(parameters)}", TABLE, headers=headers)[0] for parameters, _ in READ]
-    assert [(*given, read) for given, read in zip(READ, rows, strict=True) if read > given[1]] == []
+    rows = [rows_read(f"/?{urlencode(parameters)}", TABLE, headers=headers)[0] for parameters, _ in MAX_ROWS]
+    assert [(*case, read) for case, read in zip(MAX_ROWS, rows, strict=True) if read > case[1]] == []
 
 
 @pytest.mark.django_db
-def test_file_that_moves_on_while_a_stream_is_read_hides_no_other(file_root: Path) -> None:
-    rows = numbered(700)
+def test_change_during_a_stream_hides_no_other(file_root: Path) -> None:
+    rows = store_numbered(700)
     stream = iter(search.search_files(serve_path="^many/", since=FIRST))
     seen = [next(stream) for _ in range(101)]
     (file_root / "new").write_text("new")
