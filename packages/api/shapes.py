@@ -13,7 +13,7 @@ from registry_site.http import strict_json
 
 CONTENT_FIELDS = ("dependencies", "dev_dependencies", "status", "type", "description", "keywords")
 
-# --- Requests ----------------------------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------------------
 
 
 class PageNumber(serializers.Serializer[None]):
@@ -74,7 +74,7 @@ def release_input(data: dict[str, Any]) -> ReleaseInput:
     return ReleaseInput(version=data["version"], archive=archive, **content)
 
 
-# --- Answers -----------------------------------------------------------------------------------------------------
+# --- Answers ---------------------------------------------------------------------------------------------------------
 
 
 class Brief(serializers.Serializer[Any]):

@@ -170,7 +170,7 @@ class Collaborators(PackagesView):
         return Response(DONE)
 
 
-# --- Beyond the document -----------------------------------------------------------------------------------------
+# --- Beyond the document ---------------------------------------------------------------------------------------------
 
 
 class Versions(PackagesView):

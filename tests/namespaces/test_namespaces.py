@@ -91,7 +91,7 @@ def assert_refused(response: Any, status: int, code: str, message: str) -> None:
     assert (response.status_code, response.json()) == (status, {"error": code, "message": message})
 
 
-# --- POST /namespace ---------------------------------------------------------------------------------------------
+# --- POST /namespace -------------------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -189,7 +189,7 @@ def test_name_is_needed(browser: Browser) -> None:
     assert_refused(browser.send("POST", "/namespace"), 400, "malformed", "namespace: This field is required.")
 
 
-# --- GET /namespace/{namespace} ----------------------------------------------------------------------------------
+# --- GET /namespace/{namespace} --------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -224,7 +224,7 @@ def test_unknown_namespace_is_missing(browser: Browser, acme: Namespace, prefix:
             assert (response.status_code, response.json()) == (404, MISSING)
 
 
-# --- DELETE /namespace/{namespace} -------------------------------------------------------------------------------
+# --- DELETE /namespace/{namespace} -----------------------------------------------------------------------------------
 
 
 @BOTH
@@ -259,7 +259,7 @@ def test_refused_deletion_leaves_the_namespace(acme: Namespace, bob: User) -> No
     assert Browser().get(NS).status_code == 200
 
 
-# --- Members -----------------------------------------------------------------------------------------------------
+# --- Members ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [[BOB], BOB, {"members": [BOB]}], ids=["array", "object", "wrapped"])
@@ -436,7 +436,7 @@ def test_administrators_need_no_membership(acme: Namespace, root: User, bob: Use
     assert roles_in(acme) == {"charlie": "OWNER"}
 
 
-# --- Removal takes every right at once ---------------------------------------------------------------------------
+# --- Removal takes every right at once -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -508,7 +508,7 @@ def test_refused_removal_takes_nothing(browser: Browser, acme: Namespace, alice:
     assert (roles_in(acme), roles_at(package)) == ({"alice": "OWNER"}, {"alice": "OWNER"})
 
 
-# --- Everybody's own namespace -----------------------------------------------------------------------------------
+# --- Everybody's own namespace ---------------------------------------------------------------------------------------
 
 
 def by_ktra() -> None:
@@ -663,7 +663,7 @@ def test_migration_reaches_everybody_however_many() -> None:
     assert Membership.objects.filter(role="OWNER").count() == 2500
 
 
-# --- The trash, and the admin site -------------------------------------------------------------------------------
+# --- The trash, and the admin site -----------------------------------------------------------------------------------
 
 ADMIN = "/admin/namespaces/namespace/"
 
@@ -821,7 +821,7 @@ def test_namespaces_are_never_deleted_or_added_in_the_admin_site(as_root: Client
     assert "delete_selected" not in as_root.get(ADMIN).content.decode()
 
 
-# --- The record --------------------------------------------------------------------------------------------------
+# --- The record ------------------------------------------------------------------------------------------------------
 
 
 def recorded() -> list[tuple[str, str, str, Any]]:
@@ -860,7 +860,7 @@ def test_refusals_are_not_recorded(browser: Browser, acme: Namespace, bob: User)
     assert [action for _, action, _, _ in recorded()] == ["namespace.create"]
 
 
-# --- All of them -------------------------------------------------------------------------------------------------
+# --- All of them -----------------------------------------------------------------------------------------------------
 
 WRITES = [
     ("POST", "/namespace"),
@@ -941,7 +941,7 @@ def test_collaborators_are_no_members(acme: Namespace, alice: User, charlie: Use
     assert "charlie" not in {row["username"] for row in his.get(NS).json()["member"]}
 
 
-# --- Many at once ------------------------------------------------------------------------------------------------
+# --- Many at once ----------------------------------------------------------------------------------------------------
 
 RACERS = 25
 

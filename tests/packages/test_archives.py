@@ -148,7 +148,7 @@ def test_global_headers_need_little_memory() -> None:
     assert peak < 4 * 1024 * 1024
 
 
-# --- Refused archives ---------------------------------------------------------------------------------------------
+# --- Refused archives ------------------------------------------------------------------------------------------------
 
 GIGABYTES = b"%011o\0" % (4 * 1024**3)
 SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9" * 12}
@@ -277,7 +277,7 @@ def test_bad_archive_leaves_older_versions(browser: Browser, blob_directory: Pat
     assert (browser.get(DEMO).json()["version"], stored_blobs(blob_directory)) == ("1.0.0", before)
 
 
-# --- Forms -------------------------------------------------------------------------------------------------------
+# --- Forms -----------------------------------------------------------------------------------------------------------
 
 
 def test_form_creates_the_same_package_as_json(browser: Browser, alice: User) -> None:
@@ -462,7 +462,7 @@ def test_other_content_types_are_refused(browser: Browser) -> None:
     assert [browser.generic("POST", PACKAGES, DEMO_TGZ, kind).status_code for kind in content_types] == [415] * 3
 
 
-# --- Storage ------------------------------------------------------------------------------------------------
+# --- Storage ---------------------------------------------------------------------------------------------------------
 
 
 def test_same_bytes_are_stored_once(browser: Browser, blob_directory: Path) -> None:
@@ -487,7 +487,7 @@ def test_stranger_stores_no_archive(browser: Browser, charlie: User, blob_direct
     assert_nothing_stored(blob_directory)
 
 
-# --- GET …/versions/{version}/download ---------------------------------------------------------------------------
+# --- GET …/versions/{version}/download -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -587,7 +587,7 @@ def test_strangers_cannot_download_private_archives(browser: Browser, charlie: U
     assert browser.get(ARCHIVE).getvalue() == DEMO_TGZ
 
 
-# --- Signed forms ------------------------------------------------------------------------------------------------
+# --- Signed forms ----------------------------------------------------------------------------------------------------
 
 
 def sign_digest(user: User, digest: bytes, kind: str = "PUBLISH") -> str:
@@ -653,7 +653,7 @@ def test_read_only_key_cannot_publish(alice: User, blob_directory: Path) -> None
     assert_nothing_stored(blob_directory)
 
 
-# --- Memory of a running server ----------------------------------------------------------------------------------
+# --- Memory of a running server --------------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
 

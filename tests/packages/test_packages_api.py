@@ -113,7 +113,7 @@ def omit(fields: dict[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key not in names}
 
 
-# --- POST /namespaces/{namespace}/packages -----------------------------------------------------------------------
+# --- POST /namespaces/{namespace}/packages ---------------------------------------------------------------------------
 
 
 def test_created_package_has_full_form(browser: Browser) -> None:
@@ -255,7 +255,7 @@ def test_unknown_keys_are_ignored(browser: Browser, bob: User) -> None:
     assert (response.status_code, response.json()) == (200, full())
 
 
-# --- GET /namespaces/{namespace}/packages/{package_name} ---------------------------------------------------------
+# --- GET /namespaces/{namespace}/packages/{package_name} -------------------------------------------------------------
 
 
 def test_package_has_full_form(browser: Browser) -> None:
@@ -279,7 +279,7 @@ def test_unknown_namespace_has_no_packages(acme: Principal) -> None:
     assert_refused(response, 404, "package_missing", "There is no package none/tool.")
 
 
-# --- GET /namespaces/{namespace}/packages and GET /packages ------------------------------------------------------
+# --- GET /namespaces/{namespace}/packages and GET /packages ----------------------------------------------------------
 
 
 def test_list_has_brief_form(tool: Package) -> None:
@@ -396,7 +396,7 @@ def test_page_that_is_no_number_is_refused(tool: Package) -> None:
             assert response.json()["message"].startswith("page: ")
 
 
-# --- DELETE /namespaces/{namespace}/packages/{package_name} ------------------------------------------------------
+# --- DELETE /namespaces/{namespace}/packages/{package_name} ----------------------------------------------------------
 
 
 def test_deleted_package_is_gone(browser: Browser, tool: Package) -> None:
@@ -424,7 +424,7 @@ def test_anonymous_cannot_delete_packages(tool: Package, secret: Package) -> Non
         assert (response.status_code, response.json()) == (401, ANONYMOUS)
 
 
-# --- PUT /namespaces/{namespace}/packages/{package_name} ---------------------------------------------------------
+# --- PUT /namespaces/{namespace}/packages/{package_name} -------------------------------------------------------------
 
 
 def test_published_package_has_both_name_keys(browser: Browser, tool: Package) -> None:
@@ -468,7 +468,7 @@ def test_bad_publication_is_refused(browser: Browser, tool: Package) -> None:
     assert Release.objects.get().status == "SNAPSHOT"
 
 
-# --- PATCH /namespaces/{namespace}/packages/{package_name} -------------------------------------------------------
+# --- PATCH /namespaces/{namespace}/packages/{package_name} -----------------------------------------------------------
 
 
 def test_edited_package_has_full_form(browser: Browser, tool: Package) -> None:
@@ -513,7 +513,7 @@ def test_bad_edit_is_refused(browser: Browser, tool: Package) -> None:
         assert (response.status_code, response.json()["error"]) == (400, "malformed")
 
 
-# --- The id of a package in PUT and PATCH ------------------------------------------------------------------------
+# --- The id of a package in PUT and PATCH ----------------------------------------------------------------------------
 
 CHANGES = [("PUT", {"version": "1.1.0"}), ("PATCH", {"status": "RELEASE"})]
 
@@ -559,7 +559,7 @@ def test_malformed_package_id_is_refused(browser: Browser, tool: Package, method
         assert response.json()["message"].startswith("package_id: ")
 
 
-# --- Collaborators -----------------------------------------------------------------------------------------------
+# --- Collaborators ---------------------------------------------------------------------------------------------------
 
 COLLABORATORS = f"{TOOL}/collaborators"
 
@@ -732,7 +732,7 @@ def test_unknown_package_has_no_collaborators(browser: Browser, bob: User) -> No
         assert (response.status_code, response.json()) == (404, NO_TOOL)
 
 
-# --- Private packages look like missing ones -------------------------------------------------------------------
+# --- Private packages look like missing ones -------------------------------------------------------------------------
 
 ROUTES: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "", {}),
@@ -806,7 +806,7 @@ def test_private_packages_are_not_counted(acme: Principal, tool: Package, charli
         assert "page=2" not in response["Link"]
 
 
-# --- All routes -------------------------------------------------------------------------------------------------
+# --- All routes ------------------------------------------------------------------------------------------------------
 
 BODY_ROUTES = [("POST", NS), ("PUT", TOOL), ("PATCH", TOOL), ("PATCH", f"{COLLABORATORS}/alice")]
 
@@ -987,7 +987,7 @@ def test_accept_header_does_not_matter(tool: Package) -> None:
             assert (response.status_code, response["Content-Type"]) == (200, "application/json")
 
 
-# --- Number of queries -----------------------------------------------------------------------------
+# --- Number of queries -----------------------------------------------------------------------------------------------
 
 
 def count_queries(browser: Browser, path: str) -> int:

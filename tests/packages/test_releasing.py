@@ -69,7 +69,7 @@ def audit_trail() -> list[tuple[str, str, str]]:
     return list(events.values_list("actor_name", "action", "target"))
 
 
-# --- A RELEASE never changes -------------------------------------------------------------------------------------
+# --- A RELEASE never changes -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_edit_may_repeat_dependencies_of_a_release(released: Browser) -> None:
     assert (response.status_code, response.json()["status"]) == (200, "DEPRECATED")
 
 
-# --- A SNAPSHOT may be replaced and promoted ------------------------------------------------------------------------
+# --- A SNAPSHOT may be replaced and promoted -------------------------------------------------------------------------
 
 
 def test_snapshot_is_replaced(browser: Browser) -> None:
@@ -231,7 +231,7 @@ def test_replaced_snapshot_may_have_other_build_metadata(browser: Browser) -> No
     assert versions(browser) == ["1.0.0+b"]
 
 
-# --- Versions ----------------------------------------------------------------------------------------------------
+# --- Versions --------------------------------------------------------------------------------------------------------
 
 LARGEST = 2**64 - 1
 ORDERED = {
@@ -340,7 +340,7 @@ def test_type_stays_unless_sent(browser: Browser) -> None:
     assert publish(browser, "3.0.0", type="PUBLIC").json()["type"] == "PUBLIC"
 
 
-# --- Dependencies ------------------------------------------------------------------------------------------------
+# --- Dependencies ----------------------------------------------------------------------------------------------------
 
 GOOD_RANGES = [
     "*",
@@ -477,7 +477,7 @@ def test_number_of_dependencies_is_limited(browser: Browser) -> None:
     assert create(browser, dependencies=dependencies[:1000]).status_code == 200
 
 
-# --- Names -------------------------------------------------------------------------------------------------------
+# --- Names -----------------------------------------------------------------------------------------------------------
 
 GOOD_NAMES = [
     "a",
@@ -582,7 +582,7 @@ def test_other_namespace_may_use_the_name(browser: Browser, bob: User) -> None:
     assert Browser(bob).send("POST", "/namespaces/bob/packages", **fields).json()["namespace"] == "bob"
 
 
-# --- The trash ---------------------------------------------------------------------------------------------------
+# --- The trash -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -671,7 +671,7 @@ def test_purge_keeps_packages_in_use(browser: Browser) -> None:
     assert browser.get(DEMO).status_code == 200
 
 
-# --- Transfer ----------------------------------------------------------------------------------------------------
+# --- Transfer --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -740,7 +740,7 @@ def test_transfer_of_removed_package_is_refused(as_root: Client, removed: Packag
     assert Package.objects.get().namespace.name == "alice"
 
 
-# --- Audit log --------------------------------------------------------------------------------------------
+# --- Audit log -------------------------------------------------------------------------------------------------------
 
 
 def test_audit_log_records_each_change(browser: Browser, as_root: Client, acme: Namespace) -> None:
@@ -776,7 +776,7 @@ def test_audit_log_leaves_out_refusals(browser: Browser, charlie: User) -> None:
     assert audit_trail() == before
 
 
-# --- Concurrency, on a running server ------------------------------------------------------------------------------
+# --- Concurrency, on a running server --------------------------------------------------------------------------------
 
 RACERS = 32
 OWNERS = ("alice", "bob", "charlie", "dora")

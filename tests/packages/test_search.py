@@ -67,7 +67,7 @@ def results(query: str, **parameters: Any) -> list[str]:
     return [f"{package['namespace']}/{package['package_name']}" for package in response.json()]
 
 
-# --- Words ----------------------------------------------------------------------------------
+# --- Words -----------------------------------------------------------------------------------------------------------
 
 CATALOGUE = [
     Listing("alice", "json-parser", "Reads and writes fast", keywords=("serialization", "type safe")),
@@ -181,7 +181,7 @@ def test_result_has_the_documented_shape(alice: User) -> None:
     ]
 
 
-# --- The order ---------------------------------------------------------------------------------------------------
+# --- The order -------------------------------------------------------------------------------------------------------
 
 RANKED = [
     Listing("acme", "json"),
@@ -230,7 +230,7 @@ def test_pages_continue_each_other(alice: User) -> None:
     assert [get_search("json", page=page)["X-Total-Count"] for page in (0, 2, 99)] == ["45"] * 3
 
 
-# --- The empty query ---------------------------------------------------------------------------------------------
+# --- The empty query -------------------------------------------------------------------------------------------------
 
 
 def test_empty_query_lists_packages_by_name(alice: User) -> None:
@@ -261,7 +261,7 @@ def test_no_match_is_an_empty_list() -> None:
         assert (response.status_code, response.json(), response["X-Total-Count"]) == (200, [], "0")
 
 
-# --- Visibility -----------------------------------------------------------------------
+# --- Visibility ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -361,7 +361,7 @@ def test_older_version_is_not_indexed(browser: Browser) -> None:
     assert [len(results(query)) for query in ("zebra", "giraffe")] == [1, 0]
 
 
-# --- Hostile queries ---------------------------------------------------------------------------------------------
+# --- Hostile queries -------------------------------------------------------------------------------------------------
 
 HOSTILE = [
     ("demo", True),
@@ -459,7 +459,7 @@ def test_nul_in_query_is_refused() -> None:
     assert [get_search(query).status_code for query in ("\0", "demo\0", "%00")] == [400, 400, 200]
 
 
-# --- The index ---------------------------------------------------------------------------------------------------
+# --- The index -------------------------------------------------------------------------------------------------------
 
 
 def select_names(sql: str) -> set[str]:
@@ -492,7 +492,7 @@ def test_index_follows_every_change_of_rows(alice: User) -> None:
             cursor.execute("INSERT INTO packages_words (packages_words, rank) VALUES ('integrity-check', 1)")
 
 
-# --- Query plans ------------------------------------------------------------------------------------------
+# --- Query plans -----------------------------------------------------------------------------------------------------
 
 COUNT = 3000
 QUERIES_OF_ALL_KINDS = [
