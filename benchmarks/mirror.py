@@ -19,9 +19,9 @@ from benchmarks.links import Link
 from benchmarks.scenarios import FETCHED, ROUNDS, alternate, measure_publishing
 from benchmarks.table import Row, columns, percentile, render
 from tests.support import bad_upstream
-from tests.support.faulty_upstream import SHARE, FaultyUpstream
-from tests.support.load_generator import SETTINGS, Crowd, Outcome
-from tests.support.mirror_store import damage, outdate, rows, unfinished
+from tests.support.faulty_upstream import FAULT_SHARE, FaultyUpstream
+from tests.support.load_generator import SETTINGS, LoadGenerator, Outcome
+from tests.support.mirror_store import find_damage, mark_stale, query, temporary_files
 
 REQUESTS, CLIENTS, KILLS = 10_000, 32, 2
 CRATES, VERSIONS = 300, 4
@@ -83,7 +83,7 @@ def measure_cargo(directory: Path, link: Link, upstream_link: Link, their_link: 
             return mirror.fetch_all()
 
         def revalidate() -> float:
-            outdate(ours)
+            mark_stale(ours)
             return mirror.update()
 
         yield Row(f"cold, {link}{distance}: s", *alternate([cold, plain.fetch_all]))
@@ -103,7 +103,7 @@ def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
 def _empty_mirror(server: registry.Registry) -> None:
     """Delete everything that the mirror has stored."""
     for table in ("mirror_cachedcrate", "mirror_cachedindexfile"):
-        rows(server, f"DELETE FROM {table}")
+        query(server, f"DELETE FROM {table}")
     shutil.rmtree(server.data / "mirror", ignore_errors=True)
 
 
@@ -118,14 +118,14 @@ def check_under_faults(directory: Path) -> Iterator[str]:
             directory / "faulty", Link(), {"REGISTRY_MIRROR_UPSTREAM": upstream.url, **SETTINGS}
         ) as server,
     ):
-        crowd = Crowd(server, upstream, SEED)
-        outcomes = crowd.ask(REQUESTS, clients=CLIENTS, kills=KILLS)
+        crowd = LoadGenerator(server, upstream, SEED)
+        outcomes = crowd.request_at_random(REQUESTS, clients=CLIENTS, kills=KILLS)
         print(f"{describe_crowd(upstream)}\n\n{table(outcomes)}\n")
         yield from (f"wrong: {outcome}" for outcome in outcomes if outcome.wrong)
-        yield from (f"not to be had afterwards: {line}" for line in crowd.ask_for_all(clients=CLIENTS))
-        yield from (f"not what upstream had: {line}" for line in crowd.strange())
-        yield from (f"damaged: {line}" for line in damage(server))
-        yield from (f"unfinished: {path}" for path in unfinished(server)[KILLS * CLIENTS :])
+        yield from (f"not to be had afterwards: {line}" for line in crowd.request_everything(clients=CLIENTS))
+        yield from (f"not what upstream had: {line}" for line in crowd.find_unknown_rows())
+        yield from (f"damaged: {line}" for line in find_damage(server))
+        yield from (f"unfinished: {path}" for path in temporary_files(server)[KILLS * CLIENTS :])
         yield from (line for line in server.log.read_text().splitlines() if line.startswith("Traceback"))
 
 
@@ -135,7 +135,7 @@ def describe_crowd(upstream: FaultyUpstream) -> str:
     kinds = ", ".join(f"{name} {count}" for name, count in sorted(upstream.faults.items()))
     return textwrap.fill(
         f"{REQUESTS:,} requests by {CLIENTS} clients; {KILLS} times a worker was killed. Upstream got {requests:,} "
-        f"requests, and {bad:,} of its answers were bad, as should be {SHARE:.0%}: {kinds}.",
+        f"requests, and {bad:,} of its answers were bad, as should be {FAULT_SHARE:.0%}: {kinds}.",
         width=118,
         break_on_hyphens=False,
     )

@@ -18,9 +18,9 @@ from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from crates.names import index_path
 from registry_site import http_client
 from tests.support import bad_upstream, packing
-from tests.support.bad_upstream import BadUpstream, Behaviour, Halfway, crate_path, entry_path, line
+from tests.support.bad_upstream import BadUpstream, Behaviour, PausedHalfway, crate_path, index_file_path, line
 from tests.support.cast import CargoClient
-from tests.support.mirror_store import damage, files, outdate, rows, unfinished
+from tests.support.mirror_store import find_damage, mark_stale, query, read_files, temporary_files
 from tests.support.servers import Server, free_port, running
 
 NOT_HERE = {"errors": [{"detail": "There is no such crate in this index."}]}
@@ -122,12 +122,12 @@ GOOD = line("demo", "1.0.0", BYTES)
     ],
 )
 def test_index_file_is_relayed_byte_for_byte(mirror: CargoClient, first: BadUpstream, body: bytes) -> None:
-    first.tell_entry("demo", bad_upstream.file(body))
+    first.script_index("demo", bad_upstream.file(body))
     for _ in range(2):
         response = entry(mirror, "demo")
         assert (response.status_code, response.content) == (200, body)
         assert response["Content-Type"] == "text/plain; charset=utf-8"
-    assert first.asked_for("demo") == 1
+    assert first.count_index_requests("demo") == 1
 
 
 def test_who_has_the_index_file_is_told_so(mirror: CargoClient, first: BadUpstream) -> None:
@@ -141,21 +141,21 @@ def test_who_has_the_index_file_is_told_so(mirror: CargoClient, first: BadUpstre
         again = entry(mirror, "demo", **headers)
         assert (again.status_code, again.content, again["ETag"]) == (304, b"", response["ETag"])
     assert entry(mirror, "demo", **{"If-None-Match": '"another"'}).content == body
-    assert first.asked_for("demo") == 1
+    assert first.count_index_requests("demo") == 1
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])
 def test_absence_is_passed_on_and_believed_for_a_while(mirror: CargoClient, first: BadUpstream, status: int) -> None:
-    first.tell_entry("demo", bad_upstream.refusal(status))
+    first.script_index("demo", bad_upstream.refusal(status))
     for _ in range(3):
         response = entry(mirror, "demo")
         assert (response.status_code, response.json()) == (status, NOT_HERE)
-    assert first.asked_for("demo") == 1
+    assert first.count_index_requests("demo") == 1
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])
 def test_absence_is_not_believed_for_long(mirror: CargoClient, first: BadUpstream, status: int) -> None:
-    first.tell_entry("demo", bad_upstream.refusal(status))
+    first.script_index("demo", bad_upstream.refusal(status))
     entry(mirror, "demo")
     CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
     body = first.publish("demo")
@@ -163,7 +163,7 @@ def test_absence_is_not_believed_for_long(mirror: CargoClient, first: BadUpstrea
 
 
 def test_answer_that_nobody_asked_for_is_a_fault(mirror: CargoClient, first: BadUpstream) -> None:
-    first.tell_entry("demo", bad_upstream.file(b"", 304))
+    first.script_index("demo", bad_upstream.file(b"", 304))
     assert entry(mirror, "demo").status_code == 502
     assert not CachedIndexFile.objects.exists()
 
@@ -175,10 +175,10 @@ def test_answer_that_nobody_asked_for_is_a_fault(mirror: CargoClient, first: Bad
 def test_first_who_knows_why_there_is_none_is_believed(
     mirror: CargoClient, first: BadUpstream, second: BadUpstream, statuses: tuple[int, int], told: int
 ) -> None:
-    first.tell_entry("demo", bad_upstream.refusal(statuses[0]))
-    second.tell_entry("demo", bad_upstream.refusal(statuses[1]))
+    first.script_index("demo", bad_upstream.refusal(statuses[0]))
+    second.script_index("demo", bad_upstream.refusal(statuses[1]))
     assert entry(mirror, "demo").status_code == told
-    assert (first.asked_for("demo"), second.asked_for("demo")) == (1, 1)
+    assert (first.count_index_requests("demo"), second.count_index_requests("demo")) == (1, 1)
 
 
 def test_first_upstream_that_has_it_counts(mirror: CargoClient, first: BadUpstream, second: BadUpstream) -> None:
@@ -195,14 +195,14 @@ def test_second_upstream_is_asked_for_what_the_first_has_not(
     body = second.publish("demo", b"of the second")
     assert entry(mirror, "demo").content == body
     assert content(crate(mirror, "demo")) == b"of the second"
-    assert first.counts() == {entry_path("demo"): 1}
+    assert first.request_counts() == {index_file_path("demo"): 1}
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.reset, bad_upstream.refusal(500), bad_upstream.refusal(403)])
 def test_fault_of_the_first_is_not_passed_over_to_the_second(
     mirror: CargoClient, first: BadUpstream, second: BadUpstream, behaviour: Behaviour
 ) -> None:
-    first.tell_entry("demo", behaviour)
+    first.script_index("demo", behaviour)
     second.publish("demo")
     assert entry(mirror, "demo").status_code == 502
     assert crate(mirror, "demo").status_code == 502
@@ -218,7 +218,7 @@ SLOW = [
 ]
 BROKEN = [
     bad_upstream.reset,
-    bad_upstream.no_http,
+    bad_upstream.not_http,
     bad_upstream.truncated(GOOD),
     bad_upstream.refusal(500),
     bad_upstream.refusal(429),
@@ -232,7 +232,7 @@ BROKEN = [
 ]
 NO_INDEX = [
     bad_upstream.truncated_without_length(GOOD + b"\n" + GOOD + b"\n"),
-    bad_upstream.packed(GOOD),
+    bad_upstream.gzipped(GOOD),
     bad_upstream.file(b"<html>We are being repaired.</html>\n"),
 ]
 
@@ -242,7 +242,7 @@ def test_fault_of_the_index_is_told_and_nothing_is_kept(
     mirror: CargoClient, first: BadUpstream, behaviour: Behaviour, settings: Any
 ) -> None:
     settings.MIRROR_TIMEOUT = 0.2 if behaviour in SLOW else 10
-    first.tell_entry("demo", behaviour)
+    first.script_index("demo", behaviour)
     response = entry(mirror, "demo")
     assert response.status_code == 502
     assert response.json()["errors"][0]["detail"].startswith("The mirror's upstream fails: ")
@@ -251,7 +251,7 @@ def test_fault_of_the_index_is_told_and_nothing_is_kept(
 
 
 def test_fault_that_happens_again_is_counted(mirror: CargoClient, first: BadUpstream) -> None:
-    first.tell_entry("demo", bad_upstream.refusal(500))
+    first.script_index("demo", bad_upstream.refusal(500))
     for _ in range(3):
         assert entry(mirror, "demo").json() == refused("it answers with 500")
     assert counted() == [("fault", "demo", 3)]
@@ -265,13 +265,13 @@ def test_upstream_where_nobody_listens_is_a_fault(mirror: CargoClient, settings:
 
 @pytest.mark.parametrize("tag", ['"a\0b"', '"\xff"', "x" * 1000, "no quotes"])
 def test_odd_tag_of_upstream_is_no_fault(mirror: CargoClient, first: BadUpstream, tag: str) -> None:
-    first.tell_entry("demo", bad_upstream.file(GOOD, ETag=tag, Last_Modified=tag))
+    first.script_index("demo", bad_upstream.file(GOOD, ETag=tag, Last_Modified=tag))
     assert entry(mirror, "demo").content == GOOD
 
 
 def test_redirect_within_the_host_is_followed(mirror: CargoClient, first: BadUpstream) -> None:
-    first.tell_entry("demo", bad_upstream.redirect("/there"))
-    first.tell("/there", bad_upstream.file(GOOD))
+    first.script_index("demo", bad_upstream.redirect("/there"))
+    first.script("/there", bad_upstream.file(GOOD))
     assert entry(mirror, "demo").content == GOOD
 
 
@@ -334,7 +334,7 @@ def test_version_that_the_index_has_not_is_never_asked_for(
 ) -> None:
     first.publish("demo")
     assert crate(mirror, "demo", version).status_code == (400 if "%00" in version else 404)
-    assert set(first.counts()) <= {entry_path("demo")}
+    assert set(first.request_counts()) <= {index_file_path("demo")}
 
 
 @pytest.mark.parametrize("name", ["my-lib", "my_lib", "MY-LIB", "My_Lib"])
@@ -380,8 +380,8 @@ def test_crate_is_served_as_upstream_has_it(mirror: CargoClient, first: BadUpstr
         assert response["Content-Type"] == "application/x-tar"
         assert response["Content-Length"] == str(len(BYTES))
         assert content(response) == BYTES
-    assert files(kept) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
-    assert first.counts()[crate_path("demo")] == 1
+    assert read_files(kept) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
+    assert first.request_counts()[crate_path("demo")] == 1
     assert not Incident.objects.exists()
 
 
@@ -429,7 +429,7 @@ WRONG = [
     bad_upstream.file(BYTES + b"\0"),
     bad_upstream.file(b""),
     bad_upstream.truncated_without_length(BYTES),
-    bad_upstream.packed(BYTES),
+    bad_upstream.gzipped(BYTES),
 ]
 
 
@@ -438,12 +438,12 @@ def test_wrong_bytes_are_neither_kept_nor_sent(
     mirror: CargoClient, first: BadUpstream, kept: Path, behaviour: Behaviour
 ) -> None:
     first.publish("demo", BYTES)
-    first.tell_crate("demo", "1.0.0", behaviour)
+    first.script_crate("demo", "1.0.0", behaviour)
     for _ in range(2):
         response = crate(mirror, "demo")
         assert response.status_code == 502
         assert response.json() == refused("it sends other bytes than its index says")
-    assert files(kept) == {}
+    assert read_files(kept) == {}
     assert not CachedCrate.objects.exists()
     assert counted() == [("wrong_bytes", "demo@1.0.0", 2)]
 
@@ -455,18 +455,18 @@ def test_fault_of_the_bytes_is_told_and_nothing_is_kept(
     first.publish("demo", BYTES)
     assert entry(mirror, "demo").status_code == 200
     settings.MIRROR_TIMEOUT = 0.2 if behaviour in SLOW else 10
-    first.tell_crate("demo", "1.0.0", behaviour)
+    first.script_crate("demo", "1.0.0", behaviour)
     response = crate(mirror, "demo")
     assert response.status_code == 502
     assert response.json()["errors"][0]["detail"].startswith("The mirror's upstream fails: ")
-    assert files(kept) == {}
+    assert read_files(kept) == {}
     assert not CachedCrate.objects.exists()
     assert counted() == [("fault", "demo@1.0.0", 1)]
 
 
 def test_next_request_after_a_fault_gets_the_bytes(mirror: CargoClient, first: BadUpstream) -> None:
     first.publish("demo", BYTES)
-    first.tell_crate("demo", "1.0.0", bad_upstream.truncated(BYTES), WRONG[0], bad_upstream.file(BYTES))
+    first.script_crate("demo", "1.0.0", bad_upstream.truncated(BYTES), WRONG[0], bad_upstream.file(BYTES))
     assert [crate(mirror, "demo").status_code for _ in range(2)] == [502, 502]
     assert content(crate(mirror, "demo")) == BYTES
 
@@ -476,7 +476,7 @@ def test_crate_that_upstream_has_not_is_missing(
     mirror: CargoClient, first: BadUpstream, status: int, told: int
 ) -> None:
     first.publish("demo")
-    first.tell_crate("demo", "1.0.0", bad_upstream.refusal(status))
+    first.script_crate("demo", "1.0.0", bad_upstream.refusal(status))
     response = crate(mirror, "demo")
     assert response.status_code == told
     assert response.json() == {
@@ -501,25 +501,25 @@ def test_crate_that_upstream_has_not_is_missing(
 )
 def test_config_of_no_use_is_a_fault(mirror: CargoClient, first: BadUpstream, config: bytes) -> None:
     first.publish("demo")
-    first.tell("/index/config.json", bad_upstream.file(config))
+    first.script("/index/config.json", bad_upstream.file(config))
     assert crate(mirror, "demo").status_code == 502
     assert not CachedCrate.objects.exists()
 
 
 def test_every_marker_of_the_place_of_downloads_is_filled_in(mirror: CargoClient, first: BadUpstream) -> None:
-    first.tell_entry("mycrate", bad_upstream.file(line("MyCrate", "1.0.0+a", BYTES)))
+    first.script_index("mycrate", bad_upstream.file(line("MyCrate", "1.0.0+a", BYTES)))
     place = f"http://{first.host}/{{prefix}}/{{lowerprefix}}/{{crate}}-{{version}}/{{sha256-checksum}}"
-    first.tell("/index/config.json", bad_upstream.file(json.dumps({"dl": place}).encode()))
+    first.script("/index/config.json", bad_upstream.file(json.dumps({"dl": place}).encode()))
     path = f"/My/Cr/my/cr/MyCrate-1.0.0+a/{hashlib.sha256(BYTES).hexdigest()}"
-    first.tell(path, bad_upstream.file(BYTES))
+    first.script(path, bad_upstream.file(BYTES))
     list(crate(mirror, "MyCrate", "1.0.0+a"))
     assert first.requests[-1].path == path
 
 
 def test_redirect_to_another_host_is_not_followed(mirror: CargoClient, first: BadUpstream, second: BadUpstream) -> None:
     first.publish("demo", BYTES)
-    second.tell("/bytes", bad_upstream.file(BYTES))
-    first.tell_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
+    second.script("/bytes", bad_upstream.file(BYTES))
+    first.script_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
     response = crate(mirror, "demo")
     assert response.json() == refused(f"it redirects to '{second.host}', which is none of its hosts")
     assert second.requests == []
@@ -529,8 +529,8 @@ def test_downloads_on_a_private_address_are_not_asked_for(
     mirror: CargoClient, first: BadUpstream, second: BadUpstream
 ) -> None:
     first.publish("demo", BYTES)
-    second.tell_crate("demo", "1.0.0", bad_upstream.file(BYTES))
-    first.tell("/index/config.json", bad_upstream.file(json.dumps({"dl": f"http://{second.host}/dl"}).encode()))
+    second.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    first.script("/index/config.json", bad_upstream.file(json.dumps({"dl": f"http://{second.host}/dl"}).encode()))
     assert crate(mirror, "demo").status_code == 502
     assert second.requests == []
 
@@ -541,10 +541,10 @@ def test_downloads_on_the_address_of_another_upstream_are_not_asked_for(
     second.publish("other", BYTES)
     assert content(crate(mirror, "other")) == BYTES
     first.publish("demo", BYTES)
-    first.tell("/index/config.json", bad_upstream.file(json.dumps({"dl": f"http://{second.host}/dl"}).encode()))
-    second.tell_crate("demo", "1.0.0", bad_upstream.file(b"not for the first"))
+    first.script("/index/config.json", bad_upstream.file(json.dumps({"dl": f"http://{second.host}/dl"}).encode()))
+    second.script_crate("demo", "1.0.0", bad_upstream.file(b"not for the first"))
     assert crate(mirror, "demo").status_code == 502
-    assert crate_path("demo") not in second.counts()
+    assert crate_path("demo") not in second.request_counts()
 
 
 def test_upstream_learns_nothing_of_who_asks(
@@ -567,8 +567,8 @@ def test_upstream_learns_nothing_of_who_asks(
 @pytest.fixture
 def offline(mirror: CargoClient, first: BadUpstream, settings: Any) -> CargoClient:
     """Of a crate with two versions, one is kept; then nobody is asked any more."""
-    first.tell_entry("demo", bad_upstream.file(GOOD + b"\n" + line("demo", "1.1.0", b"newer") + b"\n"))
-    first.tell_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    first.script_index("demo", bad_upstream.file(GOOD + b"\n" + line("demo", "1.1.0", b"newer") + b"\n"))
+    first.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
     assert content(crate(mirror, "demo")) == BYTES
     CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(days=1000))
     first.requests.clear()
@@ -641,7 +641,7 @@ def live_crate(server: Server, name: str, version: str = "1.0.0") -> tuple[int, 
 
 def incidents(server: Server, name: str) -> set[tuple[str, str, int]]:
     return set(
-        rows(server, f"SELECT kind, subject, count FROM mirror_incident WHERE subject LIKE '{name}%' ORDER BY kind")
+        query(server, f"SELECT kind, subject, count FROM mirror_incident WHERE subject LIKE '{name}%' ORDER BY kind")
     )
 
 
@@ -660,11 +660,11 @@ def test_upstream_is_asked_whether_anything_is_new(
     live: Server, upstream: BadUpstream, name: str, given: dict[str, str], asked: dict[str, str]
 ) -> None:
     body = upstream.publish(name)
-    upstream.tell_entry(name, bad_upstream.file(body, 200, **given))
+    upstream.script_index(name, bad_upstream.file(body, 200, **given))
     assert live_entry(live, name) == (200, body)
-    outdate(live, name)
+    mark_stale(live, name)
     assert [live_entry(live, name) for _ in range(3)] == [(200, body)] * 3
-    before, after = upstream.asked(entry_path(name))
+    before, after = upstream.requests_for(index_file_path(name))
     assert after.headers == before.headers | asked
 
 
@@ -672,17 +672,17 @@ def test_news_are_taken(live: Server, upstream: BadUpstream) -> None:
     body = upstream.publish("news")
     assert live_entry(live, "news") == (200, body)
     newer = body + line("news", "1.1.0", b"newer") + b"\n"
-    upstream.tell_entry("news", bad_upstream.file(newer))
+    upstream.script_index("news", bad_upstream.file(newer))
     assert live_entry(live, "news") == (200, body)
-    outdate(live, "news")
+    mark_stale(live, "news")
     assert live_entry(live, "news") == (200, newer)
 
 
 def test_crate_that_is_gone_upstream_is_gone(live: Server, upstream: BadUpstream) -> None:
     body = upstream.publish("going")
     assert live_entry(live, "going") == (200, body)
-    upstream.tell_entry("going", bad_upstream.refusal(410))
-    outdate(live, "going")
+    upstream.script_index("going", bad_upstream.refusal(410))
+    mark_stale(live, "going")
     assert live_entry(live, "going")[0] == 410
     assert live_crate(live, "going")[0] == 404
 
@@ -701,8 +701,8 @@ def test_what_was_there_last_is_served_while_upstream_fails(
 ) -> None:
     body = upstream.publish(name)
     assert live_crate(live, name) == (200, b"the bytes")
-    upstream.tell_entry(name, behaviour)
-    outdate(live, name)
+    upstream.script_index(name, behaviour)
+    mark_stale(live, name)
     assert live_entry(live, name) == (200, body)
     assert live_crate(live, name) == (200, b"the bytes")
 
@@ -710,10 +710,10 @@ def test_what_was_there_last_is_served_while_upstream_fails(
 def test_upstream_that_fails_has_a_pause(live: Server, upstream: BadUpstream) -> None:
     upstream.publish("pause")
     live_entry(live, "pause")
-    upstream.tell_entry("pause", bad_upstream.refusal(500))
-    outdate(live, "pause")
+    upstream.script_index("pause", bad_upstream.refusal(500))
+    mark_stale(live, "pause")
     assert [live_entry(live, "pause")[0] for _ in range(5)] == [200] * 5
-    assert upstream.asked_for("pause") == 2
+    assert upstream.count_index_requests("pause") == 2
     assert incidents(live, "pause") == {("fault", "pause", 1)}
 
 
@@ -722,7 +722,7 @@ def test_changed_checksum_is_refused_and_told(live: Server, upstream: BadUpstrea
     assert live_entry(live, "changed") == (200, body)
     upstream.publish("changed", b"the bytes of a thief")
     for count in (1, 2):
-        outdate(live, "changed")
+        mark_stale(live, "changed")
         assert live_entry(live, "changed") == (200, body)
         assert live_crate(live, "changed")[1] != b"the bytes of a thief"
         assert ("changed", "changed@1.0.0", count) in incidents(live, "changed")
@@ -732,59 +732,59 @@ def test_checksum_is_remembered_of_a_version_that_went_away(live: Server, upstre
     upstream.publish("back")
     live_entry(live, "back")
     without = line("back", "1.1.0", b"newer") + b"\n"
-    upstream.tell_entry("back", bad_upstream.file(without))
-    outdate(live, "back")
+    upstream.script_index("back", bad_upstream.file(without))
+    mark_stale(live, "back")
     assert live_entry(live, "back") == (200, without)
     upstream.publish("back", b"the bytes of a thief")
-    outdate(live, "back")
+    mark_stale(live, "back")
     assert live_entry(live, "back") == (200, without)
 
 
 def test_version_that_went_away_upstream_is_not_served(live: Server, upstream: BadUpstream) -> None:
     upstream.publish("away")
     assert live_crate(live, "away") == (200, b"the bytes")
-    upstream.tell_entry("away", bad_upstream.file(line("away", "1.1.0", b"newer") + b"\n"))
-    outdate(live, "away")
+    upstream.script_index("away", bad_upstream.file(line("away", "1.1.0", b"newer") + b"\n"))
+    mark_stale(live, "away")
     assert live_crate(live, "away")[0] == 404
 
 
 def test_many_who_ask_first_are_one_to_upstream(live: Server, upstream: BadUpstream) -> None:
     bytes_ = random.Random(1).randbytes(3_000_000)
     upstream.publish("many", bytes_)
-    behaviour = Halfway(bytes_)
-    upstream.tell_crate("many", "1.0.0", behaviour)
+    behaviour = PausedHalfway(bytes_)
+    upstream.script_crate("many", "1.0.0", behaviour)
     with ThreadPoolExecutor(20) as clients:
         asked = [clients.submit(live_crate, live, "many") for _ in range(20)]
         assert behaviour.reached.wait(20)
         behaviour.may_go_on.set()
         assert all(one.result() == (200, bytes_) for one in asked)
-    assert (upstream.asked_for("many"), upstream.counts()[crate_path("many")]) == (1, 1)
+    assert (upstream.count_index_requests("many"), upstream.request_counts()[crate_path("many")]) == (1, 1)
 
 
 def test_killed_server_leaves_nothing_wrong(live: Server, upstream: BadUpstream) -> None:
     bytes_ = random.Random(2).randbytes(3_000_000)
     upstream.publish("killed", bytes_)
-    behaviour = Halfway(bytes_)
-    upstream.tell_crate("killed", "1.0.0", behaviour, bad_upstream.file(bytes_))
+    behaviour = PausedHalfway(bytes_)
+    upstream.script_crate("killed", "1.0.0", behaviour, bad_upstream.file(bytes_))
     with ThreadPoolExecutor(1) as client:
         asked = client.submit(live_crate, live, "killed")
         assert behaviour.reached.wait(20)
         live.kill()
         assert asked.result() == (0, b"")
     behaviour.may_go_on.set()
-    assert hashlib.sha256(bytes_).hexdigest() not in files(live.data / "mirror")
+    assert hashlib.sha256(bytes_).hexdigest() not in read_files(live.data / "mirror")
     live.start()
     assert live_crate(live, "killed") == (200, bytes_)
-    assert (damage(live), unfinished(live)) == ([], [])
+    assert (find_damage(live), temporary_files(live)) == ([], [])
 
 
 def test_others_are_served_while_upstream_is_slow(live: Server, upstream: BadUpstream) -> None:
     body = upstream.publish("quick", BYTES)
     assert live_crate(live, "quick") == (200, BYTES)
-    upstream.tell_entry("slow", bad_upstream.hang)
-    upstream.tell_entry("slowly", bad_upstream.dripping_head)
+    upstream.script_index("slow", bad_upstream.hang)
+    upstream.script_index("slowly", bad_upstream.dripping_head)
     upstream.publish("slowest")
-    upstream.tell_crate("slowest", "1.0.0", bad_upstream.dripping_body)
+    upstream.script_crate("slowest", "1.0.0", bad_upstream.dripping_body)
     with ThreadPoolExecutor(6) as clients:
         slow = [
             clients.submit(how, live, name)

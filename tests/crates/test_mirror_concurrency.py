@@ -175,7 +175,7 @@ def test_others_are_served_while_many_wait_for_a_slow_upstream(server: Server, u
     assert entry(server, "kept") == (200, body)
     held = Held()
     for number in range(20):
-        upstream.tell_entry(f"slow{number}", held)
+        upstream.script_index(f"slow{number}", held)
     with ThreadPoolExecutor(20) as clients:
         waiting = [clients.submit(entry, server, f"slow{number}") for number in range(20)]
         try:

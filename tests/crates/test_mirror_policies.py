@@ -57,8 +57,8 @@ def publish_with(upstream: BadUpstream, versions: dict[str, dict[str, Any]], nam
         content = crate(name, version, fields.get("license", "MIT"))
         said = {field: value for field, value in fields.items() if field != "license"}
         body += line(name, version, content, **said) + b"\n"
-        upstream.tell_crate(name, version, bad_upstream.file(content))
-    upstream.tell_entry(name, bad_upstream.file(body, Last_Modified=MODIFIED))
+        upstream.script_crate(name, version, bad_upstream.file(content))
+    upstream.script_index(name, bad_upstream.file(body, Last_Modified=MODIFIED))
     return body
 
 
@@ -109,7 +109,7 @@ def test_without_policies_all_is_upstreams(mirror: CargoClient, upstream: BadUps
     response = entry(mirror)
     assert (response.content, "Last-Modified" in response) == (body, True)
     assert reasons(mirror) == {}
-    assert crate_path("demo", "1.0.0") not in upstream.counts()
+    assert crate_path("demo", "1.0.0") not in upstream.request_counts()
 
 
 def test_decision_about_another_crate_changes_nothing(mirror: CargoClient, upstream: BadUpstream) -> None:
@@ -317,7 +317,7 @@ def test_next_version_is_fetched_where_upstream_has_not_the_newest(
     mirror: CargoClient, upstream: BadUpstream, status: int
 ) -> None:
     publish(upstream, v1_0_0="MIT", v1_1_0="MIT", v1_2_0="MIT")
-    upstream.tell_crate("demo", "1.2.0", bad_upstream.refusal(status))
+    upstream.script_crate("demo", "1.2.0", bad_upstream.refusal(status))
     for _ in range(2):
         assert yanked(mirror) == []
     assert fetched(upstream) == ["1.2.0", "1.1.0"]
@@ -332,7 +332,7 @@ def test_fault_while_a_license_is_asked_for_holds_back_and_is_not_asked_for_agai
 ) -> None:
     settings.MIRROR_TIMEOUT = 0.2 if behaviour is bad_upstream.hang else 10
     publish(upstream, v1_0_0="MIT", v1_1_0="MIT")
-    upstream.tell_crate("demo", "1.1.0", behaviour)
+    upstream.script_crate("demo", "1.1.0", behaviour)
     for _ in range(3):
         assert yanked(mirror) == ["1.0.0", "1.1.0"]
     assert fetched(upstream) == ["1.1.0"]
@@ -344,7 +344,7 @@ def test_fault_while_a_license_is_asked_for_holds_back_and_is_not_asked_for_agai
 def test_license_that_could_not_be_had_is_asked_for_after_a_while(mirror: CargoClient, upstream: BadUpstream) -> None:
     body = publish(upstream, v1_0_0="MIT")
     fine = bad_upstream.file(crate("demo", "1.0.0", "MIT"))
-    upstream.tell_crate("demo", "1.0.0", bad_upstream.reset, fine)
+    upstream.script_crate("demo", "1.0.0", bad_upstream.reset, fine)
     assert yanked(mirror) == ["1.0.0"]
     cache.clear()  # what time does
     assert entry(mirror).content == body
@@ -426,7 +426,7 @@ ODD_LINES = [
 def test_lines_differ_from_upstreams_in_yanked_alone(mirror: CargoClient, upstream: BadUpstream, settings: Any) -> None:
     settings.MIRROR_DENYLIST = ["demo@=1.1.0"]
     before = [line("demo", "1.0.0", b"x", deps=[{"req": " ^1 "}]), *ODD_LINES, line("demo", "1.2.0", b"y")]
-    upstream.tell_entry("demo", bad_upstream.file(b"\n".join(before)))
+    upstream.script_index("demo", bad_upstream.file(b"\n".join(before)))
     after = entry(mirror).content.split(b"\n")
     assert after.pop() == b""
     changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
@@ -443,7 +443,7 @@ def test_line_that_nests_as_deep_as_can_be_is_told(
 ) -> None:
     settings.MIRROR_DENYLIST = ["demo"]
     odd = line("demo", "1.0.0", b"x").replace(b'"yanked":false', b'"x":' + b"[" * depth + b"]" * depth)
-    upstream.tell_entry("demo", bad_upstream.file(line("demo", "0.9.0", b"x") + b"\n" + odd))
+    upstream.script_index("demo", bad_upstream.file(line("demo", "0.9.0", b"x") + b"\n" + odd))
     assert entry(mirror).status_code == page(mirror).status_code == 200
 
 
@@ -669,7 +669,7 @@ def test_page_of_a_crate_of_ours_is_missing(mirror: CargoClient, as_alice: Cargo
 
 
 def test_fault_of_upstream_is_told_on_the_page(mirror: CargoClient, upstream: BadUpstream) -> None:
-    upstream.tell_entry("demo", bad_upstream.reset)
+    upstream.script_index("demo", bad_upstream.reset)
     response = page(mirror)
     assert (response.status_code, response["Content-Type"]) == (502, "text/html; charset=utf-8")
 
@@ -690,7 +690,7 @@ def test_page_of_a_crate_with_very_many_versions_is_shown(
     mirror: CargoClient, upstream: BadUpstream, settings: Any, tmp_path: Path
 ) -> None:
     hold_all_back(settings, tmp_path)
-    upstream.tell_entry("demo", bad_upstream.file(b"\n".join(line("demo", f"1.0.{n}", b"x") for n in range(2000))))
+    upstream.script_index("demo", bad_upstream.file(b"\n".join(line("demo", f"1.0.{n}", b"x") for n in range(2000))))
     assert len(yanked(mirror)) == 2000
     with CaptureQueriesContext(connection) as queries:
         assert page(mirror).content.count(b"<strong>Held back.</strong>") == 2000

@@ -36,9 +36,9 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for name in (*DENIED, "blocked"):
             files = {version: crate(name, version) for version in (OLD, NEW)}
             entry = b"".join(bad_upstream.line(name, version, file) + b"\n" for version, file in files.items())
-            upstream.tell_entry(name, bad_upstream.file(entry))
+            upstream.script_index(name, bad_upstream.file(entry))
             for version, file in files.items():
-                upstream.tell_crate(name, version, bad_upstream.file(file))
+                upstream.script_crate(name, version, bad_upstream.file(file))
         with running(
             tmp_path_factory.mktemp("mirror") / "data",
             REGISTRY_MIRROR_UPSTREAM=upstream.url,

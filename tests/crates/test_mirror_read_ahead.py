@@ -140,16 +140,16 @@ def counted(server: Server) -> dict[tuple[str, str], float]:
 def test_all_that_waits_is_fetched_at_the_same_time(server: Server, upstream: BadUpstream) -> None:
     asked, bodies = Together(NUMBER), {name: upstream.publish(name, content) for name, content in BYTES.items()}
     for name, body in bodies.items():
-        upstream.tell_entry(name, asked.then(bad_upstream.file(body)))
+        upstream.script_index(name, asked.then(bad_upstream.file(body)))
     answers = ask_at_once(server, [index(name) for name in BYTES])
     assert answers == [("200", body) for body in bodies.values()]
-    assert [upstream.asked_for(name) for name in BYTES] == [1] * NUMBER
+    assert [upstream.count_index_requests(name) for name in BYTES] == [1] * NUMBER
 
     asked = Together(NUMBER)
     for name, content in BYTES.items():
-        upstream.tell_crate(name, "1.0.0", asked.then(bad_upstream.file(content)))
+        upstream.script_crate(name, "1.0.0", asked.then(bad_upstream.file(content)))
     assert ask_at_once(server, [download(name) for name in BYTES]) == [("200", content) for content in BYTES.values()]
-    assert [upstream.counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
+    assert [upstream.request_counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
 
     misses = counted(server)
     assert (misses["index", "miss"], misses["crate", "miss"]) == (NUMBER, NUMBER)
@@ -168,7 +168,7 @@ def test_what_is_here_is_no_miss_because_it_was_begun(server: Server, upstream: 
 
 def test_entry_that_is_looked_at_again_before_its_turn_is_renewed(server: Server, upstream: BadUpstream) -> None:
     for name in BYTES:
-        upstream.tell_entry(name, bad_upstream.file(upstream.publish(name), ETag='"one"'))
+        upstream.script_index(name, bad_upstream.file(upstream.publish(name), ETag='"one"'))
     paths = [index(name) for name in BYTES]
     ask_at_once(server, paths)
     outdate(server)
@@ -190,7 +190,7 @@ def test_what_waits_does_not_delay_what_is_asked_for_now(server: Server, upstrea
     outdate(server)
     news, may_go = upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
     for name in names[1:]:
-        upstream.tell_entry(name, held(may_go))
+        upstream.script_index(name, held(may_go))
     try:
         assert ask_at_once(server, [index(name) for name in names])[0] == ("200", news)
     finally:
@@ -217,7 +217,7 @@ def test_nothing_is_begun_when_nobody_is_to_be_asked(server: Server, upstream: B
     answers = ask_at_once(server, [download("known"), index("other")])
     assert [status for status, _ in answers] == ["404", "404"]
     time.sleep(0.5)
-    assert upstream.asked_for("other") == 0
+    assert upstream.count_index_requests("other") == 0
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -244,9 +244,9 @@ def test_what_nobody_wants_any_more_is_not_answered(
     upstream.publish("here")
     ask_at_once(server, [index("here")])
     may_go = threading.Event()
-    upstream.tell_entry("slow", held(may_go))
+    upstream.script_index("slow", held(may_go))
     with asking_at_once(server, [index("slow"), *[index("here")] * NUMBER]) as (wire, connection):
-        until(lambda: upstream.asked_for("slow") == 1)
+        until(lambda: upstream.count_index_requests("slow") == 1)
         away(wire, connection, range(3, 2 * NUMBER + 3, 2))
         may_go.set()
         until(lambda: counted(server)["index", "miss"] == 2)

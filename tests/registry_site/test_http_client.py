@@ -55,13 +55,13 @@ def broken_chunks(exchange: Exchange) -> None:
 
 
 def test_answer_is_told_as_it_came(server: BadUpstream) -> None:
-    server.tell("/", bad_upstream.file(b"all of it", 203, X_Word="one, two"))
+    server.script("/", bad_upstream.file(b"all of it", 203, X_Word="one, two"))
     assert fetch(server) == http_client.Response(203, {"content-length": "9", "x-word": "one, two"}, b"all of it")
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.file(b"all of it"), without_length, in_chunks])
 def test_body_is_whole_however_it_is_sent(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/", behaviour)
+    server.script("/", behaviour)
     file = io.BytesIO()
     assert fetch(server).body == b"all of it"
     assert download(server, file).status == 200
@@ -69,7 +69,7 @@ def test_body_is_whole_however_it_is_sent(server: BadUpstream, behaviour: Behavi
 
 
 def test_compressed_body_is_left_as_it_is(server: BadUpstream) -> None:
-    server.tell("/", bad_upstream.file(b"\x1f\x8b no gzip", Content_Encoding="gzip"))
+    server.script("/", bad_upstream.file(b"\x1f\x8b no gzip", Content_Encoding="gzip"))
     assert fetch(server).body == b"\x1f\x8b no gzip"
 
 
@@ -88,10 +88,10 @@ def test_nothing_is_sent_but_what_is_given(server: BadUpstream) -> None:
 
 
 def test_redirect_is_told_and_not_followed(server: BadUpstream) -> None:
-    server.tell("/", bad_upstream.redirect("/elsewhere"))
+    server.script("/", bad_upstream.redirect("/elsewhere"))
     answer = fetch(server)
     assert (answer.status, answer.headers["location"]) == (302, "/elsewhere")
-    assert server.counts() == {"/": 1}
+    assert server.request_counts() == {"/": 1}
 
 
 def test_body_of_a_refusal_is_not_written(server: BadUpstream) -> None:
@@ -109,7 +109,7 @@ SLOW = [
 ]
 BROKEN = [
     bad_upstream.reset,
-    bad_upstream.no_http,
+    bad_upstream.not_http,
     bad_upstream.truncated(b"all of it"),
     broken_chunks,
 ]
@@ -117,7 +117,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN])
 def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/", behaviour)
+    server.script("/", behaviour)
     with pytest.raises(RequestFailed):
         http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, max_bytes=10**9)
     with pytest.raises(RequestFailed):
@@ -143,7 +143,7 @@ def test_what_is_no_place_is_no_answer(url: str) -> None:
 
 
 def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
-    server.tell("/", bad_upstream.file(bytes(LARGEST)))
+    server.script("/", bad_upstream.file(bytes(LARGEST)))
     file = io.BytesIO()
     assert fetch(server).body == bytes(LARGEST)
     assert download(server, file).status == 200
@@ -160,7 +160,7 @@ def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
     ],
 )
 def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/", behaviour)
+    server.script("/", behaviour)
     file = io.BytesIO()
     with pytest.raises(RequestFailed, match=f"^the answer has more than {LARGEST} bytes$"):
         fetch(server)
@@ -181,7 +181,7 @@ def test_connection_of_before_is_no_way_around_that(server: BadUpstream) -> None
     assert fetch(server, "/one").status == 404
     with pytest.raises(RequestFailed):
         fetch(server, "/two", public_only=True)
-    assert server.counts() == {"/one": 1}
+    assert server.request_counts() == {"/one": 1}
 
 
 def test_refused_address_is_asked_again_by_who_may(server: BadUpstream) -> None:
@@ -192,15 +192,15 @@ def test_refused_address_is_asked_again_by_who_may(server: BadUpstream) -> None:
 
 @pytest.mark.parametrize("status", [200, 304, 404, 500])
 def test_connection_is_used_again(server: BadUpstream, status: int) -> None:
-    server.tell("/", bad_upstream.file(b"" if status == 304 else b"body", status))
+    server.script("/", bad_upstream.file(b"" if status == 304 else b"body", status))
     assert [fetch(server).status for _ in range(3)] == [status] * 3
     assert len({request.peer for request in server.requests}) == 1
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.dripping_body, *BROKEN, bad_upstream.file(bytes(LARGEST + 1))])
 def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/bad", behaviour)
-    server.tell("/", bad_upstream.file(b"good"))
+    server.script("/bad", behaviour)
+    server.script("/", bad_upstream.file(b"good"))
     with pytest.raises(RequestFailed):
         fetch(server, "/bad", seconds=0.2)
     assert fetch(server).body == b"good"
@@ -208,8 +208,8 @@ def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behavio
 
 @pytest.mark.parametrize("behaviour", [*BROKEN, bad_upstream.file(bytes(LARGEST * 4))])
 def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/bad", behaviour)
-    server.tell("/", bad_upstream.file(b"good"))
+    server.script("/bad", behaviour)
+    server.script("/", bad_upstream.file(b"good"))
     for _ in range(http_client.MAX_CONNECTIONS + 1):
         with pytest.raises(RequestFailed):
             fetch(server, "/bad", seconds=1)
@@ -218,8 +218,8 @@ def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.hang, bad_upstream.dripping_head, bad_upstream.dripping_body])
 def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
-    server.tell("/bad", behaviour)
-    server.tell("/", bad_upstream.file(b"good"))
+    server.script("/bad", behaviour)
+    server.script("/", bad_upstream.file(b"good"))
 
     def ask(_: int) -> None:
         with pytest.raises(RequestFailed):
@@ -231,6 +231,6 @@ def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadU
 
 
 def test_redirects_leave_a_connection_for_the_next(server: BadUpstream) -> None:
-    server.tell("/", bad_upstream.redirect("/elsewhere"))
+    server.script("/", bad_upstream.redirect("/elsewhere"))
     for _ in range(http_client.MAX_CONNECTIONS + 1):
         assert download(server, io.BytesIO(), seconds=2).status == 302

@@ -136,7 +136,7 @@ def worker_of(server: Server) -> int:
 def test_hits_misses_and_failures_of_all_workers_outlive_a_worker_that_is_killed(tmp_path: Path) -> None:
     with bad_upstream.upstream() as upstream:
         upstream.publish("demo")
-        upstream.tell_entry("broken", bad_upstream.refusal(500))
+        upstream.script_index("broken", bad_upstream.refusal(500))
         environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_METRICS_TOKEN": TOKEN}
         with running(tmp_path / "data", REGISTRY_WORKERS="2", **environment) as server:
             paths = ["/mirror/index/de/mo/demo", "/ktra/api/v1/mirror/demo/1.0.0/download"] * 10

@@ -1,4 +1,4 @@
-"""An upstream that does as it is told: a sparse registry on loopback, with every fault that one can have."""
+"""A scripted upstream: a sparse registry on loopback, with every fault that one can have."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ from crates.names import index_path
 
 @dataclass(frozen=True)
 class Request:
-    """One that came; `headers` by their names in lower case, `peer` is the port that it came from."""
+    """A request that came. Header names are in lower case; `peer` is the port of the client."""
 
     method: str
     path: str
@@ -29,21 +29,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and the wire to answer it on."""
+    """A request, and the socket for the response."""
 
     request: Request
     wire: socket
-    ended: threading.Event  # set when the upstream is, so that nobody hangs longer than that
+    ended: threading.Event  # set when the upstream stops, so that no behaviour outlives it
 
     def send(self, data: bytes) -> None:
         self.wire.sendall(data)
 
     def head(self, status: int = 200, **headers: str) -> None:
-        lines = [f"HTTP/1.1 {status} Told", *(f"{name.replace('_', '-')}: {text}" for name, text in headers.items())]
+        lines = [
+            f"HTTP/1.1 {status} Scripted",
+            *(f"{name.replace('_', '-')}: {text}" for name, text in headers.items()),
+        ]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def drip(self, data: bytes) -> None:
-        """Byte after byte, without end."""
+        """Send the same again and again, without end."""
         while not self.ended.wait(0.02):
             self.send(data)
 
@@ -52,7 +55,7 @@ Behaviour = Callable[[Exchange], None]
 
 
 def named(name: str, behaviour: Behaviour) -> Behaviour:
-    """As pytest shows it, and tables do."""
+    """Return the behaviour with a name for the ids of pytest and for tables."""
 
     def answer(exchange: Exchange) -> None:
         behaviour(exchange)
@@ -62,23 +65,23 @@ def named(name: str, behaviour: Behaviour) -> Behaviour:
 
 
 class Close(Exception):
-    """A behaviour is at its end, and so is the connection."""
+    """The end of a behaviour and of its connection."""
 
 
 def file(body: bytes, status: int = 200, **headers: str) -> Behaviour:
-    """The bytes; with an `ETag` or a `Last_Modified`, a 304 for whoever has them."""
+    """Return a behaviour that sends the bytes, or 304 if the request has their `ETag` or `Last_Modified`."""
 
     def answer(exchange: Exchange) -> None:
-        asked = exchange.request.headers
-        known = {"etag": asked.get("if-none-match"), "last-modified": asked.get("if-modified-since")}
-        given = {name.lower().replace("_", "-"): text for name, text in headers.items()}
-        if any(known[name] and known[name] == given.get(name) for name in known):
+        request = exchange.request.headers
+        conditions = {"etag": request.get("if-none-match"), "last-modified": request.get("if-modified-since")}
+        validators = {name.lower().replace("_", "-"): text for name, text in headers.items()}
+        if any(value and value == validators.get(name) for name, value in conditions.items()):
             exchange.head(304, **headers)
             return
         exchange.head(status, Content_Length=str(len(body)), **headers)
         exchange.send(body)
 
-    answer.__name__ = f"{status}-{len(body)}-bytes"  # as pytest shows it
+    answer.__name__ = f"{status}-{len(body)}-bytes"
     return answer
 
 
@@ -86,8 +89,8 @@ def refusal(status: int) -> Behaviour:
     return named(str(status), file(b"no", status))
 
 
-def redirect(place: str, status: int = 302) -> Behaviour:
-    return named(f"redirect-to-{place}", file(b"there", status, Location=place))
+def redirect(location: str, status: int = 302) -> Behaviour:
+    return named(f"redirect-to-{location}", file(b"there", status, Location=location))
 
 
 def redirect_to_itself(exchange: Exchange) -> None:
@@ -95,27 +98,27 @@ def redirect_to_itself(exchange: Exchange) -> None:
 
 
 def hang(exchange: Exchange) -> None:
-    """Never a byte."""
+    """Send nothing, ever."""
     exchange.ended.wait()
     raise Close
 
 
 def dripping_head(exchange: Exchange) -> None:
-    """A header that never ends."""
+    """Send a header that never ends."""
     exchange.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
     exchange.drip(b"x")
     raise Close
 
 
 def dripping_body(exchange: Exchange) -> None:
-    """A byte now and then, of many that are promised."""
+    """Send a byte now and then, of many that are promised."""
     exchange.head(Content_Length="1000000")
     exchange.drip(b"x")
     raise Close
 
 
 def endless(exchange: Exchange) -> None:
-    """A body without a length and without an end."""
+    """Send a body without a length and without an end."""
     exchange.head(Connection="close")
     exchange.drip(bytes(16 * 1024))
     raise Close
@@ -132,12 +135,12 @@ def close(exchange: Exchange) -> None:
 
 
 def truncated(body: bytes) -> Behaviour:
-    """Half of what its length promises."""
+    """Return a behaviour that sends half of what its length promises."""
     return named("truncated", halfway(body, close))
 
 
 def truncated_without_length(body: bytes) -> Behaviour:
-    """Half of it, and nobody can tell."""
+    """Return a behaviour that sends half, without a length that would show it."""
 
     def answer(exchange: Exchange) -> None:
         exchange.head(Connection="close")
@@ -149,7 +152,7 @@ def truncated_without_length(body: bytes) -> Behaviour:
 
 
 def truncated_chunks(body: bytes) -> Behaviour:
-    """Half of it as a chunk, and then no other."""
+    """Return a behaviour that sends half as a chunk, and not the last chunk."""
 
     def answer(exchange: Exchange) -> None:
         half = body[: len(body) // 2]
@@ -161,35 +164,35 @@ def truncated_chunks(body: bytes) -> Behaviour:
     return answer
 
 
-def longer_than_told(body: bytes) -> Behaviour:
-    """All of it, and more than its length promises."""
+def longer_than_promised(body: bytes) -> Behaviour:
+    """Return a behaviour that sends the body, and more than its length promises."""
 
     def answer(exchange: Exchange) -> None:
         exchange.head(Content_Length=str(len(body)))
         exchange.send(body + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore")
 
-    answer.__name__ = "longer-than-told"
+    answer.__name__ = "longer-than-promised"
     return answer
 
 
-def packed(body: bytes) -> Behaviour:
-    """By gzip, which nobody has asked for."""
-    return named("packed", file(gzip.compress(body, mtime=0), Content_Encoding="gzip"))
+def gzipped(body: bytes) -> Behaviour:
+    """Return a behaviour that compresses the body, although the request does not accept that."""
+    return named("gzipped", file(gzip.compress(body, mtime=0), Content_Encoding="gzip"))
 
 
-def nothing_new(exchange: Exchange) -> None:
-    """304, whatever was asked."""
+def always_not_modified(exchange: Exchange) -> None:
+    """Send 304, whatever the request has."""
     exchange.head(304)
 
 
 def reset(exchange: Exchange) -> None:
-    """The connection breaks."""
+    """Reset the connection."""
     exchange.wire.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     raise Close
 
 
 def halfway(body: bytes, then: Behaviour) -> Behaviour:
-    """Half of what its length promises, and then another behaviour."""
+    """Return a behaviour that sends half of what its length promises, and then goes on as another."""
 
     def answer(exchange: Exchange) -> None:
         exchange.head(Content_Length=str(len(body)))
@@ -200,13 +203,13 @@ def halfway(body: bytes, then: Behaviour) -> Behaviour:
     return answer
 
 
-def no_http(exchange: Exchange) -> None:
+def not_http(exchange: Exchange) -> None:
     exchange.send(b"220 mail.example.org ESMTP\r\n")
     raise Close
 
 
-class Halfway:
-    """Sends half of a body, tells so, and goes on when it may."""
+class PausedHalfway:
+    """A behaviour that sends half of a body, sets `reached`, and goes on once `may_go_on` is set."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -222,7 +225,7 @@ class Halfway:
 
 
 def line(name: str, version: str, content: bytes, **fields: Any) -> bytes:
-    """A line of the index, without its end."""
+    """Return a line of the index, without its end."""
     usual = {"name": name, "vers": version, "deps": [], "cksum": hashlib.sha256(content).hexdigest(), "features": {}}
     return json.dumps(usual | {"yanked": False} | fields, separators=(",", ":")).encode()
 
@@ -231,7 +234,7 @@ Kind = TypeVar("Kind", bound="BadUpstream")
 
 
 class BadUpstream:
-    """`url` is that of its index; what nobody told it to have is answered with 404."""
+    """An upstream whose responses are scripted by path; other paths get 404. `url` is that of its index."""
 
     def __init__(self, port: int) -> None:
         self.host = f"127.0.0.1:{port}"
@@ -240,46 +243,46 @@ class BadUpstream:
         self.requests: list[Request] = []
         self.ended = threading.Event()
         self.lock = threading.Lock()
-        self.tell("/index/config.json", file(json.dumps({"dl": f"http://{self.host}/dl"}).encode()))
+        self.script("/index/config.json", file(json.dumps({"dl": f"http://{self.host}/dl"}).encode()))
 
-    def tell(self, path: str, *behaviours: Behaviour) -> None:
-        """How to answer there: each serves once, and the last for good."""
+    def script(self, path: str, *behaviours: Behaviour) -> None:
+        """Set the behaviours at a path: each serves one request, and the last all that follow."""
         with self.lock:
             self.plan[path] = list(behaviours)
 
-    def tell_entry(self, name: str, *behaviours: Behaviour) -> None:
-        self.tell(entry_path(name), *behaviours)
+    def script_index(self, name: str, *behaviours: Behaviour) -> None:
+        self.script(index_file_path(name), *behaviours)
 
-    def tell_crate(self, name: str, version: str, *behaviours: Behaviour) -> None:
-        self.tell(crate_path(name, version), *behaviours)
+    def script_crate(self, name: str, version: str, *behaviours: Behaviour) -> None:
+        self.script(crate_path(name, version), *behaviours)
 
     def publish(self, name: str, content: bytes = b"the bytes", version: str = "1.0.0") -> bytes:
-        """A crate of one version as it should be → its file in the index."""
+        """Add a crate of one version; return its index file."""
         body = line(name, version, content) + b"\n"
-        self.tell_entry(name, file(body))
-        self.tell_crate(name, version, file(content))
+        self.script_index(name, file(body))
+        self.script_crate(name, version, file(content))
         return body
 
-    def counts(self) -> Counter[str]:
-        """How often each path was asked for."""
+    def request_counts(self) -> Counter[str]:
+        """Return the number of requests for each path."""
         return Counter(request.path for request in list(self.requests))
 
-    def asked_for(self, name: str) -> int:
-        """How often for the index file of a crate."""
-        return self.counts()[entry_path(name)]
+    def count_index_requests(self, name: str) -> int:
+        """Return the number of requests for the index file of a crate."""
+        return self.request_counts()[index_file_path(name)]
 
-    def asked(self, path: str) -> list[Request]:
+    def requests_for(self, path: str) -> list[Request]:
         return [request for request in list(self.requests) if request.path == path]
 
-    def chosen(self, request: Request) -> Behaviour:
-        """How to answer it."""
+    def choose_behaviour(self, request: Request) -> Behaviour:
+        """Record the request, and return the behaviour that is next for its path."""
         with self.lock:
             self.requests.append(request)
             behaviours = self.plan.get(request.path, [refusal(404)])
             return behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
 
 
-def entry_path(name: str) -> str:
+def index_file_path(name: str) -> str:
     return f"/index/{index_path(name)}"
 
 
@@ -301,7 +304,7 @@ class _Handler(socketserver.StreamRequestHandler):
         upstream = self.server.upstream
         with suppress(OSError, Close):
             while (request := self._request()) is not None:
-                upstream.chosen(request)(Exchange(request, self.connection, upstream.ended))
+                upstream.choose_behaviour(request)(Exchange(request, self.connection, upstream.ended))
 
     def _request(self) -> Request | None:
         words = self.rfile.readline().decode("latin-1").split()
@@ -317,21 +320,21 @@ class _Handler(socketserver.StreamRequestHandler):
 
 @contextmanager
 def upstream() -> Iterator[BadUpstream]:
-    """One on a free port."""
+    """Run an upstream on a free port."""
     with serving(BadUpstream) as running:
         yield running
 
 
 @contextmanager
-def serving(make: Callable[[int], Kind]) -> Iterator[Kind]:
-    """One of any kind, made for a free port."""
+def serving(create: Callable[[int], Kind]) -> Iterator[Kind]:
+    """Run an upstream of any class on a free port; `create` gets the port."""
     with _Threads(("127.0.0.1", 0), _Handler) as server:
-        server.upstream = made = make(server.server_address[1])
+        server.upstream = upstream = create(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
-            yield made
+            yield upstream
         finally:
-            made.ended.set()
+            upstream.ended.set()
             server.shutdown()
             thread.join()
