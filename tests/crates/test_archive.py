@@ -244,7 +244,7 @@ def test_path_that_is_not_utf8_is_refused() -> None:
         assert "not UTF-8" in refusal_of(read, crate_around(entry(b"demo-1.0.0/" + path)))
 
 
-def test_path_that_is_too_long_or_deep_is_refused() -> None:
+def test_too_long_or_deep_path_is_refused() -> None:
     for path in ("c" * 256, "\u00e9" * 128, "/".join(["d"] * 65), "/".join(["d"] * 400)):
         long = long_name(f"{ROOT}/{path}".encode() + b"\0")
         assert re.search("too long or too deep|not allowed", refusal_of(read, crate_around(long, entry())))
@@ -388,7 +388,7 @@ def test_prefix_that_leads_out_is_refused() -> None:
 # --- GNU long names ---------------------------------------------------------------------------------------------
 
 
-def test_long_name_is_the_path_of_the_next_entry_only() -> None:
+def test_long_name_belongs_to_the_next_entry() -> None:
     crate = crate_around(long_name(b"demo-1.0.0/long\0"), entry(), entry(f"{ROOT}/y"))
     assert read(crate).paths == {"Cargo.toml", "long", "y"}
 
@@ -477,7 +477,7 @@ def test_tar_cut_anywhere_is_refused() -> None:
     assert [end for end in ends if not refusal_of(read, gzip.compress(tar[:end], 1))] == []
 
 
-def test_anything_after_the_gzip_data_is_refused() -> None:
+def test_data_after_the_gzip_member_is_refused() -> None:
     for garbage in (b"\0", b"x", bytes(512), gzip.compress(b"", mtime=0), crate_around(), b"\x1f\x8b"):
         assert "after the crate's gzip data" in refusal_of(read, crate_around() + garbage)
 
@@ -497,7 +497,7 @@ def test_tar_split_over_two_gzip_members_is_refused() -> None:
         read(gzip.compress(tar[:1024]) + gzip.compress(tar[1024:]))
 
 
-def test_anything_after_the_end_of_the_tar_is_refused() -> None:
+def test_data_after_the_tar_is_refused() -> None:
     for hidden in (entry(), SYMLINK, b"x", bytes(511) + b"x"):
         assert "after the end of the crate's tar" in refusal_of(read, gzip.compress(tar_around()[:-512] + hidden))
 

@@ -249,13 +249,13 @@ def test_other_spelling_of_a_strangers_name_is_refused(as_alice: CargoClient, as
     assert Version.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [("1.0.7", "1.0.7+x"), ("1.0.7+x", "1.0.7"), ("1.0.7+x", "1.0.7+y"), ("1.0.7-a", "1.0.7-a+x")]
-)
-def test_version_that_differs_in_build_metadata_only_is_refused(as_alice: CargoClient, first: str, second: str) -> None:
-    as_alice.publish(body(version=first))
-    assert_refused(as_alice.publish(body(version=second)), 409, "already exists")
-    assert [json.loads(line)["vers"] for line in as_alice.get(INDEX).content.splitlines()] == [first]
+def test_other_build_metadata_is_refused(as_alice: CargoClient) -> None:
+    pairs = [("1.0.6", "1.0.6+x"), ("1.0.7+x", "1.0.7"), ("1.0.8+x", "1.0.8+y"), ("1.0.9-a", "1.0.9-a+x")]
+    for first, second in pairs:
+        as_alice.publish(body(version=first))
+        assert_refused(as_alice.publish(body(version=second)), 409, "already exists")
+    published = [json.loads(line)["vers"] for line in as_alice.get(INDEX).content.splitlines()]
+    assert published == [first for first, _ in pairs]
 
 
 def test_yanked_version_stays_taken(as_alice: CargoClient) -> None:

@@ -94,7 +94,7 @@ def test_head_has_the_length_and_no_body(anonymous: CargoClient) -> None:
     assert response.content == b""
 
 
-def test_download_resumes(anonymous: CargoClient) -> None:
+def test_download_can_be_resumed(anonymous: CargoClient) -> None:
     response = anonymous.get(DOWNLOAD, headers={"Range": "bytes=100-"})
     assert response.status_code == 206
     assert response["Content-Range"] == f"bytes 100-{len(packing.crate()) - 1}/{len(packing.crate())}"

@@ -91,7 +91,7 @@ def toml_text(text: str) -> str:
 # --- Reading ----------------------------------------------------------------------------------------------------
 
 
-def test_dependency_is_kept_in_the_form_of_the_index() -> None:
+def test_dependency_has_the_form_of_the_index() -> None:
     first, other = parse_packed(TOML).dependencies
     assert first == Dependency("first", ">=1.2, <2", ["alloc", "derive"], True, False, None, "normal", None, "base")
     assert (other.kind, other.target, other.registry, other.package) == (
@@ -612,7 +612,7 @@ WRONG_DEPENDENCIES = [
 ]
 
 
-def test_wrong_type_in_a_dependency_of_the_json_is_refused() -> None:
+def test_wrong_type_in_a_dependency_is_refused() -> None:
     deps = [dependency("base") | {key: value} for key, value in WRONG_DEPENDENCIES]
     assert [dep for dep in deps if not refusal_of(parse_metadata, metadata(deps=[dep]))] == []
 
@@ -622,7 +622,7 @@ def test_dependency_that_is_none_is_refused() -> None:
     assert [dep for dep in deps if not refusal_of(parse_metadata, metadata(deps=[dep]))] == []
 
 
-def test_wrong_type_in_features_of_the_json_is_refused() -> None:
+def test_wrong_type_in_features_is_refused() -> None:
     values: list[Any] = ["a", 1, True, {}, {"a": 1}, [1], [None], [["a"]]]
     assert [value for value in values if not refusal_of(parse_metadata, metadata(features={"f": value}))] == []
 
@@ -846,7 +846,7 @@ def test_any_json_is_read_or_refused(changes: dict[str, Any], dependency_changes
 
 @settings(deadline=None)
 @given(st.integers(0, len(TOML) - 1), st.integers(0, 5), st.text(max_size=5) | st.sampled_from(list('[]{}".=\n')))
-def test_any_change_of_a_manifest_is_read_or_refused(position: int, length: int, text: str) -> None:
+def test_any_toml_is_read_or_refused(position: int, length: int, text: str) -> None:
     changed = TOML[:position] + text + TOML[position + length :]
     with suppress(Invalid):
         manifest.parse_packed(changed.encode("utf-8", "surrogatepass"), REGISTRIES, frozenset())

@@ -466,7 +466,7 @@ def test_range_leaves_out_versions_by_their_order() -> None:
 
 
 @given(COMPARATORS, VERSIONS.filter(lambda version: "-" not in version))
-def test_release_in_a_range_is_one_that_cargo_would_choose(requirement: str, version: str) -> None:
+def test_release_in_a_range_would_be_chosen(requirement: str, version: str) -> None:
     assert contains(requirement, version) == (newest(requirement, [version]) == version)
 
 

@@ -91,7 +91,7 @@ def test_metadata_length_that_claims_more_is_refused() -> None:
     assert [length for length, body in bodies.items() if not refusal_of(receive, body)] == []
 
 
-def test_crate_length_that_is_not_the_rest_is_refused() -> None:
+def test_crate_length_has_to_be_the_rest() -> None:
     lengths = [0, 4, 6, 101, 2**31, 2**32 - 1]
     bodies = {length: BODY[:6] + struct.pack("<I", length) + b"crate" for length in lengths}
     assert [length for length, body in bodies.items() if not refusal_of(receive, body)] == []

@@ -285,7 +285,7 @@ def test_wrong_token_is_reported(published: PublishedWorkspace) -> None:
     assert "The token is not valid" in output or "token rejected for `priv`" in output
 
 
-def test_reading_needs_a_token_only_where_it_is_required(published: PublishedWorkspace) -> None:
+def test_reading_needs_a_token_where_required(published: PublishedWorkspace) -> None:
     required = published.server.environment["REGISTRY_AUTH_REQUIRED"] == "1"
     cargo = Cargo(published.directory / "nobody-home", published.server, None)
     output = cargo.run(published.consumer("nobody"), "generate-lockfile", fails=required)

@@ -1,4 +1,4 @@
-"""Makes `.crate` files and publish bodies, right ones and wrong ones."""
+"""`.crate` files and publish bodies, valid and broken ones."""
 
 import gzip
 import io
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def manifest(name: str = "demo", version: str = "1.0.0", extra: str = "") -> str:
-    """A packed `Cargo.toml`; `extra` continues its `[package]`."""
+    """Return a packed `Cargo.toml`; `extra` continues its `[package]`."""
     return f'[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\n{extra}\n'
 
 
 def tar_of(files: Mapping[str, bytes | str], **header: Any) -> bytes:
-    """A tar of files by their full paths; `header` sets fields of each `TarInfo`."""
+    """Return a tar of files by their full paths; `header` sets fields of each `TarInfo`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path, content in files.items():
@@ -31,12 +31,12 @@ def tar_of(files: Mapping[str, bytes | str], **header: Any) -> bytes:
 def crate(
     name: str = "demo", version: str = "1.0.0", toml: str | None = None, files: Mapping[str, bytes | str] | None = None
 ) -> bytes:
-    """A `.crate`; `files` are beside `Cargo.toml` and `src/lib.rs`, by their paths below the root."""
-    inside = {"Cargo.toml": toml or manifest(name, version), "src/lib.rs": "", **(files or {})}
-    return gzip.compress(tar_of({f"{name}-{version}/{path}": data for path, data in inside.items()}), mtime=0)
+    """Return a `.crate`; `files` come beside `Cargo.toml` and `src/lib.rs`, by their paths below the root."""
+    contents = {"Cargo.toml": toml or manifest(name, version), "src/lib.rs": "", **(files or {})}
+    return gzip.compress(tar_of({f"{name}-{version}/{path}": data for path, data in contents.items()}), mtime=0)
 
 
-# Where the fields of a tar's header stand, and how long each is.
+# Offset and length of each field in a header of a tar.
 HEADER = {
     "name": (0, 100),
     "mode": (100, 8),
@@ -54,7 +54,10 @@ END = bytes(1024)
 
 
 def header(path: str | bytes = "demo-1.0.0/x", **fields: bytes) -> bytes:
-    """A tar's header, byte for byte as cargo writes it, except for `fields`; the checksum is right unless given."""
+    """Return a header of a tar, byte for byte as cargo writes it, but for `fields`.
+
+    The checksum is valid unless it is one of them.
+    """
     usual = {
         "name": path.encode() if isinstance(path, str) else path,
         "mode": b"0000644\0",
@@ -75,27 +78,27 @@ def header(path: str | bytes = "demo-1.0.0/x", **fields: bytes) -> bytes:
 
 
 def entry(path: str | bytes = "demo-1.0.0/x", data: bytes = b"", **fields: bytes) -> bytes:
-    """A header, and its data in whole blocks."""
+    """Return a header and its data in whole blocks."""
     return header(path, **{"size": b"%011o\0" % len(data), **fields}) + data + bytes(-len(data) % 512)
 
 
 def long_name(path: bytes, **fields: bytes) -> bytes:
-    """The GNU entry that holds the path of the next one."""
+    """Return a GNU entry that holds the path of the next one."""
     return entry("././@LongLink", path, **{"kind": b"L", **fields})
 
 
 def tar_around(*entries: bytes) -> bytes:
-    """A tar of `demo-1.0.0/Cargo.toml` and of these entries."""
+    """Return a tar of `demo-1.0.0/Cargo.toml` and these entries."""
     return b"".join([entry("demo-1.0.0/Cargo.toml", manifest().encode()), *entries, END])
 
 
 def crate_around(*entries: bytes) -> bytes:
-    """A `.crate` of `demo-1.0.0/Cargo.toml` and of these entries."""
+    """Return a `.crate` of `demo-1.0.0/Cargo.toml` and these entries."""
     return gzip.compress(tar_around(*entries), mtime=0)
 
 
 def metadata(name: str = "demo", version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
-    """The JSON that cargo sends beside a crate without dependencies."""
+    """Return the JSON that cargo sends beside a crate without dependencies."""
     return {
         "name": name,
         "vers": version,
@@ -120,7 +123,7 @@ def metadata(name: str = "demo", version: str = "1.0.0", **changes: Any) -> dict
 
 
 def dependency(name: str, requirement: str = "^1", **changes: Any) -> dict[str, Any]:
-    """One of the JSON's `deps`, as cargo sends it for a crate of the same registry."""
+    """Return one of the JSON's `deps`, as cargo sends it for a crate of the same registry."""
     return {
         "optional": False,
         "default_features": True,
@@ -134,11 +137,11 @@ def dependency(name: str, requirement: str = "^1", **changes: Any) -> dict[str, 
 
 
 def frame(json_metadata: Mapping[str, Any] | bytes, crate_file: bytes) -> bytes:
-    """A publish body: `u32le length | JSON | u32le length | .crate`."""
+    """Return a publish body: `u32le length | JSON | u32le length | .crate`."""
     text = json_metadata if isinstance(json_metadata, bytes) else json.dumps(json_metadata).encode()
     return struct.pack("<I", len(text)) + text + struct.pack("<I", len(crate_file)) + crate_file
 
 
 def body(name: str = "demo", version: str = "1.0.0", toml: str | None = None, **changes: Any) -> bytes:
-    """A publish body that is right, unless `toml` or `changes` of the JSON make it wrong."""
+    """Return a publish body, which is valid unless `toml` or `changes` of the JSON break it."""
     return frame(metadata(name, version, **changes), crate(name, version, toml))
