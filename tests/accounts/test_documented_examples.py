@@ -22,7 +22,7 @@ from tests.support.servers import PASSWORD, Server, running
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     text: str
 
@@ -32,13 +32,13 @@ class Answer(NamedTuple):
 
 
 class Shell:
-    """Runs commands in a directory of its own, where curl keeps its cookies and is told to print the status, too."""
+    """A shell in a directory of its own. There curl keeps its cookies, and prints the status, too."""
 
     def __init__(self, server: Server, directory: Path) -> None:
         self.server, self.directory = server, directory
         (directory / ".curlrc").write_text('write-out = "\\n%{http_code}"\nnoproxy = "*"\n')
 
-    def __call__(self, command: str, **replaced: str) -> Answer:
+    def __call__(self, command: str, **replaced: str) -> Response:
         for word, text in {"HOST": self.server.url, **replaced}.items():
             command = command.replace(word, text)
         environment = {"PATH": os.environ["PATH"], "CURL_HOME": str(self.directory)}
@@ -47,39 +47,39 @@ class Shell:
         )
         assert done.returncode == 0, done.stderr
         text, _, status = done.stdout.rpartition("\n")
-        return Answer(int(status), text)
+        return Response(int(status), text)
 
     def link_to(self, address: str) -> str:
-        """The token of the link that was mailed; without a mail server, mails are in the log."""
-        found = re.search(rf"To: {re.escape(address)}\n.*?/email/verify/(\S+)", self.server.log.read_text(), re.DOTALL)
-        assert found
-        return found[1]
+        """Return the token of the link in a mail. Without a mail server, mails are in the log."""
+        match = re.search(rf"To: {re.escape(address)}\n.*?/email/verify/(\S+)", self.server.log.read_text(), re.DOTALL)
+        assert match
+        return match[1]
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """The operator declares the accounts of backup-repository's examples; its `admin` is `riotkit` here.
+    """A shell beside a server with the accounts of backup-repository's examples; `admin` is `riotkit` here.
 
-    The registry has made an `admin` of its own at its start, and takes no password that is the user's name.
+    The registry makes an `admin` of its own at its start, and refuses a password that is the user's name.
     """
-    place = tmp_path_factory.mktemp("examples")
-    with running(place / "data", REGISTRY_EMAIL_VERIFICATION="1") as server:
+    directory = tmp_path_factory.mktemp("examples")
+    with running(directory / "data", REGISTRY_EMAIL_VERIFICATION="1") as server:
         manager, others = ["--role", "collectionManager"], ["--role", "usersManager", "--role", "systemAdmin"]
         options = ["--password-stdin", "--email"]
         server.manage("createuser", "riotkit", *options, "riotkit@riseup.net", *manager, *others, given=f"{PASSWORD}\n")
         server.manage("createuser", "some-user", *options, "user@riseup.net", *manager, given=f"{PASSWORD}\n")
-        yield Shell(server, place)
+        yield Shell(server, directory)
 
 
-def shape(value: Any) -> Any:
-    """The keys, and of each value the type; a list is as its first item."""
+def shape_of(value: Any) -> Any:
+    """Return the keys, with the type of each value; a list is reduced to its first item."""
     if isinstance(value, dict):
-        return {key: shape(item) for key, item in value.items()}
-    return [shape(item) for item in value[:1]] if isinstance(value, list) else type(value).__name__
+        return {key: shape_of(item) for key, item in value.items()}
+    return [shape_of(item) for item in value[:1]] if isinstance(value, list) else type(value).__name__
 
 
-def documented(example: str) -> Any:
-    return shape(json.loads(example))
+def documented_shape(example: str) -> Any:
+    return shape_of(json.loads(example))
 
 
 # --- Ktra --------------------------------------------------------------------------------------------------------
@@ -88,43 +88,43 @@ KTRA_TOKEN = '{ "token": "TOKEN" }'
 
 
 def test_ktra_create_a_new_user(shell: Shell) -> None:
-    answer = shell("""curl -X POST -H 'Content-Type: application/json' -d '{ "password": "PASSWORD" }' \
+    response = shell("""curl -X POST -H 'Content-Type: application/json' -d '{ "password": "PASSWORD" }' \
         HOST/ktra/api/v1/new_user/user_name""")
-    assert answer.status == 200
-    assert shape(answer.json) == documented(KTRA_TOKEN)
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(KTRA_TOKEN)
 
 
 def test_ktra_login(shell: Shell) -> None:
     first = shell.server.sign_up("ktra_login")
-    answer = shell(
+    response = shell(
         """curl -X POST -H 'Content-Type: application/json' -d '{ "password": "PASSWORD" }' \
         HOST/ktra/api/v1/login/ktra_login""",
         PASSWORD=PASSWORD,
     )
-    assert answer.status == 200
-    assert shape(answer.json) == documented(KTRA_TOKEN)
-    assert answer.json["token"] != first
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(KTRA_TOKEN)
+    assert response.json["token"] != first
 
 
 def test_ktra_change_password(shell: Shell) -> None:
     shell.server.sign_up("ktra_change")
-    answer = shell(
+    response = shell(
         """curl -X POST -H 'Content-Type: application/json' \
         -d '{ "old_password": "OLD PASSWORD", "new_password": "NEW PASSWORD" }' \
         HOST/ktra/api/v1/change_password/ktra_change""",
         **{"OLD PASSWORD": PASSWORD},
     )
-    assert answer.status == 200
-    assert shape(answer.json) == documented(KTRA_TOKEN)
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(KTRA_TOKEN)
 
 
 def test_ktra_me_prints_a_command_that_works(shell: Shell) -> None:
     shell.server.sign_up("ktra_me")
     hint = shell("curl HOST/me")
     assert hint.status == 200
-    answer = shell(hint.text.strip().removeprefix("$ "), **{"YOUR PASSWORD": PASSWORD, "<YOUR USERNAME>": "ktra_me"})
-    assert answer.status == 200
-    assert shape(answer.json) == documented(KTRA_TOKEN)
+    response = shell(hint.text.strip().removeprefix("$ "), **{"YOUR PASSWORD": PASSWORD, "<YOUR USERNAME>": "ktra_me"})
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(KTRA_TOKEN)
 
 
 # --- backup-repository -------------------------------------------------------------------------------------------
@@ -140,14 +140,14 @@ def backups_token(shell: Shell) -> str:
 
 
 def session_id(token: str) -> str:
-    """As the documents' own examples have it: the SHA-256 of the token."""
+    """Return the SHA-256 of the token, as in the documents' own examples."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def test_backups_login(shell: Shell) -> None:
-    answer = shell(BACKUPS_LOGIN, USER="riotkit", PASSWORD=PASSWORD)
-    assert answer.status == 200
-    assert shape(answer.json) == documented("""
+    response = shell(BACKUPS_LOGIN, USER="riotkit", PASSWORD=PASSWORD)
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape("""
 {
     "data": {
         "expire": "2032-02-25T00:32:56+01:00",
@@ -157,8 +157,8 @@ def test_backups_login(shell: Shell) -> None:
     "status": true
 }
 """)
-    assert answer.json["data"]["sessionId"] == session_id(answer.json["data"]["token"])
-    assert datetime.fromisoformat(answer.json["data"]["expire"]).tzinfo
+    assert response.json["data"]["sessionId"] == session_id(response.json["data"]["token"])
+    assert datetime.fromisoformat(response.json["data"]["expire"]).tzinfo
 
 
 def test_backups_user(shell: Shell, backups_token: str) -> None:
@@ -167,9 +167,9 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
      'HOST/api/stable/auth/user/some-user'
 """
-    answer = shell(command, TOKEN=backups_token)
-    assert answer.status == 200
-    assert answer.json == json.loads("""
+    response = shell(command, TOKEN=backups_token)
+    assert response.status == 200
+    assert response.json == json.loads("""
 {
     "data": {
         "email": "user@riseup.net",
@@ -188,8 +188,8 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
      'HOST/api/stable/auth/whoami'
 """
-    answer = shell(command, TOKEN=backups_token)
-    assert answer.status == 200
+    response = shell(command, TOKEN=backups_token)
+    assert response.status == 200
     example = """
 {
     "data": {
@@ -215,10 +215,12 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
     "status": true
 }
 """
-    assert shape(answer.json) == documented(example)
+    assert shape_of(response.json) == documented_shape(example)
     for key in ("email", "permissions"):
-        assert answer.json["data"][key] == json.loads(example)["data"][key]
-    assert answer.json["data"]["grantedAccess"]["id"] == answer.json["data"]["sessionId"] == session_id(backups_token)
+        assert response.json["data"][key] == json.loads(example)["data"][key]
+    assert (
+        response.json["data"]["grantedAccess"]["id"] == response.json["data"]["sessionId"] == session_id(backups_token)
+    )
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET"])  # the document's example, and its heading
@@ -228,9 +230,9 @@ curl -s -X DELETE -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
      'HOST/api/stable/auth/logout'
 """
-    answer = shell(command, TOKEN=backups_token, DELETE=method)
-    assert answer.status == 200
-    assert answer.json == {
+    response = shell(command, TOKEN=backups_token, DELETE=method)
+    assert response.status == 200
+    assert response.json == {
         "data": {"message": "JWT was revoked", "sessionId": session_id(backups_token)},
         "status": True,
     }
@@ -244,9 +246,9 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
      'HOST/api/stable/auth/token'
 """
-    answer = shell(command, TOKEN=backups_token)
-    assert answer.status == 200
-    assert shape(answer.json) == documented("""
+    response = shell(command, TOKEN=backups_token)
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape("""
 {
     "data": {
         "grantedAccesses": [
@@ -266,7 +268,7 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
     "status": true
 }
 """)
-    assert answer.json["data"]["grantedAccesses"][0]["id"] == session_id(backups_token)
+    assert response.json["data"]["grantedAccesses"][0]["id"] == session_id(backups_token)
 
 
 # --- torrust -----------------------------------------------------------------------------------------------------
@@ -297,9 +299,9 @@ TORRUST_USER = """
 
 
 class Indexadmin(NamedTuple):
-    registered: Answer
-    verified: Answer
-    logged_in: Answer
+    registered: Response
+    verified: Response
+    logged_in: Response
 
     @property
     def token(self) -> str:
@@ -308,7 +310,7 @@ class Indexadmin(NamedTuple):
 
 @pytest.fixture(scope="module")
 def indexadmin(shell: Shell) -> Indexadmin:
-    """What torrust's first three requests are answered, which the others build upon."""
+    """The answers to torrust's first three requests."""
     registered = shell(TORRUST_REGISTER)
     link = shell.link_to("indexadmin@torrust.com")
     verified = shell("curl HOST/v1/user/email/verify/TOKEN", TOKEN=link)
@@ -317,7 +319,7 @@ def indexadmin(shell: Shell) -> Indexadmin:
 
 def test_torrust_registration(indexadmin: Indexadmin) -> None:
     assert indexadmin.registered.status == 200
-    assert shape(indexadmin.registered.json) == {"data": {"user_id": "int"}}
+    assert shape_of(indexadmin.registered.json) == {"data": {"user_id": "int"}}
 
 
 def test_torrust_email_verification(indexadmin: Indexadmin) -> None:
@@ -326,7 +328,7 @@ def test_torrust_email_verification(indexadmin: Indexadmin) -> None:
 
 def test_torrust_login(indexadmin: Indexadmin) -> None:
     assert indexadmin.logged_in.status == 200
-    assert shape(indexadmin.logged_in.json) == documented(TORRUST_USER)
+    assert shape_of(indexadmin.logged_in.json) == documented_shape(TORRUST_USER)
     assert indexadmin.logged_in.json["data"]["username"] == "indexadmin"
 
 
@@ -340,14 +342,14 @@ curl \
 
 
 def test_torrust_token_verification(shell: Shell, indexadmin: Indexadmin) -> None:
-    answer = shell(TORRUST_VERIFICATION, TOKEN=indexadmin.token)
-    assert (answer.status, answer.json) == (200, {"data": "Token is valid."})
+    response = shell(TORRUST_VERIFICATION, TOKEN=indexadmin.token)
+    assert (response.status, response.json) == (200, {"data": "Token is valid."})
 
 
 def test_torrust_verification_of_an_invalid_token(shell: Shell) -> None:
-    answer = shell(TORRUST_VERIFICATION)
-    assert answer.status == 401
-    assert answer.json == {"data": "Token invalid.", "error": "Token invalid."}  # `error` as the original has it
+    response = shell(TORRUST_VERIFICATION)
+    assert response.status == 401
+    assert response.json == {"data": "Token invalid.", "error": "Token invalid."}  # `error` as the original has it
 
 
 def test_torrust_token_renewal(shell: Shell, indexadmin: Indexadmin) -> None:
@@ -358,9 +360,9 @@ curl \
   --data '{"token":"TOKEN"}' \
   HOST/v1/user/token/renew
 """
-    answer = shell(command, TOKEN=indexadmin.token)
-    assert answer.status == 200
-    assert answer.json == {"data": {"token": indexadmin.token, "username": "indexadmin", "admin": False}}
+    response = shell(command, TOKEN=indexadmin.token)
+    assert response.status == 200
+    assert response.json == {"data": {"token": indexadmin.token, "username": "indexadmin", "admin": False}}
 
 
 def test_torrust_ban_a_user(shell: Shell) -> None:
@@ -373,8 +375,8 @@ curl \
   --request DELETE \
   HOST/v1/user/ban/indexadmin
 """
-    answer = shell(command, TOKEN=token, indexadmin="to_be_banned")
-    assert (answer.status, answer.json) == (200, {"data": "Banned user: to_be_banned"})
+    response = shell(command, TOKEN=token, indexadmin="to_be_banned")
+    assert (response.status, response.json) == (200, {"data": "Banned user: to_be_banned"})
 
 
 # --- yapkg -------------------------------------------------------------------------------------------------------
@@ -397,8 +399,8 @@ curl -X POST -c jar -H 'Content-Type: application/json' -d '{
 
 
 class Member(NamedTuple):
-    registered: Answer
-    logged_in: Answer
+    registered: Response
+    logged_in: Response
 
     @property
     def user_id(self) -> str:
@@ -407,7 +409,7 @@ class Member(NamedTuple):
 
 @pytest.fixture(scope="module")
 def member(shell: Shell) -> Member:
-    """What yapkg's first two requests are answered; the cookie is kept in the file `jar`."""
+    """The answers to yapkg's first two requests. The cookie is in the file `jar`."""
     registered = shell("""
 curl -X POST -H 'Content-Type: application/json' -d '{
     "username": "username",
@@ -422,19 +424,19 @@ curl -X POST -H 'Content-Type: application/json' -d '{
 def test_yapkg_registration(member: Member) -> None:
     example = '{"userid": "userid", "username": "username", "email": "example@example.com", "avatar_uri": "avatar_uri"}'
     assert member.registered.status == 200
-    assert shape(member.registered.json) == documented(example) | BOTH_SPELLINGS
+    assert shape_of(member.registered.json) == documented_shape(example) | BOTH_SPELLINGS
 
 
 def test_yapkg_login(member: Member) -> None:
     assert member.logged_in.status == 200
-    assert shape(member.logged_in.json) == documented(YAPKG_USER) | BOTH_SPELLINGS
+    assert shape_of(member.logged_in.json) == documented_shape(YAPKG_USER) | BOTH_SPELLINGS
 
 
 def test_yapkg_user(shell: Shell, member: Member) -> None:
-    answer = shell("curl -b jar HOST/users/username")
-    assert answer.status == 200
-    assert shape(answer.json) == documented(YAPKG_USER) | BOTH_SPELLINGS
-    assert answer.json["email"] == "example@example.com"
+    response = shell("curl -b jar HOST/users/username")
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(YAPKG_USER) | BOTH_SPELLINGS
+    assert response.json["email"] == "example@example.com"
 
 
 def test_yapkg_profile(shell: Shell, member: Member) -> None:
@@ -447,10 +449,10 @@ curl -X PATCH -b jar -c jar -H 'Origin: HOST' -H 'Content-Type: application/json
     "avatar_uri": "https://example.com/avatar.png"
 }' HOST/settings/profile
 """
-    answer = shell(command, USER_ID=member.user_id)
-    assert answer.status == 200
-    assert shape(answer.json) == documented(YAPKG_USER) | BOTH_SPELLINGS
-    assert answer.json["avatar_uri"] == "https://example.com/avatar.png"
+    response = shell(command, USER_ID=member.user_id)
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape(YAPKG_USER) | BOTH_SPELLINGS
+    assert response.json["avatar_uri"] == "https://example.com/avatar.png"
 
 
 YAPKG_KEY = """
@@ -463,9 +465,9 @@ curl -X POST -b jar -H 'Origin: HOST' -H 'Content-Type: application/json' -d '{
 def test_yapkg_keys(shell: Shell, member: Member) -> None:
     created = shell(YAPKG_KEY)
     assert created.status == 200
-    answer = shell("curl -b jar HOST/settings/appids")
-    assert answer.status == 200
-    assert shape(answer.json) == documented("""
+    response = shell("curl -b jar HOST/settings/appids")
+    assert response.status == 200
+    assert shape_of(response.json) == documented_shape("""
 [
     {
         "appid": "appid",
@@ -474,20 +476,20 @@ def test_yapkg_keys(shell: Shell, member: Member) -> None:
     }
 ]
 """)
-    assert created.json in answer.json
+    assert created.json in response.json
 
 
 def test_yapkg_deletion_of_a_key(shell: Shell, member: Member) -> None:
     appid = shell(YAPKG_KEY).json["appid"]
-    answer = shell("curl -X DELETE -b jar -H 'Origin: HOST' HOST/settings/appids/APPID", APPID=appid)
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    response = shell("curl -X DELETE -b jar -H 'Origin: HOST' HOST/settings/appids/APPID", APPID=appid)
+    assert (response.status, response.json) == (200, {"status": "ok"})
     assert appid not in shell("curl -b jar HOST/settings/appids").text
 
 
-@pytest.mark.parametrize("given", ["-b other", "-X POST -b other"])
-def test_yapkg_logout(shell: Shell, member: Member, given: str) -> None:
+@pytest.mark.parametrize("options", ["-b other", "-X POST -b other"])
+def test_yapkg_logout(shell: Shell, member: Member, options: str) -> None:
     shell(YAPKG_LOGIN, jar="other")
     assert shell("curl -b other HOST/settings/appids").status == 200
-    answer = shell(f"curl {given} HOST/logout")
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    response = shell(f"curl {options} HOST/logout")
+    assert (response.status, response.json) == (200, {"status": "ok"})
     assert shell("curl -b other HOST/settings/appids").status == 401

@@ -1,4 +1,4 @@
-"""The choke point: every request passes it, and a commit passes it once more."""
+"""Principals: authentication on every request, and revalidation before a commit."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,52 +35,52 @@ def expire(user: User) -> None:
     user.credentials.update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def replace(user: User) -> None:
+def rotate(user: User) -> None:
     cargo_tokens.rotate_default(user)
 
 
-ENDS = [ban, deactivate, revoke, expire, replace]
+ENDINGS = [ban, deactivate, revoke, expire, rotate]
 
 
 @pytest.fixture
-def holder(alice: User) -> Principal:
+def principal(alice: User) -> Principal:
     return cargo_tokens.authenticate(cargo_tokens.rotate_default(alice).text)
 
 
-def test_hold_lets_a_good_token_pass(holder: Principal) -> None:
+def test_revalidation_passes_a_valid_token(principal: Principal) -> None:
     with transaction.atomic():
-        holder.revalidate_and_lock()
+        principal.revalidate_and_lock()
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_hold_refuses_what_ended_meanwhile(holder: Principal, end: Callable[[User], None]) -> None:
-    end(holder.user)
+@pytest.mark.parametrize("end", ENDINGS)
+def test_revalidation_refuses_a_token_ended_meanwhile(principal: Principal, end: Callable[[User], None]) -> None:
+    end(principal.user)
     with transaction.atomic(), pytest.raises(Unauthenticated, match=NOT_GOOD):
-        holder.revalidate_and_lock()
+        principal.revalidate_and_lock()
 
 
 @pytest.mark.parametrize("end", [ban, deactivate])
-def test_hold_refuses_staff_whose_account_was_closed(root: User, end: Callable[[User], None]) -> None:
+def test_revalidation_refuses_closed_staff(root: User, end: Callable[[User], None]) -> None:
     end(root)
     with transaction.atomic(), pytest.raises(Unauthenticated, match="The account is closed"):
         Principal(root).revalidate_and_lock()
 
 
-def test_hold_refuses_an_account_that_is_gone(holder: Principal) -> None:
-    User.objects.filter(pk=holder.user.pk).delete()
+def test_revalidation_refuses_a_deleted_account(principal: Principal) -> None:
+    User.objects.filter(pk=principal.user.pk).delete()
     with transaction.atomic(), pytest.raises(Unauthenticated):
-        holder.revalidate_and_lock()
+        principal.revalidate_and_lock()
 
 
-def test_hold_passes_again_after_the_ban(holder: Principal) -> None:
-    bans.ban(holder.user, actor=None)
-    bans.unban(holder.user, actor=None)
+def test_revalidation_passes_after_the_ban(principal: Principal) -> None:
+    bans.ban(principal.user, actor=None)
+    bans.unban(principal.user, actor=None)
     with transaction.atomic():
-        holder.revalidate_and_lock()
+        principal.revalidate_and_lock()
 
 
-class Interrupted(BytesIO):
-    """An upload during which something happens: just before its last byte is read."""
+class InterruptedUpload(BytesIO):
+    """An upload with an event just before its last byte is read."""
 
     def __init__(self, body: bytes, event: Callable[[], None]) -> None:
         super().__init__(body)
@@ -94,14 +94,12 @@ class Interrupted(BytesIO):
         return chunk
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_publish_is_refused_when_the_token_ended_during_the_upload(
-    holder: Principal, end: Callable[[User], None]
-) -> None:
+@pytest.mark.parametrize("end", ENDINGS)
+def test_publish_is_refused_if_the_token_ends_meanwhile(principal: Principal, end: Callable[[User], None]) -> None:
     body = packing.body()
-    upload = Interrupted(body, lambda: end(holder.user))
+    upload = InterruptedUpload(body, lambda: end(principal.user))
     with pytest.raises(Unauthenticated):
-        publishing.publish(holder, upload, len(body))
+        publishing.publish(principal, upload, len(body))
     assert upload.event is None
     assert not Crate.objects.exists()
 
@@ -112,9 +110,7 @@ def test_authentication_takes_one_query(alice: User, django_assert_num_queries: 
         cargo_tokens.authenticate(token)
 
 
-def test_old_bans_and_tokens_do_not_slow_authentication_down(
-    alice: User, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_old_bans_and_tokens_add_no_queries(alice: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     for number in range(20):
         bans.ban(alice, actor=None)
         bans.unban(alice, actor=None)
@@ -124,9 +120,11 @@ def test_old_bans_and_tokens_do_not_slow_authentication_down(
         cargo_tokens.authenticate(token)
 
 
-def test_hold_takes_two_queries(holder: Principal, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_revalidation_takes_two_queries(
+    principal: Principal, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     with transaction.atomic(), django_assert_num_queries(2):
-        holder.revalidate_and_lock()
+        principal.revalidate_and_lock()
 
 
 def test_authentication_writes_nothing(alice: User) -> None:

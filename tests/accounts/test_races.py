@@ -1,4 +1,4 @@
-"""Many at once, against a real server: every answer is one, and what is left is one of the answers."""
+"""Concurrent log-ins, registrations and changes of passwords on a real server."""
 
 import json
 from functools import partial
@@ -10,53 +10,53 @@ RACERS = 50
 PASSWORD = "correct horse"
 
 
-def good(server: Server, tokens: list[str]) -> list[str]:
-    """Those that are good now."""
+def list_valid(server: Server, tokens: list[str]) -> list[str]:
     path = "/api/v1/crates/none/owners"
     return [token for token in tokens if send_json(server, "GET", path, token=token).status == 404]
 
 
 def test_many_logins_leave_one_token(server: Server) -> None:
     post_to_ktra(server, "new_user", "alice", password=PASSWORD)
-    answers = run_concurrently([partial(post_to_ktra, server, "login", "alice", password=PASSWORD)] * RACERS)
-    assert count_statuses(answers) == {200: RACERS}
-    assert len(good(server, [answer.token for answer in answers])) == 1
+    responses = run_concurrently([partial(post_to_ktra, server, "login", "alice", password=PASSWORD)] * RACERS)
+    assert count_statuses(responses) == {200: RACERS}
+    assert len(list_valid(server, [response.token for response in responses])) == 1
 
 
-def test_many_changes_of_a_password_are_one(server: Server) -> None:
+def test_one_of_many_password_changes_succeeds(server: Server) -> None:
     before = post_to_ktra(server, "new_user", "bob", password=PASSWORD).token
     change = partial(post_to_ktra, server, "change_password", "bob", old_password=PASSWORD)
-    answers = run_concurrently([partial(change, new_password=f"secret {n}") for n in range(RACERS)])
-    assert count_statuses(answers)[200] == 1
-    assert set(count_statuses(answers)) <= {200, 401, 429}  # too many that are wrong by then are guesses
-    (winner,) = [n for n, answer in enumerate(answers) if answer.status == 200]
-    assert good(server, [before, answers[winner].token]) == [answers[winner].token]
+    responses = run_concurrently([partial(change, new_password=f"secret {n}") for n in range(RACERS)])
+    assert count_statuses(responses)[200] == 1
+    assert set(count_statuses(responses)) <= {200, 401, 429}  # too many that are wrong by then are guesses
+    (winner,) = [n for n, response in enumerate(responses) if response.status == 200]
+    assert list_valid(server, [before, responses[winner].token]) == [responses[winner].token]
 
 
-def test_logins_beside_a_change_of_password_leave_one_token(server: Server) -> None:
+def test_logins_beside_a_password_change_leave_one_token(server: Server) -> None:
     post_to_ktra(server, "new_user", "charlie", password=PASSWORD)
     change = partial(post_to_ktra, server, "change_password", "charlie", old_password=PASSWORD, new_password="secret")
-    answers = run_concurrently([change, *[partial(post_to_ktra, server, "login", "charlie", password=PASSWORD)] * 19])
-    assert answers[0].status == 200
-    assert set(count_statuses(answers)) <= {200, 401, 429}
+    responses = run_concurrently([change, *[partial(post_to_ktra, server, "login", "charlie", password=PASSWORD)] * 19])
+    assert responses[0].status == 200
+    assert set(count_statuses(responses)) <= {200, 401, 429}
     # A login that was proven by the old password must not outlive it.
-    assert good(server, [answer.token for answer in answers if answer.status == 200]) == [answers[0].token]
+    tokens = [response.token for response in responses if response.status == 200]
+    assert list_valid(server, tokens) == [responses[0].token]
 
 
-def test_one_of_many_takes_a_new_name(server: Server) -> None:
+def test_one_of_many_registrations_gets_a_name(server: Server) -> None:
     names = ["dora", "DORA", "Dora", "dORA", "doRa"] * (RACERS // 5)
-    answers = run_concurrently([partial(post_to_ktra, server, "new_user", name, password=PASSWORD) for name in names])
-    assert count_statuses(answers) == {200: 1, 409: RACERS - 1}
-    told = {json.dumps(answer.body) for answer in answers if answer.status == 409}
-    assert told == {
+    responses = run_concurrently([partial(post_to_ktra, server, "new_user", name, password=PASSWORD) for name in names])
+    assert count_statuses(responses) == {200: 1, 409: RACERS - 1}
+    refusals = {json.dumps(response.body) for response in responses if response.status == 409}
+    assert refusals == {
         json.dumps({"errors": [{"detail": f"the user identified 'ktra-secure-auth:{name}' already exists"}]})
         for name in set(names)
     }
 
 
-def test_new_names_at_once_are_all_taken(server: Server) -> None:
-    answers = run_concurrently(
+def test_concurrent_registrations_all_succeed(server: Server) -> None:
+    responses = run_concurrently(
         [partial(post_to_ktra, server, "new_user", f"user-{n}", password=PASSWORD) for n in range(20)]
     )
-    assert count_statuses(answers) == {200: 20}
-    assert len({answer.token for answer in answers}) == 20
+    assert count_statuses(responses) == {200: 20}
+    assert len({response.token for response in responses}) == 20

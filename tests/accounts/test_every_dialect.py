@@ -1,12 +1,7 @@
-"""One account through all doors of a live server: banned, it is refused at each; unbanned, it is let in again."""
+"""One account in all dialects of a real server: a closed account is refused in each, and an open one is not."""
 
-import base64
-import hashlib
-import hmac
 import http.cookiejar
 import json
-import secrets
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.error import HTTPError
@@ -15,14 +10,16 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_o
 
 import pytest
 
+from tests.support.app_keys import sign_empty_request
 from tests.support.servers import PASSWORD, Server, running
 
 JSON = {"Content-Type": "application/json"}
-Door = Callable[[], int]  # gives the status of a request that only who is let in may make
+Calls = dict[str, Callable[[], int]]  # each sends a request and returns its status
+UPDATE = "from accounts.models import User; User.objects.filter(username='alice').update({})"
 
 
 class Visitor:
-    """alice, who has logged in at every door of one server."""
+    """Alice, who has logged in to one server in every dialect."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -32,10 +29,11 @@ class Visitor:
         self.torrust = self.json("POST", "/v1/user/login", {"login": "alice", "password": PASSWORD})["data"]["token"]
         self.json("POST", "/login", {"username": "alice", "password": PASSWORD}, browser=self.browser)
         self.key = self.json("POST", "/settings/appids", {"type": "ALL"}, browser=self.browser)
-        self.staff = build_opener(HTTPCookieProcessor(http.cookiejar.CookieJar()))
-        self.log_in_to_the_admin_site()
+        self.admin = build_opener(HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        self.log_in_to_admin()
 
-    def doors(self) -> dict[str, Door]:
+    def calls(self) -> Calls:
+        """Requests that need a credential, by its kind."""
         bearer = {"Authorization": f"Bearer {self.backups['token']}"}
         token = {"token": self.torrust}
         profile: dict[str, Any] = {"avatar_uri": ""}
@@ -45,32 +43,26 @@ class Visitor:
             "torrust session": lambda: self.status("POST", "/v1/user/token/verify", {}, token),
             "torrust renewal": lambda: self.status("POST", "/v1/user/token/renew", {}, token),
             "cookie": lambda: self.status("PATCH", "/settings/profile", {}, profile, self.browser),
-            "app key": lambda: self.status("GET", "/settings/appids", {"Token": self.signed(b"")}),
-            "admin site": lambda: self.status("GET", "/admin/password_change/", {}, None, self.staff),
+            "app key": lambda: self.status("GET", "/settings/appids", {"Token": sign_empty_request(self.key)}),
+            "admin site": lambda: self.status("GET", "/admin/password_change/", {}, None, self.admin),
         }
 
-    def passwords(self) -> dict[str, Door]:
-        """What only a password opens. Ktra's is not among them while alice is let in: it would end her token."""
-        named = {"username": "alice", "password": PASSWORD}
-        fresh = build_opener(HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    def logins(self) -> Calls:
+        """Log-ins with the password. Ktra's is left out: it would end the cargo token."""
+        body = {"username": "alice", "password": PASSWORD}
+        browser = build_opener(HTTPCookieProcessor(http.cookiejar.CookieJar()))
         return {
-            "backups": lambda: self.status("POST", "/api/stable/auth/login", {}, named),
+            "backups": lambda: self.status("POST", "/api/stable/auth/login", {}, body),
             "torrust": lambda: self.status("POST", "/v1/user/login", {}, {"login": "alice", "password": PASSWORD}),
-            "yapkg": lambda: self.status("POST", "/login", {}, named, fresh),
+            "yapkg": lambda: self.status("POST", "/login", {}, body, browser),
         }
 
-    def signed(self, body: bytes) -> str:
-        parts = [base64.urlsafe_b64encode(part).decode() for part in (str(int(time.time())).encode(),)]
-        parts += [base64.urlsafe_b64encode(part).decode() for part in (secrets.token_bytes(16), body)]
-        signature = hmac.digest(self.key["appsecret"].encode(), ":".join(parts).encode(), hashlib.sha1)
-        return ":".join([self.key["appid"], base64.urlsafe_b64encode(signature).decode(), *parts])
-
-    def log_in_to_the_admin_site(self) -> None:
+    def log_in_to_admin(self) -> None:
         page = f"{self.server.url}/admin/login/"
-        text = self.staff.open(page).read().decode()
+        text = self.admin.open(page).read().decode()
         csrf = text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
         form = {"username": "alice", "password": PASSWORD, "csrfmiddlewaretoken": csrf, "next": "/admin/"}
-        self.staff.open(Request(page, urlencode(form).encode(), {"Referer": page}))
+        self.admin.open(Request(page, urlencode(form).encode(), {"Referer": page}))
 
     def status(
         self,
@@ -80,12 +72,12 @@ class Visitor:
         body: Any = None,
         browser: OpenerDirector | None = None,
     ) -> int:
-        """302 is the admin's way to say that one has to log in."""
+        """Send a request, and return its status; 302 stands for a redirect to the log-in of the admin site."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.server.url + path, data, {**JSON, "Origin": self.server.url, **headers}, method=method)
         try:
-            with (browser or build_opener()).open(request) as answer:
-                return int(answer.status) if answer.url == request.full_url else 302
+            with (browser or build_opener()).open(request) as response:
+                return int(response.status) if response.url == request.full_url else 302
         except HTTPError as error:
             with error:
                 return error.code
@@ -93,12 +85,12 @@ class Visitor:
     def json(self, method: str, path: str, body: Any, browser: OpenerDirector | None = None) -> Any:
         headers = {**JSON, "Origin": self.server.url}
         request = Request(self.server.url + path, json.dumps(body).encode(), headers, method=method)
-        with (browser or build_opener()).open(request) as answer:
-            return json.load(answer)
+        with (browser or build_opener()).open(request) as response:
+            return json.load(response)
 
 
 OPEN = {
-    "cargo token": 404,  # let in, and there is no such crate
+    "cargo token": 404,  # authenticated, but there is no such crate
     "backups session": 200,
     "torrust session": 200,
     "torrust renewal": 200,
@@ -115,13 +107,13 @@ CLOSED = {
     "app key": 401,
     "admin site": 302,
 }
-LET_IN = {"backups": 200, "torrust": 200, "yapkg": 200}
-KEPT_OUT = {"backups": 401, "torrust": 403, "yapkg": 401}
+LOGINS_WHILE_OPEN = {"backups": 200, "torrust": 200, "yapkg": 200}
+LOGINS_WHILE_CLOSED = {"backups": 401, "torrust": 403, "yapkg": 401}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("doors") / "data") as server:
+    with running(tmp_path_factory.mktemp("dialects") / "data") as server:
         server.manage("createuser", "alice", "--admin", "--password-stdin", given=PASSWORD)
         server.manage("createuser", "boss", "--admin", "--password-stdin", given=PASSWORD)
         yield server
@@ -132,34 +124,32 @@ def alice(server: Server) -> Visitor:
     return Visitor(server)
 
 
-def statuses(doors: dict[str, Door]) -> dict[str, int]:
-    """At each door twice, so that most likely both workers have been asked."""
-    answers = {name: {door() for _ in range(2)} for name, door in doors.items()}
-    return {name: answer.pop() if len(answer) == 1 else -1 for name, answer in answers.items()}
+def statuses(calls: Calls) -> dict[str, int]:
+    """Make each call twice, so that most likely both workers answer; -1 stands for two different statuses."""
+    results = {name: {call() for _ in range(2)} for name, call in calls.items()}
+    return {name: result.pop() if len(result) == 1 else -1 for name, result in results.items()}
 
 
-def test_ban_closes_every_door_and_its_end_opens_them(server: Server, alice: Visitor) -> None:
-    assert statuses(alice.doors()) == OPEN
+def test_ban_is_enforced_in_every_dialect(server: Server, alice: Visitor) -> None:
+    assert statuses(alice.calls()) == OPEN
     boss = alice.json("POST", "/v1/user/login", {"login": "boss", "password": PASSWORD})["data"]["token"]
     assert alice.status("DELETE", "/v1/user/ban/alice", {"Authorization": f"Bearer {boss}"}) == 200
-    assert statuses(alice.doors()) == CLOSED
-    assert statuses(alice.passwords()) == KEPT_OUT
+    assert statuses(alice.calls()) == CLOSED
+    assert statuses(alice.logins()) == LOGINS_WHILE_CLOSED
     assert alice.status("POST", "/ktra/api/v1/login/alice", {}, {"password": PASSWORD}) == 401
     server.manage("unbanuser", "alice")
-    assert (statuses(alice.doors()), statuses(alice.passwords())) == (OPEN, LET_IN)
+    assert (statuses(alice.calls()), statuses(alice.logins())) == (OPEN, LOGINS_WHILE_OPEN)
 
 
-def test_deactivation_closes_every_door(server: Server, alice: Visitor) -> None:
-    switch = "from accounts.models import User; User.objects.filter(username='alice').update(is_active={})"
-    server.manage("shell", "-c", switch.format(False))
-    assert statuses(alice.doors()) == CLOSED
-    server.manage("shell", "-c", switch.format(True))
-    assert statuses(alice.doors()) == OPEN
+def test_deactivation_is_enforced_in_every_dialect(server: Server, alice: Visitor) -> None:
+    server.manage("shell", "-c", UPDATE.format("is_active=False"))
+    assert statuses(alice.calls()) == CLOSED
+    server.manage("shell", "-c", UPDATE.format("is_active=True"))
+    assert statuses(alice.calls()) == OPEN
 
 
-def test_network_that_is_not_allowed_closes_every_door(server: Server, alice: Visitor) -> None:
-    switch = "from accounts.models import User; User.objects.filter(username='alice').update(allowed_networks='{}')"
-    server.manage("shell", "-c", switch.format("192.0.2.0/24"))
-    assert statuses(alice.doors()) == CLOSED
-    server.manage("shell", "-c", switch.format("127.0.0.0/8"))
-    assert statuses(alice.doors()) == OPEN
+def test_networks_are_enforced_in_every_dialect(server: Server, alice: Visitor) -> None:
+    server.manage("shell", "-c", UPDATE.format("allowed_networks='192.0.2.0/24'"))
+    assert statuses(alice.calls()) == CLOSED
+    server.manage("shell", "-c", UPDATE.format("allowed_networks='127.0.0.0/8'"))
+    assert statuses(alice.calls()) == OPEN
