@@ -17,14 +17,17 @@ from django.utils import timezone
 
 from accounts.models import User
 from registry_site import audit
-from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
+from registry_site.errors import Conflict, Invalid, RegistryError, Unavailable
 from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
 
 SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
 RESEND_INTERVAL = timedelta(minutes=10)
-CHANGE_WINDOW = timedelta(hours=1)
-MAX_CHANGES = 5  # mails to new addresses within the window; without a limit, a user could have strangers flooded
+# Of mails to new addresses; without a limit, a user could have strangers flooded.
+CHANGE_LIMIT = RateLimit(
+    "email-changes", 5, timedelta(hours=1), "5 links were sent within an hour; follow one, or wait."
+)
 
 
 def send_for_signup(username: str, address: str) -> None:
@@ -41,13 +44,7 @@ def send_for_change(user: User, address: str) -> None:
 
     Raises as `send_for_signup` does, and `TooManyRequests` after too many mails.
     """
-    since = timezone.now() - CHANGE_WINDOW
-    links = AuditEvent.objects.filter(actor=user, action=audit.Action.USER_ASK_FOR_EMAIL, at__gt=since)
-    if links.count() >= MAX_CHANGES:
-        seconds = int(CHANGE_WINDOW.total_seconds())
-        raise TooManyRequests(
-            f"{MAX_CHANGES} links were sent within an hour; follow one, or wait.", retry_after=seconds
-        )
+    CHANGE_LIMIT.check_rows(AuditEvent.objects.filter(actor=user, action=audit.Action.USER_ASK_FOR_EMAIL))
     audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=address)
     # The link is void once the account's address changes in another way: it must not undo a later change.
     state = {"former": user.email, "since": _verified_since(user)}

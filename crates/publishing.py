@@ -15,10 +15,9 @@ from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, versions
-from registry_site.errors import Conflict, NotFound, TooManyRequests
+from registry_site.errors import Conflict, NotFound
+from registry_site.rate_limits import RateLimit
 from registry_site.storage import blobs
-
-BURST_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,11 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
 
 def check_publish_rate(user: User) -> None:
     """Limit the versions that a user publishes within a few seconds; raises `TooManyRequests`."""
-    if not settings.PUBLISH_LIMIT_PER_10_SECONDS:
-        return
-    since = timezone.now() - timedelta(seconds=BURST_SECONDS)
-    published = Version.objects.filter(published_by=user, published_at__gt=since).count()
-    if published >= settings.PUBLISH_LIMIT_PER_10_SECONDS:
-        raise TooManyRequests(
-            f"{user} has published {published} versions within {BURST_SECONDS} seconds; wait a little.",
-            retry_after=BURST_SECONDS,
-        )
+    number = settings.PUBLISH_LIMIT_PER_10_SECONDS
+    if number:
+        message = f"{user} has published {number} versions within 10 seconds; wait a little."
+        limit = RateLimit("publishes", number, timedelta(seconds=10), message)
+        limit.check_rows(Version.objects.filter(published_by=user), "published_at")
 
 
 def require_publisher(crate: Crate, principal: Principal, name: str) -> None:

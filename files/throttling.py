@@ -1,19 +1,25 @@
-"""How often one network may ask for challenges and answer them."""
+"""The rate limit of handshakes."""
+
+from datetime import timedelta
 
 from django.conf import settings
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from registry_site.http import client_address
+from registry_site.rate_limits import RateLimit
 
 
-class Handshakes(SimpleRateThrottle):
-    """Requests of the last minute, counted by each worker for itself."""
+class HandshakeThrottle(BaseThrottle):
+    """How many challenges and answers one network may send within a minute; raises `TooManyRequests`."""
 
-    def get_rate(self) -> str:
-        return f"{settings.FILE_HANDSHAKES_PER_MINUTE}/minute"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str:
-        peer = client_address.client_ip()
-        return f"file-handshakes-{client_address.network_of(peer) if peer else 'unknown'}"
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        RateLimit(
+            "file-handshakes",
+            settings.FILE_HANDSHAKES_PER_MINUTE,
+            timedelta(minutes=1),
+            "Request was throttled. Expected available in {seconds} seconds.",
+            is_exact=True,
+        ).count(client_address.client_network())
+        return True

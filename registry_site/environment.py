@@ -265,6 +265,26 @@ def postgresql_database(url: str) -> dict[str, Any]:
     }
 
 
+def parse_cache_url(url: str) -> dict[str, Any]:
+    """Parse the URL of a Redis server → an entry of `CACHES`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0 or parts.query:
+        raise ValueError(url)
+    if not re.fullmatch(r"(/[0-9]{0,5})?", parts.path) or parts.fragment:
+        raise ValueError(url)
+    return {
+        "BACKEND": "registry_site.shared_cache.SharedCache",
+        "LOCATION": url,
+        "KEY_PREFIX": "entrepot",
+        "OPTIONS": {
+            "serializer": "registry_site.shared_cache.IntegerSerializer",
+            # A request waits for a counter: a Redis server that does not answer must not stop it for long.
+            "socket_connect_timeout": 1,
+            "socket_timeout": 1,
+        },
+    }
+
+
 def parse_blobs_url(url: str) -> dict[str, Any]:
     """Parse `s3://bucket/prefix?…` → an entry of `STORAGES`."""
     parts = urlsplit(url)

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from registry_site.environment import (
     Environment,
     parse_blobs_url,
+    parse_cache_url,
     parse_database_url,
     parse_email_url,
     parse_index_tokens,
@@ -270,12 +271,19 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-# For rate limits; each worker has its own.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
+# --- Caches -------------------------------------------------------------------------------------------------------
+
+# In the memory of each worker. Only counters may be shared: a cache can hold the keys of an OpenID provider, and
+# whoever can write those signs in as anybody.
+_local_cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
+CACHES: dict[str, dict[str, Any]] = {
+    "default": _local_cache,
+    "rate_limits": REGISTRY.read(
+        "CACHE_URL",
+        _local_cache,
+        parse_cache_url,
+        "give redis://user:password@host:port/number, or rediss://… for TLS",
+    ),
 }
 
 # --- Mail ---------------------------------------------------------------------------------------------------------

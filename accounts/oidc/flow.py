@@ -6,13 +6,13 @@ after a callback. This module adds the provider's metadata, limits, checks of ID
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import UpdateError
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.http import urlencode
@@ -24,8 +24,9 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
 from accounts.oidc.provider import Provider
-from registry_site.errors import Invalid, PermissionDenied, TooManyRequests, UpstreamError
+from registry_site.errors import Invalid, PermissionDenied, UpstreamError
 from registry_site.http import client_address
+from registry_site.rate_limits import RateLimit
 
 # Keys of the session, set by the library. NEXT belongs to the last sign-in that began: `SignInView` moves it into the
 # state, so that sign-ins in two tabs do not mix up where they go on.
@@ -40,7 +41,9 @@ PURPOSES = {
 }
 MAX_HINT_LENGTH = 3000  # of an ID token in a URL; many servers refuse URLs over 4,000 or 8,000 bytes
 SIGN_IN_MINUTES = 15
-MAX_SIGN_INS_PER_MINUTE = 60  # begun from one network, at each worker
+SIGN_IN_LIMIT = RateLimit(
+    "openid-sign-ins", 60, timedelta(minutes=1), "Too many sign-ins from your address; wait a minute."
+)
 UNKNOWN_SIGN_IN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 
 
@@ -119,11 +122,7 @@ class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
 
     def get(self, request: HttpRequest) -> HttpResponse:
         # Each sign-in that begins leaves a session behind, and may fetch the provider's metadata.
-        client_ip = client_address.client_ip()
-        counter = f"openid-begun-{client_address.network_of(client_ip) if client_ip else ''}"
-        cache.add(counter, 0, 60)
-        if cache.incr(counter) > MAX_SIGN_INS_PER_MINUTE:
-            raise TooManyRequests("Too many sign-ins from your address; wait a minute.", retry_after=60)
+        SIGN_IN_LIMIT.count(client_address.client_network())
         response: HttpResponse = super().get(request)
         url, _, query = response["Location"].rpartition("?")
         if "?" in url:  # the library appends `?` even to an endpoint that has a query

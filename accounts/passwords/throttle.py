@@ -5,7 +5,7 @@ no more are answered than the limit: each sees its own row and all that were the
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Q
@@ -15,6 +15,7 @@ from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
 from registry_site.errors import TooManyRequests, WrongPassword
 from registry_site.http import client_address
+from registry_site.rate_limits import RateLimit
 
 WINDOW = timedelta(minutes=15)
 
@@ -33,18 +34,18 @@ class LoginThrottle:
         self.user = user
         self.name = names.canonical(user.username) if user else _shown(names.canonical(names.strip_ktra_prefix(login)))
         self.peer = client_address.client_ip()
-        self.network = client_address.network_of(self.peer) if self.peer else ""
+        self.network = client_address.client_network()
 
     def __enter__(self) -> None:
-        self._refuse_from(0)
+        self._check(includes_own=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, WrongPassword):
             LoginFailure.objects.create(name=self.name, peer=self.peer, network=self.network)
-            self._refuse_from(1)
+            self._check(includes_own=True)
         elif error is None:
             # Hashing takes long: other attempts may have failed meanwhile.
-            self._refuse_from(0)
+            self._check(includes_own=False)
             self.reset()
 
     def reset(self) -> None:
@@ -58,21 +59,21 @@ class LoginThrottle:
     def _here(self) -> Q:
         return Q(name=self.name, network=self.network)
 
-    def _refuse_from(self, more: int) -> None:
-        limit = settings.MAX_LOGIN_FAILURES
-        self._refuse_at(limit + more, self._here & Q(forgiven=False))
-        self._refuse_at(limit * PEER_FACTOR + more, Q(network=self.network))
-        # Many peers that guess at one account must not keep its owner out, who has been here before.
-        self._refuse_at(limit * ACCOUNT_FACTOR + more, Q(name=self.name), unless_known=True)
+    def _check(self, *, includes_own: bool) -> None:
+        """Raise `TooManyRequests` if this attempt is over one of the limits; its failure may be a row already."""
+        self._check_rows(1, self._here & Q(forgiven=False), includes_own)
+        self._check_rows(PEER_FACTOR, Q(network=self.network), includes_own)
+        try:
+            self._check_rows(ACCOUNT_FACTOR, Q(name=self.name), includes_own)
+        except TooManyRequests:
+            # Many networks that guess at one account must not keep its owner out, who has been here before.
+            if not self._is_known():
+                raise
 
-    def _refuse_at(self, limit: int, of: Q, *, unless_known: bool = False) -> None:
-        since = timezone.now() - WINDOW
-        failures = LoginFailure.objects.filter(of, at__gt=since).order_by("-at")
-        earliest: datetime | None = failures.values_list("at", flat=True)[limit - 1 : limit].first()
-        if earliest is None or (unless_known and self._is_known()):
-            return
-        seconds = max(1, int((earliest - since).total_seconds()) + 1)
-        raise TooManyRequests(f"Too many failed log-ins; wait {seconds} seconds before the next.", retry_after=seconds)
+    def _check_rows(self, factor: int, failures: Q, includes_own: bool) -> None:
+        message = "Too many failed log-ins; wait {seconds} seconds before the next."
+        limit = RateLimit("log-ins", settings.MAX_LOGIN_FAILURES * factor, WINDOW, message, is_exact=True)
+        limit.check_rows(LoginFailure.objects.filter(failures), includes_own=includes_own)
 
     def _is_known(self) -> bool:
         credentials = Credential.objects.filter(user=self.user).exclude(ip_address=None)

@@ -22,7 +22,7 @@ from files import catalogue, handshake, local_files, names, search, unix_time
 from files.authentication import AllowAny, HasSession, SessionToken, request_actor, request_parameters
 from files.downloads import download
 from files.models import File
-from files.throttling import Handshakes
+from files.throttling import HandshakeThrottle
 from registry_site.http.dialects import Outernet, OuternetSuccess
 from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, form_value_bytes
 
@@ -185,7 +185,7 @@ CHANGE_BODIES = {FORM: FileChange, "multipart/form-data": FileChange, "applicati
 
 class Handshake(Outernet, ViewSet):
     permission_classes = [AllowAny]
-    throttle_classes = [Handshakes]
+    throttle_classes = [HandshakeThrottle]
 
     @extend_schema(request={FORM: ChallengeRequest}, responses=ChallengeResponse)
     def begin(self, request: Request) -> Response:

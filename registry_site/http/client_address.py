@@ -33,6 +33,12 @@ def client_ip() -> str | None:
     return _client_ip.get()
 
 
+def client_network() -> str:
+    """Return the client's network, the key of rate limits; an empty text where there is no address."""
+    address = client_ip()
+    return network_of(address) if address else ""
+
+
 def network_of(address: str) -> str:
     """Return the smallest network that one person controls: an IPv4 address itself, or the /64 of an IPv6 address."""
     ip = ipaddress.ip_address(address)

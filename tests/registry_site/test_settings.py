@@ -75,6 +75,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
         X_ACCEL_PREFIX="/_files",
         ALLOWED_REGISTRIES="sparse+https://a/ sparse+https://b/",
         DATABASE_URL="postgres://u:p@db:5433/crates",
+        CACHE_URL="redis://u:p@cache:6380/2",
         BLOBS_URL="s3://bucket/prefix?endpoint=http://s3:9000&region=eu-1&redirect=1",
         LOGIN="oidc",
         OIDC_ISSUER="https://id.example.com/realms/x",
@@ -169,6 +170,7 @@ def test_each_variable_has_its_effect(tmp_path: Path) -> None:
     assert {name: read[name] for name in expected} == expected
     assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
     assert read["DATABASES"]["default"]["HOST"] == "db"
+    assert read["CACHES"]["rate_limits"]["LOCATION"] == "redis://u:p@cache:6380/2"
     assert read["STORAGES"]["blobs"]["OPTIONS"]["bucket_name"] == "bucket"
     assert read["STORAGES"]["mirror"]["OPTIONS"]["bucket_name"] == "mirrored"
 
@@ -183,6 +185,7 @@ def test_the_test_above_knows_every_variable() -> None:
         "PUBLISH_LIMIT_PER_10_SECONDS",
         "ALLOWED_REGISTRIES",
         "DATABASE_URL",
+        "CACHE_URL",
         "BLOBS_URL",
     }
     read |= {"FILE_ROOTS", "MAX_FILE_SIZE", "FILE_LIST_COUNT", "MAX_FILE_LIST_COUNT", "FILE_CHALLENGE_SECONDS"}
@@ -408,6 +411,7 @@ BAD_VALUES = {
     "MAX_CRATE_SIZE": "10M",
     "PUBLISH_LIMIT_PER_10_SECONDS": "-1",
     "DATABASE_URL": "mysql://localhost/registry",
+    "CACHE_URL": "memcached://cache",
     "BLOBS_URL": "/srv/blobs",
     "DATA_DIR": "/dev/null/data",
     "SECRET_KEY_FILE": "/missing",

@@ -1,0 +1,74 @@
+"""Rate limits: how many events of one kind are allowed within a time, counted in rows or in the cache.
+
+Rows are exact, and shared by all workers, so they count whatever is stored anyway. The cache counts what leaves no row:
+each worker for itself, or all workers and nodes together with REGISTRY_CACHE_URL.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.core.cache import BaseCache, caches
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from registry_site.errors import TooManyRequests, Unavailable
+
+CACHE = "rate_limits"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """At most `limit` events of one key within a `window`.
+
+    `{seconds}` in `message` stands for the time to wait. Retry-After is the whole window, or with `is_exact` the time
+    until the next event is allowed.
+    """
+
+    name: str
+    limit: int
+    window: timedelta
+    message: str
+    is_exact: bool = False
+
+    def check_rows(self, rows: QuerySet[Any], time_field: str = "at", *, includes_own: bool = False) -> None:
+        """Raise `TooManyRequests` if the window has `limit` rows already, or with the caller's own more than that."""
+        start = timezone.now() - self.window
+        recent = rows.filter(**{f"{time_field}__gt": start}).order_by(f"-{time_field}")
+        position = self.limit - 1 + includes_own
+        blocking = recent.values_list(time_field, flat=True)[position : position + 1].first()
+        if blocking is not None:  # the next event is allowed once this row has left the window
+            raise self.exceeded((blocking - start).total_seconds())
+
+    def count(self, key: str) -> None:
+        """Count one event in the cache; raise `TooManyRequests` if it is one too many."""
+        try:
+            number, remaining = self._increment(caches[CACHE], key)
+        except Unavailable as error:
+            # Without its cache the registry goes on, with a limit for each worker, as without REGISTRY_CACHE_URL.
+            _log.warning("The rate limit of %s counts for this worker alone: %s", self.name, error)
+            number, remaining = self._increment(caches["default"], key)
+        if number > self.limit:
+            raise self.exceeded(remaining)
+
+    def exceeded(self, remaining: float) -> TooManyRequests:
+        """Return the error for an event that is refused for so many seconds."""
+        seconds = max(1, int(remaining) + 1) if self.is_exact else int(self.window.total_seconds())
+        return TooManyRequests(self.message.replace("{seconds}", str(seconds)), retry_after=seconds)
+
+    def _increment(self, cache: BaseCache, key: str) -> tuple[int, float]:
+        """Add 1 to the counter of the current window → (its value, seconds that the window lasts)."""
+        seconds, now = int(self.window.total_seconds()), time.time()
+        # The first event of a key begins its window; the counter bears the time of it, so that a late one counts alone.
+        start: int = cache.get_or_set(f"{self.name}:{key}", int(now), seconds) or int(now)
+        counter = f"{self.name}:{key}:{start}"
+        cache.add(counter, 0, seconds)
+        try:
+            number = cache.incr(counter)
+        except ValueError:  # evicted in between
+            number = 1
+        return number, start + seconds - now

@@ -1,0 +1,191 @@
+"""Rate limits, counted in rows, in memory and in Redis."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache, caches
+from django.utils import timezone
+
+from registry_site.environment import parse_cache_url
+from registry_site.errors import TooManyRequests
+from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
+from tests.support.redis import redis_server
+from tests.support.servers import free_port, running
+
+LIMIT = RateLimit("tests", 3, timedelta(minutes=1), "Wait {seconds} seconds.", is_exact=True)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def counters(request: pytest.FixtureRequest, settings: Any) -> Any:
+    """Both kinds of caches in turn, each of them empty."""
+    if request.param == "redis":
+        use_cache(settings, request.getfixturevalue("redis_url"))
+        caches["rate_limits"].clear()
+    return caches["rate_limits"]
+
+
+def use_cache(settings: Any, url: str) -> None:
+    settings.CACHES = {**settings.CACHES, "rate_limits": parse_cache_url(url)}
+
+
+def refusal(key: str = "192.0.2.1", limit: RateLimit = LIMIT) -> TooManyRequests | None:
+    """Count one event, and return its refusal."""
+    try:
+        limit.count(key)
+    except TooManyRequests as error:
+        return error
+    return None
+
+
+# --- In the cache ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("counters")
+def test_events_over_the_limit_are_refused() -> None:
+    assert [refusal() is None for _ in range(5)] == [True, True, True, False, False]
+
+
+@pytest.mark.usefixtures("counters")
+def test_refusal_says_when_to_retry() -> None:
+    errors = [refusal() for _ in range(4)]
+    error = errors[-1]
+    assert error is not None
+    assert 55 <= error.retry_after <= 61
+    assert error.message == f"Wait {error.retry_after} seconds."
+
+
+@pytest.mark.usefixtures("counters")
+def test_inexact_limit_asks_for_whole_window() -> None:
+    limit = RateLimit("tests", 0, timedelta(minutes=1), "Wait a minute.")
+    error = refusal(limit=limit)
+    assert error is not None
+    assert (error.message, error.retry_after) == ("Wait a minute.", 60)
+
+
+@pytest.mark.usefixtures("counters")
+def test_keys_and_limits_count_apart() -> None:
+    other = RateLimit("other", 3, timedelta(minutes=1), "Wait.")
+    for _ in range(4):
+        refusal()
+    assert (refusal("192.0.2.2"), refusal(limit=other)) == (None, None)
+
+
+@pytest.mark.usefixtures("counters")
+def test_events_are_allowed_after_the_window() -> None:
+    limit = RateLimit("tests", 1, timedelta(seconds=1), "Wait.")
+    assert [refusal(limit=limit) is None for _ in range(2)] == [True, False]
+    time.sleep(1.1)
+    assert refusal(limit=limit) is None
+
+
+@pytest.mark.usefixtures("counters")
+def test_no_event_is_lost_among_threads() -> None:
+    limit = RateLimit("tests", 25, timedelta(minutes=1), "Wait.")
+    with ThreadPoolExecutor(10) as pool:
+        refusals = list(pool.map(lambda _: refusal(limit=limit), range(100)))
+    assert refusals.count(None) == 25
+
+
+def test_counter_in_redis_is_a_plain_number(settings: Any, redis_url: str) -> None:
+    use_cache(settings, redis_url)
+    caches["rate_limits"].set("number", 7)
+    client: Any = caches["rate_limits"]
+    assert client._cache.get_client().get("entrepot:1:number") == b"7"
+
+
+def test_pickle_in_redis_is_not_loaded(settings: Any, redis_url: str) -> None:
+    use_cache(settings, redis_url)
+    client: Any = caches["rate_limits"]
+    client._cache.get_client().set("entrepot:1:number", b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(ValueError, match="invalid literal"):
+        caches["rate_limits"].get("number")
+
+
+def test_worker_counts_alone_without_redis(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    use_cache(settings, f"redis://127.0.0.1:{free_port()}/0")
+    assert [refusal() is None for _ in range(4)] == [True, True, True, False]
+    assert "The rate limit of tests counts for this worker alone" in caplog.text
+
+
+def handshake(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/auth", "client_name=box", {"Content-Type": "application/x-www-form-urlencoded"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_limit_counts_across_workers_and_nodes(tmp_path: Path, redis_url: str) -> None:
+    common = {"REGISTRY_CACHE_URL": redis_url, "REGISTRY_FILE_HANDSHAKES_PER_MINUTE": "20", "REGISTRY_WORKERS": "2"}
+    with running(tmp_path / "one", **common) as one, running(tmp_path / "two", **common) as two:
+        statuses = Counter(handshake(server.port) for _ in range(20) for server in (one, two))
+    assert statuses == {200: 20, 429: 20}
+
+
+# --- In rows -----------------------------------------------------------------------------------------------------
+
+
+def add_rows(*ages: float) -> None:
+    now = timezone.now()
+    AuditEvent.objects.bulk_create(AuditEvent(at=now - timedelta(seconds=age)) for age in ages)
+
+
+def check_rows(*, includes_own: bool = False) -> TooManyRequests | None:
+    try:
+        LIMIT.check_rows(AuditEvent.objects.all(), includes_own=includes_own)
+    except TooManyRequests as error:
+        return error
+    return None
+
+
+@pytest.mark.django_db
+def test_rows_at_the_limit_refuse() -> None:
+    add_rows(1, 2)
+    assert check_rows() is None
+    add_rows(3)
+    assert check_rows() is not None
+    assert check_rows(includes_own=True) is None
+    add_rows(4)
+    assert check_rows(includes_own=True) is not None
+
+
+@pytest.mark.django_db
+def test_rows_before_the_window_do_not_count() -> None:
+    add_rows(1, 2, 60)
+    assert check_rows() is None
+
+
+@pytest.mark.django_db
+def test_wait_ends_when_a_row_leaves_the_window() -> None:
+    add_rows(1, 2, 50, 55)
+    error = check_rows()
+    assert error is not None
+    assert 9 <= error.retry_after <= 11
+
+
+@pytest.mark.django_db
+def test_check_of_rows_takes_one_query(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        check_rows()
