@@ -1,0 +1,218 @@
+"""Crates of the mirror, in front of scripted upstreams: served whole, in part, from elsewhere, or refused."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from crates.mirror.models import CachedCrate, Incident
+from tests.support import bad_upstream
+from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
+from tests.support.mirror_client import MirrorClient, body_of, upstream_fails
+from tests.support.mirror_faults import BROKEN, SLOW
+from tests.support.mirror_store import read_files
+
+BYTES = b"the bytes of a crate"
+
+# --- Served --------------------------------------------------------------------------------------------------------
+
+
+def test_crate_is_served_as_upstream_has_it(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
+    upstream.publish("demo", BYTES)
+    for _ in range(2):
+        response = mirror.crate("demo")
+        assert response.status_code == 200
+        assert response["Content-Type"] == "application/x-tar"
+        assert response["Content-Length"] == str(len(BYTES))
+        assert body_of(response) == BYTES
+    assert read_files(mirror_bytes) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
+    assert upstream.request_counts()[crate_path("demo")] == 1
+    assert not Incident.objects.exists()
+
+
+def test_part_of_a_crate_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    parts = {
+        "bytes=0-2": (206, BYTES[:3]),
+        "bytes=4-": (206, BYTES[4:]),
+        "bytes=-3": (206, BYTES[-3:]),
+        "bytes=0-1,4-5": (200, BYTES),
+        "bytes=x": (200, BYTES),
+    }
+    for number, (value, expected) in enumerate(parts.items()):
+        upstream.publish(f"demo{number}", BYTES)
+        for response in (mirror.crate(f"demo{number}", Range=value), mirror.crate(f"demo{number}", Range=value)):
+            assert (response.status_code, body_of(response)) == expected, value
+
+
+def test_part_beyond_the_end_is_refused(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    response = mirror.crate("demo", Range="bytes=1000-")
+    assert (response.status_code, response["Content-Range"]) == (416, f"bytes */{len(BYTES)}")
+
+
+def test_longest_version_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    longest = "1.0.0-" + "a" * 144
+    upstream.publish("long", BYTES, longest)
+    upstream.publish("longer", BYTES, f"{longest}a")
+    assert body_of(mirror.crate("long", longest)) == BYTES
+    assert mirror.crate("longer", f"{longest}a").status_code == 404
+
+
+def test_empty_crate_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", b"")
+    assert body_of(mirror.crate("demo")) == b""
+
+
+# --- Faults --------------------------------------------------------------------------------------------------------
+
+WRONG: list[Behaviour] = [
+    bad_upstream.file(b"other bytes"),
+    bad_upstream.file(BYTES[:-1]),
+    bad_upstream.file(BYTES + b"\0"),
+    bad_upstream.file(b""),
+    bad_upstream.truncated_without_length(BYTES),
+    bad_upstream.gzipped(BYTES),
+]
+
+
+def test_wrong_bytes_are_neither_stored_nor_sent(
+    mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path
+) -> None:
+    for number, behaviour in enumerate(WRONG):
+        upstream.publish(f"demo{number}", BYTES)
+        upstream.script_crate(f"demo{number}", "1.0.0", behaviour)
+        for response in (mirror.crate(f"demo{number}"), mirror.crate(f"demo{number}")):
+            assert response.status_code == 502, behaviour.__name__
+            assert response.json() == upstream_fails("it sends other bytes than its index says")
+        incident = Incident.objects.get(subject=f"demo{number}@1.0.0")
+        assert (incident.kind, incident.count) == ("wrong_bytes", 2)
+    assert read_files(mirror_bytes) == {}
+    assert not CachedCrate.objects.exists()
+
+
+def test_faulty_crate_is_not_cached(
+    mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path, settings: Any
+) -> None:
+    offenders = []
+    for number, behaviour in enumerate([*SLOW, *BROKEN]):
+        name = f"demo{number}"
+        settings.MIRROR_TIMEOUT = 10
+        upstream.publish(name, BYTES)
+        assert mirror.index_file(name).status_code == 200
+        settings.MIRROR_TIMEOUT = 0.2 if behaviour in SLOW else 10
+        upstream.script_crate(name, "1.0.0", behaviour)
+        response = mirror.crate(name)
+        if response.status_code != 502 or b"The mirror's upstream fails: " not in response.content:
+            offenders.append((behaviour.__name__, response.status_code))
+        incident = Incident.objects.get(subject=f"{name}@1.0.0")
+        assert (incident.kind, incident.count) == ("fault", 1)
+    assert offenders == []
+    assert read_files(mirror_bytes) == {}
+    assert not CachedCrate.objects.exists()
+
+
+def test_next_request_after_a_fault_succeeds(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    upstream.script_crate("demo", "1.0.0", bad_upstream.truncated(BYTES), WRONG[0], bad_upstream.file(BYTES))
+    assert [mirror.crate("demo").status_code for _ in range(2)] == [502, 502]
+    assert body_of(mirror.crate("demo")) == BYTES
+
+
+def test_absent_crate_is_missing(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    for status, expected in {403: 404, 404: 404, 410: 410, 451: 451}.items():
+        name = f"demo{status}"
+        upstream.publish(name)
+        upstream.script_crate(name, "1.0.0", bad_upstream.refusal(status))
+        response = mirror.crate(name)
+        assert response.status_code == expected
+        assert response.json() == {
+            "errors": [{"detail": f"There is no version '1.0.0' of a crate '{name}' in the mirror."}]
+        }
+
+
+# --- Where files are -----------------------------------------------------------------------------------------------
+
+
+def script_downloads(upstream: BadUpstream, template: str) -> None:
+    upstream.script("/index/config.json", bad_upstream.file(json.dumps({"dl": template}).encode()))
+
+
+def test_unusable_config_is_a_fault(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    configs = [
+        b"",
+        b"no json",
+        b"[]",
+        b"{}",
+        b'{"dl":7}',
+        b'{"dl":"ftp://127.0.0.1/"}',
+        b'{"dl":"file:///etc/passwd"}',
+        b'{"dl":"/dl"}',
+        b'{"dl":"http://["}',
+        b'{"dl":"http://' + b"x" * 70_000 + b'"}',
+    ]
+    upstream.publish("demo")
+    upstream.script("/index/config.json", *(bad_upstream.file(config) for config in configs))
+    assert {config: mirror.crate("demo").status_code for config in configs} == dict.fromkeys(configs, 502)
+    assert upstream.request_counts()["/index/config.json"] == len(configs)
+    assert not CachedCrate.objects.exists()
+
+
+def test_config_is_fetched_once(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    for name in ("one1", "two2"):
+        upstream.publish(name, BYTES)
+        assert body_of(mirror.crate(name)) == BYTES
+    assert upstream.request_counts()["/index/config.json"] == 1
+
+
+def test_every_marker_of_the_template_is_replaced(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    templates = {
+        "mycrate": ("MyCrate", "/My/Cr/my/cr/MyCrate-1.0.0+a/"),
+        "abc": ("Abc", "/3/A/3/a/Abc-1.0.0+a/"),
+        "ab": ("aB", "/2/2/aB-1.0.0+a/"),
+    }
+    markers = "{prefix}/{lowerprefix}/{crate}-{version}/{sha256-checksum}"
+    script_downloads(upstream, f"http://{upstream.host}/{markers}")
+    for name, (spelling, folder) in templates.items():
+        upstream.script_index(name, bad_upstream.file(line(spelling, "1.0.0+a", BYTES)))
+        path = folder + hashlib.sha256(BYTES).hexdigest()
+        upstream.script(path, bad_upstream.file(BYTES))
+        assert body_of(mirror.crate(name, "1.0.0+a")) == BYTES
+        assert upstream.requests[-1].path == path
+
+
+def test_redirect_to_another_host_is_refused(mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    second.script("/bytes", bad_upstream.file(BYTES))
+    upstream.script_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
+    reason = f"it redirects to '{second.host}', which is none of its hosts"
+    assert mirror.crate("demo").json() == upstream_fails(reason)
+    assert second.requests == []
+
+
+def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/elsewhere"))
+    upstream.script("/elsewhere", bad_upstream.file(BYTES))
+    assert body_of(mirror.crate("demo")) == BYTES
+
+
+def test_files_on_a_private_address_are_not_fetched(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream
+) -> None:
+    upstream.publish("demo", BYTES)
+    second.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    script_downloads(upstream, f"http://{second.host}/dl")
+    assert mirror.crate("demo").status_code == 502
+    assert second.requests == []
+
+
+def test_files_on_another_upstream_are_not_fetched(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream
+) -> None:
+    second.publish("other", BYTES)
+    assert body_of(mirror.crate("other")) == BYTES
+    upstream.publish("demo", BYTES)
+    script_downloads(upstream, f"http://{second.host}/dl")
+    second.script_crate("demo", "1.0.0", bad_upstream.file(b"not for the first"))
+    assert mirror.crate("demo").status_code == 502
+    assert crate_path("demo") not in second.request_counts()

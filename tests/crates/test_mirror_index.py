@@ -1,0 +1,297 @@
+"""Index files of the mirror, in front of scripted upstreams: relayed, absent, refused, or faulty."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.models import User
+from crates.mirror.models import CachedIndexFile, Incident
+from tests.support import bad_upstream, packing
+from tests.support.bad_upstream import BadUpstream, Behaviour, index_file_path, line
+from tests.support.cast import CargoClient
+from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient, body_of, upstream_fails
+from tests.support.mirror_faults import BROKEN, SLOW
+from tests.support.servers import free_port
+
+BYTES = b"the bytes of a crate"
+GOOD = line("demo", "1.0.0", BYTES)
+
+
+def count_incidents() -> list[tuple[str, str, int]]:
+    return list(Incident.objects.order_by("kind").values_list("kind", "subject", "count"))
+
+
+# --- Relayed -------------------------------------------------------------------------------------------------------
+
+RELAYED = {
+    "usual": GOOD + b"\n",
+    "no end": GOOD,
+    "carriage returns": GOOD + b"\r\n" + line("demo", "1.1.0", b"x") + b"\r\n",
+    "empty lines": b"\n\n" + GOOD + b"\n\n \n",
+    "lines that are none": GOOD + b"\nno json\n{}\n[]\n7\nnull\n" + b'"text"\n{"vers":7,"cksum":[]}\n',
+    "no text": GOOD + b"\n\xff\xfe\x00 no text\n",
+    "byte order mark": b"\xef\xbb\xbf" + GOOD + b"\n",
+    "deep nesting": GOOD + b"\n" + b"[" * 100_000 + b"\n",
+    "long number": GOOD + b'\n{"vers":"2.0.0","cksum":"00","n":' + b"9" * 10_000 + b"}\n",
+    "two builds": GOOD + b"\n" + line("demo", "1.0.1+a", b"x") + b"\n" + line("demo", "1.0.1+b", b"y") + b"\n",
+    "unknown fields": line("demo", "1.0.0", BYTES, v=9, pubtime="yesterday", more={"a": None}) + b"\n",
+    "long version": GOOD + b'\n{"vers":"' + b"1" * 500 + b'","cksum":"00"}\n',
+    "NUL": GOOD + b'\n{"vers":"1.0.0\\u0000","cksum":"00"}\n',
+    "surrogate": GOOD + b'\n{"vers":"1.0.0-\\ud800","cksum":"00"}\n',
+    "nothing": b"",
+}
+
+
+def test_index_file_is_relayed_byte_for_byte(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    offenders = []
+    for number, (case, body) in enumerate(RELAYED.items()):
+        name = f"demo{number}"
+        upstream.script_index(name, bad_upstream.file(body))
+        for response in (mirror.index_file(name), mirror.index_file(name)):
+            if (response.status_code, response.content) != (200, body):
+                offenders.append((case, response.status_code, response.content[:100]))
+            assert response["Content-Type"] == "text/plain; charset=utf-8"
+        assert upstream.count_index_requests(name) == 1
+    assert offenders == []
+
+
+def test_unchanged_index_file_gets_304(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    body = upstream.publish("demo")
+    response = mirror.index_file("demo")
+    for headers in (
+        {"If-None-Match": response["ETag"]},
+        {"If-None-Match": f"W/{response['ETag']}"},
+        {"If-Modified-Since": response["Last-Modified"]},
+    ):
+        unchanged = mirror.index_file("demo", **headers)
+        assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", response["ETag"])
+    assert mirror.index_file("demo", **{"If-None-Match": '"another"'}).content == body
+    assert upstream.count_index_requests("demo") == 1
+
+
+def test_redirect_within_the_host_is_followed(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.redirect("/there"))
+    upstream.script("/there", bad_upstream.file(GOOD))
+    assert mirror.index_file("demo").content == GOOD
+
+
+def test_fourth_redirect_is_a_fault(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("near", bad_upstream.redirect("/two"))
+    upstream.script_index("far", bad_upstream.redirect("/one"))
+    upstream.script("/one", bad_upstream.redirect("/two"))
+    upstream.script("/two", bad_upstream.redirect("/three"))
+    upstream.script("/three", bad_upstream.redirect("/four"))
+    upstream.script("/four", bad_upstream.file(GOOD))
+    assert mirror.index_file("near").status_code == 200
+    assert mirror.index_file("far").json() == upstream_fails("it redirects without end")
+
+
+def test_odd_validators_of_upstream_are_dropped(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    for number, tag in enumerate(['"a\0b"', '"\xff"', "x" * 1000, "no quotes"]):
+        upstream.script_index(f"demo{number}", bad_upstream.file(GOOD, ETag=tag, Last_Modified=tag))
+        assert mirror.index_file(f"demo{number}").content == GOOD
+
+
+# --- Absent --------------------------------------------------------------------------------------------------------
+
+
+def test_absence_is_passed_on_and_cached(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    for status in (404, 410, 451):
+        name = f"demo{status}"
+        upstream.script_index(name, bad_upstream.refusal(status))
+        for _ in range(3):
+            response = mirror.index_file(name)
+            assert (response.status_code, response.json()) == (status, NO_SUCH_CRATE)
+        assert upstream.count_index_requests(name) == 1
+
+
+def test_absence_is_cached_for_a_minute(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.refusal(404))
+    mirror.index_file("demo")
+    body = upstream.publish("demo")
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=55))
+    assert mirror.index_file("demo").status_code == 404
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
+    assert mirror.index_file("demo").content == body
+
+
+def test_first_reason_for_absence_is_passed_on(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream
+) -> None:
+    cases = {(404, 404): 404, (410, 404): 410, (404, 451): 451, (451, 410): 451}
+    for number, ((first_status, second_status), expected) in enumerate(cases.items()):
+        name = f"demo{number}"
+        upstream.script_index(name, bad_upstream.refusal(first_status))
+        second.script_index(name, bad_upstream.refusal(second_status))
+        assert mirror.index_file(name).status_code == expected
+        assert (upstream.count_index_requests(name), second.count_index_requests(name)) == (1, 1)
+
+
+# --- Two upstreams -------------------------------------------------------------------------------------------------
+
+
+def test_first_upstream_with_the_crate_counts(mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream) -> None:
+    body = upstream.publish("demo", b"of the first")
+    second.publish("demo", b"of the second")
+    assert mirror.index_file("demo").content == body
+    assert body_of(mirror.crate("demo")) == b"of the first"
+    assert second.requests == []
+
+
+def test_second_upstream_has_what_the_first_lacks(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream
+) -> None:
+    body = second.publish("demo", b"of the second")
+    assert mirror.index_file("demo").content == body
+    assert body_of(mirror.crate("demo")) == b"of the second"
+    assert upstream.request_counts() == {index_file_path("demo"): 1}
+
+
+def test_fault_of_the_first_ends_the_search(mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream) -> None:
+    behaviours = [bad_upstream.reset, bad_upstream.refusal(500), bad_upstream.refusal(403)]
+    for number, behaviour in enumerate(behaviours):
+        name = f"demo{number}"
+        upstream.script_index(name, behaviour)
+        second.publish(name)
+        assert mirror.index_file(name).status_code == 502
+        assert mirror.crate(name).status_code == 502
+    assert second.requests == []
+
+
+# --- Faults --------------------------------------------------------------------------------------------------------
+
+NO_INDEX: list[Behaviour] = [
+    bad_upstream.truncated_without_length(GOOD + b"\n" + GOOD + b"\n"),
+    bad_upstream.gzipped(GOOD),
+    bad_upstream.file(b"<html>We are being repaired.</html>\n"),
+]
+
+
+def test_faulty_index_file_is_not_cached(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    offenders = []
+    for number, behaviour in enumerate([*SLOW, *BROKEN, *NO_INDEX]):
+        settings.MIRROR_TIMEOUT = 0.2 if behaviour in SLOW else 10
+        upstream.script_index(f"demo{number}", behaviour)
+        response = mirror.index_file(f"demo{number}")
+        if response.status_code != 502 or b"The mirror's upstream fails: " not in response.content:
+            offenders.append((behaviour.__name__, response.status_code, response.content))
+        assert Incident.objects.filter(kind="fault", subject=f"demo{number}", count=1).exists()
+    assert offenders == []
+    assert not CachedIndexFile.objects.exists()
+
+
+def test_unrequested_304_is_a_fault(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.file(b"", 304))
+    assert mirror.index_file("demo").status_code == 502
+    assert not CachedIndexFile.objects.exists()
+
+
+def test_repeated_fault_is_counted(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.refusal(500))
+    for _ in range(3):
+        assert mirror.index_file("demo").json() == upstream_fails("it answers with 500")
+    assert count_incidents() == [("fault", "demo", 3)]
+
+
+def test_unreachable_upstream_is_a_fault(mirror: MirrorClient, settings: Any) -> None:
+    settings.MIRROR_UPSTREAM = [f"http://127.0.0.1:{free_port()}/index/"]
+    assert mirror.index_file("demo").status_code == 502
+    assert count_incidents() == [("fault", "demo", 1)]
+
+
+# --- Names that are never looked up --------------------------------------------------------------------------------
+
+ODD_PATHS = [
+    "serde",
+    "se/rd/SERDE",
+    "Se/rd/serde",
+    "SE/RD/SERDE",
+    "xx/yy/serde",
+    "2/serde",
+    "3/s/serde",
+    "/se/rd/serde",
+    "se/rd/serde/",
+    "se//rd/serde",
+    "se/rd/../rd/serde",
+    "../index/se/rd/serde",
+    "..",
+    "../..",
+    "%2e%2e/config.json",
+    "se%2Frd%2F..%2Fserde",
+    "se/rd/serde%00",
+    "%00",
+    "se/rd/ser%20de",
+    "se/rd/serde%0a",
+    "se/rd/serd%C3%A9",
+    "se/rd/serde.json",
+    "se/rd/" + "se" + "rd" * 40,
+    "config.json/x",
+]
+ODD_CRATES = ["..", "%2e%2e", "ser%00de", "ser%20de", "a/b", "a%2Fb", "s" * 65]
+ODD_VERSIONS = ["9.9.9", "..", "%2e%2e", "1.0.0%00", "1.0.0%2F..", "%20", "1.0.0/..", "v1.0.0"]
+
+
+def test_odd_paths_are_never_looked_up(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    offenders = []
+    urls = [f"/mirror/index/{path}" for path in ODD_PATHS]
+    urls += [f"/ktra/api/v1/mirror/{name}/1.0.0/download" for name in ODD_CRATES]
+    for url in urls:
+        response = mirror.get(url)
+        if response.status_code != (400 if "%00" in url else 404) or set(response.json()) != {"errors"}:
+            offenders.append((url, response.status_code))
+    assert (offenders, upstream.requests) == ([], [])
+
+
+def test_unknown_versions_are_never_fetched(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo")
+    statuses = {version: mirror.crate("demo", version).status_code for version in ODD_VERSIONS}
+    assert statuses == {version: 400 if "%00" in version else 404 for version in ODD_VERSIONS}
+    assert set(upstream.request_counts()) == {index_file_path("demo")}
+
+
+def test_private_crate_is_never_looked_up(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
+    assert as_alice.publish(packing.body("my-lib")).status_code == 200
+    for name in ("my-lib", "my_lib", "MY-LIB", "My_Lib"):
+        upstream.publish(name)
+        response = mirror.index_file(name)
+        assert (response.status_code, response.json()) == (404, NO_SUCH_CRATE)
+        assert mirror.crate(name).status_code == 404
+    assert upstream.requests == []
+
+
+def test_reserved_name_is_never_looked_up(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    settings.PRIVATE_NAMES = ["corp-*", "Exactly"]
+    for name in ("corp-tool", "corp_tool", "Corp-Tool", "exactly", "EXACTLY"):
+        response = mirror.index_file(name)
+        assert (response.status_code, response.json()) == (404, NO_SUCH_CRATE)
+        assert mirror.crate(name).status_code == 404
+    assert upstream.requests == []
+
+
+def test_crate_that_became_private_is_not_served(
+    mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient
+) -> None:
+    upstream.publish("my_lib", BYTES)
+    assert body_of(mirror.crate("my_lib")) == BYTES
+    as_alice.publish(packing.body("my-lib"))
+    assert (mirror.index_file("my_lib").status_code, mirror.crate("my_lib").status_code) == (404, 404)
+
+
+# --- Headers -------------------------------------------------------------------------------------------------------
+
+
+def test_upstream_learns_nothing_about_clients(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, alice: User, settings: Any
+) -> None:
+    settings.MIRROR_TOKENS = {upstream.url: "the-token-of-the-first"}
+    second.publish("demo", BYTES)
+    client = MirrorClient(alice)
+    client.cookies["sessionid"] = "a cookie"
+    headers = {"User-Agent": "cargo/1", "X-Forwarded-For": "192.0.2.1", "Referer": "http://a/", "X-Word": "one"}
+    assert body_of(client.crate("demo", **headers)) == BYTES
+    usual = {"user-agent": "entrepot-registry", "accept-encoding": "identity"}
+    (request,) = upstream.requests
+    assert request.headers == {"host": upstream.host, "authorization": "the-token-of-the-first", **usual}
+    assert len(second.requests) == 3
+    assert all(request.headers == {"host": second.host, **usual} for request in second.requests)
