@@ -1,4 +1,4 @@
-"""Single sign-on in a browser: to the provider, through its forms, to the page of the token, and out again."""
+"""Single sign-on in Chromium: the provider's forms, the page of the token, and the sign-out."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.database_independent,
 ]
 
-# Names are resolved to nothing: what a page asks of another host fails here as it does without a network.
+# No other host resolves: requests of a page to other hosts fail, as they do without a network.
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
 TOKEN = re.compile("entc_[A-Za-z0-9]{38}")
 
@@ -27,8 +27,8 @@ TOKEN = re.compile("entc_[A-Za-z0-9]{38}")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with single_sign_on(tmp_path_factory.mktemp("browser"), REGISTRY_OIDC_ADMIN_GROUPS="ops") as site:
-        site.provider.know("carla", nickname="carla")
-        site.provider.know("boss", nickname="boss", groups=["ops"])
+        site.provider.add_person("carla", nickname="carla")
+        site.provider.add_person("boss", nickname="boss", groups=["ops"])
         yield site
 
 
@@ -42,39 +42,39 @@ def chromium() -> Iterator[Browser]:
 
 
 def without_fonts(route: Route) -> None:
-    """The forms of the provider want some of another host."""
+    """Answer the provider's request for fonts of another host."""
     route.fulfill(content_type="text/css", body="")
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """Of the browser: what a page must not make it say."""
+def browser_errors() -> list[str]:
+    """Errors in the browser's console and failed requests, which no page may cause."""
     return []
 
 
 @pytest.fixture
-def page(chromium: Browser, site: Site, complaints: list[str]) -> Iterator[Page]:
-    """Of a browser without a past."""
+def page(chromium: Browser, site: Site, browser_errors: list[str]) -> Iterator[Page]:
+    """A page of a new browser profile."""
     with chromium.new_context(base_url=site.server.url, permissions=["clipboard-read", "clipboard-write"]) as context:
         context.route("https://fonts.googleapis.com/**", without_fonts)
-        context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        context.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
-        context.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
+        context.on("console", lambda message: browser_errors.append(message.text) if message.type == "error" else None)
+        context.on("weberror", lambda error: browser_errors.append(str(error.error)))
+        context.on("requestfailed", lambda request: browser_errors.append(f"{request.url}: {request.failure}"))
+        context.on("response", lambda response: browser_errors.append(response.url) if response.status >= 400 else None)
         yield context.new_page()
-    assert complaints == []
+    assert browser_errors == []
 
 
 def sign_in(page: Page, subject: str) -> None:
-    """In the forms of the provider."""
+    """Fill in the forms of the provider."""
     page.get_by_placeholder("Enter any login").fill(subject)
     page.get_by_placeholder("and password").fill("any")
     page.get_by_role("button", name="Sign-in").click()
     page.get_by_role("button", name="Continue").click()
 
 
-def at_token_page(page: Page, subject: str) -> str:
-    """Signed in from `/me` on; returns the token that the page shows."""
+def open_token_page(page: Page, subject: str) -> str:
+    """Sign in at `/me` and return the token that the page shows."""
     page.goto("/me")
     sign_in(page, subject)
     expect(page).to_have_url(re.compile("/me$"))
@@ -86,8 +86,8 @@ def shown_token(page: Page) -> str:
     return page.locator("#token").inner_text()
 
 
-def test_page_shows_the_token_and_what_to_do_with_it(page: Page, site: Site) -> None:
-    at_token_page(page, "carla")
+def test_page_shows_the_token_and_its_use(page: Page, site: Site) -> None:
+    open_token_page(page, "carla")
     expect(page.get_by_role("heading", level=1)).to_have_text("Your token")
     expect(page.get_by_text("You are signed in as 127.0.0.1:carla.")).to_be_visible()
     expect(page.locator("pre").first).to_have_text("cargo login --registry entrepot")
@@ -95,42 +95,42 @@ def test_page_shows_the_token_and_what_to_do_with_it(page: Page, site: Site) -> 
 
 
 def test_button_copies_the_token(page: Page) -> None:
-    token = at_token_page(page, "carla")
+    token = open_token_page(page, "carla")
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == token
 
 
 def test_form_replaces_the_token_and_shows_the_new_one(page: Page) -> None:
-    former = at_token_page(page, "carla")
+    former = open_token_page(page, "carla")
     page.get_by_role("button", name="Replace the token").click()
     expect(page).to_have_url(re.compile("/me$"))
     expect(page.locator("#token")).not_to_have_text(former)
     shown_token(page)
 
 
-def test_token_is_replaced_by_who_types_the_address(page: Page) -> None:
-    former = at_token_page(page, "carla")
+def test_typed_address_replaces_the_token(page: Page) -> None:
+    former = open_token_page(page, "carla")
     page.goto("/replace_token")
     expect(page).to_have_url(re.compile("/me$"))
     assert shown_token(page) != former
 
 
-@pytest.mark.parametrize("place", ["/replace_token", "/openid/sign-in?next=/replace_token"])
-def test_link_on_the_page_of_another_site_only_asks(page: Page, site: Site, complaints: list[str], place: str) -> None:
-    former = at_token_page(page, "carla")
-    link = f'<a href="{site.server.url}{place}">A picture of a cat</a>'
+@pytest.mark.parametrize("path", ["/replace_token", "/openid/sign-in?next=/replace_token"])
+def test_link_of_another_site_replaces_no_token(page: Page, site: Site, browser_errors: list[str], path: str) -> None:
+    former = open_token_page(page, "carla")
+    link = f'<a href="{site.server.url}{path}">A picture of a cat</a>'
     page.route("http://evil.example/", lambda route: route.fulfill(content_type="text/html", body=link))
     page.goto("http://evil.example/")
     page.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Replace your token?")
     page.goto("/me")
     assert shown_token(page) == former
-    complaints.clear()  # of the question, which is a refusal
+    browser_errors.clear()  # the page with the question has status 403
 
 
-def test_signing_out_leads_through_the_provider_and_back(page: Page, site: Site) -> None:
-    at_token_page(page, "carla")
+def test_sign_out_leads_through_the_provider_and_back(page: Page, site: Site) -> None:
+    open_token_page(page, "carla")
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(re.compile(f"^{site.provider.issuer}/session/end"))
     page.get_by_role("button", name="Yes, sign me out").click()
@@ -140,7 +140,7 @@ def test_signing_out_leads_through_the_provider_and_back(page: Page, site: Site)
 
 
 def log_in(page: Page, name: str) -> None:
-    """With a password."""
+    """Log in with a password."""
     page.goto("/")
     page.get_by_role("link", name="with a password of this registry").click()
     page.get_by_label("Username").fill(name)
@@ -151,28 +151,28 @@ def log_in(page: Page, name: str) -> None:
 
 def test_local_user_links_an_identity(page: Page, site: Site) -> None:
     site.server.sign_up("lena")
-    site.provider.know("lena-there", nickname="other")
+    site.provider.add_person("lena-there", nickname="other")
     log_in(page, "lena")
     page.get_by_role("button", name="Link your account").click()
     sign_in(page, "lena-there")
     expect(page.get_by_text(f"signs in at {site.provider.issuer} as lena-there")).to_be_visible()
 
 
-def trusting(provider: BadProvider, place: Path) -> AbstractContextManager[Server]:
+def running_registry(provider: BadProvider, directory: Path) -> AbstractContextManager[Server]:
     return running(
-        place / "data",
+        directory / "data",
         REGISTRY_OIDC_ISSUER=provider.issuer,
         REGISTRY_OIDC_CLIENT_ID=CLIENT_ID,
         REGISTRY_OIDC_CLIENT_SECRET=CLIENT_SECRET,
     )
 
 
-def test_form_leads_to_a_provider_of_many_sites(chromium: Browser, tmp_path: Path) -> None:
-    with running_provider() as provider, trusting(provider, tmp_path) as server:
-        elsewhere = f"http://localhost:{provider.port}"
+def test_form_leads_to_a_provider_on_several_hosts(chromium: Browser, tmp_path: Path) -> None:
+    with running_provider() as provider, running_registry(provider, tmp_path) as server:
+        other_origin = f"http://localhost:{provider.port}"
         provider.metadata_changes = {
-            "authorization_endpoint": f"{elsewhere}/authorize",
-            "end_session_endpoint": f"{elsewhere}/end_session",
+            "authorization_endpoint": f"{other_origin}/authorize",
+            "end_session_endpoint": f"{other_origin}/end_session",
         }
         provider.script = honest("carla")
         server.sign_up("lena")
@@ -181,7 +181,7 @@ def test_form_leads_to_a_provider_of_many_sites(chromium: Browser, tmp_path: Pat
         page.get_by_role("button", name="Link your account").click()
         expect(page.get_by_text(f"signs in at {provider.issuer} as carla")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
-        expect(page).to_have_url(re.compile(f"^{elsewhere}/end_session"))
+        expect(page).to_have_url(re.compile(f"^{other_origin}/end_session"))
         page.close()
 
 

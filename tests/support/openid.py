@@ -1,4 +1,4 @@
-"""Single sign-on for tests: a certified OpenID provider, live registries that trust it, and people's browsers."""
+"""Single sign-on for tests: a certified OpenID provider, registries that trust it, and browsers of people."""
 
 import fcntl
 import html
@@ -23,59 +23,59 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.support.servers import Server, free_port, running
 
-PLACE = Path(__file__).resolve().parent / "openid_provider"
+NODE_DIRECTORY = Path(__file__).resolve().parent / "openid_provider"
 CLIENT = "registry"
-SECRET = "s3cret/+ x:%"  # characters that have to be escaped on their way
+SECRET = "s3cret/+ x:%"  # characters that need encoding
 CALLBACKS = ("/ktra/api/v1/openid/me", "/ktra/api/v1/openid/replace")
-PAGE, DATA = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "*/*"  # what browsers accept, and what curl does
+PAGE, DATA = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "*/*"  # the `Accept` of browsers, and of curl
 
 
 def install() -> None:
-    """Fetch the provider, if that was not done since its lock file changed; one process at a time."""
+    """Install the provider by npm, unless that was done since its lock file changed; one process at a time."""
     if shutil.which("node") is None:
         raise AssertionError("The tests of single sign-on need Node.js 20 or newer: there is no `node` on the path.")
-    lock, stamp = PLACE / "package-lock.json", PLACE / "node_modules" / ".package-lock.json"
-    with lock.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    lock, stamp = NODE_DIRECTORY / "package-lock.json", NODE_DIRECTORY / "node_modules" / ".package-lock.json"
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
             return
         if shutil.which("npm") is None:
             raise AssertionError("The tests of single sign-on need `npm` to fetch the provider, and it is not there.")
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund"], cwd=PLACE, capture_output=True, text=True, timeout=300
+        npm = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund"], cwd=NODE_DIRECTORY, capture_output=True, text=True, timeout=300
         )
-        if done.returncode:
-            raise AssertionError(f"`npm ci` in {PLACE} failed:\n{done.stdout}{done.stderr}")
+        if npm.returncode:
+            raise AssertionError(f"`npm ci` in {NODE_DIRECTORY} failed:\n{npm.stdout}{npm.stderr}")
         stamp.touch()
 
 
 def new_key(name: str) -> dict[str, Any]:
-    """A private key as the provider reads it (RFC 7517)."""
+    """Return a private key in the provider's format (RFC 7517)."""
     key = RSAAlgorithm.to_jwk(rsa.generate_private_key(public_exponent=65537, key_size=2048), as_dict=True)
     key.pop("key_ops", None)  # with it, the provider cannot verify its own signatures
     return {**key, "kid": name, "use": "sig", "alg": "RS256"}
 
 
 class Provider:
-    """The npm package oidc-provider; whoever it knows signs in with their subject and any password."""
+    """The npm package oidc-provider; people sign in with their subject and any password."""
 
-    def __init__(self, place: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
         self.port = free_port()
         self.issuer = f"http://{host}:{self.port}"
-        self.file = place / "provider.json"
-        self.log = place / "provider.log"
+        self.file = directory / "provider.json"
+        self.log = directory / "provider.log"
         self.clients: list[dict[str, Any]] = []
         self.people: dict[str, dict[str, Any]] = {}
         self.keys = [new_key("first")]
 
-    def know(self, subject: str, **claims: Any) -> str:
-        """From the next sign-in on it says exactly this of somebody; returns the subject."""
+    def add_person(self, subject: str, **claims: Any) -> str:
+        """Let the provider send these claims of a person from the next sign-in on; return the subject."""
         self.people[subject] = claims
         self._write()
         return subject
 
-    def serve(self, registry: str) -> None:
-        """Let the registry at this address be signed in to; before the start."""
+    def add_client(self, registry: str) -> None:
+        """Register the registry at this URL as a client; call it before the start."""
         self.clients.append(
             {
                 "client_id": CLIENT,
@@ -93,7 +93,7 @@ class Provider:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 ["node", "provider.mjs", str(self.file)],
-                cwd=PLACE,
+                cwd=NODE_DIRECTORY,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -109,7 +109,7 @@ class Provider:
         raise AssertionError(f"The provider does not start:\n{self.log.read_text()}")
 
     def stop(self) -> None:
-        """It forgets who is signed in."""
+        """Stop the provider, which forgets its sessions."""
         self.process.terminate()
         self.process.wait(timeout=20)
 
@@ -121,9 +121,10 @@ class Provider:
             "jwks": {"keys": self.keys},
             "people": self.people,
         }
-        whole = self.file.with_suffix(".new")
-        whole.write_text(json.dumps(settings))
-        whole.replace(self.file)
+        # The provider must never read half a file.
+        new_file = self.file.with_suffix(".new")
+        new_file.write_text(json.dumps(settings))
+        new_file.replace(self.file)
 
 
 class Site(NamedTuple):
@@ -136,18 +137,18 @@ class Site(NamedTuple):
         return Browser(self, accept)
 
     def client(self) -> "Browser":
-        """A program that follows redirects and is told in JSON."""
+        """Return a program that follows redirects and gets JSON."""
         return Browser(self, DATA)
 
     def new_person(self, subject: str, **claims: Any) -> tuple["Browser", str]:
-        """Somebody who has signed in for the first time, with a program; and the token that they were given."""
+        """Sign a new person in with a program; return the program and the new token."""
         client = self.client()
-        answer = client.sign_in(self.provider.know(subject, **{"nickname": subject, **claims}))
-        assert answer.status_code == 200, answer.text
-        return client, str(answer.json()["new_token"])
+        response = client.sign_in(self.provider.add_person(subject, **{"nickname": subject, **claims}))
+        assert response.status_code == 200, response.text
+        return client, str(response.json()["new_token"])
 
-    def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """What a statement gives in the registry's database."""
+    def run_sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in the registry's database and return its rows."""
         url = self.server.environment.get("REGISTRY_DATABASE_URL")
         if url is not None:
             with psycopg.connect(url, autocommit=True) as connection:
@@ -161,100 +162,98 @@ _addresses = itertools.count(1)
 
 
 class Browser:
-    """Keeps cookies; each comes from an address of its own, so that none uses up what another may do in a minute."""
+    """A browser with cookies and an address of its own: the sign-ins from one address are limited."""
 
     def __init__(self, site: Site, accept: str) -> None:
         self.site = site
         self.url = site.server.url
         self.session = requests.Session()
-        self.asked: list[str] = []  # what the provider wanted to know, in its words
+        self.prompts: list[str] = []  # names of the provider's forms, such as `login`
         number = next(_addresses)
         self.session.headers.update({"Accept": accept, "X-Forwarded-For": f"10.0.{number // 250}.{number % 250 + 1}"})
 
-    def ask(
+    def request(
         self, method: str, path: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """One request, redirects not followed."""
+        """Send a request without following redirects."""
         return self.session.request(
             method, urljoin(self.url, path), data=form, headers=headers, allow_redirects=False, timeout=30
         )
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        """`Sec_Fetch_Site="none"` is the header of that name."""
-        return self.ask("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        """Send a GET request; `Sec_Fetch_Site="none"` is the header of that name."""
+        return self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
-    def press(self, path: str, page: str = "/me") -> requests.Response:
-        """The button of a page that sends its form there."""
-        return self.ask("POST", path, {"csrfmiddlewaretoken": self.csrf(page)}, {"Origin": self.url})
+    def press_button(self, path: str, page: str = "/me") -> requests.Response:
+        """Submit the form of a page that is sent to `path`."""
+        return self.request("POST", path, {"csrfmiddlewaretoken": self.csrf_token(page)}, {"Origin": self.url})
 
-    def follow(self, answer: requests.Response) -> requests.Response:
-        """Redirects within the registry, to the first answer that is none."""
-        while answer.is_redirect and urljoin(answer.url, answer.headers["Location"]).startswith(self.url):
-            answer = self._next(answer)
-        return answer
+    def follow_redirects(self, response: requests.Response) -> requests.Response:
+        """Follow redirects within the registry."""
+        while response.is_redirect and urljoin(response.url, response.headers["Location"]).startswith(self.url):
+            response = self._follow(response)
+        return response
 
-    def callback(self, subject: str, path: str = "/me") -> str:
-        """Where the provider sends the browser back to, after it has filled in the provider's forms."""
+    def callback_url(self, subject: str, path: str = "/me") -> str:
+        """Fill in the provider's forms and return the URL that the provider redirects back to."""
         return self.through_provider(self.get(path).headers["Location"], subject)
 
     def sign_in(self, subject: str, path: str = "/me") -> requests.Response:
-        return self.follow(self.get(self.callback(subject, path)))
+        return self.follow_redirects(self.get(self.callback_url(subject, path)))
 
     def abort(self, path: str = "/me") -> requests.Response:
-        """Think better of it at the provider's first form."""
-        form = self._next(self._next(self.get(path)))
+        """Follow the link of the provider's first form that aborts the sign-in."""
+        form = self._follow(self._follow(self.get(path)))
         [link] = re.findall(r'href="([^"]+/abort)"', form.text)
-        return self._next(self._next(self.get(link)))
+        return self._follow(self._follow(self.get(link)))
 
-    def _next(self, answer: requests.Response) -> requests.Response:
-        return self.get(urljoin(answer.url, answer.headers["Location"]))
+    def _follow(self, response: requests.Response) -> requests.Response:
+        return self.get(urljoin(response.url, response.headers["Location"]))
 
-    def through_provider(self, address: str, subject: str) -> str:
-        """From an address of the provider to where it sends the browser in the end, whatever it asks meanwhile."""
-        while self.is_at_provider(address):
-            answer = self.get(address)
-            if not answer.is_redirect:
-                self.asked.append(hidden_fields(answer.text).get("prompt", "logout"))
-                answer = self.submit(answer.text, {"login": subject, "password": "any", "logout": "yes"})
-            address = urljoin(answer.url, answer.headers["Location"])
-        return address
+    def through_provider(self, url: str, subject: str) -> str:
+        """Begin at a URL of the provider, fill in its forms, and return the URL that it redirects to in the end."""
+        while url.startswith(f"{self.site.provider.issuer}/"):
+            response = self.get(url)
+            if not response.is_redirect:
+                self.prompts.append(hidden_fields(response.text).get("prompt", "logout"))
+                response = self.submit(response.text, {"login": subject, "password": "any", "logout": "yes"})
+            url = urljoin(response.url, response.headers["Location"])
+        return url
 
-    def leave_provider(self) -> None:
-        """Be somebody else there, as on a computer that two people use."""
+    def forget_provider(self) -> None:
+        """Delete the provider's cookies, as when another person uses the computer."""
         jar: CookieJar = self.session.cookies
         for cookie in list(jar):
             if cookie.name.startswith("_"):
                 jar.clear(cookie.domain, cookie.path, cookie.name)
 
-    def is_at_provider(self, address: str) -> bool:
-        return address.startswith(f"{self.site.provider.issuer}/")
-
     def submit(self, page: str, filled_in: dict[str, str]) -> requests.Response:
-        """The form of a page."""
-        return self.ask("POST", action_of(page), {**hidden_fields(page), **filled_in})
+        """Submit the first form of a page."""
+        action = re.search(r'<form [^>]*action="([^"]+)"', page)
+        assert action, page
+        return self.request("POST", html.unescape(action[1]), {**hidden_fields(page), **filled_in})
 
-    def csrf(self, path: str) -> str:
-        """Out of the form of a page."""
+    def csrf_token(self, path: str) -> str:
+        """Return the token in the form of a page."""
         return hidden_fields(self.get(path, Accept=PAGE).text)["csrfmiddlewaretoken"]
 
     def log_in_with_password(self, name: str, password: str) -> requests.Response:
-        form = {"csrfmiddlewaretoken": self.csrf("/sign-in"), "username": name, "password": password}
-        return self.ask("POST", "/sign-in", form, {"Origin": self.url})
+        form = {"csrfmiddlewaretoken": self.csrf_token("/sign-in"), "username": name, "password": password}
+        return self.request("POST", "/sign-in", form, {"Origin": self.url})
 
-    def cookie(self) -> str:
-        """Of the session."""
+    def session_cookie(self) -> str:
         return str(self.session.cookies["registry_session"])
 
     def with_cookie(self, value: str) -> "Browser":
-        """Another browser, which has this cookie only."""
+        """Return another browser with this session cookie only."""
         other = Browser(self.site, str(self.session.headers["Accept"]))
         other.session.cookies.set("registry_session", value)
         return other
 
-    def name(self) -> str | None:
-        """Whom the registry takes the browser for."""
-        answer = self.get("/me", Accept=DATA)
-        return None if answer.is_redirect else str(answer.json()["username"])
+    def signed_in_name(self) -> str | None:
+        """Return the name of the signed-in user, or None."""
+        response = self.get("/me", Accept=DATA)
+        return None if response.is_redirect else str(response.json()["username"])
 
 
 def hidden_fields(page: str) -> dict[str, str]:
@@ -264,18 +263,11 @@ def hidden_fields(page: str) -> dict[str, str]:
     }
 
 
-def action_of(page: str) -> str:
-    """Of the first form."""
-    found = re.search(r'<form [^>]*action="([^"]+)"', page)
-    assert found, page
-    return html.unescape(found[1])
-
-
 def refresh_url(page: str) -> str:
     """Return the URL that a page leads to by itself."""
-    found = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]+)">', page)
-    assert found, page
-    return html.unescape(found[1])
+    url = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]+)">', page)
+    assert url, page
+    return html.unescape(url[1])
 
 
 def query_of(address: str) -> dict[str, str]:
@@ -283,17 +275,17 @@ def query_of(address: str) -> dict[str, str]:
 
 
 @contextmanager
-def single_sign_on(place: Path, host: str = "127.0.0.1", **environment: str) -> Iterator[Site]:
-    """A live registry, and beside it the provider that it trusts."""
-    provider = Provider(place, host)
-    trust = {
+def single_sign_on(directory: Path, host: str = "127.0.0.1", **environment: str) -> Iterator[Site]:
+    """Start a provider and a registry that trusts it."""
+    provider = Provider(directory, host)
+    settings = {
         "REGISTRY_OIDC_ISSUER": provider.issuer,
         "REGISTRY_OIDC_CLIENT_ID": CLIENT,
         "REGISTRY_OIDC_CLIENT_SECRET": SECRET,
-        "REGISTRY_TRUSTED_PROXIES": "127.0.0.1",  # each browser says its address
+        "REGISTRY_TRUSTED_PROXIES": "127.0.0.1",  # each browser sends its address
     }
-    with running(place / "data", **trust, **environment) as server:
-        provider.serve(server.url)
+    with running(directory / "data", **settings, **environment) as server:
+        provider.add_client(server.url)
         provider.start()
         try:
             yield Site(server, provider)
