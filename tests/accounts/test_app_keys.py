@@ -171,7 +171,7 @@ def test_random_value_outside_base64_is_refused(key: KeyPair) -> None:
     ("signed_body", "sent"),
     [(b'{"type": "ALL"}', b'{"type": "READ_ONLY"}'), (b"", b"{}"), (b"{}", b""), (b"{}", b"{} "), (b"{}", b"\xff")],
 )
-def test_body_that_differs_from_the_signed_one_is_refused(key: KeyPair, signed_body: bytes, sent: bytes) -> None:
+def test_body_must_equal_the_signed_one(key: KeyPair, signed_body: bytes, sent: bytes) -> None:
     assert is_refused(send(sign_request(key, signed_body), "POST", KEYS, sent))
     assert Credential.objects.count() == 1
 
@@ -298,7 +298,7 @@ def test_token_is_valid_once(key: KeyPair) -> None:
     assert is_refused(send(token))
 
 
-def test_token_used_at_one_path_is_refused_at_another(key: KeyPair) -> None:
+def test_used_token_is_refused_at_other_paths(key: KeyPair) -> None:
     token = sign_request(key)
     assert send(token, path="/users/alice").status_code == 200
     assert is_refused(send(token, "DELETE", f"{KEYS}/{key.appid}"))
@@ -310,7 +310,7 @@ def test_random_value_is_valid_once_in_each_padding(key: KeyPair) -> None:
     assert [send(sign_request(key, random=form)).status_code for form in forms] == [200, 401, 401]
 
 
-def test_random_value_is_valid_once_for_other_bodies_and_times(key: KeyPair) -> None:
+def test_random_value_is_valid_once_for_all_bodies(key: KeyPair) -> None:
     random = urlsafe_base64(secrets.token_bytes(16))
     assert send(sign_request(key, random=random)).status_code == 200
     later = str(int(time.time()) + 9)
@@ -331,7 +331,7 @@ def test_refused_request_stores_no_random_value(key: KeyPair) -> None:
     assert send(sign_request(key, random=random)).status_code == 200
 
 
-def test_random_value_is_stored_while_its_timestamp_is_valid(key: KeyPair) -> None:
+def test_random_value_is_stored_as_long_as_needed(key: KeyPair) -> None:
     token = sign_request(key, timestamp=urlsafe_base64(str(int(time.time()) + 290)))
     assert send(token).status_code == 200
     Nonce.objects.update(used_at=timezone.now() - timedelta(minutes=9, seconds=50))

@@ -306,7 +306,7 @@ def test_both_spellings_of_the_manager_are_one_role(alice: User, bob: User, name
     assert call("GET", "user/bob", token).status_code == 200
 
 
-def test_roles_are_listed_in_the_order_of_their_grant(alice: User) -> None:
+def test_roles_are_listed_in_order_of_grant(alice: User) -> None:
     token = open_session("alice")
     names = ["uploadsAnytime", "collectionManager", "backupUploader", "systemAdmin", "backupDownloader"]
     for name in names:

@@ -21,8 +21,8 @@ from tests.support.cast import PASSWORD
 from tests.support.responses import answer_of
 from tests.support.settings import read_settings
 
-HERE = "http://testserver"
-ELSEWHERE = "http://elsewhere.example"
+OWN_ORIGIN = "http://testserver"
+OTHER_ORIGIN = "http://elsewhere.example"
 COOKIE = "registry_session"
 KEYS = "/settings/appids"
 PROFILE = "/settings/profile"
@@ -80,7 +80,7 @@ def browser(alice: User) -> CsrfBrowser:
 
 @pytest.fixture
 def as_root(root: User) -> CsrfBrowser:
-    browser = CsrfBrowser(Origin=HERE)
+    browser = CsrfBrowser(Origin=OWN_ORIGIN)
     assert browser.sign_in_to_admin(root).status_code == 302
     return browser
 
@@ -111,7 +111,7 @@ def test_preset_key_is_replaced_at_login(alice: User) -> None:
     assert browser.is_signed_in
 
 
-def test_key_of_an_anonymous_session_is_replaced_at_login(alice: User) -> None:
+def test_key_of_an_anonymous_session_is_replaced(alice: User) -> None:
     planted = SessionStore()
     planted["planted"] = True
     planted.save()
@@ -178,7 +178,7 @@ def test_change_without_a_proof_is_refused(browser: CsrfBrowser) -> None:
     assert not Credential.objects.of_kind(Credential.Kind.APP_KEY).exists()
 
 
-@pytest.mark.parametrize("headers", [{"Origin": HERE}, {"Sec-Fetch-Site": "same-origin"}])
+@pytest.mark.parametrize("headers", [{"Origin": OWN_ORIGIN}, {"Sec-Fetch-Site": "same-origin"}])
 def test_change_from_own_page_is_allowed(browser: CsrfBrowser, headers: dict[str, str]) -> None:
     assert browser.change(**headers).status_code == 200
 
@@ -198,15 +198,15 @@ def test_change_with_the_csrf_token_is_allowed(browser: CsrfBrowser) -> None:
 
 
 NO_PROOFS = [
-    {"Origin": ELSEWHERE},
+    {"Origin": OTHER_ORIGIN},
     {"Origin": "null"},
     {"Origin": ""},
     {"Origin": "https://testserver"},
     {"Origin": "http://testserver:8000"},
     {"Origin": "http://testserver.elsewhere.example"},
     {"Origin": "http://elsewhere.example/http://testserver"},
-    {"Origin": f"{ELSEWHERE}, {HERE}"},
-    {"Referer": f"{HERE}/"},
+    {"Origin": f"{OTHER_ORIGIN}, {OWN_ORIGIN}"},
+    {"Referer": f"{OWN_ORIGIN}/"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "none"},
@@ -214,7 +214,7 @@ NO_PROOFS = [
     {"X-Requested-With": "XMLHttpRequest"},
     {"X-CSRFToken": "x" * 32},
     {"X-CSRFToken": ""},
-    {"X-Forwarded-Host": "elsewhere.example", "Origin": ELSEWHERE},
+    {"X-Forwarded-Host": "elsewhere.example", "Origin": OTHER_ORIGIN},
 ]
 
 
@@ -224,43 +224,43 @@ def test_other_headers_prove_nothing(browser: CsrfBrowser) -> None:
 
 
 def test_foreign_page_is_refused_with_the_csrf_token(browser: CsrfBrowser) -> None:
-    for origin in (ELSEWHERE, "null"):
+    for origin in (OTHER_ORIGIN, "null"):
         response = browser.change(Origin=origin, **{"X-CSRFToken": browser.cookies["csrftoken"].value})
         assert (response.status_code, response.json()["error"]) == (403, "permission_denied")
 
 
 def test_host_of_an_attacker_is_foreign(browser: CsrfBrowser) -> None:
-    response = browser.change(Host="elsewhere.example", Origin=ELSEWHERE)
+    response = browser.change(Host="elsewhere.example", Origin=OTHER_ORIGIN)
     assert response.status_code == 400
     assert User.objects.get().avatar_uri == ""
 
 
 def test_reading_needs_no_proof(browser: CsrfBrowser) -> None:
-    assert browser.get(KEYS, headers={"Origin": ELSEWHERE}).status_code == 200
+    assert browser.get(KEYS, headers={"Origin": OTHER_ORIGIN}).status_code == 200
 
 
 def test_other_sites_cannot_read_the_answer(browser: CsrfBrowser) -> None:
-    response = browser.get(KEYS, headers={"Origin": ELSEWHERE})
+    response = browser.get(KEYS, headers={"Origin": OTHER_ORIGIN})
     assert not [name for name in response.headers if name.lower().startswith("access-control")]
 
 
 # --- Pages of other sites -------------------------------------------------------------------------------------------
 
 FOREIGN = [
-    {"Origin": ELSEWHERE},
+    {"Origin": OTHER_ORIGIN},
     {"Origin": "null"},
     {"Origin": "https://testserver"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
-    {"Origin": ELSEWHERE, "Sec-Fetch-Site": "cross-site"},
+    {"Origin": OTHER_ORIGIN, "Sec-Fetch-Site": "cross-site"},
     {"Origin": "null", "Sec-Fetch-Site": "none"},
 ]
 OWN = [
     {},
-    {"Origin": HERE},
+    {"Origin": OWN_ORIGIN},
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "none"},
-    {"Origin": HERE, "Sec-Fetch-Site": "same-origin"},
+    {"Origin": OWN_ORIGIN, "Sec-Fetch-Site": "same-origin"},
 ]
 
 
@@ -310,13 +310,15 @@ def test_session_is_a_row(browser: CsrfBrowser, alice: User) -> None:
     assert timedelta(hours=23) < row.expires_at - timezone.now() <= timedelta(hours=24)
 
 
-def test_key_of_the_cookie_is_not_in_the_row(browser: CsrfBrowser) -> None:
+def test_key_of_the_cookie_is_not_stored(browser: CsrfBrowser) -> None:
     assert browser.key not in repr([*Credential.objects.values(), *AuditEvent.objects.values()])
 
 
 def revoke(client: Client, row: Credential) -> Any:
     return client.post(
-        "/admin/accounts/credential/", {"action": "revoke", "_selected_action": [row.pk]}, headers={"Origin": HERE}
+        "/admin/accounts/credential/",
+        {"action": "revoke", "_selected_action": [row.pk]},
+        headers={"Origin": OWN_ORIGIN},
     )
 
 

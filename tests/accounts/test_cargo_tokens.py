@@ -236,10 +236,10 @@ def test_revocation_is_recorded(alice: User, root: User) -> None:
 
 
 def test_revocation_leaves_the_other_tokens(alice: User) -> None:
-    kept = cargo_tokens.create(alice, "laptop")
+    other = cargo_tokens.create(alice, "laptop")
     cargo_tokens.create(alice, "ci")
     revocation.revoke(Credential.objects.get(name="ci"), actor=alice)
-    assert is_valid(kept)
+    assert is_valid(other)
 
 
 def test_token_of_a_closed_account_is_dead(alice: User) -> None:
@@ -299,7 +299,7 @@ def test_bad_token_is_refused_where_none_is_needed(anonymous: CargoClient) -> No
         assert answer_of(response) == (401, {"errors": [{"detail": NOT_GOOD}]}), path
 
 
-def test_refusal_without_a_token_says_how_to_log_in(anonymous: CargoClient) -> None:
+def test_refusal_without_token_says_how_to_log_in(anonymous: CargoClient) -> None:
     response = anonymous.get(OWNERS)
     assert response.status_code == 401
     detail = "This needs a token: get one at http://testserver/me, and hand it to `cargo login`."

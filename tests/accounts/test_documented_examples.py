@@ -87,14 +87,14 @@ def documented_shape(example: str) -> Any:
 KTRA_TOKEN = '{ "token": "TOKEN" }'
 
 
-def test_ktra_create_a_new_user(shell: Shell) -> None:
+def test_ktra_creates_a_user(shell: Shell) -> None:
     response = shell("""curl -X POST -H 'Content-Type: application/json' -d '{ "password": "PASSWORD" }' \
         HOST/ktra/api/v1/new_user/user_name""")
     assert response.status == 200
     assert shape_of(response.json) == documented_shape(KTRA_TOKEN)
 
 
-def test_ktra_login(shell: Shell) -> None:
+def test_ktra_logs_in(shell: Shell) -> None:
     first = shell.server.sign_up("ktra_login")
     response = shell(
         """curl -X POST -H 'Content-Type: application/json' -d '{ "password": "PASSWORD" }' \
@@ -106,7 +106,7 @@ def test_ktra_login(shell: Shell) -> None:
     assert response.json["token"] != first
 
 
-def test_ktra_change_password(shell: Shell) -> None:
+def test_ktra_changes_a_password(shell: Shell) -> None:
     shell.server.sign_up("ktra_change")
     response = shell(
         """curl -X POST -H 'Content-Type: application/json' \
@@ -144,7 +144,7 @@ def session_id(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def test_backups_login(shell: Shell) -> None:
+def test_backups_logs_in(shell: Shell) -> None:
     response = shell(BACKUPS_LOGIN, USER="riotkit", PASSWORD=PASSWORD)
     assert response.status == 200
     assert shape_of(response.json) == documented_shape("""
@@ -161,7 +161,7 @@ def test_backups_login(shell: Shell) -> None:
     assert datetime.fromisoformat(response.json["data"]["expire"]).tzinfo
 
 
-def test_backups_user(shell: Shell, backups_token: str) -> None:
+def test_backups_shows_a_user(shell: Shell, backups_token: str) -> None:
     command = r"""
 curl -s -X GET -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
@@ -182,7 +182,7 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
 """)
 
 
-def test_backups_whoami(shell: Shell, backups_token: str) -> None:
+def test_backups_shows_the_own_user(shell: Shell, backups_token: str) -> None:
     command = r"""
 curl -s -X GET -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
@@ -224,7 +224,7 @@ curl -s -X GET -H 'Authorization: Bearer TOKEN' \
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET"])  # the document's example, and its heading
-def test_backups_logout(shell: Shell, backups_token: str, method: str) -> None:
+def test_backups_logs_out(shell: Shell, backups_token: str, method: str) -> None:
     command = r"""
 curl -s -X DELETE -H 'Authorization: Bearer TOKEN' \
      -H 'Content-Type: application/json' \
@@ -239,7 +239,7 @@ curl -s -X DELETE -H 'Authorization: Bearer TOKEN' \
     assert shell(command, TOKEN=backups_token).status == 403
 
 
-def test_backups_token(shell: Shell, backups_token: str) -> None:
+def test_backups_lists_sessions(shell: Shell, backups_token: str) -> None:
     # In the document a blank follows the first backslash, so that its command ends there.
     command = r"""
 curl -s -X GET -H 'Authorization: Bearer TOKEN' \
@@ -317,16 +317,16 @@ def indexadmin(shell: Shell) -> Indexadmin:
     return Indexadmin(registered, verified, shell(TORRUST_LOGIN))
 
 
-def test_torrust_registration(indexadmin: Indexadmin) -> None:
+def test_torrust_registers_a_user(indexadmin: Indexadmin) -> None:
     assert indexadmin.registered.status == 200
     assert shape_of(indexadmin.registered.json) == {"data": {"user_id": "int"}}
 
 
-def test_torrust_email_verification(indexadmin: Indexadmin) -> None:
+def test_torrust_verifies_an_address(indexadmin: Indexadmin) -> None:
     assert indexadmin.verified == (200, "Email verified, you can close this page.")
 
 
-def test_torrust_login(indexadmin: Indexadmin) -> None:
+def test_torrust_logs_in(indexadmin: Indexadmin) -> None:
     assert indexadmin.logged_in.status == 200
     assert shape_of(indexadmin.logged_in.json) == documented_shape(TORRUST_USER)
     assert indexadmin.logged_in.json["data"]["username"] == "indexadmin"
@@ -341,18 +341,18 @@ curl \
 """
 
 
-def test_torrust_token_verification(shell: Shell, indexadmin: Indexadmin) -> None:
+def test_torrust_verifies_a_token(shell: Shell, indexadmin: Indexadmin) -> None:
     response = shell(TORRUST_VERIFICATION, TOKEN=indexadmin.token)
     assert (response.status, response.json) == (200, {"data": "Token is valid."})
 
 
-def test_torrust_verification_of_an_invalid_token(shell: Shell) -> None:
+def test_torrust_refuses_an_invalid_token(shell: Shell) -> None:
     response = shell(TORRUST_VERIFICATION)
     assert response.status == 401
     assert response.json == {"data": "Token invalid.", "error": "Token invalid."}  # `error` as the original has it
 
 
-def test_torrust_token_renewal(shell: Shell, indexadmin: Indexadmin) -> None:
+def test_torrust_renews_a_token(shell: Shell, indexadmin: Indexadmin) -> None:
     command = r"""
 curl \
   --header "Content-Type: application/json" \
@@ -365,7 +365,7 @@ curl \
     assert response.json == {"data": {"token": indexadmin.token, "username": "indexadmin", "admin": False}}
 
 
-def test_torrust_ban_a_user(shell: Shell) -> None:
+def test_torrust_bans_a_user(shell: Shell) -> None:
     shell.server.sign_up("to_be_banned")
     token = shell(TORRUST_LOGIN, indexadmin="riotkit", BenoitMandelbrot1924=PASSWORD).json["data"]["token"]
     command = r"""
@@ -421,25 +421,25 @@ curl -X POST -H 'Content-Type: application/json' -d '{
     return Member(registered, shell(YAPKG_LOGIN))
 
 
-def test_yapkg_registration(member: Member) -> None:
+def test_yapkg_registers_a_user(member: Member) -> None:
     example = '{"userid": "userid", "username": "username", "email": "example@example.com", "avatar_uri": "avatar_uri"}'
     assert member.registered.status == 200
     assert shape_of(member.registered.json) == documented_shape(example) | BOTH_SPELLINGS
 
 
-def test_yapkg_login(member: Member) -> None:
+def test_yapkg_logs_in(member: Member) -> None:
     assert member.logged_in.status == 200
     assert shape_of(member.logged_in.json) == documented_shape(YAPKG_USER) | BOTH_SPELLINGS
 
 
-def test_yapkg_user(shell: Shell, member: Member) -> None:
+def test_yapkg_shows_a_user(shell: Shell, member: Member) -> None:
     response = shell("curl -b jar HOST/users/username")
     assert response.status == 200
     assert shape_of(response.json) == documented_shape(YAPKG_USER) | BOTH_SPELLINGS
     assert response.json["email"] == "example@example.com"
 
 
-def test_yapkg_profile(shell: Shell, member: Member) -> None:
+def test_yapkg_changes_a_profile(shell: Shell, member: Member) -> None:
     command = """
 curl -X PATCH -b jar -c jar -H 'Origin: HOST' -H 'Content-Type: application/json' -d '{
     "user_id": "USER_ID",
@@ -462,7 +462,7 @@ curl -X POST -b jar -H 'Origin: HOST' -H 'Content-Type: application/json' -d '{
 """
 
 
-def test_yapkg_keys(shell: Shell, member: Member) -> None:
+def test_yapkg_lists_keys(shell: Shell, member: Member) -> None:
     created = shell(YAPKG_KEY)
     assert created.status == 200
     response = shell("curl -b jar HOST/settings/appids")
@@ -479,7 +479,7 @@ def test_yapkg_keys(shell: Shell, member: Member) -> None:
     assert created.json in response.json
 
 
-def test_yapkg_deletion_of_a_key(shell: Shell, member: Member) -> None:
+def test_yapkg_deletes_a_key(shell: Shell, member: Member) -> None:
     appid = shell(YAPKG_KEY).json["appid"]
     response = shell("curl -X DELETE -b jar -H 'Origin: HOST' HOST/settings/appids/APPID", APPID=appid)
     assert (response.status, response.json) == (200, {"status": "ok"})
@@ -487,7 +487,7 @@ def test_yapkg_deletion_of_a_key(shell: Shell, member: Member) -> None:
 
 
 @pytest.mark.parametrize("options", ["-b other", "-X POST -b other"])
-def test_yapkg_logout(shell: Shell, member: Member, options: str) -> None:
+def test_yapkg_logs_out(shell: Shell, member: Member, options: str) -> None:
     shell(YAPKG_LOGIN, jar="other")
     assert shell("curl -b other HOST/settings/appids").status == 200
     response = shell(f"curl {options} HOST/logout")

@@ -320,7 +320,7 @@ def test_me_is_a_page_for_a_browser(client: Client) -> None:
 
 
 @override_settings(SIGNUP_OPEN=False)
-def test_page_of_a_closed_registry_offers_no_new_account(client: Client) -> None:
+def test_page_of_a_closed_registry_offers_no_account(client: Client) -> None:
     response = client.get("/me", headers={"Accept": "text/html"})
     assert "new_user" not in response.content.decode()
 
@@ -372,7 +372,7 @@ def test_unknown_path_is_refused_in_the_dialect(client: Client, method: str) -> 
     assert answers == dict.fromkeys(paths, (404, refusal("There is nothing at this path.")))
 
 
-def test_dry_run_of_cargo_ktra_login_gets_errors_alone(alice: User) -> None:
+def test_dry_run_of_cargo_ktra_login_gets_errors(alice: User) -> None:
     response = call("login", "alice")
     assert response.json() == refusal("password: This field is required.")
 
@@ -384,7 +384,7 @@ def test_answer_is_json_whatever_is_accepted(alice: User) -> None:
         assert (response.status_code, response["Content-Type"]) == (200, "application/json")
 
 
-def test_stale_token_in_the_header_does_not_hinder_a_login(alice: User) -> None:
+def test_stale_token_does_not_hinder_a_login(alice: User) -> None:
     stale = CargoClient(token="entc_stale")
     response = stale.post(f"{API}/login/alice", {"password": PASSWORD}, content_type="application/json")
     assert response.status_code == 200

@@ -275,7 +275,7 @@ def test_taken_address_is_refused_in_any_case() -> None:
 
 
 @pytest.mark.django_db
-def test_address_is_taken_in_each_spelling_of_its_domain() -> None:
+def test_address_is_taken_in_each_spelling() -> None:
     register(email="dora@b\u00fccher.example")
     assert answer_of(register("emil", email="dora@xn--bcher-kva.example")) == refusal(400, EMAIL_TAKEN)
 
@@ -457,18 +457,20 @@ def open_short_session(name: str, lifetime: timedelta, monkeypatch: pytest.Monke
         return open_session(name)
 
 
-@pytest.mark.parametrize("left", [TWO_WEEKS, timedelta(days=7, minutes=1)])
-def test_renewal_keeps_a_token_of_over_a_week(alice: User, monkeypatch: pytest.MonkeyPatch, left: timedelta) -> None:
-    token = open_short_session("alice", left, monkeypatch)
+@pytest.mark.parametrize("lifetime", [TWO_WEEKS, timedelta(days=7, minutes=1)])
+def test_renewal_keeps_a_token_of_over_a_week(
+    alice: User, monkeypatch: pytest.MonkeyPatch, lifetime: timedelta
+) -> None:
+    token = open_short_session("alice", lifetime, monkeypatch)
     assert answer_of(renew(token)) == (200, {"data": {"token": token, "username": "alice", "admin": False}})
     assert Credential.objects.count() == 1
 
 
-@pytest.mark.parametrize("left", [timedelta(minutes=1), timedelta(days=7) - timedelta(minutes=1)])
+@pytest.mark.parametrize("lifetime", [timedelta(minutes=1), timedelta(days=7) - timedelta(minutes=1)])
 def test_renewal_replaces_a_token_of_under_a_week(
-    alice: User, monkeypatch: pytest.MonkeyPatch, left: timedelta
+    alice: User, monkeypatch: pytest.MonkeyPatch, lifetime: timedelta
 ) -> None:
-    old = open_short_session("alice", left, monkeypatch)
+    old = open_short_session("alice", lifetime, monkeypatch)
     response = renew(old)
     new = response.json()["data"]["token"]
     assert answer_of(response) == (200, {"data": {"token": new, "username": "alice", "admin": False}})
@@ -491,7 +493,7 @@ def test_renewal_is_not_cached(alice: User) -> None:
 # --- DELETE /v1/user/ban/{user} ----------------------------------------------------------------------------------
 
 
-def test_administrator_bans(root: User, alice: User) -> None:
+def test_administrator_bans_a_user(root: User, alice: User) -> None:
     token = open_session("alice")
     assert answer_of(ban("alice", open_session("root"))) == (200, {"data": "Banned user: alice"})
     assert not is_valid(token)
@@ -780,7 +782,7 @@ def test_unknown_path_is_refused_in_the_dialect(client: Client, method: str) -> 
     assert answers == dict.fromkeys(paths, refusal(404, "There is nothing at this path."))
 
 
-def test_nul_in_the_path_is_refused_in_the_dialect(root: User) -> None:
+def test_nul_in_the_path_is_refused(root: User) -> None:
     assert answer_of(ban("ali%00ce", open_session("root"))) == refusal(400, "The request cannot be understood.")
 
 

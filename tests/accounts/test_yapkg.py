@@ -246,7 +246,7 @@ def test_user_without_an_address_has_an_empty_one(browser: Browser, bob: User) -
     assert browser.get("/users/bob").json() == user_json(bob, email="")
 
 
-def test_answer_with_an_address_stays_out_of_shared_caches(browser: Browser) -> None:
+def test_answer_with_an_address_is_not_shared(browser: Browser) -> None:
     pair = browser.new_key().json()
     signed = Client().get("/users/alice", headers={"Token": sign_empty_request(pair)})
     assert signed.json()["email"] == EMAIL
@@ -299,7 +299,7 @@ def test_anonymous_has_no_profile(db: None) -> None:
     assert (response.status_code, response.json()) == (401, ANONYMOUS)
 
 
-def test_own_id_may_be_a_text_or_a_number(browser: Browser, alice: User) -> None:
+def test_own_id_is_text_or_a_number(browser: Browser, alice: User) -> None:
     assert [browser.change(user_id=kind(alice.pk)).status_code for kind in (str, int)] == [200, 200]
 
 
@@ -368,10 +368,10 @@ BAD_CHANGES = [
 def test_one_bad_field_changes_nothing(browser: Browser, alice: User, bob: User) -> None:
     profiles.update_profile(Principal(bob), None, profiles.ProfileChanges(email="bob@example.org"))
     before = User.objects.values().get(pk=alice.pk)
-    good = {"username": "alicia", "password": OTHER, "email": "a@example.org", "avatar_uri": "http://example.org/"}
+    valid = {"username": "alicia", "password": OTHER, "email": "a@example.org", "avatar_uri": "http://example.org/"}
     offenders = []
     for field, value, code in BAD_CHANGES:
-        status, body = answer_of(browser.change(**{**good, field: value}))
+        status, body = answer_of(browser.change(**{**valid, field: value}))
         is_unchanged = User.objects.values().get(pk=alice.pk) == before
         if status != 400 or set(body) != {"error", "message"} or body["error"] != code or not is_unchanged:
             offenders.append((field, value, status, body))
