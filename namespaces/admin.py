@@ -9,6 +9,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.admin import staff
+from accounts.models import User
 from namespaces import membership
 from namespaces.models import Membership, Namespace, Role
 from registry_site.admin import DomainAdmin
@@ -22,16 +23,21 @@ class RoleAssignmentForm(ModelForm):
         self.fields["user"].disabled = self.instance.pk is not None
 
 
-class MembershipInline(admin.TabularInline):
-    model = Membership
+class RoleAssignmentInline(admin.TabularInline):
+    """The users with a role in a namespace or a package."""
+
     form = RoleAssignmentForm
-    fk_name = "namespace"
     extra = 0
     autocomplete_fields = ("user",)
     readonly_fields = ("added_by", "added_at")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("user", "added_by")
+
+
+class MembershipInline(RoleAssignmentInline):
+    model = Membership
+    fk_name = "namespace"
 
     def has_add_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
         return is_shared(obj) and bool(super().has_add_permission(request, obj))
@@ -48,8 +54,37 @@ def is_shared(namespace: Namespace | None) -> bool:
     return namespace is None or namespace.user_id is None
 
 
+class TrashAdmin(DomainAdmin):
+    """Rows that staff put into the trash and restore, and that are never created here."""
+
+    actions = ["remove", "restore"]
+    show_full_result_count = False  # saves a count of all rows
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description="Put the selected %(verbose_name_plural)s into the trash", permissions=["change"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self.set_removed(request, queryset, removed=True)
+
+    @admin.action(description="Restore the selected %(verbose_name_plural)s", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self.set_removed(request, queryset, removed=False)
+
+    def set_removed(self, request: HttpRequest, queryset: QuerySet[Any], *, removed: bool) -> None:
+        """Remove or restore rows, all or none."""
+        with transaction.atomic():
+            rows = self.model.objects.for_update().filter(pk__in=queryset.values("pk"))
+            count = sum(self.set_row_removed(row, removed=removed, actor=staff(request)) for row in rows)
+        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others already were.")
+
+    def set_row_removed(self, row: Any, *, removed: bool, actor: User) -> bool:
+        """Call the verb of the domain; return False if there was nothing to change."""
+        raise NotImplementedError
+
+
 @admin.register(Namespace)
-class NamespaceAdmin(DomainAdmin):
+class NamespaceAdmin(TrashAdmin):
     """Namespaces: staff manage members, and remove and restore namespaces."""
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
@@ -60,15 +95,8 @@ class NamespaceAdmin(DomainAdmin):
     )
     search_fields = ("name",)
     inlines = [MembershipInline]
-    actions = ["remove", "restore"]
-    show_full_result_count = False
     fields = ("name", "user", "created_at", "removed_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Namespace | None = None) -> Any:
-        return self.fields
+    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
         namespaces: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")
@@ -88,16 +116,5 @@ class NamespaceAdmin(DomainAdmin):
         saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
         membership.set_members_by_staff(form.instance, saved, formset.deleted_objects, actor=staff(request))
 
-    @admin.action(description="Put the selected namespaces into the trash", permissions=["change"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[Namespace]) -> None:
-        self._set_removed(request, queryset, removed=True)
-
-    @admin.action(description="Restore the selected namespaces", permissions=["change"])
-    def restore(self, request: HttpRequest, queryset: QuerySet[Namespace]) -> None:
-        self._set_removed(request, queryset, removed=False)
-
-    def _set_removed(self, request: HttpRequest, queryset: QuerySet[Namespace], *, removed: bool) -> None:
-        with transaction.atomic():
-            rows = Namespace.objects.select_for_update(no_key=True).filter(pk__in=queryset.values("pk"))
-            count = sum(membership.set_removed(row, removed=removed, actor=staff(request)) for row in rows)
-        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others were so before.")
+    def set_row_removed(self, row: Namespace, *, removed: bool, actor: User) -> bool:
+        return membership.set_removed(row, removed=removed, actor=actor)

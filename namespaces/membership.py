@@ -90,6 +90,7 @@ def set_removed(namespace: Namespace, *, removed: bool, actor: User | None) -> b
         raise Invalid("A personal namespace cannot be removed.")
     if (namespace.removed_at is not None) == removed:
         return False
+    # Packages keep a `removed_at` of their own. A restored namespace has exactly those that it had before.
     namespace.removed_at = timezone.now() if removed else None
     namespace.save(update_fields=["removed_at"])
     namespace_visibility_changed.send(sender=Namespace, namespace=namespace)
@@ -172,8 +173,7 @@ def lock_for_update(namespace: Namespace) -> Namespace:
 
     Raises `NotFound` if the namespace was removed in the meantime.
     """
-    # NO KEY UPDATE lets others insert rows that refer to the namespace.
-    current = Namespace.objects.select_for_update(no_key=True).present().filter(pk=namespace.pk).first()
+    current = Namespace.objects.for_update().present().filter(pk=namespace.pk).first()
     if current is None:
         raise no_such_namespace()
     return current

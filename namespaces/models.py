@@ -37,6 +37,11 @@ class NamespaceQuerySet(models.QuerySet["Namespace"]):
         """Leave out personal namespaces."""
         return self.filter(user=None)
 
+    def for_update(self) -> Self:
+        """Lock the namespaces until the transaction ends."""
+        # NO KEY UPDATE instead of UPDATE: others may still insert rows that refer to a namespace.
+        return self.select_for_update(no_key=True)
+
 
 class Namespace(models.Model):
     """A name under which packages live. Each user has a personal one; shared ones have members."""

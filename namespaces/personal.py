@@ -20,7 +20,7 @@ def create_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> 
 @receiver(account_renamed)
 def rename_personal_namespace(sender: type[User], user: User, **kwargs: Any) -> None:
     """Rename the namespace of a renamed account; raises whatever a receiver of `namespace_renaming` raises."""
-    namespace = Namespace.objects.select_for_update(no_key=True).get(user=user)
+    namespace = Namespace.objects.for_update().get(user=user)
     namespace_renaming.send(sender=Namespace, namespace=namespace)
     namespace.name, namespace.reservation = user.username, user.reservation
     namespace.save(update_fields=["name", "reservation"])

@@ -17,7 +17,7 @@ from namespaces.signals import role_removed
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
 
-MAX_INVITATIONS = 50
+MAX_INVITATIONS = 50  # keeps the transaction, and its locks, short
 
 Assignment = TypeVar("Assignment", bound=RoleAssignment)
 

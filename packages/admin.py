@@ -3,16 +3,16 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.admin import staff
-from namespaces.admin import RoleAssignmentForm
+from accounts.models import User
+from namespaces.admin import RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
 from packages.models import Collaboration, Package, Release, SnapshotRevision
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin import ReadOnlyAdmin, ReadOnlyInline
 
 
 class ReleaseInline(ReadOnlyInline):
@@ -24,20 +24,13 @@ class ReleaseInline(ReadOnlyInline):
         return super().get_queryset(request).select_related("publisher").defer("files")
 
 
-class CollaborationInline(admin.TabularInline):
+class CollaborationInline(RoleAssignmentInline):
     model = Collaboration
-    form = RoleAssignmentForm
     fk_name = "package"
-    extra = 0
-    autocomplete_fields = ("user",)
-    readonly_fields = ("added_by", "added_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Collaboration]:
-        return super().get_queryset(request).select_related("user", "added_by")
 
 
 @admin.register(Package)
-class PackageAdmin(DomainAdmin):
+class PackageAdmin(TrashAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
 
     list_display = ("name", "namespace", "field", "type", "newest_version", "updated_at", "removed_at")
@@ -45,13 +38,8 @@ class PackageAdmin(DomainAdmin):
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
     inlines = [ReleaseInline, CollaborationInline]
-    actions = ["remove", "restore"]
-    show_full_result_count = False
     fields = ("namespace", "name", "field", "type", "newest", "created_at", "updated_at", "removed_at")
     readonly_fields = fields[1:]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
         packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest")
@@ -73,19 +61,8 @@ class PackageAdmin(DomainAdmin):
                 form.instance, saved, formset.deleted_objects, actor=staff(request)
             )
 
-    @admin.action(description="Put the selected packages into the trash", permissions=["change"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[Package]) -> None:
-        self._set_removed(request, queryset, removed=True)
-
-    @admin.action(description="Restore the selected packages", permissions=["change"])
-    def restore(self, request: HttpRequest, queryset: QuerySet[Package]) -> None:
-        self._set_removed(request, queryset, removed=False)
-
-    def _set_removed(self, request: HttpRequest, queryset: QuerySet[Package], *, removed: bool) -> None:
-        with transaction.atomic():
-            packages = Package.objects.for_update().filter(pk__in=queryset.values("pk"))
-            count = sum(releasing.set_removed(row, removed=removed, actor=staff(request)) for row in packages)
-        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others were so before.")
+    def set_row_removed(self, row: Package, *, removed: bool, actor: User) -> bool:
+        return releasing.set_removed(row, removed=removed, actor=actor)
 
 
 class SnapshotRevisionInline(ReadOnlyInline):

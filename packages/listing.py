@@ -12,7 +12,7 @@ from packages import search
 from packages.models import Package
 from registry_site.errors import Invalid, NotFound
 
-PAGE_SIZE = 20
+PAGE_SIZE = 20  # yapkg's document leaves it open
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ ASCII = re.compile(r"[A-Za-z0-9]")
 
 def canonical(name: str) -> str:
     """Return the form in which a name is unique in its namespace: in lower case."""
+    # Only ASCII letters have case among the allowed ones, so `casefold` would add nothing.
     return name.lower()
 
 

@@ -9,11 +9,11 @@ from packages.models import Status, Type
 from registry_site import versions
 from registry_site.errors import Invalid
 
-# Texts are counted in characters.
+# Texts are counted in characters. The columns of `packages.models` have the same lengths.
 MAX_ECOSYSTEM = 63
 MAX_VERSION = 127
 MAX_DESCRIPTION = 1000
-MAX_DEPENDENCIES = 1000
+MAX_DEPENDENCIES = 1000  # of each kind
 MAX_DEPENDENCY_NAME = 127
 MAX_KEYWORDS = 20
 MAX_KEYWORD = 50

@@ -36,7 +36,7 @@ def create_package(
     archive = archives.store(content.archive)
     with transaction.atomic():
         principal.revalidate_and_lock()
-        locked = Namespace.objects.select_for_update(no_key=True)
+        locked = Namespace.objects.for_update()
         namespace = _get_namespace_for_creator(principal.user, namespace_name, locked)
         package = Package(
             namespace=namespace,

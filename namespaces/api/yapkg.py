@@ -39,8 +39,9 @@ class NamespacesView(Yapkg, ViewSet):
     permission_classes = [AuthenticatedOrReadOnly]
 
     def respond(self, namespace: Namespace) -> Response:
-        """Return a namespace with its members; `owner` is the owner who joined first."""
+        """Return a namespace with its members."""
         members = membership.list_members(namespace)
+        # The document knows one owner. Of several, it is the one who joined first.
         owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
         data = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
         return Response(NamespaceShape(data).data)

@@ -305,6 +305,11 @@ def readable_names(user: User | None) -> set[str]:
     return {package.name for package in Package.objects.all() if rights.rights_of(package, user).may_read}
 
 
+def test_publishers_must_be_able_to_read(world: World) -> None:
+    member, secret = world.users["ns-MEMBER"], Package.objects.get(name="secret")
+    assert not rights.rights_of(secret, member).may_publish
+
+
 def test_visible_packages_are_the_readable_ones(world: World) -> None:
     for name in CAST:
         user = world.users.get(name)
