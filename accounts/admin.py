@@ -221,9 +221,9 @@ class Credentials(ReadOnlyAdmin):
 
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "peer", "forgiven")
+    list_display = ("at", "name", "ip_address", "forgiven")
     list_filter = ("at", "forgiven")
-    search_fields = ("name", "peer")
+    search_fields = ("name", "ip_address")
     date_hierarchy = "at"
 
 

@@ -286,13 +286,13 @@ class Nonce(models.Model):
 
 
 class LoginFailure(models.Model):
-    """A name and a password that did not belong together. The rows are the counters of guessing, too."""
+    """A log-in with a wrong name or password. The throttle of log-ins counts these rows."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
-    name = models.CharField(max_length=255, help_text="As it was given, in canonical form.")
-    peer = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
-    network = models.CharField(max_length=64, help_text="Of the peer: counted together.")
-    forgiven = models.BooleanField(default=False, help_text="The right password followed from there.")
+    name = models.CharField(max_length=255, help_text="The name of the attempt, in canonical form.")
+    ip_address = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
+    network = models.CharField(max_length=64, help_text="Failures from one network count together.")
+    forgiven = models.BooleanField(default=False, help_text="The right password followed from this network.")
 
     class Meta:
         ordering = ("-at", "-pk")
@@ -302,7 +302,7 @@ class LoginFailure(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} from {self.peer}"
+        return f"{self.name} from {self.ip_address}"
 
 
 class BanQuerySet(models.QuerySet["Ban"]):

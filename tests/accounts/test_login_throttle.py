@@ -69,7 +69,7 @@ def fail(name: str, times: int = 1, ip: str = CLIENT_IP, ago: timedelta = timede
     """Store failures as log-ins would."""
     network = client_address.network_of(ip)
     LoginFailure.objects.bulk_create(
-        [LoginFailure(name=name, peer=ip, network=network, at=timezone.now() - ago) for _ in range(times)]
+        [LoginFailure(name=name, ip_address=ip, network=network, at=timezone.now() - ago) for _ in range(times)]
     )
 
 
@@ -254,7 +254,7 @@ def test_unknown_names_get_the_same_answers(alice: User, dialect: str) -> None:
     assert responses_for("alice") == responses_for("nobody")
     fail_everywhere("alice", 20 * LIMIT)
     fail_everywhere("nobody", 20 * LIMIT)
-    LoginFailure.objects.filter(peer=CLIENT_IP).delete()
+    LoginFailure.objects.filter(ip_address=CLIENT_IP).delete()
     assert responses_for("alice") == responses_for("nobody")
 
 
@@ -293,7 +293,7 @@ def test_mapped_address_counts_as_ipv4(alice: User) -> None:
 def test_untrusted_forwarding_header_is_ignored(alice: User) -> None:
     attempts = [log_in("alice", **{"X-Forwarded-For": f"203.0.113.{n}"}).status_code for n in range(LIMIT + 1)]
     assert attempts == [401] * LIMIT + [429]
-    assert set(LoginFailure.objects.values_list("peer", flat=True)) == {CLIENT_IP}
+    assert set(LoginFailure.objects.values_list("ip_address", flat=True)) == {CLIENT_IP}
 
 
 @pytest.mark.parametrize("header", ["Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Client-IP"])
