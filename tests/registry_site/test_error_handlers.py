@@ -1,4 +1,4 @@
-"""Refusals outside of any view wear the coat of the dialect that owns the path."""
+"""Failures outside of a view are answered in the dialect of the path."""
 
 from typing import Any
 
@@ -17,46 +17,39 @@ from registry_site.http import error_handlers
 from registry_site.http.dialects import Cargo
 from tests.support.cast import CargoClient
 
-OURS = [
-    "/api/v1",
-    "/api/v1/nope",
-    "/index",
-    "/dl",
-    "/dl/a/1.0.0",
-    "/mirror/x",
-    "/ktra/x",
-    "/me/x",
-    "/replace_token/x",
-]
-DIALECTS = {
-    "/api/stable": {"status", "error", "message", "code", "data"},
-    "/api/stable/auth/nope": {"status", "error", "message", "code", "data"},
-    "/v1": {"error"},
-    "/v1/user/nope": {"error"},
-    "/register/x": {"error", "message"},
-    "/login/x": {"error", "message"},
-    "/logout/x": {"error", "message"},
-    "/users": {"error", "message"},
-    "/settings/appid": {"error", "message"},
-    "/namespace/a/b": {"error", "message"},
-    "/namespaces/a/b/c": {"error", "message"},
-    "/packages/x": {"error", "message"},
-    "/auth/x": {"success", "error", "message"},
-    "/auth_verify/x": {"success", "error", "message"},
+CARGO = {"errors"}
+BACKUPS = {"status", "error", "message", "code", "data"}
+TORRUST = {"error"}
+YAPKG = {"error", "message"}
+OUTERNET = {"success", "error", "message"}
+# The keys of a failure at unknown paths.
+KEYS = {
+    "/api/v1": CARGO,
+    "/api/v1/nope": CARGO,
+    "/index": CARGO,
+    "/dl": CARGO,
+    "/dl/a/1.0.0": CARGO,
+    "/mirror/x": CARGO,
+    "/ktra/x": CARGO,
+    "/me/x": CARGO,
+    "/replace_token/x": CARGO,
+    "/api/stable": BACKUPS,
+    "/api/stable/auth/nope": BACKUPS,
+    "/v1": TORRUST,
+    "/v1/user/nope": TORRUST,
+    "/register/x": YAPKG,
+    "/login/x": YAPKG,
+    "/logout/x": YAPKG,
+    "/users": YAPKG,
+    "/settings/appid": YAPKG,
+    "/namespace/a/b": YAPKG,
+    "/namespaces/a/b/c": YAPKG,
+    "/packages/x": YAPKG,
+    "/auth/x": OUTERNET,
+    "/auth_verify/x": OUTERNET,
 }
-OTHERS = [
-    "/nope",
-    "/api",
-    "/api/v2/crates",
-    "/api/v1x",
-    "/indexes",
-    "/dlx",
-    "/mirrors",
-    "/ktrax",
-    "/mex",
-    "/ME",
-    "/health/x",
-]
+OTHERS = "/nope /api /api/v2/crates /api/v1x /indexes /dlx /mirrors /ktrax /mex /ME /health/x"
+NOTHING = "There is nothing at this path."
 
 
 def refusal(detail: str) -> dict[str, Any]:
@@ -66,45 +59,55 @@ def refusal(detail: str) -> dict[str, Any]:
 # --- Unknown paths -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-@pytest.mark.parametrize("address", OURS)
-def test_unknown_path_of_cargo_is_told_in_json(client: Client, method: str, address: str) -> None:
-    response = client.generic(method, address)
-    assert response.status_code == 404
-    assert response["Content-Type"] == "application/json"
-    assert response.json() == refusal("There is nothing at this path.")
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_unknown_path_is_answered_by_its_dialect(client: Client, method: str) -> None:
+    for path_info, keys in KEYS.items():
+        response = client.generic(method, path_info)
+        assert (response.status_code, response["Content-Type"]) == (404, "application/json")
+        failure = response.json()
+        assert set(failure) == keys
+        assert failure == refusal(NOTHING) if keys is CARGO else failure["error"] in (NOTHING, "not_found")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-@pytest.mark.parametrize(("address", "keys"), DIALECTS.items())
-def test_unknown_path_of_another_dialect_is_told_in_its_shape(
-    client: Client, method: str, address: str, keys: set[str]
-) -> None:
-    response = client.generic(method, address)
-    assert (response.status_code, response["Content-Type"]) == (404, "application/json")
-    assert set(response.json()) == keys
-    assert response.json()["error"] in ("There is nothing at this path.", "not_found")
+def test_every_prefix_is_tested() -> None:
+    prefixes = error_handlers.dialect_by_prefix()
+    assert [prefix for prefix in prefixes if not any(path_info.startswith(prefix) for path_info in KEYS)] == []
 
 
-@pytest.mark.parametrize("address", OTHERS)
-def test_unknown_path_elsewhere_is_a_page(client: Client, address: str) -> None:
-    response = client.get(address)
-    assert response.status_code == 404
-    assert response["Content-Type"] == "text/html; charset=utf-8"
-    assert "There is nothing at this path." in response.content.decode()
+def test_other_unknown_paths_get_a_page(client: Client) -> None:
+    for path_info in OTHERS.split():
+        response = client.get(path_info)
+        assert (response.status_code, response["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert NOTHING in response.content.decode()
 
 
-@pytest.mark.parametrize("address", ["/nope/<script>alert(1)</script>", "/%3Cscript%3E", "/{{7*7}}", "/a%0d%0ab"])
-def test_page_does_not_repeat_the_path(client: Client, address: str) -> None:
-    text = client.get(address).content.decode()
-    assert not any(part in text for part in ("script", "49", "{{", "%0d"))
+def test_browser_gets_pages_on_shared_paths(client: Client) -> None:
+    types = {
+        "/me/x": "text/html",
+        "/replace_token/x": "text/html",
+        "/ktra/api/v1/openid/x": "text/html",
+        "/mirror/crates/a/b": "text/html",
+        "/mex": "text/html",
+        "/ktra/x": "application/json",
+        "/mirror/x": "application/json",
+        "/users": "application/json",
+    }
+    responses = {path_info: client.get(path_info, headers={"Accept": "text/html"}) for path_info in types}
+    assert {path_info: response["Content-Type"].split(";")[0] for path_info, response in responses.items()} == types
+    assert {response.status_code for response in responses.values()} == {404}
 
 
-@pytest.mark.parametrize("address", ["/ktra/api/v1/login/a/", "/api/v1/crates/new/", "/me/", "/index/config.json/"])
-def test_slash_at_the_end_is_another_path(anonymous: CargoClient, address: str) -> None:
-    response = anonymous.get(address)
-    assert response.status_code == 404
-    assert set(response.json()) == {"errors"}
+def test_page_does_not_repeat_the_path(client: Client) -> None:
+    for path_info in ("/nope/<script>alert(1)</script>", "/%3Cscript%3E", "/{{7*7}}", "/a%0d%0ab"):
+        text = client.get(path_info).content.decode()
+        assert not any(part in text for part in ("script", "49", "{{", "%0d"))
+
+
+def test_slash_at_the_end_is_not_ignored(anonymous: CargoClient) -> None:
+    for path_info in ("/ktra/api/v1/login/a/", "/api/v1/crates/new/", "/me/", "/index/config.json/"):
+        response = anonymous.get(path_info)
+        assert response.status_code == 404
+        assert set(response.json()) == CARGO
 
 
 WITH_NUL = """
@@ -114,62 +117,67 @@ WITH_NUL = """
 """
 
 
-@pytest.mark.parametrize("address", WITH_NUL.split())
-def test_nul_is_refused_in_json(as_alice: CargoClient, address: str) -> None:
-    response = as_alice.get(address)  # PostgreSQL cannot even look for it
-    assert response.status_code in (400, 404)
-    assert set(response.json()) == {"errors"}
+def test_nul_in_a_url_is_refused(as_alice: CargoClient) -> None:
+    for url in WITH_NUL.split():
+        response = as_alice.get(url)  # PostgreSQL raises an error for a text with NUL
+        assert response.status_code == 400
+        assert set(response.json()) == CARGO
+
+
+def test_nul_in_a_cookie_is_refused(client: Client) -> None:
+    client.cookies["registry_session"] = "a\0b"
+    response = client.get("/index/config.json")
+    assert response.status_code == 400
+    assert set(response.json()) == CARGO
 
 
 # --- Wrong methods -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("method", "address"),
-    [
-        ("POST", "/api/v1/crates"),
-        ("DELETE", "/index/config.json"),
-        ("PUT", "/index/de/mo/demo"),
-        ("POST", "/dl/demo/1.0.0/download"),
-        ("POST", "/mirror/index/config.json"),
-        ("PUT", "/mirror/index/de/mo/demo"),
-        ("DELETE", "/ktra/api/v1/mirror/demo/1.0.0/download"),
-        ("GET", "/ktra/api/v1/new_user/alice"),
-        ("PATCH", "/me"),
-    ],
-)
-def test_wrong_method_at_cargo_is_told_in_json(anonymous: CargoClient, method: str, address: str) -> None:
-    response = anonymous.generic(method, address)
-    assert response.status_code == 405
-    assert response.json() == refusal(f'Method "{method}" not allowed.')
-    assert method not in response["Allow"]
+def test_wrong_method_is_answered_by_its_dialect(anonymous: CargoClient) -> None:
+    methods = {
+        "/api/v1/crates": "POST",
+        "/index/config.json": "DELETE",
+        "/index/de/mo/demo": "PUT",
+        "/dl/demo/1.0.0/download": "POST",
+        "/mirror/index/config.json": "POST",
+        "/mirror/index/de/mo/demo": "PUT",
+        "/ktra/api/v1/mirror/demo/1.0.0/download": "DELETE",
+        "/ktra/api/v1/new_user/alice": "GET",
+        "/me": "PATCH",
+    }
+    for path_info, method in methods.items():
+        response = anonymous.generic(method, path_info)
+        assert response.status_code == 405
+        assert response.json() == refusal(f'Method "{method}" not allowed.')
+        assert method not in response["Allow"]
 
 
-def test_wrong_method_elsewhere_is_no_json(client: Client) -> None:
+def test_wrong_method_elsewhere_is_not_json(client: Client) -> None:
     response = client.post("/health")
     assert response.status_code == 405
     assert response["Allow"] == "GET, HEAD"
     assert response["Content-Type"] == "text/html; charset=utf-8"
 
 
-# --- Hosts of others ---------------------------------------------------------------------------------------------
+# --- Foreign hosts -----------------------------------------------------------------------------------------------
 
 
-def test_other_host_is_refused_in_json_at_cargo(client: Client) -> None:
+def test_foreign_host_is_refused_in_json(client: Client) -> None:
     response = client.get("/index/config.json", headers={"Host": "evil.example"})
     assert response.status_code == 400
     assert response.json() == refusal("This registry answers as http://testserver only (REGISTRY_PUBLIC_URL).")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "testserver.evil.example", "testserver,evil", "testserver@evil", ""])
-def test_other_host_is_refused_with_a_page_elsewhere(client: Client, host: str) -> None:
-    response = client.get("/", headers={"Host": host, "Accept": "text/html"})
-    assert response.status_code == 400
-    assert "This registry answers as http://testserver only" in response.content.decode()
-    assert "evil" not in response.content.decode()
+def test_foreign_host_is_refused_with_a_page(client: Client) -> None:
+    for host in ("evil.example", "testserver.evil.example", "testserver,evil", "testserver@evil", ""):
+        response = client.get("/", headers={"Host": host, "Accept": "text/html"})
+        assert response.status_code == 400
+        assert "This registry answers as http://testserver only" in response.content.decode()
+        assert "evil" not in response.content.decode()
 
 
-def test_other_host_forwarded_changes_no_address(anonymous: CargoClient) -> None:
+def test_forwarded_host_changes_no_url(anonymous: CargoClient) -> None:
     response = anonymous.get("/index/config.json", headers={"X-Forwarded-Host": "evil.example"})
     assert response.json() == {"dl": "http://testserver/dl", "api": "http://testserver"}
 
@@ -195,7 +203,7 @@ def lose_database(request: HttpRequest) -> HttpResponse:
     raise OperationalError("a secret of this database")
 
 
-# The module is its own map of addresses, for the tests below.
+# This module is the URL map of the tests below.
 urlpatterns = [
     path("api/v1/crash", Views.as_view({"get": "crash"})),
     path("api/v1/database", Views.as_view({"get": "lose_database"})),
@@ -208,51 +216,48 @@ with_crashes = override_settings(ROOT_URLCONF=__name__)
 
 
 @with_crashes
-@pytest.mark.parametrize(
-    "address", ["/api/v1/crash", "/api/v1/x", "/index/x", "/dl/x", "/ktra/x", "/me", "/replace_token"]
-)
-def test_crash_at_cargo_is_told_in_json(address: str) -> None:
-    response = CargoClient().get(address)
-    assert response.status_code == 500
-    assert response["Content-Type"] == "application/json"
-    assert response.json() == refusal("The registry failed on this request; the cause is in its log.")
+def test_crash_is_answered_by_its_dialect() -> None:
+    for path_info in ("/api/v1/crash", "/api/v1/x", "/index/x", "/dl/x", "/ktra/x", "/me", "/replace_token"):
+        response = CargoClient().get(path_info)
+        assert (response.status_code, response["Content-Type"]) == (500, "application/json")
+        assert response.json() == refusal("The registry failed on this request; the cause is in its log.")
 
 
 @with_crashes
-@pytest.mark.parametrize("address", ["/", "/admin/", "/nope"])
-def test_crash_elsewhere_is_a_page_without_the_stack(address: str) -> None:
-    response = CargoClient().get(address, headers={"Accept": "text/html"})
-    text = response.content.decode()
-    assert (response.status_code, response["Content-Type"]) == (500, "text/html; charset=utf-8")
-    assert "the cause is in its log" in text
-    assert not any(part in text for part in ("secret", "ZeroDivisionError", "Traceback", ".py"))
+def test_crash_of_the_catalogue_is_answered_as_outernet() -> None:
+    for path_info in ("/", "/17"):
+        response = CargoClient().get(path_info)
+        assert (response.status_code, set(response.json())) == (500, OUTERNET)
 
 
 @with_crashes
-def test_cause_of_a_crash_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_crash_elsewhere_hides_the_stack() -> None:
+    for path_info in ("/", "/admin/", "/nope"):
+        response = CargoClient().get(path_info, headers={"Accept": "text/html"})
+        text = response.content.decode()
+        assert (response.status_code, response["Content-Type"]) == (500, "text/html; charset=utf-8")
+        assert "the cause is in its log" in text
+        assert not any(part in text for part in ("secret", "ZeroDivisionError", "Traceback", ".py"))
+
+
+@with_crashes
+def test_cause_of_a_crash_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     CargoClient().get("/api/v1/crash")
     assert "ZeroDivisionError: a secret of this stack" in caplog.text
 
 
 @with_crashes
-def test_lost_database_is_told_when_to_come_again() -> None:
+def test_lost_database_sends_retry_after() -> None:
     response = CargoClient().get("/api/v1/database")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert response.json() == refusal("The registry's database does not answer at present.")
 
 
 @with_crashes
-def test_lost_database_of_a_page_is_told_when_to_come_again() -> None:
+def test_page_without_database_sends_retry_after() -> None:
     response = CargoClient().get("/page/database")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert "database does not answer" in response.content.decode()
-
-
-def test_every_prefix_of_a_dialect_is_tested() -> None:
-    assert all(
-        any(address.startswith(prefix) for address in (*OURS, *DIALECTS))
-        for prefix in error_handlers.dialect_by_prefix()
-    )
 
 
 def test_thousands_of_parameters_are_no_crash(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""The key file: made once, for its owner alone, and never replaced."""
+"""The key file: created once, for its owner alone, and never replaced."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.support.servers import ROOT
 pytestmark = pytest.mark.database_independent
 
 
-def test_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
@@ -23,42 +23,42 @@ def test_key_is_long_enough(tmp_path: Path) -> None:
     assert len(read_secret_keys(tmp_path / "key")[0]) >= MIN_LENGTH
 
 
-def test_key_is_made_once(tmp_path: Path) -> None:
+def test_key_is_created_once(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")
     first = read_secret_keys(tmp_path / "key")[0]
     create_secret_key(tmp_path / "key")
     assert read_secret_keys(tmp_path / "key")[0] == first
 
 
-def test_each_registry_has_a_key_of_its_own(tmp_path: Path) -> None:
+def test_each_registry_has_another_key(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "one")
     create_secret_key(tmp_path / "two")
     assert read_secret_keys(tmp_path / "one")[0] != read_secret_keys(tmp_path / "two")[0]
 
 
-def test_nothing_else_is_left_in_the_directory(tmp_path: Path) -> None:
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     create_secret_key(tmp_path / "key")
     create_secret_key(tmp_path / "key")
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
-@pytest.mark.parametrize("content", ["", "\n", "x" * 49, "x" * 49 + "\n" * 10, " " * 60])
-def test_key_that_is_there_is_never_replaced(tmp_path: Path, content: str) -> None:
-    (tmp_path / "key").write_text(content)
-    create_secret_key(tmp_path / "key")
-    assert (tmp_path / "key").read_text() == content
-    with pytest.raises(ImproperlyConfigured, match=r"is too short: \d+ characters, 50 are needed"):
-        read_secret_keys(tmp_path / "key")[0]
+def test_existing_key_is_never_replaced(tmp_path: Path) -> None:
+    for content in ("", "\n", "x" * 49, "x" * 49 + "\n" * 10, " " * 60):
+        (tmp_path / "key").write_text(content)
+        create_secret_key(tmp_path / "key")
+        assert (tmp_path / "key").read_text() == content
+        with pytest.raises(ImproperlyConfigured, match=r"is too short: \d+ characters, 50 are needed"):
+            read_secret_keys(tmp_path / "key")
 
 
-def test_line_end_is_no_part_of_the_key(tmp_path: Path) -> None:
+def test_line_end_is_not_part_of_the_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("x" * 50 + "\n")
     assert read_secret_keys(tmp_path / "key")[0] == "x" * 50
 
 
-def test_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"The secret key cannot be read from .*No such file"):
-        read_secret_keys(tmp_path / "key")[0]
+        read_secret_keys(tmp_path / "key")
     assert not list(tmp_path.iterdir())
 
 
@@ -73,7 +73,7 @@ def test_key_is_ascii(tmp_path: Path) -> None:
         read_secret_keys(tmp_path / "key")[0]
 
 
-def test_refusal_does_not_show_the_key(tmp_path: Path) -> None:
+def test_refusal_hides_the_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter22")
     with pytest.raises(ImproperlyConfigured) as refused:
         read_secret_keys(tmp_path / "key")[0]
@@ -98,7 +98,7 @@ print(read_secret_keys(path)[0])
 """
 
 
-def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
+def test_concurrent_processes_agree_on_one_key(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACER, str(tmp_path / "key")]
     pipe = subprocess.PIPE
     racers = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) for _ in range(6)]
