@@ -19,18 +19,18 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connections(path: Path) -> Iterator[list[DatabaseWrapper]]:
-    """Three connections to one file, each usable from any thread, with a short patience."""
+    """Three connections to one file, each usable from any thread, that wait for 0.2 s at most."""
     configuration = sqlite_database(str(path))
     configuration["OPTIONS"] = {**configuration["OPTIONS"], "timeout": 0.2}
     defaults = {"ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False, "TIME_ZONE": None}
-    made = [DatabaseWrapper({**defaults, **configuration}, alias=f"queue{number}") for number in range(3)]
-    for connection in made:
+    connections = [DatabaseWrapper({**defaults, **configuration}, alias=f"queue{number}") for number in range(3)]
+    for connection in connections:
         connection.inc_thread_sharing()
-    with made[0].cursor() as cursor:
+    with connections[0].cursor() as cursor:
         cursor.execute("CREATE TABLE counts (n INTEGER)")
         cursor.execute("INSERT INTO counts VALUES (0)")
-    yield made
-    for connection in made:
+    yield connections
+    for connection in connections:
         connection.close()
 
 
@@ -44,7 +44,7 @@ def end(connection: DatabaseWrapper) -> None:
 
 
 @pytest.mark.django_db
-def test_writers_follow_each_other_and_lose_nothing(connections: list[DatabaseWrapper]) -> None:
+def test_concurrent_writers_lose_nothing(connections: list[DatabaseWrapper]) -> None:
     def count(connection: DatabaseWrapper) -> None:
         for _ in range(50):
             begin(connection)
@@ -62,7 +62,7 @@ def test_writers_follow_each_other_and_lose_nothing(connections: list[DatabaseWr
 
 
 @pytest.mark.django_db
-def test_queue_that_does_not_move_is_left_after_the_timeout(connections: list[DatabaseWrapper]) -> None:
+def test_writer_gives_up_after_the_timeout(connections: list[DatabaseWrapper]) -> None:
     first, second, _ = connections
     begin(first)
     with pytest.raises(OperationalError, match="database is locked"):
@@ -73,7 +73,7 @@ def test_queue_that_does_not_move_is_left_after_the_timeout(connections: list[Da
 
 
 @pytest.mark.django_db
-def test_turn_ends_with_a_rollback_and_with_the_connection(connections: list[DatabaseWrapper]) -> None:
+def test_rollback_and_close_release_the_queue(connections: list[DatabaseWrapper]) -> None:
     first, second, third = connections
     begin(first)
     first.rollback()
@@ -85,7 +85,7 @@ def test_turn_ends_with_a_rollback_and_with_the_connection(connections: list[Dat
 
 
 @pytest.mark.django_db
-def test_writer_that_does_not_queue_is_waited_for_as_before(path: Path, connections: list[DatabaseWrapper]) -> None:
+def test_writer_outside_the_queue_is_respected(path: Path, connections: list[DatabaseWrapper]) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(OperationalError, match="database is locked"):
