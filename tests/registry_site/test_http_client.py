@@ -1,4 +1,4 @@
-"""Asking other servers: never longer, never larger, and never where nobody may ask."""
+"""Requests to other servers: never too long, never too large, never to a private address if that is forbidden."""
 
 import io
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.servers import free_port
 
 pytestmark = pytest.mark.database_independent
 
-LARGEST = 100_000
+MAX_BYTES = 100_000
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def server() -> Iterator[BadUpstream]:
 
 
 def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Response:
-    return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, max_bytes=LARGEST, **options)
+    return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, max_bytes=MAX_BYTES, **options)
 
 
-def download(server: BadUpstream, to: io.BytesIO, seconds: float = 10) -> http_client.Response:
-    return http_client.download(f"http://{server.host}/", to, seconds=seconds, max_bytes=LARGEST)
+def download(server: BadUpstream, file: io.BytesIO, seconds: float = 10) -> http_client.Response:
+    return http_client.download(f"http://{server.host}/", file, seconds=seconds, max_bytes=MAX_BYTES)
 
 
 def without_length(exchange: Exchange) -> None:
@@ -44,7 +44,7 @@ def in_chunks(exchange: Exchange) -> None:
 
 def long_without_length(exchange: Exchange) -> None:
     exchange.head(Connection="close")
-    exchange.send(bytes(LARGEST + 1))
+    exchange.send(bytes(MAX_BYTES + 1))
     raise bad_upstream.Close
 
 
@@ -54,13 +54,13 @@ def broken_chunks(exchange: Exchange) -> None:
     raise bad_upstream.Close
 
 
-def test_answer_is_told_as_it_came(server: BadUpstream) -> None:
+def test_response_is_returned_unchanged(server: BadUpstream) -> None:
     server.script("/", bad_upstream.file(b"all of it", 203, X_Word="one, two"))
     assert fetch(server) == http_client.Response(203, {"content-length": "9", "x-word": "one, two"}, b"all of it")
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.file(b"all of it"), without_length, in_chunks])
-def test_body_is_whole_however_it_is_sent(server: BadUpstream, behaviour: Behaviour) -> None:
+def test_body_is_complete_in_each_framing(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/", behaviour)
     file = io.BytesIO()
     assert fetch(server).body == b"all of it"
@@ -68,14 +68,14 @@ def test_body_is_whole_however_it_is_sent(server: BadUpstream, behaviour: Behavi
     assert file.getvalue() == b"all of it"
 
 
-def test_compressed_body_is_left_as_it_is(server: BadUpstream) -> None:
+def test_compressed_body_is_not_decoded(server: BadUpstream) -> None:
     server.script("/", bad_upstream.file(b"\x1f\x8b no gzip", Content_Encoding="gzip"))
     assert fetch(server).body == b"\x1f\x8b no gzip"
 
 
-def test_nothing_is_sent_but_what_is_given(server: BadUpstream) -> None:
-    place = f"http://{server.host}/x?y=1"
-    http_client.fetch("POST", place, seconds=10, max_bytes=LARGEST, headers={"X-Word": "one"}, body=b"data")
+def test_request_has_no_other_headers(server: BadUpstream) -> None:
+    url = f"http://{server.host}/x?y=1"
+    http_client.fetch("POST", url, seconds=10, max_bytes=MAX_BYTES, headers={"X-Word": "one"}, body=b"data")
     (request,) = server.requests
     assert (request.method, request.path, request.body) == ("POST", "/x?y=1", b"data")
     assert request.headers == {
@@ -87,14 +87,14 @@ def test_nothing_is_sent_but_what_is_given(server: BadUpstream) -> None:
     }
 
 
-def test_redirect_is_told_and_not_followed(server: BadUpstream) -> None:
+def test_redirect_is_not_followed(server: BadUpstream) -> None:
     server.script("/", bad_upstream.redirect("/elsewhere"))
-    answer = fetch(server)
-    assert (answer.status, answer.headers["location"]) == (302, "/elsewhere")
+    response = fetch(server)
+    assert (response.status, response.headers["location"]) == (302, "/elsewhere")
     assert server.request_counts() == {"/": 1}
 
 
-def test_body_of_a_refusal_is_not_written(server: BadUpstream) -> None:
+def test_body_of_a_404_is_not_written(server: BadUpstream) -> None:
     file = io.BytesIO()
     assert download(server, file).status == 404
     assert file.getvalue() == b""
@@ -116,7 +116,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("behaviour", [*SLOW, *BROKEN])
-def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+def test_late_or_broken_response_fails(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/", behaviour)
     with pytest.raises(RequestFailed):
         http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, max_bytes=10**9)
@@ -124,81 +124,81 @@ def test_what_is_late_or_broken_is_no_answer(server: BadUpstream, behaviour: Beh
         http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, max_bytes=10**9)
 
 
-def test_without_any_time_nobody_is_asked(server: BadUpstream) -> None:
+def test_request_needs_some_time(server: BadUpstream) -> None:
     with pytest.raises(RequestFailed):
         fetch(server, seconds=0)
     with pytest.raises(RequestFailed):
         download(server, io.BytesIO(), seconds=0)
 
 
-def test_nobody_who_listens_is_no_answer() -> None:
+def test_closed_port_fails() -> None:
     with pytest.raises(RequestFailed):
-        http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, max_bytes=LARGEST)
+        http_client.fetch("GET", f"http://127.0.0.1:{free_port()}/", seconds=5, max_bytes=MAX_BYTES)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://[::1", "http://127.0.0.1:99999/"])
-def test_what_is_no_place_is_no_answer(url: str) -> None:
-    with pytest.raises(RequestFailed):
-        http_client.fetch("GET", url, seconds=5, max_bytes=LARGEST)
+def test_other_texts_are_no_urls() -> None:
+    for url in ("ftp://127.0.0.1/", "http://", "http://[::1", "http://127.0.0.1:99999/"):
+        with pytest.raises(RequestFailed):
+            http_client.fetch("GET", url, seconds=5, max_bytes=MAX_BYTES)
 
 
-def test_body_may_have_the_largest_size(server: BadUpstream) -> None:
-    server.script("/", bad_upstream.file(bytes(LARGEST)))
+def test_body_may_have_the_maximum_size(server: BadUpstream) -> None:
+    server.script("/", bad_upstream.file(bytes(MAX_BYTES)))
     file = io.BytesIO()
-    assert fetch(server).body == bytes(LARGEST)
+    assert fetch(server).body == bytes(MAX_BYTES)
     assert download(server, file).status == 200
-    assert file.getvalue() == bytes(LARGEST)
+    assert file.getvalue() == bytes(MAX_BYTES)
 
 
 @pytest.mark.parametrize(
     "behaviour",
     [
-        bad_upstream.file(bytes(LARGEST + 1)),
+        bad_upstream.file(bytes(MAX_BYTES + 1)),
         long_without_length,
         bad_upstream.endless,
         bad_upstream.endless_chunks,
     ],
 )
-def test_too_large_a_body_is_no_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+def test_larger_body_fails(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/", behaviour)
     file = io.BytesIO()
-    with pytest.raises(RequestFailed, match=f"^the answer has more than {LARGEST} bytes$"):
+    with pytest.raises(RequestFailed, match=f"^the answer has more than {MAX_BYTES} bytes$"):
         fetch(server)
-    with pytest.raises(RequestFailed, match=f"^the answer has more than {LARGEST} bytes$"):
+    with pytest.raises(RequestFailed, match=f"^the answer has more than {MAX_BYTES} bytes$"):
         download(server, file)
-    assert file.tell() <= LARGEST
+    assert file.tell() <= MAX_BYTES
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433"])
-def test_loopback_is_not_the_open_internet(server: BadUpstream, host: str) -> None:
+def test_loopback_is_not_public(server: BadUpstream) -> None:
     port = server.host.partition(":")[2]
-    with pytest.raises(RequestFailed):
-        http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, max_bytes=LARGEST, public_only=True)
+    for host in ("127.0.0.1", "localhost", "127.1", "2130706433"):
+        with pytest.raises(RequestFailed):
+            http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, max_bytes=MAX_BYTES, public_only=True)
     assert server.requests == []
 
 
-def test_connection_of_before_is_no_way_around_that(server: BadUpstream) -> None:
+def test_reused_connection_must_be_public_too(server: BadUpstream) -> None:
     assert fetch(server, "/one").status == 404
     with pytest.raises(RequestFailed):
         fetch(server, "/two", public_only=True)
     assert server.request_counts() == {"/one": 1}
 
 
-def test_refused_address_is_asked_again_by_who_may(server: BadUpstream) -> None:
+def test_refused_address_serves_other_requests(server: BadUpstream) -> None:
     with pytest.raises(RequestFailed):
         fetch(server, public_only=True)
     assert fetch(server).status == 404
 
 
 @pytest.mark.parametrize("status", [200, 304, 404, 500])
-def test_connection_is_used_again(server: BadUpstream, status: int) -> None:
+def test_connection_is_reused(server: BadUpstream, status: int) -> None:
     server.script("/", bad_upstream.file(b"" if status == 304 else b"body", status))
     assert [fetch(server).status for _ in range(3)] == [status] * 3
     assert len({request.peer for request in server.requests}) == 1
 
 
-@pytest.mark.parametrize("behaviour", [bad_upstream.dripping_body, *BROKEN, bad_upstream.file(bytes(LARGEST + 1))])
-def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behaviour: Behaviour) -> None:
+@pytest.mark.parametrize("behaviour", [bad_upstream.dripping_body, *BROKEN, bad_upstream.file(bytes(MAX_BYTES + 1))])
+def test_fault_does_not_spoil_the_next_response(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/bad", behaviour)
     server.script("/", bad_upstream.file(b"good"))
     with pytest.raises(RequestFailed):
@@ -206,8 +206,8 @@ def test_next_one_after_a_fault_gets_its_own_answer(server: BadUpstream, behavio
     assert fetch(server).body == b"good"
 
 
-@pytest.mark.parametrize("behaviour", [*BROKEN, bad_upstream.file(bytes(LARGEST * 4))])
-def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
+@pytest.mark.parametrize("behaviour", [*BROKEN, bad_upstream.file(bytes(MAX_BYTES * 4))])
+def test_many_faults_leave_a_connection(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/bad", behaviour)
     server.script("/", bad_upstream.file(b"good"))
     for _ in range(http_client.MAX_CONNECTIONS + 1):
@@ -217,20 +217,20 @@ def test_however_many_faults_leave_a_connection_for_the_next(server: BadUpstream
 
 
 @pytest.mark.parametrize("behaviour", [bad_upstream.hang, bad_upstream.dripping_head, bad_upstream.dripping_body])
-def test_however_many_that_are_late_leave_a_connection_for_the_next(server: BadUpstream, behaviour: Behaviour) -> None:
+def test_many_late_responses_leave_a_connection(server: BadUpstream, behaviour: Behaviour) -> None:
     server.script("/bad", behaviour)
     server.script("/", bad_upstream.file(b"good"))
 
-    def ask(_: int) -> None:
+    def request_late(_: int) -> None:
         with pytest.raises(RequestFailed):
             http_client.fetch("GET", f"http://{server.host}/bad", seconds=0.3, max_bytes=10**9)
 
     with ThreadPoolExecutor(http_client.MAX_CONNECTIONS) as clients:
-        list(clients.map(ask, range(http_client.MAX_CONNECTIONS)))
+        list(clients.map(request_late, range(http_client.MAX_CONNECTIONS)))
     assert fetch(server, seconds=1).body == b"good"
 
 
-def test_redirects_leave_a_connection_for_the_next(server: BadUpstream) -> None:
+def test_many_redirects_leave_a_connection(server: BadUpstream) -> None:
     server.script("/", bad_upstream.redirect("/elsewhere"))
     for _ in range(http_client.MAX_CONNECTIONS + 1):
         assert download(server, io.BytesIO(), seconds=2).status == 302

@@ -1,7 +1,5 @@
 """The URL map, read off the resolver: reserved names and the dialect of each prefix."""
 
-import pytest
-
 from accounts import names
 from registry_site.http import error_handlers, url_map
 from registry_site.http.dialects import Backups, Cargo, Outernet, Torrust, Yapkg, dialect_of
@@ -53,9 +51,9 @@ def test_first_segments_do_not_depend_on_settings() -> None:
     assert sorted(url_map.first_segments()) == FIRST_SEGMENTS.split()
 
 
-@pytest.mark.parametrize("name", ["metrics", "openid", "sign-in", "sign-out", "openapi.json", "METRICS", "support"])
-def test_first_segments_and_words_are_reserved(name: str) -> None:
-    assert names.is_reserved(name)
+def test_first_segments_and_words_are_reserved() -> None:
+    reserved = ("metrics", "openid", "sign-in", "sign-out", "openapi.json", "METRICS", "support")
+    assert [name for name in reserved if not names.is_reserved(name)] == []
 
 
 def test_other_names_are_not_reserved() -> None:
