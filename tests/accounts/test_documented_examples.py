@@ -66,8 +66,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with running(directory / "data", REGISTRY_EMAIL_VERIFICATION="1") as server:
         manager, others = ["--role", "collectionManager"], ["--role", "usersManager", "--role", "systemAdmin"]
         options = ["--password-stdin", "--email"]
-        server.manage("createuser", "riotkit", *options, "riotkit@riseup.net", *manager, *others, given=f"{PASSWORD}\n")
-        server.manage("createuser", "some-user", *options, "user@riseup.net", *manager, given=f"{PASSWORD}\n")
+        server.manage("createuser", "riotkit", *options, "riotkit@riseup.net", *manager, *others, text=f"{PASSWORD}\n")
+        server.manage("createuser", "some-user", *options, "user@riseup.net", *manager, text=f"{PASSWORD}\n")
         yield Shell(server, directory)
 
 

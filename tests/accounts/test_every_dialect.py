@@ -114,8 +114,8 @@ LOGINS_WHILE_CLOSED = {"backups": 401, "torrust": 403, "yapkg": 401}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(tmp_path_factory.mktemp("dialects") / "data") as server:
-        server.manage("createuser", "alice", "--admin", "--password-stdin", given=PASSWORD)
-        server.manage("createuser", "boss", "--admin", "--password-stdin", given=PASSWORD)
+        server.manage("createuser", "alice", "--admin", "--password-stdin", text=PASSWORD)
+        server.manage("createuser", "boss", "--admin", "--password-stdin", text=PASSWORD)
         yield server
 
 

@@ -328,7 +328,7 @@ def test_admin_login_page_offers_the_allowed_methods(site: str, has_form: bool, 
 @pytest.fixture(scope="module")
 def chief(closed: Site) -> str:
     """An administrator with a password."""
-    closed.server.manage("createuser", "chief", "--admin", "--password-stdin", given=PASSWORD)
+    closed.server.manage("createuser", "chief", "--admin", "--password-stdin", text=PASSWORD)
     return "chief"
 
 

@@ -265,7 +265,7 @@ Answer = tuple[int, dict[str, Any]]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(tmp_path_factory.mktemp("files") / "data", REGISTRY_FILE_HANDSHAKES_PER_MINUTE="100000") as server:
-        server.manage("createuser", "root", "--admin", "--password-stdin", given=PASSWORD)
+        server.manage("createuser", "root", "--admin", "--password-stdin", text=PASSWORD)
         yield server
 
 

@@ -33,7 +33,7 @@ def test_other_text_is_no_base64() -> None:
         assert [text for text in texts if not is_refused(decode, text)] == []
 
 
-def test_urlsafe_base64_ends_in_two_signs_of_padding_at_most() -> None:
+def test_urlsafe_base64_has_two_padding_signs_at_most() -> None:
     assert is_refused(decode_base64url, "AAAA===")
 
 

@@ -35,7 +35,7 @@ def test_prefixes_have_the_documented_dialects() -> None:
     assert error_handlers.dialect_by_prefix() == DIALECT_BY_PREFIX
 
 
-def test_every_path_is_under_the_prefix_of_its_dialect() -> None:
+def test_paths_are_under_the_prefix_of_their_dialect() -> None:
     offenders = []
     for route, view in url_map.routes():
         path = "/" + "/".join(url_map.static_segments(route))

@@ -1,4 +1,4 @@
-"""The cast's password, and a client that talks as cargo does."""
+"""The password of the test users, and a client that sends requests as cargo does."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ from django.test import Client
 
 from accounts.credentials import cargo_tokens
 from accounts.models import User
+from tests.support import servers
 
-PASSWORD = "correct horse"
+PASSWORD = servers.PASSWORD
 
 
 class CargoClient(Client):
-    """Talks to the registry as cargo does: a bare token in `Authorization`, JSON both ways."""
+    """A client like cargo: a bare token in `Authorization`, JSON both ways."""
 
     def __init__(self, user: User | None = None, token: str | None = None) -> None:
         self.token = cargo_tokens.rotate_default(user).text if user else token

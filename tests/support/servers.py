@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A running registry; `url` has no trailing slash, `manage` runs a command of `manage.py` beside it."""
+    """A running registry; `url` has no slash at its end."""
 
     def __init__(self, data: Path, environment: dict[str, str]) -> None:
         self.port = free_port()
@@ -63,9 +63,9 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        self._wait()
+        self.wait_until_healthy()
 
-    def _wait(self) -> None:
+    def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -78,7 +78,7 @@ class Server:
         raise AssertionError(f"The server does not answer:\n{self.log.read_text()}")
 
     def tls(self) -> ssl.SSLContext | None:
-        """Trusts the authority that stands beside the certificate."""
+        """Return a TLS context that trusts the authority beside the certificate; None over plain HTTP."""
         if self.scheme == "http":
             return None
         return ssl.create_default_context(cafile=str(Path(self.environment["REGISTRY_TLS_CERT"]).parent / "ca.pem"))
@@ -88,17 +88,17 @@ class Server:
         self.process.wait(timeout=40)
 
     def kill(self) -> None:
-        """End all of its processes at once, as a power cut would."""
+        """Kill all processes at once, as a power cut would."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def manage(self, *arguments: str, given: str | None = None) -> str:
-        """Standard output of a command; raises `CalledProcessError` with what it said when it fails."""
+    def manage(self, *arguments: str, text: str = "") -> str:
+        """Run a command of `manage.py` with `text` as its input, and return its output. Raises `CalledProcessError`."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=self.environment,
-            input=given or "",
+            input=text,
             capture_output=True,
             text=True,
             check=True,
@@ -106,15 +106,15 @@ class Server:
         return done.stdout.strip()
 
     def sign_up(self, name: str) -> str:
-        """Open an account over the web; returns its cargo token."""
+        """Register an account over the web, and return its cargo token."""
         body = json.dumps({"password": PASSWORD}).encode()
         request = Request(f"{self.url}/ktra/api/v1/new_user/{name}", body, {"Content-Type": "application/json"})
-        with urlopen(request, context=self.tls()) as answer:
-            return str(json.load(answer)["token"])
+        with urlopen(request, context=self.tls()) as response:
+            return str(json.load(response)["token"])
 
 
 def certificate(directory: Path) -> dict[str, str]:
-    """Settings for TLS on 127.0.0.1, by an authority of our own whose certificate is `ca.pem`."""
+    """Return settings for TLS on 127.0.0.1, by an authority of our own whose certificate is `ca.pem`."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     directory.mkdir(parents=True)
@@ -127,25 +127,25 @@ def certificate(directory: Path) -> dict[str, str]:
 
 @contextmanager
 def running(data: Path, **environment: str) -> Iterator[Server]:
-    """A server that is ended at the end; on PostgreSQL, where the tests run there, with a database of its own.
+    """Run a server during the block; on PostgreSQL, if the tests run there, with a database of its own.
 
-    The database has its tables already: to make them takes longer than most tests.
+    The database is a copy of a migrated one: migrating takes longer than most tests.
     """
-    with _running(data, environment, empty=False) as server:
+    with run_server(data, environment, empty=False) as server:
         yield server
 
 
 @contextmanager
 def running_from_nothing(data: Path, **environment: str) -> Iterator[Server]:
-    """The same, which makes its tables itself."""
-    with _running(data, environment, empty=True) as server:
+    """Run a server during the block that migrates its database itself."""
+    with run_server(data, environment, empty=True) as server:
         yield server
 
 
 @contextmanager
-def _running(data: Path, environment: dict[str, str], *, empty: bool) -> Iterator[Server]:
+def run_server(data: Path, environment: dict[str, str], *, empty: bool) -> Iterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
-    with _database(data, empty) as database:
+    with new_database(data, empty) as database:
         server = Server(data, {**database, **environment})
         try:
             server.start()
@@ -155,28 +155,28 @@ def _running(data: Path, environment: dict[str, str], *, empty: bool) -> Iterato
 
 
 @contextmanager
-def _database(data: Path, empty: bool) -> Iterator[dict[str, str]]:
+def new_database(data: Path, empty: bool) -> Iterator[dict[str, str]]:
     if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
         if not empty:
-            shutil.copyfile(_sqlite_template(), data / SQLITE)
+            shutil.copyfile(sqlite_template(), data / SQLITE)
         yield {}
         return
-    with _postgresql("template1" if empty else _postgresql_template()) as name:
-        yield {"REGISTRY_DATABASE_URL": f"postgres://{_place()}/{name}"}
+    with postgresql_database("template1" if empty else postgresql_template()) as name:
+        yield {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}
 
 
-def _place() -> str:
+def postgresql_address() -> str:
     default = settings.DATABASES["default"]
     return f"{default['USER']}:{default['PASSWORD']}@{default['HOST']}:{default['PORT']}"
 
 
 @contextmanager
-def _postgresql(template: str) -> Iterator[str]:
-    """The name of a database like another one."""
+def postgresql_database(template: str) -> Iterator[str]:
+    """Create a database from a template, and drop it after the block."""
     name = f"live_{secrets.token_hex(6)}"
-    with psycopg.connect(f"postgres://{_place()}/postgres", autocommit=True) as connection:
-        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        connection.execute(made)
+    with psycopg.connect(f"postgres://{postgresql_address()}/postgres", autocommit=True) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(statement)
         try:
             yield name
         finally:
@@ -184,21 +184,21 @@ def _postgresql(template: str) -> Iterator[str]:
 
 
 @functools.cache
-def _sqlite_template() -> Path:
-    """With all tables, made once for each process of the tests, as an operator would make them."""
-    place = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
-    atexit.register(shutil.rmtree, place)
-    Server(place, {}).manage("migrate", "-v0")
-    return place / SQLITE
+def sqlite_template() -> Path:
+    """Migrate a database once for each process of the tests, as an operator would."""
+    directory = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
+    atexit.register(shutil.rmtree, directory)
+    Server(directory, {}).manage("migrate", "-v0")
+    return directory / SQLITE
 
 
 @functools.cache
-def _postgresql_template() -> str:
-    """The same there."""
-    place = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
-    atexit.register(shutil.rmtree, place)
-    made = _postgresql("template1")
-    name = made.__enter__()
-    atexit.register(made.__exit__, None, None, None)
-    Server(place, {"REGISTRY_DATABASE_URL": f"postgres://{_place()}/{name}"}).manage("migrate", "-v0")
+def postgresql_template() -> str:
+    """Migrate a database of PostgreSQL once for each process of the tests."""
+    directory = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
+    atexit.register(shutil.rmtree, directory)
+    database = postgresql_database("template1")
+    name = database.__enter__()
+    atexit.register(database.__exit__, None, None, None)
+    Server(directory, {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}).manage("migrate", "-v0")
     return name
