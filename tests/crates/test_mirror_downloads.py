@@ -8,7 +8,7 @@ from typing import Any
 from crates.mirror.models import CachedCrate, Incident
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
-from tests.support.mirror_client import MirrorClient, body_of, upstream_fails
+from tests.support.mirror_client import MirrorClient, upstream_fails
 from tests.support.mirror_faults import BROKEN, SLOW
 from tests.support.mirror_store import read_files
 
@@ -24,7 +24,7 @@ def test_crate_is_served_as_upstream_has_it(mirror: MirrorClient, upstream: BadU
         assert response.status_code == 200
         assert response["Content-Type"] == "application/x-tar"
         assert response["Content-Length"] == str(len(BYTES))
-        assert body_of(response) == BYTES
+        assert response.body == BYTES
     assert read_files(mirror_bytes) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
     assert upstream.request_counts()[crate_path("demo")] == 1
     assert not Incident.objects.exists()
@@ -41,7 +41,7 @@ def test_part_of_a_crate_is_served(mirror: MirrorClient, upstream: BadUpstream) 
     for number, (value, expected) in enumerate(parts.items()):
         upstream.publish(f"demo{number}", BYTES)
         for response in (mirror.crate(f"demo{number}", Range=value), mirror.crate(f"demo{number}", Range=value)):
-            assert (response.status_code, body_of(response)) == expected, value
+            assert (response.status_code, response.body) == expected, value
 
 
 def test_part_beyond_the_end_is_refused(mirror: MirrorClient, upstream: BadUpstream) -> None:
@@ -54,13 +54,13 @@ def test_longest_version_is_served(mirror: MirrorClient, upstream: BadUpstream) 
     longest = "1.0.0-" + "a" * 144
     upstream.publish("long", BYTES, longest)
     upstream.publish("longer", BYTES, f"{longest}a")
-    assert body_of(mirror.crate("long", longest)) == BYTES
+    assert mirror.crate("long", longest).body == BYTES
     assert mirror.crate("longer", f"{longest}a").status_code == 404
 
 
 def test_empty_crate_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
     upstream.publish("demo", b"")
-    assert body_of(mirror.crate("demo")) == b""
+    assert mirror.crate("demo").body == b""
 
 
 # --- Faults --------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_next_request_after_a_fault_succeeds(mirror: MirrorClient, upstream: Bad
     upstream.publish("demo", BYTES)
     upstream.script_crate("demo", "1.0.0", bad_upstream.truncated(BYTES), WRONG[0], bad_upstream.file(BYTES))
     assert [mirror.crate("demo").status_code for _ in range(2)] == [502, 502]
-    assert body_of(mirror.crate("demo")) == BYTES
+    assert mirror.crate("demo").body == BYTES
 
 
 def test_absent_crate_is_missing(mirror: MirrorClient, upstream: BadUpstream) -> None:
@@ -160,7 +160,7 @@ def test_unusable_config_is_a_fault(mirror: MirrorClient, upstream: BadUpstream)
 def test_config_is_fetched_once(mirror: MirrorClient, upstream: BadUpstream) -> None:
     for name in ("one1", "two2"):
         upstream.publish(name, BYTES)
-        assert body_of(mirror.crate(name)) == BYTES
+        assert mirror.crate(name).body == BYTES
     assert upstream.request_counts()["/index/config.json"] == 1
 
 
@@ -176,7 +176,7 @@ def test_every_marker_of_the_template_is_replaced(mirror: MirrorClient, upstream
         upstream.script_index(name, bad_upstream.file(line(spelling, "1.0.0+a", BYTES)))
         path = folder + hashlib.sha256(BYTES).hexdigest()
         upstream.script(path, bad_upstream.file(BYTES))
-        assert body_of(mirror.crate(name, "1.0.0+a")) == BYTES
+        assert mirror.crate(name, "1.0.0+a").body == BYTES
         assert upstream.requests[-1].path == path
 
 
@@ -193,7 +193,7 @@ def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: B
     upstream.publish("demo", BYTES)
     upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/elsewhere"))
     upstream.script("/elsewhere", bad_upstream.file(BYTES))
-    assert body_of(mirror.crate("demo")) == BYTES
+    assert mirror.crate("demo").body == BYTES
 
 
 def test_files_on_a_private_address_are_not_fetched(
@@ -210,7 +210,7 @@ def test_files_on_another_upstream_are_not_fetched(
     mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream
 ) -> None:
     second.publish("other", BYTES)
-    assert body_of(mirror.crate("other")) == BYTES
+    assert mirror.crate("other").body == BYTES
     upstream.publish("demo", BYTES)
     script_downloads(upstream, f"http://{second.host}/dl")
     second.script_crate("demo", "1.0.0", bad_upstream.file(b"not for the first"))

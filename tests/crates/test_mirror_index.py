@@ -10,7 +10,7 @@ from crates.mirror.models import CachedIndexFile, Incident
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, index_file_path, line
 from tests.support.cast import CargoClient
-from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient, body_of, upstream_fails
+from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient, upstream_fails
 from tests.support.mirror_faults import BROKEN, SLOW
 from tests.support.servers import free_port
 
@@ -135,7 +135,7 @@ def test_first_upstream_with_the_crate_counts(mirror: MirrorClient, upstream: Ba
     body = upstream.publish("demo", b"of the first")
     second.publish("demo", b"of the second")
     assert mirror.index_file("demo").content == body
-    assert body_of(mirror.crate("demo")) == b"of the first"
+    assert mirror.crate("demo").body == b"of the first"
     assert second.requests == []
 
 
@@ -144,7 +144,7 @@ def test_second_upstream_has_what_the_first_lacks(
 ) -> None:
     body = second.publish("demo", b"of the second")
     assert mirror.index_file("demo").content == body
-    assert body_of(mirror.crate("demo")) == b"of the second"
+    assert mirror.crate("demo").body == b"of the second"
     assert upstream.request_counts() == {index_file_path("demo"): 1}
 
 
@@ -273,7 +273,7 @@ def test_crate_that_became_private_is_not_served(
     mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient
 ) -> None:
     upstream.publish("my_lib", BYTES)
-    assert body_of(mirror.crate("my_lib")) == BYTES
+    assert mirror.crate("my_lib").body == BYTES
     as_alice.publish(packing.body("my-lib"))
     assert (mirror.index_file("my_lib").status_code, mirror.crate("my_lib").status_code) == (404, 404)
 
@@ -289,7 +289,7 @@ def test_upstream_learns_nothing_about_clients(
     client = MirrorClient(alice)
     client.cookies["sessionid"] = "a cookie"
     headers = {"User-Agent": "cargo/1", "X-Forwarded-For": "192.0.2.1", "Referer": "http://a/", "X-Word": "one"}
-    assert body_of(client.crate("demo", **headers)) == BYTES
+    assert client.crate("demo", **headers).body == BYTES
     usual = {"user-agent": "entrepot-registry", "accept-encoding": "identity"}
     (request,) = upstream.requests
     assert request.headers == {"host": upstream.host, "authorization": "the-token-of-the-first", **usual}

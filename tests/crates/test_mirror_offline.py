@@ -9,7 +9,7 @@ from django.utils import timezone
 from crates.mirror.models import CachedIndexFile
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, line
-from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient, body_of
+from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient
 
 BYTES = b"the bytes of a crate"
 CACHED = line("demo", "1.0.0", BYTES) + b"\n"
@@ -20,7 +20,7 @@ def offline(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> Mirro
     """A mirror that has cached one of two versions of a crate before it went offline."""
     upstream.script_index("demo", bad_upstream.file(CACHED + line("demo", "1.1.0", b"newer") + b"\n"))
     upstream.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
-    assert body_of(mirror.crate("demo")) == BYTES
+    assert mirror.crate("demo").body == BYTES
     CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(days=1000))
     upstream.requests.clear()
     settings.MIRROR_OFFLINE = True
@@ -34,7 +34,7 @@ def test_offline_index_has_only_cached_versions(offline: MirrorClient, upstream:
 
 
 def test_offline_mirror_serves_cached_crates(offline: MirrorClient, upstream: BadUpstream) -> None:
-    assert body_of(offline.crate("demo")) == BYTES
+    assert offline.crate("demo").body == BYTES
     assert upstream.requests == []
 
 

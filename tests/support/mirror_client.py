@@ -16,7 +16,10 @@ class MirrorClient(CargoClient):
         return self.get(f"/mirror/index/{index_path(name)}", headers=headers)
 
     def crate(self, name: str = "demo", version: str = "1.0.0", **headers: str) -> Any:
-        return self.get(f"/ktra/api/v1/mirror/{name}/{version}/download", headers=headers)
+        """Return a response with its `body`, which is read to the end, so that the file is closed."""
+        response: Any = self.get(f"/ktra/api/v1/mirror/{name}/{version}/download", headers=headers)
+        response.body = b"".join(response)
+        return response
 
     def page(self, name: str = "demo") -> Any:
         return self.get(f"/mirror/crates/{name}", headers={"Accept": "text/html"})
@@ -33,10 +36,6 @@ class MirrorClient(CargoClient):
         """Return the versions that are yanked in the index file."""
         lines = [json.loads(text) for text in self.index_file(name).content.splitlines()]
         return [line["vers"] for line in lines if line["yanked"]]
-
-
-def body_of(response: Any) -> bytes:
-    return b"".join(response.streaming_content if response.streaming else [response.content])
 
 
 def upstream_fails(reason: str) -> dict[str, Any]:
