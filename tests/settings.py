@@ -1,12 +1,12 @@
-"""The product's settings on a throw-away data directory; live servers in the tests use the product's own."""
+"""Settings of the tests: the product's, on a temporary data directory. Live servers in tests use the product's own."""
 
 import atexit
 import os
 import tempfile
 
-_place = tempfile.TemporaryDirectory(prefix="entrepot-tests-")
-atexit.register(_place.cleanup)
-os.environ["REGISTRY_DATA_DIR"] = _place.name
+_data_dir = tempfile.TemporaryDirectory(prefix="entrepot-tests-")
+atexit.register(_data_dir.cleanup)
+os.environ["REGISTRY_DATA_DIR"] = _data_dir.name
 os.environ["REGISTRY_PUBLIC_URL"] = "http://testserver"
 
 from registry_site.settings import *  # noqa: E402, F403

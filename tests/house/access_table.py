@@ -411,10 +411,10 @@ class World:
 
     def _file(self) -> dict[str, str]:
         """Register a file on the disk."""
-        place = Path(settings.FILE_ROOTS[0]) / "a.txt"
-        place.write_text("a file")
-        file = catalogue.add_file(Actor("tests"), "served/a.txt", str(place))
-        return {"file": str(place), "file_id": str(file.pk)}
+        path = Path(settings.FILE_ROOTS[0]) / "a.txt"
+        path.write_text("a file")
+        file = catalogue.add_file(Actor("tests"), "served/a.txt", str(path))
+        return {"file": str(path), "file_id": str(file.pk)}
 
     def _belongings(self) -> dict[str, str]:
         owner = self.secrets["owner"]
@@ -432,15 +432,15 @@ class World:
 
 
 @contextmanager
-def populated(place: Path) -> Iterator[World]:
+def populated(path: Path) -> Iterator[World]:
     """Yield a populated registry in a transaction that is rolled back; its blobs lie in a directory."""
     disks = {
         store: {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": directory}}
-        for store, directory in (("blobs", place), (STORE, place / STORE))
+        for store, directory in (("blobs", path), (STORE, path / STORE))
     }
     changed = {
         "STORAGES": {**settings.STORAGES, **disks},
-        "FILE_ROOTS": [str(place)],
+        "FILE_ROOTS": [str(path)],
         "FILE_HANDSHAKES_PER_MINUTE": 10**6,
     }
     with override_settings(**changed), transaction.atomic():

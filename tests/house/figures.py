@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("registry_site", "accounts", "crates", "namespaces", "packages", "files")
+from tests.house.source_code import MAY_IMPORT, ROOT, modules
+
 PROSE = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")))
 RIDDLE_WORDS = """
     what who whom whose whoever whatever which of those that this these it its they how where when whether while
@@ -52,10 +52,6 @@ class Figures:
         yield f"comments per 100 lines of code {100 * self.comments / self.code_lines:.1f}"
         total = self.openings.total()
         yield "docstrings: " + ", ".join(f"{kind} {number / total:.1%}" for kind, number in self.openings.most_common())
-
-
-def modules(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.py") if "migrations" not in path.parts)
 
 
 def measure(paths: Sequence[Path]) -> Figures:
@@ -123,15 +119,15 @@ def main(arguments: Sequence[str]) -> None:
     """Print the figures of these folders; by default of all rooms, each and together, with those of the prose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path, help="JUnit report of a run of the tests: print its cases and its time")
-    parser.add_argument("folders", nargs="*", default=ROOMS)
+    parser.add_argument("folders", nargs="*", default=list(MAY_IMPORT))
     options = parser.parse_args(arguments)
     for folder in options.folders:
-        figures = measure(modules(ROOT / folder))
+        figures = measure(modules(folder))
         print(f"{folder}\n  " + "\n  ".join(figures.lines()))
         if len(options.folders) == 1:
             print("\n".join(f"    {line}" for line in (*figures.long_functions, *figures.riddles)))
     if len(options.folders) > 1:
-        together = measure([path for folder in options.folders for path in modules(ROOT / folder)])
+        together = measure([path for folder in options.folders for path in modules(folder)])
         print("together\n  " + "\n  ".join(together.lines()))
         print(f"prose: {words_a_sentence([ROOT / name for name in PROSE]):.1f} words a sentence")
     if options.report:

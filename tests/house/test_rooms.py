@@ -2,24 +2,13 @@
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.house.source_code import MAY_IMPORT, ROOT, modules, name_of, parse
+
 pytestmark = pytest.mark.database_independent
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-# The rooms that each room may import.
-MAY_IMPORT = {
-    "registry_site": set(),
-    "accounts": {"registry_site"},
-    "crates": {"accounts", "registry_site"},
-    "namespaces": {"accounts", "registry_site"},
-    "packages": {"accounts", "namespaces", "registry_site"},
-    "files": {"registry_site"},
-}
 
 # Inside a room, a sub-folder may import those to the right of it, never those to the left.
 INNER_ORDER = {
@@ -35,15 +24,6 @@ INNER_ORDER = {
 EDGE = {"authentication.py", "dialects.py", "parsers.py", "permissions.py", "throttling.py"}
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted(path for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts)
-
-
-@cache
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
-
-
 def imports(path: Path) -> Iterator[tuple[str, str]]:
     """Iterate over all imports of a module as (module, name); the name is empty for `import module`."""
     for node in ast.walk(parse(path)):
@@ -51,10 +31,6 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
             yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
 
 
 ALL = [path for room in MAY_IMPORT for path in modules(room)]
@@ -85,7 +61,7 @@ def test_folders_inside_rooms_keep_their_order() -> None:
 
 def test_every_folder_has_its_place_in_the_order() -> None:
     folders = {room: {path.parent.name for path in (ROOT / room).glob("*/__init__.py")} for room in MAY_IMPORT}
-    assert {room: found - set(INNER_ORDER[room]) - {"migrations"} for room, found in folders.items()} == {
+    assert {room: names - set(INNER_ORDER[room]) - {"migrations"} for room, names in folders.items()} == {
         room: set() for room in MAY_IMPORT
     }
 
