@@ -50,18 +50,18 @@ class NamespacesView(Yapkg, ViewSet):
 class Namespaces(NamespacesView):
     @extend_schema(request=NewNamespace, responses=NamespaceShape)
     def open(self, request: Request) -> Response:
-        """`POST /namespace`"""
+        """`POST /namespace`: create a namespace; its creator becomes the owner"""
         data = self.validated(NewNamespace, request.data)
         return self.respond(membership.create_namespace(get_principal(request), data["namespace"]))
 
     @extend_schema(responses=NamespaceShape)
     def retrieve(self, request: Request, namespace: str) -> Response:
-        """`GET /namespace/{namespace}`"""
+        """`GET /namespace/{namespace}`: show a namespace and its members"""
         return self.respond(membership.get_namespace(namespace))
 
     @extend_schema(request=None, responses=Status)
     def destroy(self, request: Request, namespace: str) -> Response:
-        """`DELETE /namespace/{namespace}`"""
+        """`DELETE /namespace/{namespace}`: put a namespace and all its packages into the trash"""
         membership.remove_namespace(get_principal(request), namespace)
         return Response(DONE)
 
@@ -69,19 +69,19 @@ class Namespaces(NamespacesView):
 class Members(NamespacesView):
     @extend_schema(request=InvitationShape(many=True), responses=NamespaceShape)
     def add(self, request: Request, namespace: str) -> Response:
-        """`POST /namespace/{namespace}/members`"""
+        """`POST /namespace/{namespace}/members`: make accounts members"""
         invitations = self.validated(Invitations, request.data)["members"]
         return self.respond(membership.add_members(get_principal(request), namespace, invitations))
 
     @extend_schema(request=RoleChange, responses=Member)
     def change(self, request: Request, namespace: str, username: str) -> Response:
-        """`PATCH /namespace/{namespace}/members/{username}`"""
+        """`PATCH /namespace/{namespace}/members/{username}`: give a member another role"""
         data = self.validated(RoleChange, request.data)
         member = membership.change_role(get_principal(request), namespace, username, data["role"])
         return Response(Member(member).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, username: str) -> Response:
-        """`DELETE /namespace/{namespace}/members/{username}`"""
+        """`DELETE /namespace/{namespace}/members/{username}`: remove a member, or leave"""
         membership.remove_member(get_principal(request), namespace, username)
         return Response(DONE)

@@ -74,7 +74,7 @@ class Packages(PackagesView):
 
     @extend_schema(request=shapes.NewPackage, responses=shapes.Full)
     def create_package(self, request: Request, namespace: str) -> Response:
-        """`POST /namespaces/{namespace}/packages`
+        """`POST /namespaces/{namespace}/packages`: create a package with its first version
 
         400 for a bad or missing parameter, a taken name or an unknown namespace; 403 without the right to create
         packages there.
@@ -88,28 +88,25 @@ class Packages(PackagesView):
 
     @extend_schema(responses=shapes.Full)
     def retrieve(self, request: Request, namespace: str, name: str) -> Response:
-        """`GET /namespaces/{namespace}/packages/{package_name}`"""
+        """`GET /namespaces/{namespace}/packages/{package_name}`: show the newest version of a package"""
         package = lookup.get_package(self.user, namespace, name)
         return Response(shapes.Full(package.newest_release()).data)
 
     @extend_schema(parameters=[QUERY, PAGE], responses=shapes.Brief(many=True))
     def search(self, request: Request) -> Response:
-        """`GET /packages?query={keyword}[&page={page}]`
-
-        Private packages are not in the result.
-        """
+        """`GET /packages?query={keyword}[&page={page}]`: search the public packages"""
         data = self.validated(shapes.Search, request.query_params)
         return self.respond_with_page(listing.search_page(data["query"], data["page"]), query=data["query"])
 
     @extend_schema(parameters=[PAGE], responses=shapes.Brief(many=True))
     def list(self, request: Request, namespace: str) -> Response:
-        """`GET /namespaces/{namespace}/packages[?page={page}]`"""
+        """`GET /namespaces/{namespace}/packages[?page={page}]`: list the packages of a namespace"""
         data = self.validated(shapes.PageNumber, request.query_params)
         return self.respond_with_page(listing.namespace_page(self.user, namespace, data["page"]))
 
     @extend_schema(request=None, responses={200: Status, 204: None})
     def destroy(self, request: Request, namespace: str, name: str) -> Response:
-        """`DELETE /namespaces/{namespace}/packages/{package_name}`
+        """`DELETE /namespaces/{namespace}/packages/{package_name}`: put a package into the trash
 
         204 without such a package; 403 without the right to delete it.
         """
@@ -119,7 +116,7 @@ class Packages(PackagesView):
 
     @extend_schema(request=shapes.Publication, responses=shapes.Published)
     def publish(self, request: Request, namespace: str, name: str) -> Response:
-        """`PUT /namespaces/{namespace}/packages/{package_name}`
+        """`PUT /namespaces/{namespace}/packages/{package_name}`: publish a version
 
         400 for a bad or missing parameter or an unknown package.
         """
@@ -130,10 +127,7 @@ class Packages(PackagesView):
 
     @extend_schema(request=shapes.Edit, responses=shapes.Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
-        """`PATCH /namespaces/{namespace}/packages/{package_name}`
-
-        The content of the newest version changes.
-        """
+        """`PATCH /namespaces/{namespace}/packages/{package_name}`: edit the newest version"""
         data = self.validated(shapes.Edit, request.data)
         content = shapes.release_edit(data)
         release = releasing.edit_package(get_principal(request), namespace, name, content, data.get("package_id"))
@@ -145,27 +139,27 @@ class Collaborators(PackagesView):
 
     @extend_schema(request=InvitationShape(many=True), responses=shapes.Collaborator(many=True))
     def add(self, request: Request, namespace: str, name: str) -> Response:
-        """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`"""
+        """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`: make accounts collaborators"""
         invitations = self.validated(Invitations, request.data)["members"]
         collaborators = collaboration.add_collaborators(get_principal(request), namespace, name, invitations)
         return Response(shapes.Collaborator(collaborators, many=True).data)
 
     @extend_schema(responses=shapes.Collaborator(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
-        """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`"""
+        """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`: list the collaborators"""
         collaborators = collaboration.list_collaborators(get_principal(request), namespace, name)
         return Response(shapes.Collaborator(collaborators, many=True).data)
 
     @extend_schema(request=RoleChange, responses=shapes.Collaborator)
     def change(self, request: Request, namespace: str, name: str, username: str) -> Response:
-        """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
+        """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`: give another role"""
         role = self.validated(RoleChange, request.data)["role"]
         collaborator = collaboration.change_role(get_principal(request), namespace, name, username, role)
         return Response(shapes.Collaborator(collaborator).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, name: str, username: str) -> Response:
-        """`DELETE /namespace/{namespace}/packages/{package_name}/collaborators/{username}`"""
+        """`DELETE /namespace/{namespace}/packages/{package_name}/collaborators/{username}`: remove one, or leave"""
         collaboration.remove_collaborator(get_principal(request), namespace, name, username)
         return Response(DONE)
 
@@ -176,16 +170,16 @@ class Collaborators(PackagesView):
 class Versions(PackagesView):
     @extend_schema(responses=shapes.VersionShape(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
-        """`GET /namespaces/{namespace}/packages/{package_name}/versions`: the highest first"""
+        """`GET /namespaces/{namespace}/packages/{package_name}/versions`: list the versions, the highest first"""
         releases = lookup.list_releases(self.user, namespace, name)
         return Response(shapes.VersionShape(releases, many=True).data)
 
     @extend_schema(responses=shapes.VersionDetail)
     def retrieve(self, request: Request, namespace: str, name: str, version: str) -> Response:
-        """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`"""
+        """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`: show a version"""
         return Response(shapes.VersionDetail(lookup.get_release(self.user, namespace, name, version)).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, namespace: str, name: str, version: str) -> HttpResponseBase:
-        """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}/download`"""
+        """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}/download`: return the archive"""
         return download(request._request, self.user, namespace, name, version)

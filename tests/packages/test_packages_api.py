@@ -314,10 +314,6 @@ def test_list_of_personal_namespace(acme: Principal) -> None:
     assert Client().get("/namespaces/alice/packages").json() == [brief()]
 
 
-def test_query_is_required(acme: Principal) -> None:
-    assert_refused(Client().get("/packages"), 400, "malformed", "query: This field is required.")
-
-
 def test_empty_query_lists_public_packages(acme: Principal, tool: Package, secret: Package) -> None:
     create_package(acme, "another", namespace="alice")
     packages = Client().get("/packages?query=").json()
@@ -440,16 +436,6 @@ def test_optional_fields_of_publication_have_defaults(browser: Browser, tool: Pa
     assert (response.status_code, response.json()) == (200, {**package, "name": "tool"})
 
 
-def test_publication_without_type_keeps_it(browser: Browser, secret: Package) -> None:
-    assert browser.send("PUT", SECRET, version="1.1.0").json()["type"] == "PRIVATE"
-    assert Client().get(SECRET).status_code == 404
-
-
-def test_older_version_does_not_become_newest(browser: Browser, tool: Package) -> None:
-    assert browser.send("PUT", TOOL, version="0.9.0").json()["version"] == "0.9.0"
-    assert Client().get(TOOL).json()["version"] == "1.0.0"
-
-
 def test_version_is_required(browser: Browser, tool: Package) -> None:
     response = browser.send("PUT", TOOL, **omit(RELEASE, "version"))
     assert_refused(response, 400, "malformed", "version: This field is required.")
@@ -486,13 +472,6 @@ def test_edit_keeps_other_fields(browser: Browser) -> None:
 def test_empty_edit_changes_nothing(browser: Browser) -> None:
     browser.send("POST", NS, **CREATION)
     assert browser.send("PATCH", TOOL).json() == full()
-
-
-def test_edit_changes_newest_version(browser: Browser, tool: Package) -> None:
-    browser.send("PUT", TOOL, version="2.0.0")
-    browser.send("PUT", TOOL, version="1.5.0")
-    assert browser.send("PATCH", TOOL, status="DEPRECATED").json()["version"] == "2.0.0"
-    assert [row.version for row in Release.objects.filter(status="DEPRECATED")] == ["2.0.0"]
 
 
 def test_edit_hides_and_shows_a_package(browser: Browser, tool: Package) -> None:

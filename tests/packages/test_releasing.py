@@ -568,20 +568,6 @@ def test_package_answers_to_its_name_in_any_case(browser: Browser) -> None:
         assert browser.get(f"{PACKAGES}/{name.upper()}").json()["package_name"] == name
 
 
-def test_name_is_unique_without_case(browser: Browser) -> None:
-    create(browser)
-    for name in ("demo", "DEMO", "Demo"):
-        response = create(browser, name)
-        message = f"alice has a package {name!r} already, perhaps in the trash."
-        assert (response.status_code, response.json()) == (400, {"error": "name_taken", "message": message})
-
-
-def test_other_namespace_may_use_the_name(browser: Browser, bob: User) -> None:
-    create(browser)
-    fields = {"package_name": "demo", "version": "1.0.0", "field": "java"}
-    assert Browser(bob).send("POST", "/namespaces/bob/packages", **fields).json()["namespace"] == "bob"
-
-
 # --- The trash -------------------------------------------------------------------------------------------------------
 
 
