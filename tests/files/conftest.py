@@ -1,4 +1,4 @@
-"""Machines with a key, and how they reach the file registry: as the clients of the original do."""
+"""The cast of the file registry: the client box reads and writes, the client reader only reads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.file_clients import KEY, READER_KEY, FileClient
 
 @pytest.fixture(autouse=True)
 def fresh_counters() -> Iterator[None]:
-    """Requests are counted in the cache, from one test to the next."""
+    """Reset the rate limit, whose counters outlive a test."""
     cache.clear()
     yield
     cache.clear()
@@ -22,32 +22,32 @@ def fresh_counters() -> Iterator[None]:
 
 @pytest.fixture
 def box(db: None) -> Client:
-    """Reads and writes."""
+    """A client that reads and writes."""
     return clients.add_client("box", KEY, actor="test")
 
 
 @pytest.fixture
 def reader(db: None) -> Client:
-    """Only reads."""
+    """A client that only reads."""
     return clients.add_client("reader", READER_KEY, actor="test", rights=Rights.READ)
 
 
 @pytest.fixture
 def machine(box: Client) -> FileClient:
-    """The box, which has no session yet."""
+    """The client box without a session."""
     return FileClient(box.name, KEY)
 
 
 @pytest.fixture
 def as_box(machine: FileClient) -> FileClient:
-    """The box with a session."""
+    """The client box with a session."""
     machine.log_in()
     return machine
 
 
 @pytest.fixture
 def as_reader(reader: Client) -> FileClient:
-    """The reader with a session."""
+    """The client reader with a session."""
     machine = FileClient(reader.name, READER_KEY)
     machine.log_in()
     return machine
@@ -55,13 +55,13 @@ def as_reader(reader: Client) -> FileClient:
 
 @pytest.fixture
 def session(as_box: FileClient) -> str:
-    """The token of a session of the box."""
+    """The token of a session of box."""
     return as_box.token
 
 
 @pytest.fixture
 def file_root(tmp_path: Path, settings: Any) -> Path:
-    """The one directory that files on the server's disk may be registered from."""
+    """The one directory from which files on the server's disk may be registered."""
     directory = tmp_path / "root"
     directory.mkdir()
     settings.FILE_ROOTS = [str(directory)]

@@ -244,7 +244,7 @@ def test_new_key_that_is_none_changes_nothing(as_box: FileClient, key_file: Path
 
 def test_client_is_disabled(as_box: FileClient) -> None:
     assert run("disableclient", "box") == "The client box is disabled.\n"
-    assert as_box.ask("GET", "/").status_code == 401
+    assert as_box.send("GET", "/").status_code == 401
     assert history()[1:] == [("manage.py", "client.disable", "box")]
 
 

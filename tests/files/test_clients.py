@@ -219,7 +219,7 @@ def test_change_stores_what_is_named(box: Client) -> None:
 def test_rights_that_are_taken_bite_on_the_next_request(as_box: FileClient, box: Client) -> None:
     box.rights = Rights.READ
     clients.update_client(box, ["rights"], actor="test")
-    response = as_box.ask("POST", "/", {"serve_path": "a.txt", "path": "/a.txt"})
+    response = as_box.send("POST", "/", {"serve_path": "a.txt", "path": "/a.txt"})
     told = "The client box may only read."
     assert (response.status_code, response.json()) == (403, {"success": False, "error": told, "message": told})
 

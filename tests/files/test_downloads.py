@@ -27,7 +27,7 @@ MARK = b"in the middle"
 
 
 def added(machine: FileClient, path: Path, **fields: str) -> int:
-    answer = machine.ask("POST", "/", {"path": str(path), "serve_path": "file", **fields}).json()
+    answer = machine.send("POST", "/", {"path": str(path), "serve_path": "file", **fields}).json()
     return int(answer["results"][0]["id"])
 
 
@@ -104,15 +104,15 @@ def anywhere(request: pytest.FixtureRequest) -> int:
 
 
 def test_file_comes_whole(anywhere: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{anywhere}")
+    response = as_box.send("GET", f"/{anywhere}")
     assert response.status_code == 200
     assert response["Content-Length"] == "200000"
     assert body(response) == DATA
 
 
 def test_head_has_the_headers_and_no_body(anywhere: int, as_box: FileClient) -> None:
-    asked = as_box.ask("GET", f"/{anywhere}")
-    head = as_box.ask("HEAD", f"/{anywhere}")
+    asked = as_box.send("GET", f"/{anywhere}")
+    head = as_box.send("HEAD", f"/{anywhere}")
     body(asked)
     assert (head.status_code, head.content) == (200, b"")
     assert dict(head.items()) == dict(asked.items())
@@ -132,7 +132,7 @@ def test_head_has_the_headers_and_no_body(anywhere: int, as_box: FileClient) -> 
     ],
 )
 def test_range_comes_alone(asked: str, start: int, end: int, on_disk: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
+    response = as_box.send("GET", f"/{on_disk}", headers={"Range": asked})
     assert response.status_code == 206
     assert response["Content-Range"] == f"bytes {start}-{end - 1}/200000"
     assert response["Content-Length"] == str(end - start)
@@ -141,7 +141,7 @@ def test_range_comes_alone(asked: str, start: int, end: int, on_disk: int, as_bo
 
 @pytest.mark.parametrize("asked", ["bytes=200000-", "bytes=200000-200001", "bytes=-0", "bytes=999999999999999999-"])
 def test_range_past_the_end_cannot_be_satisfied(asked: str, on_disk: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
+    response = as_box.send("GET", f"/{on_disk}", headers={"Range": asked})
     assert (response.status_code, response["Content-Range"]) == (416, "bytes */200000")
     assert body(response) == b""
 
@@ -161,34 +161,34 @@ def test_range_past_the_end_cannot_be_satisfied(asked: str, on_disk: int, as_box
     ],
 )
 def test_range_that_is_none_is_the_whole(asked: str, on_disk: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{on_disk}", headers={"Range": asked})
+    response = as_box.send("GET", f"/{on_disk}", headers={"Range": asked})
     assert response.status_code == 200
     assert body(response) == DATA
 
 
 def test_empty_file_comes_whole(as_box: FileClient) -> None:
     pk = upload_file(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
-    response = as_box.ask("GET", f"/{pk}")
+    response = as_box.send("GET", f"/{pk}")
     assert (response.status_code, response["Content-Length"], body(response)) == (200, "0", b"")
 
 
 def test_empty_file_has_no_range(as_box: FileClient) -> None:
     pk = upload_file(as_box, "POST", "/", b"", serve_path="empty").json()["results"][0]["id"]
-    response = as_box.ask("GET", f"/{pk}", headers={"Range": "bytes=0-"})
+    response = as_box.send("GET", f"/{pk}", headers={"Range": "bytes=0-"})
     assert (response.status_code, response["Content-Range"]) == (416, "bytes */0")
 
 
 def test_broken_download_goes_on_if_it_is_still_the_same(anywhere: int, as_box: FileClient) -> None:
-    etag = as_box.ask("HEAD", f"/{anywhere}")["ETag"]
-    response = as_box.ask("GET", f"/{anywhere}", headers={"Range": "bytes=150000-", "If-Range": etag})
+    etag = as_box.send("HEAD", f"/{anywhere}")["ETag"]
+    response = as_box.send("GET", f"/{anywhere}", headers={"Range": "bytes=150000-", "If-Range": etag})
     assert (response.status_code, body(response)) == (206, DATA[150_000:])
 
 
 @pytest.mark.parametrize("tag", ['"another"', "W/{etag}", "Tue, 14 Nov 2023 22:13:20 GMT"])
 def test_broken_download_begins_again_if_it_may_be_another(tag: str, pk: int, as_box: FileClient) -> None:
-    etag = as_box.ask("HEAD", f"/{pk}")["ETag"]
+    etag = as_box.send("HEAD", f"/{pk}")["ETag"]
     headers = {"Range": "bytes=150000-", "If-Range": tag.replace("{etag}", etag)}
-    response = as_box.ask("GET", f"/{pk}", headers=headers)
+    response = as_box.send("GET", f"/{pk}", headers=headers)
     assert (response.status_code, body(response)) == (200, DATA)
 
 
@@ -196,45 +196,45 @@ def test_broken_download_begins_again_if_it_may_be_another(tag: str, pk: int, as
 
 
 def test_file_that_one_has_does_not_come_again(pk: int, as_box: FileClient) -> None:
-    etag = as_box.ask("HEAD", f"/{pk}")["ETag"]
-    response = as_box.ask("GET", f"/{pk}", headers={"If-None-Match": f'"other", {etag}'})
+    etag = as_box.send("HEAD", f"/{pk}")["ETag"]
+    response = as_box.send("GET", f"/{pk}", headers={"If-None-Match": f'"other", {etag}'})
     assert (response.status_code, response["ETag"], body(response)) == (304, etag, b"")
 
 
 def test_file_that_is_no_newer_does_not_come_again(pk: int, as_box: FileClient) -> None:
-    date = as_box.ask("HEAD", f"/{pk}")["Last-Modified"]
-    response = as_box.ask("GET", f"/{pk}", headers={"If-Modified-Since": date})
+    date = as_box.send("HEAD", f"/{pk}")["Last-Modified"]
+    response = as_box.send("GET", f"/{pk}", headers={"If-Modified-Since": date})
     assert (response.status_code, response["Last-Modified"], body(response)) == (304, date, b"")
 
 
 def test_file_that_is_newer_comes(on_disk: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{on_disk}", headers={"If-Modified-Since": http_date(WRITTEN_AT - 1)})
+    response = as_box.send("GET", f"/{on_disk}", headers={"If-Modified-Since": http_date(WRITTEN_AT - 1)})
     assert (response.status_code, body(response)) == (200, DATA)
 
 
 def test_file_on_the_disk_has_the_date_of_its_bytes(on_disk: int, as_box: FileClient) -> None:
-    assert as_box.ask("HEAD", f"/{on_disk}")["Last-Modified"] == http_date(WRITTEN_AT)
+    assert as_box.send("HEAD", f"/{on_disk}")["Last-Modified"] == http_date(WRITTEN_AT)
 
 
 def test_other_bytes_have_another_tag(as_box: FileClient, on_disk: int, file_root: Path) -> None:
-    before = as_box.ask("HEAD", f"/{on_disk}")["ETag"]
+    before = as_box.send("HEAD", f"/{on_disk}")["ETag"]
     path = file_root / "data.bin"
     path.write_bytes(DATA[::-1])
     os.utime(path, (WRITTEN_AT + 1, WRITTEN_AT + 1))
-    as_box.ask("PUT", f"/{on_disk}", {"path": str(path)})
-    response = as_box.ask("GET", f"/{on_disk}", headers={"If-None-Match": before})
+    as_box.send("PUT", f"/{on_disk}", {"path": str(path)})
+    response = as_box.send("GET", f"/{on_disk}", headers={"If-None-Match": before})
     assert (response.status_code, body(response)) == (200, DATA[::-1])
 
 
 def test_another_upload_has_another_tag(as_box: FileClient, upload: int) -> None:
-    before = as_box.ask("HEAD", f"/{upload}")["ETag"]
+    before = as_box.send("HEAD", f"/{upload}")["ETag"]
     upload_file(as_box, "PUT", f"/{upload}", DATA[::-1])
-    response = as_box.ask("GET", f"/{upload}", headers={"If-None-Match": before})
+    response = as_box.send("GET", f"/{upload}", headers={"If-None-Match": before})
     assert (response.status_code, body(response)) == (200, DATA[::-1])
 
 
 def test_nobody_between_keeps_a_file(pk: int, as_box: FileClient) -> None:
-    assert as_box.ask("HEAD", f"/{pk}")["Cache-Control"] == "private, no-cache"
+    assert as_box.send("HEAD", f"/{pk}")["Cache-Control"] == "private, no-cache"
 
 
 # --- Under which name and type ------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ TYPES = {
 def test_file_on_the_disk_is_called_as_it_is_there(name: str, as_box: FileClient, file_root: Path) -> None:
     path = file_root / name
     path.write_bytes(b"")
-    response = as_box.ask("GET", f"/{added(as_box, path, serve_path='dir/other')}")
+    response = as_box.send("GET", f"/{added(as_box, path, serve_path='dir/other')}")
     body(response)
     assert response["Content-Disposition"] == (DISPOSITIONS | ON_DISK_ONLY)[name]
 
@@ -283,13 +283,13 @@ def test_file_on_the_disk_is_called_as_it_is_there(name: str, as_box: FileClient
 @pytest.mark.parametrize("name", DISPOSITIONS)
 def test_upload_is_called_as_it_is_to_be_called(name: str, as_box: FileClient) -> None:
     pk = upload_file(as_box, "POST", "/", b"", name="other", serve_path=f"dir/{name}").json()["results"][0]["id"]
-    assert as_box.ask("HEAD", f"/{pk}")["Content-Disposition"] == DISPOSITIONS[name]
+    assert as_box.send("HEAD", f"/{pk}")["Content-Disposition"] == DISPOSITIONS[name]
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_type_is_told_by_the_name(name: str, as_box: FileClient) -> None:
     pk = upload_file(as_box, "POST", "/", b"<html>", serve_path=f"dir/{name}").json()["results"][0]["id"]
-    response = as_box.ask("GET", f"/{pk}")
+    response = as_box.send("GET", f"/{pk}")
     body(response)
     assert (response["Content-Type"], response["X-Content-Type-Options"]) == (TYPES[name], "nosniff")
     assert "Content-Encoding" not in response
@@ -299,49 +299,49 @@ def test_type_is_told_by_the_name(name: str, as_box: FileClient) -> None:
 
 
 def test_reader_may_fetch(pk: int, as_reader: FileClient) -> None:
-    assert body(as_reader.ask("GET", f"/{pk}")) == DATA
+    assert body(as_reader.send("GET", f"/{pk}")) == DATA
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_nobody_fetches_without_a_session(method: str, pk: int, as_box: FileClient) -> None:
     as_box.token = ""
-    response = as_box.ask(method, f"/{pk}")
+    response = as_box.send(method, f"/{pk}")
     assert response.status_code == 401
     assert DATA[:100] not in body(response)
 
 
 @pytest.mark.parametrize("pk", [0, 999_999_999, 2**63, 10**30])
 def test_unknown_file_is_missing(pk: int, as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{pk}")
+    response = as_box.send("GET", f"/{pk}")
     assert (response.status_code, response.json()) == (404, failure(f"There is no file with id {pk}."))
 
 
 def test_dead_file_is_still_served(pk: int, as_box: FileClient) -> None:
-    as_box.ask("DELETE", f"/{pk}")
-    assert body(as_box.ask("GET", f"/{pk}")) == DATA
+    as_box.send("DELETE", f"/{pk}")
+    assert body(as_box.send("GET", f"/{pk}")) == DATA
 
 
 def test_dead_file_is_missing_where_such_are_not_served(pk: int, as_box: FileClient, settings: Any) -> None:
     settings.SERVE_DEAD_FILES = False
-    as_box.ask("DELETE", f"/{pk}")
-    response = as_box.ask("GET", f"/{pk}")
+    as_box.send("DELETE", f"/{pk}")
+    response = as_box.send("GET", f"/{pk}")
     assert (response.status_code, response.json()) == (404, failure(f"There is no file with id {pk}."))
 
 
 def test_living_file_is_served_where_dead_ones_are_not(pk: int, as_box: FileClient, settings: Any) -> None:
     settings.SERVE_DEAD_FILES = False
-    assert body(as_box.ask("GET", f"/{pk}")) == DATA
+    assert body(as_box.send("GET", f"/{pk}")) == DATA
 
 
 def test_expired_file_is_served_until_it_is_purged(as_box: FileClient, upload: int) -> None:
-    as_box.ask("PUT", f"/{upload}", {"expiration": "1"})
-    assert body(as_box.ask("GET", f"/{upload}")) == DATA
+    as_box.send("PUT", f"/{upload}", {"expiration": "1"})
+    assert body(as_box.send("GET", f"/{upload}")) == DATA
 
 
 def test_upload_whose_bytes_are_lost_is_missing(as_box: FileClient, upload: int, blob_directory: Path) -> None:
     (blob,) = (path for path in blob_directory.rglob("*") if path.is_file())
     blob.unlink()
-    response = as_box.ask("GET", f"/{upload}")
+    response = as_box.send("GET", f"/{upload}")
     told = "The registry has lost the bytes of this file; please tell its operator."
     assert (response.status_code, response.json()) == (404, failure(told))
 
@@ -357,7 +357,7 @@ def redirecting(bucket: dict[str, Any], upload: int, settings: Any) -> int:
 
 
 def test_client_is_sent_to_the_bucket(redirecting: int, bucket: dict[str, Any], as_box: FileClient) -> None:
-    response = as_box.ask("GET", f"/{redirecting}")
+    response = as_box.send("GET", f"/{redirecting}")
     assert (response.status_code, response.content) == (302, b"")
     assert response["Location"].startswith(f"{bucket['endpoint_url']}/{bucket['bucket_name']}/")
     with urlopen(response["Location"]) as answer:
@@ -366,26 +366,26 @@ def test_client_is_sent_to_the_bucket(redirecting: int, bucket: dict[str, Any], 
 
 
 def test_head_is_answered_here(redirecting: int, as_box: FileClient) -> None:
-    response = as_box.ask("HEAD", f"/{redirecting}")
+    response = as_box.send("HEAD", f"/{redirecting}")
     assert (response.status_code, response["Content-Length"]) == (200, "200000")
 
 
 def test_file_on_the_disk_comes_from_here_though_uploads_do_not(
     redirecting: int, on_disk: int, as_box: FileClient
 ) -> None:
-    assert body(as_box.ask("GET", f"/{on_disk}")) == DATA
+    assert body(as_box.send("GET", f"/{on_disk}")) == DATA
 
 
 def test_nobody_is_sent_to_the_bucket_without_a_session(redirecting: int, as_box: FileClient) -> None:
     as_box.token = ""
-    assert as_box.ask("GET", f"/{redirecting}").status_code == 401
+    assert as_box.send("GET", f"/{redirecting}").status_code == 401
 
 
 def test_nginx_is_told_the_path(as_box: FileClient, file_root: Path, settings: Any) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     path = file_root / "50% schön?.txt"
     path.write_bytes(DATA)
-    response = as_box.ask("GET", f"/{added(as_box, path)}")
+    response = as_box.send("GET", f"/{added(as_box, path)}")
     assert (response.status_code, response.content) == (200, b"")
     assert response["X-Accel-Redirect"] == f"/_files{file_root}/50%25%20sch%C3%B6n%3F.txt"
     assert response["Content-Type"] == "text/plain; charset=utf-8"
@@ -396,7 +396,7 @@ def test_nginx_is_told_the_path_of_an_upload(
 ) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
     sha256 = File.objects.get().sha256
-    response = as_box.ask("GET", f"/{upload}")
+    response = as_box.send("GET", f"/{upload}")
     assert response["X-Accel-Redirect"] == f"/_files{blob_directory}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
@@ -405,7 +405,7 @@ def test_nginx_is_not_told_of_a_link(as_box: FileClient, on_disk: int, file_root
     path = file_root / "data.bin"
     path.rename(file_root / "moved")
     path.symlink_to("moved")
-    response = as_box.ask("GET", f"/{on_disk}")
+    response = as_box.send("GET", f"/{on_disk}")
     assert (response.status_code, response.json()) == (404, failure("File does not exist."))
     assert "X-Accel-Redirect" not in response
 
@@ -414,7 +414,7 @@ def test_what_is_in_a_bucket_comes_from_here_though_nginx_is_there(
     in_bucket: int, as_box: FileClient, settings: Any
 ) -> None:
     settings.X_ACCEL_PREFIX = "/_files"
-    assert body(as_box.ask("GET", f"/{in_bucket}")) == DATA
+    assert body(as_box.send("GET", f"/{in_bucket}")) == DATA
 
 
 # --- In how much memory -------------------------------------------------------------------------------------------
@@ -436,7 +436,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveFileClient]:
 @pytest.fixture(scope="module")
 def large(live: LiveFileClient) -> int:
     """The id of that file."""
-    answer = live.ask("POST", "/", path=f"{live.server.data.parent}/root/large", serve_path="large")
+    answer = live.send("POST", "/", path=f"{live.server.data.parent}/root/large", serve_path="large")
     return int(answer["results"][0]["id"])
 
 
@@ -467,7 +467,7 @@ def test_range_in_the_middle_of_ten_gibibytes(live: LiveFileClient, large: int) 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": f"bytes={GIB}-"}], ids=["whole", "range"])
 def test_download_of_ten_gibibytes_takes_no_memory(headers: dict[str, str], live: LiveFileClient, large: int) -> None:
-    live.ask("GET", "/")
+    live.send("GET", "/")
     before, most, left = resident(live), 0, 300 * MIB
     connection, answer = opened(live, large, **headers)
     assert int(answer.headers["Content-Length"]) == LARGE - (GIB if headers else 0)
@@ -483,4 +483,4 @@ def test_server_lives_on_after_broken_downloads(live: LiveFileClient, large: int
         connection, answer = opened(live, large)
         assert len(answer.read(MIB)) == MIB
         connection.close()
-    assert live.ask("GET", "/")["count"] == 1
+    assert live.send("GET", "/")["count"] == 1

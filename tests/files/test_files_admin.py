@@ -165,7 +165,7 @@ def test_staff_without_rights_see_nothing(db: None, path: str) -> None:
 
 
 def test_session_of_a_client_is_no_key_to_the_admin_site(as_box: FileClient) -> None:
-    assert as_box.ask("GET", CLIENTS).status_code == 302
+    assert as_box.send("GET", CLIENTS).status_code == 302
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -368,7 +368,7 @@ def test_client_with_a_directory_that_left_the_settings_is_still_changed(
 def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: FileClient, box: Client, reader: Client) -> None:
     clients.set_active(reader, active=False, actor="test")
     assert "1 disabled; the others were so before." in act(as_root, CLIENTS, "disable", box, reader)
-    assert as_box.ask("GET", "/").status_code == 401
+    assert as_box.send("GET", "/").status_code == 401
     assert last()[:3] == ("staff root", "client.disable", "box")
     assert "2 enabled; the others were so before." in act(as_root, CLIENTS, "enable", box, reader)
     assert as_box.log_in()
@@ -377,21 +377,21 @@ def test_clients_are_disabled_and_enabled(as_root: Browser, as_box: FileClient, 
 
 def test_rotation_ends_sessions(as_root: Browser, as_box: FileClient, box: Client) -> None:
     act(as_root, CLIENTS, "rotate", box)
-    assert as_box.ask("GET", "/").status_code == 401
+    assert as_box.send("GET", "/").status_code == 401
 
 
 def test_sessions_of_clients_are_ended(
     as_root: Browser, as_box: FileClient, as_reader: FileClient, box: Client
 ) -> None:
     assert "1 sessions ended." in act(as_root, CLIENTS, "end_sessions", box)
-    assert [machine.ask("GET", "/").status_code for machine in (as_box, as_reader)] == [401, 200]
+    assert [machine.send("GET", "/").status_code for machine in (as_box, as_reader)] == [401, 200]
     assert last() == ("staff root", "client.sessions", "box", {"sessions_ended": 1})
 
 
 def test_single_session_is_ended_once(as_root: Browser, as_box: FileClient) -> None:
     session = Session.objects.get()
     assert "1 ended; the others had ended before." in act(as_root, SESSIONS, "end", session)
-    assert as_box.ask("GET", "/").status_code == 401
+    assert as_box.send("GET", "/").status_code == 401
     assert "0 ended; the others had ended before." in act(as_root, SESSIONS, "end", session)
     assert last() == ("staff root", "client.sessions", "box", {"session": f"{session.created_at:%Y-%m-%d %H:%M}"})
     assert AuditEvent.objects.filter(action="client.sessions").count() == 1
@@ -414,7 +414,7 @@ def test_viewer_sees_lists(as_viewer: Browser, as_box: FileClient, rain: File, p
 def test_viewer_does_nothing_to_clients(as_viewer: Browser, as_box: FileClient, box: Client, action: str) -> None:
     before = ClientKey.objects.get().secret
     act(as_viewer, CLIENTS, action, box)
-    assert as_box.ask("GET", "/").status_code == 200
+    assert as_box.send("GET", "/").status_code == 200
     assert (ClientKey.objects.get().secret, file_events().count()) == (before, 1)
 
 
@@ -426,7 +426,7 @@ def test_viewer_adds_and_changes_no_client(as_viewer: Browser, box: Client) -> N
 
 def test_viewer_ends_no_session(as_viewer: Browser, as_box: FileClient) -> None:
     act(as_viewer, SESSIONS, "end", Session.objects.get())
-    assert as_box.ask("GET", "/").status_code == 200
+    assert as_box.send("GET", "/").status_code == 200
 
 
 def test_viewer_adds_changes_and_ends_no_file(as_viewer: Browser, rain: File, weather: str) -> None:
@@ -439,7 +439,7 @@ def test_viewer_adds_changes_and_ends_no_file(as_viewer: Browser, rain: File, we
 def test_right_to_change_sessions_is_enough_to_end_them(as_box: FileClient) -> None:
     browser = staff("helper", "view_session", "change_session")
     act(browser, SESSIONS, "end", Session.objects.get())
-    assert as_box.ask("GET", "/").status_code == 401
+    assert as_box.send("GET", "/").status_code == 401
 
 
 # --- Files -------------------------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ def upload(content: bytes) -> SimpleUploadedFile:
 
 
 def content_of(machine: FileClient, file: File) -> bytes:
-    response = machine.ask("GET", f"/{file.pk}")
+    response = machine.send("GET", f"/{file.pk}")
     assert response.status_code == 200
     return b"".join(response.streaming_content)
 

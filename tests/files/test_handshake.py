@@ -76,7 +76,7 @@ BODIES = [form, untyped, mistyped, multipart, as_json]
 
 
 def test_challenge_has_the_documented_shape(machine: FileClient) -> None:
-    response = machine.ask("POST", "/auth", {"client_name": "box"})
+    response = machine.send("POST", "/auth", {"client_name": "box"})
     body = response.json()
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     random = {name: body["challenge"][name] for name in ("id", "text", "cipher_iv")}
@@ -98,7 +98,7 @@ def test_challenge_is_requested_in_the_query(machine: FileClient) -> None:
 
 
 def test_body_wins_over_the_query(machine: FileClient) -> None:
-    response = machine.ask("POST", "/auth?client_name=reader", {"client_name": "box"})
+    response = machine.send("POST", "/auth?client_name=reader", {"client_name": "box"})
     assert_opened(machine.answer(response.json()["challenge"]))
 
 
@@ -109,7 +109,7 @@ def test_last_of_several_values_counts(machine: FileClient) -> None:
 
 def test_challenge_needs_a_name(machine: FileClient) -> None:
     for fields in ({}, {"client_name": ""}, {"name": "box"}):
-        assert_refused(machine.ask("POST", "/auth", fields), NO_NAME)
+        assert_refused(machine.send("POST", "/auth", fields), NO_NAME)
 
 
 def test_challenges_are_all_different(db: None) -> None:
@@ -125,13 +125,13 @@ def test_challenge_states_its_duration(machine: FileClient, settings: Any) -> No
 def test_challenge_takes_no_query(machine: FileClient, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         for name in ("box", "stranger"):
-            machine.ask("POST", "/auth", {"client_name": name})
+            machine.send("POST", "/auth", {"client_name": name})
 
 
 def test_handshake_is_only_posted(machine: FileClient) -> None:
     for path in ("/auth", "/auth_verify"):
         for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
-            response = machine.ask(method, path, {"client_name": "box"})
+            response = machine.send(method, path, {"client_name": "box"})
             assert (response.status_code, response["Allow"]) == (405, "POST")
 
 
@@ -409,7 +409,7 @@ def transcript(settings: Any) -> list[Any]:
         answers.append((response.status_code, dict(response.headers), body))
         return response
 
-    challenge = note(machine.ask("POST", "/auth", {"client_name": "box"})).json()["challenge"]
+    challenge = note(machine.send("POST", "/auth", {"client_name": "box"})).json()["challenge"]
     for changes in (
         {"encrypted_text": None},
         {"id": None},
@@ -540,7 +540,7 @@ def test_hostile_query_is_answered_in_the_dialect(machine: FileClient) -> None:
 
 
 def test_body_over_a_mebibyte_is_refused(machine: FileClient) -> None:
-    response = machine.ask("POST", "/auth", {"client_name": "x" * 2**20})
+    response = machine.send("POST", "/auth", {"client_name": "x" * 2**20})
     message = f"The body has {2**20 + len('client_name=')} bytes; at most {2**20} are taken here."
     assert (response.status_code, response.json()) == (413, failure(message))
 
@@ -599,7 +599,7 @@ def few(settings: Any) -> None:
 
 
 def send_handshake(machine: FileClient, path: str = "/auth", peer: str = "192.0.2.1", forwarded_for: str = "") -> Any:
-    return machine.ask(
+    return machine.send(
         "POST", path, {"client_name": "box"}, REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded_for}
     )
 
@@ -655,7 +655,7 @@ def test_requests_with_a_session_do_not_wait(machine: FileClient) -> None:
     machine.log_in()
     for _ in range(4):
         send_handshake(machine)
-    assert [machine.ask("GET", "/").status_code for _ in range(5)] == [200] * 5
+    assert [machine.send("GET", "/").status_code for _ in range(5)] == [200] * 5
 
 
 def test_malformed_json_is_a_bad_request(machine: FileClient) -> None:

@@ -56,7 +56,7 @@ def entry(as_box: FileClient, inside: Path) -> int:
 
 
 def added(machine: FileClient, path: Path | str, serve_path: str = "file") -> int:
-    answer = machine.ask("POST", "/", {"path": str(path), "serve_path": serve_path}).json()
+    answer = machine.send("POST", "/", {"path": str(path), "serve_path": serve_path}).json()
     return int(answer["results"][0]["id"])
 
 
@@ -306,7 +306,7 @@ def test_client_cannot_register_what_lies_outside(
     attack: str, as_box: FileClient, inside: Path, outside: Path, settings: Any
 ) -> None:
     path = (ELSEWHERE | NO_FILE)[attack](inside, outside)
-    response = as_box.ask("POST", "/", {"path": str(path), "serve_path": "file"})
+    response = as_box.send("POST", "/", {"path": str(path), "serve_path": "file"})
     told = f"{path} does not fall under {inside} hierarchy." if attack in ELSEWHERE else f"No file at path {path}"
     assert (response.status_code, response.json()) == (200, failure(told))
     assert not File.objects.exists()
@@ -317,8 +317,8 @@ def test_client_cannot_turn_an_entry_to_what_lies_outside(
     attack: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     path = (ELSEWHERE | NO_FILE)[attack](inside, outside)
-    assert as_box.ask("PUT", f"/{entry}", {"path": str(path)}).json()["success"] is False
-    assert body(as_box.ask("GET", f"/{entry}")) == INSIDE
+    assert as_box.send("PUT", f"/{entry}", {"path": str(path)}).json()["success"] is False
+    assert body(as_box.send("GET", f"/{entry}")) == INSIDE
 
 
 def test_registering_under_a_path_that_is_encoded_twice_stores_it_decoded(as_box: FileClient, inside: Path) -> None:
@@ -382,8 +382,8 @@ def test_registered_path_that_is_no_file_any_more_is_missing(
     swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     NO_MORE_A_FILE[swap](inside / "dir" / "file", outside)
-    whole = as_box.ask("GET", f"/{entry}")
-    part = as_box.ask("GET", f"/{entry}", headers={"Range": "bytes=0-3"})
+    whole = as_box.send("GET", f"/{entry}")
+    part = as_box.send("GET", f"/{entry}", headers={"Range": "bytes=0-3"})
     assert [(answer.status_code, answer.json()) for answer in (whole, part)] == [(404, failure(GONE))] * 2
 
 
@@ -392,8 +392,8 @@ def test_file_that_is_not_what_was_registered_is_not_served(
     swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
     ANOTHER_FILE[swap](inside / "dir" / "file", outside)
-    whole = as_box.ask("GET", f"/{entry}")
-    part = as_box.ask("GET", f"/{entry}", headers={"Range": "bytes=0-3"})
+    whole = as_box.send("GET", f"/{entry}")
+    part = as_box.send("GET", f"/{entry}", headers={"Range": "bytes=0-3"})
     assert [(answer.status_code, answer.json()) for answer in (whole, part)] == [(409, failure(CHANGED))] * 2
 
 
@@ -401,36 +401,36 @@ def test_file_that_is_not_what_was_registered_is_not_served(
 def test_changed_file_is_not_told_to_be_the_same(
     swap: str, as_box: FileClient, entry: int, inside: Path, outside: Path
 ) -> None:
-    etag = as_box.ask("HEAD", f"/{entry}")["ETag"]
+    etag = as_box.send("HEAD", f"/{entry}")["ETag"]
     (NO_MORE_A_FILE | ANOTHER_FILE)[swap](inside / "dir" / "file", outside)
-    response = as_box.ask("HEAD", f"/{entry}", headers={"If-None-Match": etag})
+    response = as_box.send("HEAD", f"/{entry}", headers={"If-None-Match": etag})
     assert (response.status_code, response.content) == (404 if swap in NO_MORE_A_FILE else 409, b"")
 
 
 def test_changed_file_is_served_after_its_entry_was_updated(as_box: FileClient, entry: int, inside: Path) -> None:
     path = write_file(inside / "dir" / "file", b"new")
-    as_box.ask("PUT", f"/{entry}", {"path": str(path)})
-    assert body(as_box.ask("GET", f"/{entry}")) == b"new"
+    as_box.send("PUT", f"/{entry}", {"path": str(path)})
+    assert body(as_box.send("GET", f"/{entry}")) == b"new"
 
 
 def test_root_that_is_none_any_more_serves_nothing(
     as_box: FileClient, entry: int, outside: Path, settings: Any
 ) -> None:
     settings.FILE_ROOTS = [str(outside)]
-    response = as_box.ask("GET", f"/{entry}")
+    response = as_box.send("GET", f"/{entry}")
     assert (response.status_code, response.json()) == (404, failure(GONE))
 
 
 def test_without_any_root_no_file_of_the_disk_is_served(as_box: FileClient, entry: int, settings: Any) -> None:
     settings.FILE_ROOTS = []
-    response = as_box.ask("GET", f"/{entry}")
+    response = as_box.send("GET", f"/{entry}")
     assert (response.status_code, response.json()) == (404, failure(GONE))
 
 
 def test_file_of_a_root_that_is_a_link_is_served(as_box: FileClient, inside: Path, settings: Any) -> None:
     root = create_link(inside.parent / "link", inside)
     settings.FILE_ROOTS = [str(root)]
-    assert body(as_box.ask("GET", f"/{added(as_box, root / 'dir' / 'file')}")) == INSIDE
+    assert body(as_box.send("GET", f"/{added(as_box, root / 'dir' / 'file')}")) == INSIDE
 
 
 # --- Changed at the same moment -----------------------------------------------------------------------------------
@@ -507,7 +507,7 @@ def test_swapping_for_a_link_again_and_again_serves_nothing_outside(
         for _ in range(LOOKS // 20):
             if enough.is_set() and len(answers) > 1:
                 break
-            response = as_box.ask("GET", f"/{entry}")
+            response = as_box.send("GET", f"/{entry}")
             answers.add((response.status_code, body(response)))
     missing = b'{"success":false,"error":"File does not exist.","message":"File does not exist."}'
     assert answers == {(200, INSIDE), (404, missing)}

@@ -115,7 +115,7 @@ class Proxied:
         return self.request("GET", f"/told?address=/_files{path}", {})
 
     def add(self, path: Path, serve_path: str) -> int:
-        return int(self.live.ask("POST", "/", path=str(path), serve_path=serve_path)["results"][0]["id"])
+        return int(self.live.send("POST", "/", path=str(path), serve_path=serve_path)["results"][0]["id"])
 
     def upload(self, content: bytes, serve_path: str) -> int:
         parts: dict[str, Any] = {"serve_path": serve_path, "file": SimpleUploadedFile("a", content)}

@@ -104,7 +104,7 @@ def test_who_follows_the_catalogue_learns_of_it(as_box: FileClient) -> None:
     since = datetime.now().timestamp()
     file = made(expired=MINUTE)
     call_command("purge")
-    listed = json.loads(as_box.ask("GET", "/", {"since": since}).getvalue())["results"]
+    listed = json.loads(as_box.send("GET", "/", {"since": since}).getvalue())["results"]
     assert [(entry["id"], entry["alive"]) for entry in listed] == [(file.pk, False)]
 
 
@@ -124,7 +124,7 @@ def test_serve_path_is_free_again(as_box: FileClient) -> None:
 def test_upload_that_has_expired_dies_and_its_bytes_stay(as_box: FileClient) -> None:
     (entry,) = upload_file(as_box, "POST", "/", b"sunny", serve_path="file", expiration=1).json()["results"]
     call_command("purge")
-    response = as_box.ask("GET", f"/{entry['id']}")
+    response = as_box.send("GET", f"/{entry['id']}")
     assert (File.objects.get().alive, response.getvalue()) == (False, b"sunny")
 
 

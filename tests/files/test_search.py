@@ -49,7 +49,7 @@ def store_numbered(count: int) -> list[File]:
 
 def get_list(machine: FileClient, **parameters: Any) -> Any:
     """Return the body of a successful list."""
-    response = machine.ask("GET", "/", parameters)
+    response = machine.send("GET", "/", parameters)
     assert response.status_code == 200
     body = json.loads(response.getvalue())
     assert body["success"] is True
@@ -62,7 +62,7 @@ def serve_paths(machine: FileClient, **parameters: Any) -> list[str]:
 
 
 def get_refusal(machine: FileClient, **parameters: Any) -> tuple[int, Any]:
-    response = machine.ask("GET", "/", parameters)
+    response = machine.send("GET", "/", parameters)
     return response.status_code, response.json()
 
 
@@ -204,7 +204,7 @@ def test_streamed_list_equals_a_list_at_once(as_box: FileClient) -> None:
 @pytest.mark.usefixtures("files")
 def test_content_type_is_json(as_box: FileClient) -> None:
     for parameters in ({}, {"since": 0}, {"serve_path": "news", "count": 5}):
-        assert as_box.ask("GET", "/", parameters)["Content-Type"] == "application/json"
+        assert as_box.send("GET", "/", parameters)["Content-Type"] == "application/json"
 
 
 @pytest.mark.usefixtures("files")
@@ -396,7 +396,7 @@ def test_files_with_one_time_are_all_listed(as_box: FileClient) -> None:
 def test_change_during_a_stream_is_not_lost(as_box: FileClient) -> None:
     files = store_numbered(1200)
     ChangeSequence.objects.create(pk=1, changed_at=at(2000))
-    response = as_box.ask("GET", "/", {"since": 0})
+    response = as_box.send("GET", "/", {"since": 0})
     pieces = iter(response.streaming_content)
     first = next(pieces)
     for file in (files[0], files[700], files[1199]):
@@ -408,7 +408,7 @@ def test_change_during_a_stream_is_not_lost(as_box: FileClient) -> None:
 
 def test_death_during_a_stream_is_in_it(as_box: FileClient) -> None:
     files = store_numbered(1200)
-    pieces = iter(as_box.ask("GET", "/", {"since": 0}).streaming_content)
+    pieces = iter(as_box.send("GET", "/", {"since": 0}).streaming_content)
     first = next(pieces)
     catalogue.mark_dead(COMMAND, files[1100].pk)
     entries = json.loads(first + b"".join(pieces))["results"]
@@ -419,7 +419,7 @@ def test_death_during_a_stream_is_in_it(as_box: FileClient) -> None:
 @pytest.mark.parametrize("parameters", [{"serve_path": "many"}, {"serve_path": "^many/", "since": 0}], ids=str)
 def test_file_deleted_during_a_stream_is_left_out(as_box: FileClient, parameters: dict[str, Any]) -> None:
     files = store_numbered(1200)
-    pieces = iter(as_box.ask("GET", "/", parameters).streaming_content)
+    pieces = iter(as_box.send("GET", "/", parameters).streaming_content)
     first = next(pieces)
     files[1100].delete()
     body = json.loads(first + b"".join(pieces))
@@ -468,7 +468,7 @@ def test_browser_sees_the_home_page(client: Any) -> None:
 @pytest.mark.usefixtures("files")
 def test_client_gets_json_whatever_it_accepts(as_box: FileClient) -> None:
     for accept in ("*/*", "application/json", "text/plain", ""):
-        response = as_box.ask("GET", "/", headers={"Accept": accept})
+        response = as_box.send("GET", "/", headers={"Accept": accept})
         assert response.json()["count"] == 5
         assert "Accept" in response["Vary"]
 
@@ -484,7 +484,7 @@ def test_refusal_varies_by_accept(client: Any) -> None:
 @pytest.mark.usefixtures("files")
 def test_head_is_answered_without_a_body(as_box: FileClient) -> None:
     for parameters in ({}, {"since": 0}, {"serve_path": "news"}):
-        response = as_box.ask("HEAD", "/", parameters)
+        response = as_box.send("HEAD", "/", parameters)
         assert (response.status_code, response["Content-Type"]) == (200, "application/json")
         assert response.getvalue() == b""
 

@@ -89,7 +89,7 @@ ROUTES = [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/1"), ("PUT", "/1
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_every_request_needs_a_session(machine: FileClient, method: str, path: str) -> None:
     for machine.token in ("", "0" * 32):
-        response = machine.ask(method, path)
+        response = machine.send(method, path)
         assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Bearer realm="files"')
 
 
@@ -120,17 +120,17 @@ def test_token_of_another_type_is_refused(machine: FileClient, box: Client, body
 
 
 def test_name_of_the_client_may_stand_beside_the_token(as_box: FileClient) -> None:
-    assert_listed(as_box.ask("GET", "/", {"client_name": "box"}))
+    assert_listed(as_box.send("GET", "/", {"client_name": "box"}))
 
 
 @pytest.mark.parametrize("name", ["reader", "BOX", "stranger", "", " box"])
 def test_name_that_does_not_fit_is_refused(as_box: FileClient, reader: Client, name: str) -> None:
-    assert_refused(as_box.ask("GET", "/", {"client_name": name}))
+    assert_refused(as_box.send("GET", "/", {"client_name": name}))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_name_in_the_body_that_does_not_fit_is_refused(as_box: FileClient, method: str) -> None:
-    assert_refused(as_box.ask(method, "/" if method == "POST" else "/1", {"client_name": "reader"}))
+    assert_refused(as_box.send(method, "/" if method == "POST" else "/1", {"client_name": "reader"}))
 
 
 @pytest.mark.parametrize("place", ["query", "header"])
@@ -145,18 +145,18 @@ def test_name_in_the_body_has_to_fit_a_token_elsewhere(machine: FileClient, sess
 
 def test_session_times_out(as_box: FileClient) -> None:
     Session.objects.update(expires_at=timezone.now())
-    assert_refused(as_box.ask("GET", "/"), TIMED_OUT)
+    assert_refused(as_box.send("GET", "/"), TIMED_OUT)
 
 
 def test_use_does_not_prolong_a_session(as_box: FileClient) -> None:
     before = Session.objects.get().expires_at
-    assert_listed(as_box.ask("GET", "/"))
+    assert_listed(as_box.send("GET", "/"))
     assert Session.objects.get().expires_at == before
 
 
 def test_ended_session_is_found_no_more(as_box: FileClient) -> None:
     assert Session.objects.all().end()
-    assert_refused(as_box.ask("GET", "/"))
+    assert_refused(as_box.send("GET", "/"))
 
 
 def test_session_ends_once(as_box: FileClient) -> None:
@@ -166,23 +166,23 @@ def test_session_ends_once(as_box: FileClient) -> None:
 
 def test_disabled_client_has_no_session(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
-    assert_refused(as_box.ask("GET", "/"))
+    assert_refused(as_box.send("GET", "/"))
 
 
 def test_sessions_stay_ended_when_the_client_is_enabled_again(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
     clients.set_active(box, active=True, actor="test")
-    assert_refused(as_box.ask("GET", "/"))
+    assert_refused(as_box.send("GET", "/"))
 
 
 def test_rotated_key_ends_sessions(as_box: FileClient, box: Client) -> None:
     clients.rotate_key(box, b"another key of 3", actor="test")
-    assert_refused(as_box.ask("GET", "/"))
+    assert_refused(as_box.send("GET", "/"))
 
 
 def test_sessions_of_others_go_on(as_box: FileClient, as_reader: FileClient, box: Client) -> None:
     clients.rotate_key(box, b"another key of 3", actor="test")
-    assert_listed(as_reader.ask("GET", "/"))
+    assert_listed(as_reader.send("GET", "/"))
 
 
 @pytest.mark.parametrize("end", ["disable", "rotate", "end", "expire"])
@@ -205,17 +205,17 @@ def test_hundred_sessions_of_a_client_are_live_and_the_oldest_makes_room(as_box:
     with transaction.atomic():
         tokens = [sessions.create_session(box, 3600) for _ in range(100)]
     assert Session.objects.live().count() == 100
-    assert_refused(as_box.ask("GET", "/"))
+    assert_refused(as_box.send("GET", "/"))
     for token in (tokens[0], tokens[-1]):
         as_box.token = token
-        assert_listed(as_box.ask("GET", "/"))
+        assert_listed(as_box.send("GET", "/"))
 
 
 def test_sessions_of_others_make_no_room(as_reader: FileClient, box: Client) -> None:
     with transaction.atomic():
         for _ in range(101):
             sessions.create_session(box, 3600)
-    assert_listed(as_reader.ask("GET", "/"))
+    assert_listed(as_reader.send("GET", "/"))
 
 
 def test_sessions_that_are_over_take_no_room(as_box: FileClient, box: Client) -> None:
@@ -225,7 +225,7 @@ def test_sessions_that_are_over_take_no_room(as_box: FileClient, box: Client) ->
             sessions.create_session(box, 3600)
         Session.objects.exclude(pk=own.pk).update(expires_at=timezone.now())
         sessions.create_session(box, 3600)
-    assert_listed(as_box.ask("GET", "/"))
+    assert_listed(as_box.send("GET", "/"))
 
 
 def test_ended_sessions_are_purged(as_box: FileClient, as_reader: FileClient) -> None:
@@ -238,7 +238,7 @@ def test_ended_sessions_are_purged(as_box: FileClient, as_reader: FileClient) ->
 
 
 def test_token_is_not_kept(as_box: FileClient) -> None:
-    as_box.ask("GET", "/")
+    as_box.send("GET", "/")
     out = StringIO()
     call_command("dumpdata", stdout=out)
     assert "files.session" in out.getvalue()

@@ -15,47 +15,45 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from tests.support.servers import Server
 
 KEY = b"This is a key123"
-
-
 READER_KEY = bytes(range(32))
 
 
 def encrypt_challenge(key: bytes, challenge: dict[str, Any]) -> bytes:
-    """What a client makes of a challenge: AES in CBC mode without padding, by code that is not the registry's."""
+    """Encrypt the text of a challenge, by other code than the registry's: AES in CBC mode without padding."""
     encryptor = Cipher(AES(key), CBC(challenge["cipher_iv"].encode())).encryptor()
     return encryptor.update(challenge["text"].encode()) + encryptor.finalize()
 
 
 class FileClient(HTTPClient):
-    """Sends forms that do not say that they are forms; `token`, once there is one, goes with every request."""
+    """A client that sends forms without a Content-Type, as those of the original do, and its token with each."""
 
     def __init__(self, name: str, key: bytes) -> None:
         super().__init__(raise_request_exception=False)
         self.name, self.key, self.token = name, key, ""
 
-    def ask(self, method: str, path: str, parameters: dict[str, Any] | None = None, **more: Any) -> Any:
-        """Parameters go in the query of GET, HEAD and DELETE, and else in a body without a Content-Type."""
-        given = ({"session_token": self.token} if self.token else {}) | (parameters or {})
+    def send(self, method: str, path: str, parameters: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Send parameters in the query of GET, HEAD and DELETE, and else in the body."""
+        encoded = urlencode(({"session_token": self.token} if self.token else {}) | (parameters or {}))
         if method in ("GET", "HEAD", "DELETE"):
-            return self.generic(method, f"{path}?{urlencode(given)}", **more)
-        return self.generic(method, path, urlencode(given), content_type="", **more)
+            return self.generic(method, f"{path}?{encoded}", **options)
+        return self.generic(method, path, encoded, content_type="", **options)
 
     def challenge(self) -> dict[str, Any]:
-        challenge: dict[str, Any] = self.ask("POST", "/auth", {"client_name": self.name}).json()["challenge"]
+        challenge: dict[str, Any] = self.send("POST", "/auth", {"client_name": self.name}).json()["challenge"]
         return challenge
 
     def answer(self, challenge: dict[str, Any], **changes: Any) -> Any:
-        """The right answer to a challenge, but for `changes`; those that are None are left out."""
+        """Send the right answer to a challenge, but for `changes`; fields that are None are left out."""
         right = {
             "client_name": self.name,
             "id": challenge["id"],
             "encrypted_text": encrypt_challenge(self.key, challenge),
         }
-        given = {name: value for name, value in {**right, **changes}.items() if value is not None}
-        return self.ask("POST", "/auth_verify", given)
+        fields = {name: value for name, value in {**right, **changes}.items() if value is not None}
+        return self.send("POST", "/auth_verify", fields)
 
     def log_in(self, **changes: Any) -> str:
-        """A new session → its token, which is used from now on."""
+        """Open a session for the next requests, and return its token."""
         self.token = ""
         self.token = self.answer(self.challenge(), **changes).json()["session"]["token"]
         return self.token
@@ -66,35 +64,35 @@ def failure(message: str) -> dict[str, Any]:
 
 
 def upload_file(
-    machine: FileClient, method: str, where: str, content: bytes, /, name: str = "a.txt", **fields: Any
+    machine: FileClient, method: str, path: str, content: bytes, /, name: str = "a.txt", **fields: Any
 ) -> Any:
-    """An upload, with the token in the query."""
+    """Send a file in a multipart form, with the token in the query."""
     parts = encode_multipart(BOUNDARY, {**fields, "file": SimpleUploadedFile(name, content)})
-    return machine.generic(method, f"{where}?session_token={machine.token}", parts, content_type=MULTIPART_CONTENT)
+    return machine.generic(method, f"{path}?session_token={machine.token}", parts, content_type=MULTIPART_CONTENT)
 
 
 class LiveFileClient:
-    """A client of a running server, with a session; each request has a connection of its own."""
+    """A client of a running server, with a session. Each request has a connection of its own."""
 
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.token = server, ""
         key_file = server.data.parent / f"{name}.key"
         key_file.write_bytes(KEY)
         server.manage("addclient", name, "--key-file", str(key_file))
-        challenge = self.ask("POST", "/auth", client_name=name)["challenge"]
+        challenge = self.send("POST", "/auth", client_name=name)["challenge"]
         text = encrypt_challenge(KEY, challenge).hex()
-        opened = self.ask("POST", "/auth_verify", client_name=name, id=challenge["id"], encrypted_text=text)
-        self.token = opened["session"]["token"]
+        answer = self.send("POST", "/auth_verify", client_name=name, id=challenge["id"], encrypted_text=text)
+        self.token = answer["session"]["token"]
 
-    def ask(self, method: str, where: str, /, **given: Any) -> dict[str, Any]:
-        parameters = urlencode({**({"session_token": self.token} if self.token else {}), **given})
+    def send(self, method: str, url: str, /, **parameters: Any) -> dict[str, Any]:
+        encoded = urlencode({**({"session_token": self.token} if self.token else {}), **parameters})
         connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         try:
             if method == "GET":
-                connection.request(method, f"{where}?{parameters}")
+                connection.request(method, f"{url}?{encoded}")
             else:
-                connection.request(method, where, parameters)
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-            return answer
+                connection.request(method, url, encoded)
+            body: dict[str, Any] = json.loads(connection.getresponse().read())
+            return body
         finally:
             connection.close()
