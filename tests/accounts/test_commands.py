@@ -21,58 +21,59 @@ pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: str, **options: Any) -> tuple[str, str]:
-    """What a command writes to standard output and to standard error."""
+    """Run a command and return its standard output and standard error."""
     out, err = StringIO(), StringIO()
     call_command(*arguments, stdout=out, stderr=err, **options)
     return out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(autouse=True)
-def nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", StringIO())
 
 
 # --- createuser --------------------------------------------------------------------------------------------------
 
 
-def test_made_up_password_is_printed_and_works() -> None:
+def test_random_password_is_printed_and_works() -> None:
     out, err = run("createuser", "alice")
     created, password = out.splitlines()
     assert (created, err) == ("Created alice.", "")
     assert login.authenticate("alice", password.removeprefix("Password: ")).username == "alice"
 
 
-@pytest.mark.parametrize("line", ["correct horse", "correct horse\n", "correct horse\r\n", "correct horse\nmore\n"])
-def test_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO(line))
-    assert run("createuser", "alice", "--password-stdin") == ("Created alice.\n", "")
-    assert login.authenticate("alice", "correct horse").username == "alice"
+def test_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, end in enumerate(("", "\n", "\r\n", "\nmore\n")):
+        name = f"user-{number}"
+        monkeypatch.setattr("sys.stdin", StringIO(f"correct horse{end}"))
+        assert run("createuser", name, "--password-stdin") == (f"Created {name}.\n", "")
+        assert login.authenticate(name, "correct horse").username == name
 
 
-def test_empty_standard_input_is_no_password() -> None:
+def test_empty_standard_input_is_refused() -> None:
     with pytest.raises(CommandError, match="The password has 0 characters"):
         run("createuser", "alice", "--password-stdin")
     assert not User.objects.exists()
 
 
-def test_password_is_no_option_that_others_could_read() -> None:
+def test_password_is_no_command_line_option() -> None:
     with pytest.raises(CommandError, match="--password-stdin: ignored explicit argument"):
         run("createuser", "alice", "--password=correct horse")
     assert not User.objects.exists()
 
 
-def test_token_stands_on_standard_output_alone() -> None:
+def test_standard_output_is_the_token_alone() -> None:
     out, err = run("createuser", "alice", "--token")
     assert cargo_tokens.authenticate(out.removesuffix("\n")).user.username == "alice"
     assert [line.split(" ")[0] for line in err.splitlines()] == ["Created", "Password:"]
 
 
-def test_given_password_is_not_printed() -> None:
+def test_passed_password_is_not_printed() -> None:
     out, err = run("createuser", "alice", "--token", password=PASSWORD)
     assert PASSWORD not in out + err
 
 
-def test_administrator_may_do_everything() -> None:
+def test_admin_option_creates_an_administrator() -> None:
     run("createuser", "alice", "--admin", "--email", "alice@example.com")
     alice = User.objects.get()
     assert (alice.is_staff, alice.is_superuser, alice.email) == (True, True, "alice@example.com")
@@ -84,7 +85,7 @@ def test_user_without_options_has_no_rights() -> None:
     assert (alice.is_staff, alice.is_superuser, alice.role_grants.count()) == (False, False, 0)
 
 
-def test_roles_are_given() -> None:
+def test_roles_are_granted() -> None:
     run("createuser", "alice", "--role", "collectionManager", "--role", "userManager", "--role", "collectionManager")
     assert {grant.role for grant in User.objects.get().role_grants.all()} == {"collectionManager", "usersManager"}
     assert AuditEvent.objects.filter(action="role.grant", actor=None).count() == 2
@@ -98,10 +99,10 @@ BAD_USERS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "reason"), BAD_USERS)
-def test_refused_user_leaves_nothing_behind(arguments: list[str], reason: str) -> None:
-    with pytest.raises(CommandError, match=reason):
-        run("createuser", *arguments, "--token")
+def test_refused_user_leaves_no_rows() -> None:
+    for arguments, reason in BAD_USERS:
+        with pytest.raises(CommandError, match=reason):
+            run("createuser", *arguments, "--token")
     assert not any(model.objects.exists() for model in (User, NameReservation, AuditEvent))
 
 
@@ -114,7 +115,7 @@ def test_user_is_created_once(alice: User, name: str) -> None:
     assert login.authenticate("alice", PASSWORD) == alice
 
 
-def test_operator_can_give_a_reserved_name() -> None:
+def test_operator_may_use_a_reserved_name() -> None:
     assert run("createuser", "support")[0].startswith("Created support.\n")
 
 
@@ -133,7 +134,7 @@ def test_default_token_stays(alice: User) -> None:
     assert cargo_tokens.authenticate(default).user == alice
 
 
-def test_token_has_the_scopes_that_were_named(alice: User) -> None:
+def test_token_has_the_requested_scopes(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--scope", "read", "--scope", "publish")
     principal = cargo_tokens.authenticate(out.strip())
     principal.require(Scope.PUBLISH)
@@ -141,7 +142,7 @@ def test_token_has_the_scopes_that_were_named(alice: User) -> None:
         principal.require(Scope.YANK)
 
 
-def test_token_ends_after_its_days(alice: User) -> None:
+def test_token_expires_after_its_days(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--days", "30")
     credential = cargo_tokens.authenticate(out.strip()).credential
     assert credential is not None
@@ -149,9 +150,8 @@ def test_token_ends_after_its_days(alice: User) -> None:
     assert timedelta(days=29) < credential.expires_at - timezone.now() <= timedelta(days=30)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
+def test_bad_token_is_refused(alice: User) -> None:
+    cases = [
         (["nobody", "--name", "ci"], "There is no user 'nobody'."),
         (["alice"], "the following arguments are required: --name"),
         (["alice", "--name", " "], "Give the token a name of 1 to 64 characters."),
@@ -161,21 +161,20 @@ def test_token_ends_after_its_days(alice: User) -> None:
         (["alice", "--name", "ci", "--days", "-1"], "Give --days from 1 to 36500."),
         (["alice", "--name", "ci", "--days", "99999999999999999999"], "Give --days from 1 to 36500."),
         (["alice", "--name", "ci", "--days", "soon"], "invalid int value: 'soon'"),
-    ],
-)
-def test_bad_token_is_refused(alice: User, arguments: list[str], reason: str) -> None:
-    with pytest.raises(CommandError, match=reason):
-        run("createtoken", *arguments)
+    ]
+    for arguments, reason in cases:
+        with pytest.raises(CommandError, match=reason):
+            run("createtoken", *arguments)
     assert not alice.credentials.exists()
 
 
-def test_token_of_one_name_is_made_once(alice: User) -> None:
+def test_token_name_is_unique(alice: User) -> None:
     run("createtoken", "alice", "--name", "ci")
     with pytest.raises(CommandError, match="alice has a token named 'ci' already; revoke it first"):
         run("createtoken", "alice", "--name", "ci")
 
 
-def test_banned_user_is_made_no_token(alice: User) -> None:
+def test_banned_user_gets_no_token(alice: User) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(CommandError, match="The account is closed"):
         run("createtoken", "alice", "--name", "ci")
@@ -184,31 +183,28 @@ def test_banned_user_is_made_no_token(alice: User) -> None:
 # --- banuser and unbanuser ---------------------------------------------------------------------------------------
 
 
-def test_user_is_banned_until_it_is_lifted(alice: User) -> None:
+def test_ban_without_an_end_stays(alice: User) -> None:
     assert run("banuser", "alice", "--reason", "spam") == ("Banned alice until it is lifted.\n", "")
     ban = Ban.objects.in_force().get(user=alice)
     assert (ban.reason, ban.until, ban.created_by) == ("spam", None, None)
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
+def test_ban_ends_at_the_time(alice: User) -> None:
+    cases = [
         ("2999-01-31", datetime(2999, 1, 31, tzinfo=UTC)),
         ("2999-01-31T12:30", datetime(2999, 1, 31, 12, 30, tzinfo=UTC)),
         ("2999-01-31 12:30:15", datetime(2999, 1, 31, 12, 30, 15, tzinfo=UTC)),
         ("2999-01-31T12:30+02:00", datetime(2999, 1, 31, 10, 30, tzinfo=UTC)),
         ("2999-01-31T12:30Z", datetime(2999, 1, 31, 12, 30, tzinfo=UTC)),
-    ],
-)
-def test_user_is_banned_until_a_moment(alice: User, text: str, moment: datetime) -> None:
-    out, _ = run("banuser", "alice", "--until", text)
-    assert out.startswith("Banned alice until 2999-01-31 ")
-    assert Ban.objects.get().until == moment
+    ]
+    for text, until in cases:
+        out, _ = run("banuser", "alice", "--until", text)
+        assert out.startswith("Banned alice until 2999-01-31 ")
+        assert Ban.objects.in_force().get().until == until, text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
+def test_bad_ban_is_refused(alice: User) -> None:
+    cases = [
         (["nobody"], "There is no user 'nobody'."),
         (["alice", "--until", "2020-01-31"], "The end of the ban has passed already."),
         (["alice", "--until", "2999-02-30"], "There is no such date: 2999-02-30."),
@@ -217,30 +213,29 @@ def test_user_is_banned_until_a_moment(alice: User, text: str, moment: datetime)
         (["alice", "--until", ""], "The date '' is not understood"),
         (["alice", "--until", "9999-12-31T23:59-23:00"], "date.* 9999-12-31T23:59-23:00"),
         (["alice", "--reason", "x" * 501], "Give a reason of at most 500 characters."),
-    ],
-)
-def test_bad_ban_is_refused(alice: User, arguments: list[str], reason: str) -> None:
-    with pytest.raises(CommandError, match=reason):
-        run("banuser", *arguments)
+    ]
+    for arguments, reason in cases:
+        with pytest.raises(CommandError, match=reason):
+            run("banuser", *arguments)
     assert not Ban.objects.exists()
 
 
-def test_ban_twice_is_one_ban(alice: User) -> None:
+def test_second_ban_replaces_the_first(alice: User) -> None:
     run("banuser", "alice")
     run("banuser", "ALICE", "--reason", "again")
     assert Ban.objects.in_force().get().reason == "again"
 
 
-def test_user_is_unbanned_and_told_so(alice: User) -> None:
+def test_user_is_unbanned(alice: User) -> None:
     run("banuser", "alice")
     assert run("unbanuser", "alice") == ("Unbanned alice.\n", "")
     assert not Ban.objects.in_force().exists()
 
 
-def test_unban_of_the_unbanned_says_so(alice: User) -> None:
+def test_unban_without_a_ban_says_so(alice: User) -> None:
     assert run("unbanuser", "alice") == ("alice was not banned.\n", "")
 
 
-def test_unban_of_nobody_is_refused() -> None:
+def test_unban_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(CommandError, match="There is no user 'nobody'"):
         run("unbanuser", "nobody")

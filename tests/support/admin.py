@@ -15,13 +15,13 @@ def sign_in_to_admin(user: User) -> Client:
 
 
 def run_action(client: Client, path: str, action: str, *rows: Any) -> str:
-    """Run an action on rows; what the page then says."""
+    """Run an action on rows and return the page with its message."""
     response = client.post(path, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 
 
-# What a page sends of the tables in it.
+# What the form of a user sends for its empty tables.
 EMPTY_INLINES = {
     f"{table}-{key}": "0" for table in ("role_grants", "identities") for key in ("TOTAL_FORMS", "INITIAL_FORMS")
 }
