@@ -448,7 +448,7 @@ ALL_502 = dict.fromkeys(QUICK, 502)
 
 
 @pytest.mark.parametrize("endpoint", ["token", "userinfo"])
-def test_fault_during_a_sign_in_is_an_upstream_error(
+def test_sign_in_fault_is_an_upstream_error(
     registry: Server, provider: BadProvider, endpoint: str, name: str
 ) -> None:
     statuses = {}
@@ -632,7 +632,7 @@ def test_sign_out_leads_to_the_provider(registry: Server, provider: BadProvider,
     assert not browser.is_signed_in
 
 
-def test_sign_out_omits_a_token_too_long_for_a_url(registry: Server, provider: BadProvider, name: str) -> None:
+def test_sign_out_url_omits_a_long_token(registry: Server, provider: BadProvider, name: str) -> None:
     browser = LiveBrowser(registry, provider, accept="text/html")
     groups = [f"group {number}" for number in range(10_000)]
     assert browser.sign_in(Script({"sub": name, "groups": groups}, {"nickname": name})).status_code == 302
@@ -728,7 +728,7 @@ def test_answers_are_fetched_again_after_an_hour(lone_provider: BadProvider) -> 
     assert (lone_provider.requests["discovery"], lone_provider.requests["jwks"]) == (3, 3)
 
 
-def test_provider_that_is_down_at_first_is_asked_again(lone_provider: BadProvider) -> None:
+def test_provider_is_asked_again_after_a_failure(lone_provider: BadProvider) -> None:
     with lone_provider.down(), pytest.raises(UpstreamError) as failure:
         Provider().metadata()
     assert failure.value.message == (
@@ -744,7 +744,7 @@ def test_stale_answers_serve_while_the_provider_is_down(lone_provider: BadProvid
         assert (Provider().metadata(), Provider().keys()) == (lone_provider.metadata(), keys)
 
 
-def test_stale_answers_serve_while_the_provider_has_a_fault(lone_provider: BadProvider) -> None:
+def test_stale_answers_serve_during_any_fault(lone_provider: BadProvider) -> None:
     keys = Provider().keys()
     for fault in QUICK:
         age_cache(3601)

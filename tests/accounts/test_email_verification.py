@@ -478,7 +478,7 @@ def test_verified_account_gets_no_reminder(mail_server: MailServer) -> None:
     assert len(mail_server.delivered) == 1
 
 
-def test_failed_reminder_is_sent_at_the_next_log_in(mail_server: MailServer) -> None:
+def test_failed_reminder_is_sent_later(mail_server: MailServer) -> None:
     register()
     let_time_pass(11)
     mail_server.drops = "RCPT"
@@ -516,7 +516,7 @@ def test_first_address_counts_after_its_link(mail_server: MailServer, alice: Use
     assert browser.get("/users/alice").json()["email"] == NEW
 
 
-def test_link_of_a_new_address_may_be_visited_again(dora: User, mail_server: MailServer) -> None:
+def test_link_of_a_new_address_works_twice(dora: User, mail_server: MailServer) -> None:
     change_profile(log_in_to_browser("dora"), email=NEW)
     assert [HTTP.get(mail_server.link()).content.decode() for _ in range(2)] == [DONE, DONE]
 

@@ -95,11 +95,11 @@ def test_key_may_omit_its_purpose(member: str) -> None:
     assert verify(sign_claims(), EC.jwk(**{member: None}))
 
 
-def test_token_without_key_id_fits_the_only_key() -> None:
+def test_key_id_is_optional_with_one_key() -> None:
     assert verify(sign_jwt(good_claims(), EC, {"kid": None}))
 
 
-def test_token_without_key_id_fits_the_only_key_of_its_kind() -> None:
+def test_key_id_is_optional_among_other_kinds() -> None:
     assert verify(sign_jwt(good_claims(), EC, {"kid": None}), EC.jwk(), RSA.jwk())
 
 
@@ -147,7 +147,7 @@ def test_key_signs_in_its_own_algorithm_only() -> None:
     assert all(is_refused(sign_jwt(good_claims(), Key("rsa", name)), RSA.jwk()) for name in algorithms)
 
 
-def test_key_with_another_algorithm_than_its_kind_is_refused() -> None:
+def test_key_of_another_kind_is_refused() -> None:
     algorithms = ["ES256", "RS384", "EdDSA"]
     assert all(is_refused(sign_jwt(good_claims(), RSA, {"alg": name}), RSA.jwk(alg=name)) for name in algorithms)
 
@@ -157,7 +157,7 @@ def test_foreign_key_with_a_known_id_is_refused() -> None:
         verify(sign_jwt(good_claims(), FOREIGN))
 
 
-def test_unknown_key_id_has_an_error_of_its_own() -> None:
+def test_unknown_key_id_raises_unknown_signing_key() -> None:
     for kid in ("other", "", "EC", "ec ", "../ec"):
         with pytest.raises(id_tokens.UnknownSigningKey, match="is not signed by one of the provider's keys"):
             verify(sign_jwt(good_claims(), EC, {"kid": kid}))
@@ -168,7 +168,7 @@ def test_key_id_that_is_no_text_is_refused() -> None:
     assert all(is_refused(sign_jwt(good_claims(), EC, {"kid": kid})) for kid in junk)
 
 
-def test_token_without_key_id_fits_none_of_several_keys() -> None:
+def test_key_id_is_required_among_several_keys() -> None:
     with pytest.raises(id_tokens.UnknownSigningKey):
         verify(sign_jwt(good_claims(), EC, {"kid": None}), EC.jwk(), Key("b", number=1).jwk())
 
@@ -469,7 +469,7 @@ def test_values_of_a_claim() -> None:
     assert [case for case in cases if id_tokens.list_values(case[0], case[1]) != case[2]] == []
 
 
-def test_claim_that_is_neither_text_nor_list_has_no_values() -> None:
+def test_claim_of_another_type_has_no_values() -> None:
     cases: list[Any] = [None, 0, 5, 1.5, True, False, {}, {"ops": True}, {"ops": "ops"}]
     for junk in cases:
         assert id_tokens.list_values({"groups": junk}, "groups") == [], junk

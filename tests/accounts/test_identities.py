@@ -543,7 +543,7 @@ def log_in(path: str, **body: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("password", [PASSWORD, KTRAS_PASSWORD])
-def test_every_log_in_fails_as_for_an_unknown_name(gagbo: User, password: str) -> None:
+def test_log_ins_fail_as_for_unknown_names(gagbo: User, password: str) -> None:
     def answers(name: str) -> list[tuple[int, Any]]:
         return [
             log_in(f"/ktra/api/v1/login/{name}", password=password),

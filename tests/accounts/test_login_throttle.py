@@ -204,7 +204,7 @@ def test_client_that_tries_many_accounts_is_refused(alice: User) -> None:
     assert log_in("alice", PASSWORD, ip=OTHER_IP).status_code == 200
 
 
-def test_own_log_in_does_not_reset_the_clients_limit(alice: User, bob: User) -> None:
+def test_own_log_in_keeps_the_networks_limit(alice: User, bob: User) -> None:
     for _ in range(5 * LIMIT):
         fail("bob", 2)
         log_in("bob", PASSWORD)

@@ -189,7 +189,7 @@ def test_replace_token_through_the_provider_answers_as_documented(both: Site) ->
     assert [is_good(both, token) for token in (first, second)] == [False, True]
 
 
-def test_first_sign_in_at_replace_token_ends_no_token(both: Site) -> None:
+def test_first_replace_token_ends_no_token(both: Site) -> None:
     response = both.client().sign_in(both.provider.add_person("hasty", nickname="hasty"), "/replace_token")
     assert response.json() | {"new_token": ""} == {
         "username": "127.0.0.1:hasty",
@@ -280,7 +280,7 @@ def test_e_mail_address_is_no_identity(both: Site) -> None:
 
 
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
-def test_cargo_publishes_with_the_token_of_a_sign_in(both: Site, tmp_path: Path) -> None:
+def test_cargo_publishes_with_a_sign_ins_token(both: Site, tmp_path: Path) -> None:
     _, token = both.new_person("carla")
     manifest = '[package]\nname = "signed"\nversion = "0.1.0"\nedition = "2021"\nlicense = "MIT"\ndescription = "One"\n'
     crate = write_files(tmp_path / "crate", {"Cargo.toml": manifest, "src/lib.rs": ""})
@@ -428,7 +428,7 @@ class Member:
         }
 
 
-def test_leaving_the_group_revokes_all_access_at_the_next_sign_in(closed: Site) -> None:
+def test_leaving_the_group_ends_all_access(closed: Site) -> None:
     leaver = Member(closed, "leaver")
     assert set(leaver.accepted_credentials().values()) == {True}
     assert leaver.sign_in() == 403
@@ -551,7 +551,7 @@ def test_command_links_and_unlinks_an_identity(both: Site) -> None:
 # --- State -------------------------------------------------------------------------------------------------------
 
 
-def test_callback_without_a_state_of_this_browser_is_refused(both: Site) -> None:
+def test_callback_without_this_browsers_state_is_refused(both: Site) -> None:
     client = both.client()
     client.get("/me")
     for path in (*CALLBACKS, "/ktra/api/v1/openid/replace_token"):
@@ -602,7 +602,7 @@ def callback_request(added_on: float) -> HttpRequest:
     return request
 
 
-def test_old_sign_in_is_refused_in_a_valid_session(db: None) -> None:
+def test_old_sign_in_is_refused(db: None) -> None:
     request = callback_request(time.time() - 15 * 60)
     with pytest.raises(Invalid) as refused:
         flow.CallbackView.as_view()(request)
@@ -657,7 +657,7 @@ def test_sign_in_of_another_person_ends_the_session(both: Site) -> None:
     assert browser.with_cookie(cookie).signed_in_name() is None
 
 
-def test_stolen_cookie_stays_invalid_after_the_next_sign_in(both: Site) -> None:
+def test_revoked_cookie_stays_invalid_after_a_sign_in(both: Site) -> None:
     browser, _ = both.new_person("robbed")
     stolen = browser.with_cookie(browser.session_cookie())
     both.run_sql(
@@ -726,7 +726,7 @@ def test_closed_account_cannot_sign_in(both: Site, reason: str) -> None:
 
 @pytest.mark.parametrize("path", ["/me", "/replace_token"])
 @pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
-def test_sign_in_from_a_forbidden_network_keeps_the_token(both: Site, path: str, accept: str) -> None:
+def test_sign_in_from_forbidden_networks_keeps_the_token(both: Site, path: str, accept: str) -> None:
     name = f"abroad-{path[1]}-{len(accept)}"
     _, token = both.new_person(name)
     both.run_sql(CLOSING["abroad"].format(name))

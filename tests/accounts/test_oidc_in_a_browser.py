@@ -101,7 +101,7 @@ def test_button_copies_the_token(page: Page) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == token
 
 
-def test_form_replaces_the_token_and_shows_the_new_one(page: Page) -> None:
+def test_form_replaces_the_shown_token(page: Page) -> None:
     former = open_token_page(page, "carla")
     page.get_by_role("button", name="Replace the token").click()
     expect(page).to_have_url(re.compile("/me$"))
@@ -185,7 +185,7 @@ def test_form_leads_to_a_provider_on_several_hosts(chromium: Browser, tmp_path: 
         page.close()
 
 
-def test_staff_enter_the_admin_site_by_the_providers_button(page: Page, site: Site) -> None:
+def test_staff_enter_the_admin_site_by_button(page: Page, site: Site) -> None:
     page.goto("/admin/")
     expect(page.get_by_label("Password")).to_be_visible()
     page.get_by_role("link", name=f"Sign in at {site.provider.issuer}").click()

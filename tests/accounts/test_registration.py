@@ -195,7 +195,7 @@ def test_unusable_password_never_logs_in(alice: User) -> None:
 # --- E-mail addresses --------------------------------------------------------------------------------------------
 
 
-def test_address_is_stored_with_its_domain_in_lower_case() -> None:
+def test_domain_of_an_address_is_lowered() -> None:
     for number, email in enumerate(("", "alice@example.com", "a.b+c@sub.example.co", "bob@EXAMPLE.com")):
         user = registration.register(f"user-{number}", PASSWORD, email)
         assert user.email == email.replace("EXAMPLE", "example")
@@ -246,7 +246,7 @@ def test_operator_opens_an_administrator(root: User) -> None:
     assert (root.is_staff, root.is_superuser) == (True, True)
 
 
-def test_sign_up_is_recorded_with_the_new_user_as_actor() -> None:
+def test_sign_up_records_the_new_user() -> None:
     user = registration.sign_up("alice", PASSWORD)
     event = AuditEvent.objects.get()
     assert (event.actor, event.action, event.target) == (user, "user.register", "alice")
