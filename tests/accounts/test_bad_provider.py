@@ -448,9 +448,7 @@ ALL_502 = dict.fromkeys(QUICK, 502)
 
 
 @pytest.mark.parametrize("endpoint", ["token", "userinfo"])
-def test_sign_in_fault_is_an_upstream_error(
-    registry: Server, provider: BadProvider, endpoint: str, name: str
-) -> None:
+def test_sign_in_fault_is_an_upstream_error(registry: Server, provider: BadProvider, endpoint: str, name: str) -> None:
     statuses = {}
     for fault in QUICK:
         script = Script({"sub": name}, {"nickname": name}, faults={endpoint: fault})
