@@ -1,4 +1,4 @@
-"""A slow upstream has the requests that need it wait, and no others."""
+"""Limits on waiting for upstream: slots for requests with nothing cached, background refreshes for the others."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
 from crates.names import index_path
 from registry_site.errors import UpstreamError
 from tests.support import bad_upstream
-from tests.support.bad_upstream import BadUpstream, Exchange
+from tests.support.bad_upstream import BadUpstream
 from tests.support.servers import Server, running
 
 SLOW = "enough requests wait for it"
@@ -26,81 +26,81 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 0.05)
 
 
-# --- Those who have nothing to serve -------------------------------------------------------------------------------
+# --- Slots ---------------------------------------------------------------------------------------------------------
 
 
-class Stayers:
-    """Threads that are in a queue until they may go."""
+class SlotHolders:
+    """Threads that keep slots of a limiter until the end of a `with` block."""
 
-    def __init__(self, queue: UpstreamLimiter, number: int) -> None:
-        self.may_go = threading.Event()
-        self.inside = threading.Semaphore(0)
-        self.threads = [threading.Thread(target=self._stay, args=(queue,)) for _ in range(number)]
+    def __init__(self, limiter: UpstreamLimiter, number: int) -> None:
+        self.may_leave = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.threads = [threading.Thread(target=self.keep_slot, args=(limiter,)) for _ in range(number)]
 
-    def _stay(self, queue: UpstreamLimiter) -> None:
-        with queue.slot():
-            self.inside.release()
-            self.may_go.wait(20)
+    def keep_slot(self, limiter: UpstreamLimiter) -> None:
+        with limiter.slot():
+            self.entered.release()
+            self.may_leave.wait(20)
 
-    def __enter__(self) -> "Stayers":
+    def __enter__(self) -> "SlotHolders":
         for thread in self.threads:
             thread.start()
-            assert self.inside.acquire(timeout=20)
+            assert self.entered.acquire(timeout=20)
         return self
 
     def __exit__(self, *args: object) -> None:
-        self.may_go.set()
+        self.may_leave.set()
         for thread in self.threads:
             thread.join()
 
 
-@pytest.mark.parametrize(("threads", "places"), [(1, 1), (2, 1), (4, 3), (16, 12)])
-def test_quarter_of_the_threads_is_left_to_others(settings: Any, impatient: None, threads: int, places: int) -> None:
-    settings.THREADS = threads
-    queue = UpstreamLimiter()
-    with Stayers(queue, places), pytest.raises(UpstreamError, match=SLOW), queue.slot():
-        pass
+def test_quarter_of_the_threads_stays_free(settings: Any, impatient: None) -> None:
+    for threads, slots in {1: 1, 2: 1, 4: 3, 16: 12}.items():
+        settings.THREADS = threads
+        limiter = UpstreamLimiter()
+        with SlotHolders(limiter, slots), pytest.raises(UpstreamError, match=SLOW), limiter.slot():
+            pass
 
 
-def test_place_is_free_again_after_a_failure(settings: Any, impatient: None) -> None:
+def test_slot_is_free_after_a_failure(settings: Any, impatient: None) -> None:
     settings.THREADS = 1
-    queue = UpstreamLimiter()
+    limiter = UpstreamLimiter()
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), queue.slot():
+        with pytest.raises(ZeroDivisionError), limiter.slot():
             raise ZeroDivisionError
 
 
-def test_who_comes_late_gets_the_place_of_who_leaves(settings: Any) -> None:
+def test_waiting_thread_gets_a_freed_slot(settings: Any) -> None:
     settings.THREADS = 1
-    queue = UpstreamLimiter()
+    limiter = UpstreamLimiter()
 
-    def join() -> bool:
-        with queue.slot():
+    def enter() -> bool:
+        with limiter.slot():
             return True
 
     with ThreadPoolExecutor(1) as pool:
-        with Stayers(queue, 1):
-            later = pool.submit(join)
-        assert later.result(20)
+        with SlotHolders(limiter, 1):
+            future = pool.submit(enter)
+        assert future.result(20)
 
 
-# --- Those who have something --------------------------------------------------------------------------------------
+# --- Background tasks ----------------------------------------------------------------------------------------------
 
 
-def test_result_of_quick_work_is_given() -> None:
-    assert BackgroundTasks[str](1).result("a", lambda: "A") == "A"
+def test_result_of_quick_work_is_returned() -> None:
+    assert BackgroundTasks[str](1).result("key", lambda: "done") == "done"
 
 
-def test_failure_of_work_is_no_result() -> None:
+def test_failed_work_has_no_result() -> None:
     def fail() -> str:
-        raise UpstreamError("a")
+        raise UpstreamError("It fails.")
 
-    background = BackgroundTasks[str](1)
-    assert background.result("a", fail) is None
-    assert background.result("a", lambda: "A") == "A"
+    tasks = BackgroundTasks[str](1)
+    assert tasks.result("key", fail) is None
+    assert tasks.result("key", lambda: "done") == "done"
 
 
-def test_failure_that_nobody_has_foreseen_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> str:
         raise ZeroDivisionError
 
@@ -109,81 +109,87 @@ def test_failure_that_nobody_has_foreseen_is_logged(caplog: pytest.LogCaptureFix
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_work_that_is_under_way_is_not_begun_again(impatient: None) -> None:
-    may_go, begun = threading.Event(), []
+def test_running_work_is_not_started_twice(impatient: None) -> None:
+    may_end, starts = threading.Event(), []
 
     def work() -> str:
-        begun.append("a")
-        may_go.wait(20)
-        return "a"
+        starts.append(1)
+        may_end.wait(20)
+        return "done"
 
-    background = BackgroundTasks[str](4)
-    assert [background.result("a", work) for _ in range(5)] == [None] * 5
-    may_go.set()
-    assert begun == ["a"]
+    tasks = BackgroundTasks[str](4)
+    assert [tasks.result("key", work) for _ in range(5)] == [None] * 5
+    may_end.set()
+    assert starts == [1]
 
 
 def test_nobody_waits_while_other_work_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 60)
-    may_go = threading.Event()
-    background = BackgroundTasks[bool](1)
-    background.pending["slow"] = time.monotonic() - 61, Future()
+    may_end = threading.Event()
+    tasks = BackgroundTasks[bool](1)
+    tasks.pending["slow"] = time.monotonic() - 61, Future()
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(background.result, "other", lambda: may_go.wait(60))
+        future = pool.submit(tasks.result, "other", lambda: may_end.wait(60))
         try:
-            assert asked.result(20) is None
+            assert future.result(20) is None
         finally:
-            may_go.set()
+            may_end.set()
+
+
+def test_submitted_work_over_the_limit_is_dropped() -> None:
+    may_end, ended = threading.Event(), []
+
+    def work() -> None:
+        may_end.wait(20)
+        ended.append(1)
+
+    tasks = BackgroundTasks[None](4)
+    for number in range(concurrency.MAX_PENDING + 5):
+        tasks.submit(str(number), work)
+    assert len(tasks.pending) == concurrency.MAX_PENDING
+    may_end.set()
+    tasks.pool.shutdown()
+    assert (len(ended), tasks.pending) == (concurrency.MAX_PENDING, {})
 
 
 # --- On a running server -------------------------------------------------------------------------------------------
 
 
-class Held:
-    """An index file that comes when it may."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Semaphore(0)
-        self.may_go = threading.Event()
-
-    def __call__(self, exchange: Exchange) -> None:
-        self.asked.release()
-        self.may_go.wait(60)
-        bad_upstream.file(b"")(exchange)
-
-
 @pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
-    """Three of its four threads may wait."""
+    """A mirror with four threads, of which three may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "4"}
     with running(tmp_path / "data", REGISTRY_WORKERS="1", **environment) as server:
         yield server
 
 
-def entry(server: Server, name: str) -> tuple[int, str]:
+def get_index_file(server: Server, name: str) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request("GET", f"/mirror/index/{index_path(name)}")
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
     finally:
         connection.close()
 
 
-def test_others_are_served_while_many_wait_for_a_slow_upstream(server: Server, upstream: BadUpstream) -> None:
-    body = upstream.publish("kept").decode()
-    assert entry(server, "kept") == (200, body)
-    held = Held()
+def test_slow_upstream_leaves_threads_for_others(server: Server, upstream: BadUpstream) -> None:
+    body = upstream.publish("cached").decode()
+    assert get_index_file(server, "cached") == (200, body)
+    may_answer = threading.Event()
     for number in range(20):
-        upstream.script_index(f"slow{number}", held)
+        upstream.script_index(f"slow{number}", bad_upstream.after(may_answer, bad_upstream.file(b"")))
     with ThreadPoolExecutor(20) as clients:
-        waiting = [clients.submit(entry, server, f"slow{number}") for number in range(20)]
+        futures = [clients.submit(get_index_file, server, f"slow{number}") for number in range(20)]
         try:
-            assert all(held.asked.acquire(timeout=20) for _ in range(3))
-            assert [entry(server, "kept") for _ in range(10)] == [(200, body)] * 10
-            assert sum(not one.done() for one in waiting) >= 3
+            deadline = time.monotonic() + 20
+            while sum(upstream.count_index_requests(f"slow{number}") for number in range(20)) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert [get_index_file(server, "cached") for _ in range(10)] == [(200, body)] * 10
+            assert sum(not future.done() for future in futures) >= 3
         finally:
-            held.may_go.set()
-        answers = [one.result() for one in waiting]
-    assert {status for status, _ in answers} == {200, 502}
-    assert all(SLOW in told for status, told in answers if status == 502)
+            may_answer.set()
+        responses = [future.result() for future in futures]
+    assert {status for status, _ in responses} == {200, 502}
+    assert all(SLOW in text for status, text in responses if status == 502)

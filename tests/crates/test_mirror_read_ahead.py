@@ -1,4 +1,4 @@
-"""What one client wants over one HTTP/2 connection is fetched from upstream at the same time."""
+"""Read-ahead: requests that are queued on one HTTP/2 connection are fetched from upstream in parallel."""
 
 import re
 import socket
@@ -17,66 +17,94 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded
 from prometheus_client.parser import text_string_to_metric_families
 
+from crates.mirror import downloads, index_cache, overrides
+from crates.mirror.models import CachedCrate
 from crates.names import index_path
+from registry_site.errors import PermissionDenied
 from registry_site.server import read_ahead
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, Exchange
+from tests.support.mirror_client import MirrorClient
+from tests.support.mirror_policies import BLOCKED, add_override
+from tests.support.mirror_store import mark_stale
 from tests.support.servers import Server, certificate, running
 
 TOKEN = "for prometheus"
 NUMBER = 6
 BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in range(NUMBER)}
 
-# --- What waits ----------------------------------------------------------------------------------------------------
+# --- Queued requests -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Paths that were begun."""
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names whose work was started."""
     paths: list[str] = []
     monkeypatch.setattr(read_ahead, "_handlers", [(re.compile(r"/fetched/(.*)"), paths.append)])
     yield paths
     read_ahead.clear_pending()
 
 
-def test_next_few_are_begun(begun: list[str]) -> None:
-    waiting = [str(number) for number in range(100)]
-    read_ahead.set_pending(timezone.now(), [f"/fetched/{name}" for name in waiting])
+def test_next_few_requests_are_started(started: list[str]) -> None:
+    names = [str(number) for number in range(100)]
+    read_ahead.set_pending(timezone.now(), [f"/fetched/{name}" for name in names])
     read_ahead.start_pending()
-    assert begun == waiting[: read_ahead.MAX_STARTED]
+    assert started == names[: read_ahead.MAX_STARTED]
 
 
-def test_other_paths_are_not_begun(begun: list[str]) -> None:
+def test_other_paths_are_not_started(started: list[str]) -> None:
     read_ahead.set_pending(timezone.now(), ["/other/1", "/fetched/2", "/x/fetched/3"])
     read_ahead.start_pending()
-    assert begun == ["2"]
+    assert started == ["2"]
 
 
-def test_nothing_is_begun_on_a_connection_without_a_queue(begun: list[str]) -> None:
+def test_nothing_is_started_without_a_queue(started: list[str]) -> None:
     read_ahead.start_pending()
-    assert begun == []
+    assert started == []
+
+
+@pytest.fixture
+def prefetches(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Work that was submitted as a prefetch, and has not started."""
+    submitted: list[Callable[[], object]] = []
+    monkeypatch.setattr(index_cache, "submit_prefetch", lambda key, fetch: submitted.append(fetch))
+    return submitted
+
+
+def test_queued_crate_is_prefetched_unless_blocked(
+    mirror: MirrorClient, upstream: BadUpstream, prefetches: list[Callable[[], object]]
+) -> None:
+    upstream.publish("demo")
+    downloads.prefetch_crate("demo", "1.0.0")
+    override = add_override(BLOCKED)
+    with pytest.raises(PermissionDenied):
+        prefetches[0]()
+    assert upstream.requests == []
+    overrides.end_override(override, actor=None)
+    prefetches[0]()
+    assert [str(crate) for crate in CachedCrate.objects.all()] == ["demo@1.0.0"]
 
 
 # --- On a running server -------------------------------------------------------------------------------------------
 
 
-class Together:
-    """Answers when all of them have been asked for, and fails when they never are at the same time."""
+def when_all_arrived(number: int) -> Callable[[Behaviour], Behaviour]:
+    """Return a function that delays behaviours until so many requests have arrived, and fails if they never do."""
+    barrier = threading.Barrier(number)
 
-    def __init__(self, number: int) -> None:
-        self.all_asked = threading.Barrier(number)
-
-    def then(self, behaviour: Behaviour) -> Behaviour:
+    def delay(behaviour: Behaviour) -> Behaviour:
         def answer(exchange: Exchange) -> None:
-            self.all_asked.wait(20)
+            barrier.wait(20)
             behaviour(exchange)
 
         return answer
 
+    return delay
+
 
 @pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
-    """Of its two threads one may wait for upstream."""
+    """A mirror with two threads, of which one may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "2"}
     tls = certificate(tmp_path / "tls")
     with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_METRICS_TOKEN=TOKEN, **environment, **tls) as server:
@@ -84,8 +112,8 @@ def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def asking_at_once(server: Server, paths: Sequence[str]) -> Iterator[tuple[SSLSocket, H2Connection]]:
-    """An HTTP/2 connection on which all were sent, and nothing is read yet."""
+def queued_requests(server: Server, paths: Sequence[str]) -> Iterator[tuple[SSLSocket, H2Connection]]:
+    """Open an HTTP/2 connection and send all requests, without reading a response."""
     tls = server.tls()
     assert tls is not None
     tls.set_alpn_protocols(["h2"])
@@ -102,12 +130,12 @@ def asking_at_once(server: Server, paths: Sequence[str]) -> Iterator[tuple[SSLSo
         yield wire, connection
 
 
-def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Status and body of each, over one HTTP/2 connection on which all were sent before any was answered."""
+def get_queued(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Return status and body of each response over one HTTP/2 connection, on which all requests are sent first."""
     statuses: dict[int, str] = {}
     bodies: dict[int, bytes] = {}
     ended: set[int] = set()
-    with asking_at_once(server, paths) as (wire, connection):
+    with queued_requests(server, paths) as (wire, connection):
         while len(ended) < len(paths):
             for event in connection.receive_data(wire.recv(65536)):
                 if isinstance(event, ResponseReceived):
@@ -120,135 +148,120 @@ def ask_at_once(server: Server, paths: Sequence[str]) -> list[tuple[str, bytes]]
     return [(statuses[stream], bodies.get(stream, b"")) for stream in sorted(statuses)]
 
 
-def index(name: str) -> str:
+def index_url(name: str) -> str:
     return f"/mirror/index/{index_path(name)}"
 
 
-def download(name: str) -> str:
+def crate_url(name: str) -> str:
     return f"/ktra/api/v1/mirror/{name}/1.0.0/download"
 
 
-def counted(server: Server) -> dict[tuple[str, str], float]:
-    """Requests by what they were for and what came of them, without those that never were."""
+def count_outcomes(server: Server) -> dict[tuple[str, str], float]:
+    """Return the numbers of requests by kind and outcome, without zeros."""
     request = Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urlopen(request, timeout=20, context=server.tls()) as response:
         families = list(text_string_to_metric_families(response.read().decode()))
     samples = next(family.samples for family in families if family.name == "entrepot_mirror_requests")
-    return {(one.labels["what"], one.labels["outcome"]): one.value for one in samples if one.value}
+    return {(sample.labels["what"], sample.labels["outcome"]): sample.value for sample in samples if sample.value}
 
 
-def test_all_that_waits_is_fetched_at_the_same_time(server: Server, upstream: BadUpstream) -> None:
-    asked, bodies = Together(NUMBER), {name: upstream.publish(name, content) for name, content in BYTES.items()}
+def test_queued_requests_are_fetched_in_parallel(server: Server, upstream: BadUpstream) -> None:
+    delay = when_all_arrived(NUMBER)
+    bodies = {name: upstream.publish(name, content) for name, content in BYTES.items()}
     for name, body in bodies.items():
-        upstream.script_index(name, asked.then(bad_upstream.file(body)))
-    answers = ask_at_once(server, [index(name) for name in BYTES])
+        upstream.script_index(name, delay(bad_upstream.file(body)))
+    answers = get_queued(server, [index_url(name) for name in BYTES])
     assert answers == [("200", body) for body in bodies.values()]
     assert [upstream.count_index_requests(name) for name in BYTES] == [1] * NUMBER
 
-    asked = Together(NUMBER)
+    delay = when_all_arrived(NUMBER)
     for name, content in BYTES.items():
-        upstream.script_crate(name, "1.0.0", asked.then(bad_upstream.file(content)))
-    assert ask_at_once(server, [download(name) for name in BYTES]) == [("200", content) for content in BYTES.values()]
+        upstream.script_crate(name, "1.0.0", delay(bad_upstream.file(content)))
+    assert get_queued(server, [crate_url(name) for name in BYTES]) == [("200", content) for content in BYTES.values()]
     assert [upstream.request_counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
 
-    misses = counted(server)
+    misses = count_outcomes(server)
     assert (misses["index", "miss"], misses["crate", "miss"]) == (NUMBER, NUMBER)
     assert ("crate", "hit") not in misses
 
 
-def test_what_is_here_is_no_miss_because_it_was_begun(server: Server, upstream: BadUpstream) -> None:
+def test_cached_file_is_a_hit_despite_read_ahead(server: Server, upstream: BadUpstream) -> None:
     paths = []
     for name, content in BYTES.items():
         upstream.publish(name, content)
-        paths.append(index(name))
-    ask_at_once(server, paths[1:])
-    ask_at_once(server, paths)
-    assert counted(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
+        paths.append(index_url(name))
+    get_queued(server, paths[1:])
+    get_queued(server, paths)
+    assert count_outcomes(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
 
 
-def test_entry_that_is_looked_at_again_before_its_turn_is_renewed(server: Server, upstream: BadUpstream) -> None:
+def test_refresh_before_the_turn_is_a_renewal(server: Server, upstream: BadUpstream) -> None:
     for name in BYTES:
         upstream.script_index(name, bad_upstream.file(upstream.publish(name), ETag='"one"'))
-    paths = [index(name) for name in BYTES]
-    ask_at_once(server, paths)
-    outdate(server)
-    ask_at_once(server, paths)
-    assert counted(server) == {("index", "miss"): NUMBER, ("index", "renewed"): NUMBER}
+    paths = [index_url(name) for name in BYTES]
+    get_queued(server, paths)
+    mark_stale(server)
+    get_queued(server, paths)
+    assert count_outcomes(server) == {("index", "miss"): NUMBER, ("index", "renewed"): NUMBER}
 
 
-def outdate(server: Server) -> None:
-    """Upstream is to be asked for all entries again."""
-    code = "from crates.mirror import index_cache, models; index_cache.mark_stale(models.CachedIndexFile.objects.all())"
-    server.manage("shell", "--no-imports", "-c", code)
-
-
-def test_what_waits_does_not_delay_what_is_asked_for_now(server: Server, upstream: BadUpstream) -> None:
+def test_read_ahead_does_not_delay_the_present_request(server: Server, upstream: BadUpstream) -> None:
     names = ["first", *(f"later{number}" for number in range(12))]
     for name in names:
         upstream.publish(name)
-    ask_at_once(server, [index(name) for name in names])
-    outdate(server)
-    news, may_go = upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
+    get_queued(server, [index_url(name) for name in names])
+    mark_stale(server)
+    newer, may_answer = upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
     for name in names[1:]:
-        upstream.script_index(name, held(may_go))
+        upstream.script_index(name, bad_upstream.after(may_answer, bad_upstream.file(b"")))
     try:
-        assert ask_at_once(server, [index(name) for name in names])[0] == ("200", news)
+        assert get_queued(server, [index_url(name) for name in names])[0] == ("200", newer)
     finally:
-        may_go.set()
+        may_answer.set()
 
 
-def held(may_go: threading.Event) -> Behaviour:
-    """An index file that comes when it may."""
-
-    def answer(exchange: Exchange) -> None:
-        may_go.wait(60)
-        bad_upstream.file(b"")(exchange)
-
-    return answer
-
-
-def test_nothing_is_begun_when_nobody_is_to_be_asked(server: Server, upstream: BadUpstream) -> None:
-    upstream.publish("known")
+def test_nothing_is_fetched_offline(server: Server, upstream: BadUpstream) -> None:
+    upstream.publish("cached")
     upstream.publish("other")
-    ask_at_once(server, [index("known")])
+    get_queued(server, [index_url("cached")])
     server.stop()
     server.environment["REGISTRY_MIRROR_OFFLINE"] = "1"
     server.start()
-    answers = ask_at_once(server, [download("known"), index("other")])
+    answers = get_queued(server, [crate_url("cached"), index_url("other")])
     assert [status for status, _ in answers] == ["404", "404"]
     time.sleep(0.5)
     assert upstream.count_index_requests("other") == 0
 
 
-def until(happened: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def leave(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
+def close_connection(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
     wire.close()
 
 
-def give_up(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
+def reset_streams(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
     for stream in streams:
         connection.reset_stream(stream)
     wire.sendall(connection.data_to_send())
 
 
-@pytest.mark.parametrize("away", [leave, give_up])
-def test_what_nobody_wants_any_more_is_not_answered(
-    server: Server, upstream: BadUpstream, away: Callable[[SSLSocket, H2Connection, Sequence[int]], None]
+@pytest.mark.parametrize("abandon", [close_connection, reset_streams])
+def test_abandoned_requests_are_not_answered(
+    server: Server, upstream: BadUpstream, abandon: Callable[[SSLSocket, H2Connection, Sequence[int]], None]
 ) -> None:
-    upstream.publish("here")
-    ask_at_once(server, [index("here")])
-    may_go = threading.Event()
-    upstream.script_index("slow", held(may_go))
-    with asking_at_once(server, [index("slow"), *[index("here")] * NUMBER]) as (wire, connection):
-        until(lambda: upstream.count_index_requests("slow") == 1)
-        away(wire, connection, range(3, 2 * NUMBER + 3, 2))
-        may_go.set()
-        until(lambda: counted(server)["index", "miss"] == 2)
+    upstream.publish("cached")
+    get_queued(server, [index_url("cached")])
+    may_answer = threading.Event()
+    upstream.script_index("slow", bad_upstream.after(may_answer, bad_upstream.file(b"")))
+    with queued_requests(server, [index_url("slow"), *[index_url("cached")] * NUMBER]) as (wire, connection):
+        wait_until(lambda: upstream.count_index_requests("slow") == 1)
+        abandon(wire, connection, range(3, 2 * NUMBER + 3, 2))
+        may_answer.set()
+        wait_until(lambda: count_outcomes(server)["index", "miss"] == 2)
         time.sleep(0.5)
-        assert counted(server) == {("index", "miss"): 2}
+        assert count_outcomes(server) == {("index", "miss"): 2}

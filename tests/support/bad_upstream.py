@@ -208,6 +208,16 @@ def not_http(exchange: Exchange) -> None:
     raise Close
 
 
+def after(event: threading.Event, behaviour: Behaviour) -> Behaviour:
+    """Return a behaviour that waits for an event, and then goes on as another."""
+
+    def answer(exchange: Exchange) -> None:
+        event.wait(60)
+        behaviour(exchange)
+
+    return answer
+
+
 class PausedHalfway:
     """A behaviour that sends half of a body, sets `reached`, and goes on once `may_go_on` is set."""
 
