@@ -98,8 +98,8 @@ def _send(
             pool_timeout=seconds,
         )
         try:
-            names = {name.lower(): value for name, value in response.headers.items()}
-            yield Response(response.status, names), _chunks_in_time(response)
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            yield Response(response.status, lowered), _chunks_in_time(response)
         finally:
             if response.connection is not None:  # not read to its end: the next request must not read the rest
                 response.close()

@@ -1,5 +1,7 @@
 """The queue in front of SQLite's write lock, on a database file of its own."""
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -70,6 +72,26 @@ def test_writer_gives_up_after_the_timeout(connections: list[DatabaseWrapper]) -
     end(first)
     begin(second)
     end(second)
+
+
+@pytest.mark.django_db
+def test_writer_waits_for_other_processes(path: Path, connections: list[DatabaseWrapper]) -> None:
+    descriptor = os.open(f"{path}-queue", os.O_RDWR | os.O_CREAT)  # flock(2) excludes it like another process
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for connection in connections[:2]:
+        with pytest.raises(OperationalError, match="database is locked: the queue of its writers does not move"):
+            begin(connection)
+    os.close(descriptor)
+    begin(connections[1])
+    end(connections[1])
+
+
+@pytest.mark.django_db
+def test_missing_directory_is_an_operational_error(path: Path, connections: list[DatabaseWrapper]) -> None:
+    connections[0].settings_dict["NAME"] = str(path.parent / "missing" / "queue.sqlite3")
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="unable to open the queue of the database: No such file"):
+            begin(connections[0])
 
 
 @pytest.mark.django_db
