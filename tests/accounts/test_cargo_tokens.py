@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -166,6 +167,12 @@ def test_token_without_scopes_allows_nothing(alice: User) -> None:
     principal = cargo_tokens.authenticate(cargo_tokens.create(alice, "ci", ()))
     with pytest.raises(PermissionDenied, match="does not allow to read; it allows: nothing"):
         principal.require(Scope.READ)
+
+
+def test_admin_site_shows_scopes_as_words(as_root: Client, alice: User) -> None:
+    cargo_tokens.create(alice, "ci", (Scope.YANK, Scope.READ))
+    page = as_root.get(f"/admin/accounts/credential/{Credential.objects.get(name='ci').pk}/change/")
+    assert '<div class="readonly">yank read</div>' in page.content.decode()
 
 
 def test_refusal_lists_the_scopes(alice: User) -> None:
