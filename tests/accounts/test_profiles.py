@@ -1,0 +1,28 @@
+"""Profiles: limits of the verb that the tests of yapkg's endpoint do not reach."""
+
+import pytest
+
+from accounts import profiles
+from accounts.models import User
+from accounts.principals import Principal
+from registry_site.errors import Conflict
+
+
+def rename(user: User, username: str) -> None:
+    profiles.update_profile(Principal(user), None, profiles.ProfileChanges(username=username))
+
+
+def test_number_of_renames_is_limited(alice: User) -> None:
+    # The reservation of the new name counts before it is in use: the tenth rename is refused, not the eleventh.
+    for number in range(profiles.MAX_FORMER_NAMES - 1):
+        rename(alice, f"alice-{number}")
+    with pytest.raises(Conflict, match=r"^You have changed your name 10 times already.$"):
+        rename(alice, "alice-last")
+    assert User.objects.get(pk=alice.pk).username == "alice-8"
+
+
+def test_former_name_may_be_taken_back(alice: User) -> None:
+    rename(alice, "alicia")
+    rename(alice, "ALICE")
+    assert User.objects.get(pk=alice.pk).username == "ALICE"
+    assert [reservation.name for reservation in alice.former_names.all()] == ["alicia"]
