@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from io import BytesIO
 
 import pytest
 from django.db import transaction
@@ -79,25 +78,10 @@ def test_revalidation_passes_after_the_ban(principal: Principal) -> None:
         principal.revalidate_and_lock()
 
 
-class InterruptedUpload(BytesIO):
-    """An upload with an event just before its last byte is read."""
-
-    def __init__(self, body: bytes, event: Callable[[], None]) -> None:
-        super().__init__(body)
-        self.event: Callable[[], None] | None = event
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        chunk = super().read(size)
-        if self.event and self.tell() == len(self.getbuffer()):
-            event, self.event = self.event, None
-            event()
-        return chunk
-
-
 @pytest.mark.parametrize("end", ENDINGS)
 def test_publish_is_refused_if_the_token_ends_meanwhile(principal: Principal, end: Callable[[User], None]) -> None:
     body = packing.body()
-    upload = InterruptedUpload(body, lambda: end(principal.user))
+    upload = packing.InterruptedUpload(body, lambda: end(principal.user))
     with pytest.raises(Unauthenticated):
         publishing.publish(principal, upload, len(body))
     assert upload.event is None

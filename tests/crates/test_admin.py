@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
 
@@ -10,7 +11,7 @@ from accounts.models import User
 from crates.models import Crate, Ownership, Version
 from registry_site.models import AuditEvent
 from tests.support import packing
-from tests.support.admin import run_action
+from tests.support.admin import run_action, sign_in_to_admin
 from tests.support.cast import CargoClient
 
 
@@ -103,3 +104,27 @@ def test_texts_of_publishers_are_escaped(as_root: Client, as_alice: CargoClient)
     page = as_root.get(f"/admin/crates/version/{version.pk}/change/").content.decode()
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
+
+
+def test_crates_cannot_be_added(as_root: Client) -> None:
+    for model in ("crate", "version", "ownership"):
+        assert as_root.get(f"/admin/crates/{model}/add/").status_code == 403
+
+
+def test_staff_who_may_only_view_cannot_yank(charlie: User) -> None:
+    charlie.is_staff = True
+    charlie.save()
+    charlie.user_permissions.set(Permission.objects.filter(codename__in=["view_crate", "view_version"]))
+    client = sign_in_to_admin(charlie)
+    assert "demo" in client.get(VERSIONS).content.decode()
+    run_action(client, VERSIONS, "yank", Version.objects.get())
+    assert not Version.objects.get().yanked
+
+
+def test_changed_owners_are_recorded(as_root: Client, bob: User) -> None:
+    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": bob.pk})
+    events = AuditEvent.objects.filter(action__contains="owners").order_by("action")
+    assert [(event.action, event.actor_name, event.target, event.detail) for event in events] == [
+        ("crate.add_owners", "root", "demo", {"users": ["bob"]}),
+        ("crate.remove_owners", "root", "demo", {"users": ["alice"]}),
+    ]

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
+from django.utils.http import http_date
 
 from accounts.credentials import cargo_tokens
 from accounts.models import User
+from crates.models import Version
 from tests.support import packing
 from tests.support.cast import CargoClient
 
@@ -111,6 +113,14 @@ def test_download_may_be_cached_for_ever(anonymous: CargoClient) -> None:
     response = anonymous.get(DOWNLOAD)
     response.getvalue()
     assert response["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_case_and_dashes_of_a_download_do_not_count(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body("Mixed-Case"))
+    response = as_alice.get("/dl/mixed_case/1.0.0/download")
+    assert response.getvalue() == packing.crate("Mixed-Case")
+    assert 'filename="Mixed-Case-1.0.0.crate"' in response["Content-Disposition"]
+    assert response["Last-Modified"] == http_date(Version.objects.latest("pk").published_at.timestamp())
 
 
 def test_index_file_is_revalidated_each_time(anonymous: CargoClient) -> None:

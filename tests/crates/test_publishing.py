@@ -1,11 +1,21 @@
 """`PUT /api/v1/crates/new`: publish a version, and the traces of it."""
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
 from django.test import override_settings
+from django.utils import timezone
 
+from accounts.credentials import cargo_tokens
 from accounts.models import User
+from accounts.principals import Principal
+from crates import ownership, publishing
 from crates.models import Crate, Version
+from registry_site.errors import Conflict, PermissionDenied, TooManyRequests
 from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
@@ -73,3 +83,85 @@ def test_oversize_crate_is_refused(as_alice: CargoClient) -> None:
 def test_publish_rate_is_limited(as_alice: CargoClient) -> None:
     statuses = [as_alice.publish(packing.body(version=f"1.0.{n}")).status_code for n in range(3)]
     assert statuses == [200, 200, 429]
+
+
+# --- Checks before the upload is read, and again after it -------------------------------------------------------
+
+
+def count_blobs(directory: Path) -> int:
+    return sum(path.is_file() for path in directory.rglob("*"))
+
+
+@override_settings(PUBLISH_LIMIT_PER_10_SECONDS=1)
+def test_early_refusal_stores_no_blob(as_alice: CargoClient, as_charlie: CargoClient, blob_directory: Path) -> None:
+    as_alice.publish(packing.body())
+    stored = count_blobs(blob_directory)
+    assert stored > 0
+    assert as_charlie.publish(packing.body(version="2.0.0")).status_code == 403
+    assert as_charlie.publish(packing.body("DEMO", "2.0.0")).status_code == 409
+    assert as_alice.publish(packing.body(version="2.0.0")).status_code == 429
+    assert count_blobs(blob_directory) == stored
+
+
+def publish_interrupted(user: User, event: Callable[[], None]) -> None:
+    """Publish demo@2.0.0; the event happens just before the last byte of the upload."""
+    body = packing.body(version="2.0.0")
+    publishing.publish(Principal(user), packing.InterruptedUpload(body, event), len(body))
+
+
+def test_owner_removed_during_the_upload_cannot_publish(as_alice: CargoClient, alice: User, bob: User) -> None:
+    as_alice.publish(packing.body())
+    as_alice.put_json("/api/v1/crates/demo/owners", {"users": ["bob"]})
+    with pytest.raises(PermissionDenied):
+        publish_interrupted(bob, lambda: ownership.remove(Principal(alice), "demo", ["bob"]))
+    assert Version.objects.count() == 1
+
+
+def test_crate_created_during_the_upload_is_respected(as_alice: CargoClient, bob: User) -> None:
+    with pytest.raises(PermissionDenied):
+        publish_interrupted(bob, lambda: as_alice.publish(packing.body()))
+    assert [owner.username for owner in Crate.objects.get().owners.all()] == ["alice"]
+
+
+def test_other_spelling_created_during_the_upload_is_respected(as_alice: CargoClient, alice: User) -> None:
+    with pytest.raises(Conflict, match="the same name as Demo"):
+        publish_interrupted(alice, lambda: as_alice.publish(packing.body("Demo")))
+    assert Version.objects.count() == 1
+
+
+@override_settings(PUBLISH_LIMIT_PER_10_SECONDS=1)
+def test_rate_is_checked_after_the_upload(as_alice: CargoClient, alice: User) -> None:
+    with pytest.raises(TooManyRequests):
+        publish_interrupted(alice, lambda: as_alice.publish(packing.body()))
+    assert Version.objects.count() == 1
+
+
+def test_publish_rate_is_counted_for_each_user(as_alice: CargoClient, as_bob: CargoClient) -> None:
+    with override_settings(PUBLISH_LIMIT_PER_10_SECONDS=1):
+        assert [as_alice.publish(packing.body()).status_code, as_bob.publish(packing.body("b")).status_code] == [
+            200,
+            200,
+        ]
+        Version.objects.update(published_at=timezone.now() - timedelta(seconds=11))
+        assert as_alice.publish(packing.body(version="2.0.0")).status_code == 200
+    with override_settings(PUBLISH_LIMIT_PER_10_SECONDS=0):
+        assert as_alice.publish(packing.body(version="3.0.0")).status_code == 200
+
+
+# --- Scopes of tokens -------------------------------------------------------------------------------------------
+
+ACTIONS: dict[str, Callable[[CargoClient], Any]] = {
+    "publish": lambda client: client.publish(packing.body(version="2.0.0")),
+    "yank": lambda client: client.delete("/api/v1/crates/demo/1.0.0/yank"),
+    "unyank": lambda client: client.put("/api/v1/crates/demo/1.0.0/unyank"),
+    "add owners": lambda client: client.put_json("/api/v1/crates/demo/owners", {"users": ["bob"]}),
+    "remove owners": lambda client: client.delete_json("/api/v1/crates/demo/owners", {"users": ["bob"]}),
+}
+
+
+@pytest.mark.parametrize("scope", ["publish", "yank", "owners"])
+def test_token_allows_its_scope_only(as_alice: CargoClient, alice: User, bob: User, scope: str) -> None:
+    as_alice.publish(packing.body())
+    client = CargoClient(token=cargo_tokens.create(alice, scope, (scope,)))
+    statuses = {action: act(client).status_code for action, act in ACTIONS.items()}
+    assert statuses == {action: 200 if scope in action else 403 for action in ACTIONS}

@@ -8,6 +8,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from crates import publishing
 from crates.models import Version
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
 
@@ -40,6 +41,16 @@ def test_unyank_undoes_yank(as_alice: CargoClient) -> None:
     as_alice.delete(YANK)
     assert as_alice.put(UNYANK).json() == {"ok": True}
     assert as_alice.get("/index/de/mo/demo").content == before
+
+
+def test_yank_and_unyank_are_recorded(as_alice: CargoClient) -> None:
+    as_alice.delete(YANK)
+    as_alice.put(UNYANK)
+    events = AuditEvent.objects.filter(action__endswith="yank").order_by("pk")
+    assert [(event.action, event.actor_name, event.target) for event in events] == [
+        ("crate.yank", "alice", "demo@1.0.0"),
+        ("crate.unyank", "alice", "demo@1.0.0"),
+    ]
 
 
 def test_unyank_can_be_repeated(as_alice: CargoClient) -> None:

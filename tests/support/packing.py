@@ -5,7 +5,7 @@ import io
 import json
 import struct
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -145,3 +145,18 @@ def frame(json_metadata: Mapping[str, Any] | bytes, crate_file: bytes) -> bytes:
 def body(name: str = "demo", version: str = "1.0.0", toml: str | None = None, **changes: Any) -> bytes:
     """Return a publish body, which is valid unless `toml` or `changes` of the JSON break it."""
     return frame(metadata(name, version, **changes), crate(name, version, toml))
+
+
+class InterruptedUpload(io.BytesIO):
+    """An upload with an event just before its last byte is read."""
+
+    def __init__(self, body: bytes, event: Callable[[], None]) -> None:
+        super().__init__(body)
+        self.event: Callable[[], None] | None = event
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = super().read(size)
+        if self.event and self.tell() == len(self.getbuffer()):
+            event, self.event = self.event, None
+            event()
+        return chunk
