@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -109,6 +110,23 @@ def test_revalidation_takes_two_queries(
 ) -> None:
     with transaction.atomic(), django_assert_num_queries(2):
         principal.revalidate_and_lock()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks the whole database instead")
+def test_user_row_is_locked_until_the_commit(principal: Principal) -> None:
+    with transaction.atomic(), CaptureQueriesContext(connection) as revalidation:
+        principal.revalidate_and_lock()
+    with CaptureQueriesContext(connection) as revocation_of_token:
+        revocation.revoke(principal.user.credentials.get(), actor=None)
+    for queries in (revalidation, revocation_of_token):
+        assert any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
+
+
+def test_credential_ends_exactly_at_its_date(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    ends = [now - timedelta(seconds=1), now, now + timedelta(seconds=1), None]
+    assert [Credential(expires_at=end).is_live for end in ends] == [False, False, True, True]
 
 
 def test_authentication_writes_nothing(alice: User) -> None:
