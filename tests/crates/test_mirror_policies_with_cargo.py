@@ -1,4 +1,4 @@
-"""The installed cargo, unmodified, where the mirror holds versions back, and staff block and exempt them."""
+"""Stock cargo and a mirror with policies: versions that are quarantined, blocked and exempt."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.servers import Server, running
 pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 
 OLD, NEW = "1.0.0", "1.1.0"
-DENIED = ["held", "exempted"]
+DENIED = ["denied", "exempted"]
 DECIDE = """
 from crates.mirror import overrides
 from crates.mirror.models import Override
@@ -35,8 +35,8 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with bad_upstream.upstream() as upstream:
         for name in (*DENIED, "blocked"):
             files = {version: crate(name, version) for version in (OLD, NEW)}
-            entry = b"".join(bad_upstream.line(name, version, file) + b"\n" for version, file in files.items())
-            upstream.script_index(name, bad_upstream.file(entry))
+            index_file = b"".join(bad_upstream.line(name, version, file) + b"\n" for version, file in files.items())
+            upstream.script_index(name, bad_upstream.file(index_file))
             for version, file in files.items():
                 upstream.script_crate(name, version, bad_upstream.file(file))
         with running(
@@ -54,8 +54,8 @@ def cargo(tmp_path: Path, mirror: Server) -> MirrorCargo:
     return MirrorCargo(tmp_path / "home", mirror.url)
 
 
-def project(place: Path, dependency: str, locked: str = "") -> Path:
-    """That needs one crate, and whose `Cargo.lock` perhaps has it in a version."""
+def write_project(folder: Path, dependency: str, locked: str = "") -> Path:
+    """Write a project with one dependency, which its `Cargo.lock` may lock in a version."""
     files = {
         "Cargo.toml": '[package]\nname = "project"\nversion = "0.1.0"\nedition = "2021"\n'
         f'[dependencies]\n{dependency} = "1"\n',
@@ -67,27 +67,27 @@ def project(place: Path, dependency: str, locked: str = "") -> Path:
             f'checksum = "{sha256(crate(dependency, locked)).hexdigest()}"\n'
             f'[[package]]\nname = "project"\nversion = "0.1.0"\ndependencies = ["{dependency}"]\n'
         )
-    return write_files(place / "project", files)
+    return write_files(folder / "project", files)
 
 
-@pytest.mark.parametrize(("dependency", "chosen"), [("held", OLD), ("blocked", OLD), ("exempted", NEW)])
-def test_what_is_held_back_is_not_chosen(cargo: MirrorCargo, tmp_path: Path, dependency: str, chosen: str) -> None:
-    place = project(tmp_path, dependency)
-    cargo.run(place, "generate-lockfile")
-    assert f'name = "{dependency}"\nversion = "{chosen}"' in (place / "Cargo.lock").read_text()
+@pytest.mark.parametrize(("dependency", "chosen"), [("denied", OLD), ("blocked", OLD), ("exempted", NEW)])
+def test_quarantined_version_is_not_chosen(cargo: MirrorCargo, tmp_path: Path, dependency: str, chosen: str) -> None:
+    project = write_project(tmp_path, dependency)
+    cargo.run(project, "generate-lockfile")
+    assert f'name = "{dependency}"\nversion = "{chosen}"' in (project / "Cargo.lock").read_text()
 
 
-def test_locked_project_builds_on_with_what_is_held_back(cargo: MirrorCargo, tmp_path: Path) -> None:
-    assert f"held {NEW}" in cargo.run(project(tmp_path, "held", NEW), "run", "--quiet", "--locked")
+def test_locked_quarantined_version_still_builds(cargo: MirrorCargo, tmp_path: Path) -> None:
+    assert f"denied {NEW}" in cargo.run(write_project(tmp_path, "denied", NEW), "run", "--quiet", "--locked")
 
 
-def test_locked_project_is_told_why_it_cannot_have_what_is_blocked(cargo: MirrorCargo, tmp_path: Path) -> None:
-    said = cargo.run(project(tmp_path, "blocked", NEW), "fetch", "--locked", fails=True)
-    assert "blocked 1.1.0 is blocked here: It steals keys: use 1.0.0." in said
-    assert "403" in said
+def test_locked_blocked_version_fails_with_its_reason(cargo: MirrorCargo, tmp_path: Path) -> None:
+    output = cargo.run(write_project(tmp_path, "blocked", NEW), "fetch", "--locked", fails=True)
+    assert "blocked 1.1.0 is blocked here: It steals keys: use 1.0.0." in output
+    assert "403" in output
 
 
-def test_what_is_blocked_can_be_replaced_by_what_is_not(cargo: MirrorCargo, tmp_path: Path) -> None:
-    place = project(tmp_path, "blocked", NEW)
-    cargo.run(place, "update", "blocked", "--precise", OLD)
-    assert f"blocked {OLD}" in cargo.run(place, "run", "--quiet", "--locked")
+def test_blocked_version_can_be_replaced(cargo: MirrorCargo, tmp_path: Path) -> None:
+    project = write_project(tmp_path, "blocked", NEW)
+    cargo.run(project, "update", "blocked", "--precise", OLD)
+    assert f"blocked {OLD}" in cargo.run(project, "run", "--quiet", "--locked")

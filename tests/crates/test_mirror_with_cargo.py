@@ -1,4 +1,4 @@
-"""The installed cargo, unmodified, through the mirror by source replacement; a second instance is the upstream."""
+"""Stock cargo through the mirror, by source replacement. A second instance of this registry is the upstream."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ top = "1"
 """,
     "src/main.rs": 'fn main() { println!("{}", top::name()); }',
 }
-# What is published, in its order: a manifest's end, its JSON, and a source.
+# Crates in the order in which they are published: the end of the manifest, metadata, and a source.
 DEPENDS = packing.dependency("Mixed-Case", "^1", registry=CRATES_IO, explicit_name_in_toml="mixed")
 PUBLISHED: dict[tuple[str, str], tuple[str, dict[str, Any], str]] = {
     ("Mixed-Case", "1.0.0+b"): ("", {}, FUNCTION % "mixed"),
@@ -48,6 +48,8 @@ SENTENCE = "top on mixed"
 
 
 class Upstream:
+    """A registry with the published crates."""
+
     def __init__(self, server: Server) -> None:
         self.server = server
         self.index = f"sparse+{server.url}/index/"
@@ -62,8 +64,7 @@ class Upstream:
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
-    place = tmp_path_factory.mktemp("upstream") / "data"
-    with running(place, REGISTRY_MIRROR="off", REGISTRY_WORKERS="1") as server:
+    with running(tmp_path_factory.mktemp("upstream") / "data", REGISTRY_MIRROR="off", REGISTRY_WORKERS="1") as server:
         yield Upstream(server)
 
 
@@ -90,7 +91,7 @@ def project(tmp_path: Path) -> Path:
     return write_files(tmp_path / "project", PROJECT)
 
 
-def locked(project: Path) -> dict[str, dict[str, Any]]:
+def locked_packages(project: Path) -> dict[str, dict[str, Any]]:
     packages = tomllib.loads((project / "Cargo.lock").read_text())["package"]
     return {f"{package['name']} {package['version']}": package for package in packages if "source" in package}
 
@@ -99,11 +100,9 @@ def test_project_builds_through_the_mirror(cargo: Cargo, project: Path) -> None:
     assert SENTENCE in cargo.run(project, "run", "--quiet")
 
 
-def test_lock_file_has_the_source_and_the_checksums_of_crates_io(
-    cargo: Cargo, project: Path, upstream: Upstream
-) -> None:
+def test_lock_file_names_crates_io(cargo: Cargo, project: Path, upstream: Upstream) -> None:
     cargo.run(project, "generate-lockfile")
-    assert {name: (package["source"], package["checksum"]) for name, package in locked(project).items()} == {
+    assert {name: (package["source"], package["checksum"]) for name, package in locked_packages(project).items()} == {
         name: (f"registry+{CRATES_IO}", sha256(upstream.bytes[name]).hexdigest())
         for name in ("Mixed-Case 1.0.0+b", "top 1.1.0")
     }
@@ -114,7 +113,7 @@ def test_dependencies_are_vendored(cargo: Cargo, project: Path) -> None:
     assert {path.name for path in (project / "vendor").iterdir()} == {"Mixed-Case", "top"}
 
 
-def test_locked_project_is_fetched_and_builds_offline(cargo: Cargo, project: Path) -> None:
+def test_fetched_project_builds_offline(cargo: Cargo, project: Path) -> None:
     cargo.run(project, "generate-lockfile")
     before = (project / "Cargo.lock").read_bytes()
     cargo.run(project, "fetch", "--locked")
@@ -127,49 +126,45 @@ def test_token_is_taken_from_the_environment(tmp_path: Path, project: Path, mirr
     assert SENTENCE in cargo.run(project, "run", "--quiet", CARGO_REGISTRIES_MIRROR_TOKEN=mirror[1] or "unused")
 
 
-def test_mirror_needs_a_token_only_where_it_is_required(
-    tmp_path: Path, project: Path, mirror: tuple[Server, str | None]
-) -> None:
+def test_private_mirror_needs_a_token(tmp_path: Path, project: Path, mirror: tuple[Server, str | None]) -> None:
     cargo = MirrorCargo(tmp_path / "home", mirror[0].url)
-    said = cargo.run(project, "fetch", fails=mirror[1] is not None)
-    assert mirror[1] is None or "no token found" in said
+    output = cargo.run(project, "fetch", fails=mirror[1] is not None)
+    assert mirror[1] is None or "no token found" in output
 
 
-def test_unknown_crate_is_told_plainly(cargo: Cargo, project: Path) -> None:
+def test_unknown_crate_is_named(cargo: Cargo, project: Path) -> None:
     write_files(project, {"Cargo.toml": PROJECT["Cargo.toml"].replace("top", "nowhere")})
     assert "no matching package named `nowhere` found" in cargo.run(project, "fetch", fails=True)
 
 
-def test_second_build_asks_upstream_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    """It is stopped meanwhile: whoever asks for more is told so."""
+def test_second_build_needs_no_upstream(tmp_path: Path, upstream: Upstream) -> None:
     with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
-        write_files(tmp_path / "one", PROJECT)
-        MirrorCargo(tmp_path / "one-home", server.url).run(tmp_path / "one", "fetch")
+        write_files(tmp_path / "first", PROJECT)
+        MirrorCargo(tmp_path / "first-home", server.url).run(tmp_path / "first", "fetch")
         upstream.server.stop()
         try:
-            said = MirrorCargo(tmp_path / "two-home", server.url).run(
-                write_files(tmp_path / "two", PROJECT), "run", "--quiet"
-            )
-            with pytest.raises(HTTPError) as caught:
+            project = write_files(tmp_path / "second", PROJECT)
+            output = MirrorCargo(tmp_path / "second-home", server.url).run(project, "run", "--quiet")
+            with pytest.raises(HTTPError) as error:
                 urlopen(f"{server.url}/ktra/api/v1/mirror/top/1.0.0/download")
-            caught.value.close()
+            error.value.close()
         finally:
             upstream.server.start()
-    assert (SENTENCE in said, caught.value.code) == (True, 502)
+    assert (SENTENCE in output, error.value.code) == (True, 502)
 
 
-def test_exported_mirror_builds_where_there_is_no_upstream(tmp_path: Path, upstream: Upstream) -> None:
+def test_exported_mirror_builds_without_upstream(tmp_path: Path, upstream: Upstream) -> None:
     folder = str(tmp_path / "folder")
     with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
         project = write_files(tmp_path / "project", PROJECT)
         MirrorCargo(tmp_path / "home", server.url).run(project, "generate-lockfile")
         assert "2 fetched" in server.manage("mirror", "prefetch", str(project / "Cargo.lock"))
         assert server.manage("mirror", "export", folder) == f"2 files are in {folder}."
-    nobody = "http://127.0.0.1:9/index/"
-    with running(tmp_path / "island", REGISTRY_MIRROR_OFFLINE="1", REGISTRY_MIRROR_UPSTREAM=nobody) as server:
+    unreachable = "http://127.0.0.1:9/index/"
+    with running(tmp_path / "island", REGISTRY_MIRROR_OFFLINE="1", REGISTRY_MIRROR_UPSTREAM=unreachable) as server:
         assert server.manage("mirror", "import", folder) == "2 files are here now."
         (project / "Cargo.lock").unlink()
-        said = MirrorCargo(tmp_path / "island-home", server.url).run(project, "run", "--quiet")
-        with pytest.raises(subprocess.CalledProcessError) as caught:
+        output = MirrorCargo(tmp_path / "island-home", server.url).run(project, "run", "--quiet")
+        with pytest.raises(subprocess.CalledProcessError) as error:
             server.manage("mirror", "prefetch", "nowhere")
-    assert (SENTENCE in said, caught.value.returncode) == (True, 1)
+    assert (SENTENCE in output, error.value.returncode) == (True, 1)
