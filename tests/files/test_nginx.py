@@ -1,4 +1,4 @@
-"""A real nginx in front that sends the bytes itself: `X-Accel-Redirect`."""
+"""A real nginx in front of the registry, which sends the bytes itself: `X-Accel-Redirect`."""
 
 import json
 import os
@@ -32,17 +32,17 @@ CONFIG = """
 {user}
 daemon off;
 worker_processes 1;
-pid {place}/pid;
-error_log {place}/error.log;
+pid {directory}/pid;
+error_log {directory}/error.log;
 events {{}}
 http {{
     access_log off;
     sendfile on;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    scgi_temp_path {place}/scgi;
-    uwsgi_temp_path {place}/uwsgi;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    scgi_temp_path {directory}/scgi;
+    uwsgi_temp_path {directory}/uwsgi;
     upstream entrepot {{
         server 127.0.0.1:{registry};
         keepalive 16;
@@ -58,13 +58,13 @@ http {{
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
         {locations}
-        # Only here: whatever address it is told, as the registry would tell it.
-        location = /told {{
-            proxy_pass http://127.0.0.1:{teller};
+        # For these tests: redirects to any address, as the registry redirects to its files.
+        location = /redirect {{
+            proxy_pass http://127.0.0.1:{redirector};
         }}
     }}
     server {{
-        listen 127.0.0.1:{teller};
+        listen 127.0.0.1:{redirector};
         location / {{
             add_header X-Accel-Redirect $arg_address;
             return 200;
@@ -72,7 +72,7 @@ http {{
     }}
 }}
 """
-# One of these for each directory of REGISTRY_FILE_ROOTS, and one for the blobs.
+# One for each directory of REGISTRY_FILE_ROOTS, and one for the blobs.
 LOCATION = """
         location "/_files{directory}/" {{
             internal;
@@ -90,13 +90,13 @@ class Answer:
     body: bytes
 
 
-class Proxied:
-    """A client of the registry that goes by way of nginx."""
+class ProxiedClient:
+    """A client of the registry whose requests go through nginx."""
 
     def __init__(self, live: LiveFileClient, port: int) -> None:
         self.live, self.port = live, port
-        self.place = live.server.data.parent
-        self.root, self.blobs = self.place / "root", live.server.data / "blobs"
+        self.directory = live.server.data.parent
+        self.root, self.blobs = self.directory / "root", live.server.data / "blobs"
 
     def request(self, method: str, address: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -110,9 +110,9 @@ class Proxied:
     def fetch(self, pk: int, method: str = "GET", **headers: str) -> Answer:
         return self.request(method, f"/{pk}?session_token={self.live.token}", headers)
 
-    def told(self, path: Path | str) -> Answer:
-        """What nginx does when it is told to send this."""
-        return self.request("GET", f"/told?address=/_files{path}", {})
+    def redirect_to(self, path: Path | str) -> Answer:
+        """Return what nginx sends when it is redirected to a path."""
+        return self.request("GET", f"/redirect?address=/_files{path}", {})
 
     def add(self, path: Path, serve_path: str) -> int:
         return int(self.live.send("POST", "/", path=str(path), serve_path=serve_path)["results"][0]["id"])
@@ -129,27 +129,29 @@ class Proxied:
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    place = tmp_path_factory.mktemp("nginx")
-    (place / "root").mkdir()
-    settings = {"REGISTRY_FILE_ROOTS": str(place / "root"), "REGISTRY_X_ACCEL_PREFIX": "/_files"}
-    with running(place / "data", REGISTRY_TRUSTED_PROXIES="127.0.0.1", **settings) as server:
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedClient]:
+    directory = tmp_path_factory.mktemp("nginx")
+    (directory / "root").mkdir()
+    settings = {"REGISTRY_FILE_ROOTS": str(directory / "root"), "REGISTRY_X_ACCEL_PREFIX": "/_files"}
+    with running(directory / "data", REGISTRY_TRUSTED_PROXIES="127.0.0.1", **settings) as server:
         port = free_port()
         config = CONFIG.format(
             user=f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else "",
-            place=place,
+            directory=directory,
             registry=server.port,
             port=port,
-            teller=free_port(),
-            locations="".join(LOCATION.format(directory=path) for path in (place / "root", server.data / "blobs")),
+            redirector=free_port(),
+            locations="".join(LOCATION.format(directory=path) for path in (directory / "root", server.data / "blobs")),
         )
-        (place / "nginx.conf").write_text(config)
+        (directory / "nginx.conf").write_text(config)
         nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         assert nginx
-        process = subprocess.Popen([nginx, "-p", place, "-e", place / "error.log", "-c", place / "nginx.conf"])
+        process = subprocess.Popen(
+            [nginx, "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
+        )
         try:
-            wait_for(port, process, place / "error.log")
-            yield Proxied(LiveFileClient(server, "box"), port)
+            wait_for(port, process, directory / "error.log")
+            yield ProxiedClient(LiveFileClient(server, "box"), port)
         finally:
             process.terminate()
             process.wait(timeout=20)
@@ -168,7 +170,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def on_disk(proxied: Proxied) -> int:
+def on_disk(proxied: ProxiedClient) -> int:
     """The id of a file on the server's disk."""
     path = proxied.root / "50% schön?" / "a file.csv"
     path.parent.mkdir()
@@ -177,7 +179,7 @@ def on_disk(proxied: Proxied) -> int:
 
 
 @pytest.fixture(scope="module")
-def upload(proxied: Proxied) -> int:
+def upload(proxied: ProxiedClient) -> int:
     """The id of an upload of the same bytes."""
     return proxied.upload(DATA, "dir/a file.csv")
 
@@ -188,12 +190,12 @@ def pk(request: pytest.FixtureRequest) -> int:
     return pk
 
 
-def test_bytes_come_out(pk: int, proxied: Proxied) -> None:
+def test_file_is_served(pk: int, proxied: ProxiedClient) -> None:
     answer = proxied.fetch(pk)
     assert (answer.status, answer.body) == (200, DATA)
 
 
-def test_nginx_sends_them(pk: int, proxied: Proxied) -> None:
+def test_nginx_sends_the_bytes(pk: int, proxied: ProxiedClient) -> None:
     assert proxied.fetch(pk).headers["Server"].startswith("nginx")
     connection = HTTPConnection("127.0.0.1", proxied.live.server.port, timeout=60)
     connection.request("GET", f"/{pk}?session_token={proxied.live.token}")
@@ -201,61 +203,59 @@ def test_nginx_sends_them(pk: int, proxied: Proxied) -> None:
     connection.close()
 
 
-def test_headers_of_the_registry_come_out(pk: int, proxied: Proxied) -> None:
+def test_headers_of_the_registry_are_kept(pk: int, proxied: ProxiedClient) -> None:
     headers = proxied.fetch(pk).headers
-    told = {name: headers[name] for name in ("Content-Type", "Content-Disposition", "Cache-Control", "Content-Length")}
-    assert told == {
+    expected = {
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": 'attachment; filename="a file.csv"',
         "Cache-Control": "private, no-cache",
         "Content-Length": "256000",
     }
+    assert {name: headers[name] for name in expected} == expected
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "X-Accel-Redirect" not in headers
 
 
-def test_head_has_the_size(pk: int, proxied: Proxied) -> None:
+def test_head_has_the_size(pk: int, proxied: ProxiedClient) -> None:
     answer = proxied.fetch(pk, "HEAD")
     assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, "256000", b"")
 
 
-@pytest.mark.parametrize(
-    ("asked", "start", "end"), [("0-9", 0, 10), ("1000-", 1000, 256_000), ("-5", 255_995, 256_000)]
-)
-def test_range_comes_alone(asked: str, start: int, end: int, pk: int, proxied: Proxied) -> None:
-    answer = proxied.fetch(pk, Range=f"bytes={asked}")
-    assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {start}-{end - 1}/256000")
-    assert answer.body == DATA[start:end]
+def test_one_range_is_served(pk: int, proxied: ProxiedClient) -> None:
+    for requested, start, end in (("0-9", 0, 10), ("1000-", 1000, 256_000), ("-5", 255_995, 256_000)):
+        answer = proxied.fetch(pk, Range=f"bytes={requested}")
+        assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {start}-{end - 1}/256000")
+        assert answer.body == DATA[start:end]
 
 
-def test_range_past_the_end_cannot_be_satisfied(pk: int, proxied: Proxied) -> None:
+def test_range_past_the_end_is_refused(pk: int, proxied: ProxiedClient) -> None:
     answer = proxied.fetch(pk, Range="bytes=256000-")
     assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */256000")
 
 
-def test_broken_download_goes_on_if_it_is_still_the_same(pk: int, proxied: Proxied) -> None:
+def test_download_of_the_same_file_is_resumed(pk: int, proxied: ProxiedClient) -> None:
     etag = proxied.fetch(pk, "HEAD").headers["ETag"]
     answer = proxied.fetch(pk, **{"Range": "bytes=1000-", "If-Range": etag})
     assert (answer.status, answer.body) == (206, DATA[1000:])
 
 
-def test_broken_download_begins_again_if_it_is_another(pk: int, proxied: Proxied) -> None:
+def test_download_of_another_file_begins_again(pk: int, proxied: ProxiedClient) -> None:
     answer = proxied.fetch(pk, **{"Range": "bytes=1000-", "If-Range": '"another"'})
     assert (answer.status, answer.body) == (200, DATA)
 
 
-def test_file_that_one_has_does_not_come_again(pk: int, proxied: Proxied) -> None:
+def test_file_with_the_same_etag_is_not_sent(pk: int, proxied: ProxiedClient) -> None:
     etag = proxied.fetch(pk, "HEAD").headers["ETag"]
     answer = proxied.fetch(pk, **{"If-None-Match": etag})
     assert (answer.status, answer.body) == (304, b"")
 
 
-def test_empty_upload_comes_out(proxied: Proxied) -> None:
+def test_empty_upload_is_served(proxied: ProxiedClient) -> None:
     answer = proxied.fetch(proxied.upload(b"", "empty"))
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_range_in_the_middle_of_ten_gibibytes(proxied: Proxied) -> None:
+def test_range_in_the_middle_of_ten_gibibytes(proxied: ProxiedClient) -> None:
     path = proxied.root / "large"
     with path.open("wb") as file:
         file.truncate(10 * GIB)
@@ -265,29 +265,25 @@ def test_range_in_the_middle_of_ten_gibibytes(proxied: Proxied) -> None:
     assert (answer.status, answer.body) == (206, MARK)
 
 
-# --- Nothing else comes out ---------------------------------------------------------------------------------------
+# --- Refusals -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["/_files{path}", "//_files{path}", "/x/../_files{path}", "/%5Ffiles{path}"])
-def test_nobody_asks_nginx_for_a_file_itself(address: str, on_disk: int, proxied: Proxied) -> None:
-    answer = proxied.request("GET", address.replace("{path}", str(write_file(proxied.root / "asked"))), {})
-    assert answer.status == 404
-    assert INSIDE not in answer.body
-
-
-def test_nobody_asks_nginx_for_an_upload_itself(upload: int, proxied: Proxied) -> None:
+def test_internal_addresses_are_not_served(on_disk: int, upload: int, proxied: ProxiedClient) -> None:
+    path = write_file(proxied.root / "internal")
     (blob, *_) = (path for path in proxied.blobs.glob("*/*/*") if path.stat().st_size == len(DATA))
-    answer = proxied.request("GET", f"/_files{blob}", {})
-    assert answer.status == 404
-    assert DATA[:100] not in answer.body
+    for address in (f"/_files{path}", f"//_files{path}", f"/x/../_files{path}", f"/%5Ffiles{path}", f"/_files{blob}"):
+        answer = proxied.request("GET", address, {})
+        assert answer.status == 404
+        assert INSIDE not in answer.body
+        assert DATA[:100] not in answer.body
 
 
-def test_nobody_fetches_without_a_session(pk: int, proxied: Proxied) -> None:
+def test_download_needs_a_session(pk: int, proxied: ProxiedClient) -> None:
     answer = proxied.request("GET", f"/{pk}", {})
     assert (answer.status, json.loads(answer.body)) == (401, failure("No session found"))
 
 
-def test_registry_tells_of_a_file_that_has_changed(proxied: Proxied) -> None:
+def test_changed_file_is_refused(proxied: ProxiedClient) -> None:
     path = write_file(proxied.root / "changing")
     pk = proxied.add(path, "changing")
     path.write_bytes(b"other")
@@ -295,7 +291,7 @@ def test_registry_tells_of_a_file_that_has_changed(proxied: Proxied) -> None:
     assert (answer.status, json.loads(answer.body)) == (409, failure(CHANGED))
 
 
-def test_registry_tells_of_a_file_that_is_gone(proxied: Proxied) -> None:
+def test_missing_file_is_refused(proxied: ProxiedClient) -> None:
     path = write_file(proxied.root / "going")
     pk = proxied.add(path, "going")
     path.unlink()
@@ -303,52 +299,51 @@ def test_registry_tells_of_a_file_that_is_gone(proxied: Proxied) -> None:
     assert (answer.status, json.loads(answer.body)) == (404, failure(GONE))
 
 
-def test_nginx_sends_what_it_is_told(proxied: Proxied) -> None:
-    assert proxied.told(write_file(proxied.root / "told" / "file")).body == INSIDE
+def test_nginx_follows_a_redirect(proxied: ProxiedClient) -> None:
+    assert proxied.redirect_to(write_file(proxied.root / "redirected" / "file")).body == INSIDE
 
 
-def test_link_that_is_swapped_in_after_the_registry_looked_is_refused(proxied: Proxied) -> None:
-    outside = write_file(proxied.place / "outside" / "file", OUTSIDE)
-    answer = proxied.told(create_link(proxied.root / "swapped", outside))
+def test_link_is_refused_by_nginx(proxied: ProxiedClient) -> None:
+    outside = write_file(proxied.directory / "outside" / "file", OUTSIDE)
+    answer = proxied.redirect_to(create_link(proxied.root / "swapped", outside))
     assert answer.status == 403
     assert OUTSIDE not in answer.body
 
 
-def test_directory_that_is_swapped_for_a_link_after_the_registry_looked_is_refused(proxied: Proxied) -> None:
-    outside = write_file(proxied.place / "outside" / "file", OUTSIDE)
-    answer = proxied.told(create_link(proxied.root / "swapped_directory", outside.parent) / "file")
+def test_linked_directory_is_refused_by_nginx(proxied: ProxiedClient) -> None:
+    outside = write_file(proxied.directory / "outside" / "file", OUTSIDE)
+    answer = proxied.redirect_to(create_link(proxied.root / "swapped_directory", outside.parent) / "file")
     assert answer.status == 404
     assert OUTSIDE not in answer.body
 
 
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "{root}/../outside/file", "{root}/..%2Foutside/file", "{place}/nginx.conf"]
-)
-def test_nginx_sends_nothing_from_elsewhere(path: str, proxied: Proxied) -> None:
-    write_file(proxied.place / "outside" / "file", OUTSIDE)
-    answer = proxied.told(path.replace("{root}", str(proxied.root)).replace("{place}", str(proxied.place)))
-    assert answer.status in (404, 500)  # of a path with `..` nginx says 500
-    assert OUTSIDE not in answer.body
+def test_nginx_serves_no_outside_file(proxied: ProxiedClient) -> None:
+    write_file(proxied.directory / "outside" / "file", OUTSIDE)
+    root, directory = proxied.root, proxied.directory
+    for path in ("/etc/passwd", f"{root}/../outside/file", f"{root}/..%2Foutside/file", f"{directory}/nginx.conf"):
+        answer = proxied.redirect_to(path)
+        assert answer.status in (404, 500)  # 500 for a path with `..`
+        assert OUTSIDE not in answer.body
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
-def test_swapping_for_a_link_again_and_again_serves_nothing_outside(kind: str, proxied: Proxied) -> None:
-    outside = write_file(proxied.place / f"outside_{kind}" / "file", OUTSIDE)
+def test_exchanged_link_serves_no_outside_file(kind: str, proxied: ProxiedClient) -> None:
+    outside = write_file(proxied.directory / f"outside_{kind}" / "file", OUTSIDE)
     inside = write_file(proxied.root / kind / "file")
     pk = proxied.add(inside, f"swapped/{kind}")
     target = (inside, outside) if kind == "file" else (inside.parent, outside.parent)
     trap = create_link(target[0].parent / f"trap_{kind}", target[1])
 
-    def swap() -> None:
+    def exchange() -> None:
         for _ in range(SWAPS):
             exchange_names(target[0], trap)
 
-    swapper = threading.Thread(target=swap)
-    swapper.start()
+    exchanger = threading.Thread(target=exchange)
+    exchanger.start()
     answers = []
-    while swapper.is_alive():
+    while exchanger.is_alive():
         answers.append(proxied.fetch(pk))
-    swapper.join()
+    exchanger.join()
     assert {answer.status for answer in answers} <= {200, 403, 404}
     assert {answer.body for answer in answers if answer.status == 200} <= {INSIDE}
     assert not any(OUTSIDE in answer.body for answer in answers)

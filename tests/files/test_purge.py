@@ -1,4 +1,4 @@
-"""What has had its time: expired files, ended sessions, answered challenges, and what killed processes leave behind."""
+"""The purge of files: expired files, ended sessions, answered challenges, and unfinished files on the disk."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from files import sessions
 from files.models import AnsweredChallenge, ChangeSequence, Client, File, Session
 from registry_site.errors import Unauthenticated
 from registry_site.models import AuditEvent
-from tests.support.file_clients import FileClient, upload_file
+from tests.support.file_clients import FileClient, failure, upload_file
 from tests.support.servers import Server
 
 SERVER_SETTINGS = {"REGISTRY_WORKERS": "1"}
@@ -31,8 +31,8 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 MANY = 600  # more than a batch
 
 
-def made(serve_path: str = "file", *, expired: timedelta | None = None, died: timedelta | None = None) -> File:
-    """A file that expired so long ago, and died so long ago; it does not, or lives, without."""
+def create_file(serve_path: str = "file", *, expired: timedelta | None = None, died: timedelta | None = None) -> File:
+    """Create a file that expired and died so long ago; without, it never expires and is alive."""
     now = timezone.now()
     return File.objects.create(
         path="/file",
@@ -46,39 +46,47 @@ def made(serve_path: str = "file", *, expired: timedelta | None = None, died: ti
 
 
 def purge(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What the command says, line by line."""
+    """Run the command, and return its output line by line."""
     call_command("purge")
     return capsys.readouterr().out.splitlines()
 
 
-def told(died: int = 0, gone: int = 0, ended: int = 0) -> str:
-    return f"{died} expired files are dead now, {gone} deleted for good, as were {ended} ended sessions of clients."
+def summary(died: int = 0, deleted: int = 0, ended: int = 0) -> str:
+    return f"{died} expired files are dead now, {deleted} deleted for good, as were {ended} ended sessions of clients."
 
 
 # --- Expired files die --------------------------------------------------------------------------------------------
 
 
 def test_expired_file_is_dead(capsys: pytest.CaptureFixture[str]) -> None:
-    file = made(expired=MINUTE)
-    assert told(died=1) in purge(capsys)
+    file = create_file(expired=MINUTE)
+    assert summary(died=1) in purge(capsys)
     file.refresh_from_db()
     assert file.alive is False
 
 
 @pytest.mark.parametrize("expired", [None, -MINUTE], ids=["never", "later"])
-def test_file_that_has_not_expired_lives_on(expired: timedelta | None, capsys: pytest.CaptureFixture[str]) -> None:
-    made(expired=expired)
+def test_unexpired_file_stays_alive(expired: timedelta | None, capsys: pytest.CaptureFixture[str]) -> None:
+    create_file(expired=expired)
     before = File.objects.values().get()
-    assert told() in purge(capsys)
+    assert summary() in purge(capsys)
     assert File.objects.values().get() == before
 
 
-def test_death_of_a_file_is_in_the_history() -> None:
-    file = made(expired=MINUTE)
+def test_death_is_in_the_audit_log() -> None:
+    file = create_file(expired=MINUTE)
     call_command("purge")
     file.refresh_from_db()
-    row = AuditEvent.objects.get()
-    assert (row.at, row.actor_name, row.action, row.object_id, row.target, row.detail, row.ip_address) == (
+    event = AuditEvent.objects.get()
+    assert (
+        event.at,
+        event.actor_name,
+        event.action,
+        event.object_id,
+        event.target,
+        event.detail,
+        event.ip_address,
+    ) == (
         file.modified_at,
         "manage.py purge",
         "file.expire",
@@ -89,52 +97,52 @@ def test_death_of_a_file_is_in_the_history() -> None:
     )
 
 
-def test_death_is_a_change_after_all_others() -> None:
+def test_death_is_the_latest_change() -> None:
     ahead = timezone.now() + DAY
     ChangeSequence.objects.create(pk=1, changed_at=ahead)
     for name in ("a", "b", "c"):
-        made(name, expired=MINUTE)
+        create_file(name, expired=MINUTE)
     call_command("purge")
     assert sorted(File.objects.values_list("modified_at", flat=True)) == [
         ahead + timedelta(microseconds=number) for number in (1, 2, 3)
     ]
 
 
-def test_who_follows_the_catalogue_learns_of_it(as_box: FileClient) -> None:
+def test_death_is_in_the_list_of_changes(as_box: FileClient) -> None:
     since = datetime.now().timestamp()
-    file = made(expired=MINUTE)
+    file = create_file(expired=MINUTE)
     call_command("purge")
     listed = json.loads(as_box.send("GET", "/", {"since": since}).getvalue())["results"]
     assert [(entry["id"], entry["alive"]) for entry in listed] == [(file.pk, False)]
 
 
-def test_dead_file_dies_no_second_time() -> None:
-    made(expired=MINUTE, died=MINUTE)
+def test_dead_file_does_not_die_again() -> None:
+    create_file(expired=MINUTE, died=MINUTE)
     before = File.objects.values().get()
     call_command("purge")
     assert (File.objects.values().get(), AuditEvent.objects.exists()) == (before, False)
 
 
-def test_serve_path_is_free_again(as_box: FileClient) -> None:
-    made(expired=MINUTE)
+def test_serve_path_of_an_expired_file_is_free(as_box: FileClient) -> None:
+    create_file(expired=MINUTE)
     call_command("purge")
     assert upload_file(as_box, "POST", "/", b"sunny", serve_path="file").json()["success"] is True
 
 
-def test_upload_that_has_expired_dies_and_its_bytes_stay(as_box: FileClient) -> None:
+def test_expired_upload_keeps_its_bytes(as_box: FileClient) -> None:
     (entry,) = upload_file(as_box, "POST", "/", b"sunny", serve_path="file", expiration=1).json()["results"]
     call_command("purge")
     response = as_box.send("GET", f"/{entry['id']}")
     assert (File.objects.get().alive, response.getvalue()) == (False, b"sunny")
 
 
-# --- Later their entries go ---------------------------------------------------------------------------------------
+# --- Long-dead files are deleted ----------------------------------------------------------------------------------
 
 
-def test_file_that_expired_and_died_long_ago_is_gone(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_dead_file_is_deleted(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.TRASH_DAYS = 14
-    made(expired=15 * DAY, died=15 * DAY)
-    assert told(gone=1) in purge(capsys)
+    create_file(expired=15 * DAY, died=15 * DAY)
+    assert summary(deleted=1) in purge(capsys)
     assert not File.objects.exists()
 
 
@@ -143,109 +151,105 @@ def test_file_that_expired_and_died_long_ago_is_gone(settings: Any, capsys: pyte
     [(13 * DAY, 13 * DAY), (15 * DAY, 13 * DAY), (13 * DAY, 15 * DAY), (-DAY, 15 * DAY), (None, 15 * DAY)],
     ids=["both_lately", "died_lately", "expired_lately", "removed_before_it_expires", "removed_and_never_expires"],
 )
-def test_other_dead_file_stays(
+def test_other_dead_file_is_not_deleted(
     expired: timedelta | None, died: timedelta, settings: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.TRASH_DAYS = 14
-    made(expired=expired, died=died)
-    assert told() in purge(capsys)
+    create_file(expired=expired, died=died)
+    assert summary() in purge(capsys)
     assert File.objects.exists()
 
 
-def test_file_that_expired_long_ago_stays_for_a_while_after_it_died(capsys: pytest.CaptureFixture[str]) -> None:
-    made(expired=500 * DAY)
-    assert told(died=1) in purge(capsys)
-    assert told() in purge(capsys)
+def test_newly_dead_file_is_not_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    create_file(expired=500 * DAY)
+    assert summary(died=1) in purge(capsys)
+    assert summary() in purge(capsys)
     assert File.objects.get().alive is False
 
 
-def test_history_of_a_file_outlives_it() -> None:
-    file = made(expired=MINUTE)
+def test_audit_events_outlive_the_file() -> None:
+    file = create_file(expired=MINUTE)
     call_command("purge")
     File.objects.update(expires_at=timezone.now() - 15 * DAY, modified_at=timezone.now() - 15 * DAY)
     call_command("purge")
-    row = AuditEvent.objects.get()
-    assert (row.object_id, row.action, row.target) == (file.pk, "file.expire", "file")
+    event = AuditEvent.objects.get()
+    assert (event.object_id, event.action, event.target) == (file.pk, "file.expire", "file")
 
 
 # --- Sessions and challenges --------------------------------------------------------------------------------------
 
 
 def test_live_session_stays(session: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told() in purge(capsys)
+    assert summary() in purge(capsys)
     assert sessions.authenticate(session).is_live
 
 
 @pytest.mark.parametrize("column", ["expires_at", "ended_at"])
-def test_dead_session_is_gone(column: str, session: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dead_session_is_deleted(column: str, session: str, capsys: pytest.CaptureFixture[str]) -> None:
     Session.objects.update(**{column: timezone.now() - MINUTE})
-    assert told(ended=1) in purge(capsys)
+    assert summary(ended=1) in purge(capsys)
     assert not Session.objects.exists()
 
 
-def test_client_without_a_session_has_to_log_in_again(session: str) -> None:
+def test_token_of_a_deleted_session_is_refused(session: str) -> None:
     Session.objects.update(ended_at=timezone.now())
     call_command("purge")
     with pytest.raises(Unauthenticated, match="No session found"):
         sessions.authenticate(session)
 
 
-def test_clients_stay(box: Client, reader: Client) -> None:
+def test_clients_are_not_deleted(box: Client, reader: Client) -> None:
     call_command("purge")
     assert set(Client.objects.all()) == {box, reader}
 
 
-def test_challenge_that_nobody_can_answer_any_more_is_gone() -> None:
+def test_expired_challenge_is_deleted() -> None:
     AnsweredChallenge.objects.create(id="0" * 32, expires_at=timezone.now() - 2 * MINUTE)
     call_command("purge")
     assert not AnsweredChallenge.objects.exists()
 
 
-def test_answered_challenge_that_is_still_good_stays_used(machine: FileClient) -> None:
+def test_answered_challenge_stays_used(machine: FileClient) -> None:
     challenge = machine.challenge()
     machine.answer(challenge)
     call_command("purge")
-    assert machine.answer(challenge).json() == {
-        "success": False,
-        "error": "No matching handshake found for response",
-        "message": "No matching handshake found for response",
-    }
+    assert machine.answer(challenge).json() == failure("No matching handshake found for response")
 
 
-# --- What killed processes leave on the disk ----------------------------------------------------------------------
+# --- Unfinished files on the disk ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["uploads", "blobs"])
 def incoming(request: pytest.FixtureRequest, tmp_path: Path, blob_directory: Path, settings: Any) -> Path:
-    """Where files come in: bodies of requests, and blobs."""
+    """A directory of unfinished files: bodies of requests, or blobs."""
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "uploads"
     directory: Path = settings.FILE_UPLOAD_TEMP_DIR if request.param == "uploads" else blob_directory / "incoming"
     directory.mkdir(parents=True)
     return directory
 
 
-def aged(path: Path, hours: int) -> Path:
+def create_old_file(path: Path, hours: int) -> Path:
     path.write_bytes(b"half of")
-    then = time.time() - hours * 3600
-    os.utime(path, (then, then))
+    modified_at = time.time() - hours * 3600
+    os.utime(path, (modified_at, modified_at))
     return path
 
 
-def test_old_temporary_files_are_gone_and_young_ones_stay(incoming: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    aged(incoming / "old", hours=25)
-    young = aged(incoming / "young", hours=23)
+def test_old_unfinished_files_are_deleted(incoming: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create_old_file(incoming / "old", hours=25)
+    young = create_old_file(incoming / "young", hours=23)
     assert "1 unfinished files deleted." in purge(capsys)
     assert list(incoming.iterdir()) == [young]
 
 
-def test_directory_among_the_temporary_files_stops_nothing(incoming: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directory_among_unfinished_files_is_skipped(incoming: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (incoming / "lost+found").mkdir()
     os.utime(incoming / "lost+found", (1, 1))
-    aged(incoming / "old", hours=25)
+    create_old_file(incoming / "old", hours=25)
     assert "1 unfinished files deleted." in purge(capsys)
 
 
-def test_old_blobs_stay(as_box: FileClient, blob_directory: Path) -> None:
+def test_old_blobs_are_not_deleted(as_box: FileClient, blob_directory: Path) -> None:
     upload_file(as_box, "POST", "/", b"sunny", serve_path="file")
     (blob,) = (path for path in blob_directory.rglob("*") if path.is_file())
     os.utime(blob, (1, 1))
@@ -253,12 +257,12 @@ def test_old_blobs_stay(as_box: FileClient, blob_directory: Path) -> None:
     assert blob.read_bytes() == b"sunny"
 
 
-def test_nothing_came_in_yet(tmp_path: Path, settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_directory_is_no_error(tmp_path: Path, settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "none"
     assert "0 unfinished files deleted." in purge(capsys)
 
 
-# --- Two at once --------------------------------------------------------------------------------------------------
+# --- Two runs at the same time ------------------------------------------------------------------------------------
 
 FILL = """
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {many})
@@ -271,14 +275,14 @@ LONG_AGO = "2020-01-01 00:00:00+00:00"
 
 @contextmanager
 def database(server: Server) -> Iterator[Any]:
-    """A cursor in the database of a running server."""
+    """Yield a cursor in the database of a running server."""
     url = server.environment.get("REGISTRY_DATABASE_URL")
     connection: Any = psycopg.connect(url) if url else sqlite3.connect(server.data / "registry.sqlite3")
     with closing(connection), connection, closing(connection.cursor()) as cursor:
         yield cursor
 
 
-def test_two_at_once_do_everything_once(server: Server) -> None:
+def test_two_runs_do_everything_once(server: Server) -> None:
     with database(server) as cursor:
         for name, many, alive, expires_at in (
             ("expired", MANY, "true", f"'{LONG_AGO}'"),
