@@ -1,4 +1,4 @@
-"""The client in `examples/` does what it says, on a server as users have it."""
+"""The packages client in `examples/`, against a running server."""
 
 import json
 import re
@@ -7,11 +7,9 @@ import sys
 from typing import Any
 from urllib.request import urlopen
 
-import pytest
-
 from tests.support.servers import ROOT, Server, free_port
 
-STORY = """\
+OUTPUT = """\
 Opened the accounts {name} and {name}-friend, with an app key each.
 Created the namespace {name}-tools and made {name}-friend a member.
 Published 问候-greeting 1.0.0, N bytes.
@@ -36,24 +34,24 @@ def get(server: Server, path: str) -> Any:
         return json.load(answer)
 
 
-def test_client_tells_the_life_of_a_package(server: Server) -> None:
+def test_client_prints_each_step(server: Server) -> None:
     done = run_client(server.url, "alice")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.sub(r"[1-9]\d* bytes", "N bytes", done.stdout) == STORY.format(name="alice")
+    assert re.sub(r"[1-9]\d* bytes", "N bytes", done.stdout) == OUTPUT.format(name="alice")
 
 
-def test_client_leaves_a_namespace_without_packages(server: Server) -> None:
+def test_client_leaves_an_empty_namespace(server: Server) -> None:
     assert run_client(f"{server.url}/", "bob").returncode == 0
-    left = get(server, "/namespaces/bob-tools")
-    assert left["owner"] == "bob"
-    assert [(member["username"], member["role"]) for member in left["member"]] == [
+    namespace = get(server, "/namespaces/bob-tools")
+    assert namespace["owner"] == "bob"
+    assert [(member["username"], member["role"]) for member in namespace["member"]] == [
         ("bob", "OWNER"),
         ("bob-friend", "MEMBER"),
     ]
     assert get(server, "/namespaces/bob-tools/packages") == get(server, "/packages?query=bob") == []
 
 
-def test_client_ends_at_a_refusal_with_the_servers_message(server: Server) -> None:
+def test_client_ends_at_a_refusal(server: Server) -> None:
     server.sign_up("charlie")
     done = run_client(server.url, "charlie")
     assert (done.returncode, done.stdout) == (1, "")
@@ -62,14 +60,14 @@ def test_client_ends_at_a_refusal_with_the_servers_message(server: Server) -> No
     )
 
 
-def test_client_says_that_nobody_answers() -> None:
+def test_unreachable_server_is_reported() -> None:
     done = run_client(f"http://127.0.0.1:{free_port()}", "alice")
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be reached" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["http://127.0.0.1:8000"], ["127.0.0.1:8000", "alice"]])
-def test_client_says_how_it_is_used(arguments: list[str]) -> None:
-    done = run_client(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Usage: python3 ")
+def test_wrong_arguments_print_the_usage() -> None:
+    for arguments in ([], ["http://127.0.0.1:8000"], ["127.0.0.1:8000", "alice"]):
+        done = run_client(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("Usage: python3 ")
