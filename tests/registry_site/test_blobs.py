@@ -120,6 +120,24 @@ def test_disk_holds_only_the_blob(blob_directory: Path) -> None:
     assert [path.name for path in blob_directory.rglob("*") if path.is_file()] == [NAME]
 
 
+def test_disk_syncs_the_bytes_before_their_name(blob_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync, synced = os.fsync, list[Path]()
+
+    def record(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    blobs.put(io.BytesIO(DATA))
+    target = blob_directory / NAME[:2] / NAME[2:4]
+    *parents, file, directory = synced
+    assert set(parents) >= {blob_directory.parent, blob_directory, target.parent}
+    assert (file.parent, directory) == (blob_directory / "incoming", target)
+    synced.clear()
+    blobs.put(io.BytesIO(DATA))
+    assert synced == [target]
+
+
 def test_broken_disk_is_unavailable(blob_directory: Path) -> None:
     blob_directory.write_text("a file in the place of the directory")
     with pytest.raises(Unavailable):
@@ -148,4 +166,6 @@ def test_s3_redirects_clients_to_signed_urls(bucket: str, s3: str, settings: Any
     response = deliver(RequestFactory().get("/"), blob, filename="a.crate", modified=timezone.now(), cache_control="")
     assert response.status_code == 302
     assert response["Location"].startswith(f"{s3}/{bucket}/")
+    head = deliver(RequestFactory().head("/"), blob, filename="a.crate", modified=timezone.now(), cache_control="")
+    assert (head.status_code, head["Content-Length"]) == (200, str(len(DATA)))  # the URL is signed for GET
     assert storages["blobs"].redirect_clients is True  # type: ignore[attr-defined]

@@ -1,0 +1,19 @@
+"""Maintenance: the statistics of SQLite. Unfinished files are tested in tests/files."""
+
+import pytest
+from django.db import connection
+
+from accounts.models import User
+from registry_site.maintenance import purge_requested, refresh_statistics
+
+
+def test_purge_refreshes_the_statistics(alice: User) -> None:
+    assert "Statistics are up to date." in [report for _, report in purge_requested.send(sender=None)]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL refreshes its statistics itself")
+def test_statistics_of_sqlite_cover_new_rows(alice: User) -> None:
+    refresh_statistics()
+    with connection.cursor() as cursor:
+        tables = cursor.execute("SELECT DISTINCT tbl FROM sqlite_stat1").fetchall()
+    assert ("accounts_namereservation",) in tables
