@@ -356,6 +356,11 @@ def test_changed_description_is_indexed_at_once(browser: Browser, method: str, f
     assert [len(results(query)) for query in ("zebra", "长颈鹿", "tall", "demo")] == [0, 1, 1, 1]
 
 
+def test_replaced_snapshot_is_indexed_at_once(browser: Browser) -> None:
+    browser.send("PUT", DEMO, version="1.0.0", description="giraffe")
+    assert [len(results(query)) for query in ("zebra", "giraffe")] == [0, 1]
+
+
 def test_older_version_is_not_indexed(browser: Browser) -> None:
     browser.send("PUT", DEMO, version="0.9.0", description="giraffe")
     assert [len(results(query)) for query in ("zebra", "giraffe")] == [1, 0]
