@@ -20,6 +20,7 @@ from django.utils import timezone
 from files import ciphers, clients, sessions
 from files.models import AnsweredChallenge, Client, ClientKey
 from registry_site.errors import Invalid
+from registry_site.http.request_log import annotate
 from registry_site.secret_key import derive_key
 
 TEXT_LENGTH = 64  # hexadecimal digits, which are encrypted as ASCII
@@ -80,14 +81,18 @@ def answer_challenge(
     expected = ciphers.encrypt(clients.decrypt_key(secret), challenge.iv.encode(), challenge.text.encode())
     # Clients may send the ciphertext with the block of padding or without it.
     is_right = ciphertext is not None and hmac.compare_digest(expected[: len(ciphertext)], ciphertext)
+    annotate(account=name if client_id else None)  # an unknown name may be a secret in the wrong field
     if not is_right or client_id is None:
+        annotate(event="sign_in_failed")
         raise Invalid(FAILED)
     with transaction.atomic():
         # Whoever rotates the key or disables the client locks this row, too, so the new session cannot escape them.
         client = Client.objects.select_for_update(no_key=True).filter(pk=client_id, is_active=True).first()
         if client is None or not client.keys.filter(secret=secret).exists():
             raise Invalid(FAILED)
-        return IssuedSession(sessions.create_session(client, duration), duration)
+        session = IssuedSession(sessions.create_session(client, duration), duration)
+    annotate(event="client.log_in")
+    return session
 
 
 def _derive_challenge(name: str, challenge_id: str) -> IssuedChallenge:

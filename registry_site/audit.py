@@ -11,6 +11,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from registry_site.http import client_address
+from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
 
 __all__ = ["OPERATOR", "Action", "event_recorded", "new_event", "record", "record_all"]
@@ -39,7 +40,12 @@ def new_event(
 ) -> AuditEvent:
     """Return an event that is not stored yet, for `record_all`."""
     event = AuditEvent(
-        at=at or timezone.now(), action=action, target=str(target), ip_address=client_address.client_ip(), detail=detail
+        at=at or timezone.now(),
+        action=action,
+        target=str(target),
+        ip_address=client_address.client_ip(),
+        request_id=request_id.get(),
+        detail=detail,
     )
     if isinstance(actor, AbstractBaseUser):
         event.actor, event.actor_name = actor, actor.get_username()  # type: ignore[assignment]

@@ -24,8 +24,9 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
 from accounts.oidc.provider import Provider
-from registry_site.errors import Invalid, PermissionDenied, UpstreamError
+from registry_site.errors import Invalid, PermissionDenied, RegistryError, UpstreamError
 from registry_site.http import client_address
+from registry_site.http.request_log import annotate
 from registry_site.rate_limits import RateLimit
 
 # Keys of the session, set by the library. NEXT belongs to the last sign-in that began: `SignInView` moves it into the
@@ -154,6 +155,14 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     finish: Any = None
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self.authenticate_callback(request)
+        except RegistryError:
+            annotate(event="sign_in_failed", door="openid")
+            raise
+
+    def authenticate_callback(self, request: HttpRequest) -> HttpResponse:
+        """Check the provider's answer, and sign the user in; raises `RegistryError`."""
         state = request.GET.get("state", "")
         sign_in = request.session.get(STATES, {}).get(state)
         if sign_in is None or sign_in["added_on"] < time.time() - SIGN_IN_MINUTES * 60:

@@ -14,6 +14,7 @@ from accounts import emails, names
 from accounts.models import Credential, LoginFailure, User
 from registry_site.errors import TooManyRequests, WrongPassword
 from registry_site.http import client_address
+from registry_site.http.request_log import annotate
 from registry_site.rate_limits import RateLimit
 
 WINDOW = timedelta(minutes=15)
@@ -36,10 +37,12 @@ class LoginThrottle:
         self.own_failures = LoginFailure.objects.filter(name=self.name, network=self.network, forgiven=False)
 
     def __enter__(self) -> None:
+        annotate(account=self.name)
         self._check(includes_own=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, WrongPassword):
+            annotate(event="sign_in_failed")
             ip_address = client_address.client_ip()
             LoginFailure.objects.create(name=self.name, ip_address=ip_address, network=self.network)
             self._check(includes_own=True)

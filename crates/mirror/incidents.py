@@ -1,14 +1,18 @@
 """Incidents: faults of upstream, recorded for staff. The same one again is counted in its row."""
 
+import logging
+
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from crates.mirror.models import Incident
+from registry_site.logs import log_event
 
 
 def record(kind: Incident.Kind, subject: str, detail: str) -> None:
     """Add an incident, or count it again if staff have not settled the last one."""
+    log_event("mirror.incident", logging.WARNING, kind=kind.value, subject=subject)
     unsettled = Incident.objects.filter(kind=kind, subject=subject[:300], settled_at=None)
     change = {"count": F("count") + 1, "last_at": timezone.now(), "detail": detail[:500]}
     if unsettled.update(**change):

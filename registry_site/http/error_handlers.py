@@ -18,6 +18,7 @@ from registry_site.errors import RegistryError, RetryLater
 from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, dialect_of, status_of
 from registry_site.http.negotiation import wants_page
+from registry_site.http.request_log import annotate
 
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
 SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
@@ -52,6 +53,7 @@ class DomainErrorMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if not isinstance(exception, RegistryError):
             return None
+        annotate(code=exception.code)
         response = error_response(request, HTTPStatus(status_of(exception)), exception.message)
         if isinstance(exception, RetryLater):
             response["Retry-After"] = str(exception.retry_after)

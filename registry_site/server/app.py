@@ -9,7 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
+from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -33,6 +35,9 @@ def configuration() -> dict[str, Any]:
         # Trusted proxies are a matter of REGISTRY_TRUSTED_PROXIES; gunicorn trusts none.
         "forwarded_allow_ips": "",
         "control_socket_disable": True,
+        # At its level for debugging, gunicorn logs each path, also with the token of a link.
+        "loglevel": "info" if settings.LOG_LEVEL == "DEBUG" else settings.LOG_LEVEL.lower(),
+        "logger_class": ServerLog,
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
         "pre_fork": claim_metrics_row,
@@ -45,6 +50,16 @@ def configuration() -> dict[str, Any]:
 def claim_metrics_row(arbiter: Any, worker: Any) -> None:
     """Choose the row of shared counters for a worker; gunicorn calls this before each fork."""
     worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
+
+
+class ServerLog(Logger):  # type: ignore[misc]
+    """gunicorn's log, in lines of JSON where the registry's are."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        if settings.LOG_FORMAT == "json":
+            for handler in self.error_log.handlers:
+                handler.setFormatter(JsonFormatter())
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

@@ -18,6 +18,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from files import clients, handshake
 from files.models import AnsweredChallenge, Client, Session
 from tests.support.file_clients import KEY, READER_KEY, FileClient, encrypt_challenge, failure
+from tests.support.headers import comparable_headers
 
 FORM = "application/x-www-form-urlencoded"
 NO_NAME = "No such client ''"
@@ -406,7 +407,7 @@ def transcript(settings: Any) -> list[Any]:
 
     def note(response: Any) -> Any:
         body = json.loads(re.sub("[A-Za-z0-9]{16,}", "…", response.content.decode()))
-        answers.append((response.status_code, dict(response.headers), body))
+        answers.append((response.status_code, comparable_headers(response), body))
         return response
 
     challenge = note(machine.send("POST", "/auth", {"client_name": "box"})).json()["challenge"]
