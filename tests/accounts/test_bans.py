@@ -8,13 +8,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts import bans
+from accounts import bans, roles
 from accounts.credentials import cargo_tokens
-from accounts.models import Ban, User
+from accounts.models import Ban, Role, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
 from accounts.scopes import Scope
-from registry_site.errors import Invalid, Unauthenticated, WrongPassword
+from registry_site.errors import Invalid, PermissionDenied, Unauthenticated, WrongPassword
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD, CargoClient
 
@@ -200,3 +200,25 @@ def test_operator_can_lift_a_ban_of_staff(root: User) -> None:
     assert bans.unban(root, actor=None)
     Principal(root).require(Scope.READ)
     assert login.authenticate("root", PASSWORD) == root
+
+
+# --- Races and limits --------------------------------------------------------------------------------------------
+
+
+def test_ban_may_not_end_at_this_moment(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    with pytest.raises(Invalid, match="The end of the ban has passed already"):
+        bans.ban(alice, actor=None, until=now)
+
+
+def test_role_revoked_before_the_lock_bans_nobody(alice: User, bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    roles.grant(alice, Role.SYSTEM_ADMIN, actor=None)
+
+    def revoke_role(principal: Principal, *users: User) -> None:
+        roles.revoke(alice, Role.SYSTEM_ADMIN, actor=None)
+
+    monkeypatch.setattr(Principal, "revalidate_and_lock", revoke_role)
+    with pytest.raises(PermissionDenied, match="Only who administers may ban"):
+        bans.ban_named(Principal(alice), "bob")
+    assert not Ban.objects.exists()

@@ -2,10 +2,12 @@
 
 import pytest
 
-from accounts import profiles
+from accounts import bans, profiles
 from accounts.models import User
+from accounts.passwords import login
 from accounts.principals import Principal
-from registry_site.errors import Conflict
+from registry_site.errors import Conflict, Unauthenticated
+from tests.support.cast import PASSWORD
 
 
 def rename(user: User, username: str) -> None:
@@ -19,6 +21,18 @@ def test_number_of_renames_is_limited(alice: User) -> None:
     with pytest.raises(Conflict, match=r"^You have changed your name 10 times already.$"):
         rename(alice, "alice-last")
     assert User.objects.get(pk=alice.pk).username == "alice-8"
+
+
+def test_ban_during_the_change_refuses_it(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ban_while_hashing(password: str) -> str:
+        bans.ban(alice, actor=None)
+        return "hash"
+
+    monkeypatch.setattr(profiles, "make_password", ban_while_hashing)
+    with pytest.raises(Unauthenticated):
+        profiles.update_profile(Principal(alice), None, profiles.ProfileChanges(password="battery staple"))
+    bans.unban(alice, actor=None)
+    assert login.authenticate("alice", PASSWORD) == alice
 
 
 def test_former_name_may_be_taken_back(alice: User) -> None:

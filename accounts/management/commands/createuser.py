@@ -16,7 +16,7 @@ from accounts.management.account_command import AccountCommand
 class Command(AccountCommand):
     # No option of the command line, where other users of the machine could read it; `call_command` can pass it.
     stealth_options = ("password",)
-    help = "Open an account. The password is asked for; without a terminal, a random one is printed."
+    help = "Open an account. The command asks for the password; without a terminal, it prints a random one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
