@@ -362,7 +362,7 @@ def test_key_has_no_more_rights_than_its_user(world: World) -> None:
     assert statuses == {row.name: row.expected["ns-READ_ONLY"] for row in PACKAGE_ROWS}
 
 
-def test_read_only_key_shows_private_package_of_its_user(world: World) -> None:
+def test_read_only_key_shows_own_private_package(world: World) -> None:
     with transaction.atomic():
         keys = [issue_key(world.users[name], "READ_ONLY") for name in ("ns-MANAGER", "pkg-READ_ONLY", "ns-MEMBER")]
         statuses = [world.send_with_key(key, PACKAGE_ROWS[1]).status_code for key in keys]
