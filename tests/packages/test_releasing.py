@@ -331,6 +331,13 @@ def test_dependencies_are_not_carried_over(browser: Browser) -> None:
     assert (published["dependencies"], published["dev_dependencies"]) == ([], [])
 
 
+@pytest.mark.parametrize("change", [partial(publish, version="2.0.0"), partial(edit, description="x")])
+def test_every_change_updates_the_date(browser: Browser, change: Any) -> None:
+    create(browser)
+    Package.objects.update(updated_at=timezone.now() - timedelta(days=9))
+    assert change(browser).json()["last_updated"] == f"{timezone.now():%Y-%m-%d}"
+
+
 def test_type_stays_unless_sent(browser: Browser) -> None:
     create(browser, type="PRIVATE")
     assert publish(browser, "2.0.0").json()["type"] == "PRIVATE"
