@@ -14,7 +14,7 @@ from registry_site.errors import RegistryError
 
 
 class Command(AccountCommand):
-    help = "Open an account for each line of a file, or none at all; the README describes the lines."
+    help = "Open an account for each line of a file, or none at all; docs/operating.md describes the lines."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="JSON lines in UTF-8; - for standard input")
