@@ -126,6 +126,10 @@ def test_description_is_read() -> None:
     assert parse_packed(packing.manifest(extra='description = "<script>\\n\\u00e9"')).description == "<script>\n\u00e9"
 
 
+def test_description_may_have_tabs_and_lines() -> None:
+    assert parse_packed(packing.manifest(extra='description = "a\\tb\\r\\nc"')).description == "a\tb\r\nc"
+
+
 def test_invalid_categories_are_listed_apart() -> None:
     read = parse_packed(packing.manifest(extra='categories = ["os::unix-apis", "Not A Slug", "", "a::"]'))
     assert (read.categories, read.invalid_categories) == (["os::unix-apis"], ["Not A Slug", "", "a::"])
@@ -748,6 +752,9 @@ def test_unprintable_text_is_refused() -> None:
         'categories = ["a\\u2028b"]',
         'description = "a\\u0000b"',
         'license = "MIT\\u0000"',
+        'description = "a\\u001bb"',
+        'license = "MIT\\u0085"',
+        'documentation = "https://host/\\u007f"',
     ]
     assert [extra for extra in extras if not refusal_of(parse_packed, packing.manifest(extra=extra))] == []
 

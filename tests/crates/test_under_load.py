@@ -88,6 +88,25 @@ def test_one_spelling_wins_a_name(server: Server, others: list[str]) -> None:
         assert all(status in (403, 409) for status in sorted(statuses)[1:])
 
 
+def change_owner(server: Server, method: str, crate: str, token: str, login: str) -> int:
+    body = json.dumps({"users": [login]}).encode()
+    return send(server, method, f"/api/v1/crates/{crate}/owners", token, body)[0]
+
+
+def test_owners_cannot_remove_each_other(server: Server, token: str, others: list[str]) -> None:
+    """Without a lock on the crate's row, both removals see the other owner, and no owner is left."""
+    for round_ in range(10):
+        crate = f"shared{round_}"
+        publish(server, token, packing.body(crate))
+        assert change_owner(server, "PUT", crate, token, "bob") == 200
+        with ThreadPoolExecutor(2) as clients:
+            removals = [
+                clients.submit(change_owner, server, "DELETE", crate, token, "bob"),
+                clients.submit(change_owner, server, "DELETE", crate, others[0], "alice"),
+            ]
+        assert sorted(removal.result() for removal in removals) in ([200, 403], [200, 409])
+
+
 def test_concurrent_readers_see_whole_lines_only(server: Server, token: str) -> None:
     publish(server, token, packing.body("storm", "1.0.0"))
 
