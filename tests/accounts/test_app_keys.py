@@ -19,6 +19,7 @@ from accounts.models import Credential, Nonce, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from registry_site.encryption import encrypt
+from registry_site.errors import Unauthenticated
 from tests.support.app_keys import KeyPair, issue_key, sign_request, urlsafe_base64
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD
@@ -179,6 +180,14 @@ def test_body_must_equal_the_signed_one(key: KeyPair, signed_body: bytes, sent: 
 def test_digest_of_a_body_signs_only_uploads(key: KeyPair) -> None:
     body = b'{"type": "ALL"}'
     assert is_refused(send(sign_request(key, hashlib.sha256(body).digest()), "POST", KEYS, body))
+
+
+def test_upload_is_signed_by_a_digest_or_nothing(key: KeyPair) -> None:
+    for signed_body in (b"", b"x" * 32):
+        assert app_keys.authenticate(sign_request(key, signed_body), None)[1] == signed_body
+    for signed_body in (b"x" * 31, b"x" * 33):
+        with pytest.raises(Unauthenticated):
+            app_keys.authenticate(sign_request(key, signed_body), None)
 
 
 def change_part(token: str, number: int, change: Callable[[str], str]) -> str:
@@ -396,6 +405,12 @@ def test_no_key_changes_name_password_or_email(key: KeyPair, alice: User, field:
 @pytest.mark.parametrize("header", ["Authorization", "Cookie", "X-Token"])
 def test_token_in_another_header_is_ignored(key: KeyPair, header: str) -> None:
     assert send(sign_request(key), header=header).json()["error"] == "no_credential"
+
+
+def test_documented_header_comes_first(key: KeyPair) -> None:
+    documented = CLIENT.get(KEYS, headers={"Token": sign_request(key), "X-Auth-Token": "junk"})
+    assert documented.status_code == 200
+    assert is_refused(CLIENT.get(KEYS, headers={"Token": "junk", "X-Auth-Token": sign_request(key)}))
 
 
 def test_token_in_the_query_is_ignored(key: KeyPair) -> None:

@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import bans, roles
-from accounts.credentials import cargo_tokens
-from accounts.models import Ban, Role, User
+from accounts.credentials import app_keys, cargo_tokens, jwt_sessions
+from accounts.models import Ban, Credential, Role, User
 from accounts.passwords import login
 from accounts.principals import NOT_GOOD, Principal
 from accounts.scopes import Scope
@@ -68,11 +68,21 @@ def test_banned_staff_cannot_log_in_to_admin(root: User) -> None:
     assert "Please enter the correct" in response.content.decode()
 
 
-@pytest.mark.parametrize("issue", [cargo_tokens.rotate_default, lambda user: cargo_tokens.create(user, "ci")])
-def test_banned_user_is_issued_no_token(alice: User, issue: Callable[[User], str]) -> None:
+ISSUES: list[Callable[[User], object]] = [
+    cargo_tokens.rotate_default,
+    lambda user: cargo_tokens.create(user, "ci"),
+    jwt_sessions.create_backups_session,
+    jwt_sessions.create_torrust_session,
+    lambda user: app_keys.issue(Principal(user), "ALL"),
+]
+
+
+@pytest.mark.parametrize("issue", ISSUES)
+def test_banned_user_is_issued_no_credential(alice: User, issue: Callable[[User], object]) -> None:
     bans.ban(alice, actor=None)
     with pytest.raises(Unauthenticated, match="The account is closed"):
         issue(alice)
+    assert not Credential.objects.exists()
 
 
 def test_ban_leaves_other_users_alone(alice: User, as_bob: CargoClient) -> None:

@@ -121,6 +121,15 @@ def test_key_of_an_anonymous_session_is_replaced(alice: User) -> None:
     assert (browser.is_signed_in, with_cookie(str(planted.session_key)).is_signed_in) == (True, False)
 
 
+def test_login_resets_the_expiry_of_the_session(root: User) -> None:
+    short = SessionStore()
+    short.set_expiry(60)
+    short.save()
+    browser = with_cookie(str(short.session_key))
+    browser.sign_in_to_admin(root)
+    assert browser.cookies[COOKIE]["max-age"] == 24 * 3600
+
+
 def test_second_login_replaces_the_session(browser: CsrfBrowser, alice: User) -> None:
     former = browser.key
     browser.sign_in(alice)

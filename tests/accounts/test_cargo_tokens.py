@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -29,6 +30,11 @@ def is_valid(token: str) -> bool:
     except Unauthenticated:
         return False
     return True
+
+
+@pytest.fixture
+def openid_login(settings: Any) -> None:
+    settings.OIDC_LOGIN = True
 
 
 # --- Their form --------------------------------------------------------------------------------------------------
@@ -87,6 +93,20 @@ def test_only_the_digest_is_stored(alice: User) -> None:
     stored = json.dumps(rows, default=str)
     assert token_digest(token) in stored
     assert not any(part in stored for part in (token, token[5:], token[5:37]))
+    assert Credential.objects.get().secret == ""
+
+
+@pytest.mark.usefixtures("openid_login")
+def test_default_token_alone_is_encrypted_with_openid(alice: User) -> None:
+    cargo_tokens.create(alice, "ci")
+    assert Credential.objects.get().secret == ""
+    token = cargo_tokens.rotate_default(alice)
+    assert (token.previous, cargo_tokens.rotate_default(alice).previous) == (None, token.text)
+
+
+def test_repeated_scope_is_stored_once(alice: User) -> None:
+    cargo_tokens.create(alice, "ci", (Scope.READ, Scope.YANK, Scope.READ))
+    assert Credential.objects.get().scopes == ["read", "yank"]
 
 
 # --- Default and named tokens ------------------------------------------------------------------------------------
