@@ -138,6 +138,15 @@ def test_disk_syncs_the_bytes_before_their_name(blob_directory: Path, monkeypatc
     assert synced == [target]
 
 
+def test_range_of_a_truncated_file_raises() -> None:
+    path = blobs.put(io.BytesIO(DATA)).local_path()
+    assert path
+    with blobs.open(NAME, 100, 50) as file:
+        os.truncate(path, 120)
+        with pytest.raises(OSError, match="has become shorter"):
+            file.read()
+
+
 def test_broken_disk_is_unavailable(blob_directory: Path) -> None:
     blob_directory.write_text("a file in the place of the directory")
     with pytest.raises(Unavailable):
