@@ -40,7 +40,7 @@ BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in ra
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names whose work was started."""
     paths: list[str] = []
-    monkeypatch.setattr(read_ahead, "_handlers", [(re.compile(r"/fetched/(.*)"), paths.append)])
+    monkeypatch.setattr(read_ahead, "_handlers", [(re.compile(r"/fetched/([0-9]+)"), paths.append)])
     yield paths
     read_ahead.clear_pending()
 
@@ -53,7 +53,7 @@ def test_next_few_requests_are_started(started: list[str]) -> None:
 
 
 def test_other_paths_are_not_started(started: list[str]) -> None:
-    read_ahead.set_pending(timezone.now(), ["/other/1", "/fetched/2", "/x/fetched/3"])
+    read_ahead.set_pending(timezone.now(), ["/other/1", "/fetched/2", "/x/fetched/3", "/fetched/4/more"])
     read_ahead.start_pending()
     assert started == ["2"]
 

@@ -199,6 +199,9 @@ REFUSED = {
     "long name without an entry": tgz_of(packing.long_name(b"x")),
     "header of POSIX without an entry": tgz_of(pax(path="x")),
     "header of POSIX that is none": tgz_of(packing.entry("pax", b"path=x", kind=b"x"), FILE),
+    "path of POSIX twice": tgz_of(
+        packing.entry("pax", pax_record("path", "b") + pax_record("path", "c"), kind=b"x"), FILE
+    ),
     "file of a gigabyte in a few bytes": gzip.compress(packing.header("a", size=GIGABYTES) + bytes(70 * 1024 * 1024)),
     "too many entries": tgz_of(packing.header("a") * 20_001),
 }
