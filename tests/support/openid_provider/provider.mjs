@@ -1,10 +1,10 @@
 // A certified OpenID provider for the tests. Its only argument is a JSON file: issuer, port, clients, jwks, people.
-// `people` holds the claims of each by their name; the file is read again for each sign-in, so that tests can change it.
+// `people` maps subjects to claims. The provider reads the file at each sign-in, so tests can change the claims.
 import { readFileSync } from "node:fs";
 import { Provider } from "oidc-provider";
 
-const place = process.argv[2];
-const read = () => JSON.parse(readFileSync(place, "utf8"));
+const settingsFile = process.argv[2];
+const read = () => JSON.parse(readFileSync(settingsFile, "utf8"));
 const { issuer, port, clients, jwks } = read();
 
 const provider = new Provider(issuer, {
