@@ -76,7 +76,7 @@ class Comparator:
                 return order < 0
             case "<=":
                 return order <= 0
-        fixed = min(len(self.numbers), 2) if self.operator == "~" else self._caret_width()
+        fixed = 2 if self.operator == "~" else self.caret_width()
         return prefix[:fixed] == self.numbers[:fixed] and above >= 0
 
     def matches(self, version: semver.Version) -> bool:
@@ -86,9 +86,9 @@ class Comparator:
             return self.operator == "^"
         return self.contains(version)
 
-    def _caret_width(self) -> int:
+    def caret_width(self) -> int:
         """Return how many numbers `^` fixes: all up to the first that is not 0."""
-        return next((index for index, number in enumerate(self.numbers) if number), len(self.numbers) - 1) + 1
+        return next((index for index, number in enumerate(self.numbers, 1) if number), len(self.numbers))
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_download_may_be_cached_for_ever(anonymous: CargoClient) -> None:
     assert response["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_case_and_dashes_of_a_download_do_not_count(as_alice: CargoClient) -> None:
+def test_download_ignores_case_and_dashes(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body("Mixed-Case"))
     response = as_alice.get("/dl/mixed_case/1.0.0/download")
     assert response.getvalue() == packing.crate("Mixed-Case")

@@ -143,6 +143,15 @@ def test_poor_description_is_warned_of() -> None:
     ]
 
 
+def test_open_ended_dev_dependency_has_no_warning() -> None:
+    toml = packing.manifest(extra="description = 'd'\nlicense = 'MIT'") + "[dev-dependencies]\nbase = '*'"
+    assert parse_packed(toml).warnings() == []
+
+
+def test_old_name_of_the_package_table_is_read() -> None:
+    assert parse_packed(packing.manifest().replace("[package]", "[project]")).name == "demo"
+
+
 def test_good_description_has_no_warnings() -> None:
     extra = "description = 'd'\nlicense-file = 'L'\nkeywords = {}"
     few, many = (packing.manifest(extra=extra.format(["k"] * count)) for count in (5, 6))
@@ -399,6 +408,7 @@ BAD_TARGETS = [
     *("", "a b", "a/b", "a+b", " cfg(unix)", "cfg(unix) ", "cfg(unix) x", "cfg (unix)", "Cfg(unix)"),
     *("cfg(", "cfg()", "cfg(unix", "cfg(unix))", "cfg(unix,)", "cfg(unix, windows)", "cfg(a b)", "cfg(a-b)", "cfg(1a)"),
     *("cfg(a=b)", 'cfg(a="b)', "cfg(a='b')", 'cfg(a="b" "c")', 'cfg("a")', "cfg(\nunix)", "cfg(a=)"),
+    *('cfg(a="\n")', 'cfg(a="\u2028")', 'cfg(a="\x1b")'),
     *("cfg(all)", "cfg(not())", "cfg(not(a, b))", "cfg(all(, a))", "cfg(all(a b))", "cfg(all(a)", "cfg(all(a"),
     "cfg(" + "not(" * 32 + "a" + ")" * 33,
     "cfg(" + "a" * 496 + ")",
