@@ -39,7 +39,7 @@ class UpstreamLimiter:
         thread = threading.get_ident()
         with self.changed:
             while len(self.started) >= max(settings.THREADS * 3 // 4, 1):
-                # Upstream is slow when no slot was given away for so long: then the next one is not near either.
+                # Upstream is slow when nobody has got a slot for so long: then waiting for the next one is in vain.
                 patience = max(self.started.values()) + SLOW_AFTER_SECONDS - time.monotonic()
                 if patience <= 0:
                     raise UpstreamError("The mirror's upstream is slow, and enough requests wait for it; try again.")

@@ -85,11 +85,7 @@ def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCra
         name=index_file.name,
         version=line.version,
         sha256=line.checksum,
-        defaults={
-            "size": blob.size,
-            "license": license_,
-            "upstream": index_file.upstream,
-        },
+        defaults={"size": blob.size, "license": license_, "upstream": index_file.upstream},
     )
     return crate
 

@@ -66,13 +66,13 @@ def quarantine_reasons(name: str, lines: list[Line], overrides: list[ActiveOverr
     for line in lines:
         if not line.version:
             continue
-        found = [f"It is blocked: {override.reason}" for override in overrides if override.blocks(line.version)]
-        if not found and not any(override.exempts(line.version) for override in overrides):
-            found = check(line)
-            if not found:
+        against = [f"It is blocked: {override.reason}" for override in overrides if override.blocks(line.version)]
+        if not against and not any(override.exempts(line.version) for override in overrides):
+            against = check(line)
+            if not against:
                 passed.append(line)
-        if found:
-            reasons[line.version] = " ".join(found)
+        if against:
+            reasons[line.version] = " ".join(against)
     if settings.MIRROR_LICENSES:
         reasons |= _license_reasons(name, passed, license_of)
     return reasons
@@ -133,7 +133,7 @@ def _find_licenses(name: str, usable: list[Line], license_of: LicenseOf) -> dict
     """Return the licenses of cached crates, and of the newest others until one is allowed: cargo chooses that one."""
     rows = CachedCrate.objects.filter(name=name).values_list("version", "sha256", "license")
     cached = {(version, sha256): license_ for version, sha256, license_ in rows}
-    found = {line.version: cached[key] for line in usable if (key := (line.version, line.checksum)) in cached}
+    result = {line.version: cached[key] for line in usable if (key := (line.version, line.checksum)) in cached}
 
     def is_prerelease(line: Line) -> bool:
         version = resolving.parse(line.version)
@@ -141,10 +141,10 @@ def _find_licenses(name: str, usable: list[Line], license_of: LicenseOf) -> dict
 
     # cargo chooses a pre-release only when the requirement names one, so they come last.
     for line in sorted(usable, key=is_prerelease):
-        if line.version not in found:
+        if line.version not in result:
             license_ = license_of(line)
             if license_ is not None:
-                found[line.version] = license_
-        if line.version in found and licenses.is_allowed(found[line.version], settings.MIRROR_LICENSES):
+                result[line.version] = license_
+        if line.version in result and licenses.is_allowed(result[line.version], settings.MIRROR_LICENSES):
             break
-    return found
+    return result

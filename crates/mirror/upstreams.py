@@ -1,4 +1,4 @@
-"""Upstream registries: fetch index files and crates over HTTP, and only from the configured hosts."""
+"""Upstream registries: fetch index files from the configured URLs, and crates from where `config.json` says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Upstream:
             "lowerprefix": names.index_folder(name.lower()),
             "sha256-checksum": sha256,
         }
-        for marker, value in values.items():  # str.format() would run what upstream puts between the braces
+        for marker, value in values.items():  # not str.format(): a template could reach into objects
             template = template.replace(f"{{{marker}}}", value)
         response = self._request(template, MAX_CRATE_BYTES, file=file)
         if response.status == 403:  # object stores answer so for keys that do not exist
