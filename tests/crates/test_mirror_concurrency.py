@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_slot_is_free_after_a_failure(settings: Any, impatient: None) -> None:
             raise ZeroDivisionError
 
 
-def test_waiting_thread_gets_a_freed_slot(settings: Any) -> None:
+def test_waiting_thread_gets_a_freed_slot(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 60)
     settings.THREADS = 1
     limiter = UpstreamLimiter()
 
@@ -82,6 +84,20 @@ def test_waiting_thread_gets_a_freed_slot(settings: Any) -> None:
         with SlotHolders(limiter, 1):
             future = pool.submit(enter)
         assert future.result(20)
+
+
+def test_requests_wait_while_upstream_answers_others(settings: Any) -> None:
+    settings.THREADS = 3
+    limiter = UpstreamLimiter()
+    limiter.started = {-1: time.monotonic() - 60, -2: time.monotonic()}
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(limiter.slot().__enter__)
+        time.sleep(0.2)
+        assert not future.done()
+        with limiter.changed:
+            del limiter.started[-1]
+            limiter.changed.notify()
+        future.result(20)
 
 
 # --- Background tasks ----------------------------------------------------------------------------------------------
@@ -107,6 +123,15 @@ def test_unexpected_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert BackgroundTasks[str](1).result("a\nb", fail) is None
     assert [record.getMessage() for record in caplog.records] == ["The mirror fails with 'a\\nb'"]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_work_closes_its_database_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Mock()
+    monkeypatch.setattr(concurrency, "connection", connection)
+    tasks = BackgroundTasks[str](1)
+    assert tasks.result("key", lambda: "done") == "done"
+    tasks.pool.shutdown()
+    connection.close.assert_called_once_with()
 
 
 def test_running_work_is_not_started_twice(impatient: None) -> None:

@@ -3,9 +3,12 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import pytest
 
 from crates.mirror.models import CachedCrate, Incident
+from registry_site import http_client
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.mirror_client import MirrorClient, upstream_fails
@@ -194,6 +197,26 @@ def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: B
     upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/elsewhere"))
     upstream.script("/elsewhere", bad_upstream.file(BYTES))
     assert mirror.crate("demo").body == BYTES
+
+
+def test_token_stays_with_the_configured_host(
+    mirror: MirrorClient, upstream: BadUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[tuple[str, dict[str, Any]]] = []
+
+    def download(url: str, file: IO[bytes], **options: Any) -> http_client.Response:
+        requests.append((url, options))
+        file.write(BYTES)
+        return http_client.Response(200, {})
+
+    settings.MIRROR_TOKENS = {upstream.url: "secret"}
+    upstream.publish("demo", BYTES)
+    script_downloads(upstream, "https://static.example.com/crates")
+    monkeypatch.setattr(http_client, "download", download)
+    assert mirror.crate("demo").body == BYTES
+    ((url, options),) = requests
+    assert url == "https://static.example.com/crates/demo/1.0.0/download"
+    assert (options["headers"], options["public_only"]) == ({}, True)
 
 
 def test_files_on_a_private_address_are_not_fetched(
