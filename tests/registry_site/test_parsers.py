@@ -1,9 +1,21 @@
-"""Parsers of request bodies: their limits."""
+"""Parsers of request bodies: their limits, and bodies that end too early."""
+
+import io
+from typing import Any
 
 import pytest
-from django.test import Client
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.http.request import UnreadablePostError
+from django.test import Client, RequestFactory
 
-from registry_site.http.parsers import MAX_BODY_BYTES, MAX_FIELDS, form_value_bytes, parse_form
+from registry_site.errors import Unavailable
+from registry_site.http.parsers import (
+    MAX_BODY_BYTES,
+    MAX_FIELDS,
+    StrictMultiPartParser,
+    form_value_bytes,
+    parse_form,
+)
 from tests.support.refusals import refusal_of
 
 
@@ -35,3 +47,33 @@ def test_bytes_of_a_form_value_are_restored() -> None:
 def test_number_of_fields_is_limited() -> None:
     assert len(parse_form(b"&".join(b"f%d=" % number for number in range(MAX_FIELDS)))) == MAX_FIELDS
     assert refusal_of(parse_form, b"a=&" * MAX_FIELDS + b"b=") == f"There are more than {MAX_FIELDS} fields."
+
+
+class BrokenStream(io.BytesIO):
+    """A body that ends with an error in the middle of a file."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"a" * 100_000)
+        self.error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise self.error
+        return data
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(UnreadablePostError("cut off"), UnreadablePostError), (OSError(28, "No space left on device"), Unavailable)],
+    ids=["cut off", "disk full"],
+)
+def test_unfinished_upload_is_closed(error: Exception, expected: type[Exception]) -> None:
+    request: Any = RequestFactory().generic("POST", "/")
+    request.META["CONTENT_LENGTH"] = "200000"
+    handler = TemporaryFileUploadHandler(request)
+    request.upload_handlers = [handler]
+    context = {"request": request, "encoding": "utf-8"}
+    with pytest.raises(expected):
+        StrictMultiPartParser().parse(BrokenStream(error), "multipart/form-data; boundary=b", context)
+    assert handler.file.closed
