@@ -10,7 +10,7 @@ from registry_site.http.dialects import STATUSES, Cargo, Yapkg, dialect_of, sent
 
 @pytest.mark.django_db
 def test_responses_of_yapkg_are_for_one_user() -> None:
-    for url, status in (("/packages?query=a", 200), ("/users/nobody", 401), ("/settings/appids", 401)):
+    for url, status in (("/packages?query=a", 200), ("/users/nobody", 404), ("/settings/appids", 401)):
         response = Client().get(url)
         assert (url, response.status_code) == (url, status)
         assert {"Cookie", "Token", "X-Auth-Token"} <= set(response["Vary"].split(", "))
