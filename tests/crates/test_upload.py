@@ -1,12 +1,14 @@
 """Publish bodies: two lengths, two parts, and nothing after them."""
 
+import errno
 import io
 import struct
+import tempfile
 
 import pytest
 
 from crates.package import upload
-from registry_site.errors import TooLarge
+from registry_site.errors import Invalid, TooLarge, Unavailable
 from tests.support.refusals import refusal_of
 
 pytestmark = pytest.mark.database_independent
@@ -69,6 +71,15 @@ def test_body_of_the_greatest_length_is_accepted() -> None:
     assert receive(body) == (bytes(2**20), bytes(MAXIMUM))
 
 
+def test_metadata_over_the_announced_length_is_refused_unread() -> None:
+    class OnlyLength(UnreadableBody):
+        def read(self, size: int, /) -> bytes:
+            return struct.pack("<I", 1000) if size == 4 else super().read(size)
+
+    with pytest.raises(Invalid, match="claims 1000 bytes"), upload.receive(OnlyLength(), 1007, MAXIMUM):
+        pass
+
+
 def test_oversize_metadata_is_refused_unread() -> None:
     body = struct.pack("<I", upload.MAX_METADATA_SIZE + 1)
     with pytest.raises(TooLarge, match="JSON metadata"):
@@ -101,3 +112,13 @@ def test_crate_file_is_gone_afterwards() -> None:
     with upload.receive(io.BytesIO(BODY), len(BODY), MAXIMUM) as received:
         pass
     assert received.crate.closed
+
+
+def test_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda max_size: FullDisk())
+    with pytest.raises(Unavailable, match="No space left on device"):
+        receive(BODY)
