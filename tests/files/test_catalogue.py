@@ -14,7 +14,9 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.test.utils import CaptureQueriesContext
 
 from files import catalogue, clients, sessions
 from files.actors import Actor
@@ -659,6 +661,19 @@ def test_client_is_checked_again_in_the_transaction(
     with pytest.raises(refusal):
         catalogue.mark_dead(actor, entry)
     assert File.objects.values().get() == before
+
+
+def test_changes_lock_client_and_sequence(session: str, entry: int) -> None:
+    """Without the locks a ban could miss a change, and a follower could miss one that commits late."""
+    actor = Actor.from_session(sessions.authenticate(session))
+    with CaptureQueriesContext(connection) as queries:
+        catalogue.update_file(actor, entry, category="news")
+    statements = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    tables = ("files_client", "files_file", "files_changesequence")
+    last_reads = [max(i for i, sql in enumerate(statements) if f'FROM "{table}"' in sql) for table in tables]
+    assert last_reads == sorted(last_reads)
+    if connection.features.has_select_for_update:
+        assert ["FOR NO KEY UPDATE" in statements[i] or "FOR UPDATE" in statements[i] for i in last_reads] == [True] * 3
 
 
 def test_client_registers_from_its_own_roots(as_box: FileClient, box: Client, file_root: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from django.apps import apps
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from files import clients, handshake
+from files import ciphers, clients, handshake
 from files.models import AnsweredChallenge, Client, Session
 from tests.support.file_clients import KEY, READER_KEY, FileClient, encrypt_challenge, failure
 from tests.support.headers import comparable_headers
@@ -463,6 +463,31 @@ def test_client_disabled_meanwhile_is_refused(machine: FileClient, box: Client) 
     challenge = machine.challenge()
     disable(box)
     assert_refused(machine.answer(challenge), FAILED)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        disable,
+        lambda box: clients.rotate_key(box, READER_KEY, actor="test"),
+        lambda box: Client.objects.update(is_active=False),
+    ],
+    ids=["disabled", "rotated", "inactive"],
+)
+def test_client_changed_during_the_answer_is_refused(
+    machine: FileClient, box: Client, monkeypatch: pytest.MonkeyPatch, event: Callable[[Client], object]
+) -> None:
+    """The event comes between the comparison of the answer and the transaction that opens the session."""
+    challenge = machine.challenge()
+    encrypt = ciphers.encrypt
+
+    def encrypt_and_change(*args: bytes) -> bytes:
+        event(box)
+        return encrypt(*args)
+
+    monkeypatch.setattr(ciphers, "encrypt", encrypt_and_change)
+    assert_refused(machine.answer(challenge), FAILED)
+    assert not Session.objects.exists()
 
 
 def test_enabled_client_opens_a_session(machine: FileClient, box: Client) -> None:

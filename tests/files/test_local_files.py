@@ -284,6 +284,15 @@ def test_allowed_directory_is_no_link(inside: Path, outside: Path) -> None:
     assert refusal(allowed / "file", [str(allowed)]) == f"No file at path {allowed}/file"
 
 
+def test_file_replaced_before_opening_is_refused(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is a regular file when it is looked at, and a pipe when it is opened."""
+    regular, pipe = os.stat(inside / "dir" / "file"), make_pipe(inside / "pipe")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda *args, **options: regular)
+        with pytest.raises(Invalid, match="No file at path"):
+            local_files.get_local_file(str(pipe))
+
+
 def test_all_handles_are_closed(inside: Path, outside: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for make in [*OUTSIDE_PATHS.values(), *list(NO_FILE.values())[:7]]:

@@ -382,6 +382,13 @@ def test_expression_takes_few_queries(as_box: FileClient) -> None:
     assert len(queries(as_box, serve_path="txt")) == 3 + 3  # each page of names, and each page of files
 
 
+def test_large_range_of_names_is_complete(as_box: FileClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = store_numbered(30)
+    for limit in (10, 29, 30):
+        monkeypatch.setattr(search, "MAX_RANGE_ROWS", limit)
+        assert serve_paths(as_box, serve_path="^many/") == [file.serve_path for file in files]
+
+
 def test_list_and_session_take_two_queries(as_box: FileClient, django_assert_num_queries: Any) -> None:
     store_numbered(200)
     with django_assert_num_queries(2):

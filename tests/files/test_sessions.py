@@ -157,6 +157,14 @@ def test_disabled_client_has_no_session(as_box: FileClient, box: Client) -> None
     assert_refused(as_box.send("GET", "/"))
 
 
+def test_session_of_an_inactive_client_is_not_live(as_box: FileClient, box: Client) -> None:
+    session = sessions.authenticate(as_box.token)
+    Client.objects.update(is_active=False)
+    with pytest.raises(Unauthenticated):
+        sessions.refresh(session)
+    assert not Session.objects.live().exists()
+
+
 def test_enabled_client_has_no_old_session(as_box: FileClient, box: Client) -> None:
     clients.set_active(box, active=False, actor="test")
     clients.set_active(box, active=True, actor="test")
