@@ -48,6 +48,7 @@ def assert_opened(response: Any, duration: int = 3600) -> None:
     token = body.get("session", {}).get("token", "")
     assert (response.status_code, body) == (200, {"success": True, "session": {"token": token, "duration": duration}})
     assert re.fullmatch("[0-9a-f]{32}", token)
+    assert response["Cache-Control"] == "no-store"
 
 
 def form(fields: dict[str, Any]) -> tuple[Any, str]:
@@ -80,6 +81,7 @@ def test_challenge_has_the_documented_shape(machine: FileClient) -> None:
     response = machine.send("POST", "/auth", {"client_name": "box"})
     body = response.json()
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+    assert response["Cache-Control"] == "no-store"
     random = {name: body["challenge"][name] for name in ("id", "text", "cipher_iv")}
     assert body == {"success": True, "challenge": {**random, "duration": 30, "cipher": "AES_CBC"}}
     assert re.fullmatch("[0-9a-f]{32}", random["id"])
