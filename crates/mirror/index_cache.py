@@ -59,7 +59,7 @@ def refresh_if_stale(path: str) -> CachedIndexFile:
 
 
 @read_ahead.on_pending_request(r"/mirror/index/(.*)")
-def prefetch_entry(path: str) -> None:
+def prefetch_index_file(path: str) -> None:
     """Fetch an index file in a thread, for a request that is queued on its connection."""
     submit_prefetch(f"index {path}", lambda: refresh_if_stale(path))
 

@@ -8,7 +8,7 @@ their paths are known:
    over the connection is read, without waiting for more, and the new requests are stamped with their time of arrival.
 2. `set_pending` keeps the paths that are queued behind a request while the present thread answers it.
 3. A module that can work ahead registers a function with `on_pending_request(pattern)`: the mirror registers
-   `prefetch_entry` and `prefetch_archive`, which fetch from upstream in threads of their own.
+   `prefetch_index_file` and `prefetch_crate`, which fetch from upstream in threads of their own.
 4. A view that is about to wait for upstream calls `start_pending`. It calls the registered functions for the next few
    queued paths, so upstream answers all of them at the same time.
 5. `arrived_at` tells metrics whether something was fetched only after this request had come: that is no cache hit.

@@ -1,12 +1,17 @@
 """Index files of the mirror, in front of scripted upstreams: relayed, absent, refused, or faulty."""
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.utils import timezone
 
 from accounts.models import User
+from crates.mirror import crate_cache, index_cache
 from crates.mirror.models import CachedIndexFile, Incident
+from registry_site import file_locks
+from registry_site.errors import UpstreamError
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, index_file_path, line
 from tests.support.cast import CargoClient
@@ -159,6 +164,32 @@ def test_fault_of_the_first_ends_the_search(mirror: MirrorClient, upstream: BadU
     assert second.requests == []
 
 
+def test_validators_go_only_to_their_upstream(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, settings: Any
+) -> None:
+    upstream.script_index("demo", bad_upstream.file(GOOD, ETag='"of the first"'))
+    assert mirror.index_file("demo").status_code == 200
+    settings.MIRROR_UPSTREAM = [second.url]
+    second.script_index("demo", bad_upstream.file(GOOD))
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    assert index_cache.refresh_if_stale("de/mo/demo").upstream == second.url
+    assert "if-none-match" not in second.requests[0].headers
+
+
+def test_second_process_waits_only_for_the_timeout(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    upstream.publish("demo", BYTES)
+    upstream.publish("other", BYTES)
+    mirror.index_file("other")
+    settings.MIRROR_TIMEOUT = 0.1
+    requests = len(upstream.requests)
+    with file_locks.file_lock("mirror entry de/mo/demo", 1), crate_cache.lock_bytes(hashlib.sha256(BYTES).hexdigest()):
+        responses = [mirror.index_file("demo"), mirror.crate("other")]
+    detail = "The mirror is waiting for its upstream; try again."
+    assert [response.status_code for response in responses] == [502, 502]
+    assert responses[0].json() == {"errors": [{"detail": detail}]}
+    assert len(upstream.requests) == requests
+
+
 # --- Faults --------------------------------------------------------------------------------------------------------
 
 NO_INDEX: list[Behaviour] = [
@@ -185,6 +216,14 @@ def test_unrequested_304_is_a_fault(mirror: MirrorClient, upstream: BadUpstream)
     upstream.script_index("demo", bad_upstream.file(b"", 304))
     assert mirror.index_file("demo").status_code == 502
     assert not CachedIndexFile.objects.exists()
+
+
+def test_304_without_validators_is_a_fault(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.file(GOOD), bad_upstream.always_not_modified)
+    mirror.index_file("demo")
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    with pytest.raises(UpstreamError, match="it answers 304"):
+        index_cache.refresh_if_stale("de/mo/demo")
 
 
 def test_repeated_fault_is_counted(mirror: MirrorClient, upstream: BadUpstream) -> None:
