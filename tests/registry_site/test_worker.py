@@ -3,9 +3,12 @@
 import json
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.config import Config
 
+from registry_site.server.worker import Worker
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.database_independent
@@ -42,6 +45,22 @@ def test_refusals_before_the_views_are_json(server: Server) -> None:
         line, body = send(server, data)
         assert (data, line.split()[1]) == (data, status)
         assert set(json.loads(body)) == {"errors"}
+
+
+def test_query_of_failed_request_is_not_logged() -> None:
+    """A query can hold a token, and gunicorn logs the URI of a request that fails unexpectedly."""
+    lines: list[str] = []
+    worker = object.__new__(Worker)
+    worker.cfg = Config()
+    worker.log = SimpleNamespace(
+        exception=lambda text, *values: lines.append(text % values), access=lambda *values: None
+    )
+    request = SimpleNamespace(uri="/me?token=hunter22", method="GET", query="", version=(1, 1), headers=[], body=None)
+    client, peer = socket.socketpair()
+    with client, peer:
+        worker.handle_error(request, client, ("127.0.0.1", 1), RuntimeError("crash"))
+        assert peer.recv(65536).startswith(b"HTTP/1.1 500 Internal Server Error")
+    assert lines == ["Error handling request GET /me"]
 
 
 def test_slow_upload_is_served(server: Server) -> None:
