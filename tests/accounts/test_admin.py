@@ -6,13 +6,16 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import bans, registration
+from accounts import bans, emails, registration
 from accounts.credentials import cargo_tokens
-from accounts.models import Ban, Credential, RoleGrant, User
+from accounts.models import Ban, Credential, LoginFailure, RoleGrant, User
+from registry_site import settings as product
 from registry_site.encoding import token_digest
 from registry_site.models import AuditEvent
 from tests.support.admin import EMPTY_INLINES, new_user_form, run_action, sign_in_to_admin
+from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
+from tests.support.user_import import argon2id
 
 ACTION = "/admin/accounts/user/"
 
@@ -150,6 +153,55 @@ def test_staff_cannot_change_administrators(helper: User, root: User) -> None:
     assert change(client, root).status_code == 403
     assert client.post(f"/admin/accounts/user/{root.pk}/password/", {}).status_code == 403
     assert "0 banned" in run_action(client, ACTION, "ban", root)
+
+
+def test_disabled_password_ends_the_sessions(as_root: Client, alice: User) -> None:
+    browser = Browser(alice)
+    as_root.post(f"/admin/accounts/user/{alice.pk}/password/", {"usable_password": "false", "unset-password": "1"})
+    assert not User.objects.get(pk=alice.pk).has_usable_password()
+    assert not alice.credentials.filter(revoked_at=None).exists()
+    assert browser.get("/settings/appids").status_code == 401
+
+
+def test_own_password_form_needs_the_old_password(as_root: Client, root: User) -> None:
+    form = {"old_password": "wrong password", "new_password1": "battery staple", "new_password2": "battery staple"}
+    page = as_root.post("/admin/password_change/", form)
+    assert (page.status_code, "The user name or the password is wrong." in page.content.decode()) == (200, True)
+    assert User.objects.get(pk=root.pk).check_password(PASSWORD)
+    assert LoginFailure.objects.get().name == "root"
+
+
+def test_own_password_form_changes_an_imported_hash(as_root: Client, root: User, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = product.PASSWORD_HASHERS
+    User.objects.filter(pk=root.pk).update(password="argon2" + argon2id())
+    client = sign_in_to_admin(root)
+    form = {"old_password": PASSWORD, "new_password1": "battery staple", "new_password2": "battery staple"}
+    assert client.post("/admin/password_change/", form).status_code == 302
+    assert User.objects.get(pk=root.pk).check_password("battery staple")
+
+
+def test_form_saves_changed_fields_only(as_root: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change_password_meanwhile(email: str) -> str:
+        User.objects.filter(pk=alice.pk).update(password="changed meanwhile")
+        return email
+
+    monkeypatch.setattr(emails, "normalize", change_password_meanwhile)
+    change(as_root, alice, is_active="on", email="alice@example.org")
+    alice.refresh_from_db()
+    assert (alice.email, alice.password) == ("alice@example.org", "changed meanwhile")
+
+
+def test_address_set_by_staff_is_verified(as_root: Client, alice: User) -> None:
+    change(as_root, alice, is_active="on", email="alice@example.org")
+    assert User.objects.get(pk=alice.pk).email_verified_at is not None
+    change(as_root, alice, is_active="on", email="")
+    assert User.objects.get(pk=alice.pk).email_verified_at is None
+
+
+def test_staff_cannot_ban_themselves_by_form(as_root: Client, root: User) -> None:
+    page = as_root.post("/admin/accounts/ban/add/", ban_form(root))
+    assert "You cannot ban yourself here." in page.content.decode()
+    assert not Ban.objects.exists()
 
 
 def ban_form(user: User, until: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Credential, LoginFailure, User
+from accounts.passwords import login
 from registry_site.http import client_address
 from tests.support.cast import PASSWORD
 from tests.support.headers import comparable_headers
@@ -147,6 +148,16 @@ def test_all_names_of_an_account_count_together(alice: User) -> None:
 def test_impossible_password_counts(alice: User, password: str) -> None:
     attempts = [log_in("alice", password, "torrust").status_code for _ in range(LIMIT + 1)]
     assert attempts == [403] * LIMIT + [429]
+
+
+def test_failures_during_the_hashing_count(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verify_while_others_fail(password: str, encoded: str) -> tuple[bool, bool]:
+        fail("alice", LIMIT)
+        return True, False
+
+    monkeypatch.setattr(login, "verify_password", verify_while_others_fail)
+    assert log_in("alice", PASSWORD).status_code == 429
+    assert LoginFailure.objects.filter(forgiven=False).count() == LIMIT
 
 
 def test_right_password_resets_the_failures(alice: User) -> None:

@@ -166,7 +166,11 @@ TOO_MUCH_MEMORY_OR_TIME = [
     GOOD.replace("m=64,t=1,p=1", "m=256,t=1,p=17"),
     wrapped(GOOD.replace("m=64", "m=4194304")),
 ]
-TOO_MANY_ROUNDS = [pbkdf2().replace("i=100", "i=99999999"), pbkdf2().replace("i=100", "i=2000001")]
+TOO_MANY_ROUNDS = [
+    pbkdf2().replace("i=100", "i=99999999"),
+    pbkdf2().replace("i=100", "i=2000001"),
+    pbkdf2(length=64).replace("i=100", "i=1000001"),
+]
 UNUSABLE = [
     "",
     "secret",
@@ -199,6 +203,9 @@ BROKEN = [
     GOOD.replace("v=19", "v=99"),
     "$argon2id$v=19$m=64,t=1,p=1$" + "A" * 13 + "$" + "A" * 43,
     "$argon2id$v=19$m=64,t=1,p=1$" + "A" * 22 + "$" + "A" * 41,
+    "$argon2id$v=19$m=64,t=1,p=1$" + "A" * 10 + "$" + "A" * 43,
+    "$argon2id$v=19$m=64,t=1,p=1$" + "A" * 22 + "$" + "A" * 15,
+    pbkdf2(length=11),
     pbkdf2().replace("i=100", "i=0"),
     pbkdf2().replace("l=32", "l=0"),
     pbkdf2().replace("l=32", "l=31"),
@@ -224,6 +231,9 @@ def test_cost_at_the_limit_is_accepted() -> None:
     for costs in ("m=262144,t=4,p=16", "m=1024,t=1024,p=1"):
         assert user_import.to_django_hash(GOOD.replace("m=64,t=1,p=1", costs))
     assert user_import.to_django_hash(pbkdf2().replace("i=100", "i=2000000"))
+    assert user_import.to_django_hash(pbkdf2(length=64).replace("i=100", "i=1000000"))
+    shortest = "$argon2id$v=19$m=64,t=1,p=1$" + "A" * 11 + "$" + "A" * 16
+    assert user_import.to_django_hash(shortest) == "argon2" + shortest
 
 
 def test_unusable_hash_is_refused(file: Path) -> None:
