@@ -14,9 +14,12 @@ def find_package(user: User | None, namespace_name: str, name: str, *, for_updat
     """
     packages = Package.objects.for_update() if for_update else Package.objects.with_newest()
     package = packages.present().named(namespace_name, name).first()
-    if package is None or not (package.type == Type.PUBLIC or rights.rights_of(package, user).may_read):
+    if package is not None and for_update:
+        # PostgreSQL joined the namespace before it waited for the lock. It may have been removed in the meantime.
+        package.namespace.refresh_from_db(fields=["removed_at"])
+    if package is None or package.namespace.removed_at is not None:
         return None
-    return package
+    return package if package.type == Type.PUBLIC or rights.rights_of(package, user).may_read else None
 
 
 def get_package(user: User | None, namespace_name: str, name: str, *, for_update: bool = False) -> Package:
