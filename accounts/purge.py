@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.credentials.app_keys import NONCE_LIFETIME
 from accounts.models import Credential, LoginFailure, Nonce
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 
 RETENTION = timedelta(days=90)  # staff may look at ended sessions and failed log-ins for that long
 

@@ -7,7 +7,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import staff
-from crates import ownership, publishing
+from crates import ownership, yanking
 from crates.models import Crate, Ownership, Version
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 
@@ -83,7 +83,7 @@ class VersionAdmin(ReadOnlyAdmin):
 
     def _set_yanked(self, request: HttpRequest, queryset: QuerySet[Version], *, yanked: bool) -> None:
         versions = queryset.select_related("crate")
-        changed = sum(publishing.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
+        changed = sum(yanking.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
         self.message_user(request, f"{changed} {'yanked' if yanked else 'unyanked'}; the others were so before.")
 
 

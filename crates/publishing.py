@@ -1,4 +1,4 @@
-"""Publishing and yanking versions. Both keep the index text of the crate in step with its versions."""
+"""Publishing versions, and the fields of a crate that are derived from its versions."""
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, versions
-from registry_site.errors import Conflict, NotFound
+from registry_site.errors import Conflict
 from registry_site.rate_limits import RateLimit
 from registry_site.storage import blobs
 
@@ -140,40 +140,6 @@ def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest
     update_derived_fields(crate)
     audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, sha256=blob.sha256, size=blob.size)
     return version
-
-
-# --- Yank -------------------------------------------------------------------------------------------------------
-
-
-def set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
-    """Yank or unyank a version. A yanked version is not chosen any more, but lock files that name it still work.
-
-    Raises `NotFound`, `PermissionDenied` and `Unauthenticated`.
-    """
-    principal.require(Scope.YANK, name)
-    with transaction.atomic():
-        crate = ownership.get_owned_for_update(principal, name)
-        _change_yanked(crate, number, yanked=yanked, actor=principal.user)
-
-
-def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
-    """Yank or unyank a version of any crate; return whether that changed it."""
-    with transaction.atomic():
-        crate = ownership.lock_for_update(version.crate)
-        return _change_yanked(crate, version.number, yanked=yanked, actor=actor)
-
-
-def _change_yanked(crate: Crate, number: str, *, yanked: bool, actor: User) -> bool:
-    version = crate.versions.filter(number=number).first()
-    if version is None:
-        raise NotFound(f"The crate {crate} has no version {number[:80]!r}.")
-    if version.yanked == yanked:
-        return False
-    version.yanked = yanked
-    version.save(update_fields=["yanked"])
-    update_derived_fields(crate)
-    audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version)
-    return True
 
 
 # --- Derived fields ---------------------------------------------------------------------------------------------

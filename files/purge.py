@@ -11,7 +11,7 @@ from files import catalogue
 from files.actors import Actor
 from files.models import AnsweredChallenge, File, Session
 from registry_site.audit import Action
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 
 ACTOR = Actor("manage.py purge")
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import NameReservation
 from namespaces.models import Namespace
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 
 
 @receiver(purge_requested)

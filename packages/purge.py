@@ -8,7 +8,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from packages.models import Package
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 
 
 @receiver(purge_requested)

@@ -7,4 +7,4 @@ class RegistryConfig(AppConfig):
     name = "registry_site"
 
     def ready(self) -> None:
-        from registry_site import maintenance  # noqa: F401 - its receivers register themselves
+        from registry_site import purge  # noqa: F401 - its receivers register themselves

@@ -7,19 +7,16 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Model
-from django.dispatch import Signal
 from django.utils import timezone
 
 from registry_site.http import client_address
 from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
+from registry_site.signals import event_recorded
 
-__all__ = ["OPERATOR", "Action", "event_recorded", "new_event", "record", "record_all"]
+__all__ = ["OPERATOR", "Action", "new_event", "record", "record_all"]
 
 OPERATOR = "operator"  # the shell of the server: there is no account behind it
-
-# Sent with `event` after its commit; the failure of a receiver is logged, and harms nobody else.
-event_recorded = Signal()
 
 
 def record(actor: AbstractBaseUser | str | None, action: Action, target: Model | str, **detail: Any) -> None:

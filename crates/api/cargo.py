@@ -14,7 +14,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
-from crates import downloads, ownership, publishing, search
+from crates import downloads, ownership, publishing, search, yanking
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
 
@@ -99,13 +99,13 @@ class Versions(CargoView):
     @extend_schema(request=None, responses=Success)
     def yank(self, request: Request, name: str, number: str) -> Response:
         """`DELETE /api/v1/crates/{crate_name}/{version}/yank`"""
-        publishing.set_yanked(get_principal(request), name, number, yanked=True)
+        yanking.set_yanked(get_principal(request), name, number, yanked=True)
         return Response({"ok": True})
 
     @extend_schema(request=None, responses=Success)
     def unyank(self, request: Request, name: str, number: str) -> Response:
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
-        publishing.set_yanked(get_principal(request), name, number, yanked=False)
+        yanking.set_yanked(get_principal(request), name, number, yanked=False)
         return Response({"ok": True})
 
 

@@ -13,7 +13,7 @@ from crates.mirror import incidents
 from crates.mirror.crate_cache import lock_bytes
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site.errors import NotFound
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 from registry_site.storage import blobs
 
 Row = TypeVar("Row", bound=Model)

@@ -15,10 +15,10 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject, empty
 
-from registry_site.audit import event_recorded
 from registry_site.http import client_address
 from registry_site.logs import log_event, request_id
 from registry_site.models import AuditEvent
+from registry_site.signals import event_recorded
 
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{8,64}")

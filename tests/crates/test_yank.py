@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import User
 from accounts.principals import Principal
-from crates import publishing
+from crates import yanking
 from crates.models import Version
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -89,10 +89,10 @@ def test_build_metadata_is_part_of_the_number(as_alice: CargoClient) -> None:
 
 
 def test_staff_can_yank_crates_of_others(root: User) -> None:
-    assert publishing.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
-    assert not publishing.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
+    assert yanking.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
+    assert not yanking.set_yanked_as_staff(Version.objects.get(), yanked=True, actor=root)
 
 
 def test_case_of_the_name_does_not_count(alice: User) -> None:
-    publishing.set_yanked(Principal(alice), "DEMO", "1.0.0", yanked=True)
+    yanking.set_yanked(Principal(alice), "DEMO", "1.0.0", yanked=True)
     assert Version.objects.get().yanked

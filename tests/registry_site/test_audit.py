@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from files import clients
-from registry_site import audit
+from registry_site import audit, signals
 from registry_site.models import Action, AuditEvent
 
 EVENTS = "/admin/registry_site/auditevent/"
@@ -27,9 +27,9 @@ def announced() -> Any:
     def receive(event: AuditEvent, **kwargs: Any) -> None:
         events.append(event)
 
-    audit.event_recorded.connect(receive)
+    signals.event_recorded.connect(receive)
     yield events
-    audit.event_recorded.disconnect(receive)
+    signals.event_recorded.disconnect(receive)
 
 
 def test_event_names_actor_and_object(alice: User, root: User) -> None:
@@ -74,11 +74,11 @@ def test_failing_receiver_harms_nobody(announced: list[AuditEvent], caplog: pyte
     def fail(**kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    audit.event_recorded.connect(fail)
+    signals.event_recorded.connect(fail)
     try:
         audit.record(None, Action.USER_UNBAN, "alice")
     finally:
-        audit.event_recorded.disconnect(fail)
+        signals.event_recorded.disconnect(fail)
     assert len(announced) == 1
     assert "ZeroDivisionError" in caplog.text
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry_site.maintenance import purge_requested
+from registry_site.signals import purge_requested
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""Maintenance: the signal of `manage.py purge`, and its receivers at the ground floor."""
+"""The purge of the ground floor: unfinished files of killed processes, and the statistics of SQLite."""
 
 import time
 from contextlib import suppress
@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.files.storage import storages
 from django.db import connection
-from django.dispatch import Signal, receiver
+from django.dispatch import receiver
 
-purge_requested = Signal()  # no arguments; each receiver returns a sentence about what it deleted
+from registry_site.signals import purge_requested
 
 UNFINISHED_SECONDS = 24 * 3600  # no request takes so long
 

@@ -4,7 +4,8 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from registry_site.maintenance import purge_requested, refresh_statistics
+from registry_site.purge import refresh_statistics
+from registry_site.signals import purge_requested
 
 
 def test_purge_refreshes_the_statistics(alice: User) -> None:
