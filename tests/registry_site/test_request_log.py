@@ -155,12 +155,12 @@ def test_bad_sign_in_is_one_line(alice: User, lines: Lines) -> None:
     assert (line["event"], line["account"], line["code"]) == ("sign_in_failed", "alice", "wrong_password")
 
 
-def test_bad_sign_in_to_the_admin_site_is_one_line(root: User, lines: Lines) -> None:
+def test_bad_sign_in_of_staff_is_one_line(root: User, lines: Lines) -> None:
     assert Client().post("/admin/login/", {"username": "root", "password": "hunter2"}).status_code == 200
     assert [(line["event"], line["account"]) for line in lines()] == [("sign_in_failed", "root")]
 
 
-def test_password_in_the_field_for_the_name_is_not_logged(db: None, lines: Lines) -> None:
+def test_password_instead_of_a_name_is_hidden(db: None, lines: Lines) -> None:
     Client().post("/login", {"username": "hunter2 !", "password": "x"}, content_type="application/json")
     assert [line["event"] for line in lines()] == ["sign_in_failed"]
     assert "hunter2" not in repr(lines())
@@ -181,7 +181,7 @@ def test_sign_ins_of_file_clients_are_lines(db: None, lines: Lines) -> None:
 
 
 @pytest.mark.django_db
-def test_failed_sign_in_at_the_provider_is_a_line(rf: RequestFactory, lines: Lines) -> None:
+def test_failed_openid_sign_in_is_a_line(rf: RequestFactory, lines: Lines) -> None:
     def answer(request: HttpRequest) -> HttpResponse:
         with pytest.raises(Invalid):
             CallbackView().get(request)
