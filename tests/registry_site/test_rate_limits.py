@@ -4,15 +4,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.core.cache import cache, caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.test import RequestFactory
 from django.utils import timezone
 
+from accounts import email_verification
+from accounts.models import User
+from accounts.oidc import flow
 from registry_site.environment import parse_cache_url
 from registry_site.errors import TooManyRequests
 from registry_site.models import AuditEvent
@@ -107,6 +114,14 @@ def test_no_event_is_lost_among_threads() -> None:
     assert refusals.count(None) == 25
 
 
+def test_evicted_counter_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> int:
+        raise ValueError("Key not found")
+
+    monkeypatch.setattr(LocMemCache, "incr", fail)
+    assert [refusal() for _ in range(5)] == [None] * 5
+
+
 def test_counter_in_redis_is_a_plain_number(settings: Any, redis_url: str) -> None:
     use_cache(settings, redis_url)
     caches["rate_limits"].set("number", 7)
@@ -144,6 +159,26 @@ def test_limit_counts_across_workers_and_nodes(tmp_path: Path, redis_url: str) -
     assert statuses == {200: 20, 429: 20}
 
 
+# --- Where they apply --------------------------------------------------------------------------------------------
+
+
+def test_sign_ins_at_the_provider_are_limited(rf: RequestFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (flow.SIGN_IN_LIMIT.limit, flow.SIGN_IN_LIMIT.window) == (60, timedelta(minutes=1))
+    monkeypatch.setattr(flow, "SIGN_IN_LIMIT", replace(flow.SIGN_IN_LIMIT, limit=0))
+    monkeypatch.setattr(flow.SignInView, "get_settings", staticmethod(lambda *args: "https://provider.example"))
+    with pytest.raises(TooManyRequests, match="Too many sign-ins from your address; wait a minute"):
+        flow.begin_sign_in(rf.get("/me"), "me")
+
+
+def test_links_to_new_addresses_are_limited(alice: User) -> None:
+    for number in range(5):
+        email_verification.send_for_change(alice, f"alice{number}@example.com")
+    with pytest.raises(TooManyRequests, match="5 links were sent within an hour") as raised:
+        email_verification.send_for_change(alice, "victim@example.com")
+    assert raised.value.retry_after == 3600
+    assert len(mail.outbox) == 5
+
+
 # --- In rows -----------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +208,14 @@ def test_rows_at_the_limit_refuse() -> None:
 
 @pytest.mark.django_db
 def test_rows_before_the_window_do_not_count() -> None:
+    add_rows(1, 2, 60)
+    assert check_rows() is None
+
+
+@pytest.mark.django_db
+def test_row_as_old_as_the_window_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
     add_rows(1, 2, 60)
     assert check_rows() is None
 

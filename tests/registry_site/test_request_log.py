@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
+from django.utils.functional import SimpleLazyObject
 
 from accounts import bans
 from accounts.models import User
@@ -20,7 +21,7 @@ from accounts.oidc.flow import CallbackView
 from crates.mirror import incidents
 from crates.mirror.models import Incident
 from files import clients
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, Unavailable
 from registry_site.http import error_handlers, request_log
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -136,6 +137,26 @@ def test_refused_form_of_another_site_is_a_line(root: User, lines: Lines) -> Non
     assert [(line["event"], line["path"], line["status"]) for line in lines()] == [("refused", "/admin/login/", 403)]
 
 
+def test_refusal_of_a_page_has_its_code(root: User, settings: Any, lines: Lines) -> None:
+    settings.MAX_LOGIN_FAILURES = 1
+    form = {"username": "root", "password": "hunter2"}
+    statuses = [Client().post("/admin/login/", form).status_code for _ in range(2)]
+    assert statuses == [200, 429]
+    assert [(line["event"], line.get("code")) for line in lines()] == [
+        ("sign_in_failed", None),
+        ("refused", "too_many"),
+    ]
+
+
+def test_unread_session_is_not_looked_up(rf: RequestFactory) -> None:
+    def fail() -> User:
+        raise AssertionError("a query for the line of the log")
+
+    request = rf.get("/")
+    request.user = SimpleLazyObject(fail)  # type: ignore[assignment]
+    assert request_log.user_of(request) is None
+
+
 # --- Sign-ins and changes ----------------------------------------------------------------------------------------
 
 
@@ -222,7 +243,11 @@ def crash(request: HttpRequest) -> HttpResponse:
     raise ZeroDivisionError
 
 
-urlpatterns = [path("crash", crash)]
+def unavailable(request: HttpRequest) -> HttpResponse:
+    raise Unavailable("The disk is full.")
+
+
+urlpatterns = [path("crash", crash), path("unavailable", unavailable)]
 handler500 = error_handlers.server_error
 
 
@@ -232,6 +257,14 @@ def test_slow_request_is_a_warning(lines: Lines, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(request_log, "SLOW_SECONDS", -1)
     Client().get("/health")
     assert [(line["event"], line["path"], line["status"]) for line in lines()] == [("slow", "/health", 200)]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.django_db
+@pytest.mark.urls(__name__)
+def test_failure_of_a_read_is_a_warning(lines: Lines, caplog: Any) -> None:
+    assert Client().get("/unavailable").status_code == 503
+    assert [(line["event"], line["code"]) for line in lines()] == [("failed", "unavailable")]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

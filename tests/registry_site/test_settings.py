@@ -173,6 +173,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
     assert {name: read[name] for name in expected} == expected
     assert read["AUTH_PASSWORD_VALIDATORS"][0]["OPTIONS"] == {"minimum": 8, "maximum": 128}
     assert read["DATABASES"]["default"]["HOST"] == "db"
+    assert read["LOGGING"]["root"]["level"] == "WARNING"  # libraries log secrets at lower levels
     assert read["CACHES"]["rate_limits"]["LOCATION"] == "redis://u:p@cache:6380/2"
     assert read["STORAGES"]["blobs"]["OPTIONS"]["bucket_name"] == "bucket"
     assert read["STORAGES"]["mirror"]["OPTIONS"]["bucket_name"] == "mirrored"
