@@ -12,7 +12,7 @@ from registry_site.rate_limits import RateLimit
 
 
 class HandshakeThrottle(BaseThrottle):
-    """How many challenges and answers one network may send within a minute; raises `TooManyRequests`."""
+    """The limit of challenges and answers that one network may send in a minute; raises `TooManyRequests`."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         RateLimit(

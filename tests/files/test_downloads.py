@@ -115,7 +115,7 @@ def test_head_has_the_headers_and_no_body(anywhere: int, as_box: FileClient) -> 
     head = as_box.send("HEAD", f"/{anywhere}")
     body(whole)
     assert (head.status_code, head.content) == (200, b"")
-    assert dict(head.items()) == dict(whole.items())
+    assert {**dict(head.items()), "X-Request-ID": ""} == {**dict(whole.items()), "X-Request-ID": ""}
 
 
 RANGES = {
