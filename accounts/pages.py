@@ -10,7 +10,7 @@ from mozilla_django_oidc.views import get_next_url
 
 from accounts import cross_site
 from accounts.api import ktra
-from accounts.api.shapes import NO_STORE
+from accounts.api.serializers import NO_STORE
 from accounts.credentials import browser_sessions, cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow

@@ -14,7 +14,7 @@ from crates import index, names, ownership
 from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
-from registry_site import audit, versions
+from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict
 from registry_site.rate_limits import RateLimit
 from registry_site.storage import blobs
@@ -111,7 +111,7 @@ def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest
     Raises `Conflict` and `TooManyRequests`.
     """
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    release = versions.without_build(packed.version)
+    release = semantic_versions.without_build(packed.version)
     present = crate.versions.filter(release=release).first()
     if present is not None:
         if (present.number, present.checksum) == (packed.version, blob.sha256):
@@ -149,7 +149,7 @@ def update_derived_fields(crate: Crate) -> None:
     """Derive search and index fields from the versions of a locked crate, in the transaction that changed one."""
     rows = list(crate.versions.order_by("pk"))
     usable = [version for version in rows if not version.yanked]
-    newest = max(usable, key=lambda version: versions.parse(version.number), default=None)
+    newest = max(usable, key=lambda version: semantic_versions.parse(version.number), default=None)
     words = [crate.name, newest.description, *newest.keywords] if newest else [crate.name]
     crate.newest = newest
     crate.search_text = names.canonical(" ".join(words))

@@ -3,7 +3,7 @@
 from accounts.models import User
 from packages import rights
 from packages.models import Package, Release, Type
-from registry_site import versions
+from registry_site import semantic_versions
 from registry_site.errors import NotFound
 
 
@@ -42,13 +42,13 @@ def list_releases(user: User | None, namespace_name: str, name: str) -> list[Rel
     """Return all versions of a package, the highest first; raises `NotFound`."""
     package = get_package(user, namespace_name, name)
     releases = list(package.releases.select_related("publisher").defer("files"))
-    return sorted(releases, key=lambda release: versions.parse(release.version), reverse=True)
+    return sorted(releases, key=lambda release: semantic_versions.parse(release.version), reverse=True)
 
 
 def get_release(user: User | None, namespace_name: str, name: str, version: str) -> Release:
     """Return one version by its number, with or without build metadata; raises `NotFound`."""
     package = get_package(user, namespace_name, name)
-    number = versions.without_build(version)
+    number = semantic_versions.without_build(version)
     release = package.releases.select_related("publisher").filter(precedence=number).first()
     # A number with other build metadata than the published one is not this version.
     if release is None or version not in (release.version, number):

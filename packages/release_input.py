@@ -6,7 +6,7 @@ from typing import IO, TypedDict
 
 from packages import ranges
 from packages.models import Status, Type
-from registry_site import versions
+from registry_site import semantic_versions
 from registry_site.errors import Invalid
 
 # Texts are counted in characters. The columns of `packages.models` have the same lengths.
@@ -62,7 +62,7 @@ def validate_ecosystem(text: str) -> None:
 
 def validate_release(release_input: ReleaseInput) -> None:
     """Raise `Invalid` for the first thing that is wrong in a release to publish."""
-    versions.parse(release_input.version)
+    semantic_versions.parse(release_input.version)
     if len(release_input.version) > MAX_VERSION:
         raise Invalid(f"The version is longer than {MAX_VERSION} characters.", code="version_invalid")
     validate_edit(release_input, statuses=(Status.RELEASE, Status.SNAPSHOT))

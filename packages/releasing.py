@@ -16,7 +16,7 @@ from packages import archives, lookup, names, release_input, rights, search
 from packages.archives import StoredArchive
 from packages.models import Collaboration, Package, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
-from registry_site import audit, versions
+from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 
@@ -75,7 +75,7 @@ def publish_release(
         principal.revalidate_and_lock()
         package = _get_package_for_publisher(principal.user, namespace_name, name, package_id, for_update=True)
         # Build metadata does not tell versions apart: 1.0.0+a and 1.0.0+b are one release.
-        release = package.releases.filter(precedence=versions.without_build(content.version)).first()
+        release = package.releases.filter(precedence=semantic_versions.without_build(content.version)).first()
         if release is None:
             release = Release(package=package)
             _save_release(release, package.newest or release, content, archive, principal.user)
@@ -179,7 +179,7 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
 def update_derived_fields(package: Package, release: Release) -> None:
     """Update and save what the package's row repeats of its releases, after `release` was added or changed."""
     newest = package.newest
-    if newest is None or versions.parse(release.version) >= versions.parse(newest.version):
+    if newest is None or semantic_versions.parse(release.version) >= semantic_versions.parse(newest.version):
         package.newest = release
     package.updated_at = timezone.now()
     search.update_search_fields(package)
@@ -195,7 +195,7 @@ def _save_release(
 ) -> None:
     """Fill a release; description and keywords that `content` leaves out are those of `previous`."""
     release.version = content.version
-    release.precedence = versions.without_build(content.version)
+    release.precedence = semantic_versions.without_build(content.version)
     release.status = Status(content.status or Status.SNAPSHOT)
     release.is_final = release.status == Status.RELEASE
     release.dependencies = list(content.dependencies or [])

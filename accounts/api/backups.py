@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import roles
-from accounts.api.shapes import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, Text
 from accounts.authentication import BackupsSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.passwords import login

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import registration
-from accounts.api.shapes import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, Text
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
 from accounts.credentials import cargo_tokens
 from accounts.models import User

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import bans, email_verification, registration, roles
-from accounts.api.shapes import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, Text
 from accounts.authentication import TorrustSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.models import User

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import profiles, registration
-from accounts.api.shapes import DONE, NO_STORE, Status, Text
+from accounts.api.serializers import DONE, NO_STORE, Status, Text
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from accounts.credentials import revocation
-from accounts.credentials.sessions import open_session
+from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of

@@ -14,7 +14,7 @@ from rest_framework_simplejwt.tokens import Token
 
 from accounts import roles
 from accounts.credentials import revocation
-from accounts.credentials.sessions import open_session
+from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.principals import Principal, principal_of
 from registry_site.encoding import token_digest

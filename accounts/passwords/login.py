@@ -5,7 +5,7 @@ from django.contrib.auth.hashers import check_password, make_password, verify_pa
 
 from accounts import email_verification
 from accounts.models import User
-from accounts.passwords.throttle import LoginThrottle
+from accounts.passwords.login_throttle import LoginThrottle
 from registry_site.errors import PermissionDenied, WrongPassword
 from registry_site.http import client_address
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import semver
 
 from crates.package.requirements import Requirement
-from registry_site import versions
+from registry_site import semantic_versions
 from registry_site.errors import Invalid
 
 
@@ -35,6 +35,6 @@ def range_matcher(requirement: str) -> Callable[[str], bool]:
 @lru_cache(maxsize=16384)
 def parse(text: str) -> semver.Version | None:
     try:
-        return versions.parse(text)
+        return semantic_versions.parse(text)
     except Invalid:
         return None

@@ -12,7 +12,7 @@ from crates import names
 from crates.package import dependencies, features
 from crates.package.dependencies import Dependency, Registries
 from crates.package.fields import Fields
-from registry_site import versions
+from registry_site import semantic_versions
 from registry_site.errors import Invalid
 from registry_site.http import strict_json
 
@@ -63,7 +63,7 @@ def parse_metadata(body: bytes, registries: Registries) -> Metadata:
         raise Invalid(f"The crate has {len(deps)} dependencies; at most {MAX_DEPENDENCIES} are taken.")
     name, version = fields.string("name"), fields.string("vers")
     names.validate(name)
-    versions.parse(version)
+    semantic_versions.parse(version)
     return Metadata(
         name=name,
         version=version,
@@ -135,7 +135,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
     package = Fields(document.raw.get("package", document.raw.get("project")), "The packed Cargo.toml's [package]")
     name, version = package.string("name"), package.string("version")
     names.validate(name)
-    versions.parse(version)
+    semantic_versions.parse(version)
     categories = package.strings("categories")
     manifest = Manifest(
         name=name,

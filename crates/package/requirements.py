@@ -10,7 +10,7 @@ from typing import Self
 import semver
 
 from registry_site.errors import Invalid
-from registry_site.versions import MAX_PART
+from registry_site.semantic_versions import MAX_PART
 
 MAX_COMPARATORS = 32  # as in the `semver` crate
 

@@ -8,11 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.api.shapes import DONE, Status, Text
+from accounts.api.serializers import DONE, Status, Text
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.permissions import AuthenticatedOrReadOnly
 from namespaces import membership
-from namespaces.api.shapes import Invitations, InvitationShape, RoleChange
+from namespaces.api.serializers import Invitations, InvitationShape, RoleChange
 from namespaces.models import Namespace, Role
 from registry_site.http.dialects import Yapkg
 

@@ -15,13 +15,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.api.shapes import DONE, Status
+from accounts.api.serializers import DONE, Status
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.models import User
 from accounts.permissions import AuthenticatedOrReadOnly, IsAuthenticated
-from namespaces.api.shapes import Invitations, InvitationShape, RoleChange
+from namespaces.api.serializers import Invitations, InvitationShape, RoleChange
 from packages import collaboration, listing, lookup, releasing
-from packages.api import shapes
+from packages.api import serializers
 from packages.downloads import download
 from registry_site import errors
 from registry_site.http.dialects import Yapkg
@@ -66,42 +66,42 @@ class PackagesView(Yapkg, ViewSet):
             if 1 <= number <= page.last
         ]
         headers = {"X-Total-Count": str(page.total), "Link": ", ".join(links)}
-        return Response(shapes.Brief(page.packages, many=True).data, headers=headers)
+        return Response(serializers.Brief(page.packages, many=True).data, headers=headers)
 
 
 class Packages(PackagesView):
     parser_classes = [StrictJSONParser, ArchiveParser, UntypedJSONParser]
 
-    @extend_schema(request=shapes.NewPackage, responses=shapes.Full)
+    @extend_schema(request=serializers.NewPackage, responses=serializers.Full)
     def create_package(self, request: Request, namespace: str) -> Response:
         """`POST /namespaces/{namespace}/packages`: create a package with its first version
 
         400 for a bad or missing parameter, a taken name or an unknown namespace; 403 without the right to create
         packages there.
         """
-        data = self.validated(shapes.NewPackage, request.data)
-        content = shapes.release_input(data)
+        data = self.validated(serializers.NewPackage, request.data)
+        content = serializers.release_input(data)
         release = releasing.create_package(
             get_principal(request), namespace, data["package_name"], data["field"], content
         )
-        return Response(shapes.Full(release).data)
+        return Response(serializers.Full(release).data)
 
-    @extend_schema(responses=shapes.Full)
+    @extend_schema(responses=serializers.Full)
     def retrieve(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}`: show the newest version of a package"""
         package = lookup.get_package(self.user, namespace, name)
-        return Response(shapes.Full(package.newest_release()).data)
+        return Response(serializers.Full(package.newest_release()).data)
 
-    @extend_schema(parameters=[QUERY, PAGE], responses=shapes.Brief(many=True))
+    @extend_schema(parameters=[QUERY, PAGE], responses=serializers.Brief(many=True))
     def search(self, request: Request) -> Response:
         """`GET /packages?query={keyword}[&page={page}]`: search the public packages"""
-        data = self.validated(shapes.Search, request.query_params)
+        data = self.validated(serializers.Search, request.query_params)
         return self.respond_with_page(listing.search_page(data["query"], data["page"]), query=data["query"])
 
-    @extend_schema(parameters=[PAGE], responses=shapes.Brief(many=True))
+    @extend_schema(parameters=[PAGE], responses=serializers.Brief(many=True))
     def list(self, request: Request, namespace: str) -> Response:
         """`GET /namespaces/{namespace}/packages[?page={page}]`: list the packages of a namespace"""
-        data = self.validated(shapes.PageNumber, request.query_params)
+        data = self.validated(serializers.PageNumber, request.query_params)
         return self.respond_with_page(listing.namespace_page(self.user, namespace, data["page"]))
 
     @extend_schema(request=None, responses={200: Status, 204: None})
@@ -114,48 +114,48 @@ class Packages(PackagesView):
             return Response(DONE)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(request=shapes.Publication, responses=shapes.Published)
+    @extend_schema(request=serializers.Publication, responses=serializers.Published)
     def publish(self, request: Request, namespace: str, name: str) -> Response:
         """`PUT /namespaces/{namespace}/packages/{package_name}`: publish a version
 
         400 for a bad or missing parameter or an unknown package.
         """
-        data = self.validated(shapes.Publication, request.data)
-        content = shapes.release_input(data)
+        data = self.validated(serializers.Publication, request.data)
+        content = serializers.release_input(data)
         release = releasing.publish_release(get_principal(request), namespace, name, content, data.get("package_id"))
-        return Response(shapes.Published(release).data)
+        return Response(serializers.Published(release).data)
 
-    @extend_schema(request=shapes.Edit, responses=shapes.Full)
+    @extend_schema(request=serializers.Edit, responses=serializers.Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
         """`PATCH /namespaces/{namespace}/packages/{package_name}`: edit the newest version"""
-        data = self.validated(shapes.Edit, request.data)
-        content = shapes.release_edit(data)
+        data = self.validated(serializers.Edit, request.data)
+        content = serializers.release_edit(data)
         release = releasing.edit_package(get_principal(request), namespace, name, content, data.get("package_id"))
-        return Response(shapes.Full(release).data)
+        return Response(serializers.Full(release).data)
 
 
 class Collaborators(PackagesView):
     permission_classes = [IsAuthenticated]
 
-    @extend_schema(request=InvitationShape(many=True), responses=shapes.Collaborator(many=True))
+    @extend_schema(request=InvitationShape(many=True), responses=serializers.Collaborator(many=True))
     def add(self, request: Request, namespace: str, name: str) -> Response:
         """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`: make accounts collaborators"""
         invitations = self.validated(Invitations, request.data)["members"]
         collaborators = collaboration.add_collaborators(get_principal(request), namespace, name, invitations)
-        return Response(shapes.Collaborator(collaborators, many=True).data)
+        return Response(serializers.Collaborator(collaborators, many=True).data)
 
-    @extend_schema(responses=shapes.Collaborator(many=True))
+    @extend_schema(responses=serializers.Collaborator(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`: list the collaborators"""
         collaborators = collaboration.list_collaborators(get_principal(request), namespace, name)
-        return Response(shapes.Collaborator(collaborators, many=True).data)
+        return Response(serializers.Collaborator(collaborators, many=True).data)
 
-    @extend_schema(request=RoleChange, responses=shapes.Collaborator)
+    @extend_schema(request=RoleChange, responses=serializers.Collaborator)
     def change(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`: give another role"""
         role = self.validated(RoleChange, request.data)["role"]
         collaborator = collaboration.change_role(get_principal(request), namespace, name, username, role)
-        return Response(shapes.Collaborator(collaborator).data)
+        return Response(serializers.Collaborator(collaborator).data)
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, name: str, username: str) -> Response:
@@ -168,16 +168,16 @@ class Collaborators(PackagesView):
 
 
 class Versions(PackagesView):
-    @extend_schema(responses=shapes.VersionShape(many=True))
+    @extend_schema(responses=serializers.VersionShape(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions`: list the versions, the highest first"""
         releases = lookup.list_releases(self.user, namespace, name)
-        return Response(shapes.VersionShape(releases, many=True).data)
+        return Response(serializers.VersionShape(releases, many=True).data)
 
-    @extend_schema(responses=shapes.VersionDetail)
+    @extend_schema(responses=serializers.VersionDetail)
     def retrieve(self, request: Request, namespace: str, name: str, version: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`: show a version"""
-        return Response(shapes.VersionDetail(lookup.get_release(self.user, namespace, name, version)).data)
+        return Response(serializers.VersionDetail(lookup.get_release(self.user, namespace, name, version)).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, namespace: str, name: str, version: str) -> HttpResponseBase:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_site import versions
+from registry_site import semantic_versions
 from registry_site.errors import Invalid
 from tests.support.refusals import refusal_of
 
@@ -93,31 +93,31 @@ ORDER = [
 
 
 def test_version_is_parsed() -> None:
-    assert [text for text in VERSIONS if str(versions.parse(text)) != text] == []
+    assert [text for text in VERSIONS if str(semantic_versions.parse(text)) != text] == []
 
 
 def test_text_that_is_no_version_is_refused() -> None:
-    assert [text for text in REFUSED if not refusal_of(versions.parse, text)] == []
+    assert [text for text in REFUSED if not refusal_of(semantic_versions.parse, text)] == []
 
 
 def test_length_of_a_version_is_limited() -> None:
-    longest = "1.0.0-".ljust(versions.MAX_LENGTH, "a")
-    assert str(versions.parse(longest)) == longest
-    assert "is not understood" in refusal_of(versions.parse, longest + "a")
+    longest = "1.0.0-".ljust(semantic_versions.MAX_LENGTH, "a")
+    assert str(semantic_versions.parse(longest)) == longest
+    assert "is not understood" in refusal_of(semantic_versions.parse, longest + "a")
 
 
 def test_versions_are_ordered() -> None:
     pairs = itertools.pairwise(ORDER)
-    assert [pair for pair in pairs if not versions.parse(pair[0]) < versions.parse(pair[1])] == []
+    assert [pair for pair in pairs if not semantic_versions.parse(pair[0]) < semantic_versions.parse(pair[1])] == []
 
 
 def test_build_metadata_is_left_out() -> None:
     releases = {"1.0.0": "1.0.0", "1.0.0+a": "1.0.0", "1.0.0-a.1+b-c.d": "1.0.0-a.1", "1.0.0-a": "1.0.0-a"}
-    assert {text: versions.without_build(text) for text in releases} == releases
+    assert {text: semantic_versions.without_build(text) for text in releases} == releases
 
 
 @settings(deadline=None)
 @given(st.text() | st.from_regex(r"[0-9]{1,25}\.[0-9]\.[0-9](-[0-9a-z.-]*)?(\+[0-9a-z.-]*)?", fullmatch=True))
 def test_parsed_version_is_written_as_it_was(text: str) -> None:
     with suppress(Invalid):
-        assert str(versions.parse(text)) == text
+        assert str(semantic_versions.parse(text)) == text

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils.html import is_html_input
 
-from accounts.api.shapes import Text
+from accounts.api.serializers import Text
 from packages.models import Release
 from packages.release_input import ReleaseEdit, ReleaseInput, Upload
 from registry_site.http import strict_json

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.shapes import Text
+from accounts.api.serializers import Text
 from namespaces.models import Role
 from namespaces.role_assignments import Invitation
 
