@@ -343,6 +343,14 @@ def test_package_and_namespace_restore_in_any_order(shared: Browser, as_root: Cl
     assert [results(query) for query in ("demo", "zebra", "acme")] == [["acme/demo"]] * 3
 
 
+def test_trash_empties_the_index(shared: Browser, as_root: Client) -> None:
+    shared.delete("/namespaces/acme/packages/demo")
+    assert Package.objects.get().search_name == ""
+    shared.delete("/namespace/acme")
+    run_action(as_root, "/admin/packages/package/", "restore", Package.objects.get())
+    assert Package.objects.get().search_name == ""
+
+
 def test_removed_packages_do_not_use_up_limit(alice: User) -> None:
     create_packages(alice, (Listing("gone", f"zebra-{number}") for number in range(600)))
     create_packages(alice, [Listing("acme", "striped", "zebra"), Listing("acme", "zebra-one")])
@@ -457,6 +465,13 @@ def test_long_query_is_refused() -> None:
     for query in ("a" * 201, "中" * 201, " " * 201):
         response = get_search(query)
         assert (response.status_code, response.json()) == (400, refusal)
+
+
+def test_twelve_words_of_query_count(browser: Browser) -> None:
+    words = [f"word{number}" for number in range(12)]
+    browser.send("PATCH", DEMO, description=" ".join(words))
+    assert results(" ".join([*words, "nothing"])) == ["alice/demo"]
+    assert results(" ".join([*words[:11], "nothing"])) == []
 
 
 @pytest.mark.django_db
