@@ -1,4 +1,4 @@
-"""The record of who did what, and from where: written in the transaction that does it, announced after its commit."""
+"""The audit log: events are written in the transaction of their change, and announced after its commit."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 
 class Action(models.TextChoices):
-    """Everything that is recorded; the values are stored, and stay as they are."""
+    """Actions of the whole registry. The values are stored, so they stay as they are."""
 
     APP_KEY_ISSUE = "app_key.issue"
     CLIENT_ADD = "client.add"
@@ -78,7 +78,7 @@ def action_choices() -> list[tuple[str, str]]:
 
 
 class AuditEvent(models.Model):
-    """Who did what to what, when and from where. Rows are only ever added."""
+    """A record of one change: actor, action, target, time and address. Rows are only ever added."""
 
     at = models.DateTimeField(default=timezone.now)
     actor = models.ForeignKey(

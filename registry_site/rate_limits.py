@@ -1,4 +1,4 @@
-"""Rate limits: how many events of one kind are allowed within a time, counted in rows or in the cache.
+"""Rate limits: numbers of events that are allowed within a time, counted in rows or in the cache.
 
 Rows are exact, and shared by all workers, so they count whatever is stored anyway. The cache counts what leaves no row:
 each worker for itself, or all workers and nodes together with REGISTRY_CACHE_URL.
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `limit` events of one key within a `window`.
+    """A limit of events of one key within a `window`.
 
     `{seconds}` in `message` stands for the time to wait. Retry-After is the whole window, or with `is_exact` the time
     until the next event is allowed.
