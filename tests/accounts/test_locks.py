@@ -57,7 +57,7 @@ def test_verbs_lock_the_row_of_the_user(alice: User, root: User) -> None:
     assert [name for name, verb in verbs.items() if not locks_user(verb)] == []
 
 
-def test_refused_sign_in_locks_the_row_of_the_user(alice: User, settings: Any) -> None:
+def test_refused_sign_in_locks_the_user_row(alice: User, settings: Any) -> None:
     identities.link_identity(alice, ISSUER, "42", actor=None)
     settings.OIDC_ALLOWED_GROUPS = ["devs"]
 

@@ -213,7 +213,7 @@ def test_rows_before_the_window_do_not_count() -> None:
 
 
 @pytest.mark.django_db
-def test_row_as_old_as_the_window_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_at_the_window_edge_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
     add_rows(1, 2, 60)
