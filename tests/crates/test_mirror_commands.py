@@ -306,7 +306,7 @@ def age(days: int, name: str) -> None:
 
 def test_unused_files_are_pruned(mirror_bytes: Path) -> None:
     run("prefetch", "top")
-    age(181, "leaf")
+    age(180, "leaf")
     age(179, "top")
     assert run("prune") == "2 files, 0.0 MB, are deleted.\n"
     assert cached() == {name for name in NEEDED_BY_TOP if not name.startswith("leaf")}

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from django.utils import timezone
 
 from crates.mirror.models import CachedCrate, Incident
 from registry_site import http_client
@@ -31,6 +33,16 @@ def test_crate_is_served_as_upstream_has_it(mirror: MirrorClient, upstream: BadU
     assert read_files(mirror_bytes) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
     assert upstream.request_counts()[crate_path("demo")] == 1
     assert not Incident.objects.exists()
+
+
+def test_use_is_written_once_a_day(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    mirror.crate("demo")
+    for hours, is_written in ((23, False), (25, True)):
+        used_at = timezone.now() - timedelta(hours=hours)
+        CachedCrate.objects.update(last_used_at=used_at)
+        mirror.crate("demo")
+        assert (CachedCrate.objects.get().last_used_at != used_at) == is_written
 
 
 def test_part_of_a_crate_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
@@ -181,6 +193,12 @@ def test_every_marker_of_the_template_is_replaced(mirror: MirrorClient, upstream
         upstream.script(path, bad_upstream.file(BYTES))
         assert mirror.crate(name, "1.0.0+a").body == BYTES
         assert upstream.requests[-1].path == path
+
+
+def test_line_cannot_name_another_crate(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.script_index("demo", bad_upstream.file(line("elsewhere", "1.0.0", BYTES)))
+    upstream.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    assert mirror.crate("demo").body == BYTES
 
 
 def test_redirect_to_another_host_is_refused(mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream) -> None:

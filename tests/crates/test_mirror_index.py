@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import crate_cache, index_cache
+from crates.mirror import crate_cache, index_cache, maintenance
 from crates.mirror.models import CachedIndexFile, Incident
 from registry_site import file_locks
 from registry_site.errors import UpstreamError
@@ -119,6 +119,24 @@ def test_absence_is_cached_for_a_minute(mirror: MirrorClient, upstream: BadUpstr
     assert mirror.index_file("demo").status_code == 404
     CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
     assert mirror.index_file("demo").content == body
+
+
+def test_short_ttl_shortens_absences_too(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    settings.MIRROR_INDEX_TTL = 5
+    mirror.index_file("demo")
+    body = upstream.publish("demo")
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=6))
+    assert mirror.index_file("demo").content == body
+
+
+def test_purge_deletes_absences_after_a_day(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("present")
+    for name in ("present", "absent", "newly"):
+        mirror.index_file(name)
+    day_ago = timezone.now() - timedelta(days=1, seconds=1)
+    CachedIndexFile.objects.exclude(name="newly").update(checked_at=day_ago)
+    assert maintenance.purge() == "1 absent crates of the mirror forgotten."
+    assert set(CachedIndexFile.objects.values_list("name", flat=True)) == {"present", "newly"}
 
 
 def test_first_reason_for_absence_is_passed_on(
