@@ -96,11 +96,11 @@ class UploadedFile(serializers.FileField):
 # --- Shapes of Auth ----------------------------------------------------------------------------------------------
 
 
-class ChallengeRequest(serializers.Serializer[None]):
+class ClientName(serializers.Serializer[None]):
     client_name = Text(required=False, default="", allow_blank=True, help_text="Registered name of the client.")
 
 
-class AnswerRequest(ChallengeRequest):
+class ChallengeAnswer(ClientName):
     id = Text(required=False, allow_blank=True, help_text="Challenge id issued.")
     encrypted_text = Ciphertext(
         required=False, help_text="Percent-encoded bytes, hexadecimal digits or base64; with or without padding."
@@ -187,17 +187,17 @@ class Handshake(Outernet, ViewSet):
     permission_classes = [AllowAny]
     throttle_classes = [HandshakeThrottle]
 
-    @extend_schema(request={FORM: ChallengeRequest}, responses=ChallengeResponse)
+    @extend_schema(request={FORM: ClientName}, responses=ChallengeResponse)
     def begin(self, request: Request) -> Response:
         """`POST /auth`"""
-        parameters = self.validated(ChallengeRequest, request_parameters(request))
+        parameters = self.validated(ClientName, request_parameters(request))
         challenge = handshake.create_challenge(parameters["client_name"])
         return Response(ChallengeResponse({"challenge": challenge}).data, headers=NO_STORE)
 
-    @extend_schema(request={FORM: AnswerRequest}, responses=SessionResponse)
+    @extend_schema(request={FORM: ChallengeAnswer}, responses=SessionResponse)
     def verify(self, request: Request) -> Response:
         """`POST /auth_verify`"""
-        answer = self.validated(AnswerRequest, request_parameters(request))
+        answer = self.validated(ChallengeAnswer, request_parameters(request))
         session = handshake.answer_challenge(
             answer["client_name"], answer.get("id"), answer.get("encrypted_text"), answer.get("duration")
         )
