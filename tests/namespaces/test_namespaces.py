@@ -684,6 +684,11 @@ def test_staff_cannot_remove_personal_namespace(as_root: Client, alice: User) ->
     assert_has_personal_namespace("alice")
 
 
+def test_personal_namespace_takes_no_members(alice: User, root: User) -> None:
+    with pytest.raises(RegistryError, match="belongs to its user alone"):
+        membership.set_members_by_staff(Namespace.objects.get(user=alice), [], [], actor=root)
+
+
 def test_one_refusal_rolls_back_the_action(as_root: Client, acme: Namespace, alice: User) -> None:
     run_action(as_root, ADMIN, "remove", acme, Namespace.objects.get(user=alice))
     assert Client().get(NS).status_code == 200

@@ -121,6 +121,7 @@ TABLE = [
     *PACKAGE_ROWS,
     *(row for role in Role for row in rows_of_role(role)),
     Row("delete namespace", "DELETE", NS, OWNERS_OF_NAMESPACE),
+    Row("create namespace", "POST", "/namespace", ALL_READ.replace("200", "401", 1), {"namespace": "fresh"}),
 ]
 
 
@@ -333,7 +334,7 @@ def test_two_roles_list_a_package_once(world: World) -> None:
 
 READS = [row for row in PACKAGE_ROWS if row.method == "GET"]
 PUBLISHES = [row for row in PACKAGE_ROWS if row.method in ("POST", "PUT", "PATCH")]
-MANAGES = [row for row in TABLE if row.name.startswith("delete") or row.name.endswith("MANAGER")]
+MANAGES = [row for row in TABLE if row.name.startswith("delete") or row.name.endswith(("MANAGER", "create namespace"))]
 ALLOWED_BY_TYPE = {"READ_ONLY": READS, "PUBLISH": [*READS, *PUBLISHES], "ALL": TABLE}
 SIGNED = [*READS, *PUBLISHES, *MANAGES]
 
