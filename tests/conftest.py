@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts import registration
@@ -16,6 +17,15 @@ from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.servers import Server, running
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the other database: a skipped test would say that something is missing."""
+    foreign = "only_sqlite" if connection.vendor == "postgresql" else "only_postgresql"
+    deselected = [item for item in items if item.get_closest_marker(foreign)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if not item.get_closest_marker(foreign)]
 
 
 def pytest_collection_finish() -> None:

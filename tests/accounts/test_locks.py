@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core import signing
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -20,10 +19,7 @@ from tests.support.cast import PASSWORD
 ISSUER = "https://id.example.com"
 CLAIMS = {"sub": "42", "nickname": "alice"}
 
-pytestmark = pytest.mark.skipif(
-    settings.DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql",
-    reason="SQLite has no row locks: one writer at a time holds the whole database",
-)
+pytestmark = pytest.mark.only_postgresql  # SQLite locks the whole database instead
 
 
 def locks_user(verb: Callable[[], object]) -> bool:

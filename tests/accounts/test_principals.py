@@ -112,7 +112,7 @@ def test_revalidation_takes_two_queries(
         principal.revalidate_and_lock()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks the whole database instead")
+@pytest.mark.only_postgresql  # SQLite locks the whole database instead
 def test_user_row_is_locked_until_the_commit(principal: Principal) -> None:
     with transaction.atomic(), CaptureQueriesContext(connection) as revalidation:
         principal.revalidate_and_lock()

@@ -12,7 +12,7 @@ def test_purge_refreshes_the_statistics(alice: User) -> None:
     assert "Statistics are up to date." in [report for _, report in purge_requested.send(sender=None)]
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL refreshes its statistics itself")
+@pytest.mark.only_sqlite  # PostgreSQL refreshes its statistics itself
 def test_statistics_of_sqlite_cover_new_rows(alice: User) -> None:
     refresh_statistics()
     with connection.cursor() as cursor:
