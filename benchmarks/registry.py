@@ -2,17 +2,14 @@
 
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 from benchmarks.delay_proxy import Proxy
 from benchmarks.links import Link
 from tests.support.servers import Server
 
-START_TIMEOUT = 60  # seconds
 NO_SETTINGS: Mapping[str, str] = {}
 
 
@@ -31,15 +28,9 @@ class Registry(Server):
             self.environment["REGISTRY_TLS_KEY"] = str(link.certificate.key)
             self.trust = ssl.create_default_context(cafile=str(link.certificate.authority))
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urlopen(f"{self.url}/health", timeout=5, context=self.trust):
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(f"The registry does not start:\n{self.log.read_text()}")
+    def tls(self) -> ssl.SSLContext | None:
+        """Return a TLS context that trusts the authority of the link's certificate; None over plain HTTP."""
+        return self.trust
 
     def stop(self) -> None:
         try:
