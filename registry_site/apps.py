@@ -5,6 +5,7 @@ from django.apps import AppConfig
 
 class RegistryConfig(AppConfig):
     name = "registry_site"
+    verbose_name = "Audit log"  # its only model; the admin site shows this as the heading
 
     def ready(self) -> None:
         from registry_site import purge  # noqa: F401 - its receivers register themselves
