@@ -68,7 +68,7 @@ def test_every_folder_has_its_place_in_the_order() -> None:
 
 def test_private_names_stay_in_their_module() -> None:
     offenders = []
-    for path in [*ALL, *modules("benchmarks")]:
+    for path in [*ALL, *modules("benchmarks"), *modules("tests")]:
         offenders += [
             f"{name_of(path)}: {module}.{name}"
             for module, name in imports(path)
