@@ -70,7 +70,7 @@ class AuditEvents(ReadOnlyAdmin):
 
     @admin.display(description="target")
     def target_link(self, event: AuditEvent) -> str:
-        """The target, linked to its page in the admin if there is one."""
+        """Link the target to its page in the admin, if there is one."""
         try:
             url = reverse(f"admin:{event.object_type.replace('.', '_')}_change", args=[event.object_id])
         except NoReverseMatch:

@@ -55,7 +55,7 @@ class Index(Cargo, ViewSet):
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
-        """The file of one crate: its lines are kept ready on the crate's row."""
+        """Return the index file of one crate; its lines are stored ready on the crate's row."""
         row = Crate.objects.filter(index_path=path).values_list("index_text", "index_etag", "index_modified").first()
         if row is None:
             raise NotFound("There is no such crate in this index.")

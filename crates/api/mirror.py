@@ -44,13 +44,13 @@ class Mirror(Cargo, ViewSet):
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
-        """The index file of one crate, as upstream has it."""
+        """Return the index file of one crate, as upstream has it."""
         body, etag, modified = serving.render_index_file(path)
         return index_file(request._request, body, etag, modified)
 
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:
-        """The versions of a crate, the newest first, each with the reason if a policy holds it back."""
+        """List the versions of a crate, the newest first, each with the reason if a policy holds it back."""
         crate, versions = overview.describe_crate(name)
         about = {"name": crate.name, "upstream": crate.upstream, "checked_at": crate.checked_at, "versions": versions}
         return Response(MirroredCrate(about).data)
