@@ -153,10 +153,11 @@ def update_derived_fields(crate: Crate) -> None:
     words = [crate.name, newest.description, *newest.keywords] if newest else [crate.name]
     crate.newest = newest
     crate.search_text = names.canonical(" ".join(words))
+    # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
+    # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
+    now = timezone.now().replace(microsecond=0)
+    is_first = not crate.index_etag
+    crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
     crate.index_text = index.render(crate.name, rows)
     crate.index_etag = index.etag(crate.index_text)
-    # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
-    # text: so it goes at least one second further each time.
-    now = timezone.now().replace(microsecond=0)
-    crate.index_modified = max(now, crate.index_modified.replace(microsecond=0) + timedelta(seconds=1))
     crate.save()

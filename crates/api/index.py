@@ -19,6 +19,7 @@ from accounts.permissions import ReadAccess
 from crates.models import Crate
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
+from registry_site.http.downloads import past_timestamp
 
 
 def config_json(download_path: str) -> dict[str, str | bool]:
@@ -29,7 +30,7 @@ def config_json(download_path: str) -> dict[str, str | bool]:
 
 def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: datetime | None) -> HttpResponseBase:
     """Respond with an index file, or with 304 if the client has it."""
-    timestamp = int(modified.timestamp()) if modified else None
+    timestamp = past_timestamp(modified) if modified else None
     response = HttpResponse(text, content_type="text/plain; charset=utf-8")
     response["ETag"] = etag
     if timestamp is not None:

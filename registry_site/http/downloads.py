@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
@@ -47,14 +48,25 @@ def deliver(
     One range is honoured (206, or 416 past the end). Several ranges get the whole content, as RFC 9110 (14.2) allows.
     """
     filename = filename.rstrip("\n")  # Django's header function takes a final newline for no part of a name
-    not_modified = get_conditional_response(request, content.etag, int(modified.timestamp()))
+    timestamp = past_timestamp(modified)
+    not_modified = get_conditional_response(request, content.etag, timestamp)
     response = not_modified or content_response(request, content, filename, content_type)
     response["ETag"] = content.etag
-    response["Last-Modified"] = http_date(modified.timestamp())
+    if timestamp is not None:
+        response["Last-Modified"] = http_date(timestamp)
     response["Accept-Ranges"] = "bytes"
     response["Cache-Control"] = cache_control
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename) or "attachment"
     return response
+
+
+def past_timestamp(modified: datetime) -> int | None:
+    """Return the Unix time of a change in whole seconds, or None for one that lies ahead.
+
+    RFC 9110 (8.8.2.1) forbids a Last-Modified in the future; without it, the ETag alone decides.
+    """
+    timestamp = int(modified.timestamp())
+    return timestamp if timestamp <= timezone.now().timestamp() else None
 
 
 def content_response(request: HttpRequest, content: Content, filename: str, content_type: str) -> HttpResponseBase:

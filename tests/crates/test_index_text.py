@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from django.utils.http import http_date
+
 from crates import index
-from crates.models import Version
+from crates.models import Crate, Version
 from tests.support import packing
 from tests.support.cast import CargoClient
 
@@ -159,24 +161,48 @@ def test_later_version_leaves_the_lines_of_the_others(as_alice: CargoClient) -> 
 
 def test_two_changes_in_one_second_have_two_times(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
-    times = [as_alice.get(INDEX)["Last-Modified"]]
+    times = [Crate.objects.get().index_modified]
     for change in (as_alice.delete, as_alice.put, as_alice.delete):
         assert change(f"/api/v1/crates/demo/1.0.0/{'unyank' if change == as_alice.put else 'yank'}").status_code == 200
-        times.append(as_alice.get(INDEX)["Last-Modified"])
-    moments = [parsedate_to_datetime(time) for time in times]
-    assert moments == sorted(set(moments))
+        times.append(Crate.objects.get().index_modified)
+    assert times == sorted(set(times))
+
+
+def test_last_modified_never_lies_ahead(as_alice: CargoClient) -> None:
+    """After quick changes the ETag alone decides, until the clock has reached the time of the last one."""
+    dates: list[str] = []
+    for number in range(5):
+        as_alice.publish(packing.body(version=f"{number}.0.0"))
+        response = as_alice.get(INDEX)
+        modified = response.headers.get("Last-Modified", "")
+        assert not modified or parsedate_to_datetime(modified) <= datetime.now(UTC)
+        for date in dates:
+            assert as_alice.get(INDEX, headers={"If-Modified-Since": date}).status_code == 200
+        assert as_alice.get(INDEX, headers={"If-None-Match": response["ETag"]}).status_code == 304
+        dates += [modified] if modified else []
+    assert dates
+
+
+def test_last_modified_comes_with_its_time(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    now = datetime.now(UTC)
+    for hours, is_sent in ((1, False), (-1, True)):
+        Crate.objects.update(index_modified=now + timedelta(hours=hours))
+        assert ("Last-Modified" in as_alice.get(INDEX)) == is_sent
+        date = http_date((now + timedelta(days=1)).timestamp())
+        assert as_alice.get(INDEX, headers={"If-Modified-Since": date}).status_code == (304 if is_sent else 200)
 
 
 def test_yank_of_a_yanked_version_changes_no_byte(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
     as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
-    before = as_alice.get(INDEX)
+    before = Crate.objects.get()
     as_alice.delete("/api/v1/crates/demo/1.0.0/yank")
-    after = as_alice.get(INDEX)
-    assert (after.content, after["ETag"], after["Last-Modified"]) == (
-        before.content,
-        before["ETag"],
-        before["Last-Modified"],
+    after = Crate.objects.get()
+    assert (after.index_text, after.index_etag, after.index_modified) == (
+        before.index_text,
+        before.index_etag,
+        before.index_modified,
     )
 
 
