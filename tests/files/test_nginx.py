@@ -1,13 +1,7 @@
 """A real nginx in front of the registry, which sends the bytes itself: `X-Accel-Redirect`."""
 
 import json
-import os
-import pwd
-import shutil
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -20,6 +14,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from tests.support.file_clients import LiveFileClient, failure
 from tests.support.local_files import CHANGED, GONE, INSIDE, OUTSIDE, SWAPS, create_link, exchange_names, write_file
+from tests.support.nginx import running_nginx
 from tests.support.servers import free_port, running
 
 pytestmark = pytest.mark.database_independent
@@ -29,20 +24,7 @@ GIB = 1024**3
 MARK = b"in the middle"
 
 CONFIG = """
-{user}
-daemon off;
-worker_processes 1;
-pid {directory}/pid;
-error_log {directory}/error.log;
-events {{}}
-http {{
-    access_log off;
     sendfile on;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    scgi_temp_path {directory}/scgi;
-    uwsgi_temp_path {directory}/uwsgi;
     upstream entrepot {{
         server 127.0.0.1:{registry};
         keepalive 16;
@@ -70,7 +52,6 @@ http {{
             return 200;
         }}
     }}
-}}
 """
 # One for each directory of REGISTRY_FILE_ROOTS, and one for the blobs.
 LOCATION = """
@@ -136,37 +117,13 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedClient]
     with running(directory / "data", REGISTRY_TRUSTED_PROXIES="127.0.0.1", **settings) as server:
         port = free_port()
         config = CONFIG.format(
-            user=f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else "",
-            directory=directory,
             registry=server.port,
             port=port,
             redirector=free_port(),
             locations="".join(LOCATION.format(directory=path) for path in (directory / "root", server.data / "blobs")),
         )
-        (directory / "nginx.conf").write_text(config)
-        nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        assert nginx
-        process = subprocess.Popen(
-            [nginx, "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
-        )
-        try:
-            wait_for(port, process, directory / "error.log")
+        with running_nginx(directory, config, port):
             yield ProxiedClient(LiveFileClient(server, "box"), port)
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError(f"nginx does not answer:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="module")
