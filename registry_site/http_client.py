@@ -1,16 +1,19 @@
 """HTTP requests to other servers, within a time for the whole response and within a size.
 
 The timeouts of urllib3 measure silence: a server that drips a byte a second would keep a thread for ever. So each
-request has a deadline, and a watchdog thread shuts down a connection whose request is over it. Redirects are not
-followed; the caller may send another request.
+request has a deadline, which holds for the look-up of the name, the connection, TLS, the head and the body together. A
+watchdog thread shuts down the connection of a request that is over it. Redirects are not followed; the caller may send
+another request.
 """
 
 import ipaddress
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import IO, Any
@@ -18,17 +21,15 @@ from typing import IO, Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 SILENCE_SECONDS = 5  # without a byte
 CHUNK_SIZE = 64 * 1024  # bytes
 MAX_HOSTS = 8  # whose idle connections are kept
 MAX_CONNECTIONS = 16  # to one host, at the same time; a further request waits for one
+MAX_LOOKUPS = 16  # names that are looked up at the same time
 WATCH_SECONDS = 0.25  # between two looks of the watchdog
 USER_AGENT = "entrepot-registry"
-
-_deadline: ContextVar[float] = ContextVar("deadline")
-_public_only: ContextVar[bool] = ContextVar("public_only", default=False)
 
 
 class RequestFailed(Exception):
@@ -83,91 +84,174 @@ def _send(
     body: bytes | None = None,
     public_only: bool = False,
 ) -> Iterator[tuple[Response, Iterator[bytes]]]:
-    # By context variable, since urllib3 opens connections deep inside its pools.
-    deadline_token, public_token = _deadline.set(time.monotonic() + seconds), _public_only.set(public_only)
-    try:
-        response = _pools.request(
-            method,
-            url,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
-            body=body,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=min(SILENCE_SECONDS, seconds), read=min(SILENCE_SECONDS, seconds)),
-            pool_timeout=seconds,
-        )
+    with closing(Limits(seconds, public_only=public_only)) as limits, limits.applied():
         try:
-            lowered = {name.lower(): value for name, value in response.headers.items()}
-            yield Response(response.status, lowered), _chunks_in_time(response)
-        finally:
-            if response.connection is not None:  # not read to its end: the next request must not read the rest
-                response.close()
-                response.release_conn()
-    except (HTTPError, OSError, ValueError) as error:  # ValueError: a bad URL, or no time at all
-        raise RequestFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
-    finally:
-        _deadline.reset(deadline_token)
-        _public_only.reset(public_token)
+            response = _pools.request(
+                method,
+                url,
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
+                body=body,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=min(SILENCE_SECONDS, seconds), read=min(SILENCE_SECONDS, seconds)),
+                pool_timeout=seconds,
+            )
+            try:
+                limits.remaining_seconds()  # a head that was cut off by the watchdog looks complete to http.client
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                yield Response(response.status, lowered), _chunks_in_time(response, limits)
+            finally:
+                if response.connection is not None:  # not read to its end: the next request must not read the rest
+                    response.close()
+                    response.release_conn()
+        except (HTTPError, OSError, ValueError) as error:  # ValueError: a bad URL, or no time at all
+            raise RequestFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _chunks_in_time(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _chunks_in_time(response: urllib3.BaseHTTPResponse, limits: "Limits") -> Iterator[bytes]:
     for chunk in response.stream(CHUNK_SIZE, decode_content=False):
-        if time.monotonic() > _deadline.get():
-            break
+        limits.remaining_seconds()
         yield chunk
-    if time.monotonic() > _deadline.get():  # a body without a length ends when the watchdog shuts the connection down
-        raise RequestFailed("its time was up")
+    limits.remaining_seconds()  # a body without a length ends when the watchdog shuts the connection down
 
 
-class _DeadlineConnection:
-    """A connection that the watchdog can abort, and that refuses private addresses if its request does."""
+class Limits:
+    """The limits of one request, and a handle of its connection for the watchdog.
 
-    # A duplicate of the socket, since TLS takes over the first one. Shutting it down wakes a thread that reads from
-    # either; closing would not.
-    handle: socket.socket | None = None
+    The handle belongs to the request and not to the connection: urllib3 closes a connection of which it has read
+    `Connection: close`, and goes on to read the body.
+    """
 
-    def _new_conn(self) -> socket.socket:
-        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+    def __init__(self, seconds: float, *, public_only: bool = False) -> None:
+        self.deadline = time.monotonic() + seconds
+        self.public_only = public_only
+        self.handle: socket.socket | None = None
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Apply the limits to each `LimitedConnection` that the present thread uses."""
+        token = _limits.set(self)
         try:
-            _refuse_private(connected)
-            self.handle = connected.dup()
-        except OSError:
-            connected.close()
-            raise
-        _watchdog.watch(self, _deadline.get())
-        return connected
+            yield
+        finally:
+            _limits.reset(token)
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.handle is not None and self.handle.fileno() >= 0:  # reused: it was opened for another request
-            _refuse_private(self.handle)
-        _watchdog.watch(self, _deadline.get())
-        super().request(*args, **kwargs)  # type: ignore[misc]
+    def remaining_seconds(self) -> float:
+        """Return the time that is left; raises `RequestFailed` if none is."""
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise RequestFailed("its time was up")
+        return seconds
+
+    def require_public(self, address: str) -> None:
+        # The address, not the name: a name could resolve to another address the next time.
+        if self.public_only and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            raise OSError(f"{address} is no address of the open internet")
+
+    def extend(self, seconds: float) -> None:
+        """Move the deadline to so many seconds from now."""
+        self.deadline = time.monotonic() + seconds
+        if self.handle is not None:
+            _watchdog.watch(self.handle, self.deadline)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Let the watchdog end this connection, and no other one, at the deadline."""
+        self.close()
+        # A duplicate, since TLS takes over the socket and urllib3 may close it. Shutting the duplicate down wakes a
+        # thread that reads from either.
+        self.handle = socket.socket(fileno=os.dup(connection.fileno()))
+        _watchdog.watch(self.handle, self.deadline)
 
     def close(self) -> None:
-        super().close()  # type: ignore[misc]
+        """End the watch; the connection may serve another request."""
         if self.handle is not None:
-            self.handle.close()
-
-    def abort(self) -> None:
-        """Shut the connection down: a thread that reads or writes fails at once."""
-        if self.handle is not None:
-            with suppress(OSError):
-                self.handle.shutdown(socket.SHUT_RDWR)
+            _watchdog.forget(self.handle)
+            self.handle = None
 
 
-def _refuse_private(connected: socket.socket) -> None:
-    # Of the connected socket, not of the name: a name could resolve to another address the next time.
-    address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
-    if _public_only.get() and not address.is_global:
-        raise OSError(f"{address} is no address of the open internet")
+# By context variable, since urllib3 opens connections deep inside its pools.
+_limits: ContextVar[Limits] = ContextVar("limits")
 
 
-class _PlainConnection(_DeadlineConnection, HTTPConnection):
+class LimitedConnection:
+    """A connection within the limits of the request that uses it at the moment."""
+
+    sock: socket.socket | None
+    port: int
+    _dns_host: str  # with the dot at its end that keeps the resolver from trying other domains
+
+    def _new_conn(self) -> socket.socket:
+        limits = _limits.get()
+        failure = OSError("the name has no address")
+        try:
+            addresses = _look_up(self._dns_host.strip("[]"), self.port, limits)
+        except socket.gaierror as error:
+            raise NameResolutionError(self._dns_host, self, error) from error  # type: ignore[arg-type]
+        for family, kind, protocol, _, address in addresses:
+            connection = socket.socket(family, kind, protocol)
+            try:
+                limits.require_public(str(address[0]))
+                connection.settimeout(min(SILENCE_SECONDS, limits.remaining_seconds()))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.connect(address)
+                limits.watch(connection)
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+            except RequestFailed:
+                connection.close()
+                raise
+        raise NewConnectionError(self, f"Failed to establish a new connection: {failure}") from failure  # type: ignore[arg-type]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:  # perhaps opened by another request, with other limits
+            _limits.get().require_public(self.sock.getpeername()[0])
+            _limits.get().watch(self.sock)
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_lookups_lock = threading.Lock()
+
+
+def _look_up(host: str, port: int, limits: Limits) -> list[Any]:
+    """Return the addresses of a name as `socket.getaddrinfo` has them, within the time of the request.
+
+    The resolver of the system knows no deadline, so it runs in a thread that can be left behind. One thread serves all
+    requests for a name, and the number of such threads is limited.
+    """
+    key = host, port
+
+    def run() -> None:
+        try:
+            future.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            with _lookups_lock:
+                del _lookups[key]
+
+    with _lookups_lock:
+        if key in _lookups:
+            future = _lookups[key]
+        elif len(_lookups) < MAX_LOOKUPS:
+            future = _lookups[key] = Future()
+            threading.Thread(target=run, name="http-lookup", daemon=True).start()
+        else:
+            raise RequestFailed("too many names are looked up at this moment")
+    try:
+        return future.result(limits.remaining_seconds())
+    except TimeoutError as error:
+        raise RequestFailed("the look-up of its name took too long") from error
+
+
+class _PlainConnection(LimitedConnection, HTTPConnection):
     pass
 
 
-class _TLSConnection(_DeadlineConnection, HTTPSConnection):
+class _TLSConnection(LimitedConnection, HTTPSConnection):
     pass
 
 
@@ -180,30 +264,34 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class _Watchdog:
-    """A thread that aborts connections over their deadline. An idle one that it hits is simply opened again."""
+    """A thread that shuts connections down at their deadline."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.deadlines: dict[_DeadlineConnection, float] = {}
+        self.deadlines: dict[socket.socket, float] = {}
         self.thread: threading.Thread | None = None
 
-    def watch(self, connection: _DeadlineConnection, deadline: float) -> None:
+    def watch(self, handle: socket.socket, deadline: float) -> None:
         with self.lock:
-            self.deadlines[connection] = deadline
+            self.deadlines[handle] = deadline
             if self.thread is None or not self.thread.is_alive():  # threads do not survive the fork of a worker
                 self.thread = threading.Thread(target=self.run, name="http-watchdog", daemon=True)
                 self.thread.start()
+
+    def forget(self, handle: socket.socket) -> None:
+        with self.lock:  # its number must not name another file while the watchdog uses it
+            del self.deadlines[handle]
+            handle.close()
 
     def run(self) -> None:
         while True:
             time.sleep(WATCH_SECONDS)
             now = time.monotonic()
             with self.lock:
-                late = [connection for connection, deadline in self.deadlines.items() if deadline < now]
-                for connection in late:
-                    del self.deadlines[connection]
-            for connection in late:
-                connection.abort()
+                for handle, deadline in self.deadlines.items():
+                    if deadline < now:
+                        with suppress(OSError):  # it has ended already
+                            handle.shutdown(socket.SHUT_RDWR)
 
 
 _watchdog = _Watchdog()

@@ -1,13 +1,12 @@
 """HTTP client of the OpenID provider: its metadata, its keys, tokens and userinfo.
 
 The provider is not trusted to be fast, brief or right. All requests of one sign-in share a deadline, answers have a
-maximum size, and few requests of one process run at a time.
+maximum size, and few threads of a worker wait for it at a time.
 """
 
 import base64
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,18 +17,19 @@ from django.core.cache import cache
 
 from registry_site import http_client
 from registry_site.errors import PermissionDenied, UpstreamError
+from registry_site.upstream_limiter import Kind, limiter
 
 TIMEOUT_SECONDS = 8  # for all requests of one sign-in together
 MAX_ANSWER_BYTES = 1024 * 1024
-# A slow provider must not block all request threads of a worker.
-MAX_CONCURRENT_REQUESTS = 4
 REQUIRED_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 # Metadata and keys are reused for an hour. While the provider is down, the last answer serves for a week.
 FRESH_SECONDS = 3600
 STALE_SECONDS = 7 * 24 * 3600
 RETRY_SECONDS = 10  # between two attempts after a failure, and between two searches for an unknown key
 
-_slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
+SIGN_IN = Kind(
+    quarters=1, refusal="Openid error: too many are signing in at this moment, or the provider is slow; try again."
+)
 
 
 class Provider:
@@ -112,18 +112,13 @@ class Provider:
 
     def _request(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
         """Return status and body, if they come before the deadline."""
-        if not _slots.acquire(timeout=max(0.0, min(1.0, self.deadline - time.monotonic()))):
-            raise UpstreamError(
-                "Openid error: too many are signing in at this moment, or the provider is slow; try again."
-            )
         try:
-            seconds = max(0.0, self.deadline - time.monotonic())
-            answer = http_client.fetch(method, address, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, **options)
+            with limiter.slot(SIGN_IN):
+                seconds = max(0.0, self.deadline - time.monotonic())
+                answer = http_client.fetch(method, address, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, **options)
         except http_client.RequestFailed as error:
             host = urlsplit(address).netloc
             raise UpstreamError(f"Openid error: the provider at {host} does not answer as it should.") from error
-        finally:
-            _slots.release()
         return answer.status, answer.body
 
 

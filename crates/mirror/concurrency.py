@@ -1,18 +1,17 @@
-"""Limits on waiting for upstream, so that a slow one does not take the threads that all other requests need."""
+"""Background tasks, and the mirror's part of the threads that may wait for other servers."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from django.conf import settings
 from django.db import connection
 
-from registry_site.errors import RegistryError, UpstreamError
+from registry_site.errors import RegistryError
+from registry_site.upstream_limiter import Kind
 
 T = TypeVar("T")
 
@@ -21,39 +20,8 @@ _log = logging.getLogger(__name__)
 SLOW_AFTER_SECONDS = 2.0  # upstreams usually answer in a tenth of this, and people notice longer pauses
 MAX_PENDING = 64  # more would be stale before anybody uses them
 
-
-class UpstreamLimiter:
-    """A limit of three quarters on the request threads of a worker that may wait for upstream at once.
-
-    The last quarter keeps answering whatever needs no upstream. Requests over the limit wait for a slot, but only while
-    upstream keeps answering others.
-    """
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.started: dict[int, float] = {}  # when each thread got its slot, by thread
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Wait for a slot and keep it; raises `UpstreamError` when all are taken and upstream is slow."""
-        thread = threading.get_ident()
-        with self.changed:
-            while len(self.started) >= max(settings.THREADS * 3 // 4, 1):
-                # Upstream is slow when nobody has got a slot for so long: then waiting for the next one is in vain.
-                patience = max(self.started.values()) + SLOW_AFTER_SECONDS - time.monotonic()
-                if patience <= 0:
-                    raise UpstreamError("The mirror's upstream is slow, and enough requests wait for it; try again.")
-                self.changed.wait(patience)
-            self.started[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            with self.changed:
-                del self.started[thread]
-                self.changed.notify()
-
-
-limiter = UpstreamLimiter()  # for index files and crates together
+# For index files and crates together.
+MIRROR = Kind(quarters=3, refusal="The mirror's upstream is slow, and enough requests wait for it; try again.")
 
 
 class BackgroundTasks(Generic[T]):

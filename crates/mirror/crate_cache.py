@@ -17,6 +17,7 @@ from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.storage import blobs
+from registry_site.upstream_limiter import limiter
 
 MAX_BYTES_IN_MEMORY = 1024 * 1024  # a larger file goes to disk while it is received
 DAY = timedelta(days=1)
@@ -36,7 +37,7 @@ def get_or_fetch(
     crate = index_file.cached_crates().filter(version=line.version, sha256=line.checksum).first()
     if crate is None:
         read_ahead.start_pending()
-        with metrics.recording_fetch(record_outcome), concurrency.limiter.slot():
+        with metrics.recording_fetch(record_outcome), limiter.slot(concurrency.MIRROR):
             return fetch(index_file, line), True
     metrics.record_cache_hit(record_outcome, crate.fetched_at, crate.fetched_at)
     if crate.last_used_at < timezone.now() - DAY:  # once a day, so that reading hardly ever writes

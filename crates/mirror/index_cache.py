@@ -18,6 +18,7 @@ from crates.models import Crate
 from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
+from registry_site.upstream_limiter import limiter
 
 RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
 NO_SUCH_CRATE = "There is no such crate in this index."
@@ -42,7 +43,7 @@ def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) 
     read_ahead.start_pending()
     # "There is none" is no answer to fall back on: the crate may have been published since.
     if index_file is None or index_file.status != 200:
-        with metrics.recording_fetch(record_outcome), concurrency.limiter.slot():
+        with metrics.recording_fetch(record_outcome), limiter.slot(concurrency.MIRROR):
             return _refresh(path)
     refreshed = _refreshes.result(path, lambda: _refresh(path))
     record_outcome("renewed" if refreshed else "stale")

@@ -1,5 +1,6 @@
 """Upstream registries: fetch index files from the configured URLs, and crates from where `config.json` says."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -101,12 +102,13 @@ class Upstream:
         self, url: str, max_bytes: int, *, headers: Mapping[str, str] = NO_HEADERS, file: IO[bytes] | None = None
     ) -> http_client.Response:
         """Send a GET request, follow redirects, and perhaps write the body to a file; raises `UpstreamFault`."""
+        deadline = time.monotonic() + settings.MIRROR_TIMEOUT
         for _ in range(MAX_REDIRECTS + 1):
             # Only the configured host gets the token, and may have a private address: `dl` is upstream's own word.
             is_configured = _origin(url) == _origin(self.url)
             options: dict[str, Any] = {
                 "headers": {**headers, **({"Authorization": self.token} if self.token and is_configured else {})},
-                "seconds": settings.MIRROR_TIMEOUT,
+                "seconds": max(0.0, deadline - time.monotonic()),
                 "max_bytes": max_bytes,
                 "public_only": not is_configured,
             }

@@ -570,16 +570,17 @@ def test_slow_sign_in_times_out(
     assert_sign_in_works(registry, provider)
 
 
-def publish(registry: Server, token: str, version: str) -> int:
-    body, headers = packing.body(version=version), {"Authorization": token}
+def publish(registry: Server, token: str, crate: str) -> int:
+    body, headers = packing.body(crate), {"Authorization": token}
     return requests.put(f"{registry.url}/api/v1/crates/new", body, headers=headers, timeout=TIMEOUT).status_code
 
 
-def test_hanging_sign_ins_do_not_block_others(registry: Server, provider: BadProvider, name: str) -> None:
+@pytest.mark.parametrize("fault", ["hang", "no end"])
+def test_slow_sign_ins_do_not_block_others(registry: Server, provider: BadProvider, name: str, fault: str) -> None:
     token = registry.sign_up(f"publisher-{name}")
     browsers = [LiveBrowser(registry, provider) for _ in range(20)]
     locations = [browser.begin() for browser in browsers]
-    hanging = Script({"sub": name}, {"nickname": name}, faults={"userinfo": "hang"})
+    hanging = Script({"sub": name}, {"nickname": name}, faults={"userinfo": fault})
     with ThreadPoolExecutor(len(browsers)) as pool:
         pending = [
             pool.submit(browser.come_back, location, hanging)
@@ -589,7 +590,7 @@ def test_hanging_sign_ins_do_not_block_others(registry: Server, provider: BadPro
             time.sleep(0.01)
         statuses = [
             requests.get(f"{registry.url}/index/config.json", timeout=TIMEOUT).status_code,
-            publish(registry, token, "1.0.0"),
+            publish(registry, token, name),
         ]
         assert any(not future.done() for future in pending)
         assert {status_of(future.result()) for future in pending} == {502}

@@ -1,4 +1,4 @@
-"""Limits on waiting for upstream: slots for requests with nothing cached, background refreshes for the others."""
+"""Background refreshes for requests with something cached, and a running mirror whose upstream is slow."""
 
 import threading
 import time
@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from crates.mirror import concurrency
-from crates.mirror.concurrency import BackgroundTasks, UpstreamLimiter
+from crates.mirror.concurrency import BackgroundTasks
 from crates.names import index_path
 from registry_site.errors import UpstreamError
 from tests.support import bad_upstream
@@ -25,79 +24,6 @@ SLOW = "enough requests wait for it"
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 0.05)
-
-
-# --- Slots ---------------------------------------------------------------------------------------------------------
-
-
-class SlotHolders:
-    """Threads that keep slots of a limiter until the end of a `with` block."""
-
-    def __init__(self, limiter: UpstreamLimiter, number: int) -> None:
-        self.may_leave = threading.Event()
-        self.entered = threading.Semaphore(0)
-        self.threads = [threading.Thread(target=self.keep_slot, args=(limiter,)) for _ in range(number)]
-
-    def keep_slot(self, limiter: UpstreamLimiter) -> None:
-        with limiter.slot():
-            self.entered.release()
-            self.may_leave.wait(20)
-
-    def __enter__(self) -> "SlotHolders":
-        for thread in self.threads:
-            thread.start()
-            assert self.entered.acquire(timeout=20)
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self.may_leave.set()
-        for thread in self.threads:
-            thread.join()
-
-
-def test_quarter_of_the_threads_stays_free(settings: Any, impatient: None) -> None:
-    for threads, slots in {1: 1, 2: 1, 4: 3, 16: 12}.items():
-        settings.THREADS = threads
-        limiter = UpstreamLimiter()
-        with SlotHolders(limiter, slots), pytest.raises(UpstreamError, match=SLOW), limiter.slot():
-            pass
-
-
-def test_slot_is_free_after_a_failure(settings: Any, impatient: None) -> None:
-    settings.THREADS = 1
-    limiter = UpstreamLimiter()
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError), limiter.slot():
-            raise ZeroDivisionError
-
-
-def test_waiting_thread_gets_a_freed_slot(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "SLOW_AFTER_SECONDS", 60)
-    settings.THREADS = 1
-    limiter = UpstreamLimiter()
-
-    def enter() -> bool:
-        with limiter.slot():
-            return True
-
-    with ThreadPoolExecutor(1) as pool:
-        with SlotHolders(limiter, 1):
-            future = pool.submit(enter)
-        assert future.result(20)
-
-
-def test_requests_wait_while_upstream_answers_others(settings: Any) -> None:
-    settings.THREADS = 3
-    limiter = UpstreamLimiter()
-    limiter.started = {-1: time.monotonic() - 60, -2: time.monotonic()}
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(limiter.slot().__enter__)
-        time.sleep(0.2)
-        assert not future.done()
-        with limiter.changed:
-            del limiter.started[-1]
-            limiter.changed.notify()
-        future.result(20)
 
 
 # --- Background tasks ----------------------------------------------------------------------------------------------

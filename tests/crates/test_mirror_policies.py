@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from crates.mirror import concurrency, policies
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
+from registry_site.upstream_limiter import limiter
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.mirror_client import MirrorClient
@@ -271,7 +272,7 @@ def test_missing_slot_is_not_remembered(
     settings.THREADS = 1
     CachedIndexFile.objects.create(path="de/mo/demo", name="demo", upstream=upstream.url, status=200, body=body)
     with monkeypatch.context() as patch:
-        patch.setitem(concurrency.limiter.started, 0, time.monotonic() - 60)
+        patch.setitem(limiter.slots, 0, (concurrency.MIRROR, time.monotonic() - 60))
         assert mirror.yanked() == ["1.0.0"]
     assert mirror.yanked() == []
     assert fetched_versions(upstream) == ["1.0.0"]

@@ -18,7 +18,11 @@ from moto.server import ThreadedMotoServer
 
 from registry_site.errors import NotFound, Unavailable
 from registry_site.http.downloads import deliver
+from registry_site.http_client import RequestFailed
 from registry_site.storage import blobs
+from registry_site.storage import s3 as s3_storage
+from tests.support import bad_upstream
+from tests.support.bad_upstream import Exchange
 
 pytestmark = pytest.mark.database_independent
 
@@ -167,6 +171,28 @@ def test_silent_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPatch
     use_s3(settings, endpoint_url="http://127.0.0.1:9", bucket_name="none", region_name="us-east-1")
     with pytest.raises(Unavailable):
         blobs.put(io.BytesIO(DATA))
+
+
+def dripping_object(exchange: Exchange) -> None:
+    exchange.head(Connection="close")
+    exchange.drip(b"x")
+
+
+def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr(s3_storage, "SECONDS", 0.5)
+    path = f"/bucket/{NAME[:2]}/{NAME[2:4]}/{NAME}"
+    with bad_upstream.upstream() as server:
+        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
+        server.script(path, bad_upstream.dripping_head)
+        with pytest.raises(Unavailable):
+            blobs.put(io.BytesIO(DATA))
+        with pytest.raises(Unavailable):
+            blobs.open(NAME)
+        server.script(path, dripping_object)
+        with blobs.open(NAME) as content, pytest.raises(RequestFailed):
+            content.read(blobs.CHUNK_SIZE)
 
 
 def test_s3_redirects_clients_to_signed_urls(bucket: str, s3: str, settings: Any) -> None:

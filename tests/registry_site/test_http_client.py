@@ -1,8 +1,14 @@
 """Requests to other servers: never too long, never too large, never to a private address if that is forbidden."""
 
 import io
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -45,6 +51,34 @@ def in_chunks(exchange: Exchange) -> None:
 def long_without_length(exchange: Exchange) -> None:
     exchange.head(Connection="close")
     exchange.send(bytes(MAX_BYTES + 1))
+    raise bad_upstream.Close
+
+
+def dripping_without_length(exchange: Exchange) -> None:
+    exchange.head(Connection="close")
+    exchange.drip(b"x")
+    raise bad_upstream.Close
+
+
+def dripping_chunks(exchange: Exchange) -> None:
+    exchange.head(Connection="close", Transfer_Encoding="chunked")
+    exchange.drip(b"1\r\nx\r\n")
+    raise bad_upstream.Close
+
+
+def dripping_until_closed(exchange: Exchange) -> None:
+    exchange.head(Connection="close", Content_Length="1000000")
+    exchange.drip(b"x")
+    raise bad_upstream.Close
+
+
+def dripping_head_of_a_404(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 404 Not Found\r\nX-Long: ")
+    exchange.drip(b"x")
+
+
+def endless_interim_heads(exchange: Exchange) -> None:
+    exchange.drip(b"HTTP/1.1 100 Continue\r\n\r\n")
     raise bad_upstream.Close
 
 
@@ -106,6 +140,10 @@ SLOW = [
     bad_upstream.dripping_body,
     bad_upstream.endless,
     bad_upstream.endless_chunks,
+    dripping_without_length,
+    dripping_chunks,
+    dripping_until_closed,
+    endless_interim_heads,
 ]
 BROKEN = [
     bad_upstream.reset,
@@ -122,6 +160,78 @@ def test_late_or_broken_response_fails(server: BadUpstream, behaviour: Behaviour
         http_client.fetch("GET", f"http://{server.host}/", seconds=0.2, max_bytes=10**9)
     with pytest.raises(RequestFailed):
         http_client.download(f"http://{server.host}/", io.BytesIO(), seconds=0.2, max_bytes=10**9)
+
+
+@contextmanager
+def dripping_tls_server() -> Iterator[str]:
+    """A server whose TLS handshake never ends, as a URL."""
+    ended = threading.Event()
+
+    def drip(peer: socket.socket) -> None:
+        with peer, suppress(OSError):
+            peer.sendall(b"\x16\x03\x03\x40\x00\x02")  # a record of 16 kB with a ServerHello
+            while not ended.wait(0.02):
+                peer.sendall(b"\x00")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: drip(listener.accept()[0]))
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_dripping_tls_handshake_fails() -> None:
+    with dripping_tls_server() as url:
+        start = time.monotonic()
+        with pytest.raises(RequestFailed):
+            http_client.fetch("GET", url, seconds=0.2, max_bytes=MAX_BYTES)
+        assert time.monotonic() - start < 3
+
+
+@pytest.fixture
+def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A resolver of names without an answer; the names that were looked up."""
+    names: list[str] = []
+    may_answer = threading.Event()
+
+    def look_up(name: str, *args: Any, **options: Any) -> list[Any]:
+        names.append(name)
+        may_answer.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    yield names
+    may_answer.set()
+
+
+def test_hanging_look_ups_fail(hanging_resolver: list[str]) -> None:
+    for _ in range(3):
+        with pytest.raises(RequestFailed, match="look-up of its name"):
+            http_client.fetch("GET", "http://example.com/", seconds=0.1, max_bytes=MAX_BYTES)
+    assert hanging_resolver == ["example.com"]
+
+
+def test_hanging_look_ups_are_few(hanging_resolver: list[str]) -> None:
+    for number in range(http_client.MAX_LOOKUPS + 3):
+        with pytest.raises(RequestFailed):
+            http_client.fetch("GET", f"http://{number}.example.com/", seconds=0.1, max_bytes=MAX_BYTES)
+    assert len(hanging_resolver) <= http_client.MAX_LOOKUPS
+
+
+def test_unknown_name_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=socket.gaierror("unknown")))
+    for _ in range(http_client.MAX_LOOKUPS + 3):
+        with pytest.raises(RequestFailed, match="unknown"):
+            http_client.fetch("GET", "http://example.com/", seconds=5, max_bytes=MAX_BYTES)
+
+
+def test_dripping_head_of_a_404_fails(server: BadUpstream) -> None:
+    server.script("/", dripping_head_of_a_404)
+    with pytest.raises(RequestFailed):
+        download(server, io.BytesIO(), seconds=0.2)
 
 
 def test_request_needs_some_time(server: BadUpstream) -> None:

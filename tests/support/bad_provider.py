@@ -187,8 +187,9 @@ FAULTS: dict[str, Callable[[Handler], None]] = {
     "hang": _hang,
     "slow headers": lambda handler: _drip(handler, b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
     "slow body": lambda handler: _drip(handler, b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
+    "no end": lambda handler: _drip(handler, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" "),
 }
-SLOW = ("hang", "slow headers", "slow body")
+SLOW = ("hang", "slow headers", "slow body", "no end")
 QUICK = tuple(name for name in FAULTS if name not in SLOW)
 
 
