@@ -76,10 +76,15 @@ class IsAuthenticated(BasePermission):
 
 
 class AuthenticatedOrReadOnly(IsAuthenticated):
-    """Every request that only reads, and the others with a credential of the view's dialect."""
+    """Requests with a credential of the view's dialect; also reads without one, unless the settings require a token."""
 
     def is_open(self, method: str) -> bool:
-        return method in SAFE_METHODS
+        return method in SAFE_METHODS and not settings.AUTH_REQUIRED
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return request.method in SAFE_METHODS or super().has_permission(request, view)
+        if self.is_open(request.method or ""):
+            return True
+        super().has_permission(request, view)
+        if request.method in SAFE_METHODS:
+            get_principal(request).require(Scope.READ)
+        return True

@@ -261,6 +261,11 @@ SPECTACULAR_SETTINGS = {
     "DEFAULT_GENERATOR_CLASS": "registry_site.http.openapi.Generator",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
+    "SERVE_AUTHENTICATION": [
+        "accounts.authentication.CargoTokenAuthentication",
+        "accounts.authentication.BrowserSessionAuthentication",
+    ],
+    "SERVE_PERMISSIONS": ["accounts.permissions.ReadAccess"],
     "TAGS": [
         {"name": "Cargo", "description": "The registry as stock cargo uses it, and Ktra's users."},
         {"name": "Backups", "description": "backup-repository: users and sessions."},

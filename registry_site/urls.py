@@ -11,7 +11,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.health),
     path("metrics", metrics.metrics),
-    path("openapi.json", openapi.description, name="openapi"),
+    path("openapi.json", openapi.Description.as_view(), name="openapi"),
     path(
         "docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
     ),

@@ -13,7 +13,7 @@ from accounts.api.serializers import DONE, NO_STORE, Status, Text
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
-from accounts.permissions import AllowAny, AllowAnySameOrigin, IsAuthenticated
+from accounts.permissions import AllowAny, AllowAnySameOrigin, AuthenticatedOrReadOnly, IsAuthenticated
 from registry_site.http.dialects import Yapkg
 
 
@@ -87,7 +87,7 @@ class YapkgLogin(Yapkg, ViewSet):
 
 class YapkgUsers(Yapkg, ViewSet):
     authentication_classes = [AppKeyAuthentication, BrowserSessionAuthentication]
-    permission_classes = [AllowAny]
+    permission_classes = [AuthenticatedOrReadOnly]
 
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:

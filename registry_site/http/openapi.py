@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Literal
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils.module_loading import autodiscover_modules
-from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.settings import spectacular_settings
 
-from registry_site.http.dialects import Dialect, dialect_of
+from registry_site.http.dialects import Cargo, Dialect, dialect_of
 
 WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect with envelopes
 CONTENT = object()  # stands for the content while the shape of an envelope is found out
@@ -36,10 +36,16 @@ def description_bytes() -> bytes:
     return json.dumps(schema, ensure_ascii=False, default=str).encode()
 
 
-@require_safe
-def description(request: HttpRequest) -> HttpResponse:
-    """`GET /openapi.json`"""
-    return HttpResponse(description_bytes(), content_type="application/vnd.oai.openapi+json")
+class Description(Cargo):
+    """The description for machines. `SPECTACULAR_SETTINGS` says for whom: the same as for the page that shows it."""
+
+    schema = None  # the description does not describe itself
+    authentication_classes = spectacular_settings.SERVE_AUTHENTICATION
+    permission_classes = spectacular_settings.SERVE_PERMISSIONS
+
+    def get(self, request: Any) -> HttpResponse:
+        """`GET /openapi.json`"""
+        return HttpResponse(description_bytes(), content_type="application/vnd.oai.openapi+json")
 
 
 class Schema(AutoSchema):

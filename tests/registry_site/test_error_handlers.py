@@ -30,6 +30,7 @@ KEYS = {
     "/dl": CARGO,
     "/dl/a/1.0.0": CARGO,
     "/mirror/x": CARGO,
+    "/openapi.json/x": CARGO,
     "/ktra/x": CARGO,
     "/me/x": CARGO,
     "/replace_token/x": CARGO,

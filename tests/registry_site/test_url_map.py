@@ -9,6 +9,7 @@ DIALECT_BY_PREFIX = {
     "/index": Cargo,
     "/dl": Cargo,
     "/mirror": Cargo,
+    "/openapi.json": Cargo,
     "/ktra": Cargo,
     "/me": Cargo,
     "/replace_token": Cargo,
