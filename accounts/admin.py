@@ -3,8 +3,9 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, UsernameField
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -189,6 +190,14 @@ class Users(DomainAdmin, UserAdmin):
         credentials = Credential.objects.filter(user__in=self._changeable(request, queryset), revoked_at=None)
         revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
         self.message_user(request, f"{revoked} revoked.")
+
+
+admin.site.unregister(Group)  # Django registers it with a list that takes any lookup
+
+
+@admin.register(Group)
+class Groups(DomainAdmin, GroupAdmin):
+    """Groups of permissions in this admin site."""
 
 
 @admin.register(Credential)

@@ -5,9 +5,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminPasswordChangeForm
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.views import PasswordChangeView
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import ForeignKey
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -31,6 +33,16 @@ class OwnPasswordForm(AdminPasswordChangeForm):
         password = self.cleaned_data["new_password1"]
         change.store_password(self.user, password, make_password(password), actor=self.user)
         return self.user
+
+
+class ForeignKeyAutocomplete(AutocompleteJsonView):
+    """Choices of the foreign keys in forms. For the far end of a relation Django's view fails."""
+
+    def process_request(self, request: HttpRequest) -> Any:
+        choices = super().process_request(request)
+        if not isinstance(choices[2], ForeignKey):
+            raise PermissionDenied
+        return choices
 
 
 class RegistryAdminSite(admin.AdminSite):
@@ -60,3 +72,6 @@ class RegistryAdminSite(admin.AdminSite):
             extra_context={**self.each_context(request), **(extra_context or {})},
         )
         return view(request)
+
+    def autocomplete_view(self, request: HttpRequest) -> Any:
+        return ForeignKeyAutocomplete.as_view(admin_site=self)(request)

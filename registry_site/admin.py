@@ -1,18 +1,67 @@
 """Base classes of the admin site's pages. The rules are in the domain's verbs, and nothing is deleted here."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup, DisallowedModelAdminToField
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
-from registry_site.errors import RegistryError
+from registry_site.errors import Invalid, RegistryError
+from registry_site.http.request_log import annotate
 from registry_site.models import AuditEvent
+
+MAX_SEARCH_WORDS = 32  # each adds conditions to the query, of which SQLite takes a thousand
+
+
+class DeclaredFiltersChangeList(ChangeList):
+    """A list that takes the parameters of its declared filters, and no other lookup.
+
+    Django takes every lookup of every column: a regular expression that never ends, or the start of a hidden secret.
+    """
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        try:
+            filters = super().get_filters(request)
+        except OverflowError as error:  # the day after the last day of the calendar
+            raise IncorrectLookupParameters from error
+        # Declared filters have taken their parameters out; the date hierarchy has put its range in.
+        undeclared = set(filters[2])
+        if self.date_hierarchy:
+            undeclared -= {f"{self.date_hierarchy}__gte", f"{self.date_hierarchy}__lt"}
+        if undeclared:
+            raise DisallowedModelAdminLookup(f"This list has no filter {min(undeclared)[:80]}.")
+        return filters
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # a time whose zone carries it out of the calendar
+            raise IncorrectLookupParameters from error
 
 
 class DomainAdmin(admin.ModelAdmin):
     """Rows that are never deleted here. An error of the domain is shown as a message, and nothing has changed."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeclaredFiltersChangeList
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+        if len(search_term.split()) > MAX_SEARCH_WORDS:
+            raise DisallowedModelAdminLookup(f"Search for at most {MAX_SEARCH_WORDS} words.")
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Ignore the query of the URL, with which Django fills in a new form: it breaks on values of another type."""
+        return {}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -22,17 +71,35 @@ class DomainAdmin(admin.ModelAdmin):
             return super().changeform_view(request, *args, **kwargs)
         except RegistryError as error:
             return self.show_error(request, error)
+        except DisallowedModelAdminToField as error:
+            return self.refuse(request, error)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changelist_view(request, *args, **kwargs)
         except RegistryError as error:
             return self.show_error(request, error)
+        except (DisallowedModelAdminLookup, DisallowedModelAdminToField) as error:
+            return self.refuse(request, error)
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.clean(key, None)
+            except ValidationError as error:
+                raise Invalid("The selection names a row that no list has; select the rows again.") from error
+        return super().response_action(request, *args, **kwargs)
 
     def show_error(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:
         """Return to the same page, where the message of the error is shown."""
         self.message_user(request, error.message, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
+
+    def refuse(self, request: HttpRequest, error: Exception) -> TemplateResponse:
+        """Return a page of the admin site that says why the query of the URL is refused."""
+        annotate(code="lookup_refused")
+        context = {**self.admin_site.each_context(request), "title": "Refused", "opts": self.opts, "message": error}
+        return TemplateResponse(request, "admin/refused.html", context, status=HTTPStatus.BAD_REQUEST)
 
 
 class ReadOnlyAdmin(DomainAdmin):
