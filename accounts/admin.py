@@ -1,12 +1,15 @@
 """Accounts in the admin site. Nothing is deleted here: staff deactivate accounts and revoke credentials."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, UsernameField
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -24,6 +27,7 @@ from accounts.models import (
     RoleGrant,
     User,
 )
+from accounts.passwords import login_throttle
 from registry_site import audit
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
@@ -48,6 +52,17 @@ class EmailForm(ModelForm):
 
 class StaffPasswordForm(AdminPasswordChangeForm):
     """The form by which staff set or disable the password of a user."""
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned: dict[str, Any] | None = super().clean()
+        has_other_way_in = settings.OIDC_LOGIN and self.user.identities.filter(refused_at=None).exists()
+        if not self.cleaned_data.get("set_usable_password") and not has_other_way_in:
+            try:
+                with transaction.atomic():
+                    roles.require_other_administrator(self.user, actor=self.user)
+            except RegistryError as error:
+                self.add_error("usable_password", error.message)
+        return cleaned
 
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit)
@@ -100,7 +115,7 @@ class Users(DomainAdmin, UserAdmin):
     search_fields = ("username", "email")
     ordering = ("username",)
     inlines = [RoleInline, IdentityInline]
-    actions = ["ban", "unban", "revoke_tokens"]
+    actions = ["ban", "unban", "revoke_tokens", "unlock"]
     form = UserForm
     add_form = NewUserForm
     change_password_form = StaffPasswordForm
@@ -128,7 +143,7 @@ class Users(DomainAdmin, UserAdmin):
         return self.readonly_fields if staff(request).is_superuser else self.readonly_fields + self.rights
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        # Only administrators change administrators: other staff could set their passwords and log in as them.
+        # Staff could set the password of an account with more rights, and log in with it.
         has_permission: bool = super().has_change_permission(request, obj)
         return has_permission and (obj is None or roles.may_act_on(staff(request), obj))
 
@@ -141,6 +156,9 @@ class Users(DomainAdmin, UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change:
+            standing = {"is_active", "is_staff", "is_superuser"}
+            if any(not form.cleaned_data[name] for name in standing.intersection(form.changed_data)):
+                roles.require_other_administrator(obj, actor=staff(request))
             if "email" in form.changed_data:
                 obj.email_verified_at = timezone.now() if obj.email else None
             # Only the changed fields: the others may have changed elsewhere since the form was opened.
@@ -170,7 +188,8 @@ class Users(DomainAdmin, UserAdmin):
         """Return the selected users that this member of staff may change, and warn about the others."""
         allowed = [user for user in users if self.has_change_permission(request, user)]
         if len(allowed) < len(users):
-            self.message_user(request, "Only administrators may do this to administrators.", messages.WARNING)
+            message = "Only administrators may do this to administrators, and to staff with more rights than yours."
+            self.message_user(request, message, messages.WARNING)
         return allowed
 
     @admin.action(description="Ban the selected users", permissions=["change"])
@@ -191,13 +210,62 @@ class Users(DomainAdmin, UserAdmin):
         revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
         self.message_user(request, f"{revoked} revoked.")
 
+    @admin.action(description="Unlock the selected users after failed log-ins", permissions=["change"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        unlock(self, request, (names.canonical(user.username) for user in self._changeable(request, queryset)))
+
+
+def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, canonical_names: Iterable[str]) -> None:
+    """Let the recent failures of these names count no more, and say how many those were."""
+    unlocked = sum(login_throttle.unlock(name, actor=staff(request)) for name in canonical_names)
+    model_admin.message_user(request, f"{unlocked} failed log-ins count no more.")
+
 
 admin.site.unregister(Group)  # Django registers it with a list that takes any lookup
 
 
 @admin.register(Group)
 class Groups(DomainAdmin, GroupAdmin):
-    """Groups of permissions in this admin site."""
+    """Groups of permissions, for administrators: a group can give its members every right in this site."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return staff(request).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return staff(request).is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return staff(request).is_superuser
+
+    def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
+        group: Group = form.instance
+        before = set(group.permissions.all())
+        super().save_related(request, form, formsets, change)
+        if change and not form.has_changed():
+            return
+        after = set(group.permissions.all())
+        audit.record(
+            staff(request),
+            audit.Action.GROUP_CHANGE if change else audit.Action.GROUP_CREATE,
+            group,
+            added=codenames(after - before),
+            removed=codenames(before - after),
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        with transaction.atomic():
+            for group in queryset:
+                permissions = codenames(group.permissions.all())
+                audit.record(staff(request), audit.Action.GROUP_DELETE, group, removed=permissions)
+            super().delete_queryset(request, queryset)
+
+
+def codenames(permissions: Iterable[Permission]) -> list[str]:
+    """Return the codenames of permissions in alphabetical order."""
+    return sorted(permission.codename for permission in permissions)
 
 
 @admin.register(Credential)
@@ -230,10 +298,18 @@ class Credentials(ReadOnlyAdmin):
 
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "ip_address", "forgiven")
-    list_filter = ("at", "forgiven")
+    list_display = ("at", "name", "ip_address", "forgiven", "unlocked")
+    list_filter = ("at", "forgiven", "unlocked")
     search_fields = ("name", "ip_address")
     date_hierarchy = "at"
+    actions = ["unlock"]
+
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_loginfailure")
+
+    @admin.action(description="Unlock the accounts of the selected failures", permissions=["unlock"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[LoginFailure]) -> None:
+        unlock(self, request, set(queryset.values_list("name", flat=True)))
 
 
 @admin.register(Ban)

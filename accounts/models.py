@@ -285,6 +285,12 @@ class Nonce(models.Model):
         return self.digest
 
 
+class LoginFailureQuerySet(models.QuerySet["LoginFailure"]):
+    def counted(self) -> Self:
+        """Exclude those that staff have unlocked."""
+        return self.filter(unlocked=False)
+
+
 class LoginFailure(models.Model):
     """A log-in with a wrong name or password. The throttle of log-ins counts these rows."""
 
@@ -293,6 +299,9 @@ class LoginFailure(models.Model):
     ip_address = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
     network = models.CharField(max_length=64, help_text="Failures from one network count together.")
     forgiven = models.BooleanField(default=False, help_text="The right password followed from this network.")
+    unlocked = models.BooleanField(default=False, help_text="Staff unlocked the account: this failure counts no more.")
+
+    objects = LoginFailureQuerySet.as_manager()
 
     class Meta:
         ordering = ("-at", "-pk")

@@ -1,10 +1,12 @@
 """Roles: grant and revoke them, and the checks of what they allow."""
 
+from django.contrib.auth.models import Permission
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from accounts.models import Role, RoleGrant, User
 from registry_site import audit
-from registry_site.errors import Invalid, PermissionDenied
+from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 # backup-repository's code and its documents spell this role differently.
 SYNONYMS = {"userManager": Role.USERS_MANAGER.value}
@@ -31,6 +33,19 @@ def is_administrator(user: User) -> bool:
     return Role.SYSTEM_ADMIN in list_roles(user)
 
 
+def administrators() -> QuerySet[User]:
+    """Return the administrators, also those whose accounts are closed."""
+    by_role = RoleGrant.objects.filter(role=Role.SYSTEM_ADMIN)
+    users: QuerySet[User] = User.objects.filter(Q(is_superuser=True) | Q(pk__in=by_role.values("user")))
+    return users
+
+
+def permissions_of(user: User) -> set[int]:
+    """Return the keys of a user's permissions in the admin site, own ones and by groups, also of a closed account."""
+    permissions = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    return set(permissions.values_list("pk", flat=True))
+
+
 def may_manage_users(user: User) -> bool:
     """Return whether the user may look at the accounts of others."""
     return not {Role.SYSTEM_ADMIN, Role.USERS_MANAGER}.isdisjoint(list_roles(user))
@@ -43,18 +58,44 @@ def require_administrator(user: User, message: str) -> None:
 
 
 def may_act_on(actor: User | None, user: User) -> bool:
-    """Return whether `actor` may change `user`; only administrators and the operator (None) may change administrators.
+    """Return whether `actor` may change `user`: nobody acts on an account with more rights than their own.
 
-    Users may always change themselves.
+    Administrators and the operator (None) may change every account, and users may change themselves.
     """
-    return actor is None or actor.pk == user.pk or not is_administrator(user) or is_administrator(actor)
+    if actor is None or actor.pk == user.pk or is_administrator(actor):
+        return True
+    return not is_administrator(user) and permissions_of(user) <= permissions_of(actor)
 
 
 def require_may_act_on(actor: User | None, user: User) -> None:
     """Raise `PermissionDenied` unless `actor` may change `user`."""
-    if not may_act_on(actor, user):
-        raise PermissionDenied(
-            f"{user} administers this registry: only who does so too may do this.", code="not_administrator"
+    if may_act_on(actor, user):
+        return
+    if is_administrator(user):
+        message = f"{user} administers this registry: only who does so too may do this."
+    else:
+        message = f"{user} has rights in the admin site that you lack: only administrators may do this."
+    raise PermissionDenied(message, code="not_administrator")
+
+
+def require_other_administrator(user: User, *, actor: User | None) -> None:
+    """Raise `Conflict` if nobody could administer without `user`; the operator (None) is never refused.
+
+    Call it in the transaction of the change, before other rows are locked. An administrator by role cannot enter the
+    admin site, so those who give up the right to it need a successor there.
+    """
+    # `user` may be changed already, and not yet saved: the rows count.
+    if actor is None or not administrators().filter(pk=user.pk).exists():
+        return
+    # Two administrators can remove each other at the same time: the second one waits here for the first.
+    locked = {row.pk: row for row in administrators().select_for_update(no_key=True).order_by("pk")}
+    others = User.objects.in_good_standing().filter(pk__in=locked).exclude(pk=user.pk)
+    if actor.pk == user.pk and user.pk in locked and locked[user.pk].is_superuser:
+        others = others.filter(is_superuser=True, is_staff=True)
+    if not others.exists():
+        raise Conflict(
+            f"{user} is the only administrator: make another account an administrator first.",
+            code="only_administrator",
         )
 
 
@@ -71,9 +112,14 @@ def grant(user: User, role: Role, *, actor: User | None) -> None:
 
 
 def revoke(user: User, role: Role, *, actor: User | None) -> None:
-    """Revoke a role; nothing happens if the user does not have it. Raises `PermissionDenied` as `grant` does."""
+    """Revoke a role; nothing happens if the user does not have it.
+
+    Raises `PermissionDenied` as `grant` does, and `Conflict` for the role of the only administrator.
+    """
     _require_right_to_assign(role, actor)
     with transaction.atomic():
+        if role is Role.SYSTEM_ADMIN and not user.is_superuser:
+            require_other_administrator(user, actor=actor)
         # The lock waits for transactions that rely on the role: none of them commits after the revocation.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         deleted, _ = RoleGrant.objects.filter(user=user, role=role).delete()

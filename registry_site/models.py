@@ -25,6 +25,9 @@ class Action(models.TextChoices):
     FILE_DELETE = "file.delete"
     FILE_EXPIRE = "file.expire"
     FILE_UPDATE = "file.update"
+    GROUP_CHANGE = "group.change"
+    GROUP_CREATE = "group.create"
+    GROUP_DELETE = "group.delete"
     IDENTITY_LINK = "identity.link"
     IDENTITY_REFUSE = "identity.refuse"
     IDENTITY_UNLINK = "identity.unlink"
@@ -64,6 +67,7 @@ class Action(models.TextChoices):
     USER_REGISTER = "user.register"
     USER_RENAME = "user.rename"
     USER_UNBAN = "user.unban"
+    USER_UNLOCK = "user.unlock"
     USER_VERIFY_EMAIL = "user.verify_email"
 
     @property

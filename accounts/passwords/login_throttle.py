@@ -8,10 +8,12 @@ import hashlib
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
-from accounts import emails, names
+from accounts import emails, names, roles
 from accounts.models import Credential, LoginFailure, User
+from registry_site import audit
 from registry_site.errors import TooManyRequests, WrongPassword
 from registry_site.http import client_address
 from registry_site.http.request_log import annotate
@@ -34,7 +36,7 @@ class LoginThrottle:
         self.user = user
         self.name = names.canonical(user.username) if user else _stored_name(login)
         self.network = client_address.client_network()
-        self.own_failures = LoginFailure.objects.filter(name=self.name, network=self.network, forgiven=False)
+        self.own_failures = LoginFailure.objects.counted().filter(name=self.name, network=self.network, forgiven=False)
 
     def __enter__(self) -> None:
         annotate(account=self.name)
@@ -57,10 +59,11 @@ class LoginThrottle:
     def _check(self, *, includes_own: bool) -> None:
         """Raise `TooManyRequests` if this attempt is over one of the limits; its failure may be a row already."""
         _limit(1).check_rows(self.own_failures, includes_own=includes_own)
-        from_network = LoginFailure.objects.filter(network=self.network)
+        counted = LoginFailure.objects.counted()
+        from_network = counted.filter(network=self.network)
         _limit(NETWORK_FACTOR).check_rows(from_network, includes_own=includes_own)
         try:
-            _limit(ACCOUNT_FACTOR).check_rows(LoginFailure.objects.filter(name=self.name), includes_own=includes_own)
+            _limit(ACCOUNT_FACTOR).check_rows(counted.filter(name=self.name), includes_own=includes_own)
         except TooManyRequests:
             # An attack from many networks must not lock out the owner, whose network has logged in before.
             if not self._has_logged_in_from_network():
@@ -72,6 +75,22 @@ class LoginThrottle:
         credentials = Credential.objects.filter(user=self.user).exclude(ip_address=None).order_by()
         addresses = credentials.values_list("ip_address", flat=True).distinct()
         return any(client_address.network_of(address) == self.network for address in addresses if address)
+
+
+def unlock(name: str, *, actor: User | None) -> int:
+    """Let the failures of a name in canonical form count no more; return how many those were.
+
+    The rows stay, for staff to look at. Raises `PermissionDenied` to staff without rank over the account.
+    """
+    user = User.objects.named(name).first()
+    if user is not None:
+        roles.require_may_act_on(actor, user)
+    recent = LoginFailure.objects.counted().filter(name=name, at__gt=timezone.now() - WINDOW)
+    with transaction.atomic():
+        unlocked = recent.update(unlocked=True)
+        if unlocked:
+            audit.record(actor, audit.Action.USER_UNLOCK, user or name, failures=unlocked)
+    return unlocked
 
 
 def _limit(factor: int) -> RateLimit:

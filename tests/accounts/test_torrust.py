@@ -10,7 +10,7 @@ import pytest
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from accounts import bans, roles
+from accounts import bans, registration, roles
 from accounts.credentials import cargo_tokens, jwt_sessions
 from accounts.models import Ban, Credential, NameReservation, User
 from registry_site.errors import Revoked
@@ -551,9 +551,17 @@ def test_unknown_user_cannot_be_banned(root: User) -> None:
 
 
 def test_administrator_can_ban_themselves(root: User) -> None:
+    registration.register("other", PASSWORD, admin=True)
     token = open_session("root")
     assert answer_of(ban("root", token)) == (200, {"data": "Banned user: root"})
     assert answer_of(ban("root", token)) == refusal(401, INVALID)
+
+
+def test_only_administrator_cannot_ban_themselves(root: User) -> None:
+    token = open_session("root")
+    reason = "root is the only administrator: make another account an administrator first."
+    assert answer_of(ban("root", token)) == refusal(400, reason)
+    assert is_valid(token)
 
 
 def test_system_admin_bans(alice: User, bob: User) -> None:
