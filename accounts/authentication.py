@@ -5,6 +5,8 @@ import io
 import re
 from typing import Any, ClassVar, cast
 
+from django.conf import settings
+from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -87,15 +89,34 @@ class AppKeyAuthentication(BaseAuthentication):
 
 
 class BrowserSessionAuthentication(SessionAuthentication):
-    """The cookie of a browser session. A request must also come from a page of ours, or have a CSRF token."""
+    """The cookie of a browser session.
+
+    A change must come from a page of ours, from a program that has logged in by JSON, or with a CSRF token.
+    """
 
     def authenticate(self, request: Request) -> Authenticated:
         principal = browser_sessions.get_principal(request._request)
         if principal is None:
             return None
-        if not is_sent_by_own_page(request):
+        by_program = browser_sessions.is_of_program(request._request) and cross_site.is_sent_by_program(
+            request._request
+        )
+        if not by_program and not cross_site.is_sent_by_own_page(request._request):
             self.enforce_csrf(request)
         return principal.user, principal
+
+    def enforce_csrf(self, request: Request) -> None:
+        """Check the CSRF token as Django does, and name the header that would have helped. Raises DRF's error."""
+        try:
+            super().enforce_csrf(request)
+        except exceptions.PermissionDenied as error:
+            if "Origin" in request.headers:  # it is there, and foreign
+                raise
+            origin = cross_site.own_origins(request._request)[-1]
+            raise exceptions.PermissionDenied(
+                f"{error.detail} The header Origin is missing: send `Origin: {origin}`, "
+                f"or X-CSRFToken with the value of the cookie {settings.CSRF_COOKIE_NAME}."
+            ) from error
 
 
 class VerifiedStream(io.RawIOBase):
@@ -124,9 +145,3 @@ class VerifiedStream(io.RawIOBase):
 def get_principal(request: Request) -> Principal:
     """Return the principal in a view whose permissions let no anonymous request pass."""
     return cast(Principal, request.auth)
-
-
-def is_sent_by_own_page(request: Request) -> bool:
-    """Return whether the browser states that a page of ours sent the request. Scripts cannot forge these headers."""
-    origins = cross_site.own_origins(request._request)
-    return request.headers.get("Origin") in origins or request.headers.get("Sec-Fetch-Site") == "same-origin"

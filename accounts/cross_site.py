@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from registry_site.errors import PermissionDenied
 
 FOREIGN_SITES = ("cross-site", "same-site")  # a sibling domain can belong to somebody else
+PAGE_HEADERS = ("Origin", "Sec-Fetch-Site", "Referer")
 REFUSAL = "This must not be asked for by the page of another site."
 
 
@@ -30,6 +31,18 @@ def is_same_origin(request: HttpRequest) -> bool:
         return site not in FOREIGN_SITES
     referer = request.headers.get("Referer", settings.PUBLIC_URL)
     return referer in origins or referer.startswith(tuple(f"{origin}/" for origin in origins))
+
+
+def is_sent_by_own_page(request: HttpRequest) -> bool:
+    """Return whether the browser states that a page of ours sent the request. Scripts cannot forge these headers."""
+    if (origin := request.headers.get("Origin")) is not None:  # the more exact of the two: it counts first
+        return origin in own_origins(request)
+    return request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
+def is_sent_by_program(request: HttpRequest) -> bool:
+    """Return whether no page can have sent the request: with a change, a browser sends one of these headers."""
+    return not any(header in request.headers for header in PAGE_HEADERS)
 
 
 def require_same_origin(request: HttpRequest) -> None:

@@ -39,10 +39,9 @@ class Registry:
 
     @classmethod
     def sign_up(cls, url: str, username: str, password: str) -> "Registry":
-        """Open an account, and log in as a browser does until there is an app key with all rights of the account."""
+        """Open an account, and log in with a cookie until there is an app key with all rights of the account."""
         browser = build_opener(HTTPCookieProcessor(CookieJar()))
-        # Requests with a cookie need the registry's own Origin: a page of another site could send the cookie, too.
-        headers = {"Content-Type": "application/json", "Origin": url}
+        headers = {"Content-Type": "application/json"}
 
         def request(method: str, path: str, data: Mapping[str, str] | None = None) -> Any:
             return json.loads(send(browser, Request(url + path, encode_json(data), headers, method=method)))  # noqa: S310

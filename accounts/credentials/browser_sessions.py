@@ -23,7 +23,9 @@ from accounts.principals import Principal, principal_of
 from registry_site.encoding import token_digest
 from registry_site.errors import Revoked, WrongPassword
 
-DIGEST_KEY = "grant"  # key in Django's session: the digest of the row
+# Keys in Django's session.
+DIGEST_KEY = "grant"  # the digest of the row
+PROGRAM_KEY = "by_json"  # set if the log-in was JSON, which no form of another site can send
 
 
 class BrowserSessionMiddleware(AuthenticationMiddleware):
@@ -51,10 +53,11 @@ class PasswordBackend(ModelBackend):
 
 
 def log_in(request: HttpRequest, username: str, password: str) -> User:
-    """Sign the browser in, under a new session key. Raises what `passwords.login.authenticate` raises."""
+    """Sign the sender of JSON in, under a new session key. Raises what `passwords.login.authenticate` raises."""
     user = login.authenticate(username, password)
     auth.logout(request)  # Django drops the session of another user without the signal that revokes its row
     auth.login(request, user)
+    request.session[PROGRAM_KEY] = True
     return user
 
 
@@ -73,6 +76,11 @@ def get_principal(request: HttpRequest) -> Principal | None:
     """Return the signed-in user and the session, or None."""
     user = request.user
     return Principal(user, user.session) if isinstance(user, User) else None
+
+
+def is_of_program(request: HttpRequest) -> bool:
+    """Return whether the session began by `log_in`, so that its client can be a program instead of a browser."""
+    return bool(request.session.get(PROGRAM_KEY))
 
 
 def get_user(request: HttpRequest) -> User | AnonymousUser:
@@ -95,6 +103,7 @@ def open_on_log_in(sender: type[User], request: HttpRequest, user: User, **kwarg
         # Django keeps the key if the same user signs in again, also after the last row was revoked.
         request.session.cycle_key()
     request.session[DIGEST_KEY] = digest
+    request.session.pop(PROGRAM_KEY, None)  # Django keeps the session if the same user signs in again, by a form
     request.session.set_expiry(None)  # a session for the way to a provider and back has a short one
 
 

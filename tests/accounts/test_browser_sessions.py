@@ -180,11 +180,37 @@ def test_session_without_its_row_is_anonymous(browser: CsrfBrowser) -> None:
 # --- Changes need a proof of their page ---------------------------------------------------------------------------
 
 
-def test_change_without_a_proof_is_refused(browser: CsrfBrowser) -> None:
+@pytest.fixture
+def form_browser(root: User) -> CsrfBrowser:
+    """A browser that has signed in by a form; it sends no headers of our own pages by itself."""
+    browser = CsrfBrowser()
+    assert browser.sign_in_to_admin(root).status_code == 302
+    return browser
+
+
+def test_change_without_a_proof_is_refused(form_browser: CsrfBrowser) -> None:
     for method, path in (("PATCH", PROFILE), ("POST", KEYS), ("DELETE", f"{KEYS}/app_none")):
-        status, body = answer_of(browser.generic(method, path, b'{"type": "ALL"}', "application/json"))
+        status, body = answer_of(form_browser.generic(method, path, b'{"type": "ALL"}', "application/json"))
         assert (status, set(body), body["error"]) == (403, {"error", "message"}, "permission_denied")
+        assert body["message"] == (
+            "CSRF Failed: CSRF token missing. The header Origin is missing: send `Origin: http://testserver`, "
+            "or X-CSRFToken with the value of the cookie csrftoken."
+        )
     assert not Credential.objects.of_kind(Credential.Kind.APP_KEY).exists()
+
+
+def test_program_changes_with_its_cookie(browser: CsrfBrowser) -> None:
+    assert browser.change().status_code == 200
+    key = answer_of(browser.post(KEYS, {"type": "ALL"}, content_type="application/json"))[1]
+    assert browser.delete(f"{KEYS}/{key['appid']}").status_code == 200
+
+
+def test_log_in_by_a_form_makes_no_program(root: User) -> None:
+    browser = CsrfBrowser()
+    assert browser.sign_in(root).status_code == 200
+    form, token = {"username": "root", "password": PASSWORD}, {"X-CSRFToken": browser.cookies["csrftoken"].value}
+    assert browser.post("/admin/login/?next=/admin/", form, headers=token).status_code == 302
+    assert browser.change().status_code == 403
 
 
 @pytest.mark.parametrize("headers", [{"Origin": OWN_ORIGIN}, {"Sec-Fetch-Site": "same-origin"}])
@@ -220,9 +246,10 @@ NO_PROOFS = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "none"},
     {"Sec-Fetch-Site": "Same-Origin"},
-    {"X-Requested-With": "XMLHttpRequest"},
-    {"X-CSRFToken": "x" * 32},
-    {"X-CSRFToken": ""},
+    {"Sec-Fetch-Site": ""},
+    {"Origin": OTHER_ORIGIN, "Sec-Fetch-Site": "same-origin"},
+    {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+    {"Origin": "", "Sec-Fetch-Site": "same-origin"},
     {"X-Forwarded-Host": "elsewhere.example", "Origin": OTHER_ORIGIN},
 ]
 
@@ -230,6 +257,11 @@ NO_PROOFS = [
 def test_other_headers_prove_nothing(browser: CsrfBrowser) -> None:
     assert [headers for headers in NO_PROOFS if browser.change(**headers).status_code != 403] == []
     assert User.objects.get().avatar_uri == ""
+
+
+def test_invented_tokens_prove_nothing(form_browser: CsrfBrowser) -> None:
+    cases = [{"X-Requested-With": "XMLHttpRequest"}, {"X-CSRFToken": "x" * 32}, {"X-CSRFToken": ""}]
+    assert [headers for headers in cases if form_browser.change(**headers).status_code != 403] == []
 
 
 def test_foreign_page_is_refused_with_the_csrf_token(browser: CsrfBrowser) -> None:
