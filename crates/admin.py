@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from accounts.admin import staff
 from crates import ownership, yanking
+from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 
@@ -25,11 +26,12 @@ class OwnerInline(admin.TabularInline):
 
 @admin.register(Crate)
 class CrateAdmin(DomainAdmin):
-    list_display = ("name", "newest_number", "version_count", "owner_names", "created_at")
-    list_filter = ("created_at", ("newest", admin.EmptyFieldListFilter))
+    list_display = ("name", "newest_number", "version_count", "owner_names", "created_at", "upstream_value")
+    list_filter = ("upstream", "created_at", ("newest", admin.EmptyFieldListFilter))
     search_fields = ("name", "search_text")
     inlines = [OwnerInline]
-    fields = ("name", "newest", "created_at", "index_path", "index_etag", "index_modified", "index_text")
+    actions = ["serve_upstream", "hide_upstream"]
+    fields = ("name", "newest", "created_at", "upstream", "index_path", "index_etag", "index_modified", "index_text")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -41,6 +43,23 @@ class CrateAdmin(DomainAdmin):
         crates = super().get_queryset(request).select_related("newest").prefetch_related("owners")
         annotated: QuerySet[Crate] = crates.annotate(version_total=Count("versions"))
         return annotated
+
+    @admin.display(description="upstream", ordering="upstream")
+    def upstream_value(self, crate: Crate) -> str:
+        return crate.upstream  # the column is too narrow for the label
+
+    @admin.action(description="Let the mirror serve upstream's crates of these names", permissions=["change"])
+    def serve_upstream(self, request: HttpRequest, queryset: QuerySet[Crate]) -> None:
+        self._set_served(request, queryset, served=True)
+
+    @admin.action(description="Never ask upstream for these names", permissions=["change"])
+    def hide_upstream(self, request: HttpRequest, queryset: QuerySet[Crate]) -> None:
+        self._set_served(request, queryset, served=False)
+
+    def _set_served(self, request: HttpRequest, queryset: QuerySet[Crate], *, served: bool) -> None:
+        crates = Crate.objects.filter(pk__in=queryset.values("pk"))
+        changed = shared_names.set_served(crates, served=served, actor=staff(request))
+        self.message_user(request, f"{changed} changed; the others were so before.")
 
     @admin.display(description="newest", empty_value="all yanked")
     def newest_number(self, crate: Crate) -> str | None:

@@ -27,9 +27,17 @@ class CrateQuerySet(models.QuerySet["Crate"]):
 class Crate(models.Model):
     """A crate and its index file, ready to send."""
 
+    class Upstream(models.TextChoices):
+        LACKS = "lacks", "lacks the name; the mirror never asks for it"
+        HAS = "has", "has a crate of this name, too, which the mirror serves"
+        UNKNOWN = "unknown", "has not answered yet"
+
     name = models.CharField(max_length=64, help_text="As it was first published.")
     canonical_name = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    upstream = models.CharField(
+        max_length=16, choices=Upstream, default=Upstream.LACKS, editable=False, help_text="At the first publish."
+    )
     owners = models.ManyToManyField(User, through="Ownership", through_fields=("crate", "user"), related_name="crates")
 
     # Derived from the versions by `publishing.update_derived_fields`, in the transaction that changes one.

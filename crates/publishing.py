@@ -11,6 +11,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates import index, names, ownership
+from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
@@ -54,13 +55,15 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
+        # Outside of the transaction, since upstream may take seconds.
+        upstream = Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name)
         # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
         blob = blobs.put(received.crate)
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
         # versions of one crate are inserted, and its index text is written, one after another.
         principal.revalidate_and_lock()
-        crate = lock_or_create_crate(principal, packed.name)
+        crate = lock_or_create_crate(principal, packed.name, upstream)
         version = insert_version(principal, crate, packed, blob)
     return PublishResult(version, packed.invalid_categories, packed.warnings())
 
@@ -81,7 +84,7 @@ def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
     ownership.require_owner(crate, principal)
 
 
-def lock_or_create_crate(principal: Principal, name: str) -> Crate:
+def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstream) -> Crate:
     """Return the crate of this name, locked until the transaction ends; the first publisher becomes its owner.
 
     Raises `Conflict` and `PermissionDenied`.
@@ -93,7 +96,10 @@ def lock_or_create_crate(principal: Principal, name: str) -> Crate:
             # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it.
             with transaction.atomic():
                 crate = Crate.objects.create(
-                    name=name, canonical_name=names.canonical(name), index_path=names.index_path(name)
+                    name=name,
+                    canonical_name=names.canonical(name),
+                    index_path=names.index_path(name),
+                    upstream=upstream,
                 )
         except IntegrityError:  # another publisher has created the crate since
             crate = locked.get()

@@ -128,6 +128,7 @@ MIRROR_LICENSES = REGISTRY.words("MIRROR_LICENSES", "")
 MIRROR_DENYLIST = REGISTRY.words("MIRROR_DENYLIST", "")
 MIRROR_ADVISORIES = REGISTRY.directories("MIRROR_ADVISORIES")
 PRIVATE_NAMES = REGISTRY.words("PRIVATE_NAMES", "")
+PUBLISH_UPSTREAM_NAMES = REGISTRY.flag("PUBLISH_UPSTREAM_NAMES", default=False)
 
 # --- Single sign-on by OpenID Connect -----------------------------------------------------------------------------
 
@@ -284,6 +285,8 @@ SPECTACULAR_SETTINGS = {
 _local_cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
 CACHES: dict[str, dict[str, Any]] = {
     "default": _local_cache,
+    # Apart, since names that strangers ask for fill it.
+    "mirror": {**_local_cache, "LOCATION": "mirror"},
     "rate_limits": REGISTRY.read(
         "CACHE_URL",
         _local_cache,

@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 
 from accounts.admin import staff
-from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview
-from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
+from crates import names
+from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview, shared_names
+from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, Incident, Override
 from crates.package import requirements
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
@@ -198,3 +199,34 @@ class IncidentAdmin(MirrorAdmin):
     @admin.action(description="Mark the selected incidents as settled", permissions=["act"])
     def settle(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         self.message_user(request, f"{incidents.settle(queryset)} settled.")
+
+
+class AllowedNameForm(forms.ModelForm):
+    def clean_name(self) -> str:
+        if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
+            raise ValidationError("This is no name of a crate.")
+        return names.canonical(self.cleaned_data["name"])
+
+
+@admin.register(AllowedName)
+class AllowedNameAdmin(DomainAdmin):
+    """A list of names of upstream that accounts may publish here. They are added and withdrawn, but never changed."""
+
+    list_display = ("name", "allowed_at", "allowed_by")
+    list_filter = ("allowed_at",)
+    search_fields = ("name",)
+    list_select_related = ("allowed_by",)
+    actions = ["withdraw"]
+    form = AllowedNameForm
+    fields = ("name",)
+
+    def has_change_permission(self, request: HttpRequest, obj: AllowedName | None = None) -> bool:
+        return obj is None and bool(super().has_change_permission(request))
+
+    def save_model(self, request: HttpRequest, obj: AllowedName, form: Any, change: bool) -> None:
+        obj.pk = shared_names.allow(obj.name, actor=staff(request)).pk  # of the row that the verb has created
+
+    @admin.action(description="Withdraw the selected names; crates of them stay", permissions=["change"])
+    def withdraw(self, request: HttpRequest, queryset: QuerySet[AllowedName]) -> None:
+        withdrawn = sum(shared_names.disallow(allowed, actor=staff(request)) for allowed in queryset)
+        self.message_user(request, f"{withdrawn} withdrawn.")

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
-from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides
+from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
@@ -56,6 +56,8 @@ def find_line(
         raise NotFound(crate_cache.no_such_version(name, version))
     overrides.refuse_blocked(name, version)  # before upstream is asked for it
     index_file = get_index_file(names.index_path(name.lower()))
+    if index_file.status != 200:
+        raise NotFound(upstreams.no_such_crate(upstreams.ABSENCE_REASONS[index_file.status]))
     lines = {line.version: line for line in index_lines.parse(bytes(index_file.body)) if line.version}
     if version not in lines:
         raise NotFound(crate_cache.no_such_version(name, version))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 
 from django.conf import settings
 from django.db import transaction
@@ -10,18 +9,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from crates import names
-from crates.mirror import concurrency, incidents, index_lines, metrics, upstreams
+from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, upstreams
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedIndexFile, Incident
 from crates.mirror.upstreams import NO_HEADERS, UpstreamFault
-from crates.models import Crate
 from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.upstream_limiter import limiter
 
 RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
-NO_SUCH_CRATE = "There is no such crate in this index."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _refreshes = concurrency.BackgroundTasks[CachedIndexFile](threads=8)
@@ -39,7 +36,8 @@ def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) 
         metrics.record_cache_hit(record_outcome, index_file.changed_at, index_file.checked_at)
         return index_file
     if settings.MIRROR_OFFLINE:
-        raise NotFound(NO_SUCH_CRATE)
+        reason = "it is not stored, and this mirror asks nobody (REGISTRY_MIRROR_OFFLINE)"
+        raise NotFound(upstreams.no_such_crate(reason))
     read_ahead.start_pending()
     # "There is none" is no answer to fall back on: the crate may have been published since.
     if index_file is None or index_file.status != 200:
@@ -121,13 +119,8 @@ def _get_cached(path: str) -> CachedIndexFile | None:
     """Return what is cached; raises `NotFound` for a path that must not be looked up upstream."""
     name = path.rpartition("/")[2]
     if not index_lines.NAME.fullmatch(name) or names.index_path(name) != path:
-        raise NotFound(NO_SUCH_CRATE)
-    # Names of ours are never looked up elsewhere, in no spelling: that would give them away, and a stranger who
-    # publishes one on crates.io would get into our builds.
-    canonical = names.canonical(name)
-    is_reserved = any(fnmatchcase(canonical, names.canonical(pattern)) for pattern in settings.PRIVATE_NAMES)
-    if is_reserved or Crate.objects.named(name).exists():
-        raise NotFound(NO_SUCH_CRATE)
+        raise NotFound(upstreams.no_such_crate("this is not the path of a crate"))
+    shared_names.refuse_own_name(name)
     return CachedIndexFile.objects.filter(path=path).first()
 
 

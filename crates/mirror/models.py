@@ -1,11 +1,12 @@
-"""Rows of the mirror: cached index files and crates, incidents with upstream, and overrides by staff."""
+"""Rows of the mirror: cached index files and crates, incidents with upstream, and decisions of staff."""
 
 from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.functions import Replace
 from django.utils import timezone
 
 from accounts.models import User
@@ -13,6 +14,9 @@ from registry_site.storage.blobs import Blob
 
 STORE = "mirror"  # a store of its own: its bytes can be fetched again, so they may be deleted
 ABSENCE_TTL = timedelta(seconds=60)  # short, since a crate that somebody looks for may be published any moment
+
+
+CANONICAL_NAME = Replace("name", Value("-"), Value("_"))  # of a name in lower case, as `names.canonical` has it
 
 
 class CachedIndexFile(models.Model):
@@ -31,6 +35,7 @@ class CachedIndexFile(models.Model):
 
     class Meta:
         ordering = ("path",)
+        indexes = [models.Index(CANONICAL_NAME, name="index_files_by_canonical_name")]
 
     def __str__(self) -> str:
         return self.name
@@ -129,3 +134,20 @@ class Override(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}@{self.requirement}: {self.kind}"
+
+
+class AllowedName(models.Model):
+    """A name that accounts may publish here, although upstream has a crate of it."""
+
+    name = models.CharField("crate", max_length=64, help_text="In any spelling.")
+    allowed_at = models.DateTimeField(default=timezone.now, editable=False)
+    allowed_by = models.ForeignKey(
+        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("name",)
+        constraints = [models.UniqueConstraint(fields=["name"], name="each_allowed_name_once")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from crates import names
-from crates.mirror import index_cache, index_lines, overrides, serving
+from crates.mirror import index_lines, overrides, serving, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from registry_site.errors import NotFound
@@ -22,7 +22,7 @@ class MirroredVersion:
 def describe_crate(name: str) -> tuple[CachedIndexFile, list[MirroredVersion]]:
     """Return the index file of a crate and its versions; raises as `serving.get_index_file`."""
     if not index_lines.NAME.fullmatch(name):
-        raise NotFound(index_cache.NO_SUCH_CRATE)
+        raise NotFound(upstreams.no_such_crate("this is no name of a crate"))
     index_file = serving.get_index_file(names.index_path(name.lower()))
     return index_file, describe_versions(index_file)
 

@@ -38,7 +38,7 @@ def get_index_file(path: str, record_outcome: OutcomeRecorder = ignore_outcome) 
     """
     index_file = index_cache.get_or_refresh(path, record_outcome)
     if index_file.status != 200:
-        raise upstreams.ABSENCE_ERRORS[index_file.status](index_cache.NO_SUCH_CRATE)
+        raise upstreams.absence_error(index_file.status)
     return index_file
 
 

@@ -23,6 +23,11 @@ CONFIG_CACHE_SECONDS = 3600
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 # The statuses with which an upstream says that it does not have something; all others are faults.
 ABSENCE_ERRORS: dict[int, type[NotFound]] = {404: NotFound, 410: Gone, 451: UnavailableForLegalReasons}
+ABSENCE_REASONS = {
+    404: "upstream has none of this name",
+    410: "upstream has removed it",
+    451: "upstream withholds it for legal reasons",
+}
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -131,6 +136,15 @@ class Upstream:
                 raise UpstreamFault(f"it redirects to {_origin(target)[-1][:100]!r}, which is none of its hosts")
             url = target
         raise UpstreamFault("it redirects without end")
+
+
+def no_such_crate(reason: str) -> str:
+    return f"There is no such crate in this index: {reason}."
+
+
+def absence_error(status: int) -> NotFound:
+    """Return the error that passes on why upstream does not have a crate."""
+    return ABSENCE_ERRORS[status](no_such_crate(ABSENCE_REASONS[status]))
 
 
 def configured_upstreams() -> list[Upstream]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream
@@ -35,7 +35,8 @@ def mirror_bytes(tmp_path: Path, settings: Any) -> Path:
         **settings.STORAGES,
         "mirror": {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": location}},
     }
-    cache.clear()
+    for name in ("default", "mirror"):
+        caches[name].clear()
     return location
 
 

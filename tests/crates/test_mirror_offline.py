@@ -9,7 +9,7 @@ from django.utils import timezone
 from crates.mirror.models import CachedIndexFile
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, line
-from tests.support.mirror_client import NO_SUCH_CRATE, MirrorClient
+from tests.support.mirror_client import MirrorClient, no_such_crate
 
 BYTES = b"the bytes of a crate"
 CACHED = line("demo", "1.0.0", BYTES) + b"\n"
@@ -42,6 +42,7 @@ def test_offline_mirror_fetches_nothing(offline: MirrorClient, upstream: BadUpst
     response = offline.crate("demo", "1.1.0")
     detail = "demo 1.1.0 is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
     assert (response.status_code, response.json()) == (404, {"errors": [{"detail": detail}]})
-    assert offline.index_file("other").json() == NO_SUCH_CRATE
+    reason = "it is not stored, and this mirror asks nobody (REGISTRY_MIRROR_OFFLINE)"
+    assert offline.index_file("other").json() == no_such_crate(reason)
     assert offline.crate("other").status_code == 404
     assert upstream.requests == []

@@ -59,8 +59,9 @@ def test_page_of_an_unknown_crate_is_missing(mirror: MirrorClient) -> None:
 
 
 def test_page_of_our_own_crate_is_missing(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
-    publish(upstream, {"1.0.0": "MIT"}, "my_lib")
     as_alice.publish(packing.body("my-lib"))
+    upstream.requests.clear()
+    publish(upstream, {"1.0.0": "MIT"}, "my_lib")
     assert mirror.page("my_lib").status_code == 404
     assert upstream.requests == []
 

@@ -168,3 +168,22 @@ def test_exported_mirror_builds_without_upstream(tmp_path: Path, upstream: Upstr
         with pytest.raises(subprocess.CalledProcessError) as error:
             server.manage("mirror", "prefetch", "nowhere")
     assert (SENTENCE in output, error.value.returncode) == (True, 1)
+
+
+def test_private_fork_lives_beside_its_original(tmp_path: Path, upstream: Upstream) -> None:
+    with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
+        cargo = MirrorCargo(tmp_path / "home", server.url)
+        with (cargo.home / "config.toml").open("a") as config:
+            config.write(f'[registries.priv]\nindex = "sparse+{server.url}/index/"\n')
+        cargo.run(tmp_path, "login", "--registry", "priv", stdin=server.sign_up("alice"))
+        manifest = '[package]\nname = "top"\nversion = "9.0.0"\nedition = "2021"\n'
+        fork = write_files(tmp_path / "fork", {"Cargo.toml": manifest, "src/lib.rs": FUNCTION % "fork"})
+        publish = ("publish", "--registry", "priv", "--allow-dirty", "--no-verify")
+        output = cargo.run(fork, *publish, fails=True)
+        server.manage("shell", "-c", "from crates.mirror import shared_names; shared_names.allow('top', actor=None)")
+        cargo.run(fork, *publish)
+        both = PROJECT["Cargo.toml"] + 'fork = { package = "top", version = "9", registry = "priv" }\n'
+        source = 'fn main() { println!("{}, {}", top::name(), fork::name()); }'
+        project = write_files(tmp_path / "project", {"Cargo.toml": both, "src/main.rs": source})
+        assert f"{SENTENCE}, fork" in cargo.run(project, "run", "--quiet")
+    assert "the crate, top, exists upstream, and this registry mirrors it" in output

@@ -82,6 +82,7 @@ VARIABLES = {
     "MIRROR_DENYLIST": "evil-* time@<0.2.23",
     "MIRROR_BLOBS_URL": "s3://mirrored",
     "PRIVATE_NAMES": "acme-* tool",
+    "PUBLISH_UPSTREAM_NAMES": "1",
 }
 FILES = ("SECRET_KEY_FILE", "TLS_CERT", "TLS_KEY", "FILE_ROOTS", "MIRROR_TOKENS_FILE", "MIRROR_ADVISORIES")  # paths
 
@@ -152,6 +153,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "MIRROR_DENYLIST": ["evil-*", "time@<0.2.23"],
         "MIRROR_ADVISORIES": [str(tmp_path)],
         "PRIVATE_NAMES": ["acme-*", "tool"],
+        "PUBLISH_UPSTREAM_NAMES": True,
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "DEBUG",
         "SESSION_COOKIE_SECURE": True,

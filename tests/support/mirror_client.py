@@ -6,7 +6,11 @@ from typing import Any
 from crates.names import index_path
 from tests.support.cast import CargoClient
 
-NO_SUCH_CRATE = {"errors": [{"detail": "There is no such crate in this index."}]}
+ABSENCES = {
+    404: "upstream has none of this name",
+    410: "upstream has removed it",
+    451: "upstream withholds it for legal reasons",
+}
 
 
 class MirrorClient(CargoClient):
@@ -36,6 +40,11 @@ class MirrorClient(CargoClient):
         """Return the versions that are yanked in the index file."""
         lines = [json.loads(text) for text in self.index_file(name).content.splitlines()]
         return [line["vers"] for line in lines if line["yanked"]]
+
+
+def no_such_crate(reason: str) -> dict[str, Any]:
+    """Return the body of a 404 of the index."""
+    return {"errors": [{"detail": f"There is no such crate in this index: {reason}."}]}
 
 
 def upstream_fails(reason: str) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Server:
         self.environment = inherited | {
             "REGISTRY_DATA_DIR": str(data),
             "REGISTRY_BIND": f"127.0.0.1:{self.port}",
+            # A publish asks upstream for its name, and no test asks crates.io.
+            "REGISTRY_MIRROR_OFFLINE": "0" if "REGISTRY_MIRROR_UPSTREAM" in environment else "1",
             **environment,
         }
         self.log = data.parent / f"{data.name}.log"
