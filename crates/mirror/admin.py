@@ -60,7 +60,7 @@ class MirrorAdmin(ReadOnlyAdmin):
 
 @admin.register(CachedIndexFile)
 class CachedIndexFileAdmin(MirrorAdmin):
-    list_display = ("name", "status", "upstream", "versions", "bytes", "failed", "changed_at", "checked_at")
+    list_display = ("name", "status", "upstream", "versions", "bytes", "changed_at", "checked_at")
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
@@ -70,7 +70,7 @@ class CachedIndexFileAdmin(MirrorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
         # A body may have megabytes, so let the database measure it.
         index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body")
-        return index_files.annotate(size=Length("body"), failures=count_failures(OuterRef("name")))
+        return index_files.annotate(size=Length("body"))
 
     @admin.display
     def versions(self, index_file: CachedIndexFile) -> int:

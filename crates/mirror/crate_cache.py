@@ -58,7 +58,8 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
             )
         if not locked:
             raise UpstreamError("The mirror is waiting for its upstream; try again.")
-        subject = f"{index_file.name}@{line.version}"
+        crate_version = f"{index_file.name}@{line.version}"
+        source = index_file.upstream or "an unknown upstream"  # of an import
         # Paths of downloads are case-sensitive at upstream. Its spelling is in the line, which it wrote itself.
         name = line.name if line.name.lower() == index_file.name else index_file.name
         try:
@@ -71,10 +72,10 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                     raise WrongBytes("it sends other bytes than its index says")
                 return store(index_file, line, file)
         except WrongBytes as error:
-            incidents.record(Incident.Kind.WRONG_BYTES, subject, f"not {line.checksum}")
+            incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: not {line.checksum}")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
         except UpstreamFault as error:
-            incidents.record(Incident.Kind.FAULT, subject, str(error))
+            incidents.record(Incident.Kind.FAULT, source, f"{crate_version}: {error}")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
 
 

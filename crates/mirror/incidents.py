@@ -1,4 +1,8 @@
-"""Incidents: faults of upstream, recorded for staff. The same one again is counted in its row."""
+"""Incidents: faults of upstream, recorded for staff. The same one again is counted in its row.
+
+Faults and wrong bytes are counted by upstream, since anonymous requests cause them and must not grow the table. A
+changed checksum is an incident of its version.
+"""
 
 import logging
 
@@ -12,7 +16,7 @@ from registry_site.logs import log_event
 
 def record(kind: Incident.Kind, subject: str, detail: str) -> None:
     """Add an incident, or count it again if staff have not settled the last one."""
-    log_event("mirror.incident", logging.WARNING, kind=kind.value, subject=subject)
+    log_event("mirror.incident", logging.WARNING, kind=kind.value, subject=subject, detail=detail[:500])
     unsettled = Incident.objects.filter(kind=kind, subject=subject[:300], settled_at=None)
     change = {"count": F("count") + 1, "last_at": timezone.now(), "detail": detail[:500]}
     if unsettled.update(**change):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
+from django.core.cache import caches
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -11,8 +12,8 @@ from django.utils import timezone
 from crates import names
 from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, upstreams
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import CachedIndexFile, Incident
-from crates.mirror.upstreams import NO_HEADERS, UpstreamFault
+from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident
+from crates.mirror.upstreams import NO_HEADERS, Upstream, UpstreamFault
 from registry_site import file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
@@ -121,13 +122,22 @@ def _get_cached(path: str) -> CachedIndexFile | None:
     if not index_lines.NAME.fullmatch(name) or names.index_path(name) != path:
         raise NotFound(upstreams.no_such_crate("this is not the path of a crate"))
     shared_names.refuse_own_name(name)
-    return CachedIndexFile.objects.filter(path=path).first()
+    return _find(path)
+
+
+def _find(path: str) -> CachedIndexFile | None:
+    """Return the stored index file, or one without a row for a remembered absence."""
+    index_file = CachedIndexFile.objects.filter(path=path).first()
+    if index_file is None and (absence := caches["mirror"].get(f"absence-{path}")):
+        status, checked_at = absence
+        return CachedIndexFile(path=path, name=path.rpartition("/")[2], status=status, checked_at=checked_at)
+    return index_file
 
 
 def _refresh(path: str) -> CachedIndexFile:
     """Ask upstream for an index file, once for all threads and processes; raises `UpstreamError`."""
     with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as locked:
-        index_file = CachedIndexFile.objects.filter(path=path).first()
+        index_file = _find(path)
         # Look again under the lock, and even without: the holder before us has usually refreshed it.
         if index_file is not None and index_file.is_fresh():
             return index_file
@@ -136,7 +146,6 @@ def _refresh(path: str) -> CachedIndexFile:
         try:
             return _fetch(path, index_file)
         except UpstreamFault as error:
-            incidents.record(Incident.Kind.FAULT, path.rpartition("/")[2], str(error))
             if index_file is not None:
                 # Backdate the check so that the file is fresh for RETRY_AFTER_FAULT, but never for more than its TTL.
                 ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
@@ -153,26 +162,46 @@ def _fetch(path: str, index_file: CachedIndexFile | None) -> CachedIndexFile:
     """
     status = 404
     for upstream in upstreams.configured_upstreams():
-        validators = {}
-        if index_file is not None and index_file.upstream == upstream.url:  # another upstream's mean nothing to it
-            pairs = {"If-None-Match": index_file.etag, "If-Modified-Since": index_file.last_modified}
-            validators = {header: value for header, value in pairs.items() if value}
-        response = upstream.fetch_index_file(path, validators)
-        if response.status == 304:
-            if index_file is None or not validators:
-                raise UpstreamFault("it answers 304 to somebody who has nothing")
-            index_file.checked_at = timezone.now()
-            index_file.save(update_fields=["checked_at"])
-            return index_file
-        if response.status == 200:
-            return store(path, upstream.url, response.body, response.headers)
+        try:
+            answer = _fetch_from(upstream, path, index_file)
+        except UpstreamFault as error:
+            incidents.record(Incident.Kind.FAULT, upstream.url, f"{path.rpartition('/')[2]}: {error}")
+            raise
+        if isinstance(answer, CachedIndexFile):
+            return answer
         # The first reason that says more than 404 counts.
-        status = response.status if status == 404 else status
-    absence = {"status": status, "body": b"", "upstream": "", "checked_at": timezone.now()}
-    index_file, _ = CachedIndexFile.objects.update_or_create(
-        path=path, defaults={"name": path.rpartition("/")[2], **absence}
-    )
-    return index_file
+        status = answer if status == 404 else status
+    return _store_absence(path, status)
+
+
+def _fetch_from(upstream: Upstream, path: str, index_file: CachedIndexFile | None) -> CachedIndexFile | int:
+    """Store the index file of one upstream, or return the status that says it has none; raises `UpstreamFault`."""
+    validators = {}
+    if index_file is not None and index_file.upstream == upstream.url:  # another upstream's mean nothing to it
+        pairs = {"If-None-Match": index_file.etag, "If-Modified-Since": index_file.last_modified}
+        validators = {header: value for header, value in pairs.items() if value}
+    response = upstream.fetch_index_file(path, validators)
+    if response.status == 304:
+        if index_file is None or not validators:
+            raise UpstreamFault("it answers 304 to somebody who has nothing")
+        index_file.checked_at = timezone.now()
+        index_file.save(update_fields=["checked_at"])
+        return index_file
+    if response.status == 200:
+        return store(path, upstream.url, response.body, response.headers)
+    return response.status
+
+
+def _store_absence(path: str, status: int) -> CachedIndexFile:
+    """Remember that upstream has no such crate: in the row of a crate that it had, and otherwise in memory alone.
+
+    Strangers can ask for names without end, so such a name gets no row.
+    """
+    now = timezone.now()
+    absence = {"status": status, "body": b"", "upstream": "", "checked_at": now}
+    if not CachedIndexFile.objects.filter(path=path).update(**absence):
+        caches["mirror"].set(f"absence-{path}", (status, now), ABSENCE_TTL.total_seconds())
+    return CachedIndexFile(path=path, name=path.rpartition("/")[2], **absence)
 
 
 def _validator(headers: Mapping[str, str], name: str, max_length: int) -> str:

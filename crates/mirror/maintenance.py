@@ -71,7 +71,11 @@ def iterate_pages(rows: QuerySet[Row], size: int) -> Iterator[list[Row]]:
 
 @receiver(purge_requested)
 def purge(**kwargs: Any) -> str:
-    """Delete the rows of absent crates a day after they were looked up: typing errors would pile up."""
+    """Delete the rows of absent crates a day after they were looked up, except those that upstream had once.
+
+    Only older releases made such rows. Checksums that were seen count for good, so they stay.
+    """
     day_ago = timezone.now() - timedelta(days=1)
-    deleted, _ = CachedIndexFile.objects.exclude(status=200).filter(checked_at__lt=day_ago).delete()
+    absent = CachedIndexFile.objects.exclude(status=200).filter(checksums={}, checked_at__lt=day_ago)
+    deleted, _ = absent.delete()
     return f"{deleted} absent crates of the mirror forgotten."

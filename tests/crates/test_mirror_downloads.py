@@ -99,8 +99,9 @@ def test_wrong_bytes_are_neither_stored_nor_sent(
         for response in (mirror.crate(f"demo{number}"), mirror.crate(f"demo{number}")):
             assert response.status_code == 502, behaviour.__name__
             assert response.json() == upstream_fails("it sends other bytes than its index says")
-        incident = Incident.objects.get(subject=f"demo{number}@1.0.0")
-        assert (incident.kind, incident.count) == ("wrong_bytes", 2)
+        incident = Incident.objects.get()
+        assert (incident.kind, incident.subject, incident.count) == ("wrong_bytes", upstream.url, 2 * number + 2)
+        assert incident.detail.startswith(f"demo{number}@1.0.0: not ")
     assert read_files(mirror_bytes) == {}
     assert not CachedCrate.objects.exists()
 
@@ -119,8 +120,9 @@ def test_faulty_crate_is_not_cached(
         response = mirror.crate(name)
         if response.status_code != 502 or b"The mirror's upstream fails: " not in response.content:
             offenders.append((behaviour.__name__, response.status_code))
-        incident = Incident.objects.get(subject=f"{name}@1.0.0")
-        assert (incident.kind, incident.count) == ("fault", 1)
+        incident = Incident.objects.get()
+        assert (incident.kind, incident.subject, incident.count) == ("fault", upstream.url, number + 1)
+        assert incident.detail.startswith(f"{name}@1.0.0: ")
     assert offenders == []
     assert read_files(mirror_bytes) == {}
     assert not CachedCrate.objects.exists()

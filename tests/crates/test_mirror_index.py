@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.utils import timezone
 
 from accounts.models import User
 from crates.mirror import crate_cache, index_cache, maintenance
 from crates.mirror.models import CachedIndexFile, Incident
+from crates.names import index_path
 from registry_site import file_locks
 from registry_site.errors import UpstreamError
 from tests.support import bad_upstream, packing
@@ -21,6 +23,13 @@ from tests.support.servers import free_port
 
 BYTES = b"the bytes of a crate"
 GOOD = line("demo", "1.0.0", BYTES)
+
+
+def age_absence(name: str, seconds: int) -> None:
+    """Let a remembered absence be older."""
+    key = f"absence-{index_path(name)}"
+    status, _ = caches["mirror"].get(key)
+    caches["mirror"].set(key, (status, timezone.now() - timedelta(seconds=seconds)))
 
 
 def count_incidents() -> list[tuple[str, str, int]]:
@@ -115,9 +124,9 @@ def test_absence_is_cached_for_a_minute(mirror: MirrorClient, upstream: BadUpstr
     upstream.script_index("demo", bad_upstream.refusal(404))
     mirror.index_file("demo")
     body = upstream.publish("demo")
-    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=55))
+    age_absence("demo", 55)
     assert mirror.index_file("demo").status_code == 404
-    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=61))
+    age_absence("demo", 61)
     assert mirror.index_file("demo").content == body
 
 
@@ -125,18 +134,38 @@ def test_short_ttl_shortens_absences_too(mirror: MirrorClient, upstream: BadUpst
     settings.MIRROR_INDEX_TTL = 5
     mirror.index_file("demo")
     body = upstream.publish("demo")
-    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(seconds=6))
+    age_absence("demo", 6)
     assert mirror.index_file("demo").content == body
 
 
-def test_purge_deletes_absences_after_a_day(mirror: MirrorClient, upstream: BadUpstream) -> None:
-    upstream.publish("present")
-    for name in ("present", "absent", "newly"):
-        mirror.index_file(name)
-    day_ago = timezone.now() - timedelta(days=1, seconds=1)
-    CachedIndexFile.objects.exclude(name="newly").update(checked_at=day_ago)
+def test_absent_crates_get_no_rows(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    assert {mirror.index_file(f"demo{number}").status_code for number in range(20)} == {404}
+    assert not CachedIndexFile.objects.exists()
+
+
+def test_absent_crate_keeps_its_checksums(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    mirror.index_file("demo")
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    upstream.script_index("demo", bad_upstream.refusal(404))
+    assert index_cache.refresh_if_stale("de/mo/demo").status == 404
+    row = CachedIndexFile.objects.get()
+    assert (row.status, bytes(row.body), list(row.checksums)) == (404, b"", ["1.0.0"])
+    assert (mirror.index_file("demo").status_code, upstream.count_index_requests("demo")) == (404, 2)
+
+
+def test_purge_deletes_absences_after_a_day(db: None) -> None:
+    ages = {"newly": 0, "absent": 86_401}
+    for name, age in ages.items():
+        checked_at = timezone.now() - timedelta(seconds=age)
+        CachedIndexFile.objects.create(path=name, name=name, status=404, checked_at=checked_at)
+    checked_at = timezone.now() - timedelta(days=2)
+    for name, status in (("present", 200), ("gone", 410)):
+        CachedIndexFile.objects.create(
+            path=name, name=name, status=status, checksums={"1.0.0": "0" * 64}, checked_at=checked_at
+        )
     assert maintenance.purge() == "1 absent crates of the mirror forgotten."
-    assert set(CachedIndexFile.objects.values_list("name", flat=True)) == {"present", "newly"}
+    assert set(CachedIndexFile.objects.values_list("name", flat=True)) == {"present", "gone", "newly"}
 
 
 def test_first_reason_for_absence_is_passed_on(
@@ -225,8 +254,8 @@ def test_faulty_index_file_is_not_cached(mirror: MirrorClient, upstream: BadUpst
         response = mirror.index_file(f"demo{number}")
         if response.status_code != 502 or b"The mirror's upstream fails: " not in response.content:
             offenders.append((behaviour.__name__, response.status_code, response.content))
-        assert Incident.objects.filter(kind="fault", subject=f"demo{number}", count=1).exists()
     assert offenders == []
+    assert count_incidents() == [("fault", upstream.url, len([*SLOW, *BROKEN, *NO_INDEX]))]
     assert not CachedIndexFile.objects.exists()
 
 
@@ -248,13 +277,14 @@ def test_repeated_fault_is_counted(mirror: MirrorClient, upstream: BadUpstream) 
     upstream.script_index("demo", bad_upstream.refusal(500))
     for _ in range(3):
         assert mirror.index_file("demo").json() == upstream_fails("it answers with 500")
-    assert count_incidents() == [("fault", "demo", 3)]
+    assert count_incidents() == [("fault", upstream.url, 3)]
+    assert Incident.objects.get().detail == "demo: it answers with 500"
 
 
 def test_unreachable_upstream_is_a_fault(mirror: MirrorClient, settings: Any) -> None:
     settings.MIRROR_UPSTREAM = [f"http://127.0.0.1:{free_port()}/index/"]
     assert mirror.index_file("demo").status_code == 502
-    assert count_incidents() == [("fault", "demo", 1)]
+    assert count_incidents() == [("fault", settings.MIRROR_UPSTREAM[0], 1)]
 
 
 # --- Names that are never looked up --------------------------------------------------------------------------------

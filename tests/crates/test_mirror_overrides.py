@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.utils import timezone
 
 from crates.mirror import overrides
-from crates.mirror.models import CachedIndexFile, Override
+from crates.mirror.models import Override
 from registry_site.errors import Invalid
 from tests.support.bad_upstream import BadUpstream
 from tests.support.mirror_client import MirrorClient
@@ -106,7 +107,7 @@ def test_override_may_precede_its_crate(mirror: MirrorClient, upstream: BadUpstr
     add_override(BLOCKED)
     assert (mirror.index_file().status_code, mirror.page().status_code) == (404, 404)
     assert mirror.crate().status_code == 403
-    CachedIndexFile.objects.all().delete()
+    caches["mirror"].clear()  # as after a minute
     publish(upstream, {"1.0.0": "MIT"})
     assert mirror.yanked() == ["1.0.0"]
 

@@ -233,7 +233,7 @@ def test_changes_by_commands_are_no_lines(alice: User, lines: Lines) -> None:
 @pytest.mark.django_db
 def test_incident_of_the_mirror_is_a_line(lines: Lines) -> None:
     incidents.record(Incident.Kind.CHANGED, "serde", "detail")
-    assert lines() == [{"event": "mirror.incident", "kind": "changed", "subject": "serde"}]
+    assert lines() == [{"event": "mirror.incident", "kind": "changed", "subject": "serde", "detail": "detail"}]
 
 
 # --- Slow requests and crashes -----------------------------------------------------------------------------------
