@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
-from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, upstreams
+from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, resolving, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
@@ -52,12 +52,15 @@ def find_line(
     name: str, version: str, get_index_file: Callable[[str], CachedIndexFile]
 ) -> tuple[CachedIndexFile, Line]:
     """Return the index line of a version; raises `NotFound`, and `PermissionDenied` if staff block it."""
-    if not index_lines.NAME.fullmatch(name):
+    if not index_lines.NAME.fullmatch(name) or not index_lines.VERSION.fullmatch(version):
         raise NotFound(crate_cache.no_such_version(name, version))
     overrides.refuse_blocked(name, version)  # before upstream is asked for it
+    if resolving.parse(version) is None:
+        raise NotFound(crate_cache.no_such_version(name, version))
     index_file = get_index_file(names.index_path(name.lower()))
     if index_file.status != 200:
-        raise NotFound(upstreams.no_such_crate(upstreams.ABSENCE_REASONS[index_file.status]))
+        reason = upstreams.ABSENCE_REASONS[index_file.status]
+        raise NotFound(f"{crate_cache.no_such_version(name, version).removesuffix('.')}: {reason}.")
     lines = {line.version: line for line in index_lines.parse(bytes(index_file.body)) if line.version}
     if version not in lines:
         raise NotFound(crate_cache.no_such_version(name, version))

@@ -202,7 +202,7 @@ def test_unknown_version_does_not_stop_the_rest(tmp_path: Path) -> None:
     code, output, errors = run_failing("prefetch", path)
     assert (code, output) == (1, "2 fetched, 0 were here before.\n")
     assert errors.splitlines() == [
-        "aaaa@1.0.0: There is no version '1.0.0' of a crate 'aaaa' in the mirror.",
+        "aaaa@1.0.0: There is no version '1.0.0' of a crate 'aaaa' in the mirror: upstream has none of this name.",
         "leaf@9.9.9: There is no version '9.9.9' of a crate 'leaf' in the mirror.",
     ]
     assert cached() == {"leaf@1.0.0", "top@1.0.0"}

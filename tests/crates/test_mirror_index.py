@@ -337,6 +337,13 @@ def test_unknown_versions_are_never_fetched(mirror: MirrorClient, upstream: BadU
     assert set(upstream.request_counts()) == {index_file_path("demo")}
 
 
+def test_odd_versions_ask_nobody(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo")
+    for version in ("latest", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0+", "1.0.0.0", "1" * 200, "1.0.0 "):
+        assert mirror.crate("demo", version).status_code == 404, version
+    assert upstream.requests == []
+
+
 def test_private_crate_is_never_looked_up(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
     assert as_alice.publish(packing.body("my-lib")).status_code == 200
     upstream.requests.clear()
