@@ -3,6 +3,7 @@
 import tempfile
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from io import SEEK_END
 from typing import IO
 
 from django.conf import settings
@@ -13,8 +14,9 @@ from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident
 from crates.mirror.upstreams import UpstreamFault
+from crates.package import archive
 from registry_site import file_locks
-from registry_site.errors import NotFound, UpstreamError
+from registry_site.errors import Invalid, NotFound, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.storage import blobs
 from registry_site.upstream_limiter import limiter
@@ -24,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 class WrongBytes(UpstreamFault):
-    """A file with another checksum than the index says."""
+    """A file with another checksum than the index says, or with links in it."""
 
 
 def get_or_fetch(
@@ -70,13 +72,24 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                     raise upstreams.ABSENCE_ERRORS[status](no_such_version(index_file.name, line.version))
                 if blobs.sha256_of(file) != line.checksum:
                     raise WrongBytes("it sends other bytes than its index says")
+                refuse_links(index_file.upstream, file)
                 return store(index_file, line, file)
         except WrongBytes as error:
-            incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: not {line.checksum}")
+            incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: {error} ({line.checksum})")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
         except UpstreamFault as error:
             incidents.record(Incident.Kind.FAULT, source, f"{crate_version}: {error}")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
+
+
+def refuse_links(upstream: str, file: IO[bytes]) -> None:
+    """Raise `WrongBytes` for a crate of a private upstream that contains links (CVE-2026-5223)."""
+    if upstream == upstreams.CRATES_IO:
+        return
+    try:
+        archive.refuse_links(file, file.seek(0, SEEK_END))
+    except Invalid as error:
+        raise WrongBytes(f"it sends an archive that is refused here: {error.message.removesuffix('.')}") from error
 
 
 def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCrate:

@@ -76,11 +76,17 @@ def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
             if not line.version or not _is_plain_file(crate_path, folder):
                 continue
             with crate_path.open("rb") as file:
-                is_intact = blobs.sha256_of(file) == line.checksum
-                if is_intact:
-                    with crate_cache.lock_bytes(line.checksum):
-                        crate_cache.store(index_file, line, file)
-            yield f"{name}@{line.version}", is_intact
+                if blobs.sha256_of(file) != line.checksum:
+                    yield f"{name}@{line.version}", False
+                    continue
+                try:
+                    crate_cache.refuse_links(index_file.upstream, file)
+                except UpstreamFault as error:
+                    yield f"{name}@{line.version}: {error}", False
+                    continue
+                with crate_cache.lock_bytes(line.checksum):
+                    crate_cache.store(index_file, line, file)
+            yield f"{name}@{line.version}", True
 
 
 def count_crates(folder: Path) -> int:

@@ -20,6 +20,7 @@ MAX_CONFIG_BYTES = 64 * 1024
 MAX_CRATE_BYTES = 1024 * 1024 * 1024
 MAX_REDIRECTS = 3
 CONFIG_CACHE_SECONDS = 3600
+CRATES_IO = "https://index.crates.io/"  # refuses crates with links itself
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 # The statuses with which an upstream says that it does not have something; all others are faults.
 ABSENCE_ERRORS: dict[int, type[NotFound]] = {404: NotFound, 410: Gone, 451: UnavailableForLegalReasons}

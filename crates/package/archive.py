@@ -50,6 +50,20 @@ def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     return Contents(cargo_toml, frozenset(tree.files.values()), tar.position)
 
 
+def refuse_links(crate: IO[bytes], compressed_size: int) -> None:
+    """Raise `Invalid` for a crate of another registry with links, or one that cannot be read to its end.
+
+    A link leads cargo out of the folder to which it unpacks. Whatever is no gzip data, cargo cannot unpack.
+    """
+    crate.seek(0)
+    is_gzip = crate.read(2) == b"\x1f\x8b"
+    crate.seek(0)
+    if is_gzip:
+        tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
+        for entry in read_entries(tar, lenient=True):
+            tar.skip(entry.size + -entry.size % BLOCK)
+
+
 class _PathTree:
     """The paths of a crate, keyed by the form in which file systems without case confuse them."""
 

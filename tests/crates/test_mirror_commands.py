@@ -5,7 +5,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
-from io import StringIO
+from hashlib import sha256
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,8 +20,9 @@ from django.test.utils import CaptureQueriesContext
 
 from crates import names
 from crates.mirror import downloads, overrides
-from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from registry_site.errors import NotFound
+from registry_site.storage import blobs as storage
 from tests.support import packing
 from tests.support.servers import Server, running
 
@@ -297,6 +299,34 @@ def test_damaged_file_is_fetched_at_its_next_request(mirror_bytes: Path) -> None
     assert run("verify") == "1 files are as they should be.\n"
 
 
+LINKED = packing.crate_around(packing.entry(kind=b"2", linkname=b"/etc/passwd"))
+
+
+def store_crate_with_a_link(upstream: str) -> CachedCrate:
+    blob = storage.put(BytesIO(LINKED), store=STORE)
+    return CachedCrate.objects.create(
+        name="linked", version="1.0.0", sha256=blob.sha256, size=blob.size, upstream=upstream
+    )
+
+
+def test_crates_with_links_are_deleted() -> None:
+    run("prefetch", "leaf")
+    crate = store_crate_with_a_link("https://private.example.com/")
+    assert run("verify") == "2 files are as they should be.\n"
+    code, output, errors = run_failing("verify", "--archives")
+    assert (code, output) == (1, "1 files are as they should be.\n")
+    assert errors.startswith("linked@1.0.0 is forgotten, for https://private.example.com/ is private: it sends ")
+    assert "contains a symbolic link" in errors
+    assert cached() == {"leaf@1.1.0"}
+    with pytest.raises(NotFound):
+        crate.blob().read()
+
+
+def test_links_of_crates_io_are_kept() -> None:
+    store_crate_with_a_link("https://index.crates.io/")
+    assert run("verify", "--archives") == "1 files are as they should be.\n"
+
+
 # --- prune -------------------------------------------------------------------------------------------------------
 
 
@@ -543,3 +573,14 @@ def test_imported_reserved_name_is_not_served(folder: Path, settings: Any) -> No
     run("import", folder)
     with pytest.raises(NotFound):
         downloads.get_crate("leaf", "1.0.0")
+
+
+@pytest.mark.usefixtures("offline")
+def test_crate_with_links_is_not_imported(folder: Path) -> None:
+    (folder / "crates/leaf/leaf-9.0.0.crate").write_bytes(LINKED)
+    with (folder / "index/le/af/leaf").open("a") as index:
+        index.write(json.dumps({"name": "leaf", "vers": "9.0.0", "cksum": sha256(LINKED).hexdigest()}) + "\n")
+    code, output, errors = run_failing("import", folder)
+    assert (code, output) == (1, "6 files are here now.\n")
+    assert errors.startswith("leaf@9.0.0: it sends an archive that is refused here")
+    assert cached() == NEEDED_BY_TOP

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from crates.mirror.models import CachedCrate, Incident
 from registry_site import http_client
-from tests.support import bad_upstream
+from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.mirror_client import MirrorClient, upstream_fails
 from tests.support.mirror_faults import BROKEN, SLOW
@@ -101,7 +101,7 @@ def test_wrong_bytes_are_neither_stored_nor_sent(
             assert response.json() == upstream_fails("it sends other bytes than its index says")
         incident = Incident.objects.get()
         assert (incident.kind, incident.subject, incident.count) == ("wrong_bytes", upstream.url, 2 * number + 2)
-        assert incident.detail.startswith(f"demo{number}@1.0.0: not ")
+        assert incident.detail.startswith(f"demo{number}@1.0.0: it sends other bytes than its index says (")
     assert read_files(mirror_bytes) == {}
     assert not CachedCrate.objects.exists()
 
@@ -126,6 +126,19 @@ def test_faulty_crate_is_not_cached(
     assert offenders == []
     assert read_files(mirror_bytes) == {}
     assert not CachedCrate.objects.exists()
+
+
+def test_crate_with_links_is_refused(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
+    broken = packing.crate()[:-9]
+    cases = {b"2": "a symbolic link", b"1": "a hard link", b"K": "a GNU long link name"}
+    crates = {packing.crate_around(packing.entry(kind=kind, linkname=b"/etc")): text for kind, text in cases.items()}
+    for number, (content, reason) in enumerate({**crates, broken: "is cut off"}.items()):
+        upstream.publish(f"demo{number}", content)
+        response = mirror.crate(f"demo{number}")
+        assert response.status_code == 502
+        detail = response.json()["errors"][0]["detail"]
+        assert ("it sends an archive that is refused here" in detail, reason in detail) == (True, True), detail
+    assert read_files(mirror_bytes) == {}
 
 
 def test_next_request_after_a_fault_succeeds(mirror: MirrorClient, upstream: BadUpstream) -> None:

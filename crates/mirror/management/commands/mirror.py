@@ -36,6 +36,9 @@ class Command(BaseCommand):
         prefetch.set_defaults(run=self.prefetch)
 
         verify = verbs.add_parser("verify", help="read every file again, and delete damaged ones")
+        verify.add_argument(
+            "--archives", action="store_true", help="also look for links in crates of private upstreams"
+        )
         verify.set_defaults(run=self.verify)
 
         prune = verbs.add_parser("prune", help="delete files that nobody has requested for long")
@@ -90,13 +93,14 @@ class Command(BaseCommand):
 
     def verify(self, options: dict[str, Any]) -> None:
         crates = CachedCrate.objects.all()
-        damaged = [
-            str(crate)
-            for crate in show_progress(maintenance.iterate(crates), crates.count())
-            if not maintenance.verify_or_discard(crate)
-        ]
+        failures = []
+        for crate in show_progress(maintenance.iterate(crates), crates.count()):
+            if not maintenance.verify_or_discard(crate):
+                failures.append(f"{crate} was damaged, and is forgotten")
+            elif options["archives"] and (reason := maintenance.find_links(crate)):
+                failures.append(f"{crate} is forgotten, for {crate.upstream or 'its upstream'} is private: {reason}")
         self.stdout.write(f"{crates.count()} files are as they should be.")
-        fail_with([f"{crate} was damaged, and is forgotten" for crate in damaged])
+        fail_with(failures)
 
     def prune(self, options: dict[str, Any]) -> None:
         unused = maintenance.unused_crates(options["days"])
