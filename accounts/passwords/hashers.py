@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import Argon2PasswordHasher, BasePasswordHasher
 
+from accounts.passwords.opaque_strings import prepare, spellings
 from registry_site.encoding import decode_base64
 
 # More hashes than processors at a time would not be faster, and would starve all other requests of the worker.
@@ -27,11 +28,12 @@ class Argon2idHasher(Argon2PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         with _hash_slots:
-            return super().encode(password, salt)
+            return super().encode(prepare(password), salt)
 
     def verify(self, password: str, encoded: str) -> bool:
         with _hash_slots:
-            return super().verify(password, encoded)
+            # All spellings, also after one was right: the time must not tell which.
+            return any([super(Argon2idHasher, self).verify(text, encoded) for text in spellings(password)])
 
 
 class PBKDF2PHCHasher(BasePasswordHasher):
@@ -58,10 +60,9 @@ class PBKDF2PHCHasher(BasePasswordHasher):
 
     def verify(self, password: str, encoded: str) -> bool:
         stored = self.decode(encoded)
-        digest = hashlib.pbkdf2_hmac(
-            "sha256", password.encode(), stored["salt"], stored["iterations"], stored["length"]
-        )
-        return hmac.compare_digest(digest, stored["hash"])
+        costs = stored["salt"], stored["iterations"], stored["length"]
+        digests = [hashlib.pbkdf2_hmac("sha256", text.encode(), *costs) for text in spellings(password)]
+        return any([hmac.compare_digest(digest, stored["hash"]) for digest in digests])
 
     def safe_summary(self, encoded: str) -> Any:
         return {"algorithm": self.algorithm, "iterations": self.decode(encoded)["iterations"]}

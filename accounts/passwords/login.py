@@ -1,11 +1,13 @@
 """Log-in by password, the only one for all dialects, the pages and the admin site."""
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password, make_password, verify_password
+from django.contrib.auth.hashers import check_password, make_password
 
 from accounts import email_verification
 from accounts.models import User
 from accounts.passwords.login_throttle import LoginThrottle
+from accounts.passwords.opaque_strings import prepare
+from accounts.passwords.verification import verify_password
 from registry_site.errors import PermissionDenied, WrongPassword
 from registry_site.http import client_address
 
@@ -25,8 +27,8 @@ def authenticate(login: str, password: str) -> User:
         if len(password.encode("utf-8", "replace")) > MAX_PASSWORD_BYTES:
             raise wrong
         if user is None:
-            # An unknown name costs one hash, too: otherwise the time would reveal which names exist.
-            make_password(password)
+            # An unknown name costs the same hashes: otherwise the time would reveal which names exist.
+            verify_password(password, None)
             raise wrong
         is_right = _verify_and_upgrade(user, password)
         in_good_standing = is_right and User.objects.in_good_standing().filter(pk=user.pk).exists()
@@ -41,8 +43,10 @@ def authenticate(login: str, password: str) -> User:
 
 
 def _verify_and_upgrade(user: User, password: str) -> bool:
-    """Return whether the password is right; replace the hash if another system or older parameters made it."""
+    """Return whether the password is right; replace the hash if it was made in another way than today's."""
     is_right, is_outdated = verify_password(password, user.password)
+    if is_right and password != prepare(password) and not check_password(prepare(password), user.password):
+        is_outdated = True  # the hash is of the raw form
     if not (is_right and is_outdated):
         return is_right
     encoded = make_password(password)

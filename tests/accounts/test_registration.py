@@ -152,6 +152,7 @@ def test_other_password_is_refused() -> None:
     cases = [
         ("", "The password has 0 characters; use 6 to 64."),
         ("short", "The password has 5 characters; use 6 to 64."),
+        ("e\u0301" * 5, "The password has 5 characters; use 6 to 64."),
         ("x" * 65, "The password has 65 characters; use 6 to 64."),
         ("x" * 1024 * 1024, "The password has 1048576 characters; use 6 to 64."),
         ("      ", "The password is blank or has control characters."),
