@@ -930,6 +930,7 @@ def test_collaborator_has_no_rights_in_namespace(acme: Namespace, alice: User, c
 # --- Concurrency, on a running server --------------------------------------------------------------------------------
 
 RACERS = 25
+SERVER_SETTINGS = {"REGISTRY_THREADS": "128"}  # enough for all racers to hash at the same time
 
 
 def test_users_and_namespaces_race_for_a_name(server: Server) -> None:

@@ -1,0 +1,88 @@
+"""The share of a worker's threads that may hash passwords at the same time."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from accounts.passwords import hashers
+from accounts.passwords.hashers import hash_turn
+from registry_site import settings as product
+from registry_site.http import client_address
+from tests.support.cast import PASSWORD
+
+THREADS = 8
+LOGIN_PATHS = {
+    "/ktra/api/v1/login/alice": {},
+    "/api/stable/auth/login": {"username": "alice"},
+    "/v1/user/login": {"login": "alice"},
+    "/login": {"username": "alice"},
+}
+
+
+@pytest.fixture(autouse=True)
+def eight_threads(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.THREADS = THREADS
+    # One thread takes all turns here, so no processor may be waited for.
+    monkeypatch.setattr(hashers, "_hash_slots", ExitStack())
+
+
+@contextmanager
+def hashing(*addresses: str) -> Iterator[None]:
+    """Hash passwords for clients of these addresses during the block."""
+    with ExitStack() as turns:
+        for address in addresses:
+            token = client_address._client_ip.set(address)
+            turns.enter_context(hash_turn())
+            client_address._client_ip.reset(token)
+        yield
+
+
+def log_in(path: str, ip: str = "192.0.2.1") -> Any:
+    body = {**LOGIN_PATHS[path], "password": PASSWORD}
+    return Client(raise_request_exception=False).post(path, body, "application/json", REMOTE_ADDR=ip)
+
+
+@pytest.fixture
+def dora(settings: Any, alice: User) -> User:
+    settings.PASSWORD_HASHERS = product.PASSWORD_HASHERS
+    alice.set_password(PASSWORD)
+    alice.save()
+    return alice
+
+
+@pytest.mark.usefixtures("dora")
+@pytest.mark.parametrize("path", LOGIN_PATHS)
+def test_half_of_the_threads_hash(path: str) -> None:
+    assert log_in(path).status_code == 200
+    with hashing(*(f"198.51.100.{number}" for number in range(THREADS // 2))):
+        response = log_in(path)
+        assert (response.status_code, response["Retry-After"]) == (503, "1")
+        assert Client().get("/health").status_code == 200
+    assert log_in(path).status_code == 200
+
+
+@pytest.mark.usefixtures("dora")
+@pytest.mark.parametrize("path", LOGIN_PATHS)
+def test_one_network_leaves_turns_to_others(path: str) -> None:
+    with hashing(*["198.51.100.1"] * (THREADS * 3 // 8)):
+        response = log_in(path, "198.51.100.1")
+        assert (response.status_code, response["Retry-After"]) == (429, "1")
+        assert log_in(path, "192.0.2.1").status_code == 200
+
+
+@pytest.mark.usefixtures("db")
+def test_sign_up_takes_a_turn(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = product.PASSWORD_HASHERS
+    with hashing(*(f"198.51.100.{number}" for number in range(THREADS // 2))):
+        response = Client().post("/ktra/api/v1/new_user/dora", {"password": PASSWORD}, "application/json")
+    assert (response.status_code, response["Retry-After"], User.objects.count()) == (503, "1", 0)
+
+
+def test_turns_leave_no_counters_behind() -> None:
+    with hashing("198.51.100.1", "198.51.100.2"):
+        pass
+    assert not hashers._hashing_threads
