@@ -67,7 +67,7 @@ class PackageAdmin(TrashAdmin):
 
 class SnapshotRevisionInline(ReadOnlyInline):
     model = SnapshotRevision
-    fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "size", "sha256")
+    fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "changed_fields", "size", "sha256")
 
 
 @admin.register(Release)

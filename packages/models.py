@@ -1,6 +1,6 @@
 """Packages, their releases and their collaborators."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -124,6 +124,9 @@ class ReleaseContent(models.Model):
         abstract = True
 
 
+LARGE_FIELDS = ("dependencies", "dev_dependencies", "description", "keywords", "files")
+
+
 class Release(ReleaseContent):
     """A version of a package. A RELEASE never changes again; a SNAPSHOT may be replaced."""
 
@@ -144,15 +147,27 @@ class Release(ReleaseContent):
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
 
-    def archive_revision(self, *, replaced_by: User) -> None:
-        """Keep the current content of a snapshot before a change; call it before the fields are set."""
-        content = {field.name: getattr(self, field.name) for field in ReleaseContent._meta.fields}
-        SnapshotRevision.objects.create(release=self, replaced_by=replaced_by, **content)
+    def content(self) -> dict[str, Any]:
+        """Return the published content by its fields."""
+        return {field.name: getattr(self, field.name) for field in ReleaseContent._meta.fields}
+
+    def archive_revision(self, former: dict[str, Any], *, replaced_by: User) -> None:
+        """Keep what a change of a snapshot replaced of its `former` content; nothing if it replaced nothing.
+
+        A small edit must not store the whole release again: large fields that stayed the same are left out.
+        """
+        changed = [field for field, value in self.content().items() if value != former[field]]
+        if changed:
+            kept = {field: value for field, value in former.items() if field in changed or field not in LARGE_FIELDS}
+            SnapshotRevision.objects.create(release=self, replaced_by=replaced_by, changed_fields=changed, **kept)
 
 
 class SnapshotRevision(ReleaseContent):
-    """The former content of a snapshot that was replaced."""
+    """The former content of a snapshot that was replaced, without the large fields that stayed the same."""
 
+    changed_fields = models.JSONField(
+        null=True, help_text="The fields that were replaced. Empty for older rows, which hold all fields."
+    )
     release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="revisions")
     replaced_at = models.DateTimeField(default=timezone.now)
     replaced_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

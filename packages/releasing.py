@@ -4,6 +4,9 @@ A verb checks rights twice. The first check, without a lock, refuses early, befo
 second one, in the transaction that holds the locks, decides.
 """
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -18,6 +21,10 @@ from packages.models import Collaboration, Package, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
 from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict, Invalid, PermissionDenied
+from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
+
+CHANGES = (audit.Action.PACKAGE_CREATE, audit.Action.PACKAGE_PUBLISH, audit.Action.PACKAGE_EDIT)
 
 
 def create_package(
@@ -26,9 +33,10 @@ def create_package(
     """Create a package with its first release; the principal becomes its owner.
 
     Raises `Invalid`, also for an unknown namespace, `Conflict` for a name that is taken, `PermissionDenied`,
-    `TooLarge` and `Unavailable`.
+    `TooLarge`, `TooManyRequests` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
+    _check_rate(principal.user)
     names.validate(name)
     release_input.validate_ecosystem(ecosystem)
     release_input.validate_release(content)
@@ -65,9 +73,10 @@ def publish_release(
 
     A version that was a RELEASE never changes: the same content again is a success without effect.
     Raises `Invalid`, also for a package that does not exist or that the principal may not read, `Conflict` for other
-    content of a released version, `PermissionDenied`, `TooLarge` and `Unavailable`.
+    content of a released version, `PermissionDenied`, `TooLarge`, `TooManyRequests` and `Unavailable`.
     """
     principal.require(Scope.PUBLISH)
+    _check_rate(principal.user)
     release_input.validate_release(content)
     _get_package_for_publisher(principal.user, namespace_name, name, package_id)
     archive = archives.store(content.archive)
@@ -83,8 +92,9 @@ def publish_release(
             _require_same_content(release, content, archive)
             return release
         else:
-            release.archive_revision(replaced_by=principal.user)
+            former = release.content()
             _save_release(release, release, content, archive, principal.user)
+            release.archive_revision(former, replaced_by=principal.user)
         package.type = content.type or package.type
         update_derived_fields(package, release)
         audit.record(
@@ -98,9 +108,11 @@ def edit_package(
 ) -> Release:
     """Change the content of the newest release, or the type of the package.
 
-    Raises `NotFound`, `PermissionDenied`, `Invalid`, and `Conflict` for content that a RELEASE has fixed.
+    Raises `NotFound`, `PermissionDenied`, `Invalid`, `TooManyRequests`, and `Conflict` for content that a RELEASE has
+    fixed.
     """
     principal.require(Scope.PUBLISH)
+    _check_rate(principal.user)
     release_input.validate_edit(edit, statuses=tuple(Status))
     with transaction.atomic():
         principal.revalidate_and_lock()
@@ -112,17 +124,20 @@ def edit_package(
         fields = ("dependencies", "dev_dependencies", "description", "keywords")
         changes = {field: value for field in fields if (value := getattr(edit, field)) is not None}
         status = Status(edit.status or release.status)
-        if not release.is_final:
-            release.archive_revision(replaced_by=principal.user)
-        elif status is Status.SNAPSHOT or any(value != getattr(release, field) for field, value in changes.items()):
+        former = release.content()
+        if release.is_final and (
+            status is Status.SNAPSHOT or any(value != former[field] for field, value in changes.items())
+        ):
             raise Conflict(
                 f"{release} is released; only its status may change, to DEPRECATED.", code="version_released"
             )
         for field, value in changes.items():
             setattr(release, field, value)
         release.status = status
+        if not release.is_final:
+            release.archive_revision(former, replaced_by=principal.user)
         release.is_final = release.is_final or status is Status.RELEASE
-        release.save()
+        release.save(update_fields=[*changes, "status", "is_final"])
         package.type = edit.type or package.type
         update_derived_fields(package, release)
         audit.record(principal.user, audit.Action.PACKAGE_EDIT, release, status=release.status, type=package.type)
@@ -188,6 +203,15 @@ def update_derived_fields(package: Package, release: Release) -> None:
 
 def name_taken(namespace: Namespace, name: str) -> Conflict:
     return Conflict(f"{namespace} has a package {name!r} already, perhaps in the trash.", code="name_taken")
+
+
+def _check_rate(user: User) -> None:
+    """Limit what a user publishes and edits within a few seconds; raises `TooManyRequests`."""
+    number = settings.PUBLISH_LIMIT_PER_10_SECONDS
+    if number:
+        message = f"{user} has made {number} changes within 10 seconds; wait a little."
+        limit = RateLimit("package-changes", number, timedelta(seconds=10), message)
+        limit.check_rows(AuditEvent.objects.filter(actor=user, action__in=CHANGES))
 
 
 def _save_release(

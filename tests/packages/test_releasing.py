@@ -187,6 +187,35 @@ def test_every_change_of_a_snapshot_keeps_a_revision(browser: Browser) -> None:
     assert [revision.description for revision in SnapshotRevision.objects.order_by("pk")] == ["0", "1"]
 
 
+def test_small_edit_keeps_only_its_change(browser: Browser) -> None:
+    create(browser, dependencies=DEPENDENCIES, keywords=["a"], description="0")
+    edit(browser, description="1")
+    edit(browser, dependencies=OTHER_DEPENDENCIES, description="1")
+    first, second = SnapshotRevision.objects.order_by("pk")
+    assert (first.changed_fields, first.description) == (["description"], "0")
+    assert (first.dependencies, first.keywords, first.status) == ([], [], "SNAPSHOT")
+    assert (second.changed_fields, second.description, second.dependencies) == (["dependencies"], "", DEPENDENCIES)
+
+
+def test_edit_without_a_change_keeps_nothing(browser: Browser) -> None:
+    create(browser, dependencies=DEPENDENCIES, description="0")
+    assert edit(browser, dependencies=DEPENDENCIES, description="0", type="PRIVATE").status_code == 200
+    assert not SnapshotRevision.objects.exists()
+
+
+def test_changes_within_ten_seconds_are_limited(browser: Browser, alice: User, bob: User, settings: Any) -> None:
+    settings.PUBLISH_LIMIT_PER_10_SECONDS = 3
+    create(browser)
+    browser.send("POST", f"{DEMO}/collaborators", username="bob", role="MEMBER")
+    assert [edit(browser, description="1").status_code, publish(browser, "1.0.0").status_code] == [200, 200]
+    for response in (edit(browser, description="2"), publish(browser, "1.0.1"), create(browser, "other")):
+        assert (response.status_code, response["Retry-After"]) == (429, "10")
+        assert response.json()["error"] == "too_many"
+    assert edit(Browser(bob), description="3").status_code == 200
+    settings.PUBLISH_LIMIT_PER_10_SECONDS = 0
+    assert edit(browser, description="4").status_code == 200
+
+
 def test_admin_shows_revisions_of_a_snapshot(browser: Browser, as_root: Client) -> None:
     create(browser)
     for content in ("first", "second", "third"):
