@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts import bans, emails, names, registration, roles
 from accounts.credentials import revocation
 from accounts.models import (
+    RESERVES_EMAIL,
     Ban,
     Credential,
     Identity,
@@ -45,9 +46,14 @@ class EmailForm(ModelForm):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         try:
-            return emails.normalize(email) if email else ""
+            email = emails.normalize(email) if email else ""
         except RegistryError as error:
             raise ValidationError(error.message) from error
+        # The constraint has columns that are in no form, so Django does not check it.
+        others = User.objects.with_email(email).filter(RESERVES_EMAIL).exclude(pk=self.instance.pk)
+        if "email" in self.changed_data and others.exists():
+            raise ValidationError("Another account has this e-mail address.")
+        return email
 
 
 class StaffPasswordForm(AdminPasswordChangeForm):

@@ -15,9 +15,11 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from accounts import emails
 from accounts.models import User
 from registry_site import audit
-from registry_site.errors import Conflict, Invalid, RegistryError, Unavailable
+from registry_site.encoding import token_digest
+from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
 
@@ -28,12 +30,14 @@ RESEND_INTERVAL = timedelta(minutes=10)
 CHANGE_LIMIT = RateLimit(
     "email-changes", 5, timedelta(hours=1), "5 links were sent within an hour; follow one, or wait."
 )
+MAILBOX_LIMIT = RateLimit("mails", 10, timedelta(hours=1), "Too many links were sent to this address; wait an hour.")
 
 
 def send_for_signup(username: str, address: str) -> None:
     """Send a link that verifies the address of an account, which need not exist yet.
 
-    Raises `Invalid` when the mail server refuses the address, and `Unavailable` when the mail cannot be sent.
+    Raises `Invalid` when the mail server refuses the address, `TooManyRequests` after too many mails to it, and
+    `Unavailable` when the mail cannot be sent.
     """
     # By name, not by primary key: the account is opened only once the mail is out.
     _send(username, address, {"user": username, "email": address})
@@ -55,10 +59,14 @@ def resend(user: User) -> None:
     """Send the link to the account's address again, at most once in ten minutes; raises as `send_for_signup` does."""
     sent_at, now = user.verification_sent_at, timezone.now()
     is_due = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - RESEND_INTERVAL)
+    if User.objects.with_claim_to_email(user.email).exists():
+        return  # the address has been proven to be another's
     if not User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
         return
     try:
         send_for_signup(user.username, user.email)
+    except TooManyRequests:
+        return  # many mails with links are there
     except RegistryError:
         # A mail that failed must not delay the next attempt.
         User.objects.filter(pk=user.pk, verification_sent_at=now).update(verification_sent_at=sent_at)
@@ -86,6 +94,7 @@ def verify(token: str) -> User:
         if user.email == claims["email"] and user.email_verified_at:
             return user
         user.email, user.email_verified_at = claims["email"], timezone.now()
+        _take_from_others(user)
         try:
             with transaction.atomic():
                 user.save(update_fields=["email", "email_verified_at"])
@@ -95,11 +104,23 @@ def verify(token: str) -> User:
         return user
 
 
+def _take_from_others(user: User) -> None:
+    """Remove the address that the user has just proven from accounts that were never asked to prove it.
+
+    Accounts that were asked keep it: without it, they could be used.
+    """
+    others = User.objects.with_email(user.email).filter(email_verified_at=None, verification_sent_at=None)
+    for other in others.exclude(pk=user.pk):
+        User.objects.filter(pk=other.pk).update(email="")
+        audit.record(user, audit.Action.USER_CHANGE_EMAIL, other, former=other.email, email="")
+
+
 def _verified_since(user: User) -> str:
     return user.email_verified_at.isoformat() if user.email_verified_at else ""
 
 
 def _send(username: str, address: str, claims: dict[str, Any]) -> None:
+    MAILBOX_LIMIT.count(token_digest(emails.mailbox_of(address)))
     link = f"{settings.PUBLIC_URL}/v1/user/email/verify/{signing.dumps(claims, salt=SALT)}"
     context = {"username": username, "link": link, "days": LIFETIME.days, "public_url": settings.PUBLIC_URL}
     try:

@@ -25,3 +25,9 @@ def normalize(address: str) -> str:
     except (ValidationError, UnicodeError) as error:
         raise Invalid(f"The e-mail address is not valid: {address[:80]!r}.", code="email_invalid") from error
     return normal
+
+
+def mailbox_of(address: str) -> str:
+    """Return the mailbox that takes mails to an address: many servers ignore case and what follows a plus sign."""
+    local, _, domain = address.lower().rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import PermissionsMixin
 from django.core.validators import URLValidator
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -35,6 +36,10 @@ class NameReservation(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# An account that waits for its address to be verified does not keep others from it.
+RESERVES_EMAIL = Q(verification_sent_at=None) | Q(email_verified_at__isnull=False)
 
 
 def good_standing(user: str = "") -> Q:
@@ -66,10 +71,19 @@ class UserQuerySet(models.QuerySet["User"]):
         return user
 
     def with_email(self, address: str) -> Self:
-        """Filter by an e-mail address, in any case."""
+        """Filter by an e-mail address, in any case; the account that has verified it comes first."""
         # The unique index leaves out empty addresses: without the same condition, it would not be used.
         indexed = self.exclude(email="")
-        return indexed.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
+        users = indexed.alias(lower_email=Lower("email")).filter(lower_email=names.canonical(address))
+        return users.order_by(F("email_verified_at").asc(nulls_last=True), "pk")
+
+    def with_claim_to_email(self, address: str) -> Self:
+        """Filter by an e-mail address that nobody else may ask for.
+
+        Where addresses are verified, an unverified one goes to whoever proves it.
+        """
+        users = self.with_email(address)
+        return users.exclude(email_verified_at=None) if settings.EMAIL_VERIFICATION else users
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
@@ -134,11 +148,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.UniqueConstraint(
                 Lower("email"),
-                condition=~Q(email=""),
+                condition=~Q(email="") & RESERVES_EMAIL,
                 name="each_email_once_in_any_case",
                 violation_error_message="Another account has this e-mail address.",
             )
         ]
+        indexes = [models.Index(Lower("email"), condition=~Q(email=""), name="users_by_email")]
 
     # The session that authenticated this instance, if any. A change of the password revokes all others.
     session: "Credential | None" = None

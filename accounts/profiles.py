@@ -79,7 +79,7 @@ def _validated(user: User, changes: ProfileChanges) -> ProfileChanges:
     email = None if changes.email is None else emails.normalize(changes.email)
     if email == user.email:
         email = None
-    if email and User.objects.with_email(email).exclude(pk=user.pk).exists():
+    if email and User.objects.with_claim_to_email(email).exclude(pk=user.pk).exists():
         raise Conflict(f"The address {email} belongs to an account already.", code="email_taken")
     if changes.avatar_uri:
         try:
@@ -116,10 +116,10 @@ def _require_free_name(user: User, username: str) -> None:
 
 def _set_email(user: User, email: str) -> None:
     former = user.email
-    user.email, user.email_verified_at = email, None
+    user.email, user.email_verified_at, user.verification_sent_at = email, None, None
     try:
         with transaction.atomic():
-            user.save(update_fields=["email", "email_verified_at"])
+            user.save(update_fields=["email", "email_verified_at", "verification_sent_at"])
     except IntegrityError as error:
         raise Conflict(f"The address {email} belongs to an account already.", code="email_taken") from error
     audit.record(user, audit.Action.USER_CHANGE_EMAIL, user, former=former, email=email)

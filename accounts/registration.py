@@ -1,16 +1,20 @@
 """Registration: accounts opened over the web, by an operator or by staff."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import email_verification, emails, names, roles
 from accounts.models import NameReservation, Role, User
-from accounts.passwords.change import encode_password
+from accounts.passwords.change import encode_password, validate_password
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
+from registry_site.http import client_address
+from registry_site.rate_limits import RateLimit
 
 
 def sign_up(
@@ -19,7 +23,7 @@ def sign_up(
     """Open an account over the web; it never has rights over others.
 
     Raises `PermissionDenied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address,
-    `Conflict` for a taken name or address, `Unavailable` when the verification mail cannot be sent.
+    `Conflict` for a taken name or address, `TooManyRequests`, `Unavailable` when the verification mail cannot be sent.
     """
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied(
@@ -32,8 +36,10 @@ def sign_up(
     email = emails.normalize(email) if email else ""
     if confirmation not in (None, password):
         raise Invalid("The two passwords differ.", code="passwords_differ")
-    encoded = encode_password(User(username=username), password)
+    validate_password(password, User(username=username))
     _require_free(username, email)
+    _check_rate()
+    encoded = make_password(password)
     sent_at = None
     if email and settings.EMAIL_VERIFICATION:
         # The mail is sent before the account exists: a mail that fails must leave no account behind.
@@ -71,8 +77,20 @@ def register(
 def _require_free(username: str, email: str) -> None:
     if NameReservation.objects.filter(name=names.canonical(username)).exists():
         raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists", code="name_taken")
-    if email and User.objects.with_email(email).exists():
-        raise Conflict(f"The address {email} belongs to an account already.", code="email_taken")
+    if email and User.objects.with_claim_to_email(email).exists():
+        raise email_taken(email)
+
+
+def _check_rate() -> None:
+    """Limit the accounts that are created from one network within an hour; raises `TooManyRequests`."""
+    network = client_address.client_network()
+    if settings.SIGNUPS_PER_HOUR and network:
+        message = "Too many accounts were created from your address; wait {seconds} seconds."
+        RateLimit("sign-ups", settings.SIGNUPS_PER_HOUR, timedelta(hours=1), message, is_exact=True).count(network)
+
+
+def email_taken(email: str) -> Conflict:
+    return Conflict(f"The address {email} belongs to an account already.", code="email_taken")
 
 
 def _open_account(username: str, email: str, encoded: str, actor: User | None = None, **fields: object) -> User:
@@ -80,7 +98,10 @@ def _open_account(username: str, email: str, encoded: str, actor: User | None = 
         with transaction.atomic():
             user: User = User.objects.create_with_hash(username, email, encoded, **fields)
             audit.record(actor or user, audit.Action.USER_REGISTER, user, admin=user.is_superuser)
-    except IntegrityError:
+    except IntegrityError as error:
         _require_free(username, email)  # raises the conflict with its reason: the name or the address
-        raise
+        if not email:
+            raise
+        # Staff vouch for an address that an account has which was never asked to prove it.
+        raise email_taken(email) from error
     return user

@@ -4,3 +4,4 @@ from django.dispatch import Signal
 
 account_opened = Signal()  # arguments: sender (the class User), user
 account_renamed = Signal()  # arguments: sender (the class User), user with the new name, already saved
+account_ending = Signal()  # arguments: sender (the class User), user, about to be deleted

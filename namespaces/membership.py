@@ -1,7 +1,9 @@
 """Namespaces: create, remove and restore them, and manage their members."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -16,6 +18,8 @@ from namespaces.role_assignments import Invitation
 from namespaces.signals import namespace_visibility_changed
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
+from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
 
 
 def get_namespace(name: str) -> Namespace:
@@ -52,12 +56,13 @@ def list_members(namespace: Namespace) -> list[Membership]:
 def create_namespace(principal: Principal, name: str) -> Namespace:
     """Create a namespace that the principal owns.
 
-    Raises `Invalid`, `Conflict` for a name that is taken, and `PermissionDenied`.
+    Raises `Invalid`, `Conflict` for a name that is taken, `PermissionDenied` and `TooManyRequests`.
     """
     principal.require(Scope.MANAGE)
     names.validate(name)
     with transaction.atomic():
         principal.revalidate_and_lock()
+        _check_rate(principal.user)
         try:
             # Users and namespaces share one name space: the unique column of the reservation settles a race.
             with transaction.atomic():
@@ -177,6 +182,15 @@ def lock_for_update(namespace: Namespace) -> Namespace:
     if current is None:
         raise no_such_namespace()
     return current
+
+
+def _check_rate(user: User) -> None:
+    """Limit the namespaces that a user creates within a day; raises `TooManyRequests`."""
+    number = settings.NAMESPACES_PER_DAY
+    if number:
+        message = f"{user} has created {number} namespaces within a day; wait, or ask the operator."
+        limit = RateLimit("namespaces", number, timedelta(days=1), message, is_exact=True)
+        limit.check_rows(AuditEvent.objects.filter(actor=user, action=audit.Action.NAMESPACE_CREATE))
 
 
 def _require_rank(own_role: Role, roles: Iterable[Role]) -> None:

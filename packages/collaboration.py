@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.dispatch import receiver
 
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.signals import account_ending
 from namespaces import role_assignments
 from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
@@ -119,3 +121,10 @@ def refuse_rename_with_packages(sender: type[Namespace], namespace: Namespace, *
         raise Conflict(
             f"The name {namespace.name!r} cannot change while there are packages under it.", code="name_in_use"
         )
+
+
+@receiver(account_ending)
+def refuse_end_with_packages(sender: type[User], user: User, **kwargs: Any) -> None:
+    """Raise `Conflict` if the account has a role in a package, or packages in its personal namespace."""
+    if Package.objects.filter(Q(namespace__user=user) | Q(collaborations__user=user)).exists():
+        raise Conflict(f"{user} has packages.")

@@ -65,6 +65,7 @@ class Action(models.TextChoices):
     USER_CHANGE_EMAIL = "user.change_email"
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
     USER_DEMOTE = "user.demote"
+    USER_EXPIRE = "user.expire"
     USER_IMPORT = "user.import"
     USER_LOG_IN = "user.log_in"
     USER_PROMOTE = "user.promote"

@@ -76,8 +76,10 @@ THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 # --- Accounts, crates, packages and files -------------------------------------------------------------------------
 
 SIGNUP_OPEN = REGISTRY.choice("SIGNUP", "open", ("open", "closed")) == "open"
+SIGNUPS_PER_HOUR = REGISTRY.number("SIGNUPS_PER_HOUR", 100, minimum=0)
 EMAIL_ON_SIGNUP = REGISTRY.choice("EMAIL_ON_SIGNUP", "optional", ("none", "optional", "required"))
 EMAIL_VERIFICATION = REGISTRY.flag("EMAIL_VERIFICATION", default=False)
+UNVERIFIED_DAYS = REGISTRY.number("UNVERIFIED_DAYS", 14, minimum=4, maximum=3650)  # a link is good for three
 MIN_PASSWORD_LENGTH = REGISTRY.number("MIN_PASSWORD_LENGTH", 6, maximum=1024)
 MAX_PASSWORD_LENGTH = REGISTRY.number("MAX_PASSWORD_LENGTH", 64, maximum=1024)
 if MIN_PASSWORD_LENGTH > MAX_PASSWORD_LENGTH:
@@ -99,6 +101,7 @@ SERVE_DEAD_FILES = REGISTRY.flag("SERVE_DEAD_FILES", default=True)
 X_ACCEL_PREFIX = REGISTRY.read(
     "X_ACCEL_PREFIX", "", parse_url_path, "give a path without a slash at its end, such as /_files"
 )
+NAMESPACES_PER_DAY = REGISTRY.number("NAMESPACES_PER_DAY", 100, minimum=0)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
 # The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 
@@ -42,6 +43,12 @@ def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> P
         "blobs": {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": location}},
     }
     return location
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """The counters of one test are none of the next: all tests send from one address."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
 def authenticate(login: str, password: str) -> User:
     """Return the user of this name or e-mail address and password, if the account may be used.
 
-    Raises `WrongPassword` for every other case alike, `TooManyRequests` after too many failures, and
-    `PermissionDenied` for the right password of an account whose address is not verified yet.
+    Raises `WrongPassword` for every other case alike, `TooManyRequests` after too many failures, this or `Unavailable`
+    while too many threads check passwords, and `PermissionDenied` for the right password of an account whose address is
+    not verified yet.
     """
     users = User.objects.with_email(login) if "@" in login else User.objects.named(login)
     user: User | None = users.first()

@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts import email_verification, registration
 from accounts.credentials import jwt_sessions
 from accounts.models import User
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 from tests.support.servers import Server, free_port, running
 
@@ -231,7 +232,7 @@ def test_yapkg_registration_sends_the_mail(mail_server: MailServer) -> None:
 
 
 def test_refused_registration_sends_no_mail(mail_server: MailServer, alice: User) -> None:
-    User.objects.filter(pk=alice.pk).update(email="alice@example.org")
+    User.objects.filter(pk=alice.pk).update(email="alice@example.org", email_verified_at=timezone.now())
     assert register("alice", ADDRESS).status_code == 400
     assert register("dora", "Alice@Example.org").status_code == 400
     assert register("no name", ADDRESS).status_code == 400
@@ -601,10 +602,59 @@ def test_used_link_does_not_undo_a_later_change(dora: User, mail_server: MailSer
     assert email_of("dora") == ADDRESS
 
 
-def test_unverified_address_is_taken(mail_server: MailServer) -> None:
-    register()
+# --- One address for several accounts ----------------------------------------------------------------------------
+
+
+def test_unverified_address_goes_to_whoever_proves_it(mail_server: MailServer) -> None:
+    register("dora")
+    link_of_dora = mail_server.link()
+    assert register("emil", ADDRESS.upper()).status_code == 200
+    link_of_emil = mail_server.link()
+    assert [log_in(name).status_code for name in ("dora", "emil", ADDRESS)] == [403] * 3
+    assert HTTP.get(link_of_emil).content.decode() == DONE
+    assert status_and_body(HTTP.get(link_of_dora)) == (400, {"error": "Email not available"})
+    assert [log_in(name).status_code for name in ("emil", ADDRESS)] == [200, 200]
+    let_time_pass(11)
+    assert status_and_body(log_in("dora")) == (403, UNVERIFIED)
+    assert len(mail_server.delivered) == 2  # no reminder goes to the owner of the mailbox
+
+
+def test_verified_address_is_taken(dora: User, mail_server: MailServer) -> None:
     assert status_and_body(register("emil", ADDRESS.upper())) == (400, {"error": "Email not available"})
-    assert len(mail_server.delivered) == 1
+    assert mail_server.delivered == []
+
+
+def test_proven_address_leaves_an_unasked_account(mail_server: MailServer, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(email=ADDRESS)  # from before addresses were verified
+    assert register("emil").status_code == 200
+    HTTP.get(mail_server.link())
+    assert (email_of("alice"), email_of("emil")) == ("", ADDRESS)
+    assert [log_in(name).status_code for name in ("alice", "emil")] == [200, 200]
+    event = AuditEvent.objects.get(action="user.change_email")
+    assert (event.actor_name, event.target, event.detail) == ("emil", "alice", {"former": ADDRESS, "email": ""})
+
+
+def test_change_may_claim_an_unverified_address(dora: User, mail_server: MailServer) -> None:
+    register("emil", NEW)
+    assert change_profile(log_in_to_browser("dora"), email=NEW).status_code == 200
+    HTTP.get(mail_server.link())
+    assert (email_of("dora"), log_in("emil").status_code, log_in(NEW).json()["data"]["username"]) == (NEW, 403, "dora")
+
+
+def test_unverified_address_stays_taken_without_verification(mail_server: MailServer, settings: Any) -> None:
+    settings.EMAIL_VERIFICATION = False
+    assert register("dora").status_code == 200
+    assert status_and_body(register("emil", ADDRESS)) == (400, {"error": "Email not available"})
+
+
+def test_mails_to_one_mailbox_are_limited(mail_server: MailServer) -> None:
+    addresses = [f"Dora+{number}@example.org" if number else "dora@Example.org" for number in range(11)]
+    responses = [register(f"user-{number}", address) for number, address in enumerate(addresses)]
+    assert [response.status_code for response in responses] == [200] * 10 + [429]
+    assert (responses[-1]["Retry-After"], len(mail_server.delivered), User.objects.count()) == ("3600", 10, 10)
+    let_time_pass(11)
+    assert status_and_body(log_in("user-0")) == (403, UNVERIFIED)
+    assert register("emil", "emil@example.org").status_code == 200
 
 
 # --- A server as an operator starts it ---------------------------------------------------------------------------

@@ -2,16 +2,27 @@
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.utils import timezone
 
+from accounts import registration
 from accounts.credentials import app_keys
-from accounts.models import Credential, LoginFailure, Nonce, User
+from accounts.models import Credential, LoginFailure, Nonce, Role, RoleGrant, User
 from accounts.principals import Principal
 from accounts.scopes import ALL_SCOPES
+from crates.models import Crate, Ownership
+from namespaces import membership
+from namespaces.models import Role as NamespaceRole
+from namespaces.role_assignments import Invitation
+from packages import releasing
+from packages.collaboration import add_collaborators
+from packages.release_input import ReleaseInput
+from registry_site.models import AuditEvent
+from tests.support.cast import PASSWORD
 
 LONG_AGO, RECENTLY = timedelta(days=91), timedelta(days=89)
 
@@ -73,3 +84,58 @@ def test_expired_sessions_of_django_are_deleted() -> None:
         Session.objects.create(session_key=key, session_data="", expire_date=timezone.now() - age)
     purge()
     assert Session.objects.get().session_key == "live"
+
+
+# --- Accounts that were never verified -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unverified(db: None, settings: Any) -> User:
+    """An account whose last link was sent 15 days ago."""
+    settings.EMAIL_VERIFICATION = True
+    return sign_up_long_ago("dora")
+
+
+def sign_up_long_ago(name: str, days: int = 15) -> User:
+    user = registration.sign_up(name, PASSWORD, f"{name}@example.org")
+    User.objects.filter(pk=user.pk).update(verification_sent_at=timezone.now() - timedelta(days=days))
+    return user
+
+
+def test_unverified_account_ends_after_14_days(unverified: User) -> None:
+    sign_up_long_ago("emil", days=13)
+    assert "1 unverified accounts deleted." in purge()
+    assert list(User.objects.values_list("username", flat=True)) == ["emil"]
+    event = AuditEvent.objects.get(action="user.expire")
+    assert (event.actor_name, event.target) == ("manage.py purge", "dora")
+    assert registration.sign_up("Dora", PASSWORD).username == "Dora"  # the name is free again
+
+
+def test_verified_account_does_not_end(unverified: User) -> None:
+    User.objects.update(email_verified_at=timezone.now())
+    purge()
+    assert User.objects.get() == unverified
+
+
+def test_account_does_not_end_without_verification(unverified: User, settings: Any) -> None:
+    settings.EMAIL_VERIFICATION = False
+    purge()
+    assert User.objects.get() == unverified
+
+
+def test_account_with_belongings_does_not_end(unverified: User, alice: User) -> None:
+    names = ("member", "collaborator", "heir", "owner", "holder", "manager", "imported")
+    users = {name: sign_up_long_ago(name) for name in names}
+    acme = membership.create_namespace(Principal(alice), "acme")
+    membership.add_members(Principal(alice), "acme", [Invitation("member", NamespaceRole.OWNER)])
+    content = ReleaseInput(version="1.0.0")
+    releasing.create_package(Principal(alice), "acme", "tool", "java", content)
+    add_collaborators(Principal(alice), "acme", "tool", [Invitation("collaborator", NamespaceRole.MEMBER)])
+    gift = releasing.create_package(Principal(alice), acme.name, "gift", "java", content).package
+    releasing.transfer_package(gift, users["heir"].namespace, actor=alice)
+    Ownership.objects.create(crate=Crate.objects.create(name="demo", canonical_name="demo"), user=users["owner"])
+    create_credential(users["holder"], "key")
+    RoleGrant.objects.create(user=users["manager"], role=Role.USERS_MANAGER)
+    AuditEvent.objects.filter(actor=users["imported"]).delete()
+    assert "1 unverified accounts deleted." in purge()
+    assert set(User.objects.values_list("username", flat=True)) == {"alice", *names}

@@ -1,7 +1,9 @@
 """Registration: names, passwords and e-mail addresses of new accounts."""
 
+from typing import Any
+
 import pytest
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from accounts import names, registration
 from accounts.models import NameReservation, User
@@ -257,3 +259,42 @@ def test_sign_up_records_the_new_user() -> None:
 def test_staff_are_recorded_as_actors_of_registrations(root: User) -> None:
     registration.register("alice", PASSWORD, actor=root)
     assert AuditEvent.objects.get(target="alice").actor == root
+
+
+# --- Limits ------------------------------------------------------------------------------------------------------
+
+SIGN_UPS = {
+    "/ktra/api/v1/new_user/{}": (),
+    "/v1/user/register": ("username", "email", "confirm_password"),
+    "/register": ("username", "email"),
+}
+
+
+def post_sign_up(path: str, name: str, ip: str = "192.0.2.1", password: str = PASSWORD) -> Any:
+    values = {"username": name, "email": f"{name}@example.org", "confirm_password": password}
+    body = {"password": password, **{field: values[field] for field in SIGN_UPS[path]}}
+    return Client().post(path.format(name), body, "application/json", REMOTE_ADDR=ip)
+
+
+@override_settings(SIGNUPS_PER_HOUR=2)
+@pytest.mark.parametrize("path", SIGN_UPS)
+def test_sign_ups_of_one_network_are_limited(path: str) -> None:
+    assert [post_sign_up(path, f"user-{number}").status_code for number in range(2)] == [200, 200]
+    response = post_sign_up(path, "dora")
+    assert response.status_code == 429
+    assert 3500 < int(response["Retry-After"]) <= 3601
+    assert not User.objects.named("dora").exists()
+    assert post_sign_up(path, "dora", "192.0.2.2").status_code == 200
+    assert registration.register("emil", PASSWORD).username == "emil"
+
+
+@override_settings(SIGNUPS_PER_HOUR=1)
+def test_refused_sign_ups_do_not_count(alice: User) -> None:
+    for name, password in (("alice", PASSWORD), ("no.name", PASSWORD), ("dora", "short")):
+        assert post_sign_up("/v1/user/register", name, password=password).status_code == 400
+    assert post_sign_up("/v1/user/register", "dora").status_code == 200
+
+
+@override_settings(SIGNUPS_PER_HOUR=0)
+def test_sign_ups_may_be_unlimited() -> None:
+    assert {post_sign_up("/register", f"user-{number}").status_code for number in range(3)} == {200}

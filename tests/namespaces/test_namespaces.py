@@ -927,6 +927,20 @@ def test_collaborator_has_no_rights_in_namespace(acme: Namespace, alice: User, c
     assert "charlie" not in {row["username"] for row in stranger.get(NS).json()["member"]}
 
 
+def test_namespaces_of_one_account_are_limited(browser: Browser, bob: User, settings: Any) -> None:
+    settings.NAMESPACES_PER_DAY = 2
+    names = ("one", "two", "three")
+    responses = [browser.send("POST", "/namespace", namespace=name) for name in names]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert responses[2].json()["error"] == "too_many"
+    assert 86_000 < int(responses[2]["Retry-After"]) <= 86_401
+    assert browser.delete("/namespace/one").status_code == 200  # a removed one counts, too
+    assert browser.send("POST", "/namespace", namespace="three").status_code == 429
+    assert Browser(bob).send("POST", "/namespace", namespace="three").status_code == 200
+    settings.NAMESPACES_PER_DAY = 0
+    assert browser.send("POST", "/namespace", namespace="four").status_code == 200
+
+
 # --- Concurrency, on a running server --------------------------------------------------------------------------------
 
 RACERS = 25
