@@ -71,6 +71,8 @@ TRUSTED_PROXIES = REGISTRY.networks("TRUSTED_PROXIES")
 
 WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
 THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
+# The percentage of a worker's connections and threads that one address may take.
+ADDRESS_SHARE = REGISTRY.number("ADDRESS_SHARE", 75, maximum=100)
 
 
 # --- Accounts, crates, packages and files -------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def configuration() -> dict[str, Any]:
         "worker_class": "registry_site.server.worker.Worker",
         "threads": settings.THREADS,
         "proc_name": "entrepot",
-        # A kept-alive HTTP/1.1 connection costs nothing while it is idle; an HTTP/2 one keeps its thread.
+        # A kept-alive connection waits in the poller: it costs no thread while it is idle.
         "keepalive": 5,
         "timeout": 60,
         "graceful_timeout": 30,

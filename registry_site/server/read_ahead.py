@@ -14,7 +14,8 @@ their paths are known:
 5. `arrived_at` tells metrics whether something was fetched only after this request had come: that is no cache hit.
 
 gunicorn (27, pinned in pyproject.toml) has no hook for this. Of its `HTTP2ServerConnection` this module replaces
-`receive_data` and uses `pump`, `pending_requests`, `is_closed` and `sock`; none of them is documented.
+`receive_data` and uses `pump`, `pending_requests`, `_deferred_events`, `is_closed` and `sock`; none of them is
+documented.
 """
 
 import re
@@ -26,6 +27,7 @@ from ssl import SSLSocket
 from typing import Any, TypeVar
 
 from django.utils import timezone
+from gunicorn.http.errors import NoMoreData
 
 MAX_READS = 100  # TLS records before the next request is answered: a client that never stops sending must not win
 MAX_STARTED = 16  # queued requests whose work is begun early
@@ -41,8 +43,14 @@ def queue_requests(connection: Any) -> None:
     receive = connection.receive_data
 
     def receive_data(data: bytes | None = None) -> list[Any]:
-        """Return the next request. gunicorn passes `data` only when the worker stops: then return all of them."""
+        """Return the next request. gunicorn passes `data` only when the worker stops: then return all of them.
+
+        Raises `NoMoreData` and sets `is_idle` when none has come: the connection need not wait in this thread.
+        """
         if data is None and not connection.pending_requests:
+            if not connection._deferred_events and not _is_readable(connection.sock):
+                connection.is_idle = True
+                raise NoMoreData
             connection.pending_requests.extend(receive())
         _read_all(connection)
         taken = list(connection.pending_requests)[: 1 if data is None else None]

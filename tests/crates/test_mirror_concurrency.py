@@ -110,7 +110,8 @@ def test_submitted_work_over_the_limit_is_dropped() -> None:
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
     """A mirror with four threads, of which three may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "4"}
-    with running(tmp_path / "data", REGISTRY_WORKERS="1", **environment) as server:
+    # All clients of the test have one address.
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_ADDRESS_SHARE="100", **environment) as server:
         yield server
 
 

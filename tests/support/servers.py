@@ -26,6 +26,7 @@ from psycopg import sql
 
 PASSWORD = "correct horse"
 SQLITE = "registry.sqlite3"
+SERVE: tuple[str, ...] = ("manage.py", "serve")  # what Python runs as a server
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -57,7 +58,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                [sys.executable, *SERVE],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

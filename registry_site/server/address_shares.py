@@ -1,0 +1,66 @@
+"""Shares of a worker's connections and threads for each address, so that one client cannot take them all."""
+
+import math
+import time
+from collections import deque
+from typing import Any
+
+from django.conf import settings
+
+from registry_site.http.client_address import is_within, network_of, parse_address
+
+SECONDS_BETWEEN_WARNINGS = 60
+
+
+class Share:
+    """The connections of one network: those that are open, those in a thread, and those that wait for a thread."""
+
+    def __init__(self, network: str, is_limited: bool) -> None:
+        self.network = network
+        self.is_limited = is_limited
+        self.connections = 0
+        self.running = 0
+        self.waiting: deque[Any] = deque()
+
+
+class AddressShares:
+    """The shares of all networks with a connection. Only the main loop of a worker uses them, so there is no lock."""
+
+    def __init__(self, connections: int, threads: int) -> None:
+        self.max_connections = max(connections * settings.ADDRESS_SHARE // 100, 1)
+        self.max_threads = math.ceil(threads * settings.ADDRESS_SHARE / 100)
+        self.shares: dict[str, Share] = {}
+        self.next_warning = 0.0
+
+    def open_connection(self, peer: str, log: Any) -> Share | None:
+        """Count a connection and return the share of its network; None if the network has its maximum already."""
+        share = self._share_of(peer)
+        if share.is_limited and share.connections >= self.max_connections:
+            if time.monotonic() >= self.next_warning:
+                self.next_warning = time.monotonic() + SECONDS_BETWEEN_WARNINGS
+                log.warning(
+                    "%s has %d connections, its REGISTRY_ADDRESS_SHARE of a worker, so further ones are closed. "
+                    "If it is a proxy, name it in REGISTRY_TRUSTED_PROXIES.",
+                    share.network,
+                    share.connections,
+                )
+            return None
+        share.connections += 1
+        self.shares[share.network] = share
+        return share
+
+    def close_connection(self, share: Share) -> None:
+        share.connections -= 1
+        if not share.connections:
+            del self.shares[share.network]
+
+    def may_run(self, share: Share) -> bool:
+        """Tell whether one more connection may go to a thread."""
+        return not share.is_limited or share.running < self.max_threads
+
+    def _share_of(self, peer: str) -> Share:
+        address = parse_address(peer)
+        if address is None or is_within(address, settings.TRUSTED_PROXIES):
+            return self.shares.get(peer) or Share(peer, is_limited=False)
+        network = network_of(address)
+        return self.shares.get(network) or Share(network, is_limited=True)

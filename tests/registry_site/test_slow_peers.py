@@ -1,0 +1,286 @@
+"""Clients that are silent or slow: they leave the threads of the server to others, and are cut off at a deadline."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.request import Request, urlopen
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
+
+from registry_site.server.address_shares import AddressShares
+from tests.support import packing, servers
+from tests.support.servers import Server, certificate, running
+
+pytestmark = pytest.mark.database_independent
+
+HEAD = b"Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
+LOGIN = "/ktra/api/v1/login/nobody"
+CRATE = "/dl/demo/1.0.0/download"
+# The time limits of the worker, so short that a test can wait for them.
+QUICK_SERVER = """
+import os, runpy, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
+from registry_site.server import worker
+worker.BODY_SECONDS = worker.RESPONSE_SECONDS = 5
+worker.MIN_BYTES_PER_SECOND = 2_000_000
+sys.argv = ["manage.py", "serve"]
+runpy.run_path("manage.py", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "SERVE", ("-c", QUICK_SERVER))
+
+
+def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60, source_address=(address, 0))
+
+
+def is_closed(peer: socket.socket) -> bool:
+    """Tell whether the server has closed a connection of which nothing was read yet."""
+    peer.setblocking(False)
+    try:
+        return peer.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def wait_until_closed(peer: socket.socket) -> None:
+    peer.settimeout(60)
+    with suppress(ConnectionError):
+        while peer.recv(65536):
+            pass
+
+
+def health_status(server: Server, address: str = "127.0.0.1") -> str:
+    with connect(server, address) as peer:
+        wire = context.wrap_socket(peer, server_hostname="127.0.0.1") if (context := server.tls()) else peer
+        with wire:
+            wire.sendall(b"GET /health HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
+            return wire.recv(100).split()[1].decode()
+
+
+class Http2Peer:
+    """An HTTP/2 connection, and the requests that it has begun."""
+
+    def __init__(self, server: Server, address: str = "127.0.0.1") -> None:
+        self.server = server
+        context = server.tls()
+        assert context is not None
+        context.set_alpn_protocols(["h2"])
+        self.wire = context.wrap_socket(connect(server, address), server_hostname="127.0.0.1")
+        self.connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self.connection.initiate_connection()
+        self.flush()
+
+    def flush(self) -> None:
+        self.wire.sendall(self.connection.data_to_send())
+
+    def begin(self, method: str, path: str, *, ended: bool, **headers: str) -> int:
+        stream = self.connection.get_next_available_stream_id()
+        head = {":method": method, ":scheme": "https", ":authority": f"127.0.0.1:{self.server.port}", ":path": path}
+        self.connection.send_headers(stream, list((head | headers).items()), end_stream=ended)
+        self.flush()
+        return stream
+
+    def wait_for_head(self) -> None:
+        while not any(type(event).__name__ == "ResponseReceived" for event in self.receive()):
+            pass
+
+    def receive(self) -> list[object]:
+        data = self.wire.recv(65536)
+        assert data, "the server has closed the connection"
+        events = self.connection.receive_data(data)
+        self.flush()
+        return list(events)
+
+
+@contextmanager
+def http2_peers(server: Server, number: int) -> Iterator[list[Http2Peer]]:
+    with ExitStack() as stack:
+        peers = [Http2Peer(server) for _ in range(number)]
+        for peer in peers:
+            stack.enter_context(peer.wire)
+        yield peers
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A registry with one thread, which one slow client could keep."""
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_THREADS="1") as server:
+        yield server
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[Server]:
+    tls = certificate(tmp_path / "tls")
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_THREADS="1", **tls) as server:
+        yield server
+
+
+# --- Connections without a request ---------------------------------------------------------------------------------
+
+
+def test_silent_connections_take_no_thread(server: Server) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(50)]
+        assert health_status(server) == "200"
+        assert not any(is_closed(peer) for peer in silent[-10:])
+
+
+def test_silent_connection_is_closed(server: Server) -> None:
+    with connect(server) as peer:
+        wait_until_closed(peer)
+
+
+def test_late_first_byte_is_served(server: Server) -> None:
+    with connect(server) as peer:
+        assert health_status(server) == "200"
+        peer.sendall(b"GET /health HTTP/1.1\r\n" + HEAD + b"\r\n")
+        assert peer.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_silent_connections_do_not_delay_a_stop(server: Server) -> None:
+    with connect(server) as peer:
+        server.process.terminate()
+        server.process.wait(timeout=20)
+        wait_until_closed(peer)
+
+
+def test_idle_http2_takes_no_thread(tls_server: Server) -> None:
+    with http2_peers(tls_server, 10) as peers:
+        for peer in peers:
+            peer.begin("GET", "/health", ended=True)
+            peer.wait_for_head()
+        assert health_status(tls_server) == "200"
+        peers[-1].begin("GET", "/health", ended=True)
+        peers[-1].wait_for_head()
+
+
+def ping_until_closed(peer: Http2Peer) -> None:
+    """Send a PING now and then; a flood of them would be refused by another rule."""
+    peer.wire.settimeout(0.1)
+    while True:
+        peer.connection.ping(bytes(8))
+        peer.flush()
+        with suppress(TimeoutError):
+            peer.receive()
+
+
+def test_pings_do_not_keep_a_connection(tls_server: Server) -> None:
+    with http2_peers(tls_server, 1) as (peer,), pytest.raises((AssertionError, OSError, ProtocolError)):
+        ping_until_closed(peer)
+
+
+# --- Slow bodies and slow readers ----------------------------------------------------------------------------------
+
+
+def publish_large_crate(server: Server) -> None:
+    token = server.sign_up("alice")
+    body = packing.frame(packing.metadata(), packing.crate(files={"noise": os.urandom(8_000_000)}))
+    request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
+    with urlopen(request, context=server.tls()) as response:
+        assert response.status == 200
+
+
+@pytest.mark.usefixtures("quick")
+def test_stopped_body_is_cut_off(server: Server) -> None:
+    with connect(server) as peer:
+        peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 1000\r\n".encode() + HEAD + b"\r\n{")
+        assert health_status(server) == "200"
+        assert is_closed(peer)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("headers", [{}, {"content-length": "1000"}], ids=["without length", "with length"])
+def test_stopped_http2_body_is_cut_off(tls_server: Server, headers: dict[str, str]) -> None:
+    with http2_peers(tls_server, 1) as (peer,):
+        headers = {"content-type": "application/json", **headers}
+        stream = peer.begin("POST", LOGIN, ended=False, **headers)
+        peer.connection.send_data(stream, b"{")
+        peer.flush()
+        assert health_status(tls_server) == "200"
+        wait_until_closed(peer.wire)
+
+
+@pytest.mark.usefixtures("quick")
+def test_stopped_reader_is_cut_off(server: Server) -> None:
+    publish_large_crate(server)
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", server.port))
+        peer.sendall(f"GET {CRATE} HTTP/1.1\r\n".encode() + HEAD + b"\r\n")
+        assert peer.recv(15) == b"HTTP/1.1 200 OK"
+        assert health_status(server) == "200"
+        received = sum(map(len, iter(lambda: receive_rest(peer), b"")))
+        assert received < 8_000_000
+
+
+def receive_rest(peer: socket.socket) -> bytes:
+    with suppress(ConnectionError):
+        return peer.recv(65536)
+    return b""
+
+
+@pytest.mark.usefixtures("quick")
+def test_stopped_http2_reader_is_cut_off(tls_server: Server) -> None:
+    publish_large_crate(tls_server)
+    with http2_peers(tls_server, 1) as (peer,):
+        peer.begin("GET", CRATE, ended=True)
+        peer.wait_for_head()
+        assert health_status(tls_server) == "200"
+        wait_until_closed(peer.wire)
+
+
+# --- Shares of addresses -------------------------------------------------------------------------------------------
+
+
+def test_address_has_a_share_of_threads(tmp_path: Path) -> None:
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "4", "REGISTRY_ADDRESS_SHARE": "50"}
+    with running(tmp_path / "data", **options) as server, ExitStack() as stack:
+        peers = [stack.enter_context(connect(server, "127.0.0.2")) for _ in range(8)]
+        for peer in peers:
+            peer.sendall(b"GET /hea")
+        assert health_status(server) == "200"
+        assert not any(is_closed(peer) for peer in peers)
+
+
+def test_address_has_a_share_of_connections(tmp_path: Path) -> None:
+    options = {"REGISTRY_ADDRESS_SHARE": "1", "REGISTRY_TRUSTED_PROXIES": "127.0.0.3"}
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", **options) as server, ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(connect(server, "127.0.0.2"))
+            stack.enter_context(connect(server, "127.0.0.3"))
+        assert health_status(server, "127.0.0.3") == "200"
+        assert health_status(server) == "200"
+        with connect(server, "127.0.0.2") as refused:
+            wait_until_closed(refused)
+        assert "REGISTRY_TRUSTED_PROXIES" in server.log.read_text()
+
+
+def test_shares_of_addresses(settings: object) -> None:
+    settings.ADDRESS_SHARE, settings.TRUSTED_PROXIES = 50, "10.0.0.0/8"  # type: ignore[attr-defined]
+    log = SimpleNamespace(warning=lambda *values: None)
+    shares = AddressShares(connections=4, threads=3)
+    share = shares.open_connection("2001:db8::1", log)
+    assert share is not None
+    assert [shares.open_connection(f"2001:db8::{number}", log) for number in (2, 3)] == [share, None]
+    assert all(shares.open_connection("10.1.2.3", log) for _ in range(9))
+    share.running = 1
+    assert shares.may_run(share)
+    share.running = 2
+    assert not shares.may_run(share)
+    shares.close_connection(share)
+    assert shares.open_connection("2001:db8::3", log) is share
+    for _ in range(2):
+        shares.close_connection(share)
+    assert list(shares.shares) == ["10.1.2.3"]
