@@ -26,11 +26,17 @@ class CargoTokenAuthentication(BaseAuthentication):
     """The header `Authorization`: a bare token, as cargo sends it, or one after `Bearer`."""
 
     def authenticate(self, request: Request) -> Authenticated:
-        header = request.headers.get("Authorization")
-        if header is None:
+        token = self.get_token(request)
+        if token is None:
             return None
-        principal = cargo_tokens.authenticate(re.sub(r"(?i)^bearer +", "", header.strip()))
+        principal = cargo_tokens.authenticate(token)
         return principal.user, principal
+
+    @staticmethod
+    def get_token(request: Request) -> str | None:
+        """Return the text of the header's token."""
+        header = request.headers.get("Authorization")
+        return None if header is None else re.sub(r"(?i)^bearer +", "", header.strip())
 
     # DRF answers 403 instead of 401 without this header.
     def authenticate_header(self, request: Request) -> str:

@@ -83,5 +83,5 @@ def signed_in(request: HttpRequest, user: User, purpose: str, next_url: str | No
     if purpose == "replace":
         token = cargo_tokens.rotate_default(user)
     else:
-        token = cargo_tokens.reveal_default_to(Principal(user))
+        token = cargo_tokens.reveal_default_to(Principal(user), presented=None)
     return JsonResponse(ktra.describe_token(user, token), headers=NO_STORE)

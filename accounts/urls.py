@@ -22,15 +22,8 @@ WITH_PASSWORD = [
 ]
 
 CALLBACK = flow.CallbackView.as_view(finish=pages.signed_in)
+REPLACE_TOKEN = ktra.Replacement.as_view({"get": "replace", "post": "replace"}, http_method_names=["get", "post"])
 WITH_PROVIDER = [
-    path(
-        "replace_token",
-        by_accept(
-            page=pages.replace_token,
-            api=ktra.Replacement.as_view({"get": "replace", "post": "replace"}, http_method_names=["get", "post"]),
-            methods=("GET", "POST"),
-        ),
-    ),
     path("ktra/api/v1/openid/me", CALLBACK, name=settings.OIDC_AUTHENTICATION_CALLBACK_URL),
     path("ktra/api/v1/openid/replace", CALLBACK),
     path("ktra/api/v1/openid/replace_token", CALLBACK),
@@ -60,6 +53,13 @@ urlpatterns = [
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
     *(WITH_EITHER if settings.PASSWORD_LOGIN and settings.OIDC_LOGIN else []),
     path("me", by_accept(page=pages.me, api=ktra.Me.as_view({"get": "retrieve"}))),
+    # The page signs in at the provider, and shows the token afterwards.
+    path(
+        "replace_token",
+        by_accept(page=pages.replace_token, api=REPLACE_TOKEN, methods=("GET", "POST"))
+        if settings.OIDC_LOGIN
+        else REPLACE_TOKEN,
+    ),
     # backup-repository
     path(
         "api/stable/auth/refresh_token", backups.BackupsSessions.as_view({"get": "refresh"}, http_method_names=["get"])
@@ -74,7 +74,7 @@ urlpatterns = [
     ),
     path("api/stable/auth/token", backups.BackupsSessions.as_view({"get": "granted"})),
     # torrust
-    path("v1/user/email/verify/<str:token>", torrust.TorrustUsers.as_view({"get": "verify_email"})),
+    path("v1/user/email/verify/<str:token>", torrust.TorrustEmailLinks.as_view({"get": "verify_email"})),
     path("v1/user/token/verify", torrust.TorrustVerification.as_view({"post": "verify_token"})),
     path("v1/user/token/renew", torrust.TorrustUsers.as_view({"post": "renew_token"})),
     path("v1/user/ban/<str:name>", torrust.TorrustBans.as_view({"delete": "ban"})),

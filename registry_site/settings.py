@@ -241,6 +241,7 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "accounts.passwords.validators.ContentValidator"},
     {"NAME": "accounts.credentials.revocation.RevokeSessionsOnPasswordChange"},
 ]
+CSRF_FAILURE_VIEW = "registry_site.http.error_handlers.csrf_failure"
 SESSION_COOKIE_NAME = "registry_session"
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")

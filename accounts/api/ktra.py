@@ -20,7 +20,7 @@ from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuth
 from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow
-from accounts.permissions import AllowAny, AllowAnySameOrigin, AllowAnyTopLevel
+from accounts.permissions import AllowAny, AllowAnySameOrigin, AllowAnyTopLevel, TokenRequired
 from registry_site.http.dialects import Cargo
 
 
@@ -96,7 +96,11 @@ EXISTING_OR_NEW_TOKEN = PolymorphicProxySerializer("MeAnswer", [ExistingToken, N
 class Me(Cargo, ViewSet):
     """The default token of a signed-in user. Others sign in at the provider, or read how to log in."""
 
-    authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication] if settings.OIDC_LOGIN else []
+    # Without a provider, only its digest is stored: a browser session could not be shown it.
+    authentication_classes = [
+        CargoTokenAuthentication,
+        *([BrowserSessionAuthentication] if settings.OIDC_LOGIN else []),
+    ]
     permission_classes = [AllowAnyTopLevel]
 
     @extend_schema(responses={(200, "application/json"): EXISTING_OR_NEW_TOKEN, (200, "text/plain"): OpenApiTypes.STR})
@@ -104,7 +108,8 @@ class Me(Cargo, ViewSet):
         """`GET /me`"""
         if request.auth is not None:
             principal = get_principal(request)
-            token = cargo_tokens.reveal_default_to(principal)
+            presented = CargoTokenAuthentication.get_token(request)
+            token = cargo_tokens.reveal_default_to(principal, presented)
             return Response(describe_token(principal.user, token), headers=NO_STORE)
         if settings.OIDC_LOGIN:
             return flow.begin_sign_in(request._request, "me")
@@ -120,7 +125,7 @@ class Replacement(Cargo, ViewSet):
     """The replacement of the default token. It changes something by GET, as documented, hence its permission."""
 
     authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication]
-    permission_classes = [AllowAnySameOrigin]
+    permission_classes = [AllowAnySameOrigin, *([] if settings.OIDC_LOGIN else [TokenRequired])]
 
     @extend_schema(request=None, responses=NewToken)
     def replace(self, request: Request) -> HttpResponseBase:
@@ -128,5 +133,5 @@ class Replacement(Cargo, ViewSet):
         if request.auth is None:
             return flow.begin_sign_in(request._request, "replace")
         principal = get_principal(request)
-        token = cargo_tokens.rotate_default_for(principal)
+        token = cargo_tokens.rotate_default_for(principal, CargoTokenAuthentication.get_token(request))
         return Response(describe_token(principal.user, token), headers=NO_STORE)

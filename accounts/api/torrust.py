@@ -1,11 +1,12 @@
 """torrust-index's API context `user`, and its sentences about accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -108,12 +109,6 @@ class TorrustUsers(TorrustView):
         )
         return Response({"user_id": user.pk})
 
-    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
-    def verify_email(self, request: Request, token: str) -> HttpResponse:
-        """`GET /v1/user/email/verify/{token}`, for a person who follows the link"""
-        email_verification.verify(token)
-        return HttpResponse("Email verified, you can close this page.", content_type="text/plain; charset=utf-8")
-
     @extend_schema(request=LogIn, responses=LoggedIn)
     def log_in(self, request: Request) -> Response:
         """`POST /v1/user/login`"""
@@ -127,6 +122,36 @@ class TorrustUsers(TorrustView):
         data = self.validated(JsonWebToken, request.data)
         token, session = jwt_sessions.renew_torrust_session(data["token"])
         return logged_in(token, session.user)
+
+
+class PlainTextRenderer(BaseRenderer):
+    media_type = "text/plain"
+    format = "txt"
+
+    def render(self, data: str, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> str:
+        return data
+
+
+class TorrustEmailLinks(TorrustView):
+    """The link in a mail. A person follows it, so success and failure are text, as in the original."""
+
+    permission_classes = [AllowAny]
+    renderer_classes = [PlainTextRenderer]
+    failure_serializer = OpenApiTypes.STR  # type: ignore[assignment]  # a text has no fields
+
+    @classmethod
+    def success(cls, data: Any) -> Any:
+        return data
+
+    @classmethod
+    def failure(cls, status_code: int, code: str, message: str) -> Any:
+        return message
+
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
+    def verify_email(self, request: Request, token: str) -> Response:
+        """`GET /v1/user/email/verify/{token}`"""
+        email_verification.verify(token)
+        return Response("Email verified, you can close this page.")
 
 
 class InvalidToken(TorrustFailure):

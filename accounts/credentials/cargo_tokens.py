@@ -23,6 +23,7 @@ from registry_site.http import client_address
 
 PURPOSE = "cargo tokens"
 PREFIX = "entc_"  # scanners for leaked secrets recognise a token by it
+ASYMMETRIC_PREFIX = "v3.public."  # of PASETO, as cargo signs it (RFC 3231)
 ALPHABET = string.ascii_letters + string.digits
 RANDOM_LENGTH = 32  # 190 bits
 CHECKSUM_LENGTH = 6
@@ -87,12 +88,14 @@ def rotate_default(user: User) -> DefaultToken:
         return DefaultToken(text, is_new=True, previous=previous or None)
 
 
-def reveal_default_to(principal: Principal) -> DefaultToken:
-    """Get or create the default token for a principal that may see it.
+def reveal_default_to(principal: Principal, presented: str | None) -> DefaultToken:
+    """Get or create the default token for a principal that may see it, or return the one that it has presented.
 
     Raises `PermissionDenied` for a named token, `Conflict` if only a digest is stored, and `Unauthenticated`.
     """
     require_default_or_session(principal)
+    if presented is not None:
+        return DefaultToken(presented, is_new=False)
     token = get_or_create_default(principal.user)
     if not token.text:
         raise Conflict(
@@ -102,13 +105,14 @@ def reveal_default_to(principal: Principal) -> DefaultToken:
     return token
 
 
-def rotate_default_for(principal: Principal) -> DefaultToken:
-    """Rotate the default token for a principal that may see it.
+def rotate_default_for(principal: Principal, presented: str | None) -> DefaultToken:
+    """Rotate the default token for a principal that may see it, and has perhaps presented it.
 
     Raises `PermissionDenied` for a named token, and `Unauthenticated`.
     """
     require_default_or_session(principal)
-    return rotate_default(principal.user)
+    token = rotate_default(principal.user)
+    return token._replace(previous=token.previous or presented)
 
 
 def require_default_or_session(principal: Principal) -> None:
@@ -143,6 +147,11 @@ def create(user: User, name: str, allowed: Sequence[str] = CARGO_SCOPES, expires
 
 def authenticate(text: str) -> Principal:
     """Return the principal of this token. Raises `Unauthenticated`."""
+    if text.startswith(ASYMMETRIC_PREFIX):
+        raise Unauthenticated(
+            "Asymmetric tokens (`cargo:paseto`) are not supported here; give the registry's `credential-provider` as "
+            f"`cargo:token`, get a token at {settings.PUBLIC_URL}/me, and hand it to `cargo login`."
+        )
     body, checksum = text[len(PREFIX) : -CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     is_well_formed = text.startswith(PREFIX) and len(body) == RANDOM_LENGTH and set(body) <= set(ALPHABET)
     if not is_well_formed or checksum != checksum_of(body):

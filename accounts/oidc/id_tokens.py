@@ -11,6 +11,12 @@ from registry_site.errors import PermissionDenied
 # Asymmetric algorithms only: with the others, the client's secret could sign in the provider's name.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 CLOCK_SKEW = 60  # seconds
+# Failures that a wrong clock causes, in words; the others have the names of PyJWT.
+CLOCKS = "compare the clocks of the provider and of this server"
+REASONS: dict[type[Exception], str] = {
+    jwt.ImmatureSignatureError: f"it comes from the future (ImmatureSignatureError), so {CLOCKS}",
+    jwt.ExpiredSignatureError: f"it has expired (ExpiredSignatureError), so be quicker, or {CLOCKS}",
+}
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core 1.0, section 2
 
 Keys = Sequence[Mapping[str, Any]]
@@ -82,7 +88,7 @@ def _decode(token: str, keys: Keys, issuer: str, client_id: str, required: list[
             options={"require": required},
         )
     except jwt.InvalidTokenError as error:
-        raise _invalid_token(f"{type(error).__name__}") from error
+        raise _invalid_token(REASONS.get(type(error), type(error).__name__)) from error
     return claims
 
 

@@ -14,7 +14,6 @@ from django.http import HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework import exceptions, serializers, status
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -90,8 +89,9 @@ class Dialect(APIView):
             raise LengthRequired
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
-        """Choose JSON, the only format of a dialect, whatever the client accepts: never a 406."""
-        return JSONRenderer(), JSONRenderer.media_type
+        """Choose the only format of a view, mostly JSON, whatever the client accepts: never a 406."""
+        (renderer,) = self.get_renderers()
+        return renderer, renderer.media_type
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         if isinstance(response, Response) and not response.exception and response.status_code != HTTPStatus.NO_CONTENT:

@@ -7,21 +7,25 @@ from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from itertools import accumulate
+from typing import Any
 
 from django.conf import settings
+from django.contrib import admin
 from django.core.exceptions import BadRequest, DisallowedHost
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
 
 from registry_site.errors import RegistryError, RetryLater
 from registry_site.http import url_map
-from registry_site.http.dialects import Dialect, Outernet, dialect_of, status_of
-from registry_site.http.negotiation import wants_page
+from registry_site.http.dialects import Dialect, Outernet, Yapkg, dialect_of, status_of
+from registry_site.http.negotiation import accepts_html, wants_page
 from registry_site.http.request_log import annotate
 
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
 SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
+ADMIN_PATH = "/admin/"
 FILE_PATHS = re.compile(r"/[0-9]*")  # the catalogue and its files; a browser sees the home page at /
 
 
@@ -71,6 +75,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return error_response(request, HTTPStatus.FORBIDDEN, "This is not allowed.")
 
 
+def csrf_failure(request: HttpRequest, reason: str) -> HttpResponseBase:
+    message = (
+        f"This form does not come from a page that was opened just now: {reason} Load the page again, and send it."
+    )
+    return error_response(request, HTTPStatus.FORBIDDEN, message)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return error_response(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
 
@@ -87,12 +98,34 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 def error_response(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
     """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
+    code = status.name.lower()
     is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
     dialect = None if is_shared and wants_page(request) else dialect_of_path(request)
     if dialect is not None:
-        return dialect.failure_response(status, status.name.lower(), message)
+        return dialect.failure_response(status, code, message)
     context = {"title": status.phrase, "message": message}
-    return render(request, "registry_site/error.html", context, status=status)
+    if f"{request.path_info}/".startswith(ADMIN_PATH):
+        return admin_error_page(request, status, context)
+    # Programs send `*/*` or nothing; browsers name HTML.
+    response: HttpResponseBase
+    if accepts_html(request):
+        response = HttpResponse(render_to_string("registry_site/error.html", context), status=status)
+    else:
+        response = Yapkg.failure_response(status, code, message)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def admin_error_page(request: HttpRequest, status: HTTPStatus, context: dict[str, Any]) -> HttpResponseBase:
+    """Return an error as a page of the admin site."""
+    template = "registry_site/admin_error.html"
+    # The menu needs the session and the database, which may be what failed; and the user, who is known only to views.
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or not hasattr(request, "user"):
+        frame = {"site_header": admin.site.site_header, "site_title": admin.site.site_title}
+        return HttpResponse(render_to_string(template, {**frame, **context}), status=status)
+    return HttpResponse(
+        render_to_string(template, {**admin.site.each_context(request), **context}, request), status=status
+    )
 
 
 def dialect_of_path(request: HttpRequest) -> type[Dialect] | None:

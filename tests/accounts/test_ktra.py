@@ -326,6 +326,39 @@ def test_page_of_a_closed_registry_offers_no_account(client: Client) -> None:
     assert "new_user" not in response.content.decode()
 
 
+def test_me_answers_a_token_with_itself(alice: User) -> None:
+    client = CargoClient(alice)
+    assert client.get("/me").json() == {"username": alice.login, "existing_token": client.token}
+    assert CargoClient(token="entc_wrong").get("/me").status_code == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_replace_token_answers_as_documented(alice: User, method: str) -> None:
+    client = CargoClient(alice)
+    answer = client.generic(method, "/replace_token").json()
+    assert answer == {"username": alice.login, "new_token": answer["new_token"], "revoked_token": client.token}
+    assert (is_valid(str(client.token)), is_valid(answer["new_token"])) == (False, True)
+
+
+def test_named_token_shows_no_other(alice: User) -> None:
+    client = CargoClient(token=cargo_tokens.create(alice, "ci"))
+    assert [client.get(path).status_code for path in ("/me", "/replace_token")] == [403, 403]
+
+
+@pytest.mark.django_db
+def test_replace_token_needs_a_token() -> None:
+    response = CargoClient().get("/replace_token", headers={"Accept": "text/html"})
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Cargo login_url="http://testserver/me"')
+    assert set(response.json()) == {"errors"}
+
+
+@pytest.mark.django_db
+def test_asymmetric_token_is_refused_in_words() -> None:
+    status, answer = answer_of(CargoClient(token="v3.public.eyJzdWIi").get("/api/v1/crates/none/owners"))
+    assert status == 401
+    assert "Asymmetric tokens (`cargo:paseto`) are not supported" in answer["errors"][0]["detail"]
+
+
 def test_me_varies_by_accept(client: Client) -> None:
     for accept in ("*/*", "text/html", "application/json", "nonsense"):
         assert client.get("/me", headers={"Accept": accept})["Vary"] == "Accept"

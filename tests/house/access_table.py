@@ -106,6 +106,7 @@ YAPKG = Scheme("browser session", frozenset({"error", "message"}), _cookie, wron
 YAPKG_WRITE = replace(YAPKG, reads_openly=True)
 YAPKG_READ = replace(YAPKG_WRITE, anonymous=None, closed=None)  # a revoked cookie counts as none there
 FILES = Scheme("file session", frozenset({"success", "error", "message"}), _bearer)
+TEXT = replace(TORRUST, refusal=None)
 DOCUMENTS = replace(CARGO, refusal=None, anonymous=200)
 
 
@@ -229,7 +230,9 @@ TABLE = [
         200,
         {"old_password": "{secret}", "new_password": OTHER},
     ),
-    Row(open_to_all(CARGO), "GET", "/me", 200),
+    Row(replace(CARGO, anonymous=None), "GET", "/me", 200),
+    Row(CARGO, "GET", "/replace_token", 200),
+    Row(CARGO, "POST", "/replace_token", 200),
     # backup-repository
     Row(BACKUPS_PASSWORD, "POST", "/api/stable/auth/login", 200, NAMED),
     Row(BACKUPS, "GET", "/api/stable/auth/refresh_token", 200),
@@ -245,7 +248,7 @@ TABLE = [
     Row(BACKUPS, "GET", "/api/stable/auth/token?userName=owner", 403, administrators=200),
     # torrust
     Row(open_to_all(TORRUST), "POST", "/v1/user/register", 200, {**SIGN_UP, "confirm_password": PASSWORD}),
-    Row(open_to_all(TORRUST), "GET", "/v1/user/email/verify/{link}", 200),
+    Row(open_to_all(TEXT), "GET", "/v1/user/email/verify/{link}", 200),
     Row(TORRUST_PASSWORD, "POST", "/v1/user/login", 200, {"login": "{name}", "password": "{secret}"}),
     Row(TORRUST_VERIFY, "POST", "/v1/user/token/verify", 200, {"token": "{secret}"}),
     Row(TORRUST_BODY, "POST", "/v1/user/token/renew", 200, {"token": "{secret}"}),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
@@ -49,7 +50,7 @@ KEYS = {
     "/auth/x": OUTERNET,
     "/auth_verify/x": OUTERNET,
 }
-OTHERS = "/nope /api /api/v2/crates /api/v1x /indexes /dlx /mirrors /ktrax /mex /ME /health/x"
+OTHERS = "/nope /null,null /api /api/v2/crates /api/v1x /indexes /dlx /mirrors /ktrax /mex /ME /health/x"
 NOTHING = "There is nothing at this path."
 
 
@@ -75,11 +76,21 @@ def test_every_prefix_is_tested() -> None:
     assert [prefix for prefix in prefixes if not any(path_info.startswith(prefix) for path_info in KEYS)] == []
 
 
-def test_other_unknown_paths_get_a_page(client: Client) -> None:
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_other_unknown_paths_get_a_page_on_demand(client: Client, method: str) -> None:
     for path_info in OTHERS.split():
-        response = client.get(path_info)
-        assert (response.status_code, response["Content-Type"]) == (404, "text/html; charset=utf-8")
-        assert NOTHING in response.content.decode()
+        page = client.generic(method, path_info, headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status_code, page["Content-Type"], page["Vary"]) == (404, "text/html; charset=utf-8", "Accept")
+        assert NOTHING in page.content.decode()
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_programs_get_json_at_unknown_paths(client: Client, method: str) -> None:
+    for path_info in OTHERS.split():
+        for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+            response = client.generic(method, path_info, headers=headers)
+            assert (response.status_code, response["Vary"]) == (404, "Accept")
+            assert response.json() == {"error": "not_found", "message": NOTHING}
 
 
 def test_browser_gets_pages_on_shared_paths(client: Client) -> None:
@@ -100,7 +111,7 @@ def test_browser_gets_pages_on_shared_paths(client: Client) -> None:
 
 def test_page_does_not_repeat_the_path(client: Client) -> None:
     for path_info in ("/nope/<script>alert(1)</script>", "/%3Cscript%3E", "/{{7*7}}", "/a%0d%0ab"):
-        text = client.get(path_info).content.decode()
+        text = client.get(path_info, headers={"Accept": "text/html"}).content.decode()
         assert not any(part in text for part in ("script", "49", "{{", "%0d"))
 
 
@@ -130,6 +141,34 @@ def test_nul_in_a_cookie_is_refused(client: Client) -> None:
     response = client.get("/index/config.json")
     assert response.status_code == 400
     assert set(response.json()) == CARGO
+
+
+# --- The admin site ----------------------------------------------------------------------------------------------
+
+ADMIN_HEADER = '<div id="site-name"><a href="/admin/">Entrepot</a></div>'
+
+
+def test_unknown_page_keeps_the_frame_of_the_admin(as_root: Client) -> None:
+    response = as_root.get("/admin/nope/")
+    text = response.content.decode()
+    assert response.status_code == 404
+    assert ADMIN_HEADER in text
+    assert NOTHING in text
+    assert 'id="user-tools"' in text
+
+
+@pytest.mark.django_db
+def test_csrf_failure_keeps_the_frame_of_the_admin() -> None:
+    response = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "root", "password": "x"})
+    text = response.content.decode()
+    assert response.status_code == 403
+    assert ADMIN_HEADER in text
+    assert "CSRF cookie not set. Load the page again, and send it." in text
+
+
+def test_nul_keeps_the_frame_of_the_admin(client: Client) -> None:
+    response = client.get("/admin/?q=%00")
+    assert (response.status_code, ADMIN_HEADER in response.content.decode()) == (400, True)
 
 
 # --- Wrong methods -----------------------------------------------------------------------------------------------
@@ -209,6 +248,9 @@ urlpatterns = [
     path("api/v1/crash", Views.as_view({"get": "crash"})),
     path("api/v1/database", Views.as_view({"get": "lose_database"})),
     path("page/database", lose_database),
+    path("admin/", crash),
+    path("admin/database", lose_database),
+    path("admin/", admin.site.urls),  # the frame links to it
     re_path("", crash),
 ]
 handler500 = urls.handler500
@@ -242,6 +284,17 @@ def test_crash_elsewhere_hides_the_stack() -> None:
 
 
 @with_crashes
+def test_crash_keeps_the_frame_of_the_admin() -> None:
+    """Without the menu of the user, which needs the session and the database."""
+    for path_info, status in (("/admin/", 500), ("/admin/database", 503)):
+        response = CargoClient().get(path_info)
+        text = response.content.decode()
+        assert response.status_code == status
+        assert ADMIN_HEADER in text
+        assert "user-tools" not in text
+
+
+@with_crashes
 def test_cause_of_a_crash_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     CargoClient().get("/api/v1/crash")
     assert "ZeroDivisionError: a secret of this stack" in caplog.text
@@ -256,7 +309,7 @@ def test_lost_database_sends_retry_after() -> None:
 
 @with_crashes
 def test_page_without_database_sends_retry_after() -> None:
-    response = CargoClient().get("/page/database")
+    response = CargoClient().get("/page/database", headers={"Accept": "text/html"})
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert "database does not answer" in response.content.decode()
 

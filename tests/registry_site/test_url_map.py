@@ -48,7 +48,7 @@ def test_paths_are_under_the_prefix_of_their_dialect() -> None:
 
 
 def test_first_segments_do_not_depend_on_settings() -> None:
-    """`openid`, `replace_token`, `sign-in` and `sign-out` are switched off where these tests run."""
+    """`openid`, `sign-in` and `sign-out` are switched off where these tests run."""
     assert sorted(url_map.first_segments()) == FIRST_SEGMENTS.split()
 
 
