@@ -1,18 +1,20 @@
-"""Profiles: users change the name, password, e-mail address and picture of their own account."""
+"""Profiles: users change name, password, e-mail address and picture of their own account; who sees the address."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from accounts import email_verification, emails, names
+from accounts import email_verification, emails, names, roles
 from accounts.models import Credential, NameReservation, User
 from accounts.passwords.change import store_password, validate_password
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from accounts.signals import account_renamed
+from accounts.signals import account_renamed, co_members_wanted
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
@@ -123,3 +125,20 @@ def _set_email(user: User, email: str) -> None:
     except IntegrityError as error:
         raise Conflict(f"The address {email} belongs to an account already.", code="email_taken") from error
     audit.record(user, audit.Action.USER_CHANGE_EMAIL, user, former=former, email=email)
+
+
+def visible_emails(viewer: User | None, users: Sequence[User]) -> dict[int, str | None]:
+    """Return the e-mail addresses of users by primary key: None where the viewer may not see one.
+
+    Users see their own, those of people they work with, and all of them as staff or by `REGISTRY_SHOW_EMAILS`.
+    """
+    visible = set() if viewer is None else {viewer.pk}
+    others = [user for user in users if user.pk not in visible]
+    if viewer is not None and others:
+        if settings.SHOW_EMAILS or viewer.is_staff or roles.may_manage_users(viewer):
+            visible.update(user.pk for user in others)
+        else:
+            answers: list[tuple[Any, Any]] = co_members_wanted.send(User, viewer=viewer, users=others)
+            for _, co_members in answers:
+                visible.update(co_members)
+    return {user.pk: user.email if user.pk in visible else None for user in users}

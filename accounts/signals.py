@@ -5,3 +5,6 @@ from django.dispatch import Signal
 account_opened = Signal()  # arguments: sender (the class User), user
 account_renamed = Signal()  # arguments: sender (the class User), user with the new name, already saved
 account_ending = Signal()  # arguments: sender (the class User), user, about to be deleted
+
+# A question instead of a change: who works together with a user? A receiver returns primary keys of users.
+co_members_wanted = Signal()  # arguments: sender (the class User), viewer, users: the candidates

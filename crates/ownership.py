@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
+from django.dispatch import receiver
 
 from accounts import names
 from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.signals import co_members_wanted
 from crates.models import Crate, Ownership
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -27,6 +30,13 @@ def get_crate(name: str) -> Crate:
 def owners(name: str) -> list[User]:
     """Return the owners of a crate in the order in which they were added; raises `NotFound`."""
     return [ownership.user for ownership in get_crate(name).ownerships.select_related("user")]
+
+
+@receiver(co_members_wanted)
+def co_owners(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
+    """Return the primary keys of the users who own a crate together with the viewer."""
+    ownerships = Ownership.objects.filter(user__in=users, crate__ownerships__user=viewer)
+    return set(ownerships.order_by().values_list("user", flat=True))
 
 
 def require_owner(crate: Crate, principal: Principal) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.dispatch import receiver
 from django.utils import timezone
 
 from accounts import names as account_names
@@ -12,6 +14,7 @@ from accounts import roles
 from accounts.models import NameReservation, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.signals import co_members_wanted
 from namespaces import names, role_assignments
 from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
@@ -51,6 +54,13 @@ def list_members(namespace: Namespace) -> list[Membership]:
     """Return the owners, then all others, each group in the order of joining."""
     memberships = namespace.memberships.select_related("user")
     return sorted(memberships, key=lambda membership: membership.role != Role.OWNER)
+
+
+@receiver(co_members_wanted)
+def co_members(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
+    """Return the primary keys of the users who are members of a namespace together with the viewer."""
+    namespaces = Namespace.objects.present().filter(memberships__user=viewer)
+    return set(Membership.objects.filter(user__in=users, namespace__in=namespaces).values_list("user", flat=True))
 
 
 def create_namespace(principal: Principal, name: str) -> Namespace:

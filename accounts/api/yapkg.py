@@ -91,9 +91,10 @@ class YapkgUsers(Yapkg, ViewSet):
 
     @extend_schema(responses=UserShape)
     def retrieve(self, request: Request, name: str) -> Response:
-        """`GET /users/{username}`, with the e-mail address only for signed-in users"""
-        user = UserShape(User.objects.get_named(name)).data
-        return Response(user if request.auth else {**user, "email": None})
+        """`GET /users/{username}`, with the e-mail address for those who may see it"""
+        user = User.objects.get_named(name)
+        viewer = get_principal(request).user if request.auth else None
+        return Response({**UserShape(user).data, "email": profiles.visible_emails(viewer, [user])[user.pk]})
 
 
 class YapkgSettings(Yapkg, ViewSet):

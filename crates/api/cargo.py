@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from accounts import profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, search, yanking
@@ -113,9 +114,11 @@ class CrateOwners(CargoView):
     @extend_schema(responses=OwnerList)
     def owners(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate_name}/owners`"""
+        owners = ownership.owners(name)
+        emails = profiles.visible_emails(get_principal(request).user, owners)
         users = [
-            {"id": user.pk, "login": user.login, "name": user.username, "email": user.email or None}
-            for user in ownership.owners(name)
+            {"id": user.pk, "login": user.login, "name": user.username, "email": emails[user.pk] or None}
+            for user in owners
         ]
         return Response({"users": users})
 

@@ -6,9 +6,9 @@ import pytest
 from django.core import mail
 from django.test import Client, override_settings
 
-from accounts import bans, profiles
+from accounts import bans, profiles, roles
 from accounts.credentials import app_keys, jwt_sessions
-from accounts.models import Credential, User
+from accounts.models import Credential, Role, User
 from accounts.principals import Principal
 from registry_site.models import AuditEvent
 from tests.support.app_keys import sign_empty_request
@@ -238,13 +238,26 @@ def test_anonymous_sees_no_address(browser: Browser, alice: User) -> None:
     assert response.json() == user_json(alice, email=None)
 
 
-def test_signed_in_user_sees_addresses(browser: Browser, alice: User, bob: User) -> None:
+def test_stranger_sees_no_address(browser: Browser, alice: User, bob: User) -> None:
     response = Browser(bob).get("/users/alice")
-    assert (response.status_code, response.json()) == (200, user_json(alice, email=EMAIL))
+    assert (response.status_code, response.json()) == (200, user_json(alice, email=None))
+
+
+def test_staff_see_addresses(browser: Browser, alice: User, bob: User, charlie: User) -> None:
+    roles.grant(bob, Role.USERS_MANAGER, actor=None)
+    User.objects.filter(pk=charlie.pk).update(is_staff=True)
+    for user in (bob, charlie):
+        assert Browser(user).get("/users/alice").json() == user_json(alice, email=EMAIL)
+
+
+def test_setting_shows_addresses_after_sign_in(browser: Browser, alice: User, bob: User, settings: Any) -> None:
+    settings.SHOW_EMAILS = True
+    assert Browser(bob).get("/users/alice").json() == user_json(alice, email=EMAIL)
+    assert Client().get("/users/alice").json() == user_json(alice, email=None)
 
 
 def test_user_without_an_address_has_an_empty_one(browser: Browser, bob: User) -> None:
-    assert browser.get("/users/bob").json() == user_json(bob, email="")
+    assert Browser(bob).get("/users/bob").json() == user_json(bob, email="")
 
 
 def test_answer_with_an_address_is_not_shared(browser: Browser) -> None:

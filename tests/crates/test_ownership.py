@@ -28,6 +28,27 @@ def test_owners_are_listed_in_cargos_shape(as_charlie: CargoClient, alice: User)
     }
 
 
+def test_address_is_shown_to_oneself_and_co_owners(
+    as_alice: CargoClient, as_bob: CargoClient, as_charlie: CargoClient, alice: User, bob: User
+) -> None:
+    User.objects.filter(pk=alice.pk).update(email="alice@example.org")
+    shown = [client.get(OWNERS).json()["users"][0]["email"] for client in (as_alice, as_bob, as_charlie)]
+    assert shown == ["alice@example.org", None, None]
+    as_alice.put_json(OWNERS, {"users": ["bob"]})
+    shown = [client.get(OWNERS).json()["users"][0]["email"] for client in (as_bob, as_charlie)]
+    assert shown == ["alice@example.org", None]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_queries_of_a_list_are_constant(
+    as_alice: CargoClient, as_charlie: CargoClient, django_assert_num_queries: Any, count: int
+) -> None:
+    logins = [registration.register(f"user{number}", "correct horse").username for number in range(count)]
+    as_alice.put_json(OWNERS, {"users": logins})
+    with django_assert_num_queries(6):
+        assert as_charlie.get(OWNERS).status_code == 200
+
+
 def test_unknown_crate_has_no_owners(as_alice: CargoClient) -> None:
     assert as_alice.get("/api/v1/crates/nothing/owners").status_code == 404
 

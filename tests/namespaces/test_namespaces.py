@@ -990,3 +990,21 @@ def test_two_owners_cannot_both_leave(server: Server) -> None:
     assert count_statuses(run_concurrently(leave)) == {200: 1, 400: 1}
     (member,) = first.send("GET", "/namespace/pair").body["member"]
     assert member["role"] == "OWNER"
+
+
+# --- Addresses of members ----------------------------------------------------------------------------------------
+
+
+def seen_address(viewer: User, name: str) -> Any:
+    return Browser(viewer).get(f"/users/{name}").json()["email"]
+
+
+def test_co_members_see_each_others_address(browser: Browser, alice: User, bob: User, charlie: User) -> None:
+    for user in (alice, bob):
+        User.objects.filter(pk=user.pk).update(email=f"{user}@example.org")
+    membership.create_namespace(Principal(alice), "acme")
+    membership.add_members(Principal(alice), "acme", [Invitation("bob", Role.READ_ONLY)])
+    seen = [seen_address(bob, "alice"), seen_address(alice, "bob"), seen_address(charlie, "alice")]
+    assert seen == ["alice@example.org", "bob@example.org", None]
+    membership.remove_namespace(Principal(alice), "acme")
+    assert seen_address(bob, "alice") is None

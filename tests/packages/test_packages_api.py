@@ -769,6 +769,21 @@ def test_private_package_looks_missing_to_visitors(secret: Package) -> None:
         assert response_for(visitor, "secret", route, secret.pk) == response_for(visitor, "absent", route, secret.pk)
 
 
+def statements_for(client: Client, method: str, path: str) -> list[str]:
+    """Return the SQL of a request, without the values in it."""
+    with CaptureQueriesContext(connection) as queries:
+        client.generic(method, path, b"{}", "application/json")
+    return [re.sub(r"'[^']*'|\d+", "?", query["sql"]) for query in queries]
+
+
+def test_private_package_costs_as_much_as_none(secret: Package, charlie: User) -> None:
+    """Equal statements, so that the time of an answer does not tell that the package exists."""
+    for client in (Client(), Browser(charlie)):
+        for method, path in (("GET", SECRET), ("GET", f"{SECRET}/versions"), ("DELETE", SECRET)):
+            missing = path.replace("secret", "absent")
+            assert statements_for(client, method, path) == statements_for(client, method, missing), (method, path)
+
+
 def test_stranger_cannot_change_private_package(secret: Package, charlie: User) -> None:
     for route in ROUTES:
         response_for(Browser(charlie), "secret", route, secret.pk)
