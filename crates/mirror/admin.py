@@ -7,8 +7,8 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import ValidationError
-from django.db.models import CharField, IntegerField, OuterRef, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Coalesce, Concat, Length
+from django.db.models import IntegerField, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -60,7 +60,7 @@ class MirrorAdmin(ReadOnlyAdmin):
 
 @admin.register(CachedIndexFile)
 class CachedIndexFileAdmin(MirrorAdmin):
-    list_display = ("name", "status", "upstream", "versions", "bytes", "changed_at", "checked_at")
+    list_display = ("name", "status", "upstream", "versions", "bytes", "failed", "changed_at", "checked_at")
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
@@ -70,7 +70,7 @@ class CachedIndexFileAdmin(MirrorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
         # A body may have megabytes, so let the database measure it.
         index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body")
-        return index_files.annotate(size=Length("body"))
+        return index_files.annotate(size=Length("body"), failures=count_failures(OuterRef("name")))
 
     @admin.display
     def versions(self, index_file: CachedIndexFile) -> int:
@@ -106,9 +106,8 @@ class CachedCrateAdmin(MirrorAdmin):
     action_form = ReasonForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedCrate]:
-        subject = Concat(OuterRef("name"), Value("@"), OuterRef("version"), output_field=CharField())
         crates: QuerySet[CachedCrate] = super().get_queryset(request)
-        return crates.annotate(failures=count_failures(subject))
+        return crates.annotate(failures=count_failures(OuterRef("name")))
 
     @admin.action(description="Delete the selected files; they are fetched again when asked for", permissions=["act"])
     def delete_crates(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:

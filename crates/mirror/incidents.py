@@ -1,7 +1,7 @@
 """Incidents: faults of upstream, recorded for staff. The same one again is counted in its row.
 
-Faults and wrong bytes are counted by upstream, since anonymous requests cause them and must not grow the table. A
-changed checksum is an incident of its version.
+Faults and wrong bytes are counted by upstream, since anonymous requests cause them and must not grow the table. Changed
+checksums are an incident of their crate: staff accept them for one crate at a time.
 """
 
 import logging

@@ -93,13 +93,11 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             index_file.last_modified = _validator(headers, "last-modified", 100)
             index_file.checked_at = timezone.now()
             index_file.save()
-    # After the transaction, for the fault would roll the incidents back.
-    for version, change in changes.items():
-        incidents.record(Incident.Kind.CHANGED, f"{name}@{version}", change)
+    # After the transaction, for the fault would roll the incident back.
     if changes:
-        raise UpstreamFault(
-            "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]
-        )
+        text = "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]
+        incidents.record(Incident.Kind.CHANGED, name, text)
+        raise UpstreamFault(text)
     return index_file
 
 

@@ -82,7 +82,9 @@ class Incident(models.Model):
         FAULT = "fault", "no answer, or not as it should be"
 
     kind = models.CharField(max_length=16, choices=Kind)
-    subject = models.CharField(max_length=300, help_text="An upstream, or a version such as serde@1.0.0.")
+    subject = models.CharField(
+        max_length=300, help_text="An upstream, a crate, or one of its versions: serde, serde@1.0.0."
+    )
     detail = models.CharField(max_length=500)
     count = models.PositiveIntegerField(default=1)
     first_at = models.DateTimeField(default=timezone.now)

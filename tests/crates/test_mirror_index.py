@@ -281,6 +281,18 @@ def test_repeated_fault_is_counted(mirror: MirrorClient, upstream: BadUpstream) 
     assert Incident.objects.get().detail == "demo: it answers with 500"
 
 
+def test_changed_checksums_are_one_incident(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    def body(content: bytes) -> bytes:
+        return b"".join(line("demo", f"1.{number}.0", content) + b"\n" for number in range(50))
+
+    upstream.script_index("demo", bad_upstream.file(body(b"one")), bad_upstream.file(body(b"other")))
+    mirror.index_file("demo")
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    with pytest.raises(UpstreamError, match="the checksum of 1"):
+        index_cache.refresh_if_stale("de/mo/demo")
+    assert count_incidents() == [("changed", "demo", 1), ("fault", upstream.url, 1)]
+
+
 def test_unreachable_upstream_is_a_fault(mirror: MirrorClient, settings: Any) -> None:
     settings.MIRROR_UPSTREAM = [f"http://127.0.0.1:{free_port()}/index/"]
     assert mirror.index_file("demo").status_code == 502

@@ -12,6 +12,8 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="incident",
             name="subject",
-            field=models.CharField(help_text="An upstream, or a version such as serde@1.0.0.", max_length=300),
+            field=models.CharField(
+                help_text="An upstream, a crate, or one of its versions: serde, serde@1.0.0.", max_length=300
+            ),
         ),
     ]
