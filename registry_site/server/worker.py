@@ -96,6 +96,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
             conn = self.serving.connection
             body = application(environ, start)
+            if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
+                body.close()
+                body, lengths[:] = (), [0]
             # From here on the client has to take the response. The body of the request has been read by now.
             self.deadlines[conn] = time.monotonic() + RESPONSE_SECONDS + sum(lengths) / MIN_BYTES_PER_SECOND
             return body if lengths else TimedBody(body, partial(self.add_bytes, conn))

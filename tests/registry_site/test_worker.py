@@ -63,6 +63,17 @@ def test_query_of_failed_request_is_not_logged() -> None:
     assert lines == ["Error handling request GET /me"]
 
 
+def test_head_requests_log_no_warning(server: Server) -> None:
+    for path in ("/health", "/index/config.json", "/docs/api", "/static/registry_site/page.css", "/nothing"):
+        answers = [
+            send(server, f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode(), False)
+            for method in ("GET", "HEAD")
+        ]
+        assert answers[0][0] == answers[1][0]
+        assert (path, bool(answers[0][1]), answers[1][1]) == (path, True, b"")
+    assert "no-body response" not in server.log.read_text()
+
+
 def test_slow_upload_is_served(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=40) as peer:
         peer.sendall(b"POST /ktra/api/v1/login/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n")
