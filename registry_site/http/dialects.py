@@ -49,6 +49,14 @@ class LengthRequired(exceptions.APIException):
     default_code = "length_required"
 
 
+def is_empty(body: Any) -> bool:
+    """Return whether a chunked body ends at once; raises `Invalid` if it is malformed or cut off."""
+    try:
+        return not body.read(1)
+    except Exception as error:  # each server has its own classes for these
+        raise errors.Invalid("The chunked body cannot be read.") from error
+
+
 class Dialect(APIView):
     """Base class of dialects. A dialect defines its shapes, the statuses that differ, and messages of its own.
 
@@ -84,8 +92,9 @@ class Dialect(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # Parsers limit a body by its announced length; a chunked one has none.
-        if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+        # Parsers limit a body by its announced length; a chunked one has none. cargo sends an empty one.
+        is_chunked = "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
+        if is_chunked and not is_empty(request.META["wsgi.input"]):
             raise LengthRequired
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:

@@ -178,7 +178,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def begin_request(self, req: Any, conn: Connection) -> None:
         """Set the deadline for the body of a request; the application has none, for it needs no client."""
         length = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), None)
-        if length or (length is None and conn.is_http2 and not req.stream.body_complete):
+        is_chunked = any(name == "TRANSFER-ENCODING" for name, _ in req.headers)
+        if length or is_chunked or (length is None and conn.is_http2 and not req.stream.body_complete):
             self.deadlines[conn] = time.monotonic() + BODY_SECONDS + (length or 0) / MIN_BYTES_PER_SECOND
         else:
             self.deadlines.pop(conn, None)

@@ -240,7 +240,7 @@ def test_other_content_types_are_refused(alice: User) -> None:
 
 
 def test_body_without_a_length_is_refused(alice: User) -> None:
-    response = HTTP.generic("POST", f"{API}/login", headers={"Transfer-Encoding": "chunked"})
+    response = HTTP.generic("POST", f"{API}/login", b"{}", CONTENT_LENGTH="", headers={"Transfer-Encoding": "chunked"})
     message = "Send the body with a Content-Length; a chunked body is not taken here."
     assert answer_of(response) == refusal(411, message)
 

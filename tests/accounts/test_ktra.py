@@ -125,7 +125,9 @@ def test_broken_json_is_refused() -> None:
 
 @pytest.mark.django_db
 def test_body_without_a_length_is_refused() -> None:
-    response = CargoClient().generic("POST", f"{API}/login/alice", headers={"Transfer-Encoding": "chunked"})
+    response = CargoClient().generic(
+        "POST", f"{API}/login/alice", b"{}", CONTENT_LENGTH="", headers={"Transfer-Encoding": "chunked"}
+    )
     assert response.status_code == 411
     assert response.json() == refusal("Send the body with a Content-Length; a chunked body is not taken here.")
 

@@ -620,7 +620,9 @@ def test_other_content_types_are_refused(browser: Browser, content_type: str) ->
 def test_body_without_a_length_is_refused(browser: Browser) -> None:
     message = "Send the body with a Content-Length; a chunked body is not taken here."
     for method, path in BODIES:
-        answer = answer_of(browser.generic(method, path, headers={"Transfer-Encoding": "chunked"}))
+        answer = answer_of(
+            browser.generic(method, path, b"{}", CONTENT_LENGTH="", headers={"Transfer-Encoding": "chunked"})
+        )
         assert answer == (411, {"error": "length_required", "message": message}), path
 
 

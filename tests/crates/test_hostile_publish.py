@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -285,8 +286,13 @@ def test_crates_with_alike_names_stay_apart(as_alice: CargoClient, as_charlie: C
 
 
 def test_body_without_a_length_is_refused(as_alice: CargoClient) -> None:
-    response = as_alice.generic("PUT", "/api/v1/crates/new", HTTP_TRANSFER_ENCODING="chunked")
-    assert_refused(response, 411, "Content-Length")
+    for sent in (b"", body()):
+        chunked: Any = {
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "CONTENT_LENGTH": "",
+            "wsgi.input": io.BytesIO(sent),
+        }
+        assert_refused(as_alice.generic("PUT", "/api/v1/crates/new", sent, **chunked), 411, "Content-Length")
 
 
 def test_absurd_length_is_refused(as_alice: CargoClient) -> None:

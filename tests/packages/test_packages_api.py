@@ -836,7 +836,7 @@ def test_other_content_types_are_refused(browser: Browser, tool: Package) -> Non
 
 def test_bodies_without_length_are_refused(browser: Browser, tool: Package) -> None:
     for method, path in (*BODY_ROUTES, ("POST", COLLABORATORS)):
-        response = browser.generic(method, path, headers={"Transfer-Encoding": "chunked"})
+        response = browser.generic(method, path, b"{}", CONTENT_LENGTH="", headers={"Transfer-Encoding": "chunked"})
         message = "Send the body with a Content-Length; a chunked body is not taken here."
         assert_refused(response, 411, "length_required", message)
 

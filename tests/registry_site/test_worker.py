@@ -4,11 +4,13 @@ import json
 import socket
 import time
 from types import SimpleNamespace
+from urllib.request import Request, urlopen
 
 import pytest
 from gunicorn.config import Config
 
 from registry_site.server.worker import Worker
+from tests.support import packing
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.database_independent
@@ -61,6 +63,26 @@ def test_query_of_failed_request_is_not_logged() -> None:
         worker.handle_error(request, client, ("127.0.0.1", 1), RuntimeError("crash"))
         assert peer.recv(65536).startswith(b"HTTP/1.1 500 Internal Server Error")
     assert lines == ["Error handling request GET /me"]
+
+
+def test_empty_chunked_body_is_an_empty_body(server: Server) -> None:
+    """`cargo yank --undo` of cargo 1.96 sends one."""
+    token = server.sign_up("alice")
+    version = f"/api/v1/crates/demo/1.0.0/unyank HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {token}\r\n"
+    unyank = f"PUT {version}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    published = Request(f"{server.url}/api/v1/crates/new", packing.body(), {"Authorization": token}, method="PUT")
+    with urlopen(published) as response:
+        assert response.status == 200
+    statuses = {
+        b"0\r\n\r\n": "200",
+        b"0;extension=1\r\nX-Sum: 1\r\n\r\n": "200",
+        b"2\r\n{}\r\n0\r\n\r\n": "411",
+        b"x\r\n": "400",
+        b"0\r\nbad trailer\r\n\r\n": "400",
+        b"": "400",
+    }
+    lines = {chunks: send(server, unyank + chunks)[0] for chunks in statuses}
+    assert {chunks: line.split()[1] for chunks, line in lines.items()} == statuses
 
 
 def test_head_requests_log_no_warning(server: Server) -> None:
