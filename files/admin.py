@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import widgets
 from django.core.exceptions import ValidationError
@@ -19,6 +20,7 @@ from files.models import Client, ClientKey, File, Session
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.audit import Action
 from registry_site.errors import RegistryError
+from registry_site.http.parsers import MAX_BODY_BYTES, check_length
 
 
 def staff_actor(request: HttpRequest) -> Actor:
@@ -215,6 +217,11 @@ class FileAdmin(DomainAdmin):
     form = FileForm
     derived_fields = ("size", "sha256", "alive", "uploaded_at", "modified_at")
     actions = ["remove"]
+
+    def check_body_length(self, request: HttpRequest, length: int) -> None:
+        """Allow uploads to staff only: Django reads the form before it knows who sends it."""
+        may_upload = self.has_add_permission(request) or self.has_change_permission(request)
+        check_length(length, settings.MAX_FILE_SIZE + MAX_BODY_BYTES if may_upload else MAX_BODY_BYTES)
 
     def get_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
         editable = ("serve_path", "path", "upload", "category", "aired", "expires_at")

@@ -105,6 +105,7 @@ X_ACCEL_PREFIX = REGISTRY.read(
     "X_ACCEL_PREFIX", "", parse_url_path, "give a path without a slash at its end, such as /_files"
 )
 NAMESPACES_PER_DAY = REGISTRY.number("NAMESPACES_PER_DAY", 100, minimum=0)
+MIN_FREE_SPACE = REGISTRY.number("MIN_FREE_SPACE", 256 * 1024 * 1024, minimum=0)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
 # The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.
@@ -175,6 +176,10 @@ LANGUAGE_CODE = "en"
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # /tmp is often in memory
 FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "registry_site.storage.free_space.UploadHandler",
+]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -204,6 +209,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "registry_site.http.body_limits.BodyLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.credentials.browser_sessions.BrowserSessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -4,7 +4,8 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from django.http import HttpResponseBase
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -16,6 +17,7 @@ from accounts import profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, search, yanking
+from crates.package import upload
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
 
@@ -79,6 +81,10 @@ class CargoView(Cargo, ViewSet):
 
 class Publish(CargoView):
     parser_classes = [RawParser]
+
+    @staticmethod
+    def check_body_length(request: HttpRequest, length: int) -> None:
+        upload.check_length(length, settings.MAX_CRATE_SIZE)
 
     @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=PublishWarnings)
     def publish(self, request: Request) -> Response:

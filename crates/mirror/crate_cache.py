@@ -1,6 +1,5 @@
 """Cached crates: fetched once for all requests, and stored only when they have the checksum of the index."""
 
-import tempfile
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from io import SEEK_END
@@ -18,10 +17,9 @@ from crates.package import archive
 from registry_site import file_locks
 from registry_site.errors import Invalid, NotFound, UpstreamError
 from registry_site.server import read_ahead
-from registry_site.storage import blobs
+from registry_site.storage import blobs, free_space
 from registry_site.upstream_limiter import limiter
 
-MAX_BYTES_IN_MEMORY = 1024 * 1024  # a larger file goes to disk while it is received
 DAY = timedelta(days=1)
 
 
@@ -66,7 +64,7 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
         name = line.name if line.name.lower() == index_file.name else index_file.name
         try:
             upstream = upstreams.get_upstream(index_file.upstream)
-            with tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
+            with free_space.TemporaryFile() as file:
                 status = upstream.download_crate(name, line.version, line.checksum, file)
                 if status != 200:
                     raise upstreams.ABSENCE_ERRORS[status](no_such_version(index_file.name, line.version))

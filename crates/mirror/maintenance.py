@@ -1,23 +1,21 @@
 """Maintenance of the mirror's caches: totals, unused crates, verification, deletion, and the daily purge."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db.models import Count, Model, QuerySet, Sum
 from django.dispatch import receiver
 from django.utils import timezone
 
 from crates.mirror import incidents
-from crates.mirror.crate_cache import MAX_BYTES_IN_MEMORY, WrongBytes, lock_bytes, refuse_links
+from crates.mirror.crate_cache import WrongBytes, lock_bytes, refuse_links
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site.errors import NotFound
 from registry_site.signals import purge_requested
-from registry_site.storage import blobs
+from registry_site.storage import blobs, free_space
 
 Row = TypeVar("Row", bound=Model)
 
@@ -54,7 +52,7 @@ def verify_or_discard(crate: CachedCrate) -> bool:
 def find_links(crate: CachedCrate) -> str:
     """Return why the archive of a private upstream is refused, and delete it; empty for an archive without links."""
     try:
-        with tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, dir=str(settings.FILE_UPLOAD_TEMP_DIR)) as file:
+        with free_space.TemporaryFile() as file:
             with crate.blob().read() as content:
                 shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
             refuse_links(crate.upstream, file)

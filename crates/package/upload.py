@@ -4,17 +4,16 @@ Source: The Cargo Book, "Registry Web API", Publish.
 """
 
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from registry_site.errors import Invalid, TooLarge, Unavailable
+from registry_site.errors import Invalid, TooLarge
+from registry_site.storage import free_space
 
 LENGTHS_SIZE = 8  # the two lengths, four bytes each
 MAX_METADATA_SIZE = 1024 * 1024
-MAX_IN_MEMORY = 1024 * 1024
 CHUNK = 64 * 1024
 
 
@@ -37,8 +36,7 @@ def receive(body: Readable, length: int, max_crate_size: int) -> Iterator[Upload
     Raises `TooLarge` before reading a part that is over its limit, `Invalid` for lengths that contradict each other and
     for a body that ends early, and `Unavailable` if the disk for temporary files is full.
     """
-    if length > max_crate_size + MAX_METADATA_SIZE + LENGTHS_SIZE:
-        raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {max_crate_size} bytes.")
+    check_length(length, max_crate_size)
     metadata_length = _read_length(body, "JSON metadata")
     if metadata_length > MAX_METADATA_SIZE:
         raise TooLarge(f"The JSON metadata has {metadata_length} bytes; at most {MAX_METADATA_SIZE} are taken.")
@@ -51,18 +49,18 @@ def receive(body: Readable, length: int, max_crate_size: int) -> Iterator[Upload
     total = metadata_length + crate_length + LENGTHS_SIZE
     if total != length:
         raise Invalid(f"The body has {length} bytes, but its lengths add up to {total}: 4 + JSON metadata + 4 + crate.")
-    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY) as crate:
+    with free_space.TemporaryFile() as crate:
         remaining = crate_length
         while remaining:
-            # Reading outside of the `try`: an error of the client's connection is not one of our disk.
-            chunk = _read_exactly(body, min(remaining, CHUNK), "crate")
-            try:
-                crate.write(chunk)
-            except OSError as error:
-                raise Unavailable(f"The registry cannot take the upload at present: {error.strerror}.") from error
-            remaining -= len(chunk)
+            remaining -= crate.write(_read_exactly(body, min(remaining, CHUNK), "crate"))
         crate.seek(0)
         yield Upload(metadata, crate)
+
+
+def check_length(length: int, max_crate_size: int) -> None:
+    """Check the announced length of a body; raises `TooLarge`."""
+    if length > max_crate_size + MAX_METADATA_SIZE + LENGTHS_SIZE:
+        raise TooLarge(f"The upload has {length} bytes; this registry takes crates of at most {max_crate_size} bytes.")
 
 
 def _read_length(body: Readable, label: str) -> int:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -24,7 +24,7 @@ from files.downloads import download
 from files.models import File
 from files.throttling import HandshakeThrottle
 from registry_site.http.dialects import Outernet, OuternetSuccess
-from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, form_value_bytes
+from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, check_length, form_value_bytes
 
 MAX_DIGITS = 18  # of an integer; with more it could overflow 64 bits
 ENTRIES_PER_CHUNK = 64
@@ -221,6 +221,10 @@ class Files(Outernet, ViewSet):
         catalogue.NoSuchFile: status.HTTP_200_OK,
         local_files.FileChanged: status.HTTP_409_CONFLICT,
     }
+
+    @staticmethod
+    def check_body_length(request: HttpRequest, length: int) -> None:
+        check_length(length, UploadParser().maximum if request.method in ("POST", "PUT") else MAX_BODY_BYTES)
 
     @extend_schema(parameters=[FileFilters], responses=FileList)
     def search(self, request: Request) -> HttpResponseBase:

@@ -6,7 +6,7 @@ Archives in a form, the lists of versions and the download are additions: the do
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import urlencode
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -25,7 +25,13 @@ from packages.api import serializers
 from packages.downloads import download
 from registry_site import errors
 from registry_site.http.dialects import Yapkg
-from registry_site.http.parsers import MAX_BODY_BYTES, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
+from registry_site.http.parsers import (
+    MAX_BODY_BYTES,
+    StrictJSONParser,
+    StrictMultiPartParser,
+    UntypedJSONParser,
+    check_length,
+)
 
 PAGE = OpenApiParameter("page", int, description="Default 1. A number out of range means the first or the last page.")
 QUERY = OpenApiParameter("query", str, required=True, description="Words, or prefixes of words.")
@@ -71,6 +77,10 @@ class PackagesView(Yapkg, ViewSet):
 
 class Packages(PackagesView):
     parser_classes = [StrictJSONParser, ArchiveParser, UntypedJSONParser]
+
+    @staticmethod
+    def check_body_length(request: HttpRequest, length: int) -> None:
+        check_length(length, ArchiveParser().maximum if request.method in ("POST", "PUT") else MAX_BODY_BYTES)
 
     @extend_schema(request=serializers.NewPackage, responses=serializers.Full)
     def create_package(self, request: Request, namespace: str) -> Response:

@@ -55,13 +55,16 @@ class DomainErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        if not isinstance(exception, RegistryError):
-            return None
-        annotate(code=exception.code)
-        response = error_response(request, HTTPStatus(status_of(exception)), exception.message)
-        if isinstance(exception, RetryLater):
-            response["Retry-After"] = str(exception.retry_after)
-        return response
+        return domain_error_response(request, exception) if isinstance(exception, RegistryError) else None
+
+
+def domain_error_response(request: HttpRequest, error: RegistryError) -> HttpResponseBase:
+    """Return the response to an error of the domain that is raised outside of a dialect's view."""
+    annotate(code=error.code)
+    response = error_response(request, HTTPStatus(status_of(error)), error.message, error.code)
+    if isinstance(error, RetryLater):
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -87,7 +90,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, RegistryError):  # of a middleware: the disk is full while it reads a form
+        return domain_error_response(request, error)
+    if isinstance(error, OperationalError | InterfaceError):
         message = "The registry's database does not answer at present."
         response = error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, message)
         response["Retry-After"] = "5"
@@ -96,9 +102,9 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
 
-def error_response(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponseBase:
+def error_response(request: HttpRequest, status: HTTPStatus, message: str, code: str = "") -> HttpResponseBase:
     """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
-    code = status.name.lower()
+    code = code or status.name.lower()
     is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
     dialect = None if is_shared and wants_page(request) else dialect_of_path(request)
     if dialect is not None:
@@ -129,6 +135,9 @@ def admin_error_page(request: HttpRequest, status: HTTPStatus, context: dict[str
 
 
 def dialect_of_path(request: HttpRequest) -> type[Dialect] | None:
+    view: type = getattr(request.resolver_match and request.resolver_match.func, "cls", object)
+    if issubclass(view, Dialect) and not wants_page(request):
+        return view  # it may have a shape of its own
     for prefix, dialect in dialect_by_prefix().items():
         if f"{request.path_info}/".startswith(f"{prefix}/"):
             return dialect

@@ -74,9 +74,7 @@ class StrictMultiPartParser(MultiPartParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         request = parser_context["request"]
-        length = int(request.META.get("CONTENT_LENGTH") or 0)
-        if length > self.maximum:
-            raise errors.TooLarge(f"The body has {length} bytes; at most {self.maximum} are taken here.")
+        check_length(int(request.META.get("CONTENT_LENGTH") or 0), self.maximum)
         try:
             return super().parse(stream, media_type, parser_context)
         except Exception as error:
@@ -99,7 +97,12 @@ class RawParser(BaseParser):
 
 def read_body(stream: Any, parser_context: Any) -> bytes:
     length = int(parser_context["request"].META.get("CONTENT_LENGTH") or 0)
-    if length > MAX_BODY_BYTES:
-        raise errors.TooLarge(f"The body has {length} bytes; at most {MAX_BODY_BYTES} are taken here.")
+    check_length(length)
     body: bytes = stream.read(length)
     return body
+
+
+def check_length(length: int, maximum: int = MAX_BODY_BYTES) -> None:
+    """Check the announced length of a body; raises `TooLarge`."""
+    if length > maximum:
+        raise errors.TooLarge(f"The body has {length} bytes; at most {maximum} are taken here.")

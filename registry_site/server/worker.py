@@ -21,6 +21,8 @@ from urllib.parse import unquote
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from registry_site.http.body_limits import EXTEND_DEADLINE
+from registry_site.http.parsers import MAX_BODY_BYTES
 from registry_site.server import read_ahead
 from registry_site.server.address_shares import AddressShares, Share
 
@@ -95,6 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                 return start_response(status, headers, *args)
 
             conn = self.serving.connection
+            environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
             body = application(environ, start)
             if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
                 body.close()
@@ -175,12 +178,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         finally:
             self.deadlines.pop(conn, None)
 
+    def set_body_deadline(self, conn: Connection, length: int) -> None:
+        self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
+
     def begin_request(self, req: Any, conn: Connection) -> None:
         """Set the deadline for the body of a request; the application has none, for it needs no client."""
         length = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), None)
         is_chunked = any(name == "TRANSFER-ENCODING" for name, _ in req.headers)
         if length or is_chunked or (length is None and conn.is_http2 and not req.stream.body_complete):
-            self.deadlines[conn] = time.monotonic() + BODY_SECONDS + (length or 0) / MIN_BYTES_PER_SECOND
+            self.set_body_deadline(conn, min(length or 0, MAX_BODY_BYTES))  # a view for uploads extends it
         else:
             self.deadlines.pop(conn, None)
         self.serving.connection = conn

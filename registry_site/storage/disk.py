@@ -9,6 +9,7 @@ from typing import IO
 from django.core.files.storage import FileSystemStorage
 
 from registry_site.errors import NotFound, Unavailable
+from registry_site.storage import free_space
 from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob, byte_range
 
 
@@ -21,16 +22,17 @@ class DiskBlobs(FileSystemStorage):
 
     def create(self, name: str, content: IO[bytes], blob: Blob) -> None:
         try:
-            self._create(Path(self.path(name)), content)
+            self._create(Path(self.path(name)), content, blob.size)
         except OSError as error:
             raise Unavailable(f"The registry cannot store files at present: {error.strerror}.") from error
 
-    def _create(self, target: Path, content: IO[bytes]) -> None:
+    def _create(self, target: Path, content: IO[bytes], size: int) -> None:
         if target.exists():
             sync_directory(target.parent)  # its writer may not have come to this step yet, and we promise durability
             return
         for directory in (self.incoming, target.parent):
             create_directory(directory)
+        free_space.require(size, self.incoming)
         descriptor, temporary = tempfile.mkstemp(dir=self.incoming)
         try:
             with os.fdopen(descriptor, "wb") as file:

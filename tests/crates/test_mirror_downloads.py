@@ -65,6 +65,20 @@ def test_part_beyond_the_end_is_refused(mirror: MirrorClient, upstream: BadUpstr
     assert (response.status_code, response["Content-Range"]) == (416, f"bytes */{len(BYTES)}")
 
 
+def test_new_crate_needs_free_space(
+    mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path, settings: Any
+) -> None:
+    upstream.publish("demo", BYTES)
+    upstream.publish("cached", BYTES)
+    mirror.crate("cached")
+    settings.MIN_FREE_SPACE = 10**15
+    response = mirror.crate("demo")
+    assert (response.status_code, response["Retry-After"], set(response.json())) == (503, "60", {"errors"})
+    assert mirror.crate("cached").status_code == 200
+    assert not Incident.objects.exists()  # that is no fault of upstream
+    assert CachedCrate.objects.count() == 1
+
+
 def test_longest_version_is_served(mirror: MirrorClient, upstream: BadUpstream) -> None:
     longest = "1.0.0-" + "a" * 144
     upstream.publish("long", BYTES, longest)

@@ -79,6 +79,17 @@ def test_oversize_crate_is_refused(as_alice: CargoClient) -> None:
     assert not Crate.objects.exists()
 
 
+@override_settings(MIN_FREE_SPACE=10**15)
+def test_publish_needs_free_space(as_alice: CargoClient, blob_directory: Path) -> None:
+    body = packing.body()
+    for length in (len(body), 2 * 1024 * 1024):  # the second is refused unread
+        announced: Any = {"CONTENT_LENGTH": str(length)}
+        response = as_alice.put("/api/v1/crates/new", body, content_type="application/octet-stream", **announced)
+        assert (response.status_code, response["Retry-After"], set(response.json())) == (503, "60", {"errors"})
+    assert not Crate.objects.exists()
+    assert count_blobs(blob_directory) == 0
+
+
 @override_settings(PUBLISH_LIMIT_PER_10_SECONDS=2)
 def test_publish_rate_is_limited(as_alice: CargoClient) -> None:
     statuses = [as_alice.publish(packing.body(version=f"1.0.{n}")).status_code for n in range(3)]

@@ -340,6 +340,16 @@ def test_much_larger_upload_is_refused_unread(as_box: FileClient, settings: Any,
     assert answer_of(response) == (413, failure("The body has 1048581 bytes; at most 1048580 are taken here."))
 
 
+def test_upload_needs_free_space(as_box: FileClient, blob_directory: Path, settings: Any) -> None:
+    settings.MIN_FREE_SPACE = 10**15
+    for content in (TEXT, b"x" * 1024 * 1024):  # stored from memory, and refused unread
+        response = upload_file(as_box, "POST", "/", content, serve_path="today.txt")
+        assert (response.status_code, response["Retry-After"]) == (503, "60")
+        assert set(response.json()) == {"success", "error", "message"}
+    assert not File.objects.exists()
+    assert not any(path.is_file() for path in blob_directory.rglob("*"))
+
+
 def test_upload_and_path_together_are_refused(as_box: FileClient, weather: str, blob_directory: Path) -> None:
     response = upload_file(as_box, "POST", "/", TEXT, serve_path="today.txt", path=weather)
     assert answer_of(response) == (400, failure(BOTH))

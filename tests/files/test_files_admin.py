@@ -596,6 +596,11 @@ def test_refused_path_is_reported_once(as_root: Browser, file_root: Path) -> Non
     assert "Give a path" not in reasons
 
 
+def test_upload_over_a_megabyte_is_added(as_root: Browser) -> None:
+    add_file(as_root, serve_path="new.txt", upload=upload(b"x" * 3 * 1024 * 1024))
+    assert File.objects.get().size == 3 * 1024 * 1024
+
+
 def test_too_large_upload_is_refused(as_root: Browser, settings: Any) -> None:
     settings.MAX_FILE_SIZE = 7
     response = add_file(as_root, serve_path="new.txt", upload=upload(b"sunshine"))

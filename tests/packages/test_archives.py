@@ -439,6 +439,14 @@ def test_body_over_the_limit_is_not_read(browser: Browser, blob_directory: Path,
     assert_nothing_stored(blob_directory)
 
 
+def test_archive_needs_free_space(browser: Browser, blob_directory: Path, settings: Any) -> None:
+    settings.MIN_FREE_SPACE = 10**15
+    for archive in (DEMO_TGZ, bytes(1024 * 1024)):  # stored from memory, and refused unread
+        response = create(browser, archive)
+        assert (response.status_code, response.json()["error"], response["Retry-After"]) == (503, "unavailable", "60")
+    assert_nothing_stored(blob_directory)
+
+
 def test_form_without_a_boundary_is_refused(browser: Browser) -> None:
     for parameter in ("", "; boundary=", "; boundary=é"):
         form = encode_form(DEMO_TGZ, **FIELDS)
@@ -454,7 +462,7 @@ def test_malformed_form_is_refused(browser: Browser) -> None:
 
 def test_form_without_a_length_is_refused(browser: Browser) -> None:
     response = browser.generic(
-        "POST", PACKAGES, content_type=MULTIPART_CONTENT, headers={"Transfer-Encoding": "chunked"}
+        "POST", PACKAGES, b"--x", MULTIPART_CONTENT, CONTENT_LENGTH="", headers={"Transfer-Encoding": "chunked"}
     )
     message = "Send the body with a Content-Length; a chunked body is not taken here."
     assert (response.status_code, response.json()) == (411, {"error": "length_required", "message": message})

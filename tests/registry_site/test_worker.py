@@ -38,6 +38,8 @@ def test_refusals_before_the_views_are_json(server: Server) -> None:
         PUBLISH + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef": "400",
         PUBLISH + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": "400",
         PUBLISH + b"Content-Length: -5\r\n\r\n": "400",
+        PUBLISH + b"Content-Length: " + b"9" * 400 + b"\r\n\r\nabc": "400",
+        PUBLISH + b"Content-Length: 1000000000000\r\n\r\nabc": "413",
         PUBLISH + b"Transfer-Encoding: xchunked\r\n\r\n": "501",
         PUBLISH + b"Authorization: " + b"a" * 20_000 + b"\r\n\r\n": "431",
         PUBLISH + b"Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n": "401",
@@ -63,6 +65,18 @@ def test_query_of_failed_request_is_not_logged() -> None:
         worker.handle_error(request, client, ("127.0.0.1", 1), RuntimeError("crash"))
         assert peer.recv(65536).startswith(b"HTTP/1.1 500 Internal Server Error")
     assert lines == ["Error handling request GET /me"]
+
+
+def test_endless_bodies_do_not_occupy_threads(server: Server) -> None:
+    paths = (b"/api/v1/crates/new", b"/health", b"/nothing", b"/auth")
+    peers = [socket.create_connection(("127.0.0.1", server.port), timeout=40) for _ in paths]
+    for peer, path in zip(peers, paths, strict=True):
+        peer.sendall(b"PUT " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000000\r\n\r\nabc")
+    assert [peer.recv(100).split()[1] for peer in peers] == [b"413", b"413", b"404", b"413"]
+    line, _ = send(server, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", finish=False)
+    assert line.split()[1] == "200"
+    for peer in peers:
+        peer.close()
 
 
 def test_empty_chunked_body_is_an_empty_body(server: Server) -> None:
