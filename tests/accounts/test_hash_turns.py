@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from accounts.passwords.hashers import hash_turn
 from registry_site import settings as product
 from registry_site.http import client_address
 from tests.support.cast import PASSWORD
+from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently
+from tests.support.servers import Server
 
+SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "4"}
 THREADS = 8
 LOGIN_PATHS = {
     "/ktra/api/v1/login/alice": {},
@@ -86,3 +90,11 @@ def test_turns_leave_no_counters_behind() -> None:
     with hashing("198.51.100.1", "198.51.100.2"):
         pass
     assert not hashers._hashing_threads
+
+
+def test_refused_sign_ups_succeed_later(server: Server) -> None:
+    sign_ups = [partial(post_to_ktra, server, "new_user", f"user-{n}", password=PASSWORD) for n in range(20)]
+    responses = run_concurrently(sign_ups)
+    assert {200} <= set(count_statuses(responses)) <= {200, 429}  # one thread of two may hash for one address
+    refused = [call for call, response in zip(sign_ups, responses, strict=True) if response.status == 429]
+    assert [call().status for call in refused] == [200] * len(refused)
