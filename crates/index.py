@@ -37,6 +37,8 @@ def line(name: str, version: Version) -> dict[str, Any]:
         entry["rust_version"] = version.rust_version
     if features2:
         entry |= {"features2": features2, "v": 2}
+    if any(dependency.get("artifact") for dependency in version.dependencies):
+        entry["v"] = 3  # a cargo without artifact dependencies skips the line
     return entry
 
 

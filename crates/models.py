@@ -75,11 +75,11 @@ class Version(models.Model):
 
     dependencies = models.JSONField(default=list, help_text="In the form of the index.")
     features = models.JSONField(default=dict)
-    links = models.CharField(max_length=255, blank=True)
+    links = models.TextField(blank=True)
     rust_version = models.CharField(max_length=64, blank=True)
 
     description = models.TextField(blank=True)
-    license = models.CharField(max_length=255, blank=True)
+    license = models.TextField(blank=True)
     homepage = models.CharField(max_length=2000, blank=True)
     repository = models.CharField(max_length=2000, blank=True)
     documentation = models.CharField(max_length=2000, blank=True)

@@ -1,6 +1,6 @@
 """Publishing versions, and the fields of a crate that are derived from its versions."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -41,9 +41,9 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     `Unavailable`; then nothing has changed.
     """
     principal.require(Scope.PUBLISH)
-    registries = Registries(f"sparse+{settings.PUBLIC_URL}/index/", frozenset(settings.ALLOWED_REGISTRIES))
+    registries = Registries((f"sparse+{settings.PUBLIC_URL}/index/",), frozenset(settings.ALLOWED_REGISTRIES))
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
-        metadata = manifest.parse_metadata(received.metadata, registries)
+        metadata = manifest.parse_metadata(received.metadata)
         principal.require(Scope.PUBLISH, metadata.name)
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
@@ -131,7 +131,7 @@ def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest
         checksum=blob.sha256,
         size=blob.size,
         published_by=principal.user,
-        dependencies=[asdict(dependency) for dependency in packed.dependencies],
+        dependencies=[dependency.index_entry() for dependency in packed.dependencies],
         features=packed.features,
         links=packed.links,
         rust_version=packed.rust_version,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from crates import names
@@ -11,29 +11,32 @@ from crates.package.fields import MAX_URL_LENGTH, Fields
 from registry_site.errors import Invalid
 
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
-KINDS = ("normal", "dev", "build")
 KIND_BY_SECTION = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
+MAX_ARTIFACT_LENGTH = 255
 # cargo replaces or removes these keys when it packs a crate.
-UNPACKED_KEYS = ("artifact", "git", "workspace", "registry")
+UNPACKED_KEYS = ("git", "workspace", "registry")
+# Fields of the index that most lines do without.
+RARE_FIELDS = ("public", "artifact", "bindep_target", "lib")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_ARTIFACT = re.compile(r"bin(:[\w.-]+)?|cdylib|staticlib")
 
 
 @dataclass(frozen=True)
 class Registries:
-    """Index URLs: this registry's own, and those of other registries on which a crate here may depend."""
+    """Index URLs: this registry's own under each of its names, and those of others on which a crate here may depend."""
 
-    own: str
+    own: tuple[str, ...]
     allowed: frozenset[str]
 
-    def resolve(self, url: str | None) -> str | None:
-        """Return None for the URL of this registry, and any other allowed URL as it is; raises `Invalid`."""
-        if url is None or url.rstrip("/") == self.own.rstrip("/"):
+    def resolve(self, url: str) -> str | None:
+        """Return None for a URL of this registry, and any other allowed URL as it is; raises `Invalid`."""
+        if url.rstrip("/") in {own.rstrip("/") for own in self.own}:
             return None
         if url not in self.allowed:
             raise Invalid(
-                f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own}) nor one "
-                "that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
+                f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own[0]}) nor "
+                "one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
             )
         return url
 
@@ -43,7 +46,7 @@ class Dependency:
     """A dependency as an index line has it.
 
     A renamed one has its alias as `name` and the crate's own name as `package`. `registry` is None for this registry,
-    else the URL of the other's index.
+    else the URL of the other's index. An artifact dependency has the kinds of its `artifact`.
     """
 
     name: str
@@ -55,41 +58,14 @@ class Dependency:
     kind: str
     registry: str | None
     package: str | None
+    public: bool = False
+    artifact: list[str] | None = None
+    bindep_target: str | None = None
+    lib: bool = False
 
-    def __str__(self) -> str:
-        """Describe it: `first ^1 (base, dev, optional, without default features, with a b, for cfg(unix))`."""
-        details = (
-            self.package,
-            self.kind,
-            "optional" if self.optional else None,
-            None if self.default_features else "without default features",
-            f"with {' '.join(sorted(self.features))}" if self.features else None,
-            f"for {self.target}" if self.target else None,
-            f"from {self.registry}" if self.registry else None,
-        )
-        return f"{self.name} {self.req} ({', '.join(filter(None, details))})"
-
-    def comparison_key(self) -> tuple[Any, ...]:
-        """Return a value that is equal for two spellings of the same dependency."""
-        # cargo writes the blanks of a `cfg(…)` in the JSON its own way, whatever stands in the manifest.
-        target = None if self.target is None else re.sub(r"\s", "", self.target)
-        return tuple(asdict(replace(self, target=target, features=sorted(self.features))).values())
-
-
-def read_json(raw: Any, registries: Registries) -> Dependency:
-    """Read one of the `deps` of the JSON metadata; raises `Invalid`."""
-    fields = Fields(raw, "A dependency in the JSON metadata")
-    name, alias = fields.string("name"), fields.string("explicit_name_in_toml")
-    return _dependency(
-        fields,
-        name=alias or name,
-        package=name,
-        requirement=fields.string("version_req"),
-        target=fields.string("target") or None,
-        kind=fields.string("kind") or "normal",
-        default_features=fields.boolean("default_features", default=True),
-        registry=registries.resolve(fields.string("registry", MAX_URL_LENGTH) or None),
-    )
+    def index_entry(self) -> dict[str, Any]:
+        """Return the entry of an index line, with the rare fields only where they say something."""
+        return {key: value for key, value in asdict(self).items() if value or key not in RARE_FIELDS}
 
 
 def read_manifest(document: Fields, registries: Registries) -> Iterator[Dependency]:
@@ -115,55 +91,53 @@ def read_manifest_entry(alias: str, raw: Any, target: str | None, kind: str, reg
             raise Invalid(
                 f"{fields.label} has the key {key!r}, which a published crate cannot have; use `cargo publish`."
             )
-    default_features = "default-features" if "default-features" in fields.raw else "default_features"
-    return _dependency(
-        fields,
-        name=alias,
-        package=fields.string("package") if "package" in fields.raw else None,
-        requirement=fields.string("version"),
-        target=target,
-        kind=kind,
-        default_features=fields.boolean(default_features, default=True),
-        # In a packed manifest no registry means crates.io; in the JSON it means the registry of the upload.
-        registry=registries.resolve(fields.string("registry-index", MAX_URL_LENGTH) or CRATES_IO),
-    )
-
-
-def _dependency(
-    fields: Fields,
-    *,
-    name: str,
-    package: str | None,
-    requirement: str,
-    target: str | None,
-    kind: str,
-    default_features: bool,
-    registry: str | None,
-) -> Dependency:
-    """Check a dependency and read from `fields` what JSON and manifest spell alike; raises `Invalid`."""
-    for crate_name in (name, package):
+    package = fields.string("package") if "package" in fields.raw else None
+    for crate_name in (alias, package):
         if crate_name is not None and (not _NAME.fullmatch(crate_name) or len(crate_name) > names.MAX_LENGTH):
             raise Invalid(f"{fields.label}: the name {crate_name[:80]!r} is not allowed.")
-    if kind not in KINDS:
-        raise Invalid(f"{fields.label}: the kind {kind[:80]!r} is none of {', '.join(KINDS)}.")
     if target is not None:
         targets.validate(target)
+    requirement = fields.string("version")
     if not requirement:
         raise Invalid(f"{fields.label} has no version; a published crate needs one for each dependency.")
-    optional = fields.boolean("optional", default=False)
+    optional, public = fields.boolean("optional", default=False), fields.boolean("public", default=False)
     if optional and kind == "dev":
         raise Invalid(f"{fields.label} is optional, which a dev-dependency cannot be.")
+    if public and kind != "normal":
+        raise Invalid(f"{fields.label} is public, which a {kind}-dependency cannot be.")
     enabled_features = fields.strings("features")
     for feature in enabled_features:
         features.check_name(feature, fields.label)
+    default_features = "default-features" if "default-features" in fields.raw else "default_features"
     return Dependency(
-        name=name,
+        name=alias,
         req=requirements.normalize(requirement),
         features=enabled_features,
         optional=optional,
-        default_features=default_features,
+        default_features=fields.boolean(default_features, default=True),
         target=target,
         kind=kind,
-        registry=registry,
-        package=package if package != name else None,
+        # In a packed manifest no registry means crates.io.
+        registry=registries.resolve(fields.string("registry-index", MAX_URL_LENGTH) or CRATES_IO),
+        package=package if package != alias else None,
+        public=public,
+        **read_artifact(fields),
     )
+
+
+def read_artifact(fields: Fields) -> dict[str, Any]:
+    """Read `artifact`, and the `target` and `lib` that belong to it, as the index names them; raises `Invalid`.
+
+    Source: The Cargo Book, "Unstable Features", artifact dependencies.
+    """
+    if "artifact" not in fields.raw:
+        return {}
+    kinds = [fields.string("artifact")] if isinstance(fields.raw["artifact"], str) else fields.strings("artifact")
+    has_all_and_one = "bin" in kinds and any(kind.startswith("bin:") for kind in kinds)
+    is_valid = all(len(kind) <= MAX_ARTIFACT_LENGTH and _ARTIFACT.fullmatch(kind) for kind in kinds)
+    if not kinds or not is_valid or has_all_and_one or len(set(kinds)) < len(kinds):
+        raise Invalid(f"{fields.label}: artifact is not understood; write it like bin, bin:NAME, cdylib or staticlib.")
+    target = fields.string("target")
+    if target:
+        targets.validate_triple(target)
+    return {"artifact": kinds, "bindep_target": target or None, "lib": fields.boolean("lib", default=False)}

@@ -1,7 +1,7 @@
 """Typed reading of untrusted tables, in TOML or JSON."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from registry_site.http import strict_json
 
 MAX_TEXT_LENGTH = 255
 MAX_URL_LENGTH = 2000
+WEB_SCHEMES = ("http", "https")
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
 
@@ -35,6 +36,13 @@ class Fields:
             raise Invalid(f"{self.label}: {key} has {len(value)} characters; at most {max_length} are taken.")
         return value
 
+    def text(self, key: str, max_bytes: int) -> str:
+        """Read a text of any characters that fits into `max_bytes`."""
+        value = self.string(key, max_bytes)
+        if (size := len(value.encode())) > max_bytes:
+            raise Invalid(f"{self.label}: {key} has {size} bytes; at most {max_bytes} are taken.")
+        return value
+
     def matching_string(self, key: str, pattern: re.Pattern[str], example: str) -> str:
         value = self.string(key)
         if value and not pattern.fullmatch(value):
@@ -44,7 +52,7 @@ class Fields:
     def url(self, key: str) -> str:
         value = self.string(key, MAX_URL_LENGTH)
         # Pages may link to it, and a `javascript:` URL would run in the browser of the reader.
-        if value and not _is_web_url(value):
+        if value and not is_url(value, WEB_SCHEMES):
             raise Invalid(f"{self.label}: {key} is {value[:80]!r}; give an http or https URL.")
         return value
 
@@ -72,9 +80,10 @@ class Fields:
         return value
 
 
-def _is_web_url(value: str) -> bool:
+def is_url(value: str, schemes: Collection[str]) -> bool:
+    """Return whether a text is an absolute URL of one of the schemes."""
     try:
         parts = urlsplit(value)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and value.isprintable() and " " not in value
+    return parts.scheme in schemes and bool(parts.netloc) and value.isprintable() and " " not in value

@@ -1,8 +1,9 @@
-"""Manifests: the packed `Cargo.toml`, which counts, and the JSON metadata of the publish, which has to agree.
+"""Manifests: the packed `Cargo.toml`, which counts, and the JSON metadata of the publish, which names the same crate.
 
 Sources: The Cargo Book, "The Manifest Format" and "Registry Web API"; what cargo writes when it normalises a manifest.
 """
 
+import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from crates import names
 from crates.package import dependencies, features
 from crates.package.dependencies import Dependency, Registries
-from crates.package.fields import Fields
+from crates.package.fields import MAX_URL_LENGTH, WEB_SCHEMES, Fields, is_url
 from registry_site import semantic_versions
 from registry_site.errors import Invalid
 from registry_site.http import strict_json
@@ -22,10 +23,13 @@ MAX_KEYWORDS = 20
 MAX_KEYWORD_LENGTH = 64
 MAX_DESCRIPTION_LENGTH = 5000
 MAX_KEY_PARTS = 64
+MAX_LINKS_BYTES = MAX_LICENSE_BYTES = 4096
+USUAL_LICENSE_LENGTH = 255
 CRATES_IO_KEYWORDS = 5
+REPOSITORY_SCHEMES = ("ssh", "git", "git+ssh", "git+http", "git+https", "hg", "svn", "svn+ssh")  # what no page links to
 
 _RUST_VERSION = re.compile(r"(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){0,2}")
-_LINKS = re.compile(r"[A-Za-z0-9_.+-]+")
+_SCP_ADDRESS = re.compile(r"[\w.-]+@[\w.-]+:[\w./~-]+")  # git@example.com:owner/name.git
 _CATEGORY = re.compile(r"[a-z0-9_-]+(::[a-z0-9_-]+)*")
 # Texts and comments of TOML, also unterminated ones. In the rest, dots stand in keys and numbers only.
 _TEXT = re.compile(
@@ -42,36 +46,22 @@ _LONG_KEY = re.compile(rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MAX_KE
 
 @dataclass(frozen=True)
 class Metadata:
-    """The part of a publish's JSON that can contradict the packed manifest."""
+    """The part of a publish's JSON that counts: which crate it is about, before the archive is read."""
 
     name: str
     version: str
-    dependencies: list[Dependency]
-    features: dict[str, list[str]]
-    links: str
-    rust_version: str
 
 
-def parse_metadata(body: bytes, registries: Registries) -> Metadata:
+def parse_metadata(body: bytes) -> Metadata:
     """Parse the JSON of a publish; raises `Invalid`."""
     fields = Fields(strict_json.loads(body), "The JSON metadata")
-    for key, kind in (("name", str), ("vers", str), ("deps", list), ("features", dict)):
-        if not isinstance(fields.raw.get(key), kind):
+    for key in ("name", "vers"):
+        if not isinstance(fields.raw.get(key), str):
             raise Invalid(f"The JSON metadata has no {key}, or it is not of the right type.")
-    deps = fields.raw["deps"]
-    if len(deps) > MAX_DEPENDENCIES:
-        raise Invalid(f"The crate has {len(deps)} dependencies; at most {MAX_DEPENDENCIES} are taken.")
-    name, version = fields.string("name"), fields.string("vers")
-    names.validate(name)
-    semantic_versions.parse(version)
-    return Metadata(
-        name=name,
-        version=version,
-        dependencies=[dependencies.read_json(raw, registries) for raw in deps],
-        features=features.read(fields),
-        links=fields.matching_string("links", _LINKS, "z"),
-        rust_version=fields.matching_string("rust_version", _RUST_VERSION, "1.85"),
-    )
+    metadata = Metadata(fields.string("name"), fields.string("vers"))
+    names.validate(metadata.name)
+    semantic_versions.parse(metadata.version)
+    return metadata
 
 
 # --- Packed Cargo.toml ------------------------------------------------------------------------------------------
@@ -96,6 +86,7 @@ class Manifest:
     keywords: list[str]
     categories: list[str]
     invalid_categories: list[str]
+    missing_files: dict[str, str]
 
     def check_limits(self) -> None:
         """Check the numbers of entries, and the keywords; raises `Invalid`."""
@@ -118,6 +109,15 @@ class Manifest:
             warnings.append("the crate has no description, so a search finds it by its name only")
         if not self.has_license:
             warnings.append("the crate has no license or license-file, so others may not know what they may do with it")
+        for key, file in self.missing_files.items():
+            warnings.append(f"the {key} {file[:80]!r} is not in the crate, so nobody can read it there")
+        if self.repository and not is_url(self.repository, WEB_SCHEMES):
+            warnings.append(f"the repository {self.repository[:80]!r} is no http or https URL, so no page links to it")
+        if len(self.license) > USUAL_LICENSE_LENGTH:
+            warnings.append(
+                f"the license has {len(self.license)} characters; tools expect an SPDX expression of at most "
+                f"{USUAL_LICENSE_LENGTH}: put a longer text into a license-file"
+            )
         if len(self.keywords) > CRATES_IO_KEYWORDS:
             warnings.append(
                 f"the crate has {len(self.keywords)} keywords; crates.io takes at most {CRATES_IO_KEYWORDS}"
@@ -142,17 +142,18 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         version=version,
         dependencies=list(dependencies.read_manifest(document, registries)),
         features=features.read(document),
-        links=package.matching_string("links", _LINKS, "z"),
+        links=read_links(package),
         rust_version=package.matching_string("rust-version", _RUST_VERSION, "1.85"),
         description=package.string("description", MAX_DESCRIPTION_LENGTH),
-        license=package.string("license"),
+        license=package.text("license", MAX_LICENSE_BYTES),
         has_license="license" in package.raw or "license-file" in package.raw,
         homepage=package.url("homepage"),
-        repository=package.url("repository"),
+        repository=read_repository(package),
         documentation=package.url("documentation"),
         keywords=package.strings("keywords"),
         categories=[category for category in categories if _CATEGORY.fullmatch(category)],
         invalid_categories=[category for category in categories if not _CATEGORY.fullmatch(category)],
+        missing_files=find_missing_files(package, paths),
     )
     manifest.check_limits()
     features.check_references(
@@ -160,11 +161,34 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         dependencies={d.name for d in manifest.dependencies},
         optional={d.name for d in manifest.dependencies if d.optional},
     )
-    for key in ("readme", "license-file"):
-        file = package.raw.get(key)
-        if isinstance(file, str) and file.removeprefix("./") not in paths:
-            raise Invalid(f"The packed Cargo.toml names {file[:80]!r} as {key}, which is not in the crate.")
     return manifest
+
+
+def read_links(package: Fields) -> str:
+    """Read the native library of a crate: any printable text, as cargo takes it; raises `Invalid`."""
+    links = package.text("links", MAX_LINKS_BYTES)
+    if not links.isprintable():
+        raise Invalid(f"{package.label}: links has characters that cannot be printed.")
+    return links
+
+
+def read_repository(package: Fields) -> str:
+    """Read the repository: the URL of a page, or an address for a version control system; raises `Invalid`."""
+    address = package.string("repository", MAX_URL_LENGTH)
+    if is_url(address, REPOSITORY_SCHEMES) or _SCP_ADDRESS.fullmatch(address):
+        return address
+    return package.url("repository")
+
+
+def find_missing_files(package: Fields, paths: frozenset[str]) -> dict[str, str]:
+    """Return the files that `readme` and `license-file` name and the crate does not have, by these keys."""
+    named = {key: package.raw.get(key) for key in ("readme", "license-file")}
+    # cargo finds `docs//README.md` and `docs\README.md`, too, on the machine where it packs.
+    return {
+        key: file
+        for key, file in named.items()
+        if isinstance(file, str) and posixpath.normpath(file.replace("\\", "/")) not in paths
+    }
 
 
 def parse_toml(text: bytes) -> dict[str, Any]:
@@ -188,31 +212,14 @@ def parse_toml(text: bytes) -> dict[str, Any]:
 
 
 def check_agreement(metadata: Metadata, manifest: Manifest) -> None:
-    """Check that the JSON metadata agrees with the packed `Cargo.toml`; raises `Invalid` for the first difference."""
-    for key in ("name", "version", "links", "rust_version"):
+    """Check that the JSON metadata is about the crate in the packed `Cargo.toml`; raises `Invalid`.
+
+    The rest of the JSON is ignored: generations of cargo write it in different ways from the same manifest.
+    """
+    for key in ("name", "version"):
         claimed, packed = getattr(metadata, key), getattr(manifest, key)
         if claimed != packed:
-            raise _disagreement(key, claimed, packed)
-    # Only the order may differ: generations of cargo write lists in different orders.
-    claimed_features = {name: sorted(values) for name, values in metadata.features.items()}
-    packed_features = {name: sorted(values) for name, values in manifest.features.items()}
-    if claimed_features != packed_features:
-        raise _disagreement("features", *_first_difference(claimed_features.items(), packed_features.items()))
-    claimed_dependencies = sorted((repr(d.comparison_key()), str(d)) for d in metadata.dependencies)
-    packed_dependencies = sorted((repr(d.comparison_key()), str(d)) for d in manifest.dependencies)
-    if [key for key, _ in claimed_dependencies] != [key for key, _ in packed_dependencies]:
-        claimed_texts, packed_texts = ([text for _, text in d] for d in (claimed_dependencies, packed_dependencies))
-        raise _disagreement("dependencies", *_first_difference(claimed_texts, packed_texts))
-
-
-def _first_difference(claimed: Any, packed: Any) -> tuple[Any, Any]:
-    only_claimed = [entry for entry in claimed if entry not in packed]
-    only_packed = [entry for entry in packed if entry not in claimed]
-    return (only_claimed or ["nothing"])[0], (only_packed or ["nothing"])[0]
-
-
-def _disagreement(key: str, claimed: Any, packed: Any) -> Invalid:
-    return Invalid(
-        f"The JSON metadata and the packed Cargo.toml disagree on {key}: {str(claimed)[:200]!r} there, "
-        f"{str(packed)[:200]!r} here. The packed one counts; publish with `cargo publish`."
-    )
+            raise Invalid(
+                f"The JSON metadata and the packed Cargo.toml disagree on {key}: {claimed[:200]!r} there, "
+                f"{packed[:200]!r} here. The packed one counts; publish with `cargo publish`."
+            )

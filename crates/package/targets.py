@@ -7,17 +7,17 @@ import re
 
 from registry_site.errors import Invalid
 
-MAX_LENGTH = 500
-MAX_DEPTH = 32
+MAX_BYTES = 16 * 1024  # generated lists of platforms have some hundreds
+MAX_DEPTH = 128
 
-_TRIPLE = re.compile(r"[A-Za-z0-9_.-]+")
+_TRIPLE = re.compile(r"[\w.-]+")
 _TOKEN = re.compile(r' *(?:(?P<sign>[(),=])|(?P<text>"[^"]*")|(?P<word>(?:r#)?[A-Za-z_][A-Za-z0-9_]*)) *')
 
 
 def validate(target: str) -> None:
     """Validate a target as cargo reads it; raises `Invalid`."""
     try:
-        if len(target) > MAX_LENGTH or not target.isprintable():
+        if not target.isprintable() or len(target.encode()) > MAX_BYTES:
             raise ValueError(target)
         if target.startswith("cfg(") and target.endswith(")"):
             _CfgParser(target[4:-1]).check_expression()
@@ -27,6 +27,12 @@ def validate(target: str) -> None:
         raise Invalid(
             f"The target {target[:80]!r} of a dependency is not understood: write a target triple or cfg(…)."
         ) from error
+
+
+def validate_triple(target: str) -> None:
+    """Validate the triple for which an artifact is built, or `target` for that of the crate; raises `Invalid`."""
+    if not _TRIPLE.fullmatch(target):
+        raise Invalid(f"The target {target[:80]!r} of an artifact is not understood: write a target triple.")
 
 
 class _CfgParser:
