@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpResponseBase, JsonResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework import exceptions, serializers, status
@@ -80,7 +80,10 @@ class Dialect(APIView):
     @classmethod
     def failure_response(cls, status_code: int, code: str, message: str) -> HttpResponseBase:
         """Return the response to a failure outside of any view: an unknown path, a crash."""
-        return JsonResponse(cls.failure(status_code, code, message), status=status_code)
+        failure = cls.failure(status_code, code, message)
+        if isinstance(failure, str):
+            return HttpResponse(failure, status=status_code, content_type="text/plain; charset=utf-8")
+        return JsonResponse(failure, status=status_code)
 
     @staticmethod
     def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
