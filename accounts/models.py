@@ -17,6 +17,7 @@ from accounts import names
 from accounts.networks import validate_networks
 from accounts.scopes import Scope
 from accounts.signals import account_opened
+from registry_site import audit
 from registry_site.errors import NotFound
 from registry_site.http import client_address
 
@@ -107,7 +108,13 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
         return user
 
     def create_superuser(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
-        return self.create_user(username, email, password, **{**fields, "is_staff": True, "is_superuser": True})
+        """Create an administrator, as Django's command `createsuperuser` does."""
+        encoded = make_password(password)
+        rights = {"is_staff": True, "is_superuser": True}
+        with transaction.atomic():
+            user: User = self.create_with_hash(username, email, encoded, **{**fields, **rights})
+            audit.record(None, audit.Action.USER_REGISTER, user, admin=True)
+        return user
 
     def get_by_natural_key(self, username: str | None) -> "User":
         return cast("User", self.named(username or "").get())

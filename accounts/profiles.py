@@ -63,8 +63,9 @@ def update_profile(principal: Principal, user_id: int | None, changes: ProfileCh
         if changes.email and not settings.EMAIL_VERIFICATION:
             _set_email(user, changes.email)
         if changes.avatar_uri is not None:
-            user.avatar_uri = changes.avatar_uri
+            former, user.avatar_uri = user.avatar_uri, changes.avatar_uri
             user.save(update_fields=["avatar_uri"])
+            audit.record(user, audit.Action.USER_CHANGE_AVATAR, user, former=former, avatar_uri=user.avatar_uri)
         if changes.password is not None and encoded is not None:
             store_password(user, changes.password, encoded, actor=user)
     return user
@@ -88,7 +89,8 @@ def _validated(user: User, changes: ProfileChanges) -> ProfileChanges:
             User._meta.get_field("avatar_uri").clean(changes.avatar_uri, None)
         except ValidationError as error:
             raise Invalid(f"avatar_uri: {' '.join(error.messages)}") from error
-    return ProfileChanges(username, changes.password, email, changes.avatar_uri)
+    avatar_uri = None if changes.avatar_uri == user.avatar_uri else changes.avatar_uri
+    return ProfileChanges(username, changes.password, email, avatar_uri)
 
 
 def _rename(user: User, username: str) -> None:

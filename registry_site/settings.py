@@ -184,6 +184,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "accounts.apps.RegistryAdminConfig",
+    "accounts.apps.AccountsConfig",  # before Django's: its `changepassword` replaces theirs
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -193,7 +194,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "registry_site.apps.RegistryConfig",
-    "accounts.apps.AccountsConfig",
     "crates",
     "crates.mirror.apps.MirrorConfig",
     "namespaces",

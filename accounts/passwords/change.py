@@ -54,7 +54,7 @@ def change_password(
     return user
 
 
-def store_password(user: User, password: str, encoded: str, *, actor: User) -> None:
+def store_password(user: User, password: str, encoded: str, *, actor: User | None) -> None:
     """Store the hash of a new password and end all other sessions of the user.
 
     Raises `WrongPassword` when the password changed since `user` was loaded.

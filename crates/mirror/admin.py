@@ -84,11 +84,12 @@ class CachedIndexFileAdmin(MirrorAdmin):
 
     @admin.action(description="Ask upstream again at the next request", permissions=["act"])
     def mark_stale(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        self.message_user(request, f"{index_cache.mark_stale(queryset)} will be asked for again.")
+        self.message_user(request, f"{index_cache.mark_stale(queryset, actor=staff(request))} will be asked for again.")
 
     @admin.action(description="Take the checksums that upstream has now", permissions=["act"])
     def accept_changes(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        self.message_user(request, f"{index_cache.forget_checksums(queryset)} will be taken as they are upstream.")
+        accepted = index_cache.forget_checksums(queryset, actor=staff(request))
+        self.message_user(request, f"{accepted} will be taken as they are upstream.")
 
     @admin.action(description="Block the selected crates in all versions", permissions=["block"])
     def block(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
@@ -112,14 +113,14 @@ class CachedCrateAdmin(MirrorAdmin):
     @admin.action(description="Delete the selected files; they are fetched again when asked for", permissions=["act"])
     def delete_crates(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
         for crate in queryset:
-            maintenance.delete_crate(crate)
+            maintenance.delete_crate(crate, actor=staff(request))
         self.message_user(request, f"{len(queryset)} deleted.")
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
     def delete_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
         for crate in queryset:
             block(request, crate.name, f"={crate.version}")  # first, or a request could fetch the file again
-            maintenance.delete_crate(crate)
+            maintenance.delete_crate(crate, actor=staff(request))
         self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the override.")
 
 
@@ -197,7 +198,7 @@ class IncidentAdmin(MirrorAdmin):
 
     @admin.action(description="Mark the selected incidents as settled", permissions=["act"])
     def settle(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self.message_user(request, f"{incidents.settle(queryset)} settled.")
+        self.message_user(request, f"{incidents.settle(queryset, actor=staff(request))} settled.")
 
 
 class AllowedNameForm(forms.ModelForm):

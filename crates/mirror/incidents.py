@@ -10,7 +10,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from accounts.models import User
 from crates.mirror.models import Incident
+from registry_site import audit
 from registry_site.logs import log_event
 
 
@@ -28,6 +30,9 @@ def record(kind: Incident.Kind, subject: str, detail: str) -> None:
         unsettled.update(**change)
 
 
-def settle(incidents: QuerySet[Incident]) -> int:
+def settle(incidents: QuerySet[Incident], *, actor: User) -> int:
     """Mark incidents as looked at, so that the same again is a new one; return how many were not yet settled."""
-    return incidents.filter(settled_at=None).update(settled_at=timezone.now())
+    with transaction.atomic():
+        unsettled = list(incidents.filter(settled_at=None).select_for_update())
+        audit.record_all([audit.new_event(actor, audit.Action.MIRROR_SETTLE, row) for row in unsettled])
+        return Incident.objects.filter(pk__in=[row.pk for row in unsettled]).update(settled_at=timezone.now())

@@ -9,12 +9,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.models import User
 from crates import names
 from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, upstreams
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident
 from crates.mirror.upstreams import NO_HEADERS, Upstream, UpstreamFault
-from registry_site import file_locks
+from registry_site import audit, file_locks
 from registry_site.errors import NotFound, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.upstream_limiter import limiter
@@ -101,17 +102,24 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     return index_file
 
 
-def mark_stale(index_files: QuerySet[CachedIndexFile]) -> int:
+def mark_stale(index_files: QuerySet[CachedIndexFile], *, actor: User) -> int:
     """Let these be refreshed at their next request; return how many they are."""
-    return index_files.update(checked_at=EPOCH)
+    return _update_as_staff(index_files, actor, audit.Action.MIRROR_REFRESH)
 
 
-def forget_checksums(index_files: QuerySet[CachedIndexFile]) -> int:
-    """Accept whatever checksums upstream has at the next request; return how many files that concerns.
+def forget_checksums(index_files: QuerySet[CachedIndexFile], *, actor: User) -> int:
+    """Accept whatever checksums upstream has at the next request; return how many files that concerns."""
+    # Without validators upstream sends the whole file, and not 304.
+    return _update_as_staff(index_files, actor, audit.Action.MIRROR_ACCEPT, checksums={}, etag="", last_modified="")
 
-    Without validators upstream sends the whole file, and not 304.
-    """
-    return index_files.update(checksums={}, etag="", last_modified="", checked_at=EPOCH)
+
+def _update_as_staff(
+    index_files: QuerySet[CachedIndexFile], actor: User, action: audit.Action, **changes: object
+) -> int:
+    with transaction.atomic():
+        rows = list(index_files.only("name"))
+        audit.record_all([audit.new_event(actor, action, row) for row in rows])
+        return CachedIndexFile.objects.filter(pk__in=[row.pk for row in rows]).update(checked_at=EPOCH, **changes)
 
 
 def _get_cached(path: str) -> CachedIndexFile | None:

@@ -6,13 +6,16 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
+from django.db import transaction
 from django.db.models import Count, Model, QuerySet, Sum
 from django.dispatch import receiver
 from django.utils import timezone
 
+from accounts.models import User
 from crates.mirror import incidents
 from crates.mirror.crate_cache import WrongBytes, lock_bytes, refuse_links
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
+from registry_site import audit
 from registry_site.errors import NotFound
 from registry_site.signals import purge_requested
 from registry_site.storage import blobs, free_space
@@ -45,7 +48,7 @@ def verify_or_discard(crate: CachedCrate) -> bool:
         is_intact = False
     if not is_intact:
         incidents.record(Incident.Kind.WRONG_BYTES, str(crate), "the bytes that were kept are damaged or gone")
-        delete_crate(crate)
+        delete_crate(crate, actor=None)
     return is_intact
 
 
@@ -58,15 +61,17 @@ def find_links(crate: CachedCrate) -> str:
             refuse_links(crate.upstream, file)
     except WrongBytes as error:
         incidents.record(Incident.Kind.WRONG_BYTES, str(crate), str(error))
-        delete_crate(crate)
+        delete_crate(crate, actor=None)
         return str(error)
     return ""
 
 
-def delete_crate(crate: CachedCrate) -> None:
+def delete_crate(crate: CachedCrate, *, actor: User | None) -> None:
     """Delete a crate, and its bytes unless another crate has the same."""
     with lock_bytes(crate.sha256):
-        CachedCrate.objects.filter(pk=crate.pk).delete()  # first, for bytes without a row are never served
+        with transaction.atomic():
+            audit.record(actor, audit.Action.MIRROR_DELETE, crate, sha256=crate.sha256)
+            CachedCrate.objects.filter(pk=crate.pk).delete()  # first, for bytes without a row are never served
         if not CachedCrate.objects.filter(sha256=crate.sha256).exists():
             blobs.delete(crate.blob())
 

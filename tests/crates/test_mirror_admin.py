@@ -211,6 +211,19 @@ def test_actions_need_the_change_permission(onlooker: User) -> None:
         assert list(rows.values()) != before, action
 
 
+def test_actions_are_recorded(as_root: Client) -> None:
+    run(as_root, "accept_changes", create_index_file())
+    run(as_root, "mark_stale", create_index_file("other"))
+    run(as_root, "settle", create_incident())
+    run(as_root, "delete_crates", create_crate())
+    assert audited() == [
+        ("mirror.accept", "demo", "root"),
+        ("mirror.refresh", "other", "root"),
+        ("mirror.settle", "demo: no answer, or not as it should be", "root"),
+        ("mirror.delete", "demo@1.0.0", "root"),
+    ]
+
+
 # --- Overrides -----------------------------------------------------------------------------------------------------
 
 ADD = "/admin/mirror/override/add/"
@@ -326,7 +339,7 @@ def test_block_creates_an_override(as_root: Client, root: User, model: str, acti
         assert override is not None
         assert (override.kind, override.reason, override.created_by) == ("blocked", stored, root)
         assert f"{override.name}@{override.requirement}" == target
-        assert audited()[-1] == ("mirror.blocked", target, "root")
+        assert ("mirror.blocked", target, "root") in audited()[-2:]
         assert Client().get("/ktra/api/v1/mirror/demo/1.0.0/download").status_code == 403
         assert not CachedCrate.objects.exists()
 
@@ -368,7 +381,7 @@ def column(client: Client, model: str, name: str) -> str:
     return unescape(match[1]).replace("\xa0", " ")
 
 
-def test_unsettled_failures_are_counted(as_root: Client) -> None:
+def test_unsettled_failures_are_counted(as_root: Client, root: User) -> None:
     create_incident("demo2")
     create_index_file()
     create_crate()
@@ -377,7 +390,7 @@ def test_unsettled_failures_are_counted(as_root: Client) -> None:
     for kind in (Incident.Kind.CHANGED, Incident.Kind.WRONG_BYTES, Incident.Kind.CHANGED):
         incidents.record(kind, "demo", "it fails")
     assert [column(as_root, model, "failed") for model in models] == ["3", "3"]
-    incidents.settle(Incident.objects.filter(kind=Incident.Kind.CHANGED))
+    incidents.settle(Incident.objects.filter(kind=Incident.Kind.CHANGED), actor=root)
     assert [column(as_root, model, "failed") for model in models] == ["1", "1"]
 
 

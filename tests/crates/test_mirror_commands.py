@@ -22,6 +22,7 @@ from crates import names
 from crates.mirror import downloads, overrides
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from registry_site.errors import NotFound
+from registry_site.models import AuditEvent
 from registry_site.storage import blobs as storage
 from tests.support import packing
 from tests.support.servers import Server, running
@@ -145,6 +146,12 @@ def write_list(tmp_path: Path, text: str) -> Path:
 def test_crate_is_fetched_with_its_dependencies() -> None:
     assert run("prefetch", "top") == "6 fetched, 0 were here before.\n"
     assert cached() == NEEDED_BY_TOP
+
+
+def test_prefetch_is_recorded() -> None:
+    run("prefetch", "leaf@=1.0.0")
+    event = AuditEvent.objects.get(action="mirror.prefetch")
+    assert (event.actor_name, event.target, event.detail) == ("operator", "leaf@=1.0.0", {"fetched": 1})
 
 
 def test_second_prefetch_fetches_nothing() -> None:

@@ -325,8 +325,13 @@ class World:
         Machine.objects.filter(name__in=CLOSED).update(is_active=False)
         User.objects.filter(username="deactivated").update(is_active=False)
 
-    def ask(self, principal: str, row: Row, method: str | None = None) -> Any:
-        """Send the request of a row as a principal, or one by another method and without a body."""
+    def ask(
+        self, principal: str, row: Row, method: str | None = None, observe: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Send the request of a row as a principal, or one by another method and without a body.
+
+        `observe` is called before the changes are rolled back.
+        """
         name = principal if principal in self.secrets else "owner"
         secret = self._secret(principal, row.scheme.kind)
         placeholders = {**self.placeholders, "name": name, "secret": secret or "wrong horse"}
@@ -338,6 +343,7 @@ class World:
         headers = {} if secret is None else row.scheme.carry(secret, wrong=principal in WRONG)
         with transaction.atomic():
             answer = self._send(method or row.method, row.path.format(**placeholders), body, headers)
+            observe()
             transaction.set_rollback(True)
         if answer.streaming:
             content = answer.getvalue()  # reading to the end closes the file

@@ -1,5 +1,6 @@
 """The admin site as staff use it: sign in, run an action, fill in the form of a new user."""
 
+from html.parser import HTMLParser
 from typing import Any
 
 from django.test import Client
@@ -14,9 +15,10 @@ def sign_in_to_admin(user: User) -> Client:
     return client
 
 
-def run_action(client: Client, path: str, action: str, *rows: Any) -> str:
+def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str) -> str:
     """Run an action on rows and return the page with its message."""
-    response = client.post(path, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True)
+    data = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
+    response = client.post(path, data, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 
@@ -29,3 +31,33 @@ EMPTY_INLINES = {
 
 def new_user_form(**changes: str) -> dict[str, str]:
     return {"username": "dora", "email": "", "password1": PASSWORD, "password2": PASSWORD, **EMPTY_INLINES, **changes}
+
+
+class FormFields(HTMLParser):
+    """The fields of a page's forms with their values, as a browser would send them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self._open = ""  # the name of the select or the text area that is being read
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        name, value = attributes.get("name") or "", attributes.get("value") or ""
+        if tag in ("select", "textarea"):
+            self._open = name
+        elif tag == "option" and "selected" in attributes:
+            self.values[self._open] = value
+        elif tag == "input" and name and "__prefix__" not in name:
+            kind = attributes.get("type")
+            if kind not in ("submit", "file") and (kind not in ("checkbox", "radio") or "checked" in attributes):
+                self.values[name] = value
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("select", "textarea"):
+            self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self.lasttag == "textarea":
+            self.values[self._open] = data.removeprefix("\n").removeprefix("\r\n")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from registry_site import audit
 from registry_site.signals import purge_requested
 
 
@@ -12,5 +13,6 @@ class Command(BaseCommand):
     help = "Delete for good what has been in the trash for REGISTRY_TRASH_DAYS, and other rows and files that expired."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for _, report in purge_requested.send(sender=None):
-            self.stdout.write(str(report))
+        reports = [str(report) for _, report in purge_requested.send(sender=None)]
+        audit.record("manage.py purge", audit.Action.REGISTRY_PURGE, "what has expired", reports=reports)
+        self.stdout.write("\n".join(reports))

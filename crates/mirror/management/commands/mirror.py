@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from crates.mirror import downloads, maintenance, policies, prefetch, transfer
 from crates.mirror.models import CachedCrate, Incident, Override
+from registry_site import audit
 from registry_site.errors import RegistryError
 
 T = TypeVar("T")
@@ -88,6 +89,8 @@ class Command(BaseCommand):
                 fetched += is_new
             except RegistryError as error:  # go on: an operator wants all that can be fetched
                 failures.append(f"{name}@{version}: {error.message}")
+        if fetched:
+            audit.record(None, audit.Action.MIRROR_PREFETCH, options["source"], fetched=fetched)
         self.stdout.write(f"{fetched} fetched, {len(versions) - fetched - len(failures)} were here before.")
         fail_with(failures)
 
@@ -107,7 +110,7 @@ class Command(BaseCommand):
         number, size = unused.count(), unused.aggregate(size=Sum("size"))["size"] or 0
         if not options["dry_run"]:
             for crate in show_progress(maintenance.iterate(unused), number):
-                maintenance.delete_crate(crate)
+                maintenance.delete_crate(crate, actor=None)
         self.stdout.write(
             f"{number} files, {format_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted."
         )
@@ -123,7 +126,9 @@ class Command(BaseCommand):
     def import_from(self, options: dict[str, Any]) -> None:
         folder = options["folder"]
         results = list(show_progress(transfer.import_from(folder), transfer.count_crates(folder)))
-        self.stdout.write(f"{sum(is_intact for _, is_intact in results)} files are here now.")
+        imported = sum(is_intact for _, is_intact in results)
+        audit.record(None, audit.Action.MIRROR_IMPORT, str(folder), imported=imported)
+        self.stdout.write(f"{imported} files are here now.")
         damaged = [crate for crate, is_intact in results if not is_intact]
         fail_with([f"{crate} is not what its index says" for crate in damaged])
 

@@ -1,0 +1,452 @@
+"""Events of the audit log: each request, staff action, form and command that changes a row leaves one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.db import transaction
+from django.test import Client as Browser
+from django.test import RequestFactory
+from pytest_django import DjangoDbBlocker
+
+from accounts import bans
+from accounts.models import Ban, Credential, LoginFailure, User
+from accounts.oidc import identities
+from crates import yanking
+from crates.mirror import incidents, overrides, shared_names
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
+from crates.models import Crate, Version
+from files.models import Client, File, Session
+from namespaces import membership
+from namespaces.models import Namespace
+from packages import releasing
+from packages.models import Package
+from registry_site.http import client_address
+from registry_site.models import AuditEvent
+from registry_site.storage import blobs
+from tests.house.access_table import TABLE, Row, World, populated
+from tests.house.source_code import MAY_IMPORT
+from tests.support import packing
+from tests.support.admin import FormFields, run_action, sign_in_to_admin
+from tests.support.cast import PASSWORD
+from tests.support.user_import import import_line
+
+pytestmark = pytest.mark.django_db
+
+# Tables whose rows are records themselves, or are written by each run of a machine.
+UNRECORDED = frozenset(
+    (
+        "registry_site.AuditEvent",
+        "admin.LogEntry",
+        "sessions.Session",
+        "accounts.LoginFailure",
+        "accounts.Nonce",
+        "files.AnsweredChallenge",
+        "files.Session",
+    )
+)
+FEWEST_CHANGES = 60  # of the requests of the table, so that the test cannot pass without looking
+
+
+@pytest.fixture(scope="module")
+def world(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with django_db_blocker.unblock(), populated(tmp_path_factory.mktemp("blobs")) as world:
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def blob_directory() -> None:
+    """No directory of each test: the world has one for the whole module."""
+
+
+def read_tables() -> dict[str, list[str]]:
+    """Return the rows of all tables but the unrecorded ones."""
+    models = [model for model in apps.get_models(include_auto_created=True) if model._meta.label not in UNRECORDED]
+    return {model._meta.label: sorted(map(repr, model._base_manager.values_list())) for model in models}
+
+
+class Change:
+    """The tables that differ from those of the beginning, and whether an event was added since."""
+
+    def __init__(self) -> None:
+        self.before, self.events = read_tables(), AuditEvent.objects.count()
+
+    def changed_tables(self) -> list[str]:
+        return [label for label, rows in read_tables().items() if rows != self.before[label]]
+
+    @property
+    def is_recorded(self) -> bool:
+        return AuditEvent.objects.count() > self.events
+
+
+# --- Requests ------------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_change_rows_leave_events(world: World) -> None:
+    before, changes, offenders = Change(), 0, []
+
+    def observe(principal: str, row: Row) -> None:
+        nonlocal changes
+        if tables := before.changed_tables():
+            changes += 1
+            if not before.is_recorded:
+                offenders.append(f"{row} as {principal} changes {tables}")
+
+    for row in TABLE:
+        for principal in ("anonymous", "owner", "administrator"):
+            if principal in row.expected:
+                world.ask(principal, row, observe=partial(observe, principal, row))
+    assert offenders == []
+    assert changes >= FEWEST_CHANGES
+
+
+# --- Staff ---------------------------------------------------------------------------------------------------------
+
+
+def user(name: str = "bystander") -> User:
+    account: User = User.objects.get(username=name)
+    return account
+
+
+def banned() -> Ban:
+    return bans.ban(user(), actor=None)
+
+
+def failure() -> LoginFailure:
+    network = client_address.network_of("192.0.2.1")
+    return LoginFailure.objects.create(name="bystander", ip_address="192.0.2.1", network=network)
+
+
+def locked_out() -> User:
+    failure()
+    return user()
+
+
+def served_crate() -> Crate:
+    shared_names.set_served(Crate.objects.all(), served=True, actor=None)
+    return Crate.objects.get()
+
+
+def hidden_crate() -> Crate:
+    shared_names.set_served(Crate.objects.all(), served=False, actor=None)
+    return Crate.objects.get()
+
+
+def yanked() -> Version:
+    version = Version.objects.select_related("crate").get()
+    yanking.set_yanked_as_staff(version, yanked=True, actor=user("administrator"))
+    return version
+
+
+def acme() -> Namespace:
+    return Namespace.objects.get(name="acme")
+
+
+def removed_namespace() -> Namespace:
+    membership.set_removed(acme(), removed=True, actor=user("administrator"))
+    return acme()
+
+
+def tool() -> Package:
+    return Package.objects.get(name="tool")
+
+
+def removed_package() -> Package:
+    releasing.set_removed(tool(), removed=True, actor=user("administrator"))
+    return tool()
+
+
+def machine() -> Client:
+    return Client.objects.get(name="owner")
+
+
+def disabled_machine() -> Client:
+    return Client.objects.get(name="banned")
+
+
+def incident() -> Incident:
+    incidents.record(Incident.Kind.FAULT, "foreign", "it fails")
+    return Incident.objects.get()
+
+
+def override() -> Override:
+    return overrides.create_override(Override.Kind.BLOCKED, "foreign", "*", actor=None, reason="It steals.")
+
+
+def cached_crate() -> CachedCrate:
+    blobs.put(BytesIO(packing.crate("foreign")), store=STORE)  # another case may have deleted the bytes
+    return CachedCrate.objects.get()
+
+
+# The row that each action of a list is tried with.
+ACTIONS: dict[str, Callable[[], Any]] = {
+    "accounts.user ban": user,
+    "accounts.user unban": lambda: banned().user,
+    "accounts.user revoke_tokens": lambda: user("owner"),
+    "accounts.user unlock": locked_out,
+    "accounts.credential revoke": lambda: Credential.objects.unrevoked().filter(user=user("owner")).first(),
+    "accounts.loginfailure unlock": failure,
+    "accounts.ban lift": banned,
+    "auth.group delete_selected": lambda: Group.objects.create(name="helpers"),
+    "crates.crate serve_upstream": hidden_crate,
+    "crates.crate hide_upstream": served_crate,
+    "crates.version yank": lambda: Version.objects.get(),
+    "crates.version unyank": yanked,
+    "namespaces.namespace remove": acme,
+    "namespaces.namespace restore": removed_namespace,
+    "packages.package remove": tool,
+    "packages.package restore": removed_package,
+    "files.client rotate": machine,
+    "files.client disable": machine,
+    "files.client enable": disabled_machine,
+    "files.client end_sessions": machine,
+    "files.session end": lambda: Session.objects.live().first(),
+    "files.file remove": lambda: File.objects.get(),
+    "mirror.cachedindexfile mark_stale": lambda: CachedIndexFile.objects.get(),
+    "mirror.cachedindexfile accept_changes": lambda: CachedIndexFile.objects.get(),
+    "mirror.cachedindexfile block": lambda: CachedIndexFile.objects.get(),
+    "mirror.cachedcrate delete_crates": cached_crate,
+    "mirror.cachedcrate delete_and_block": cached_crate,
+    "mirror.override end": override,
+    "mirror.incident settle": incident,
+    "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", actor=None),
+}
+# Actions on rows of unrecorded tables alone; they leave events nevertheless.
+ON_UNRECORDED_TABLES = frozenset(
+    (
+        "accounts.user unlock",
+        "accounts.loginfailure unlock",
+        "files.client end_sessions",
+        "files.session end",
+    )
+)
+
+# Of each form: the row, and what is changed in it.
+FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
+    "accounts.user add": lambda: (None, {"username": "dora", "password1": PASSWORD, "password2": PASSWORD}),
+    "accounts.user change": lambda: (user(), {"email": "bystander@example.com"}),
+    "accounts.ban add": lambda: (None, {"user": user().pk, "reason": "spam"}),
+    "auth.group add": lambda: (None, {"name": "helpers"}),
+    "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
+    "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),
+    "namespaces.namespace change": lambda: (acme(), new_row("memberships", user=user("user").pk, role="MEMBER")),
+    "packages.package change": lambda: (tool(), {"namespace": Namespace.objects.get(name="owner").pk}),
+    "files.client add": lambda: (None, {"name": "fresh", "rights": "READ"}),
+    "files.client change": lambda: (machine(), {"description": "a box"}),
+    "files.file add": lambda: (None, {"serve_path": "fresh", "path": File.objects.get().path}),
+    "files.file change": lambda: (File.objects.get(), {"category": "weather"}),
+    "mirror.allowedname add": lambda: (None, {"name": "foreign"}),
+    "mirror.override add": lambda: (
+        None,
+        {"kind": "blocked", "name": "foreign", "requirement": "*", "reason": "It steals."},
+    ),
+}
+
+
+def new_row(prefix: str, **values: Any) -> dict[str, Any]:
+    """Return the fields of one more row in a table of a form; `NEXT` stands for its number."""
+    return {f"{prefix}-NEXT-{name}": value for name, value in values.items()}
+
+
+Case = Callable[[], Callable[[], object]]  # prepares rows, and returns the deed
+
+
+def offenders_of(cases: dict[str, Case]) -> list[str]:
+    """Run each deed and roll it back; describe those that change nothing or leave no event."""
+    offenders = []
+    for name, prepare in cases.items():
+        with transaction.atomic():
+            deed = prepare()
+            before = Change()
+            deed()
+            changed = before.changed_tables()
+            if not (changed or name in ON_UNRECORDED_TABLES):
+                offenders.append(f"{name} changes nothing")
+            if not before.is_recorded:
+                offenders.append(f"{name} changes {changed} without an event")
+            transaction.set_rollback(True)
+    return offenders
+
+
+@pytest.fixture(scope="module")
+def as_administrator(world: World) -> Browser:
+    return sign_in_to_admin(user("administrator"))
+
+
+def registry() -> Iterator[tuple[str, Any, Any]]:
+    """Iterate over the pages of the admin site: their labels, and a request of an administrator."""
+    request = RequestFactory().get("/admin/")
+    request.user = user("administrator")
+    for model, model_admin in admin.site._registry.items():
+        yield model._meta.label_lower, model_admin, request
+
+
+def test_actions_of_staff_leave_events(world: World, as_administrator: Browser) -> None:
+    def case(label: str, action: str) -> Case:
+        def prepare() -> Callable[[], object]:
+            row = ACTIONS[f"{label} {action}"]()
+            fields = {"post": "yes"} if action == "delete_selected" else {}
+            path = f"/admin/{label.replace('.', '/')}/"
+            return lambda: run_action(as_administrator, path, action, row, **fields)
+
+        return prepare
+
+    actions = [(label, action) for label, page, request in registry() for action in page.get_actions(request)]
+    assert {f"{label} {action}" for label, action in actions} == set(ACTIONS)
+    assert offenders_of({f"{label} {action}": case(label, action) for label, action in actions}) == []
+
+
+def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) -> None:
+    def case(name: str) -> Case:
+        label = name.partition(" ")[0]
+
+        def prepare() -> Callable[[], object]:
+            row, changes = FORMS[name]()
+            path = f"/admin/{label.replace('.', '/')}/{f'{row.pk}/change' if row else 'add'}/"
+            fields = FormFields(as_administrator.get(path).content.decode()).values
+            for key, value in changes.items():
+                table, marker, column = key.partition("-NEXT-")
+                if marker:
+                    number = int(fields[f"{table}-INITIAL_FORMS"])
+                    fields |= {f"{table}-{number}-{column}": value, f"{table}-TOTAL_FORMS": str(number + 1)}
+                else:
+                    fields[key] = value
+            return lambda: as_administrator.post(path, fields)
+
+        return prepare
+
+    pages = list(registry())
+    forms = {f"{label} add" for label, page, request in pages if page.has_add_permission(request)}
+    forms |= {f"{label} change" for label, page, request in pages if page.has_change_permission(request)}
+    # These have a page with nothing to change on it.
+    assert forms - {"accounts.ban change", "mirror.override change", "mirror.allowedname change"} == set(FORMS)
+    assert offenders_of({name: case(name) for name in FORMS}) == []
+
+
+def test_passwords_set_by_staff_leave_events(world: World) -> None:
+    new = {"password1": "battery staple", "password2": "battery staple", "usable_password": "true"}
+    own = {"old_password": PASSWORD, "new_password1": "battery staple", "new_password2": "battery staple"}
+
+    def case(path: str, fields: dict[str, str]) -> Case:
+        def prepare() -> Callable[[], object]:
+            browser = sign_in_to_admin(user("administrator"))  # the first case renews its session, and is rolled back
+            return lambda: browser.post(path, fields)
+
+        return prepare
+
+    cases = {
+        "of another": case(f"/admin/accounts/user/{user().pk}/password/", new),
+        "own": case("/admin/password_change/", own),
+    }
+    assert offenders_of(cases) == []
+
+
+# --- Commands ------------------------------------------------------------------------------------------------------
+
+
+def accounts_to_import(folder: Path) -> str:
+    path = folder / "accounts.jsonl"
+    path.write_text(import_line("imported"))
+    return str(path)
+
+
+def damaged_mirror() -> list[str]:
+    CachedCrate.objects.update(sha256="0" * 64)
+    return ["mirror", "verify"]
+
+
+def exported_mirror(folder: Path) -> list[str]:
+    cached_crate()
+    call_command("mirror", "export", str(folder), stdout=StringIO())
+    CachedCrate.objects.all().delete()
+    return ["mirror", "import", str(folder)]
+
+
+def linked() -> str:
+    identities.link_identity(user(), "https://id.example.com", "7", actor=None)
+    return "bystander"
+
+
+ISSUER = ("--issuer", "https://id.example.com")
+# The arguments of each command, which may prepare rows first.
+COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+    "addclient": lambda folder: ["addclient", "fresh"],
+    "banuser": lambda folder: ["banuser", "bystander"],
+    "changepassword": lambda folder: ["changepassword", "bystander", "--password-stdin"],
+    "createtoken": lambda folder: ["createtoken", "bystander", "--name", "ci"],
+    "createuser": lambda folder: ["createuser", "fresh", "--password-stdin"],
+    "disableclient": lambda folder: ["disableclient", "owner"],
+    "enableclient": lambda folder: ["enableclient", disabled_machine().name],
+    "importusers": lambda folder: ["importusers", accounts_to_import(folder)],
+    "linkidentity": lambda folder: ["linkidentity", "bystander", "8", *ISSUER],
+    "linkidentity --remove": lambda folder: ["linkidentity", linked(), "7", "--remove", *ISSUER],
+    "mirror import": exported_mirror,
+    "mirror prune": lambda folder: ["mirror", "prune", "--days", "0"],
+    "mirror verify": lambda folder: damaged_mirror(),
+    "rotatekey": lambda folder: ["rotatekey", "owner"],
+    "unbanuser": lambda folder: ["unbanuser", banned().user.username],
+}
+UNCHANGING = {
+    "mirror export": "reads only",
+    "mirror status": "reads only",
+    "mirror prefetch": "needs an upstream: tests/crates/test_mirror_commands.py",
+    "purge": "has a test of its own",
+    "serve": "sets up by migrations and `createuser`",
+}
+
+
+def own_commands() -> Iterator[str]:
+    """Iterate over the commands of this registry; those with verbs once for each verb."""
+    for name, app in get_commands().items():
+        if str(app).partition(".")[0] not in MAY_IMPORT:
+            continue
+        actions = load_command_class(str(app), name).create_parser("manage.py", name)._actions
+        verbs = [verb for action in actions if action.dest == "verb" for verb in action.choices or ()]
+        yield from (f"{name} {verb}" for verb in verbs) if verbs else (name,)
+
+
+def run(*arguments: str) -> None:
+    """Run a command; the verification of the mirror fails when it has deleted something."""
+    with suppress(CommandError):
+        call_command(*arguments, stdout=StringIO(), stderr=StringIO())
+
+
+def test_commands_leave_events(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def case(name: str) -> Case:
+        def prepare() -> Callable[[], object]:
+            arguments = COMMANDS[name](tmp_path)
+            monkeypatch.setattr("sys.stdin", StringIO("battery staple"))
+            return lambda: run(*arguments)
+
+        return prepare
+
+    assert set(own_commands()) == {name.removesuffix(" --remove") for name in COMMANDS} | set(UNCHANGING)
+    assert offenders_of({name: case(name) for name in COMMANDS}) == []
+
+
+def test_purge_leaves_an_event(world: World) -> None:
+    out = StringIO()
+    with transaction.atomic():
+        call_command("purge", stdout=out)
+        event = AuditEvent.objects.get(action="registry.purge")
+        transaction.set_rollback(True)
+    assert event.actor_name == "manage.py purge"
+    assert event.detail == {"reports": out.getvalue().splitlines()}
+
+
+def test_new_superuser_leaves_an_event(world: World) -> None:
+    with transaction.atomic():
+        call_command("createsuperuser", "--no-input", username="fresh", verbosity=0)
+        event = AuditEvent.objects.get(action="user.register", target="fresh")
+        transaction.set_rollback(True)
+    assert (event.actor_name, event.detail) == ("operator", {"admin": True})
