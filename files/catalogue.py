@@ -16,7 +16,8 @@ from files.actors import Actor
 from files.models import ChangeSequence, File
 from registry_site import audit
 from registry_site.audit import Action
-from registry_site.errors import Conflict, Malformed, NotFound, TooLarge
+from registry_site.errors import Conflict, Malformed, NotFound, PermissionDenied, TooLarge
+from registry_site.models import AuditEvent
 from registry_site.storage import blobs
 
 BATCH_SIZE = 500  # files that one transaction locks
@@ -91,10 +92,12 @@ def add_file(
 def update_file(actor: Actor, pk: int, path: str | None = None, upload: Upload | None = None, **changes: Any) -> File:
     """Change a live file: its bytes by `path` or `upload`, and serve_path, category, aired or expires_at by name.
 
-    A value that stays the same is no change. Raises `NoSuchFile` and the errors of `add_file`.
+    A value that stays the same is no change. Raises `NoSuchFile`, the errors of `add_file`, and `PermissionDenied` for
+    a file outside of the client's directories.
     """
     actor.require_write()
     before = _get_live_file(pk)
+    _require_may_change(actor, before)
     if "serve_path" in changes:
         _check_serve_path(changes["serve_path"], own_pk=pk)
     if path == before.path and before.sha256:  # a client sends an upload's own `upload:…` back: no path on the disk
@@ -104,6 +107,7 @@ def update_file(actor: Actor, pk: int, path: str | None = None, upload: Upload |
     with transaction.atomic():
         actor.revalidate_and_lock()
         file = _get_live_file(pk, lock=True)
+        _require_may_change(actor, file)
         changed = [name for name, value in changes.items() if getattr(file, name) != value]
         if changed:
             for name in changed:
@@ -137,6 +141,8 @@ def mark_all_dead(actor: Actor, files: QuerySet[File], action: Action) -> int:
 
 
 def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor) -> int:
+    for file in files:
+        _require_may_change(actor, file)
     if files:
         for file, now in zip(files, ChangeSequence.next(len(files)), strict=True):
             file.alive, file.modified_at = False, now
@@ -148,6 +154,23 @@ def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor)
 def _record(actor: Actor, action: Action, files: Iterable[File], **detail: Any) -> None:
     """Record the same change of several files, each at the time that is its `modified_at` now."""
     audit.record_all([audit.new_event(actor.name, action, file, at=file.modified_at, **detail) for file in files])
+
+
+def _require_may_change(actor: Actor, file: File) -> None:
+    """Raise `PermissionDenied` unless the file lies in a directory of the actor, or is an upload of its own."""
+    roots = actor.allowed_roots()
+    if roots is None:
+        return
+    if file.sha256:
+        # An upload lies in no directory. A client that has changed it before was allowed to.
+        events = AuditEvent.objects.filter(object_type=File._meta.label_lower, object_id=file.pk)
+        is_allowed = events.filter(actor=None, actor_name=actor.name).exists()
+    else:
+        is_allowed = local_files.is_beneath(file.path, roots)
+    if not is_allowed:
+        raise PermissionDenied(
+            f"The client {actor.name} may change its own uploads and the files beneath {', '.join(roots)} only."
+        )
 
 
 def _get_live_file(pk: int, *, lock: bool = False) -> File:

@@ -2,6 +2,7 @@
 
 Each part of a path is opened inside the directory that was opened before it. So no link that somebody puts in its way,
 before or after the file is registered, leads out of the root. A root itself may be a link: the operator has named it.
+A file with several hard links is refused: another one can be a secret outside of the root.
 """
 
 import errno
@@ -35,6 +36,7 @@ NO_FILE_ERRORS = {
 MAX_BIGINT = 2**63 - 1
 NO_ROOTS = "This registry has no directories to register files from (REGISTRY_FILE_ROOTS); upload the file instead."
 FILE_GONE = "File does not exist."
+SEVERAL_LINKS = "The file has several hard links, and another one can be outside of the roots: register a copy of it."
 
 
 class FileChanged(Conflict):
@@ -44,7 +46,10 @@ class FileChanged(Conflict):
 
 
 class _NotRegularFile(Exception):
-    """The path leads to nothing, a link, a directory, a device, or a file that this process may not read."""
+    """The path leads to nothing, a link, a directory, a device, or a file that this process may not read.
+
+    A message is for the client.
+    """
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,14 @@ def get_local_file(path: str, allowed: Iterable[str] | None = None) -> LocalFile
 def _get_local_file(path: str, allowed: Iterable[str] | None) -> LocalFile:
     directories = settings.FILE_ROOTS if allowed is None else list(allowed)
     root = _root_of(path)
-    if root is None or not any(_parts_beneath(directory, path) for directory in directories):
+    if root is None or not is_beneath(path, directories):
         raise Invalid(f"{path[:MAX_PATH_BYTES]} does not fall under {', '.join(directories)} hierarchy.")
     if len(path.encode()) > MAX_PATH_BYTES:
         raise Invalid(f"`path` is longer than {MAX_PATH_BYTES} bytes.")
     try:
         handle = _open_beneath(root, path)
     except _NotRegularFile as error:
-        raise Invalid(f"No file at path {path}") from error
+        raise Invalid(str(error) or f"No file at path {path}") from error
     try:
         return LocalFile.from_handle(handle, path)
     finally:
@@ -118,7 +123,7 @@ def open_unchanged(file: LocalFile) -> IO[bytes]:
     try:
         handle = _open_beneath(root, file.path)
     except _NotRegularFile as error:
-        raise NotFound(FILE_GONE) from error
+        raise NotFound(str(error) or FILE_GONE) from error
     # Compared after opening: a comparison before it could be of another file.
     if LocalFile.from_handle(handle, file.path) != file:
         os.close(handle)
@@ -126,6 +131,11 @@ def open_unchanged(file: LocalFile) -> IO[bytes]:
             "The file has changed since it was registered; a client that may write has to update its entry."
         )
     return os.fdopen(handle, "rb")
+
+
+def is_beneath(path: str, directories: Iterable[str]) -> bool:
+    """Return whether a path leads below one of the directories."""
+    return any(_parts_beneath(directory, path) for directory in directories)
 
 
 def join_directories(directories: Iterable[str]) -> str:
@@ -152,7 +162,7 @@ def _root_of(path: str) -> str | None:
 
 
 def _open_beneath(root: str, path: str) -> int:
-    """Open a regular file, and return its handle; raise `_NotRegularFile` and `Unavailable`."""
+    """Open a regular file with one hard link, and return its handle; raise `_NotRegularFile` and `Unavailable`."""
     *directories, name = _parts_beneath(root, path)
     try:
         parent = os.open(root, OPEN_DIRECTORY & ~os.O_NOFOLLOW)
@@ -173,7 +183,11 @@ def _open_beneath(root: str, path: str) -> int:
         if error.errno in NO_FILE_ERRORS:
             raise _NotRegularFile from error
         raise Unavailable(f"The registry cannot read this file at present: {error.strerror}.") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # replaced since the check above
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):  # replaced since the check above
         os.close(handle)
         raise _NotRegularFile
+    if status.st_nlink > 1:
+        os.close(handle)
+        raise _NotRegularFile(SEVERAL_LINKS)
     return handle

@@ -1,6 +1,7 @@
 """`POST /`, `PUT /<id>` and `DELETE /<id>`: changes of the catalogue, their refusals, and changes at the same time."""
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -699,13 +700,43 @@ def test_client_registers_from_its_own_roots(as_box: FileClient, box: Client, fi
     assert answers == [None, None, message]
 
 
-def test_change_of_path_needs_own_roots(
-    as_box: FileClient, box: Client, entry: int, weather: str, file_root: Path
-) -> None:
+@pytest.fixture
+def bound_box(as_box: FileClient, box: Client, file_root: Path) -> FileClient:
+    """The client box with a session, bound to the directory `mine` beneath the root, which has a file `a.txt`."""
+    (file_root / "mine").mkdir()
+    (file_root / "mine" / "a.txt").write_bytes(TEXT)
     box.roots = f"{file_root}/mine"
     clients.update_client(box, ["roots"], actor="test")
-    response = as_box.send("PUT", f"/{entry}", {"path": weather})
+    return as_box
+
+
+def test_change_of_path_needs_own_roots(bound_box: FileClient, weather: str, file_root: Path) -> None:
+    path = {"path": f"{file_root}/mine/a.txt", "serve_path": "mine"}
+    [mine] = bound_box.send("POST", "/", path).json()["results"]
+    response = bound_box.send("PUT", f"/{mine['id']}", {"path": weather})
     assert answer_of(response) == (200, failure(f"{weather} does not fall under {file_root}/mine hierarchy."))
+    assert bound_box.send("PUT", f"/{mine['id']}", {"category": "news"}).json()["success"]
+
+
+def test_bound_client_leaves_other_entries_alone(bound_box: FileClient, weather: str, file_root: Path) -> None:
+    staff = Actor("staff")
+    on_disk = catalogue.add_file(staff, "theirs.txt", weather)
+    uploaded = catalogue.add_file(staff, "upload.txt", upload=catalogue.Upload(io.BytesIO(TEXT), len(TEXT)))
+    before = list(File.objects.values())
+    own = {"path": f"{file_root}/mine/a.txt"}
+    message = f"The client box may change its own uploads and the files beneath {file_root}/mine only."
+    for file in (on_disk, uploaded):
+        for method, changes in (("PUT", {"category": "news"}), ("PUT", own), ("PUT", {}), ("DELETE", {})):
+            response = bound_box.send(method, f"/{file.pk}", changes)
+            assert answer_of(response) == (403, failure(message)), (method, changes)
+        assert upload_file(bound_box, "PUT", f"/{file.pk}", b"theirs no more").status_code == 403
+    assert list(File.objects.values()) == before
+
+
+def test_bound_client_changes_its_own_uploads(bound_box: FileClient) -> None:
+    [entry] = upload_file(bound_box, "POST", "/", TEXT, serve_path="upload.txt").json()["results"]
+    assert bound_box.send("PUT", f"/{entry['id']}", {"category": "news"}).json()["success"]
+    assert bound_box.send("DELETE", f"/{entry['id']}").json()["success"]
 
 
 # --- Times --------------------------------------------------------------------------------------------------------

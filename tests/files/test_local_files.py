@@ -514,3 +514,24 @@ def test_file_that_shrinks_raises_an_error(settings: Any, tmp_path: Path) -> Non
         os.truncate(path, 10)
         with pytest.raises(OSError, match="shorter"):
             shutil.copyfileobj(content, io.BytesIO())
+
+
+# --- Hard links ---------------------------------------------------------------------------------------------------
+
+SEVERAL_LINKS = "The file has several hard links, and another one can be outside of the roots: register a copy of it."
+
+
+def test_hard_link_is_not_registered(as_box: FileClient, inside: Path, outside: Path) -> None:
+    (inside / "hard").hardlink_to(outside / "file")
+    response = as_box.send("POST", "/", {"path": str(inside / "hard"), "serve_path": "hard"})
+    assert (response.status_code, response.json()) == (200, failure(SEVERAL_LINKS))
+    assert not File.objects.exists()
+
+
+def test_hard_link_is_not_served(as_box: FileClient, inside: Path, outside: Path, entry: int) -> None:
+    (inside / "dir" / "file").unlink()
+    (inside / "dir" / "file").hardlink_to(outside / "file")
+    response = as_box.send("GET", f"/{entry}")
+    assert (response.status_code, response.json()) == (404, failure(SEVERAL_LINKS))
+    (outside / "file").unlink()
+    assert body(as_box.send("GET", f"/{entry}")) == OUTSIDE
