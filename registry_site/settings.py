@@ -202,10 +202,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "registry_site.http.transport_security.require_tls",
     "django.middleware.security.SecurityMiddleware",
     "registry_site.http.client_address.ClientAddressMiddleware",
     "registry_site.http.request_log.RequestLogMiddleware",
     "registry_site.http.error_handlers.reject_nul_bytes",
+    "registry_site.http.charsets.reject_unreadable_charset",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -249,9 +251,11 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "accounts.credentials.revocation.RevokeSessionsOnPasswordChange"},
 ]
 CSRF_FAILURE_VIEW = "registry_site.http.error_handlers.csrf_failure"
-SESSION_COOKIE_NAME = "registry_session"
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+# Browsers take a cookie with this prefix from this host alone: no sibling domain can set it. It needs TLS.
+_cookie_prefix = "__Host-" if SESSION_COOKIE_SECURE else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_cookie_prefix}registry_session", f"{_cookie_prefix}csrftoken"
 
 SIMPLE_JWT = {"ALGORITHM": "HS256", "SIGNING_KEY": derive_key(SECRET_KEY, "json web tokens").hex()}
 

@@ -170,6 +170,8 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "LOG_LEVEL": "DEBUG",
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
+        "SESSION_COOKIE_NAME": "__Host-registry_session",
+        "CSRF_COOKIE_NAME": "__Host-csrftoken",
         "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
         "PASSWORD_LOGIN": False,
         "OIDC_LOGIN": True,
