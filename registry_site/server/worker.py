@@ -10,9 +10,10 @@ import errno
 import json
 import selectors
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -30,7 +31,8 @@ HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
 MIN_BYTES_PER_SECOND = 10_000
-RESPONSE_SECONDS = 60  # for the client to take a response, and one second more for each MIN_BYTES_PER_SECOND
+RESPONSE_SECONDS = 60  # in which a client takes MIN_BYTES_PER_SECOND of a response on average
+TCP_INFO_SIZE, BYTES_ACKED_OFFSET = 256, 120  # struct tcp_info of linux/tcp.h
 STALL_SECONDS = 30  # without a byte of a response going out
 
 
@@ -52,23 +54,6 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         super().close(graceful)
 
 
-class TimedBody:
-    """The body of a response without a length, whose parts add to the time for sending it."""
-
-    def __init__(self, body: Any, add_bytes: Callable[[int], None]) -> None:
-        self.body = body
-        self.add_bytes = add_bytes
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self.body:
-            self.add_bytes(len(part))
-            yield part
-
-    def close(self) -> None:
-        if hasattr(self.body, "close"):
-            self.body.close()
-
-
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A worker that cuts off slow peers. Without deadlines, a few that stop in mid-request would occupy all threads.
 
@@ -82,6 +67,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.deadlines: dict[Connection, float] = {}
+        self.responding: dict[Connection, tuple[int, float]] = {}  # bytes that the client had taken, and when
         self.serving = threading.local()
         self.shares = AddressShares(self.cfg.worker_connections, self.cfg.threads)
 
@@ -90,28 +76,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         application = self.wsgi
 
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            lengths: list[int] = []
-
-            def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
-                lengths[:] = [int(value) for name, value in headers if name.lower() == "content-length"]
-                return start_response(status, headers, *args)
-
             conn = self.serving.connection
             environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
-            body = application(environ, start)
-            if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
-                body.close()
-                body, lengths[:] = (), [0]
-            # From here on the client has to take the response. The body of the request has been read by now.
-            self.deadlines[conn] = time.monotonic() + RESPONSE_SECONDS + sum(lengths) / MIN_BYTES_PER_SECOND
-            return body if lengths else TimedBody(body, partial(self.add_bytes, conn))
+            try:
+                body = application(environ, start_response)
+                if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
+                    body.close()
+                    body = ()
+                return body
+            finally:  # the body of the request has been read by now, and the client has to take the response
+                self.deadlines.pop(conn, None)
+                self.responding[conn] = taken_bytes(conn), time.monotonic()
 
         self.wsgi = wsgi
-
-    def add_bytes(self, conn: Connection, count: int) -> None:
-        """Extend the deadline of a connection by the time for so many bytes."""
-        if conn in self.deadlines:
-            self.deadlines[conn] += count / MIN_BYTES_PER_SECOND
 
     def accept(self, listener: Any) -> None:
         """Accept a connection, and let it wait for its first byte in the poller: silent ones must not take threads."""
@@ -177,6 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             return super().handle(conn)
         finally:
             self.deadlines.pop(conn, None)
+            self.responding.pop(conn, None)
 
     def set_body_deadline(self, conn: Connection, length: int) -> None:
         self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
@@ -218,17 +196,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         try:
             super().handle_http2_request(req, conn, h2_conn)
         finally:
+            self.responding.pop(conn, None)
             conn.last_request = time.monotonic()
             self.deadlines[conn] = conn.last_request + HEAD_SECONDS
 
     def murder_pending(self) -> None:
-        """Shut down connections over their deadline. The main loop calls this about once a second."""
+        """Shut down connections over their deadline or too slow. The main loop calls this about once a second."""
         super().murder_pending()
         now = time.monotonic()
-        for conn, deadline in list(self.deadlines.items()):
-            if deadline < now:
-                with suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; closing would not
+        late = [conn for conn, deadline in list(self.deadlines.items()) if deadline < now]
+        for conn, (taken_before, since) in list(self.responding.items()):
+            taken = taken_bytes(conn)
+            if taken - taken_before >= RESPONSE_SECONDS * MIN_BYTES_PER_SECOND:
+                if conn in self.responding:  # the response may have ended meanwhile
+                    self.responding[conn] = taken, now
+            elif now - since > RESPONSE_SECONDS and taken >= 0:
+                late.append(conn)
+        for conn in late:
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; closing would not
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that never reaches a view (no HTTP, or over a limit) in JSON, in the shape of cargo."""
@@ -242,6 +228,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
+def taken_bytes(conn: Connection) -> int:
+    """Return how many bytes the client's system has acknowledged; -1 where ours does not count them."""
+    with suppress(AttributeError, OSError, struct.error):  # systems without TCP_INFO; a connection that has ended
+        info = conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+        return int(struct.unpack_from("=Q", info, BYTES_ACKED_OFFSET)[0])
+    return -1
 
 
 class CapturedPage:

@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +26,12 @@ LOGIN = "/ktra/api/v1/login/nobody"
 CRATE = "/dl/demo/1.0.0/download"
 # The time limits of the worker, so short that a test can wait for them.
 QUICK_SERVER = """
-import os, runpy, sys
+import os, runpy, sys, django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
+django.setup()
 from registry_site.server import worker
 worker.BODY_SECONDS = worker.RESPONSE_SECONDS = 5
-worker.MIN_BYTES_PER_SECOND = 2_000_000
+worker.MIN_BYTES_PER_SECOND = 20_000
 sys.argv = ["manage.py", "serve"]
 runpy.run_path("manage.py", run_name="__main__")
 """
@@ -212,23 +215,51 @@ def test_stopped_http2_body_is_cut_off(tls_server: Server, headers: dict[str, st
         wait_until_closed(peer.wire)
 
 
+@contextmanager
+def download(server: Server, buffer: int = 4096) -> Iterator[socket.socket]:
+    """Begin a download through a small buffer, and read the first bytes of it."""
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        peer.settimeout(60)
+        peer.connect(("127.0.0.1", server.port))
+        peer.sendall(f"GET {CRATE} HTTP/1.1\r\nConnection: close\r\n".encode() + HEAD + b"\r\n")
+        assert peer.recv(15) == b"HTTP/1.1 200 OK"
+        yield peer
+
+
+def read_slowly(peer: socket.socket, size: int, pause: float) -> int:
+    """Read `size` bytes between two pauses, as long as bytes come; return how many came."""
+    received = 0
+    with suppress(ConnectionError):
+        while data := peer.recv(size):
+            received += len(data)
+            time.sleep(pause)
+    return received
+
+
 @pytest.mark.usefixtures("quick")
 def test_stopped_reader_is_cut_off(server: Server) -> None:
     publish_large_crate(server)
-    with socket.socket() as peer:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        peer.connect(("127.0.0.1", server.port))
-        peer.sendall(f"GET {CRATE} HTTP/1.1\r\n".encode() + HEAD + b"\r\n")
-        assert peer.recv(15) == b"HTTP/1.1 200 OK"
+    with download(server) as peer:
         assert health_status(server) == "200"
-        received = sum(map(len, iter(lambda: receive_rest(peer), b"")))
-        assert received < 8_000_000
+        assert read_slowly(peer, 65536, 0) < 8_000_000
 
 
-def receive_rest(peer: socket.socket) -> bytes:
-    with suppress(ConnectionError):
-        return peer.recv(65536)
-    return b""
+@pytest.mark.usefixtures("quick")
+def test_slow_reader_is_cut_off(server: Server) -> None:
+    publish_large_crate(server)
+    with download(server) as peer, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_slowly, peer, 100, 0.1)  # a twentieth of the least rate
+        assert health_status(server) == "200"
+        assert not reading.done()
+        peer.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.usefixtures("quick")
+def test_reader_over_the_least_rate_is_served(server: Server) -> None:
+    publish_large_crate(server)
+    with download(server, buffer=65_536) as peer:
+        assert read_slowly(peer, 32_768, 0.03) > 8_000_000
 
 
 @pytest.mark.usefixtures("quick")
