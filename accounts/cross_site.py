@@ -15,11 +15,12 @@ REFUSAL = "This must not be asked for by the page of another site."
 
 
 def own_origins(request: HttpRequest) -> tuple[str, ...]:
-    """Return the origins of our own pages: the public URL's, and the host of the request."""
+    """Return the origins of our own pages: the registry's names, and the host of the request."""
+    named = (settings.PUBLIC_URL, *settings.ALSO_KNOWN_AS)
     # Anybody on the way can forge a page that came without TLS: behind a public URL with TLS it is not ours.
     if settings.PUBLIC_URL.startswith("https:") and not request.is_secure():
-        return (settings.PUBLIC_URL,)
-    return (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+        return tuple(origin for origin in named if origin.startswith("https:"))
+    return (*named, f"{request.scheme}://{request.get_host()}")
 
 
 def is_same_origin(request: HttpRequest) -> bool:

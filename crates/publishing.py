@@ -41,7 +41,8 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     `Unavailable`; then nothing has changed.
     """
     principal.require(Scope.PUBLISH)
-    registries = Registries((f"sparse+{settings.PUBLIC_URL}/index/",), frozenset(settings.ALLOWED_REGISTRIES))
+    own = tuple(f"sparse+{origin}/index/" for origin in (settings.PUBLIC_URL, *settings.ALSO_KNOWN_AS))
+    registries = Registries(own, frozenset(settings.ALLOWED_REGISTRIES))
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
         metadata = manifest.parse_metadata(received.metadata)
         principal.require(Scope.PUBLISH, metadata.name)

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 PORT = r"([0-9]{1,5})"
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 UNLIMITED = 10**15
@@ -140,15 +141,15 @@ class Environment:
     def origin(self, name: str, default: str) -> str:
         """Read scheme, host and perhaps a port, as browsers write an origin: lower-case, without the default port."""
 
-        def convert(value: str) -> str:
-            match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", value.lower())
-            if not match:
-                raise ValueError(value)
-            scheme, host, port = match.groups()
-            suffix = f":{parse_port(port)}" if port and port != DEFAULT_PORTS[scheme] else ""
-            return f"{scheme}://{check_host(host)}{suffix}"
+        return self.read(name, default, parse_origin, "give scheme and host only, such as https://crates.example.com")
 
-        return self.read(name, default, convert, "give scheme and host only, such as https://crates.example.com")
+    def origins(self, name: str) -> list[str]:
+        """Read origins, separated by blanks."""
+
+        def convert(value: str) -> list[str]:
+            return [parse_origin(text) for text in value.split()]
+
+        return self.read(name, [], convert, "give schemes and hosts only, such as https://crates, separated by blanks")
 
     def unknown_names(self) -> list[str]:
         """Return the variables with our prefix that nothing reads: most likely misspelt."""
@@ -168,6 +169,29 @@ def parse_port(text: str) -> int:
     if not 0 < int(text) < 65536:
         raise ValueError(text)
     return int(text)
+
+
+def parse_origin(text: str) -> str:
+    match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", text.lower())
+    if not match:
+        raise ValueError(text)
+    scheme, host, port = match.groups()
+    suffix = f":{parse_port(port)}" if port and port != DEFAULT_PORTS[scheme] else ""
+    return f"{scheme}://{check_host(host)}{suffix}"
+
+
+def url_host(url: str) -> str:
+    """Return the host of a URL, that of IPv6 in brackets."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def names_of_host(origin: str) -> list[str]:
+    """Return an origin, and for one on this machine the same under all names of loopback."""
+    host = url_host(origin)
+    if host not in LOOPBACK_HOSTS:
+        return [origin]
+    return [origin, *(origin.replace(host, name, 1) for name in LOOPBACK_HOSTS if name != host)]
 
 
 def parse_url_path(text: str) -> str:

@@ -5,12 +5,13 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.environment import (
+    LOOPBACK_HOSTS,
     Environment,
+    names_of_host,
     parse_blobs_url,
     parse_cache_url,
     parse_database_url,
@@ -20,6 +21,7 @@ from registry_site.environment import (
     parse_issuer,
     parse_url_path,
     sqlite_database,
+    url_host,
 )
 from registry_site.secret_key import create_secret_key, derive_key, read_secret_keys
 
@@ -61,10 +63,19 @@ if TLS_CERT:
 
 _visible_host = "localhost" if BIND_HOST in ("0.0.0.0", "[::]") else BIND_HOST  # noqa: S104 - compared, not bound
 PUBLIC_URL = REGISTRY.origin("PUBLIC_URL", f"{'https' if TLS_CERT else 'http'}://{_visible_host}:{BIND_PORT}")
-_public_host = urlsplit(PUBLIC_URL).hostname or ""
-_public_host = f"[{_public_host}]" if ":" in _public_host else _public_host
-ALLOWED_HOSTS = [_public_host, _visible_host, "localhost", "127.0.0.1", "[::1]"]
-CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+_public_host = url_host(PUBLIC_URL)
+# Other names of this registry. A dependency on its index counts as one on this registry under each of them.
+ALSO_KNOWN_AS = [
+    name
+    for origin in [PUBLIC_URL, *REGISTRY.origins("ALSO_KNOWN_AS")]
+    for name in names_of_host(origin)
+    if name != PUBLIC_URL
+]
+ALLOWED_HOSTS = [*dict.fromkeys([_public_host, _visible_host, *LOOPBACK_HOSTS, *map(url_host, ALSO_KNOWN_AS)])]
+# Anybody on the way can forge a page that came without TLS: beside a public URL with TLS it is not trusted.
+CSRF_TRUSTED_ORIGINS = [
+    origin for origin in [PUBLIC_URL, *ALSO_KNOWN_AS] if origin.startswith("https:") or PUBLIC_URL.startswith("http:")
+]
 
 # Proxies whose X-Forwarded-For is believed; any other peer is the client itself.
 TRUSTED_PROXIES = REGISTRY.networks("TRUSTED_PROXIES")

@@ -35,8 +35,8 @@ class Registries:
             return None
         if url not in self.allowed:
             raise Invalid(
-                f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own[0]}) nor "
-                "one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
+                f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own[0]}; other "
+                "names: REGISTRY_ALSO_KNOWN_AS) nor one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
             )
         return url
 

@@ -80,6 +80,13 @@ def test_public_url_is_own_behind_a_proxy(settings: Any) -> None:
     assert not is_same_origin(make_request(Origin="https://example.com"))
 
 
+def test_other_names_with_tls_are_own(settings: Any) -> None:
+    settings.PUBLIC_URL = "https://crates.example.com"
+    settings.ALSO_KNOWN_AS = ["https://crates", "http://10.0.0.1"]
+    origins = ("https://crates.example.com", "https://crates", "http://10.0.0.1", "https://crates.evil.example")
+    assert [is_same_origin(make_request(Origin=origin)) for origin in origins] == [True, True, False, False]
+
+
 @pytest.mark.parametrize("header", ["Origin", "Referer"])
 def test_page_without_tls_is_foreign_behind_tls(settings: Any, header: str) -> None:
     settings.PUBLIC_URL = "https://testserver"

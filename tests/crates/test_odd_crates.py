@@ -68,6 +68,19 @@ def test_poor_description_is_published_with_warnings(publisher: Publisher) -> No
     assert "warning: the repository 'ssh://git@host/poor.git' is no http or https URL" in output
 
 
+def test_other_name_of_the_registry_is_the_registry(publisher: Publisher) -> None:
+    """The index under `localhost`, whose configuration says to publish at 127.0.0.1."""
+    server, directory = publisher.server, publisher.directory
+    cargo = Cargo(directory / "home-of-bob", server, None)
+    config = cargo.home / "config.toml"
+    config.write_text(config.read_text().replace("127.0.0.1", "localhost"))
+    cargo.run(directory, "login", "--registry", "priv", stdin=server.sign_up("bob"))
+    toml = manifest("aliased", extra=DESCRIBED) + '[dependencies]\nbase = { version = "1", registry = "priv" }'
+    crate = write_files(directory / "aliased", {"Cargo.toml": toml, "src/lib.rs": ""})
+    cargo.run(crate, "publish", "--registry", "priv", "--allow-dirty", "--no-verify")
+    assert publisher.index_line("aliased")["deps"][0]["registry"] is None
+
+
 def test_public_dependency_reaches_the_index(publisher: Publisher) -> None:
     toml = '[dependencies]\nbase = { version = "1", registry = "priv", public = true }'
     publisher.publish("public", toml, "-Zpublic-dependency", unstable=True)

@@ -29,6 +29,7 @@ def test_settings_have_defaults(tmp_path: Path) -> None:
 VARIABLES = {
     "BIND": "[::]:9000",
     "PUBLIC_URL": "https://crates.example.com/",
+    "ALSO_KNOWN_AS": "https://crates HTTP://10.0.0.1:80",
     "WORKERS": "3",
     "THREADS": "4",
     "ADDRESS_SHARE": "50",
@@ -117,6 +118,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "TLS_CERT": tls["REGISTRY_TLS_CERT"],
         "TLS_KEY": tls["REGISTRY_TLS_KEY"],
         "PUBLIC_URL": "https://crates.example.com",
+        "ALSO_KNOWN_AS": ["https://crates", "http://10.0.0.1"],
         "WORKERS": 3,
         "THREADS": 4,
         "ADDRESS_SHARE": 50,
@@ -172,7 +174,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "CSRF_COOKIE_SECURE": True,
         "SESSION_COOKIE_NAME": "__Host-registry_session",
         "CSRF_COOKIE_NAME": "__Host-csrftoken",
-        "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com"],
+        "CSRF_TRUSTED_ORIGINS": ["https://crates.example.com", "https://crates"],
         "PASSWORD_LOGIN": False,
         "OIDC_LOGIN": True,
         "OIDC_ISSUER": "https://id.example.com/realms/x",
@@ -210,6 +212,20 @@ def test_host_of_the_public_url_is_allowed(tmp_path: Path) -> None:
     read = read_settings(tmp_path, PUBLIC_URL="https://[2001:db8::1]:8443")
     assert "[2001:db8::1]" in read["ALLOWED_HOSTS"]
     assert "*" not in read["ALLOWED_HOSTS"]
+
+
+def test_other_names_are_allowed(tmp_path: Path) -> None:
+    read = read_settings(
+        tmp_path, PUBLIC_URL="https://crates.example.com", ALSO_KNOWN_AS="https://crates http://[::2]:1"
+    )
+    assert {"crates.example.com", "crates", "[::2]"} <= set(read["ALLOWED_HOSTS"])
+
+
+def test_loopback_has_three_names(tmp_path: Path) -> None:
+    names = ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"]
+    for name in names:
+        read = read_settings(tmp_path, PUBLIC_URL=name)
+        assert {read["PUBLIC_URL"], *read["ALSO_KNOWN_AS"]} == set(names)
 
 
 @pytest.mark.parametrize("public_url", ["https://crates.example.com", "HTTPS://crates.example.com"])
@@ -278,6 +294,7 @@ BAD_VALUES = {
     "TLS_CERT": "/missing.pem",
     "TLS_KEY": "/missing.pem",
     "PUBLIC_URL": "crates.example.com",
+    "ALSO_KNOWN_AS": "https://crates crates",
     "WORKERS": "0",
     "THREADS": "many",
     "ADDRESS_SHARE": "101",
