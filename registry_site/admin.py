@@ -1,5 +1,6 @@
 """Base classes of the admin site's pages. The rules are in the domain's verbs, and nothing is deleted here."""
 
+from datetime import UTC
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 
 from registry_site.errors import Invalid, RegistryError
@@ -31,21 +33,31 @@ class DeclaredFiltersChangeList(ChangeList):
     def get_filters(self, request: HttpRequest) -> Any:
         try:
             filters = super().get_filters(request)
+            for declared in filters[0]:
+                if isinstance(declared, admin.DateFieldListFilter):
+                    used: Any = declared.used_parameters
+                    declared.used_parameters = {name: list(map(in_utc, values)) for name, values in used.items()}
         except OverflowError as error:  # the day after the last day of the calendar
             raise IncorrectLookupParameters from error
-        # Declared filters have taken their parameters out; the date hierarchy has put its range in.
+        # Declared filters have taken their parameters out; a year of the date hierarchy has become a range.
         undeclared = set(filters[2])
-        if self.date_hierarchy:
+        if f"{self.date_hierarchy}__year" in self.params:
             undeclared -= {f"{self.date_hierarchy}__gte", f"{self.date_hierarchy}__lt"}
         if undeclared:
             raise DisallowedModelAdminLookup(f"This list has no filter {min(undeclared)[:80]}.")
         return filters
 
-    def get_results(self, request: HttpRequest) -> None:
-        try:
-            super().get_results(request)
-        except OverflowError as error:  # a time whose zone carries it out of the calendar
-            raise IncorrectLookupParameters from error
+
+def in_utc(value: Any) -> Any:
+    """Return the time of a text with an offset in UTC, since PostgreSQL takes no offset of 16 hours; others as is.
+
+    Raises `OverflowError` for a time that its offset carries out of the calendar.
+    """
+    try:
+        moment = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:  # a day such as February 30, which the filter refuses itself
+        return value
+    return value if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class DomainAdmin(admin.ModelAdmin):
