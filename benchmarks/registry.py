@@ -17,7 +17,8 @@ class Registry(Server):
     """A running registry, which clients reach at `public_url`."""
 
     def __init__(self, data: Path, link: Link, settings: Mapping[str, str]) -> None:
-        super().__init__(data, {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", **settings})
+        no_limits = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", "REGISTRY_CRATE_CHANGES_PER_MINUTE": "0"}
+        super().__init__(data, {**no_limits, **settings})
         self.outer_port = link.outer_port(self.port)
         self.proxy: Proxy | None = None
         self.url, self.public_url = link.origin(self.port), link.origin(self.outer_port)

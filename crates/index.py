@@ -2,17 +2,41 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
 from crates.models import Version
+from registry_site.errors import Invalid
+
+MAX_LINE_SIZE = 64 * 1024  # bytes, without the checksum
+MAX_FILE_SIZE = 8 * 1024 * 1024  # bytes; each change of a crate writes the whole file
+SEPARATORS = (",", ":")
 
 
-def render(name: str, versions: Iterable[Version]) -> str:
-    """Return the index file of a crate; every line ends in a newline."""
+def render_line(name: str, version: Version) -> str:
+    """Return the line of a version, with its newline."""
     # JSON in ASCII escapes all ends of lines, so that no text of a publisher can begin a line of its own.
-    return "".join(json.dumps(line(name, version), separators=(",", ":")) + "\n" for version in versions)
+    return json.dumps(line(name, version), separators=SEPARATORS) + "\n"
+
+
+def check_line_size(name: str, version: Version) -> None:
+    """Check that the line of a version is not too long; raises `Invalid`."""
+    size = len(render_line(name, version))
+    if size > MAX_LINE_SIZE:
+        raise Invalid(
+            f"{name} {version.number} needs {size} bytes in the index, for its dependencies and features; at most "
+            f"{MAX_LINE_SIZE} are taken."
+        )
+
+
+def replace_yanked(text: str, name: str, number: str, *, yanked: bool) -> str:
+    """Return an index file with another `yanked` in the line of one version; its other bytes stay as they are."""
+    # Every line begins with these two keys.
+    beginning = json.dumps({"name": name, "vers": number}, separators=SEPARATORS).removesuffix("}") + ","
+    start = 0 if text.startswith(beginning) else text.index(f"\n{beginning}") + 1
+    end = text.index("\n", start)
+    entry = json.loads(text[start:end]) | {"yanked": yanked}
+    return f"{text[:start]}{json.dumps(entry, separators=SEPARATORS)}{text[end:]}"
 
 
 def line(name: str, version: Version) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from crates import names
 class CrateQuerySet(models.QuerySet["Crate"]):
     def named(self, name: str) -> Self:
         """Select the crate of this name; case, `-` and `_` do not count."""
-        return self.filter(canonical_name=names.canonical(name))
+        return self.without_large_columns().filter(canonical_name=names.canonical(name))
+
+    def without_large_columns(self) -> Self:
+        """Leave the index text, which can have megabytes, to the code that reads it."""
+        return self.defer(*Crate.LARGE_COLUMNS)
 
     def usable(self) -> Self:
         """Select the crates with a version that is not yanked."""
@@ -21,11 +25,13 @@ class CrateQuerySet(models.QuerySet["Crate"]):
     def for_update(self) -> Self:
         """Lock the selected rows until the transaction ends."""
         # Primary keys never change, so that other rows may refer to the crate meanwhile (FOR NO KEY UPDATE).
-        return self.select_for_update(no_key=True)
+        return self.without_large_columns().select_for_update(no_key=True)
 
 
 class Crate(models.Model):
     """A crate and its index file, ready to send."""
+
+    LARGE_COLUMNS = ("index_text", "search_text")  # megabytes in the worst case; lists leave them out
 
     class Upstream(models.TextChoices):
         LACKS = "lacks", "lacks the name; the mirror never asks for it"
@@ -40,7 +46,7 @@ class Crate(models.Model):
     )
     owners = models.ManyToManyField(User, through="Ownership", through_fields=("crate", "user"), related_name="crates")
 
-    # Derived from the versions by `publishing.update_derived_fields`, in the transaction that changes one.
+    # Derived from the versions by `crates.derived_fields`, in the transaction that changes one.
     newest = models.ForeignKey("Version", null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
     search_text = models.TextField(editable=False, default="")
     index_path = models.CharField(max_length=80, editable=False)
@@ -63,6 +69,8 @@ class Crate(models.Model):
 
 class Version(models.Model):
     """A published version. Only `yanked` ever changes, and no version is ever deleted."""
+
+    LARGE_COLUMNS = ("dependencies", "features")  # lists leave them out
 
     crate = models.ForeignKey(Crate, on_delete=models.PROTECT, related_name="versions")
     number = models.CharField(max_length=150)

@@ -1,23 +1,21 @@
-"""Publishing versions, and the fields of a crate that are derived from its versions."""
+"""Publishing versions."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import index, names, ownership
+from crates import derived_fields, index, names, ownership, throttling
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict
-from registry_site.rate_limits import RateLimit
 from registry_site.storage import blobs
 
 
@@ -28,9 +26,6 @@ class PublishResult:
     version: Version
     invalid_categories: list[str]
     warnings: list[str]
-
-
-# --- Publish ----------------------------------------------------------------------------------------------------
 
 
 def publish(principal: Principal, body: upload.Readable, length: int) -> PublishResult:
@@ -48,34 +43,53 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         principal.require(Scope.PUBLISH, metadata.name)
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
-        check_publish_rate(principal.user)
+        throttling.check_publish_rate(principal.user)
         crate = Crate.objects.named(metadata.name).first()
         if crate is not None:
             require_publisher(crate, principal, metadata.name)
+            throttling.check_change_rate(principal.user, crate)
         compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
+        version = new_version(principal.user, packed)
+        index.check_line_size(packed.name, version)
         # Outside of the transaction, since upstream may take seconds.
         upstream = Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name)
         # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
         blob = blobs.put(received.crate)
+    version.checksum, version.size = blob.sha256, blob.size
+    with derived_fields.queue(packed.name):
+        version = insert_version(principal, packed.name, version, upstream)
+    return PublishResult(version, packed.invalid_categories, packed.warnings())
+
+
+def insert_version(principal: Principal, name: str, version: Version, upstream: Crate.Upstream) -> Version:
+    """Insert a version into its crate, or return the present one if its bytes are the same.
+
+    Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
+    """
+    crate = Crate.objects.named(name).first()
+    derive = partial(derived_fields.after_publish, version=version)
+    # All work on long texts comes before the locks.
+    is_new_version = crate is not None and get_present_version(crate, version) is None
+    prepared = derive(crate) if crate is not None and is_new_version else None
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
         # versions of one crate are inserted, and its index text is written, one after another.
         principal.revalidate_and_lock()
-        crate = lock_or_create_crate(principal, packed.name, upstream)
-        version = insert_version(principal, crate, packed, blob)
-    return PublishResult(version, packed.invalid_categories, packed.warnings())
-
-
-def check_publish_rate(user: User) -> None:
-    """Limit the versions that a user publishes within a few seconds; raises `TooManyRequests`."""
-    number = settings.PUBLISH_LIMIT_PER_10_SECONDS
-    if number:
-        message = f"{user} has published {number} versions within 10 seconds; wait a little."
-        limit = RateLimit("publishes", number, timedelta(seconds=10), message)
-        limit.check_rows(Version.objects.filter(published_by=user), "published_at")
+        crate = lock_or_create_crate(principal, name, upstream)
+        present = get_present_version(crate, version)
+        if present is not None:
+            return present
+        throttling.check_publish_rate(principal.user)
+        throttling.check_change_rate(principal.user, crate)
+        version.crate = crate
+        version.save()
+        derived_fields.save(crate, prepared, derive)
+        detail = {"sha256": version.checksum, "size": version.size}
+        audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, **detail)
+    return version
 
 
 def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
@@ -112,26 +126,21 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     return crate
 
 
-def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest, blob: blobs.Blob) -> Version:
-    """Insert a version into its locked crate, or return the present one if its bytes are the same.
-
-    Raises `Conflict` and `TooManyRequests`.
-    """
+def get_present_version(crate: Crate, version: Version) -> Version | None:
+    """Return the same version of a crate if it was published before; raises `Conflict` for other bytes."""
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    release = semantic_versions.without_build(packed.version)
-    present = crate.versions.filter(release=release).first()
-    if present is not None:
-        if (present.number, present.checksum) == (packed.version, blob.sha256):
-            return present
+    present = crate.versions.filter(release=version.release).only("number", "checksum").first()
+    if present is not None and (present.number, present.checksum) != (version.number, version.checksum):
         raise Conflict(f"the crate, {crate} v{present.number}, already exists; publish under a new version.")
-    check_publish_rate(principal.user)
-    version = Version.objects.create(
-        crate=crate,
+    return present
+
+
+def new_version(publisher: User, packed: manifest.Manifest) -> Version:
+    """Return a version that is not stored yet, without its crate and the digest and size of its file."""
+    return Version(
         number=packed.version,
-        release=release,
-        checksum=blob.sha256,
-        size=blob.size,
-        published_by=principal.user,
+        release=semantic_versions.without_build(packed.version),
+        published_by=publisher,
         dependencies=[dependency.index_entry() for dependency in packed.dependencies],
         features=packed.features,
         links=packed.links,
@@ -144,27 +153,3 @@ def insert_version(principal: Principal, crate: Crate, packed: manifest.Manifest
         keywords=packed.keywords,
         categories=packed.categories,
     )
-    update_derived_fields(crate)
-    audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, sha256=blob.sha256, size=blob.size)
-    return version
-
-
-# --- Derived fields ---------------------------------------------------------------------------------------------
-
-
-def update_derived_fields(crate: Crate) -> None:
-    """Derive search and index fields from the versions of a locked crate, in the transaction that changed one."""
-    rows = list(crate.versions.order_by("pk"))
-    usable = [version for version in rows if not version.yanked]
-    newest = max(usable, key=lambda version: semantic_versions.parse(version.number), default=None)
-    words = [crate.name, newest.description, *newest.keywords] if newest else [crate.name]
-    crate.newest = newest
-    crate.search_text = names.canonical(" ".join(words))
-    # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
-    # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
-    now = timezone.now().replace(microsecond=0)
-    is_first = not crate.index_etag
-    crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
-    crate.index_text = index.render(crate.name, rows)
-    crate.index_etag = index.etag(crate.index_text)
-    crate.save()

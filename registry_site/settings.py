@@ -119,6 +119,7 @@ NAMESPACES_PER_DAY = REGISTRY.number("NAMESPACES_PER_DAY", 100, minimum=0)
 MIN_FREE_SPACE = REGISTRY.number("MIN_FREE_SPACE", 256 * 1024 * 1024, minimum=0)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
+CRATE_CHANGES_PER_MINUTE = REGISTRY.number("CRATE_CHANGES_PER_MINUTE", 60, minimum=0)
 # The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.
 ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):

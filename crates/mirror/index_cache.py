@@ -77,12 +77,13 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     A published version never changes. Another checksum means that upstream was taken over, or is another registry.
     """
     name = path.rpartition("/")[2]
+    lines = index_lines.parse(body)  # before the lock: a file may have megabytes
     with transaction.atomic():
         # The lock of the row keeps a concurrent import from overwriting the checksums that are compared here.
         locked = CachedIndexFile.objects.select_for_update().filter(path=path).first()
         index_file = locked or CachedIndexFile(path=path, name=name)
         checksums, changes = dict(index_file.checksums), {}
-        for line in index_lines.parse(body):
+        for line in lines:
             if line.version and checksums.setdefault(line.version, line.checksum) != line.checksum:
                 changes[line.version] = f"was {checksums[line.version]} and is {line.checksum}"
         if not changes:

@@ -105,7 +105,7 @@ def read_manifest_entry(alias: str, raw: Any, target: str | None, kind: str, reg
         raise Invalid(f"{fields.label} is optional, which a dev-dependency cannot be.")
     if public and kind != "normal":
         raise Invalid(f"{fields.label} is public, which a {kind}-dependency cannot be.")
-    enabled_features = fields.strings("features")
+    enabled_features = features.read_values(fields, "features")
     for feature in enabled_features:
         features.check_name(feature, fields.label)
     default_features = "default-features" if "default-features" in fields.raw else "default_features"

@@ -9,6 +9,7 @@ from crates.package.fields import Fields
 from registry_site.errors import Invalid
 
 MAX_NAME_LENGTH = 255
+MAX_VALUES = 1000  # of one feature, and features of one dependency; the index repeats them for every client
 
 
 def read(fields: Fields) -> dict[str, list[str]]:
@@ -16,7 +17,15 @@ def read(fields: Fields) -> dict[str, list[str]]:
     values = Fields(fields.table("features"), f"{fields.label}'s [features]")
     for feature in values.raw:
         check_name(feature, fields.label)
-    return {feature: values.strings(feature) for feature in values.raw}
+    return {feature: read_values(values, feature) for feature in values.raw}
+
+
+def read_values(fields: Fields, key: str) -> list[str]:
+    """Read a list of features; raises `Invalid`, also for more than `MAX_VALUES`."""
+    values = fields.strings(key)
+    if len(values) > MAX_VALUES:
+        raise Invalid(f"{fields.label}: {key[:80]} has {len(values)} entries; at most {MAX_VALUES} are taken.")
+    return values
 
 
 def check_name(feature: str, label: str) -> None:

@@ -422,5 +422,5 @@ def test_mutated_publish_is_all_or_nothing(as_alice: CargoClient, layer: str) ->
         assert_all_or_nothing(as_alice, as_alice.publish(wrap(edit(original, edits))))
         delete_crates()
 
-    with override_settings(PUBLISH_LIMIT_PER_10_SECONDS=0):
+    with override_settings(PUBLISH_LIMIT_PER_10_SECONDS=0, CRATE_CHANGES_PER_MINUTE=0):
         check()

@@ -23,7 +23,7 @@ def version(number: str = "1.0.0", **fields: Any) -> Version:
 
 
 def line(**fields: Any) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(index.render("Demo", [version(**fields)]))
+    entry: dict[str, Any] = json.loads(index.render_line("Demo", version(**fields)))
     return entry
 
 
@@ -86,19 +86,9 @@ def test_artifact_dependency_needs_a_newer_cargo() -> None:
     assert line(dependencies=[tool], features={"f": ["dep:base"]})["v"] == 3
 
 
-def test_each_version_is_one_line() -> None:
-    text = index.render("demo", [version("1.0.0"), version("1.0.1-a+b"), version("2.0.0")])
-    assert text.endswith("}\n")
-    assert [json.loads(row)["vers"] for row in text.splitlines()] == ["1.0.0", "1.0.1-a+b", "2.0.0"]
-
-
-def test_crate_without_versions_has_no_lines() -> None:
-    assert index.render("demo", []) == ""
-
-
 def test_no_text_can_break_a_line() -> None:
     for odd in ("\u2028", "\u2029", "\x85", "\n", "\r\n", '"}', "\\", "\0", "\u7279", "\U0001f980", "\x1b"):
-        text = index.render("demo", [version(features={odd: [odd]}, links=odd, dependencies=[{"target": odd}])])
+        text = index.render_line("demo", version(features={odd: [odd]}, links=odd, dependencies=[{"target": odd}]))
         assert text.isascii()
         assert text[-1] == "\n"
         assert text[:-1].isprintable()

@@ -15,7 +15,7 @@ import pytest
 from tests.support import packing
 from tests.support.servers import Server, running
 
-SERVER_SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0"}
+SERVER_SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", "REGISTRY_CRATE_CHANGES_PER_MINUTE": "0"}
 
 CLIENTS = 64
 RACERS = 32
@@ -126,7 +126,7 @@ def test_concurrent_readers_see_whole_lines_only(server: Server, token: str) -> 
 
 
 def test_acknowledged_versions_survive_a_kill(tmp_path: Path) -> None:
-    with running(tmp_path / "data", REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS="0") as server:
+    with running(tmp_path / "data", **SERVER_SETTINGS) as server:
         token = server.sign_up("alice")
         acknowledged: set[str] = set()
 

@@ -1,0 +1,35 @@
+"""Rate limits of publishers, counted in rows."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from accounts.models import User
+from crates.models import Crate, Version
+from registry_site.audit import Action
+from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
+
+CHANGES = (Action.CRATE_PUBLISH, Action.CRATE_YANK, Action.CRATE_UNYANK)
+
+
+def check_publish_rate(user: User) -> None:
+    """Limit the versions that a user publishes within a few seconds; raises `TooManyRequests`."""
+    number = settings.PUBLISH_LIMIT_PER_10_SECONDS
+    if number:
+        message = f"{user} has published {number} versions within 10 seconds; wait a little."
+        limit = RateLimit("publishes", number, timedelta(seconds=10), message)
+        limit.check_rows(Version.objects.filter(published_by=user), "published_at")
+
+
+def check_change_rate(user: User, crate: Crate) -> None:
+    """Limit the changes of one crate by one user within a minute; raises `TooManyRequests`.
+
+    Each change writes the whole index file again, and all other writers of SQLite wait for that.
+    """
+    number = settings.CRATE_CHANGES_PER_MINUTE
+    if number:
+        message = f"{user} has changed {crate} {number} times within a minute; wait {{seconds}} seconds."
+        limit = RateLimit("crate changes", number, timedelta(minutes=1), message, is_exact=True)
+        # The name of the target instead of a join: a crate can have thousands of versions.
+        limit.check_rows(AuditEvent.objects.filter(actor=user, action__in=CHANGES, target__startswith=f"{crate}@"))

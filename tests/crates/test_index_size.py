@@ -1,0 +1,150 @@
+"""Index files that grow: their limits, and how little is done while a lock is held."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from crates import derived_fields, index
+from crates.models import Crate, Version
+from crates.package import features
+from tests.support import packing
+from tests.support.cast import CargoClient
+
+YANK = "/api/v1/crates/demo/1.0.0/yank"
+UNYANK = "/api/v1/crates/demo/1.0.0/unyank"
+
+
+def body_with(table: dict[str, list[str]], version: str = "1.0.0") -> bytes:
+    """Return a publish body of demo with these features."""
+    lines = "".join(f'"{name}" = {values}\n' for name, values in table.items())
+    return packing.body(
+        version=version, toml=packing.manifest(version=version) + f"[features]\n{lines}", features=table
+    )
+
+
+def refusal(response: Any) -> str:
+    assert response.status_code == 400
+    return str(response.json()["errors"][0]["detail"])
+
+
+def pad_index_file(size: int) -> None:
+    """Let the index file of the only crate begin with so many bytes."""
+    crate = Crate.objects.get()
+    Crate.objects.update(index_text="\n" * size + crate.index_text)
+
+
+# --- Limits -----------------------------------------------------------------------------------------------------
+
+
+def test_endless_feature_is_refused(as_alice: CargoClient) -> None:
+    body = body_with({"a": ["b"] * (features.MAX_VALUES + 1), "b": []})
+    assert "a has 1001 entries; at most 1000 are taken" in refusal(as_alice.publish(body))
+    assert as_alice.publish(body_with({"a": ["b"] * features.MAX_VALUES, "b": []})).status_code == 200
+
+
+def test_endless_features_of_dependency_are_refused(as_alice: CargoClient) -> None:
+    toml = packing.manifest() + f'[dependencies.base]\nversion = "1"\nfeatures = {["a"] * 1001}\n'
+    body = packing.body(toml=toml, deps=[packing.dependency("base", features=["a"])])
+    assert "features has 1001 entries" in refusal(as_alice.publish(body))
+
+
+def test_long_line_is_refused(as_alice: CargoClient, blob_directory: Path) -> None:
+    body = body_with({f"{n:0255}": [] for n in range(300)})
+    assert "demo 1.0.0 needs 7" in refusal(as_alice.publish(body))
+    assert not Crate.objects.exists()
+    assert not any(path.is_file() for path in blob_directory.rglob("*"))
+
+
+def test_full_index_file_takes_no_version(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    pad_index_file(index.MAX_FILE_SIZE)
+    assert "The index file of demo would have" in refusal(as_alice.publish(packing.body(version="2.0.0")))
+    assert Version.objects.count() == 1
+    # What is there stays usable.
+    assert as_alice.publish(packing.body()).status_code == 200
+    assert as_alice.delete(YANK).status_code == 200
+    assert '"yanked":true' in Crate.objects.get().index_text
+
+
+@override_settings(CRATE_CHANGES_PER_MINUTE=3)
+def test_changes_of_crate_are_limited(as_alice: CargoClient, as_bob: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    as_alice.put_json("/api/v1/crates/demo/owners", {"users": ["bob"]})
+    # A repetition changes nothing, and does not count.
+    statuses = [change(path).status_code for change, path in [(as_alice.delete, YANK), (as_alice.put, UNYANK)] * 2]
+    assert statuses == [200, 200, 429, 200]
+    refused = as_alice.publish(packing.body(version="2.0.0"))
+    assert (refused.status_code, refused["Retry-After"].isdecimal()) == (429, True)
+    assert "alice has changed demo 3 times within a minute" in refused.json()["errors"][0]["detail"]
+    assert as_alice.publish(packing.body("demo2")).status_code == 200
+    assert as_bob.delete(YANK).status_code == 200
+
+
+@override_settings(CRATE_CHANGES_PER_MINUTE=0)
+def test_changes_need_no_limit(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    assert as_alice.delete(YANK).status_code == 200
+
+
+# --- Work before the locks --------------------------------------------------------------------------------------
+
+
+def test_long_texts_are_read_before_locks(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    as_alice.publish(packing.body(version="0.9.0"))
+    changes: list[Any] = [
+        lambda: as_alice.delete(YANK),
+        lambda: as_alice.put(UNYANK),
+        lambda: as_alice.publish(packing.body(version="2.0.0")),
+    ]
+    for change in changes:
+        with CaptureQueriesContext(connection) as queries:
+            assert change().status_code == 200
+        statements = [query["sql"] for query in queries.captured_queries]
+        first_of_transaction = next(n for n, sql in enumerate(statements) if sql.startswith("SAVEPOINT"))
+        selected = [sql for sql in statements[first_of_transaction:] if sql.startswith("SELECT")]
+        assert selected
+        assert [sql for sql in selected if '"index_text"' in sql or '"dependencies"' in sql] == []
+
+
+def test_change_before_the_lock_is_kept(as_alice: CargoClient) -> None:
+    for number in ("1.0.0", "2.0.0"):
+        as_alice.publish(packing.body(version=number))
+    version = Version.objects.get(number="2.0.0")
+    derive = partial(derived_fields.after_yank, version=version, yanked=True)
+    prepared = derive(Crate.objects.get())
+    as_alice.delete(YANK)
+    Version.objects.filter(pk=version.pk).update(yanked=True)
+    derived_fields.save(Crate.objects.get(), prepared, derive)
+    crate = Crate.objects.get()
+    assert crate.index_text.count('"yanked":true') == 2
+    assert crate.index_etag == index.etag(crate.index_text)
+
+
+def test_newest_version_follows_each_change(as_alice: CargoClient) -> None:
+    newest = []
+    for number in ("1.0.0", "3.0.0", "2.0.0"):
+        as_alice.publish(packing.body(version=number))
+        newest.append(Crate.objects.get().newest)
+    for number in ("3.0.0", "1.0.0", "2.0.0"):
+        as_alice.delete(f"/api/v1/crates/demo/{number}/yank")
+        newest.append(Crate.objects.get().newest)
+    for number in ("1.0.0", "3.0.0", "2.0.0"):
+        as_alice.put(f"/api/v1/crates/demo/{number}/unyank")
+        newest.append(Crate.objects.get().newest)
+    numbers = [version.number if version else None for version in newest]
+    assert numbers == ["1.0.0", "3.0.0", "3.0.0", "2.0.0", "2.0.0", None, "1.0.0", "3.0.0", "3.0.0"]
+
+
+def test_only_the_line_of_the_version_changes() -> None:
+    numbers = ("1.0.0-rc.1", "1.0.0", "11.0.0", "1.0.0-rc.10")
+    lines = [f'{{"name":"demo","vers":"{number}","yanked":false,"links":"\\u7279"}}\n' for number in numbers]
+    for position, number in enumerate(numbers):
+        changed = index.replace_yanked("".join(lines), "demo", number, yanked=True).splitlines(keepends=True)
+        expected = [*lines]
+        expected[position] = lines[position].replace("false", "true")
+        assert changed == expected
