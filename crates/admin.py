@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from accounts.admin import staff
@@ -11,6 +12,9 @@ from crates import ownership, yanking
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+
+# Large columns of the crate of a version or an owner.
+LARGE_COLUMNS_OF_CRATE = tuple(f"crate__{column}" for column in Crate.LARGE_COLUMNS)
 
 
 class OwnerInline(admin.TabularInline):
@@ -21,7 +25,8 @@ class OwnerInline(admin.TabularInline):
     readonly_fields = ("added_by", "added_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
-        return super().get_queryset(request).select_related("user", "added_by")
+        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
+        return ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
 
 
 @admin.register(Crate)
@@ -31,7 +36,7 @@ class CrateAdmin(DomainAdmin):
     search_fields = ("name", "search_text")
     inlines = [OwnerInline]
     actions = ["serve_upstream", "hide_upstream"]
-    fields = ("name", "newest", "created_at", "upstream", "index_path", "index_etag", "index_modified", "index_text")
+    fields = ("name", "newest_number", "created_at", "upstream", "index_path", "index_etag", "index_modified")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -40,8 +45,12 @@ class CrateAdmin(DomainAdmin):
         return self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
-        crates = super().get_queryset(request).select_related("newest").prefetch_related("owners")
-        annotated: QuerySet[Crate] = crates.annotate(version_total=Count("versions"))
+        large = (*Crate.LARGE_COLUMNS, *(f"newest__{column}" for column in Version.LARGE_COLUMNS))
+        crates = super().get_queryset(request).select_related("newest").defer(*large).prefetch_related("owners")
+        # A subquery: to count joined rows, SQLite would group by all columns.
+        versions = Version.objects.filter(crate=OuterRef("pk")).order_by().values("crate")
+        total = Subquery(versions.annotate(total=Count("pk")).values("total"), output_field=IntegerField())
+        annotated: QuerySet[Crate] = crates.annotate(version_total=Coalesce(total, 0))
         return annotated
 
     @admin.display(description="upstream", ordering="upstream")
@@ -57,7 +66,7 @@ class CrateAdmin(DomainAdmin):
         self._set_served(request, queryset, served=False)
 
     def _set_served(self, request: HttpRequest, queryset: QuerySet[Crate], *, served: bool) -> None:
-        crates = Crate.objects.filter(pk__in=queryset.values("pk"))
+        crates = Crate.objects.without_large_columns().filter(pk__in=queryset.values("pk"))
         changed = shared_names.set_served(crates, served=served, actor=staff(request))
         self.message_user(request, f"{changed} changed; the others were so before.")
 
@@ -86,8 +95,12 @@ class VersionAdmin(ReadOnlyAdmin):
     list_display = ("crate", "number", "yanked", "size", "published_by", "published_at")
     list_filter = ("yanked", "published_at")
     search_fields = ("crate__name", "number", "checksum", "published_by__username")
-    list_select_related = ("crate", "published_by")
     actions = ["yank", "unyank"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
+        versions = super().get_queryset(request).select_related("crate", "published_by")
+        without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
+        return without_large
 
     def has_yank_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("crates.change_version")
@@ -101,8 +114,7 @@ class VersionAdmin(ReadOnlyAdmin):
         self._set_yanked(request, queryset, yanked=False)
 
     def _set_yanked(self, request: HttpRequest, queryset: QuerySet[Version], *, yanked: bool) -> None:
-        versions = queryset.select_related("crate")
-        changed = sum(yanking.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in versions)
+        changed = sum(yanking.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in queryset)
         self.message_user(request, f"{changed} {'yanked' if yanked else 'unyanked'}; the others were so before.")
 
 
@@ -111,4 +123,8 @@ class OwnershipAdmin(ReadOnlyAdmin):
     list_display = ("crate", "user", "added_by", "added_at")
     list_filter = ("added_at",)
     search_fields = ("crate__name", "user__username")
-    list_select_related = ("crate", "user", "added_by")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
+        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
+        without_large: QuerySet[Ownership] = ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
+        return without_large

@@ -70,7 +70,7 @@ class Crate(models.Model):
 class Version(models.Model):
     """A published version. Only `yanked` ever changes, and no version is ever deleted."""
 
-    LARGE_COLUMNS = ("dependencies", "features")  # lists leave them out
+    LARGE_COLUMNS = ("dependencies", "features", "license", "links")  # lists leave them out
 
     crate = models.ForeignKey(Crate, on_delete=models.PROTECT, related_name="versions")
     number = models.CharField(max_length=150)

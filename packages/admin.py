@@ -11,8 +11,12 @@ from accounts.admin import staff
 from accounts.models import User
 from namespaces.admin import RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
-from packages.models import Collaboration, Package, Release, SnapshotRevision
+from packages.models import SEARCH_COLUMNS, Collaboration, Package, Release, SnapshotRevision
 from registry_site.admin import ReadOnlyAdmin, ReadOnlyInline
+
+# Large columns of the package, or of the release, that a row belongs to.
+LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)
+LARGE_COLUMNS_OF_RELEASE = tuple(f"release__{column}" for column in (*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE))
 
 
 class ReleaseInline(ReadOnlyInline):
@@ -21,12 +25,17 @@ class ReleaseInline(ReadOnlyInline):
     show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
-        return super().get_queryset(request).select_related("publisher").defer("files")
+        releases = super().get_queryset(request).select_related("package__namespace", "publisher")
+        return releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
 
 
 class CollaborationInline(RoleAssignmentInline):
     model = Collaboration
     fk_name = "package"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Collaboration]:
+        collaborations: QuerySet[Collaboration] = super().get_queryset(request)
+        return collaborations.select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
 
 
 @admin.register(Package)
@@ -38,11 +47,12 @@ class PackageAdmin(TrashAdmin):
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
     inlines = [ReleaseInline, CollaborationInline]
-    fields = ("namespace", "name", "field", "type", "newest", "created_at", "updated_at", "removed_at")
+    fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
     readonly_fields = fields[1:]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
-        packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest")
+        large = (*SEARCH_COLUMNS, *(f"newest__{column}" for column in Release.LARGE_COLUMNS))
+        packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest").defer(*large)
         return packages
 
     @admin.display(description="newest", ordering="newest__version")
@@ -69,11 +79,25 @@ class SnapshotRevisionInline(ReadOnlyInline):
     model = SnapshotRevision
     fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "changed_fields", "size", "sha256")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SnapshotRevision]:
+        revisions = super().get_queryset(request)
+        revisions = revisions.select_related("release__package__namespace", "publisher", "replaced_by")
+        return revisions.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_RELEASE)
+
 
 @admin.register(Release)
 class ReleaseAdmin(ReadOnlyAdmin):
     list_display = ("package", "version", "status", "publisher", "published_at", "size")
     list_filter = ("status", "published_at")
     search_fields = ("package__name", "package__namespace__name", "version", "sha256")
-    list_select_related = ("package__namespace", "publisher")
     inlines = [SnapshotRevisionInline]
+    # Without the list of files, which can have thousands of entries.
+    fields = (
+        *("package", "version", "status", "is_final", "publisher", "published_at", "size", "sha256"),
+        *("description", "keywords", "dependencies", "dev_dependencies"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
+        releases = super().get_queryset(request).select_related("package__namespace", "publisher")
+        without_large: QuerySet[Release] = releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
+        return without_large

@@ -1,5 +1,6 @@
 """Archives of packages (`.tgz`): checked and listed without unpacking, then stored."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -14,6 +15,7 @@ from registry_site.storage import blobs
 
 MAX_ENTRIES = 20_000
 MAX_PATH = 512  # characters
+MAX_LISTING_SIZE = 2 * 1024 * 1024  # bytes of the stored list of files
 # A backslash or a drive letter leads out of the target folder on Windows; control characters deceive terminals.
 FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:")
 
@@ -50,6 +52,7 @@ def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
     # The limit grows with the compressed size, so that a small upload cannot expand without end.
     tar = BoundedGzipReader(archive, unpacked_limit(compressed), "archive")
     files: list[dict[str, Any]] = []
+    listing_size = 0
     for number, entry in enumerate(read_entries(tar, lenient=True), start=1):
         if number > MAX_ENTRIES:
             raise Invalid(f"The archive has more than {MAX_ENTRIES} entries.")
@@ -59,5 +62,8 @@ def list_files(archive: IO[bytes], compressed: int) -> list[dict[str, Any]]:
             raise Invalid(f"The archive has a path that is not allowed: {entry.path[:200]!r}.")
         if not entry.is_directory:
             files.append({"path": entry.path, "size": entry.size})
+            listing_size += len(json.dumps(files[-1])) + 2  # and a comma with its blank
+            if listing_size > MAX_LISTING_SIZE:
+                raise Invalid(f"The list of the archive's files has more than {MAX_LISTING_SIZE} bytes.")
         tar.skip(entry.size + -entry.size % BLOCK)  # contents are padded to whole blocks
     return files

@@ -45,15 +45,18 @@ def lock_for_update(package: Package) -> Package:
 def list_releases(user: User | None, namespace_name: str, name: str) -> list[Release]:
     """Return all versions of a package, the highest first; raises `NotFound`."""
     package = get_package(user, namespace_name, name)
-    releases = list(package.releases.select_related("publisher").defer("files"))
+    releases = list(package.releases.select_related("publisher").defer(*Release.LARGE_COLUMNS, "description"))
     return sorted(releases, key=lambda release: semantic_versions.parse(release.version), reverse=True)
 
 
 def get_release(user: User | None, namespace_name: str, name: str, version: str) -> Release:
-    """Return one version by its number, with or without build metadata; raises `NotFound`."""
+    """Return one version by its number, with or without build metadata; raises `NotFound`.
+
+    The list of its files is loaded by whoever reads it: downloads do not.
+    """
     package = get_package(user, namespace_name, name)
     number = semantic_versions.without_build(version)
-    release = package.releases.select_related("publisher").filter(precedence=number).first()
+    release = package.releases.select_related("publisher").defer("files").filter(precedence=number).first()
     # A number with other build metadata than the published one is not this version.
     if release is None or version not in (release.version, number):
         raise NotFound(f"{package} has no version {version[:80]!r}.", code="version_missing")

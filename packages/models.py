@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 from django.utils import timezone
 
 from accounts import roles
@@ -27,6 +27,10 @@ class Status(models.TextChoices):
     DEPRECATED = "DEPRECATED", "deprecated"  # should not be used any more
 
 
+# The database derives its search index from these columns of a package.
+SEARCH_COLUMNS = ("search_name", "search_text")
+
+
 class PackageQuerySet(models.QuerySet["Package"]):
     def present(self) -> Self:
         """Leave out packages in the trash, and those of a namespace in the trash."""
@@ -38,7 +42,8 @@ class PackageQuerySet(models.QuerySet["Package"]):
         The newest releases are not joined: after a wait for the lock, PostgreSQL would look for the former one, and
         leave `newest` empty if another transaction has published since.
         """
-        return self.select_for_update(no_key=True, of=("self",)).select_related("namespace")
+        newest = Prefetch("newest", Release.objects.defer("files"))
+        return self.select_for_update(no_key=True, of=("self",)).select_related("namespace").prefetch_related(newest)
 
     def named(self, namespace: str, name: str) -> Self:
         """Select the package of this name in the namespace of this name, both without regard to case."""
@@ -57,8 +62,9 @@ class PackageQuerySet(models.QuerySet["Package"]):
         return self.filter(Q(type=Type.PUBLIC) | Q(namespace__in=managed) | Q(pk__in=shared))
 
     def with_newest(self) -> Self:
-        """Fetch all that a list shows in the same query."""
-        return self.select_related("namespace", "newest__publisher")
+        """Fetch in one query all that a list shows, and no large column."""
+        large = (*SEARCH_COLUMNS, *(f"newest__{column}" for column in Release.LARGE_COLUMNS))
+        return self.select_related("namespace", "newest__publisher").defer(*large)
 
 
 class Package(models.Model):
@@ -80,7 +86,7 @@ class Package(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Empty for private and removed packages. The database derives its search index from these two columns.
+    # Empty for private and removed packages.
     search_name = models.TextField(default="", editable=False)
     search_text = models.TextField(default="", editable=False)
 
@@ -98,8 +104,9 @@ class Package(models.Model):
         return f"{self.namespace}/{self.name}"
 
     def newest_release(self) -> "Release":
-        """Return the newest release, with this package as its `package`."""
+        """Return the newest release with its dependencies, and with this package as its `package`."""
         assert self.newest is not None  # noqa: S101 - a package is created with its first release
+        self.newest.refresh_from_db(fields=["dependencies", "dev_dependencies"])  # lists leave them out
         self.newest.package = self  # saves a query
         return self.newest
 
@@ -129,6 +136,9 @@ LARGE_FIELDS = ("dependencies", "dev_dependencies", "description", "keywords", "
 
 class Release(ReleaseContent):
     """A version of a package. A RELEASE never changes again; a SNAPSHOT may be replaced."""
+
+    # Megabytes in the worst case. Lists leave them out, or one request would load them for many releases.
+    LARGE_COLUMNS = ("files", "dependencies", "dev_dependencies")
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="releases")
     version = models.CharField(max_length=127)

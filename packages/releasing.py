@@ -84,7 +84,8 @@ def publish_release(
         principal.revalidate_and_lock()
         package = _get_package_for_publisher(principal.user, namespace_name, name, package_id, for_update=True)
         # Build metadata does not tell versions apart: 1.0.0+a and 1.0.0+b are one release.
-        release = package.releases.filter(precedence=semantic_versions.without_build(content.version)).first()
+        number = semantic_versions.without_build(content.version)
+        release = package.releases.defer("files").filter(precedence=number).first()
         if release is None:
             release = Release(package=package)
             _save_release(release, package.newest or release, content, archive, principal.user)

@@ -17,7 +17,7 @@ from django.dispatch import receiver
 from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
 from packages import names
-from packages.models import Package, Type
+from packages.models import Package, Release, Type
 
 MAX_QUERY = 200  # characters
 MAX_QUERY_WORDS = 12
@@ -79,7 +79,8 @@ def update_packages_of_namespace(sender: type[Namespace], namespace: Namespace, 
     if namespace.removed_at is not None:
         packages.update(search_name="", search_text="")
         return
-    present = packages.filter(removed_at=None).select_related("newest").iterator(BATCH_SIZE)
+    unused = (f"newest__{column}" for column in Release.LARGE_COLUMNS)
+    present = packages.filter(removed_at=None).select_related("newest").defer(*unused).iterator(BATCH_SIZE)
     while batch := list(islice(present, BATCH_SIZE)):
         for package in batch:
             package.namespace = namespace

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import ValidationError
-from django.db.models import IntegerField, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -36,6 +36,16 @@ def count_failures(subject: Any) -> Coalesce:
     # One subquery for the whole list. order_by() removes the default order, by which Django would group, too.
     unsettled = Incident.objects.filter(subject=subject, settled_at=None).order_by().values("subject")
     return Coalesce(Subquery(unsettled.annotate(total=Sum("count")).values("total")), 0, output_field=IntegerField())
+
+
+class CountKeys(Func):
+    """The number of keys of a JSON object, counted by the database."""
+
+    template = "(SELECT COUNT(*) FROM json_each(%(expressions)s))"
+    output_field = IntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(compiler, connection, template="(SELECT COUNT(*) FROM jsonb_object_keys(%(expressions)s))")
 
 
 class MirrorAdmin(ReadOnlyAdmin):
@@ -68,13 +78,15 @@ class CachedIndexFileAdmin(MirrorAdmin):
     action_form = ReasonForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
-        # A body may have megabytes, so let the database measure it.
-        index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body")
-        return index_files.annotate(size=Length("body"), failures=count_failures(OuterRef("name")))
+        # A body may have megabytes, and checksums a tenth of that, so let the database measure them.
+        index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body", "checksums")
+        return index_files.annotate(
+            size=Length("body"), version_total=CountKeys("checksums"), failures=count_failures(OuterRef("name"))
+        )
 
     @admin.display
     def versions(self, index_file: CachedIndexFile) -> int:
-        return len(index_file.checksums)
+        return int(getattr(index_file, "version_total", 0))
 
     @admin.display(description="held back")
     def held_back(self, index_file: CachedIndexFile) -> str:

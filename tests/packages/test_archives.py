@@ -204,6 +204,7 @@ REFUSED = {
     ),
     "file of a gigabyte in a few bytes": gzip.compress(packing.header("a", size=GIGABYTES) + bytes(70 * 1024 * 1024)),
     "too many entries": tgz_of(packing.header("a") * 20_001),
+    "too long paths together": pack_tgz({f"{number:0500}": "" for number in range(4200)}),
 }
 
 
