@@ -12,11 +12,10 @@ from django.http import HttpRequest, HttpResponseBase
 
 from registry_site.errors import Invalid, RegistryError
 from registry_site.http.error_handlers import domain_error_response
-from registry_site.http.parsers import MAX_BODY_BYTES, check_length
+from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES, check_length
 from registry_site.storage import free_space
 
 LENGTH = re.compile(r"[0-9]{1,39}")
-EXTEND_DEADLINE = "registry.extend_deadline"  # in the WSGI environment: gives a body of this length its time
 
 
 class BodyLimitMiddleware:

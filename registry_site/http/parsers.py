@@ -13,6 +13,7 @@ from registry_site.http import strict_json
 
 MAX_BODY_BYTES = 1024 * 1024  # of JSON or a form
 MAX_FIELDS = 1000
+EXTEND_DEADLINE = "registry.extend_deadline"  # in the WSGI environment: gives a body of this length its time
 
 
 class StrictJSONParser(JSONParser):

@@ -22,8 +22,7 @@ from urllib.parse import unquote
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from registry_site.http.body_limits import EXTEND_DEADLINE
-from registry_site.http.parsers import MAX_BODY_BYTES
+from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
 from registry_site.server import read_ahead
 from registry_site.server.address_shares import AddressShares, Share
 
