@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment; the table in README.md describes each variable."""
+"""Every setting, read once from the environment; the tables in docs/settings.md describe each variable."""
 
 import os
 import re
