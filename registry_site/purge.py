@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import storages
-from django.db import connection
+from django.db import connection, transaction
 from django.dispatch import receiver
 
 from registry_site.signals import purge_requested
@@ -32,7 +32,8 @@ def delete_unfinished_files(**kwargs: Any) -> str:
 def refresh_statistics(**kwargs: Any) -> str:
     """Refresh the statistics by which SQLite chooses an index. PostgreSQL does that itself."""
     if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
+        # In a transaction that waits for the lock at its begin: a writer in between would make the statement fail.
+        with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("PRAGMA analysis_limit = 1000")  # rows of each index: it takes milliseconds, not minutes
             cursor.execute("PRAGMA optimize(0x10002)")  # all tables, also those that this connection has not queried
     return "Statistics are up to date."

@@ -96,7 +96,10 @@ class Server:
         self.process.wait()
 
     def manage(self, *arguments: str, text: str = "") -> str:
-        """Run a command of `manage.py` with `text` as its input, and return its output. Raises `CalledProcessError`."""
+        """Run a command of `manage.py` with `text` as its input, and return its output.
+
+        Raises `CalledProcessError`, after the command's own words have been printed.
+        """
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -104,8 +107,10 @@ class Server:
             input=text,
             capture_output=True,
             text=True,
-            check=True,
         )
+        if done.returncode:
+            print(done.stderr)
+        done.check_returncode()
         return done.stdout.strip()
 
     def sign_up(self, name: str) -> str:
