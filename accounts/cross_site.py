@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from registry_site.errors import PermissionDenied
+from registry_site.origins import origin_of
 
 FOREIGN_SITES = ("cross-site", "same-site")  # a sibling domain can belong to somebody else
 PAGE_HEADERS = ("Origin", "Sec-Fetch-Site", "Referer")
@@ -20,24 +21,30 @@ def own_origins(request: HttpRequest) -> tuple[str, ...]:
     # Anybody on the way can forge a page that came without TLS: behind a public URL with TLS it is not ours.
     if settings.PUBLIC_URL.startswith("https:") and not request.is_secure():
         return tuple(origin for origin in named if origin.startswith("https:"))
-    return (*named, f"{request.scheme}://{request.get_host()}")
+    return (*named, origin_of(f"{request.scheme}://{request.get_host()}"))
+
+
+def is_own(request: HttpRequest, url: str) -> bool:
+    """Return whether a URL, or an origin, is of our own pages; `null` is not."""
+    try:
+        return origin_of(url) in own_origins(request)
+    except ValueError:
+        return False
 
 
 def is_same_origin(request: HttpRequest) -> bool:
     """Return whether the user or a page of ours sent the request."""
-    origins = own_origins(request)
     if (origin := request.headers.get("Origin")) is not None:
-        return origin in origins
+        return is_own(request, origin)
     if site := request.headers.get("Sec-Fetch-Site"):
         return site not in FOREIGN_SITES
-    referer = request.headers.get("Referer", settings.PUBLIC_URL)
-    return referer in origins or referer.startswith(tuple(f"{origin}/" for origin in origins))
+    return is_own(request, request.headers.get("Referer", settings.PUBLIC_URL))
 
 
 def is_sent_by_own_page(request: HttpRequest) -> bool:
     """Return whether the browser states that a page of ours sent the request. Scripts cannot forge these headers."""
     if (origin := request.headers.get("Origin")) is not None:  # the more exact of the two: it counts first
-        return origin in own_origins(request)
+        return is_own(request, origin)
     return request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 

@@ -11,12 +11,13 @@ from urllib.parse import parse_qsl, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from registry_site.origins import Hosts, origin_of, with_plain_origin
+
 T = TypeVar("T")
 
 HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 PORT = r"([0-9]{1,5})"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-DEFAULT_PORTS = {"http": "80", "https": "443"}
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 UNLIMITED = 10**15
 
@@ -151,6 +152,12 @@ class Environment:
 
         return self.read(name, [], convert, "give schemes and hosts only, such as https://crates, separated by blanks")
 
+    def hosts(self, name: str) -> Hosts:
+        """Read names of hosts, addresses and networks in CIDR form, separated by blanks."""
+        return self.read(
+            name, Hosts(), parse_hosts, "give names of hosts and networks such as 10.0.0.0/8, separated by blanks"
+        )
+
     def unknown_names(self) -> list[str]:
         """Return the variables with our prefix that nothing reads: most likely misspelt."""
         return sorted(name for name in self.variables if name.startswith(self.prefix) and name not in self.names)
@@ -172,12 +179,24 @@ def parse_port(text: str) -> int:
 
 
 def parse_origin(text: str) -> str:
-    match = re.fullmatch(rf"(https?)://({HOST})(?::{PORT})?/?", text.lower())
+    match = re.fullmatch(rf"https?://({HOST})(?::{PORT})?/?", text.lower())
     if not match:
         raise ValueError(text)
-    scheme, host, port = match.groups()
-    suffix = f":{parse_port(port)}" if port and port != DEFAULT_PORTS[scheme] else ""
-    return f"{scheme}://{check_host(host)}{suffix}"
+    check_host(match[1])
+    parse_port(match[2] or "1")
+    return origin_of(text)
+
+
+def parse_hosts(text: str) -> Hosts:
+    names, networks = set(), []
+    for word in text.lower().split():
+        try:
+            networks.append(ipaddress.ip_network(word, strict=False))
+        except ValueError:
+            if not re.fullmatch(HOST, word):
+                raise
+            names.add(word)
+    return Hosts(frozenset(names), networks)
 
 
 def url_host(url: str) -> str:
@@ -206,7 +225,7 @@ def parse_index_url(text: str) -> str:
     url = text.removeprefix("sparse+")
     if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", url) or urlsplit(url).port == 0:
         raise ValueError(text)
-    return url if url.endswith("/") else f"{url}/"
+    return with_plain_origin(url if url.endswith("/") else f"{url}/")
 
 
 def parse_index_urls(text: str) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -22,6 +22,8 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+
+from registry_site.origins import Hosts, Network
 
 SILENCE_SECONDS = 5  # without a byte
 CHUNK_SIZE = 64 * 1024  # bytes
@@ -36,6 +38,10 @@ class RequestFailed(Exception):
     """A request without a usable response: refused, broken, late or too large."""
 
 
+class PrivateAddress(RequestFailed):
+    """A host with an address that is not of the open internet, and in none of the allowed networks."""
+
+
 @dataclass(frozen=True)
 class Response:
     """`headers` by their names in lower case."""
@@ -48,7 +54,7 @@ class Response:
 def fetch(method: str, url: str, *, seconds: float, max_bytes: int, **options: Any) -> Response:
     """Return the whole response. Raises `RequestFailed` when it is late or its body has more than `max_bytes`.
 
-    Options: `headers` and `body` to send; `public_only` refuses to connect to private addresses.
+    Options: `headers` and `body` to send; `private_networks`, without which all private addresses are allowed.
     """
     with _send(method, url, seconds, **options) as (response, chunks):
         body = bytearray()
@@ -82,9 +88,9 @@ def _send(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-    public_only: bool = False,
+    private_networks: Sequence[Network] | None = None,
 ) -> Iterator[tuple[Response, Iterator[bytes]]]:
-    with closing(Limits(seconds, public_only=public_only)) as limits, limits.applied():
+    with closing(Limits(seconds, private_networks)) as limits, limits.applied():
         try:
             response = _pools.request(
                 method,
@@ -123,9 +129,9 @@ class Limits:
     `Connection: close`, and goes on to read the body.
     """
 
-    def __init__(self, seconds: float, *, public_only: bool = False) -> None:
+    def __init__(self, seconds: float, private_networks: Sequence[Network] | None = None) -> None:
         self.deadline = time.monotonic() + seconds
-        self.public_only = public_only
+        self.private_networks = private_networks
         self.handle: socket.socket | None = None
 
     @contextmanager
@@ -144,10 +150,13 @@ class Limits:
             raise RequestFailed("its time was up")
         return seconds
 
-    def require_public(self, address: str) -> None:
+    def require_allowed(self, host: str, address: str) -> None:
+        """Raise `PrivateAddress` for an address that is neither public nor in a network that the request may reach."""
         # The address, not the name: a name could resolve to another address the next time.
-        if self.public_only and not ipaddress.ip_address(address.partition("%")[0]).is_global:
-            raise OSError(f"{address} is no address of the open internet")
+        if self.private_networks is None or ipaddress.ip_address(address.partition("%")[0]).is_global:
+            return
+        if not Hosts(networks=self.private_networks).has_address(address):
+            raise PrivateAddress(f"{host} has the private address {address}")
 
     def extend(self, seconds: float) -> None:
         """Move the deadline to so many seconds from now."""
@@ -191,7 +200,7 @@ class LimitedConnection:
         for family, kind, protocol, _, address in addresses:
             connection = socket.socket(family, kind, protocol)
             try:
-                limits.require_public(str(address[0]))
+                limits.require_allowed(self._dns_host, str(address[0]))
                 connection.settimeout(min(SILENCE_SECONDS, limits.remaining_seconds()))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.connect(address)
@@ -207,7 +216,7 @@ class LimitedConnection:
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # perhaps opened by another request, with other limits
-            _limits.get().require_public(self.sock.getpeername()[0])
+            _limits.get().require_allowed(self._dns_host, self.sock.getpeername()[0])
             _limits.get().watch(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 

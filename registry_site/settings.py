@@ -23,6 +23,7 @@ from registry_site.environment import (
     sqlite_database,
     url_host,
 )
+from registry_site.origins import with_plain_origin
 from registry_site.secret_key import create_secret_key, derive_key, read_secret_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -121,7 +122,10 @@ TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
 CRATE_CHANGES_PER_MINUTE = REGISTRY.number("CRATE_CHANGES_PER_MINUTE", 60, minimum=0)
 # The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.
-ALLOWED_REGISTRIES = REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
+ALLOWED_REGISTRIES = [
+    with_plain_origin(url)
+    for url in REGISTRY.words("ALLOWED_REGISTRIES", "https://github.com/rust-lang/crates.io-index")
+]
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
     raise REGISTRY.refusal("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
 
@@ -139,6 +143,8 @@ MIRROR_UPSTREAM = REGISTRY.read(
 MIRROR_TOKENS = REGISTRY.read(
     "MIRROR_TOKENS_FILE", dict[str, str](), parse_index_tokens, "give a file with a URL and its token in each line"
 )
+# Further hosts of an upstream, to which it may redirect, and which may have private addresses.
+MIRROR_HOSTS = REGISTRY.hosts("MIRROR_HOSTS")
 MIRROR_INDEX_TTL = REGISTRY.number("MIRROR_INDEX_TTL", 300, minimum=0, maximum=10**7)
 MIRROR_TIMEOUT = REGISTRY.number("MIRROR_TIMEOUT", 12, maximum=600)
 MIRROR_OFFLINE = REGISTRY.flag("MIRROR_OFFLINE", default=False)

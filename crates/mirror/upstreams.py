@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
 from django.conf import settings
 from django.core.cache import cache
@@ -14,6 +14,7 @@ from crates.mirror import index_lines, metrics
 from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
+from registry_site.origins import origin_of
 
 MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CONFIG_BYTES = 64 * 1024
@@ -99,7 +100,7 @@ class Upstream:
                 config = strict_json.loads(response.body)
             except RegistryError as error:
                 raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
-            if not isinstance(config, dict) or _origin(str(config.get("dl")))[0] not in ("http", "https"):
+            if not isinstance(config, dict) or not _origin(str(config.get("dl"))).startswith(("http://", "https://")):
                 raise UpstreamFault("its config.json names no place for downloads")
             cache.set(key, config, CONFIG_CACHE_SECONDS)
         return config
@@ -112,11 +113,12 @@ class Upstream:
         for _ in range(MAX_REDIRECTS + 1):
             # Only the configured host gets the token, and may have a private address: `dl` is upstream's own word.
             is_configured = _origin(url) == _origin(self.url)
+            may_be_private = is_configured or settings.MIRROR_HOSTS.has(url)
             options: dict[str, Any] = {
                 "headers": {**headers, **({"Authorization": self.token} if self.token and is_configured else {})},
                 "seconds": max(0.0, deadline - time.monotonic()),
                 "max_bytes": max_bytes,
-                "public_only": not is_configured,
+                "private_networks": None if may_be_private else settings.MIRROR_HOSTS.networks,
             }
             try:
                 with metrics.upstream.timed("index" if file is None else "crate"):
@@ -124,6 +126,8 @@ class Upstream:
                         response = http_client.fetch("GET", url, **options)
                     else:
                         response = http_client.download(url, file=file, **options)
+            except http_client.PrivateAddress as error:
+                raise UpstreamFault(f"{error}, which needs REGISTRY_MIRROR_HOSTS") from error
             except http_client.RequestFailed as error:
                 raise UpstreamFault(str(error)) from error
             if response.status not in REDIRECT_STATUSES:
@@ -133,8 +137,8 @@ class Upstream:
             except ValueError as error:
                 raise UpstreamFault("it redirects to nowhere") from error
             # A redirect to a third host could reach what only this server can, or lead to somebody else's crates.
-            if _origin(target) not in (_origin(self.url), _origin(url)):
-                raise UpstreamFault(f"it redirects to {_origin(target)[-1][:100]!r}, which is none of its hosts")
+            if _origin(target) not in (_origin(self.url), _origin(url)) and not settings.MIRROR_HOSTS.has(target):
+                raise UpstreamFault(f"it redirects to {_origin(target)[:100]}, which needs REGISTRY_MIRROR_HOSTS")
             url = target
         raise UpstreamFault("it redirects without end")
 
@@ -161,10 +165,9 @@ def get_upstream(url: str) -> Upstream:
     raise UpstreamFault("it is not configured any more")
 
 
-def _origin(url: str) -> tuple[str, str]:
-    """Return scheme and host, for a token for HTTPS must not go out over HTTP; raises `UpstreamFault`."""
+def _origin(url: str) -> str:
+    """Return the origin, with its scheme, for a token for HTTPS must not go out over HTTP; raises `UpstreamFault`."""
     try:
-        parts = urlsplit(url)
+        return origin_of(url)
     except ValueError as error:
         raise UpstreamFault(f"it names {url[:100]!r}, which is no address") from error
-    return parts.scheme, parts.netloc

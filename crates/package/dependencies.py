@@ -9,6 +9,7 @@ from crates import names
 from crates.package import features, requirements, targets
 from crates.package.fields import MAX_URL_LENGTH, Fields
 from registry_site.errors import Invalid
+from registry_site.origins import with_plain_origin
 
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
 KIND_BY_SECTION = {"dependencies": "normal", "dev-dependencies": "dev", "build-dependencies": "build"}
@@ -30,15 +31,16 @@ class Registries:
     allowed: frozenset[str]
 
     def resolve(self, url: str) -> str | None:
-        """Return None for a URL of this registry, and any other allowed URL as it is; raises `Invalid`."""
-        if url.rstrip("/") in {own.rstrip("/") for own in self.own}:
+        """Return None for a URL of this registry, and any other allowed URL in its plain form; raises `Invalid`."""
+        plain = with_plain_origin(url)
+        if plain.rstrip("/") in {own.rstrip("/") for own in self.own}:
             return None
-        if url not in self.allowed:
+        if plain not in self.allowed:
             raise Invalid(
                 f"A dependency comes from the registry {url[:200]!r}, which is neither this one ({self.own[0]}; other "
                 "names: REGISTRY_ALSO_KNOWN_AS) nor one that its operator allows (REGISTRY_ALLOWED_REGISTRIES)."
             )
-        return url
+        return plain
 
 
 @dataclass(frozen=True)

@@ -502,7 +502,6 @@ REGISTRY_URLS = [
     "sparse+https://host/index.git",
     "https://github.com/rust-lang/crates.io-index/",
     "https://github.com/rust-lang/crates.io-index.git",
-    "HTTPS://github.com/rust-lang/crates.io-index",
     "sparse+http://testserver/index/../other/",
     "sparse+http://testserver.evil/index/",
     "sparse+http://alias/index/",
@@ -525,6 +524,12 @@ def test_each_name_of_the_registry_is_its_own() -> None:
     for url in (OWN, OWN.rstrip("/"), "sparse+http://alias:8000/index/"):
         (only,) = parse_packed(with_dependency(registry_index=url)).dependencies
         assert only.registry is None
+
+
+def test_port_of_the_scheme_does_not_matter() -> None:
+    own = Registries(("sparse+https://crates.example/index/",), frozenset({"sparse+https://other.example/index/"}))
+    assert own.resolve("sparse+https://Crates.Example:443/index/") is None
+    assert own.resolve("sparse+HTTPS://other.example:443/index/") == "sparse+https://other.example/index/"
 
 
 def test_registry_that_is_not_allowed_is_named() -> None:

@@ -4,13 +4,12 @@ import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import pytest
 from django.utils import timezone
 
 from crates.mirror.models import CachedCrate, Incident
-from registry_site import http_client
+from registry_site.environment import parse_hosts
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.mirror_client import MirrorClient, upstream_fails
@@ -234,9 +233,21 @@ def test_redirect_to_another_host_is_refused(mirror: MirrorClient, upstream: Bad
     upstream.publish("demo", BYTES)
     second.script("/bytes", bad_upstream.file(BYTES))
     upstream.script_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
-    reason = f"it redirects to '{second.host}', which is none of its hosts"
+    reason = f"it redirects to http://{second.host}, which needs REGISTRY_MIRROR_HOSTS"
     assert mirror.crate("demo").json() == upstream_fails(reason)
     assert second.requests == []
+
+
+def test_redirect_to_an_allowed_host_is_followed(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, settings: Any
+) -> None:
+    settings.MIRROR_TOKENS = {upstream.url: "secret"}
+    settings.MIRROR_HOSTS = parse_hosts("127.0.0.0/8")
+    upstream.publish("demo", BYTES)
+    second.script("/bytes", bad_upstream.file(BYTES))
+    upstream.script_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
+    assert mirror.crate("demo").body == BYTES
+    assert "authorization" not in second.requests[-1].headers
 
 
 def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: BadUpstream) -> None:
@@ -247,23 +258,24 @@ def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: B
 
 
 def test_token_stays_with_the_configured_host(
-    mirror: MirrorClient, upstream: BadUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, settings: Any
 ) -> None:
-    requests: list[tuple[str, dict[str, Any]]] = []
+    settings.MIRROR_TOKENS = {upstream.url: "secret"}
+    settings.MIRROR_HOSTS = parse_hosts("127.0.0.1")
+    upstream.publish("demo", BYTES)
+    second.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    script_downloads(upstream, f"http://{second.host}/dl")
+    assert mirror.crate("demo").body == BYTES
+    assert {request.headers.get("authorization") for request in upstream.requests} == {"secret"}
+    assert [request.headers.get("authorization") for request in second.requests] == [None]
 
-    def download(url: str, file: IO[bytes], **options: Any) -> http_client.Response:
-        requests.append((url, options))
-        file.write(BYTES)
-        return http_client.Response(200, {})
 
+def test_other_spelling_of_the_host_is_itself(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
     settings.MIRROR_TOKENS = {upstream.url: "secret"}
     upstream.publish("demo", BYTES)
-    script_downloads(upstream, "https://static.example.com/crates")
-    monkeypatch.setattr(http_client, "download", download)
+    script_downloads(upstream, f"HTTP://{upstream.host.replace(':', ':0')}/dl")
     assert mirror.crate("demo").body == BYTES
-    ((url, options),) = requests
-    assert url == "https://static.example.com/crates/demo/1.0.0/download"
-    assert (options["headers"], options["public_only"]) == ({}, True)
+    assert upstream.requests[-1].headers["authorization"] == "secret"
 
 
 def test_files_on_a_private_address_are_not_fetched(
@@ -272,8 +284,19 @@ def test_files_on_a_private_address_are_not_fetched(
     upstream.publish("demo", BYTES)
     second.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
     script_downloads(upstream, f"http://{second.host}/dl")
-    assert mirror.crate("demo").status_code == 502
+    reason = "127.0.0.1 has the private address 127.0.0.1, which needs REGISTRY_MIRROR_HOSTS"
+    assert mirror.crate("demo").json() == upstream_fails(reason)
     assert second.requests == []
+
+
+def test_allowed_name_may_have_a_private_address(
+    mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, settings: Any
+) -> None:
+    settings.MIRROR_HOSTS = parse_hosts("localhost")
+    upstream.publish("demo", BYTES)
+    second.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    script_downloads(upstream, f"http://{second.host.replace('127.0.0.1', 'localhost')}/dl")
+    assert mirror.crate("demo").body == BYTES
 
 
 def test_files_on_another_upstream_are_not_fetched(

@@ -29,7 +29,7 @@ def server() -> Iterator[BadUpstream]:
         yield server
 
 
-def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: bool) -> http_client.Response:
+def fetch(server: BadUpstream, path: str = "/", seconds: float = 10, **options: Any) -> http_client.Response:
     return http_client.fetch("GET", f"http://{server.host}{path}", seconds=seconds, max_bytes=MAX_BYTES, **options)
 
 
@@ -283,20 +283,20 @@ def test_loopback_is_not_public(server: BadUpstream) -> None:
     port = server.host.partition(":")[2]
     for host in ("127.0.0.1", "localhost", "127.1", "2130706433"):
         with pytest.raises(RequestFailed):
-            http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, max_bytes=MAX_BYTES, public_only=True)
+            http_client.fetch("GET", f"http://{host}:{port}/", seconds=5, max_bytes=MAX_BYTES, private_networks=())
     assert server.requests == []
 
 
 def test_reused_connection_must_be_public_too(server: BadUpstream) -> None:
     assert fetch(server, "/one").status == 404
     with pytest.raises(RequestFailed):
-        fetch(server, "/two", public_only=True)
+        fetch(server, "/two", private_networks=())
     assert server.request_counts() == {"/one": 1}
 
 
 def test_refused_address_serves_other_requests(server: BadUpstream) -> None:
     with pytest.raises(RequestFailed):
-        fetch(server, public_only=True)
+        fetch(server, private_networks=())
     assert fetch(server).status == 404
 
 
