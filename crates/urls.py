@@ -16,8 +16,11 @@ MIRROR = [
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
 ]
 
+# cargo before 1.96 takes the index `X.git` for the index `X`, and sends it the token for that (CVE-2026-5222).
+BESIDE_THE_INDEX = [path("index.git/<path:path>", Index.as_view({"get": "retrieve"}))]
+
 # Not served, but their paths stay reserved and in their dialect: see registry_site.http.url_map.
-switched_off = [] if settings.MIRROR else MIRROR
+switched_off = [*BESIDE_THE_INDEX, *([] if settings.MIRROR else MIRROR)]
 
 urlpatterns = [
     # The Cargo Book: Registry Web API

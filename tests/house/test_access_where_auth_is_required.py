@@ -46,6 +46,7 @@ OPEN = {
     "v1/user/email/verify/<str:token>": "the link that verifies an address of a new account",
     "logout": SIGN_OUT,
     "sign-out": SIGN_OUT,
+    "index.git/<path:path>": "never served, to nobody",
 }
 LOG_IN_OF_STAFF = "/admin/login/"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -7,6 +7,7 @@ from registry_site.http.dialects import Backups, Cargo, Outernet, Torrust, Yapkg
 DIALECT_BY_PREFIX = {
     "/api/v1": Cargo,
     "/index": Cargo,
+    "/index.git": Cargo,
     "/dl": Cargo,
     "/mirror": Cargo,
     "/openapi.json": Cargo,
@@ -27,7 +28,7 @@ DIALECT_BY_PREFIX = {
     "/auth_verify": Outernet,
 }
 FIRST_SEGMENTS = """
-    admin api auth auth_verify dl docs health index ktra login logout me metrics mirror namespace namespaces
+    admin api auth auth_verify dl docs health index index.git ktra login logout me metrics mirror namespace namespaces
     openapi.json openid packages register replace_token settings sign-in sign-out users v1
 """
 
@@ -53,7 +54,7 @@ def test_first_segments_do_not_depend_on_settings() -> None:
 
 
 def test_first_segments_and_words_are_reserved() -> None:
-    reserved = ("metrics", "openid", "sign-in", "sign-out", "openapi.json", "METRICS", "support")
+    reserved = ("metrics", "openid", "sign-in", "sign-out", "openapi.json", "METRICS", "support", "Index.git")
     assert [name for name in reserved if not names.is_reserved(name)] == []
 
 
