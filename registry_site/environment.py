@@ -20,6 +20,9 @@ PORT = r"([0-9]{1,5})"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 UNLIMITED = 10**15
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+# Segments without `.` and `..`, which some services resolve.
+BLOBS_PREFIX = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
 
 
 class Environment:
@@ -329,22 +332,38 @@ def parse_cache_url(url: str) -> dict[str, Any]:
 
 
 def parse_blobs_url(url: str) -> dict[str, Any]:
-    """Parse `s3://bucket/prefix?…` → an entry of `STORAGES`."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+    """Parse `s3://bucket/prefix?…` → an entry of `STORAGES`. A bucket has a name that S3 allows."""
+    match = re.fullmatch(rf"s3://({BUCKET})(/{BLOBS_PREFIX})?/?(?:\?([^#]*))?", url)
+    if not match:
         raise ValueError(url)
-    if set(query) - {"endpoint", "region", "redirect"} or query.get("redirect", "0") not in ("0", "1"):
+    bucket, prefix, query_text = match.groups(default="")
+    pairs = parse_qsl(query_text, keep_blank_values=True, strict_parsing=True) if query_text else []
+    query = dict(pairs)
+    if len(query) < len(pairs) or set(query) - {"endpoint", "region", "redirect"}:
         raise ValueError(url)
-    if "endpoint" in query and urlsplit(query["endpoint"]).scheme not in ("http", "https"):
+    if query.get("redirect", "0") not in ("0", "1") or not re.fullmatch("[a-z0-9-]+", query.get("region", "us-east-1")):
         raise ValueError(url)
     return {
         "BACKEND": "registry_site.storage.s3.S3Blobs",
         "OPTIONS": {
-            "bucket_name": parts.netloc,
-            "location": parts.path.strip("/"),
-            "endpoint_url": query.get("endpoint"),
+            "bucket_name": bucket,
+            "location": prefix.strip("/"),
+            "endpoint_url": parse_endpoint(query["endpoint"]) if "endpoint" in query else None,
             "region_name": query.get("region", "us-east-1"),
             "redirect_clients": query.get("redirect") == "1",
         },
     }
+
+
+def parse_endpoint(url: str) -> str:
+    """Parse the URL of an S3 service: an origin, perhaps with a path."""
+    match = re.fullmatch(rf"([^/]+//[^/]+)(/{BLOBS_PREFIX})?/?", url)
+    if not match:
+        raise ValueError(url)
+    return parse_origin(match[1]) + (match[2] or "")
+
+
+def is_same_store(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two entries of `STORAGES` keep their bytes at the same place."""
+    names = ("endpoint_url", "bucket_name", "location")
+    return all(one["OPTIONS"].get(name) == other["OPTIONS"].get(name) for name in names)

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from registry_site.environment import (
     LOOPBACK_HOSTS,
     Environment,
+    is_same_store,
     names_of_host,
     parse_blobs_url,
     parse_cache_url,
@@ -376,6 +377,9 @@ STORAGES: dict[str, Any] = {
     ),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+# `mirror prune` deletes bytes that can be fetched again. Those of a crate that was published here cannot.
+if is_same_store(STORAGES["blobs"], STORAGES["mirror"]):
+    raise REGISTRY.refusal("MIRROR_BLOBS_URL", "give another bucket or prefix than that of REGISTRY_BLOBS_URL")
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 

@@ -51,6 +51,9 @@ def deliver(
     timestamp = past_timestamp(modified)
     not_modified = get_conditional_response(request, content.etag, timestamp)
     response = not_modified or content_response(request, content, filename, content_type)
+    if response.status_code == 302:  # to an address that is valid for minutes: a cache must not hand it out later
+        response["Cache-Control"] = "private, no-store"
+        return response
     response["ETag"] = content.etag
     if timestamp is not None:
         response["Last-Modified"] = http_date(timestamp)

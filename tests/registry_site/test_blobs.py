@@ -198,9 +198,10 @@ def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPat
 def test_s3_redirects_clients_to_signed_urls(bucket: str, s3: str, settings: Any) -> None:
     use_s3(settings, endpoint_url=s3, bucket_name=bucket, region_name="us-east-1", redirect_clients=True)
     blob = blobs.put(io.BytesIO(DATA))
-    response = deliver(RequestFactory().get("/"), blob, filename="a.crate", modified=timezone.now(), cache_control="")
+    response = deliver(RequestFactory().get("/"), blob, filename="a", modified=timezone.now(), cache_control="public")
     assert response.status_code == 302
     assert response["Location"].startswith(f"{s3}/{bucket}/")
+    assert (response["Cache-Control"], response.get("ETag")) == ("private, no-store", None)
     head = deliver(RequestFactory().head("/"), blob, filename="a.crate", modified=timezone.now(), cache_control="")
     assert (head.status_code, head["Content-Length"]) == (200, str(len(DATA)))  # the URL is signed for GET
     assert storages["blobs"].redirect_clients is True  # type: ignore[attr-defined]

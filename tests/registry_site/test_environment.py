@@ -341,10 +341,19 @@ def test_blobs_url_is_parsed() -> None:
     }
 
 
+def test_endpoint_may_have_a_path() -> None:
+    options = parse_blobs_url("s3://my.bucket?endpoint=HTTPS://Host:443/storage/v1/s3/")["OPTIONS"]
+    assert (options["bucket_name"], options["endpoint_url"]) == ("my.bucket", "https://host/storage/v1/s3")
+
+
 BAD_BLOBS = """
     x bucket /srv/blobs file:///srv/blobs s3:// s3:///prefix s3:bucket S4://bucket
     s3://bucket?regoin=eu s3://bucket?region s3://bucket?redirect=yes s3://bucket?redirect=2
-    s3://bucket?endpoint=nonsense s3://key:secret@bucket
+    s3://bucket?endpoint=nonsense s3://key:secret@bucket s3://key@bucket s3://Bad_Bucket! s3://BUCKET s3://cr
+    s3://bucket:9000/p s3://bucket/../p s3://bucket/a/.. s3://bucket/./a s3://bucket//a s3://bucket/a%20b s3://bucket#x
+    s3://bucket?endpoint=http:// s3://bucket?endpoint=http://h:99999 s3://bucket?endpoint=h:9000 s3://bucket?endpoint
+    s3://bucket?endpoint=http://u:p@h s3://bucket?endpoint=ftp://h s3://bucket?endpoint=http://h/../x
+    s3://bucket?region= s3://bucket?region=a&region=b s3://bucket?region=EU s3://bucket?x=1 s3://bucket?redirect=1#x
 """
 
 
