@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from registry_site.origins import Hosts, Network
+from registry_site.upstream_failures import FailureKind, kind_of
 
 SILENCE_SECONDS = 5  # without a byte
 CHUNK_SIZE = 64 * 1024  # bytes
@@ -36,6 +37,10 @@ USER_AGENT = "entrepot-registry"
 
 class RequestFailed(Exception):
     """A request without a usable response: refused, broken, late or too large."""
+
+    def __init__(self, message: str, kind: FailureKind = FailureKind.UNUSABLE) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class PrivateAddress(RequestFailed):
@@ -112,7 +117,9 @@ def _send(
                     response.close()
                     response.release_conn()
         except (HTTPError, OSError, ValueError) as error:  # ValueError: a bad URL, or no time at all
-            raise RequestFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
+            # A connection that the watchdog shut down looks like one that broke.
+            kind = FailureKind.LATE if limits.deadline <= time.monotonic() else kind_of(error)
+            raise RequestFailed(f"{type(error).__name__}: {str(error)[:200]}", kind) from error
 
 
 def _chunks_in_time(response: urllib3.BaseHTTPResponse, limits: "Limits") -> Iterator[bytes]:
@@ -147,7 +154,7 @@ class Limits:
         """Return the time that is left; raises `RequestFailed` if none is."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
-            raise RequestFailed("its time was up")
+            raise RequestFailed("its time was up", FailureKind.LATE)
         return seconds
 
     def require_allowed(self, host: str, address: str) -> None:
@@ -156,7 +163,7 @@ class Limits:
         if self.private_networks is None or ipaddress.ip_address(address.partition("%")[0]).is_global:
             return
         if not Hosts(networks=self.private_networks).has_address(address):
-            raise PrivateAddress(f"{host} has the private address {address}")
+            raise PrivateAddress(f"{host} has the private address {address}", FailureKind.UNREACHABLE)
 
     def extend(self, seconds: float) -> None:
         """Move the deadline to so many seconds from now."""
@@ -249,11 +256,11 @@ def _look_up(host: str, port: int, limits: Limits) -> list[Any]:
             future = _lookups[key] = Future()
             threading.Thread(target=run, name="http-lookup", daemon=True).start()
         else:
-            raise RequestFailed("too many names are looked up at this moment")
+            raise RequestFailed("too many names are looked up at this moment", FailureKind.LATE)
     try:
         return future.result(limits.remaining_seconds())
     except TimeoutError as error:
-        raise RequestFailed("the look-up of its name took too long") from error
+        raise RequestFailed("the look-up of its name took too long", FailureKind.LATE) from error
 
 
 class _PlainConnection(LimitedConnection, HTTPConnection):

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
@@ -15,6 +16,7 @@ from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
 from registry_site.origins import origin_of
+from registry_site.upstream_failures import logged_failure
 
 MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CONFIG_BYTES = 64 * 1024
@@ -52,18 +54,13 @@ class Upstream:
 
         Raises `UpstreamFault`.
         """
-        response = self._request(self.url + path, MAX_INDEX_FILE_BYTES, headers=validators)
-        if response.status not in (200, 304, *ABSENCE_ERRORS):
-            raise UpstreamFault(f"it answers with {response.status}")
-        if response.status == 200:
-            # An index file has no checksum. So refuse whatever could be a part of one, or something else.
-            if not {"content-length", "transfer-encoding"} & response.headers.keys():
-                raise UpstreamFault("it does not say where its index file ends, and a part would pass for the whole")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise UpstreamFault("it packs its index file, which nobody has asked for")
-            if not index_lines.is_index_file(response.body):
-                raise UpstreamFault("it sends something else than an index file")
-        return response
+        with self._logged("index") as line:
+            response = self._request(self.url + path, MAX_INDEX_FILE_BYTES, line, headers=validators)
+            if response.status not in (200, 304, *ABSENCE_ERRORS):
+                raise UpstreamFault(f"it answers with {response.status}")
+            if response.status == 200:
+                _require_index_file(response)
+            return response
 
     def download_crate(self, name: str, version: str, sha256: str, file: IO[bytes]) -> int:
         """Write a `.crate` file, whose bytes are not verified yet, and return 200 or one of `ABSENCE_ERRORS`.
@@ -82,31 +79,35 @@ class Upstream:
         }
         for marker, value in values.items():  # not str.format(): a template could reach into objects
             template = template.replace(f"{{{marker}}}", value)
-        response = self._request(template, MAX_CRATE_BYTES, file=file)
-        if response.status == 403:  # object stores answer so for keys that do not exist
-            return 404
-        if response.status not in (200, *ABSENCE_ERRORS):
-            raise UpstreamFault(f"it answers with {response.status}")
-        return response.status
+        with self._logged("crate") as line:
+            response = self._request(template, MAX_CRATE_BYTES, line, file=file)
+            if response.status == 403:  # object stores answer so for keys that do not exist
+                return 404
+            if response.status not in (200, *ABSENCE_ERRORS):
+                raise UpstreamFault(f"it answers with {response.status}")
+            return response.status
 
     def _config(self) -> dict[str, Any]:
         key = f"mirror-config-{self.url}"
         config: dict[str, Any] | None = cache.get(key)
         if config is None:
-            response = self._request(self.url + "config.json", MAX_CONFIG_BYTES)
-            if response.status != 200:
-                raise UpstreamFault(f"its config.json is answered with {response.status}")
-            try:
-                config = strict_json.loads(response.body)
-            except RegistryError as error:
-                raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
-            if not isinstance(config, dict) or not _origin(str(config.get("dl"))).startswith(("http://", "https://")):
-                raise UpstreamFault("its config.json names no place for downloads")
+            with self._logged("config") as line:
+                config = _parse_config(self._request(self.url + "config.json", MAX_CONFIG_BYTES, line))
             cache.set(key, config, CONFIG_CACHE_SECONDS)
         return config
 
+    def _logged(self, step: str) -> AbstractContextManager[dict[str, Any]]:
+        """Log a failure of the block; `_request` adds to the line which host it asked, and for what."""
+        return logged_failure("mirror", step, urlsplit(self.url).netloc, UpstreamFault, upstream=self.url)
+
     def _request(
-        self, url: str, max_bytes: int, *, headers: Mapping[str, str] = NO_HEADERS, file: IO[bytes] | None = None
+        self,
+        url: str,
+        max_bytes: int,
+        line: dict[str, Any],
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        file: IO[bytes] | None = None,
     ) -> http_client.Response:
         """Send a GET request, follow redirects, and perhaps write the body to a file; raises `UpstreamFault`."""
         deadline = time.monotonic() + settings.MIRROR_TIMEOUT
@@ -114,6 +115,7 @@ class Upstream:
             # Only the configured host gets the token, and may have a private address: `dl` is upstream's own word.
             is_configured = _origin(url) == _origin(self.url)
             may_be_private = is_configured or settings.MIRROR_HOSTS.has(url)
+            line |= {"host": urlsplit(url).netloc.rpartition("@")[2], "path": urlsplit(url).path}
             options: dict[str, Any] = {
                 "headers": {**headers, **({"Authorization": self.token} if self.token and is_configured else {})},
                 "seconds": max(0.0, deadline - time.monotonic()),
@@ -130,6 +132,7 @@ class Upstream:
                 raise UpstreamFault(f"{error}, which needs REGISTRY_MIRROR_HOSTS") from error
             except http_client.RequestFailed as error:
                 raise UpstreamFault(str(error)) from error
+            line["status"] = response.status
             if response.status not in REDIRECT_STATUSES:
                 return response
             try:
@@ -141,6 +144,29 @@ class Upstream:
                 raise UpstreamFault(f"it redirects to {_origin(target)[:100]}, which needs REGISTRY_MIRROR_HOSTS")
             url = target
         raise UpstreamFault("it redirects without end")
+
+
+def _require_index_file(response: http_client.Response) -> None:
+    """Raise `UpstreamFault` for whatever could be a part of an index file, which has no checksum, or something else."""
+    if not {"content-length", "transfer-encoding"} & response.headers.keys():
+        raise UpstreamFault("it does not say where its index file ends, and a part would pass for the whole")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise UpstreamFault("it packs its index file, which nobody has asked for")
+    if not index_lines.is_index_file(response.body):
+        raise UpstreamFault("it sends something else than an index file")
+
+
+def _parse_config(response: http_client.Response) -> dict[str, Any]:
+    """Return the `config.json` of an upstream; raises `UpstreamFault` unless it says where to download crates."""
+    if response.status != 200:
+        raise UpstreamFault(f"its config.json is answered with {response.status}")
+    try:
+        config = strict_json.loads(response.body)
+    except RegistryError as error:
+        raise UpstreamFault(f"its config.json cannot be read: {error.message}") from error
+    if not isinstance(config, dict) or not _origin(str(config.get("dl"))).startswith(("http://", "https://")):
+        raise UpstreamFault("its config.json names no place for downloads")
+    return config
 
 
 def no_such_crate(reason: str) -> str:

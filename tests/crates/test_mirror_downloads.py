@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.utils import timezone
 
 from crates.mirror.models import CachedCrate, Incident
 from registry_site.environment import parse_hosts
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
+from tests.support.log_lines import request_failures
 from tests.support.mirror_client import MirrorClient, upstream_fails
 from tests.support.mirror_faults import BROKEN, SLOW
 from tests.support.mirror_store import read_files
@@ -65,7 +67,11 @@ def test_part_beyond_the_end_is_refused(mirror: MirrorClient, upstream: BadUpstr
 
 
 def test_new_crate_needs_free_space(
-    mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path, settings: Any
+    mirror: MirrorClient,
+    upstream: BadUpstream,
+    mirror_bytes: Path,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     upstream.publish("demo", BYTES)
     upstream.publish("cached", BYTES)
@@ -75,6 +81,7 @@ def test_new_crate_needs_free_space(
     assert (response.status_code, response["Retry-After"], set(response.json())) == (503, "60", {"errors"})
     assert mirror.crate("cached").status_code == 200
     assert not Incident.objects.exists()  # that is no fault of upstream
+    assert request_failures(caplog) == []
     assert CachedCrate.objects.count() == 1
 
 
@@ -255,6 +262,26 @@ def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: B
     upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/elsewhere"))
     upstream.script("/elsewhere", bad_upstream.file(BYTES))
     assert mirror.crate("demo").body == BYTES
+
+
+def test_log_says_who_failed_without_the_query(
+    mirror: MirrorClient, upstream: BadUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.publish("demo", BYTES)
+    upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/files/demo?signature=s3cret"))
+    upstream.script("/files/demo?signature=s3cret", bad_upstream.refusal(503))
+    good_config = bad_upstream.file(json.dumps({"dl": f"http://{upstream.host}/dl"}).encode())
+    upstream.script("/index/config.json", bad_upstream.refusal(500), good_config)
+    assert [mirror.crate("demo").status_code for _ in range(2)] == [502, 502]
+    lines = request_failures(caplog)
+    assert [(line["step"], line["path"], line["status"], line["cause"]) for line in lines] == [
+        ("config", "/index/config.json", 500, "its config.json is answered with 500"),
+        ("crate", "/files/demo", 503, "it answers with 503"),
+    ]
+    assert {(line["service"], line["host"], line["upstream"]) for line in lines} == {
+        ("mirror", upstream.host, upstream.url)
+    }
+    assert "s3cret" not in caplog.text
 
 
 def test_token_stays_with_the_configured_host(

@@ -17,6 +17,7 @@ from registry_site.errors import UpstreamError
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, index_file_path, line
 from tests.support.cast import CargoClient
+from tests.support.log_lines import request_failures
 from tests.support.mirror_client import ABSENCES, MirrorClient, no_such_crate, upstream_fails
 from tests.support.mirror_faults import BROKEN, SLOW
 from tests.support.servers import free_port
@@ -297,6 +298,38 @@ def test_unreachable_upstream_is_a_fault(mirror: MirrorClient, settings: Any) ->
     settings.MIRROR_UPSTREAM = [f"http://127.0.0.1:{free_port()}/index/"]
     assert mirror.index_file("demo").status_code == 502
     assert count_incidents() == [("fault", settings.MIRROR_UPSTREAM[0], 1)]
+
+
+def test_fault_is_a_line_of_the_log(
+    mirror: MirrorClient, upstream: BadUpstream, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIRROR_TOKENS = {upstream.url: "s3cret"}
+    closed_port = free_port()
+    upstream.script_index("demo0", bad_upstream.refusal(500))
+    upstream.script_index("demo1", bad_upstream.file(b"<html>We are being repaired.</html>\n"))
+    settings.MIRROR_TIMEOUT = 0.3
+    upstream.script_index("demo2", bad_upstream.hang)
+    mirror.index_file("demo0"), mirror.index_file("demo1"), mirror.index_file("demo2")
+    settings.MIRROR_UPSTREAM = [f"http://127.0.0.1:{closed_port}/index/"]
+    mirror.index_file("demo3")
+    lines = request_failures(caplog)
+    assert {(line["service"], line["step"]) for line in lines} == {("mirror", "index")}
+    assert [(line["host"], line["path"], line.get("status"), line["failure"]) for line in lines] == [
+        (upstream.host, index_file_path("demo0"), 500, "unusable answer"),
+        (upstream.host, index_file_path("demo1"), 200, "unusable answer"),
+        (upstream.host, index_file_path("demo2"), None, "took too long"),
+        (f"127.0.0.1:{closed_port}", index_file_path("demo3"), None, "not reached"),
+    ]
+    causes = ["it answers with 500", "it sends something else than an index file"]
+    assert [line["cause"] for line in lines][:2] == causes
+    assert "s3cret" not in caplog.text
+
+
+def test_absence_is_no_line_of_the_log(
+    mirror: MirrorClient, upstream: BadUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert mirror.index_file("demo").status_code == 404
+    assert request_failures(caplog) == []
 
 
 # --- Names that are never looked up --------------------------------------------------------------------------------
