@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import math
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,6 +17,9 @@ from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
 
 M_MMAP_THRESHOLD = -3  # malloc.h
+CONNECTIONS = 1000  # of each worker
+FILES_OF_A_THREAD = 8  # its connections to the database and other servers, temporary files, a file that it sends
+OTHER_FILES = 100
 
 
 def configuration() -> dict[str, Any]:
@@ -24,6 +29,7 @@ def configuration() -> dict[str, Any]:
         "workers": settings.WORKERS,
         "worker_class": "registry_site.server.worker.Worker",
         "threads": settings.THREADS,
+        "worker_connections": usable_connections(),
         "proc_name": "entrepot",
         # A kept-alive connection waits in the poller: it costs no thread while it is idle.
         "keepalive": 5,
@@ -45,6 +51,17 @@ def configuration() -> dict[str, Any]:
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
     return config
+
+
+def usable_connections() -> int:
+    """Raise the soft limit of open files as far as needed, and return how many connections a worker may have then."""
+    others = settings.THREADS * FILES_OF_A_THREAD + OTHER_FILES
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in limits)
+    needed = min(CONNECTIONS + others, hard)
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(needed), limits[1]))
+    return int(max(needed - others, 2 * settings.THREADS))
 
 
 def claim_metrics_row(arbiter: Any, worker: Any) -> None:

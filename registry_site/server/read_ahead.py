@@ -48,7 +48,7 @@ def queue_requests(connection: Any) -> None:
         Raises `NoMoreData` and sets `is_idle` when none has come: the connection need not wait in this thread.
         """
         if data is None and not connection.pending_requests:
-            if not connection._deferred_events and not _is_readable(connection.sock):
+            if not connection._deferred_events and not is_readable(connection.sock):
                 connection.is_idle = True
                 raise NoMoreData
             connection.pending_requests.extend(receive())
@@ -64,7 +64,7 @@ def queue_requests(connection: Any) -> None:
 def _read_all(connection: Any) -> None:
     """Read what has come over the connection: further requests, streams that were reset, or its end."""
     for _ in range(MAX_READS):
-        if connection.is_closed or not _is_readable(connection.sock):
+        if connection.is_closed or not is_readable(connection.sock):
             break
         connection.pump()  # reads one TLS record
     for request in connection.pending_requests:
@@ -72,10 +72,12 @@ def _read_all(connection: Any) -> None:
             request.arrived = timezone.now()
 
 
-def _is_readable(sock: SSLSocket) -> bool:
+def is_readable(sock: Any) -> bool:
+    """Tell whether reading from a socket needs no waiting."""
     poll = select.poll()  # select.select() fails for descriptors over 1024
     poll.register(sock, select.POLLIN)
-    return bool(sock.pending() or poll.poll(0))  # decrypted bytes wait in the SSL object, where poll() is blind
+    # Decrypted bytes wait in the SSL object, where poll() is blind.
+    return bool((isinstance(sock, SSLSocket) and sock.pending()) or poll.poll(0))
 
 
 def set_pending(arrived: datetime, paths: Sequence[str]) -> None:

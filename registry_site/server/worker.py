@@ -8,11 +8,11 @@ pin is raised.
 
 import errno
 import json
+import math
 import selectors
-import socket
-import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,53 +20,34 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
 from registry_site.server import read_ahead
-from registry_site.server.address_shares import AddressShares, Share
+from registry_site.server.address_shares import AddressShares
+from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
-MIN_BYTES_PER_SECOND = 10_000
-RESPONSE_SECONDS = 60  # in which a client takes MIN_BYTES_PER_SECOND of a response on average
-TCP_INFO_SIZE, BYTES_ACKED_OFFSET = 256, 120  # struct tcp_info of linux/tcp.h
 STALL_SECONDS = 30  # without a byte of a response going out
-
-
-class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
-    """A connection of a client, which counts in the share of its address until it is closed."""
-
-    def __init__(self, *args: Any, share: Share, shares: AddressShares) -> None:
-        super().__init__(*args)
-        self.share = share
-        self.shares = shares
-        self.is_open = True
-
-    def close(self, graceful: bool = False) -> None:
-        if self.is_open:
-            self.is_open = False
-            self.shares.close_connection(self.share)
-        if self.is_http2 and not graceful:
-            self.parser.close()  # says so to the client, if that needs no waiting
-        super().close(graceful)
+LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A worker that cuts off slow peers. Without deadlines, a few that stop in mid-request would occupy all threads.
 
-    A new connection waits in the poller for its first byte, an HTTP/2 connection for its next request. `deadlines` is
-    shared by the request threads and the main loop. Each operation on it is a single one on a dict, which the
-    interpreter lock makes atomic.
+    A new connection waits in the poller for its first byte, an HTTP/2 connection for its next request, and one that
+    has ended for the end of the client's side. The main loop never waits for a client.
     """
 
     wsgi: Callable[..., Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.deadlines: dict[Connection, float] = {}
-        self.responding: dict[Connection, tuple[int, float]] = {}  # bytes that the client had taken, and when
+        self.max_keepalived = self.worker_connections  # beyond, `make_room` ends the oldest and not the latest
+        self.running: set[Connection] = set()  # those in a thread, or queued for one
+        self.lingering: deque[Connection] = deque()
         self.serving = threading.local()
         self.shares = AddressShares(self.cfg.worker_connections, self.cfg.threads)
 
@@ -75,42 +56,66 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         application = self.wsgi
 
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            conn = self.serving.connection
+            conn, req = self.serving.connection, self.serving.request
             environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
             try:
                 body = application(environ, start_response)
                 if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
                     body.close()
                     body = ()
+                if not conn.is_http2 and has_unread_body(req, conn):
+                    # A proxy would send the next request of somebody else behind the body that it goes on sending.
+                    start_response.__self__.force_close()  # type: ignore[attr-defined]
                 return body
-            finally:  # the body of the request has been read by now, and the client has to take the response
-                self.deadlines.pop(conn, None)
-                self.responding[conn] = taken_bytes(conn), time.monotonic()
+            finally:
+                conn.begin_response()
 
         self.wsgi = wsgi
 
-    def accept(self, listener: Any) -> None:
-        """Accept a connection, and let it wait for its first byte in the poller: silent ones must not take threads."""
+    def accept(self, listener: Any) -> bool:
+        """Accept a connection, and let it wait for its first byte in the poller: silent ones must not take threads.
+
+        Returns whether there was one.
+        """
         try:
             client_sock, client_addr = listener.accept()
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self.make_room()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
-            return
+            return False
         share = self.shares.open_connection(client_addr[0], self.log)
         if share is None:
             client_sock.close()
-            return
+            return True
         self.nr_conns += 1
         conn = Connection(self.cfg, client_sock, client_addr, listener.getsockname(), share=share, shares=self.shares)
         conn.timeout = time.monotonic() + HEAD_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(client_sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        if self.nr_conns >= self.worker_connections:
+            self.make_room()
+        return True
+
+    def make_room(self) -> None:
+        """Close the connection that has been idle for longest, so that a new client need not wait for its end."""
+        if self.keepalived_conns:
+            conn = self.keepalived_conns.popleft()
+            self.poller.unregister(conn.sock)
+            self.drop(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Close connections without a request by `deadline`, silent new ones, too. gunicorn calls this at its stop."""
+        """Let other servers take new connections, and close those without a request by `deadline`.
+
+        gunicorn calls this when the worker begins to stop. A listener that stays open makes new clients wait in vain.
+        """
+        for listener in self.sockets:
+            while self.nr_conns < self.worker_connections and self.accept(listener):
+                pass  # it came before the end, and gets its answer
+            listener.close()
         super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
+        for conn in (*self.pending_conns, *self.lingering):
             conn.timeout = min(conn.timeout, deadline)
 
     def enqueue_req(self, conn: Connection) -> None:
@@ -118,6 +123,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         conn.deadline = time.monotonic() + HEAD_SECONDS
         if self.shares.may_run(conn.share):
             conn.share.running += 1
+            self.running.add(conn)
             super().enqueue_req(conn)
         else:
             conn.share.waiting.append(conn)
@@ -125,7 +131,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def finish_request(self, conn: Connection, fs: Any) -> None:
         share = conn.share
         share.running -= 1
-        if conn.is_http2 and not fs.exception() and fs.result():
+        self.running.discard(conn)
+        if fs.exception() or not fs.result():
+            self.linger(conn)
+        elif conn.is_http2:
             self.park(conn)
         else:
             super().finish_request(conn, fs)
@@ -139,24 +148,42 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         """
         conn.timeout = conn.last_request + self.cfg.keepalive
         if conn.timeout < time.monotonic():
-            self.nr_conns -= 1
-            conn.sock.setblocking(False)
-            conn.close()
+            self.linger(conn)
             return
         conn.sock.setblocking(False)
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
 
+    def linger(self, conn: Connection) -> None:
+        """End our side of a connection, and let it wait in the poller for the end of the client's."""
+        try:
+            conn.end_responses()
+        except OSError:  # the client has ended it
+            self.drop(conn)
+            return
+        conn.timeout = time.monotonic() + LINGER_SECONDS
+        self.lingering.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_lingering_socket_readable, conn))
+
+    def on_lingering_socket_readable(self, conn: Connection, client: Any) -> None:
+        if not conn.drop_received():
+            self.lingering.remove(conn)
+            self.poller.unregister(client)
+            self.drop(conn)
+
+    def drop(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
     def handle(self, conn: Connection) -> Any:
-        self.deadlines[conn] = max(conn.deadline, time.monotonic() + LATE_HEAD_SECONDS)
+        conn.deadline = max(conn.deadline, time.monotonic() + LATE_HEAD_SECONDS)
         try:
             return super().handle(conn)
         finally:
-            self.deadlines.pop(conn, None)
-            self.responding.pop(conn, None)
+            conn.deadline, conn.taken = math.inf, None
 
     def set_body_deadline(self, conn: Connection, length: int) -> None:
-        self.deadlines[conn] = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
+        conn.deadline = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
 
     def begin_request(self, req: Any, conn: Connection) -> None:
         """Set the deadline for the body of a request; the application has none, for it needs no client."""
@@ -165,13 +192,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if length or is_chunked or (length is None and conn.is_http2 and not req.stream.body_complete):
             self.set_body_deadline(conn, min(length or 0, MAX_BODY_BYTES))  # a view for uploads extends it
         else:
-            self.deadlines.pop(conn, None)
-        self.serving.connection = conn
+            conn.deadline = math.inf
+        conn.taken = None
+        self.serving.connection, self.serving.request = conn, req
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         self.begin_request(req, conn)
         read_ahead.clear_pending()
         conn.sock.settimeout(STALL_SECONDS)
+        if req._expected_100_continue:
+            req._expected_100_continue = False  # gunicorn would ask for the body before a view can refuse it
+            req.body.reader = ContinuedReader(req.body.reader, conn.sock)
         return super().handle_request(req, conn)
 
     def handle_http2(self, conn: Connection) -> bool:
@@ -195,25 +226,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         try:
             super().handle_http2_request(req, conn, h2_conn)
         finally:
-            self.responding.pop(conn, None)
             conn.last_request = time.monotonic()
-            self.deadlines[conn] = conn.last_request + HEAD_SECONDS
+            conn.deadline, conn.taken = conn.last_request + HEAD_SECONDS, None
 
     def murder_pending(self) -> None:
         """Shut down connections over their deadline or too slow. The main loop calls this about once a second."""
         super().murder_pending()
         now = time.monotonic()
-        late = [conn for conn, deadline in list(self.deadlines.items()) if deadline < now]
-        for conn, (taken_before, since) in list(self.responding.items()):
-            taken = taken_bytes(conn)
-            if taken - taken_before >= RESPONSE_SECONDS * MIN_BYTES_PER_SECOND:
-                if conn in self.responding:  # the response may have ended meanwhile
-                    self.responding[conn] = taken, now
-            elif now - since > RESPONSE_SECONDS and taken >= 0:
-                late.append(conn)
-        for conn in late:
-            with suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; closing would not
+        while self.lingering and self.lingering[0].timeout < now:
+            conn = self.lingering.popleft()
+            self.poller.unregister(conn.sock)
+            self.drop(conn)
+        for conn in self.running:
+            if conn.is_late(now):
+                conn.interrupt()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that never reaches a view (no HTTP, or over a limit) in JSON, in the shape of cargo."""
@@ -227,14 +253,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
-
-
-def taken_bytes(conn: Connection) -> int:
-    """Return how many bytes the client's system has acknowledged; -1 where ours does not count them."""
-    with suppress(AttributeError, OSError, struct.error):  # systems without TCP_INFO; a connection that has ended
-        info = conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
-        return int(struct.unpack_from("=Q", info, BYTES_ACKED_OFFSET)[0])
-    return -1
 
 
 class CapturedPage:

@@ -24,14 +24,12 @@ pytestmark = pytest.mark.database_independent
 HEAD = b"Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
 LOGIN = "/ktra/api/v1/login/nobody"
 CRATE = "/dl/demo/1.0.0/download"
-# The time limits of the worker, so short that a test can wait for them.
-QUICK_SERVER = """
+SERVER = """
 import os, runpy, sys, django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
 django.setup()
-from registry_site.server import worker
-worker.BODY_SECONDS = worker.RESPONSE_SECONDS = 5
-worker.MIN_BYTES_PER_SECOND = 20_000
+from registry_site.server import connections, worker
+{changes}
 sys.argv = ["manage.py", "serve"]
 runpy.run_path("manage.py", run_name="__main__")
 """
@@ -39,7 +37,12 @@ runpy.run_path("manage.py", run_name="__main__")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "SERVE", ("-c", QUICK_SERVER))
+    """Time limits of the worker so short that a test can wait for them."""
+    changes = (
+        "worker.BODY_SECONDS = connections.RESPONSE_SECONDS = 5\n"
+        "worker.MIN_BYTES_PER_SECOND = connections.MIN_BYTES_PER_SECOND = 20_000"
+    )
+    monkeypatch.setattr(servers, "SERVE", ("-c", SERVER.format(changes=changes)))
 
 
 def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
@@ -182,6 +185,64 @@ def ping_until_closed(peer: Http2Peer) -> None:
 def test_pings_do_not_keep_a_connection(tls_server: Server) -> None:
     with http2_peers(tls_server, 1) as (peer,), pytest.raises((AssertionError, OSError, ProtocolError)):
         ping_until_closed(peer)
+
+
+# --- Ends of connections -------------------------------------------------------------------------------------------
+
+
+def test_clients_that_stay_after_the_answer_delay_nobody(server: Server) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(connect(server)) for _ in range(20)]
+        for peer in peers:
+            peer.sendall(b"GET /health HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
+        for peer in peers:
+            wait_until_closed(peer)
+        began = time.monotonic()
+        assert health_status(server) == "200"
+        assert time.monotonic() - began < 1
+
+
+def test_broken_handshakes_leave_connections_to_others(tmp_path: Path) -> None:
+    """Each would have counted down the number of connections twice, and the worker have stopped without waiting."""
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", **certificate(tmp_path / "tls")) as server:
+        for _ in range(5):
+            with connect(server) as peer:
+                peer.sendall(b"\x16\x03\x01\x02\x00\x01")
+        with http2_peers(server, 1) as (peer,):
+            stream = peer.begin("POST", LOGIN, ended=False, **{"content-type": "application/json"})
+            time.sleep(0.5)
+            server.process.terminate()
+            time.sleep(1)
+            peer.connection.send_data(stream, b"{}", end_stream=True)
+            peer.flush()
+            peer.wait_for_head()
+
+
+def test_stopping_server_refuses_connections_and_ends_requests(server: Server) -> None:
+    with connect(server) as peer:
+        peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 2\r\n".encode() + HEAD + b"\r\n{")
+        time.sleep(0.5)
+        server.process.terminate()
+        time.sleep(1)
+        with pytest.raises(ConnectionRefusedError):
+            connect(server)
+        peer.sendall(b"}")
+        assert peer.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_idle_connections_give_way(tmp_path: Path) -> None:
+    """With few open files allowed, each new client takes the place of the one that has been idle for longest."""
+    changes = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120))"
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setattr(servers, "SERVE", ("-c", SERVER.format(changes=changes)))
+        options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2", "REGISTRY_ADDRESS_SHARE": "100"}
+        server = stack.enter_context(running(tmp_path / "data", **options))
+        peers = []
+        for _ in range(8):
+            peers.append(stack.enter_context(connect(server)))
+            peers[-1].sendall(b"GET /health HTTP/1.1\r\n" + HEAD + b"\r\n")
+            assert peers[-1].recv(4096).startswith(b"HTTP/1.1 200")
+        assert [is_closed(peer) for peer in (peers[0], peers[-1])] == [True, False]
 
 
 # --- Slow bodies and slow readers ----------------------------------------------------------------------------------

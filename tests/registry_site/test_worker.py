@@ -3,6 +3,8 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from urllib.request import Request, urlopen
 
@@ -97,6 +99,49 @@ def test_empty_chunked_body_is_an_empty_body(server: Server) -> None:
     }
     lines = {chunks: send(server, unyank + chunks)[0] for chunks in statuses}
     assert {chunks: line.split()[1] for chunks, line in lines.items()} == statuses
+
+
+@contextmanager
+def begun(server: Server, head: bytes) -> Iterator[socket.socket]:
+    """Send the head of a request, and give the server time to answer before the body comes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=40) as peer:
+        peer.sendall(head)
+        time.sleep(0.2)
+        yield peer
+
+
+def read_all(peer: socket.socket) -> bytes:
+    return b"".join(iter(lambda: peer.recv(65536), b""))
+
+
+def test_refused_upload_gets_its_answer_after_the_body(server: Server) -> None:
+    """A client that reads only after it has sent all sees the refusal, and sends nothing else over the connection."""
+    for framing in (b"Content-Length: 9000000\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with begun(server, PUBLISH + framing + b"\r\n") as peer:
+            peer.sendall(b"895440\r\n" if b"chunked" in framing else b"")
+            peer.sendall(b"x" * 9_000_000)
+            answer = read_all(peer)
+        assert answer.startswith(b"HTTP/1.1 401")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert b"errors" in answer
+
+
+def test_short_body_that_nobody_reads_keeps_the_connection(server: Server) -> None:
+    with begun(server, PUBLISH + b"Content-Length: 3\r\n\r\nabc") as peer:
+        peer.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answers = read_all(peer)
+    assert answers.startswith(b"HTTP/1.1 401")
+    assert b'{"status": "ok"' in answers
+
+
+def test_body_is_requested_once_a_view_reads(server: Server) -> None:
+    with begun(server, PUBLISH + b"Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n") as peer:
+        assert read_all(peer).startswith(b"HTTP/1.1 401")
+    login = b"POST /ktra/api/v1/login/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with begun(server, login + b"Connection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n") as peer:
+        assert peer.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.sendall(b"{}")
+        assert read_all(peer).startswith(b"HTTP/1.1 400")
 
 
 def test_head_requests_log_no_warning(server: Server) -> None:
