@@ -1,4 +1,4 @@
-"""The installed cargo with a home directory of its own."""
+"""cargo with a home directory of its own: the installed one, and those of `.ci/debian-cargo` beside it."""
 
 import os
 import subprocess
@@ -8,7 +8,9 @@ from tests.support.servers import Server
 
 
 class Cargo:
-    """cargo with a home directory of its own."""
+    """The installed cargo with a home directory of its own."""
+
+    command: tuple[str, ...] = ("cargo",)
 
     def __init__(self, home: Path, server: Server, token: str | None) -> None:
         self.home = home
@@ -24,7 +26,7 @@ class Cargo:
     def run(self, directory: Path, *arguments: str, stdin: str = "", fails: bool = False, **environment: str) -> str:
         """Run cargo in a directory and return its output, standard output and error together."""
         process = subprocess.run(
-            ["cargo", *arguments],
+            [*self.command, *arguments],
             cwd=directory,
             env={
                 "PATH": os.environ["PATH"],
@@ -71,3 +73,27 @@ class MirrorCargo(Cargo):
         )
         if token:
             (home / "credentials.toml").write_text(f'[registries.mirror]\ntoken = "{token}"\n')
+
+
+DEBIAN_CARGOS = Path("/opt/debian-cargo")
+
+
+class DebianCargo(Cargo):
+    """A cargo of Debian for a registry and its mirror, with the installed compiler; a token is in its environment."""
+
+    def __init__(self, home: Path, version: str, server: Server, token: str = "") -> None:
+        self.home, self.token = home, token
+        # Before 1.68 sparse registries were unstable; no other command or key differs.
+        self.is_stable = tuple(map(int, version.split("."))) >= (1, 68)
+        self.command = (f"{DEBIAN_CARGOS}/{version}/cargo", *(() if self.is_stable else ("-Zsparse-registry",)))
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(
+            f'[registries.priv]\nindex = "sparse+{server.url}/index/"\n'
+            f'[source.crates-io]\nreplace-with = "mirror"\n'
+            f'[source.mirror]\nregistry = "sparse+{server.url}/mirror/index/"\n'
+        )
+
+    def run(self, directory: Path, *arguments: str, stdin: str = "", fails: bool = False, **environment: str) -> str:
+        own = {"CARGO_REGISTRIES_PRIV_TOKEN": self.token} if self.token else {}
+        own["RUSTC_BOOTSTRAP"] = "0" if self.is_stable else "1"
+        return super().run(directory, *arguments, stdin=stdin, fails=fails, **own, **environment)
