@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import EmailValidator
 from django.utils.encoding import punycode
 
-from registry_site.errors import Invalid
+from registry_site.errors import Conflict, Invalid
 
 MAX_LENGTH = 254  # RFC 5321
 validate_email = EmailValidator(allowlist=[])  # by default, Django allows `localhost` as a domain
@@ -31,3 +31,8 @@ def mailbox_of(address: str) -> str:
     """Return the mailbox that takes mails to an address: many servers ignore case and what follows a plus sign."""
     local, _, domain = address.lower().rpartition("@")
     return f"{local.partition('+')[0] or local}@{domain}"
+
+
+def taken(address: str) -> Conflict:
+    """Return the error for an address that another account has."""
+    return Conflict(f"The address {address} belongs to an account already.", code="email_taken")

@@ -17,6 +17,7 @@ from accounts.scopes import Scope
 from accounts.signals import account_renamed, co_members_wanted
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
+from registry_site.http import client_address
 
 MAX_FORMER_NAMES = 10  # a former name stays reserved for ever
 
@@ -83,7 +84,7 @@ def _validated(user: User, changes: ProfileChanges) -> ProfileChanges:
     if email == user.email:
         email = None
     if email and User.objects.with_claim_to_email(email).exclude(pk=user.pk).exists():
-        raise Conflict(f"The address {email} belongs to an account already.", code="email_taken")
+        raise emails.taken(email)
     if changes.avatar_uri:
         try:
             User._meta.get_field("avatar_uri").clean(changes.avatar_uri, None)
@@ -99,8 +100,10 @@ def _rename(user: User, username: str) -> None:
     if name != user.reservation.name:
         # Names in old links, Cargo.toml files and audit rows must never lead to another person: the former name
         # stays reserved for this user, and only this user can take it back.
-        reservation, _ = NameReservation.objects.get_or_create(name=name, defaults={"former_user": user})
         _require_free_name(user, username)
+        reservation, _ = NameReservation.objects.get_or_create(name=name, defaults={"former_user": user})
+        if reservation.former_user_id != user.pk:  # somebody else has taken it in this moment
+            raise name_taken(username)
         NameReservation.objects.filter(pk=user.reservation_id).update(former_user=user)
         NameReservation.objects.filter(pk=reservation.pk).update(former_user=None)
         user.reservation = reservation
@@ -111,11 +114,18 @@ def _rename(user: User, username: str) -> None:
 
 
 def _require_free_name(user: User, username: str) -> None:
-    if user.former_names.count() >= MAX_FORMER_NAMES:
-        raise Conflict(f"You have changed your name {MAX_FORMER_NAMES} times already.", code="name_taken")
-    reserved = NameReservation.objects.filter(name=names.canonical(username))
-    if reserved.exclude(former_user=user).exclude(user=user).exists():
-        raise Conflict(f"The name {username!r} is taken.", code="name_taken")
+    reservation = NameReservation.objects.filter(name=names.canonical(username)).first()
+    if reservation is None:
+        if user.former_names.count() >= MAX_FORMER_NAMES:
+            raise Conflict(
+                f"You have {MAX_FORMER_NAMES} former names already; you can take one of them again.", code="name_taken"
+            )
+    elif reservation.pk != user.reservation_id and reservation.former_user_id != user.pk:
+        raise name_taken(username)
+
+
+def name_taken(username: str) -> Conflict:
+    return Conflict(f"The name {username!r} is taken.", code="name_taken")
 
 
 def _set_email(user: User, email: str) -> None:
@@ -125,8 +135,14 @@ def _set_email(user: User, email: str) -> None:
         with transaction.atomic():
             user.save(update_fields=["email", "email_verified_at", "verification_sent_at"])
     except IntegrityError as error:
-        raise Conflict(f"The address {email} belongs to an account already.", code="email_taken") from error
+        raise emails.taken(email) from error
     audit.record(user, audit.Action.USER_CHANGE_EMAIL, user, former=former, email=email)
+
+
+def require_own_network(user: User) -> None:
+    """Raise `Conflict` if the networks of the user's account leave out the address of this request, and so the user."""
+    if not user.is_allowed_from(client_address.client_ip()):
+        raise Conflict("These networks leave out your own address: you would be signed out at once, and for good.")
 
 
 def visible_emails(viewer: User | None, users: Sequence[User]) -> dict[int, str | None]:

@@ -78,7 +78,7 @@ def _require_free(username: str, email: str) -> None:
     if NameReservation.objects.filter(name=names.canonical(username)).exists():
         raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists", code="name_taken")
     if email and User.objects.with_claim_to_email(email).exists():
-        raise email_taken(email)
+        raise emails.taken(email)
 
 
 def _check_rate() -> None:
@@ -87,10 +87,6 @@ def _check_rate() -> None:
     if settings.SIGNUPS_PER_HOUR and network:
         message = "Too many accounts were created from your address; wait {seconds} seconds."
         RateLimit("sign-ups", settings.SIGNUPS_PER_HOUR, timedelta(hours=1), message, is_exact=True).count(network)
-
-
-def email_taken(email: str) -> Conflict:
-    return Conflict(f"The address {email} belongs to an account already.", code="email_taken")
 
 
 def _open_account(username: str, email: str, encoded: str, actor: User | None = None, **fields: object) -> User:
@@ -103,5 +99,5 @@ def _open_account(username: str, email: str, encoded: str, actor: User | None = 
         if not email:
             raise
         # Staff vouch for an address that an account has which was never asked to prove it.
-        raise email_taken(email) from error
+        raise emails.taken(email) from error
     return user

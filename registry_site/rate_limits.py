@@ -17,6 +17,7 @@ from django.utils import timezone
 from registry_site.errors import TooManyRequests, Unavailable
 
 CACHE = "rate_limits"
+LOCAL_CACHE = "local_rate_limits"  # without Redis, these two are one
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class RateLimit:
         except Unavailable as error:
             # Without its cache the registry goes on, with a limit for each worker, as without REGISTRY_CACHE_URL.
             _log.warning("The rate limit of %s counts for this worker alone: %s", self.name, error)
-            number, remaining = self._increment(caches["default"], key)
+            number, remaining = self._increment(caches[LOCAL_CACHE], key)
         if number > self.limit:
             raise self.exceeded(remaining)
 

@@ -319,13 +319,16 @@ SPECTACULAR_SETTINGS = {
 # In the memory of each worker. Only counters may be shared: a cache can hold the keys of an OpenID provider, and
 # whoever can write those signs in as anybody.
 _local_cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
+# Strangers fill these two, with names that they ask for and networks that they come from. So they are apart: a full
+# cache drops entries. The counters have more room, since whoever drops them gets round the limits.
+_local_counters = {**_local_cache, "LOCATION": "rate_limits", "OPTIONS": {"MAX_ENTRIES": 50_000}}
 CACHES: dict[str, dict[str, Any]] = {
     "default": _local_cache,
-    # Apart, since names that strangers ask for fill it.
     "mirror": {**_local_cache, "LOCATION": "mirror"},
+    "local_rate_limits": _local_counters,
     "rate_limits": REGISTRY.read(
         "CACHE_URL",
-        _local_cache,
+        _local_counters,
         parse_cache_url,
         "give redis://user:password@host:port/number, or rediss://… for TLS",
     ),

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
@@ -48,7 +48,8 @@ def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> P
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     """The counters of one test are none of the next: all tests send from one address."""
-    cache.clear()
+    for name in ("default", "local_rate_limits"):
+        caches[name].clear()
 
 
 @pytest.fixture

@@ -1,23 +1,13 @@
 """The cast of the file registry: the client box reads and writes, the client reader only reads."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
 from files import clients
 from files.models import Client, Rights
 from tests.support.file_clients import KEY, READER_KEY, FileClient
-
-
-@pytest.fixture(autouse=True)
-def fresh_counters() -> Iterator[None]:
-    """Reset the rate limit, whose counters outlive a test."""
-    cache.clear()
-    yield
-    cache.clear()
 
 
 @pytest.fixture

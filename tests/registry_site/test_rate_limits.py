@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.core.cache import cache, caches
+from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import RequestFactory
 from django.utils import timezone
@@ -28,13 +28,6 @@ from tests.support.redis import redis_server
 from tests.support.servers import free_port, running
 
 LIMIT = RateLimit("tests", 3, timedelta(minutes=1), "Wait {seconds} seconds.", is_exact=True)
-
-
-@pytest.fixture(autouse=True)
-def empty_cache() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +113,13 @@ def test_evicted_counter_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(LocMemCache, "incr", fail)
     assert [refusal() for _ in range(5)] == [None] * 5
+
+
+def test_counters_share_no_cache_with_others() -> None:
+    for name in ("default", "mirror"):
+        caches[name].set("key", name)
+    assert (caches["local_rate_limits"].get("key"), caches["rate_limits"].get("key")) == (None, None)
+    caches["mirror"].clear()
 
 
 def test_counter_in_redis_is_a_plain_number(settings: Any, redis_url: str) -> None:
