@@ -1,9 +1,10 @@
 """Accounts in the admin site. Nothing is deleted here: staff deactivate accounts and revoke credentials."""
 
 from collections.abc import Iterable
+from copy import copy
+from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, UsernameField
@@ -15,7 +16,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import bans, emails, names, registration, roles
+from accounts import bans, emails, names, profiles, registration, roles
 from accounts.credentials import revocation
 from accounts.models import (
     RESERVES_EMAIL,
@@ -28,7 +29,7 @@ from accounts.models import (
     RoleGrant,
     User,
 )
-from accounts.passwords import login_throttle
+from accounts.passwords import change, login_throttle
 from registry_site import audit
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
@@ -59,23 +60,26 @@ class EmailForm(ModelForm):
 class StaffPasswordForm(AdminPasswordChangeForm):
     """The form by which staff set or disable the password of a user."""
 
+    user: User
+
+    def __init__(self, *args: Any, actor: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor = actor
+
     def clean(self) -> dict[str, Any] | None:
         cleaned: dict[str, Any] | None = super().clean()
-        has_other_way_in = settings.OIDC_LOGIN and self.user.identities.filter(refused_at=None).exists()
-        if not self.cleaned_data.get("set_usable_password") and not has_other_way_in:
+        if not self.cleaned_data.get("set_usable_password"):
             try:
                 with transaction.atomic():
-                    roles.require_other_administrator(self.user, actor=self.user)
+                    change.require_other_way_in(self.user)
             except RegistryError as error:
                 self.add_error("usable_password", error.message)
         return cleaned
 
     def save(self, commit: bool = True) -> User:
-        user: User = super().save(commit)
-        # Django calls `password_changed` for a new password, but not when the password is disabled.
-        if not user.has_usable_password():
-            revocation.revoke_sessions(user)
-        return user
+        password = self.cleaned_data["password1"] if self.cleaned_data["set_usable_password"] else None
+        change.set_password_as_staff(self.user, password, actor=self.actor)
+        return self.user
 
 
 class UserForm(EmailForm, UserChangeForm):
@@ -124,7 +128,6 @@ class Users(DomainAdmin, UserAdmin):
     actions = ["ban", "unban", "revoke_tokens", "unlock"]
     form = UserForm
     add_form = NewUserForm
-    change_password_form = StaffPasswordForm
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
     fieldsets = (
         (None, {"fields": ("username", "password", "email", "email_verified_at", "avatar_uri")}),
@@ -160,8 +163,17 @@ class Users(DomainAdmin, UserAdmin):
             user.session = staff(request).session
         return user
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        page: Any = copy(self)  # one instance serves all requests, and the form has to know who sent this one
+        page.change_password_form = partial(StaffPasswordForm, actor=staff(request))
+        page.log_change = super().log_change  # the verb has recorded the new password
+        return super(Users, page).user_change_password(request, id, form_url)
+
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change:
+            is_own = obj.pk == staff(request).pk
+            if is_own and "allowed_networks" in form.changed_data:
+                profiles.require_own_network(obj)
             standing = {"is_active", "is_staff", "is_superuser"}
             if any(not form.cleaned_data[name] for name in standing.intersection(form.changed_data)):
                 roles.require_other_administrator(obj, actor=staff(request))
@@ -175,7 +187,7 @@ class Users(DomainAdmin, UserAdmin):
             obj.pk = registration.register(obj.username, password, obj.email, actor=staff(request)).pk
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        # Django calls this for new passwords, too; `message` is a list such as [{"changed": {"fields": ["Email"]}}].
+        # `message` is a list such as [{"changed": {"fields": ["Email"]}}].
         changes = [
             f"{verb}: {', '.join(details.get('fields') or [details.get('object', '')])}"
             for entry in message
@@ -190,35 +202,39 @@ class Users(DomainAdmin, UserAdmin):
         for deleted_grant in formset.deleted_objects:
             roles.revoke(deleted_grant.user, Role(deleted_grant.role), actor=staff(request))
 
-    def _changeable(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
-        """Return the selected users that this member of staff may change, and warn about the others."""
-        allowed = [user for user in users if self.has_change_permission(request, user)]
-        if len(allowed) < len(users):
-            message = "Only administrators may do this to administrators, and to staff with more rights than yours."
-            self.message_user(request, message, messages.WARNING)
-        return allowed
-
     @admin.action(description="Ban the selected users", permissions=["change"])
     def ban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = [user for user in self._changeable(request, queryset) if user != staff(request)]
+        users = [user for user in within_rank(self, request, queryset) if user != staff(request)]
         for user in users:
             bans.ban(user, actor=staff(request), reason="banned in the admin site")
         self.message_user(request, f"{len(users)} banned. For a reason and an end, add a ban by hand.")
 
     @admin.action(description="Lift the ban of the selected users", permissions=["change"])
     def unban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        lifted = sum(bans.unban(user, actor=staff(request)) for user in self._changeable(request, queryset))
+        lifted = sum(bans.unban(user, actor=staff(request)) for user in within_rank(self, request, queryset))
         self.message_user(request, f"{lifted} unbanned.")
 
     @admin.action(description="End all tokens, keys and sessions of the selected users", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        credentials = Credential.objects.filter(user__in=self._changeable(request, queryset), revoked_at=None)
+        credentials = Credential.objects.filter(user__in=within_rank(self, request, queryset), revoked_at=None)
         revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
         self.message_user(request, f"{revoked} revoked.")
 
     @admin.action(description="Unlock the selected users after failed log-ins", permissions=["change"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        unlock(self, request, (names.canonical(user.username) for user in self._changeable(request, queryset)))
+        unlock(self, request, (names.canonical(user.username) for user in within_rank(self, request, queryset)))
+
+
+def within_rank(model_admin: admin.ModelAdmin, request: HttpRequest, users: Iterable[User]) -> list[User]:
+    """Return the users that this member of staff may act on, and warn about the others."""
+    listed = list(users)
+    allowed = [user for user in listed if roles.may_act_on(staff(request), user)]
+    if len(allowed) < len(listed):
+        message = (
+            "Only administrators may do this to administrators, and to accounts with rights or roles that you lack."
+        )
+        model_admin.message_user(request, message, messages.WARNING)
+    return allowed
 
 
 def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, canonical_names: Iterable[str]) -> None:
@@ -298,8 +314,10 @@ class Credentials(ReadOnlyAdmin):
 
     @admin.action(description="Revoke the selected tokens, sessions and keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
-        revoked = sum(revocation.revoke(credential, staff(request)) for credential in queryset)
-        self.message_user(request, f"{revoked} revoked; {len(queryset) - revoked} had ended before.")
+        users = within_rank(self, request, User.objects.filter(credentials__in=queryset).distinct())
+        credentials = queryset.filter(user__in=users)
+        revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
+        self.message_user(request, f"{revoked} revoked; {len(credentials) - revoked} had ended before.")
 
 
 @admin.register(LoginFailure)
@@ -315,7 +333,10 @@ class LoginFailures(ReadOnlyAdmin):
 
     @admin.action(description="Unlock the accounts of the selected failures", permissions=["unlock"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[LoginFailure]) -> None:
-        unlock(self, request, set(queryset.values_list("name", flat=True)))
+        failed = set(queryset.values_list("name", flat=True))
+        users = list(User.objects.named(*failed).select_related("reservation"))
+        beyond_rank = set(users).difference(within_rank(self, request, users))
+        unlock(self, request, failed - {user.reservation.name for user in beyond_rank})
 
 
 @admin.register(Ban)
@@ -354,6 +375,7 @@ class Bans(DomainAdmin):
 
     @admin.action(description="Lift the selected bans", permissions=["change"])
     def lift(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
-        in_force = queryset.in_force().select_related("user")  # type: ignore[attr-defined]
-        lifted = sum(bans.unban(ban.user, actor=staff(request)) for ban in in_force)
+        in_force = queryset.in_force()  # type: ignore[attr-defined]
+        users = within_rank(self, request, User.objects.filter(bans__in=in_force).distinct())
+        lifted = sum(bans.unban(user, actor=staff(request)) for user in users)
         self.message_user(request, f"{lifted} lifted.")

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self, cast
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, make_password
 from django.contrib.auth.models import PermissionsMixin
 from django.core.validators import URLValidator
 from django.db import models, transaction
@@ -59,6 +59,15 @@ class UserQuerySet(models.QuerySet["User"]):
 
     def in_good_standing(self) -> Self:
         return self.filter(good_standing())
+
+    def able_to_sign_in(self) -> Self:
+        """Filter by a password or an identity, whichever the settings let users sign in with."""
+        ways = Q(pk=None)
+        if settings.PASSWORD_LOGIN:
+            ways |= ~Q(password="") & ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+        if settings.OIDC_LOGIN:
+            ways |= Q(Exists(Identity.objects.filter(user=OuterRef("pk"), issuer=settings.OIDC_ISSUER)))
+        return self.filter(ways)
 
     def named(self, *logins: str) -> Self:
         """Filter by names, in any case, with or without Ktra's prefix."""

@@ -58,13 +58,16 @@ def require_administrator(user: User, message: str) -> None:
 
 
 def may_act_on(actor: User | None, user: User) -> bool:
-    """Return whether `actor` may change `user`: nobody acts on an account with more rights than their own.
+    """Return whether `actor` may change `user`: nobody acts on an account with more rights or roles than their own.
 
     Administrators and the operator (None) may change every account, and users may change themselves.
     """
     if actor is None or actor.pk == user.pk or is_administrator(actor):
         return True
-    return not is_administrator(user) and permissions_of(user) <= permissions_of(actor)
+    if is_administrator(user) or not permissions_of(user) <= permissions_of(actor):
+        return False
+    # Staff who grant roles could grant themselves each but that of administrators.
+    return actor.has_perm("accounts.add_rolegrant") or set(list_roles(user)) <= set(list_roles(actor))
 
 
 def require_may_act_on(actor: User | None, user: User) -> None:
@@ -74,12 +77,12 @@ def require_may_act_on(actor: User | None, user: User) -> None:
     if is_administrator(user):
         message = f"{user} administers this registry: only who does so too may do this."
     else:
-        message = f"{user} has rights in the admin site that you lack: only administrators may do this."
+        message = f"{user} has rights or roles that you lack: only administrators may do this."
     raise PermissionDenied(message, code="not_administrator")
 
 
 def require_other_administrator(user: User, *, actor: User | None) -> None:
-    """Raise `Conflict` if nobody could administer without `user`; the operator (None) is never refused.
+    """Raise `Conflict` if nobody who can sign in could administer without `user`; the operator (None) is never refused.
 
     Call it in the transaction of the change, before other rows are locked. An administrator by role cannot enter the
     admin site, so those who give up the right to it need a successor there.
@@ -89,7 +92,8 @@ def require_other_administrator(user: User, *, actor: User | None) -> None:
         return
     # Two administrators can remove each other at the same time: the second one waits here for the first.
     locked = {row.pk: row for row in administrators().select_for_update(no_key=True).order_by("pk")}
-    others = User.objects.in_good_standing().filter(pk__in=locked).exclude(pk=user.pk)
+    # A new query, which sees what the first one has committed. The locked rows do not show a revoked role.
+    others = User.objects.in_good_standing().able_to_sign_in().filter(pk__in=administrators()).exclude(pk=user.pk)
     if actor.pk == user.pk and user.pk in locked and locked[user.pk].is_superuser:
         others = others.filter(is_superuser=True, is_staff=True)
     if not others.exists():

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import widgets
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -108,8 +109,9 @@ class ClientAdmin(DomainAdmin):
     @admin.action(description="Give the selected clients new keys, and end their sessions", permissions=["change"])
     def rotate(self, request: HttpRequest, queryset: QuerySet[Client]) -> HttpResponse:
         keys = [(client, clients.generate_key()) for client in queryset]
-        for client, key in keys:
-            clients.rotate_key(client, key, actor=staff_actor(request).name)
+        with transaction.atomic():  # all or none: the page after this is the only one that shows the keys
+            for client, key in keys:
+                clients.rotate_key(client, key, actor=staff_actor(request).name)
         return self._keys_response(request, keys)
 
     @admin.action(description="Disable the selected clients, and end their sessions", permissions=["change"])

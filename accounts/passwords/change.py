@@ -1,5 +1,6 @@
 """Passwords: validate, hash and change them."""
 
+from django.conf import settings
 from django.contrib.auth import password_validation
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
@@ -54,8 +55,29 @@ def change_password(
     return user
 
 
-def store_password(user: User, password: str, encoded: str, *, actor: User | None) -> None:
-    """Store the hash of a new password and end all other sessions of the user.
+def set_password_as_staff(user: User, password: str | None, *, actor: User) -> None:
+    """Set a password that a form has validated, or disable the password (None); this ends the user's sessions.
+
+    Raises `PermissionDenied` for a user with more rights, `Conflict` when the only administrator could not sign in any
+    more, and `WrongPassword` as `store_password` does.
+    """
+    roles.require_may_act_on(actor, user)
+    encoded = make_password(password)
+    with transaction.atomic():
+        if password is None:
+            require_other_way_in(user)
+        store_password(user, password, encoded, actor=actor)
+
+
+def require_other_way_in(user: User) -> None:
+    """Raise `Conflict` for the only administrator, unless an identity lets them sign in without a password."""
+    has_identity = settings.OIDC_LOGIN and user.identities.filter(issuer=settings.OIDC_ISSUER, refused_at=None).exists()
+    if not has_identity:
+        roles.require_other_administrator(user, actor=user)
+
+
+def store_password(user: User, password: str | None, encoded: str, *, actor: User | None) -> None:
+    """Store the hash of a new password, or of none (None), and end all other sessions of the user.
 
     Raises `WrongPassword` when the password changed since `user` was loaded.
     """
@@ -65,5 +87,5 @@ def store_password(user: User, password: str, encoded: str, *, actor: User | Non
         if not unchanged.update(password=encoded):
             raise WrongPassword("The password has changed meanwhile.")
         user.password = encoded
-        password_validation.password_changed(password, user)
+        password_validation.password_changed(password, user)  # type: ignore[arg-type]
         audit.record(actor, audit.Action.USER_CHANGE_PASSWORD, user)

@@ -1,21 +1,28 @@
 """Rights in the admin site: nobody acts on more rights than their own, and the last administrator stays."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission
+from django.db import connection, transaction
 from django.test import Client
 
 from accounts import bans, registration, roles
 from accounts.credentials import cargo_tokens
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.passwords import login, login_throttle
-from registry_site.errors import Conflict, PermissionDenied, TooManyRequests, WrongPassword
+from registry_site import audit
+from registry_site.errors import Conflict, PermissionDenied, TooManyRequests, Unavailable, WrongPassword
 from registry_site.models import AuditEvent
 from tests.support.admin import EMPTY_INLINES, run_action, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
+ROWS = ("credential", "loginfailure", "ban")
 USERS, GROUPS = "/admin/accounts/user/", "/admin/auth/group/"
 NEW_PASSWORD = {"password1": "battery staple", "password2": "battery staple", "usable_password": "true"}
 ONLY = " is the only administrator: make another account an administrator first."
@@ -55,7 +62,7 @@ def test_more_rights_protect_an_account(helper: User, curator: User, is_active: 
     assert client.post(f"{url}/password/", NEW_PASSWORD).status_code == 403
     assert client.post(f"{url}/change/", {"email": "", "is_active": "on", **EMPTY_INLINES}).status_code == 403
     page = run_action(client, USERS, "ban", curator)
-    assert ("0 banned" in page, "staff with more rights than yours" in page) == (True, True)
+    assert ("0 banned" in page, "accounts with rights or roles that you lack" in page) == (True, True)
     assert User.objects.get(pk=curator.pk).check_password(PASSWORD)
 
 
@@ -67,9 +74,60 @@ def test_verbs_refuse_more_rights_themselves(helper: User, curator: User) -> Non
         lambda: login_throttle.unlock("curator", actor=helper),
     ]
     for verb in verbs:
-        with pytest.raises(PermissionDenied, match="curator has rights in the admin site that you lack"):
+        with pytest.raises(PermissionDenied, match="curator has rights or roles that you lack"):
             verb()
     assert (Ban.objects.count(), Credential.objects.unrevoked().filter(name="ci").count()) == (0, 1)
+
+
+def test_roles_are_rights_too(helper: User, alice: User) -> None:
+    roles.grant(alice, Role.USERS_MANAGER, actor=None)
+    client, url = sign_in_to_admin(helper), f"{USERS}{alice.pk}/password/"
+    assert client.post(url, NEW_PASSWORD).status_code == 403
+    # Staff who grant roles could grant themselves this one.
+    helper.user_permissions.add(Permission.objects.get(codename="add_rolegrant"))
+    assert client.post(url, NEW_PASSWORD).status_code == 302
+
+
+def test_actions_pass_over_accounts_with_more_rights(curator: User, alice: User, settings: Any) -> None:
+    settings.MAX_LOGIN_FAILURES = 3
+    helper = hire("helper", "view_user", *(f"{verb}_{row}" for verb in ("view", "change") for row in ROWS))
+    for user in (alice, curator):
+        cargo_tokens.create(user, "ci")
+        bans.ban(user, actor=None)
+        fail(user.username, 1)
+    client = sign_in_to_admin(helper)
+    for row, action in (("credential", "revoke"), ("loginfailure", "unlock"), ("ban", "lift")):
+        rows: Any = apps.get_model("accounts", row).objects
+        page = run_action(client, f"/admin/accounts/{row}/", action, *rows.exclude(pk__in=helper.credentials.all()))
+        assert "accounts with rights or roles that you lack" in page, row
+    assert Credential.objects.unrevoked().get(name="ci").user == curator
+    assert LoginFailure.objects.get(unlocked=False).name == "curator"
+    assert Ban.objects.in_force().get().user == curator
+
+
+def test_new_password_and_event_are_one_change(as_root: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{USERS}{alice.pk}/password/"
+    assert as_root.post(url, NEW_PASSWORD).status_code == 302
+    event = AuditEvent.objects.get(target="alice", action__startswith="user.change")
+    assert (event.action, event.actor_name) == ("user.change_password", "root")
+
+    def fail_to_record(*args: Any, **kwargs: Any) -> None:
+        raise Unavailable("The disk is full.")
+
+    monkeypatch.setattr(audit, "record", fail_to_record)
+    assert as_root.post(url, {**NEW_PASSWORD, "password1": PASSWORD, "password2": PASSWORD}).status_code == 503
+    assert User.objects.get(pk=alice.pk).check_password("battery staple")
+
+
+def test_password_form_overwrites_nothing_else(as_root: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def close_meanwhile(password: str | None) -> str:
+        User.objects.filter(pk=alice.pk).update(is_active=False)
+        return make_password(password)
+
+    monkeypatch.setattr("accounts.passwords.change.make_password", close_meanwhile)
+    as_root.post(f"{USERS}{alice.pk}/password/", NEW_PASSWORD)
+    alice.refresh_from_db()
+    assert (alice.is_active, alice.check_password("battery staple")) == (False, True)
 
 
 def test_staff_help_users_without_more_rights(helper: User, alice: User) -> None:
@@ -121,6 +179,11 @@ def stand(client: Client, user: User, *ticked: str) -> str:
 BOXES = ("is_active", "is_staff", "is_superuser")
 
 
+def disable_password(client: Client, user: User) -> str:
+    form = {"usable_password": "false", "unset-password": "1"}
+    return client.post(f"{USERS}{user.pk}/password/", form, follow=True).content.decode()
+
+
 @pytest.mark.parametrize("box", BOXES)
 def test_last_administrator_stays(as_root: Client, root: User, box: str) -> None:
     registration.register("retired", PASSWORD, admin=True)
@@ -141,9 +204,45 @@ def test_administrator_by_role_is_no_successor_there(as_root: Client, root: User
 
 
 def test_last_administrator_keeps_a_password(as_root: Client, root: User) -> None:
-    form = {"usable_password": "false", "unset-password": "1"}
-    assert ONLY in as_root.post(f"{USERS}{root.pk}/password/", form).content.decode()
+    assert ONLY in disable_password(as_root, root)
+    other = registration.register("other", PASSWORD, admin=True)
+    assert ONLY not in disable_password(as_root, other)
+    # The other one cannot sign in now, and is no successor.
+    assert ONLY in disable_password(as_root, root)
+    assert ONLY in stand(as_root, root, "is_active", "is_staff")
     assert User.objects.get(pk=root.pk).has_usable_password()
+
+
+def test_staff_do_not_lock_themselves_out_by_networks(as_root: Client, root: User) -> None:
+    form = dict.fromkeys(BOXES, "on") | EMPTY_INLINES
+    for networks, is_stored in (("192.0.2.0/24", False), ("192.0.2.0/24 127.0.0.0/8", True)):
+        page = as_root.post(f"{USERS}{root.pk}/change/", {**form, "allowed_networks": networks}, follow=True)
+        assert ("leave out your own address" in page.content.decode()) == (not is_stored)
+        assert (User.objects.get(pk=root.pk).allowed_networks == networks) == is_stored
+
+
+@pytest.mark.only_postgresql  # SQLite has one writer at a time
+@pytest.mark.django_db(transaction=True)
+def test_two_administrators_by_role_cannot_both_resign() -> None:
+    first, second = (registration.register(name, PASSWORD) for name in ("first", "second"))
+    for user in (first, second):
+        roles.grant(user, Role.SYSTEM_ADMIN, actor=None)
+
+    def resign_later() -> bool:
+        try:
+            roles.revoke(second, Role.SYSTEM_ADMIN, actor=second)
+        except Conflict:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            roles.revoke(first, Role.SYSTEM_ADMIN, actor=first)
+            has_resigned = pool.submit(resign_later)
+            time.sleep(0.5)  # the second one waits for the lock meanwhile
+        assert not has_resigned.result()
 
 
 def test_last_administrator_is_not_banned(root: User) -> None:

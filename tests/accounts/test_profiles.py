@@ -15,12 +15,13 @@ def rename(user: User, username: str) -> None:
 
 
 def test_number_of_renames_is_limited(alice: User) -> None:
-    # The reservation of the new name counts before it is in use: the tenth rename is refused, not the eleventh.
-    for number in range(profiles.MAX_FORMER_NAMES - 1):
+    for number in range(profiles.MAX_FORMER_NAMES):
         rename(alice, f"alice-{number}")
-    with pytest.raises(Conflict, match=r"^You have changed your name 10 times already.$"):
+    with pytest.raises(Conflict, match=r"^You have 10 former names already; you can take one of them again.$"):
         rename(alice, "alice-last")
-    assert User.objects.get(pk=alice.pk).username == "alice-8"
+    assert User.objects.get(pk=alice.pk).username == "alice-9"
+    rename(alice, "alice-3")
+    assert User.objects.get(pk=alice.pk).username == "alice-3"
 
 
 def test_ban_during_the_change_refuses_it(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -446,14 +446,6 @@ def test_former_name_can_be_taken_back(browser: Browser, bob: User) -> None:
     assert [Browser(bob).change(username=name).status_code for name in ("alice", "ally", "alicia")] == [400] * 3
 
 
-def test_account_has_ten_former_names(browser: Browser) -> None:
-    statuses = [browser.change(username=f"alice{number}").status_code for number in range(11)]
-    assert statuses == [200] * 10 + [400]
-    answer = browser.change(username="another").json()
-    assert answer["message"] == "You have 10 former names already; you can take one of them again."
-    assert [browser.change(username=name).status_code for name in ("alice", "Alice")] == [200, 200]
-
-
 def test_renaming_keeps_keys_and_sessions(browser: Browser, alice: User) -> None:
     pair = browser.new_key("ALL").json()
     other = Browser(alice)
