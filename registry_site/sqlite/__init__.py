@@ -1,1 +1,1 @@
-"""A database engine: SQLite whose writers queue."""
+"""A database engine: SQLite whose writers queue; and what its tables need to be quick."""

@@ -149,3 +149,18 @@ def test_snapshot_keeps_its_former_files() -> None:
     release = Release.objects.get()
     assert len(release.revisions.get().files) == 2
     assert release.files == [{"path": "other", "size": 1}]
+
+
+@pytest.mark.only_sqlite
+@pytest.mark.django_db
+def test_large_columns_stand_last_in_their_table() -> None:
+    """What stands behind them costs as much as they do: see `registry_site.sqlite.columns`."""
+    large = large_columns()
+    offenders = {}
+    with connection.cursor() as cursor:
+        for table in sorted({table for table, _ in large}):
+            columns = [column.name for column in connection.introspection.get_table_description(cursor, table)]
+            small = [column for column in columns if (table, column) not in large]
+            if columns[: len(small)] != small:
+                offenders[table] = columns
+    assert offenders == {}
