@@ -77,8 +77,11 @@ class LocalFile:
     def url(self, filename: str) -> None:
         return None
 
-    def local_path(self) -> str:
+    def require_present(self) -> None:
         open_unchanged(self).close()
+
+    def local_path(self) -> str:
+        self.require_present()
         return self.path
 
 

@@ -69,6 +69,10 @@ class NotFound(RegistryError):
     default_code = "missing"
 
 
+class Lost(NotFound):
+    """The object exists, but the storage does not have its bytes any more."""
+
+
 class Gone(NotFound):
     """The object existed once, and never will again."""
 

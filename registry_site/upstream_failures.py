@@ -33,7 +33,12 @@ NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 @contextmanager
 def logged_failure(
-    service: str, step: str, host: str, errors: type[Exception] = Exception, **fields: Any
+    service: str,
+    step: str,
+    host: str,
+    errors: type[Exception] | tuple[type[Exception], ...] = Exception,
+    level: int = logging.WARNING,
+    **fields: Any,
 ) -> Iterator[dict[str, Any]]:
     """Log one line if the block raises one of `errors`: who was asked for what, what came, how long it took.
 
@@ -50,7 +55,7 @@ def logged_failure(
             "cause": str(error)[:MAX_CAUSE_LENGTH] or type(error).__name__,
             "duration_ms": round((time.monotonic() - start) * 1000),
         }
-        log_event("request_failed", logging.WARNING, **line)
+        log_event("request_failed", level, **line)
         raise
 
 

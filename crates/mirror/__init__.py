@@ -7,7 +7,8 @@ The modules in their order. Each imports only modules of the lines above its own
     shared_names
     index_cache  policies
     crate_cache
-    serving  downloads  maintenance
+    serving  maintenance
+    downloads
     overview  prefetch  transfer
     admin  pages  apps  management
 

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
@@ -124,16 +125,20 @@ class CachedCrateAdmin(MirrorAdmin):
 
     @admin.action(description="Delete the selected files; they are fetched again when asked for", permissions=["act"])
     def delete_crates(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        for crate in queryset:
-            maintenance.delete_crate(crate, actor=staff(request))
-        self.message_user(request, f"{len(queryset)} deleted.")
+        deleted, failure = maintenance.delete_crates(queryset, actor=staff(request))
+        self.message_user(request, f"{deleted} deleted.")
+        if failure:
+            self.message_user(request, f"The others are still here. {failure}", messages.ERROR)
 
     @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
     def delete_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        for crate in queryset:
-            block(request, crate.name, f"={crate.version}")  # first, or a request could fetch the file again
-            maintenance.delete_crate(crate, actor=staff(request))
-        self.message_user(request, f"{len(queryset)} deleted and blocked. To lift that, end the override.")
+        with transaction.atomic():  # first, or a request could fetch a file again
+            for crate in queryset:
+                block(request, crate.name, f"={crate.version}")
+        deleted, failure = maintenance.delete_crates(queryset, actor=staff(request))
+        self.message_user(request, f"{len(queryset)} blocked, {deleted} deleted. To lift that, end the override.")
+        if failure:
+            self.message_user(request, f"Delete the others later: they are blocked, too. {failure}", messages.ERROR)
 
 
 def block(request: HttpRequest, name: str, requirement: str) -> Override:

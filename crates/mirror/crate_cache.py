@@ -6,6 +6,7 @@ from io import SEEK_END
 from typing import IO
 
 from django.conf import settings
+from django.core.cache import cache
 from django.utils import timezone
 
 from crates.mirror import concurrency, incidents, licenses, metrics, upstreams
@@ -15,12 +16,14 @@ from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident
 from crates.mirror.upstreams import UpstreamFault
 from crates.package import archive
 from registry_site import file_locks
-from registry_site.errors import Invalid, NotFound, UpstreamError
+from registry_site.errors import Invalid, NotFound, Unavailable, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.storage import blobs, free_space
 from registry_site.upstream_limiter import limiter
 
 DAY = timedelta(days=1)
+STORE_FAILURE = "mirror-store-failure"  # why bytes could not be stored just now
+STORE_FAILURE_SECONDS = 10
 
 
 class WrongBytes(UpstreamFault):
@@ -57,7 +60,9 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                 f"{index_file.name} {line.version} is not in this mirror, which asks nobody (REGISTRY_MIRROR_OFFLINE)."
             )
         if not locked:
-            raise UpstreamError("The mirror is waiting for its upstream; try again.")
+            raise UpstreamError("The mirror is getting this crate for somebody else; try again.")
+        if failure := cache.get(STORE_FAILURE):  # upstream need not send what cannot be stored
+            raise Unavailable(failure)
         crate_version = f"{index_file.name}@{line.version}"
         source = index_file.upstream or "an unknown upstream"  # of an import
         # Paths of downloads are case-sensitive at upstream. Its spelling is in the line, which it wrote itself.
@@ -92,7 +97,11 @@ def refuse_links(upstream: str, file: IO[bytes]) -> None:
 
 def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCrate:
     """Store a file whose checksum was compared with the line. The caller holds `lock_bytes`."""
-    blob = blobs.put(file, store=STORE)  # durable before its row is: a row without bytes would be served
+    try:
+        blob = blobs.put(file, store=STORE)  # durable before its row is: a row without bytes would be served
+    except Unavailable as error:
+        cache.set(STORE_FAILURE, error.message, STORE_FAILURE_SECONDS)
+        raise
     license_ = licenses.read_license(file, blob.size)
     crate, _ = CachedCrate.objects.get_or_create(
         name=index_file.name,

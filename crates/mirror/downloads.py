@@ -6,22 +6,34 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
-from crates.mirror import crate_cache, index_cache, index_lines, metrics, overrides, resolving, upstreams
+from crates.mirror import crate_cache, index_cache, index_lines, maintenance, metrics, overrides, resolving, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
-from registry_site.errors import NotFound
+from registry_site.errors import Lost, NotFound
 from registry_site.http.downloads import deliver
 from registry_site.server import read_ahead
 
 
 def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
-    """Send a version's file; raises as `get_crate`, and `Unavailable` if its bytes cannot be read."""
+    """Send a version's file; raises as `get_crate`, and `Unavailable` if its bytes cannot be read.
+
+    Bytes that the storage has lost are fetched again.
+    """
     crate, _ = get_crate(name, version, metrics.record_crate_outcome)
+    try:
+        return send(request, name, crate)
+    except Lost:
+        maintenance.verify_or_discard(crate)
+        crate, _ = get_crate(name, version)
+        return send(request, name, crate)
+
+
+def send(request: HttpRequest, name: str, crate: CachedCrate) -> HttpResponseBase:
     return deliver(
         request,
         crate.blob(),
-        filename=f"{name}-{version}.crate",
+        filename=f"{name}-{crate.version}.crate",
         modified=crate.fetched_at,
         cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
         content_type="application/x-tar",  # as Ktra documents it

@@ -1,7 +1,7 @@
 """Maintenance of the mirror's caches: totals, unused crates, verification, deletion, and the daily purge."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from crates.mirror import incidents
 from crates.mirror.crate_cache import WrongBytes, lock_bytes, refuse_links
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site import audit
-from registry_site.errors import NotFound
+from registry_site.errors import Unavailable
 from registry_site.signals import purge_requested
 from registry_site.storage import blobs, free_space
 
@@ -41,11 +41,7 @@ def unused_crates(days: int) -> QuerySet[CachedCrate]:
 
 def verify_or_discard(crate: CachedCrate) -> bool:
     """Return whether the bytes of a crate are intact. Otherwise delete it, so that the next request fetches it."""
-    try:
-        with crate.blob().read() as content:
-            is_intact = blobs.sha256_of_stream(content) == crate.sha256
-    except NotFound:
-        is_intact = False
+    is_intact = blobs.is_intact(crate.blob())
     if not is_intact:
         incidents.record(Incident.Kind.WRONG_BYTES, str(crate), "the bytes that were kept are damaged or gone")
         delete_crate(crate, actor=None)
@@ -67,13 +63,26 @@ def find_links(crate: CachedCrate) -> str:
 
 
 def delete_crate(crate: CachedCrate, *, actor: User | None) -> None:
-    """Delete a crate, and its bytes unless another crate has the same."""
+    """Delete a crate, and its bytes unless another crate has the same. Raises `Unavailable`; then the crate stays."""
     with lock_bytes(crate.sha256):
+        # Bytes first: those without a row would stay for ever, and a row without bytes is mended by the next request.
+        if not CachedCrate.objects.filter(sha256=crate.sha256).exclude(pk=crate.pk).exists():
+            blobs.delete(crate.blob())
         with transaction.atomic():
             audit.record(actor, audit.Action.MIRROR_DELETE, crate, sha256=crate.sha256)
-            CachedCrate.objects.filter(pk=crate.pk).delete()  # first, for bytes without a row are never served
-        if not CachedCrate.objects.filter(sha256=crate.sha256).exists():
-            blobs.delete(crate.blob())
+            CachedCrate.objects.filter(pk=crate.pk).delete()
+
+
+def delete_crates(crates: Iterable[CachedCrate], *, actor: User | None) -> tuple[int, str]:
+    """Delete crates until the storage fails; return how many are deleted, and why the others are not."""
+    deleted = 0
+    try:
+        for crate in crates:
+            delete_crate(crate, actor=actor)
+            deleted += 1
+    except Unavailable as error:
+        return deleted, error.message
+    return deleted, ""
 
 
 def iterate(crates: QuerySet[CachedCrate]) -> Iterator[CachedCrate]:

@@ -6,11 +6,16 @@ Rows decide what exists: a blob without a row is never served. A publish that fa
 
 import hashlib
 import io
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
 from django.core.files.storage import storages
+
+from registry_site.errors import Lost
+from registry_site.logs import log_event
 
 CHUNK_SIZE = 64 * 1024  # bytes
 LOST = "The registry has lost the bytes of this file; please tell its operator."
@@ -31,19 +36,30 @@ class Blob:
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
         return open(self.sha256, start, length, store=self.store)
 
+    def require_present(self) -> None:
+        """Raise `Lost` if the storage does not have the bytes, and `Unavailable` when it does not answer."""
+        with logged_loss(self.sha256, self.store):
+            _backend(self.store).require_present(_name(self.sha256))
+
     def url(self, filename: str) -> str | None:
         """Return a short-lived URL for clients to fetch the bytes; None when the storage gives none."""
         return _backend(self.store).signed_url(_name(self.sha256), filename)
 
     def local_path(self) -> str | None:
-        """Return the path on the local disk; None for other storages. Raises `NotFound` when the file is lost."""
-        return _backend(self.store).local_path(_name(self.sha256))
+        """Return the path on the local disk; None for other storages. Raises `Lost`."""
+        with logged_loss(self.sha256, self.store):
+            return _backend(self.store).local_path(_name(self.sha256))
 
 
 class Backend(Protocol):
     """The methods that a storage needs to hold blobs."""
 
-    def create(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
+    def create(self, name: str, content: IO[bytes], blob: Blob) -> bool:
+        """Return False if there is a blob of this name, which is left as it is."""
+        ...
+
+    def replace(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
+    def require_present(self, name: str) -> None: ...
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
     def signed_url(self, name: str, filename: str) -> str | None: ...
     def local_path(self, name: str) -> str | None: ...
@@ -51,14 +67,27 @@ class Backend(Protocol):
 
 
 def put(content: IO[bytes], *, store: str = "blobs") -> Blob:
-    """Store all bytes of a seekable stream; on return they are durable. The same bytes again change nothing.
+    """Store all bytes of a seekable stream; on return they are durable.
 
+    The same bytes again change nothing, unless those in the storage are damaged: then they are replaced.
     Raises `Unavailable` when the disk is full or the storage does not answer; nothing partial stays behind.
     """
     blob = Blob(sha256_of(content), content.tell(), store)
     content.seek(0)
-    _backend(store).create(_name(blob.sha256), content, blob)
+    if not _backend(store).create(_name(blob.sha256), content, blob) and not is_intact(blob):
+        log_event("blob.mended", logging.ERROR, store=store, sha256=blob.sha256)
+        content.seek(0)
+        _backend(store).replace(_name(blob.sha256), content, blob)
     return blob
+
+
+def is_intact(blob: Blob) -> bool:
+    """Read all bytes of a blob and compare them with its name. Raises `Unavailable`."""
+    try:
+        with blob.read() as content:
+            return sha256_of_stream(content) == blob.sha256
+    except Lost:
+        return False
 
 
 def sha256_of(content: IO[bytes]) -> str:
@@ -78,9 +107,20 @@ def sha256_of_stream(content: IO[bytes]) -> str:
 def open(sha256: str, start: int = 0, length: int | None = None, *, store: str = "blobs") -> IO[bytes]:
     """Open the bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
 
-    Raises `NotFound` when there is no such blob, and `Unavailable` when the storage does not answer.
+    Raises `Lost` when there is no such blob, and `Unavailable` when the storage does not answer.
     """
-    return _backend(store).read(_name(sha256), start, length)
+    with logged_loss(sha256, store):
+        return _backend(store).read(_name(sha256), start, length)
+
+
+@contextmanager
+def logged_loss(sha256: str, store: str) -> Iterator[None]:
+    """Log a blob that the storage does not have: a row says that it should."""
+    try:
+        yield
+    except Lost:
+        log_event("blob.lost", logging.ERROR, store=store, sha256=sha256)
+        raise
 
 
 def byte_range(file: IO[bytes], start: int, length: int | None) -> IO[bytes]:
@@ -99,8 +139,16 @@ def iter_chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def delete(blob: Blob) -> None:
-    """Delete the bytes. The caller makes sure that no row needs them and that they can be fetched again elsewhere."""
+    """Delete the bytes. The caller makes sure that no row needs them and that they can be fetched again elsewhere.
+
+    Raises `Unavailable`.
+    """
     _backend(blob.store).delete(_name(blob.sha256))
+
+
+def try_out(store: str) -> None:
+    """Store and read an empty blob, which no row needs. Raises `Unavailable`, and `Lost` for bytes that do not last."""
+    put(io.BytesIO(), store=store).read().close()
 
 
 def _backend(store: str) -> Backend:

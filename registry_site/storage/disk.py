@@ -1,14 +1,17 @@
 """Blobs in a directory of the local disk."""
 
+import logging
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from django.core.files.storage import FileSystemStorage
 
-from registry_site.errors import NotFound, Unavailable
+from registry_site.errors import Lost, Unavailable
+from registry_site.logs import log_event
 from registry_site.storage import free_space
 from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob, byte_range
 
@@ -20,18 +23,27 @@ class DiskBlobs(FileSystemStorage):
     def incoming(self) -> Path:
         return Path(self.location) / "incoming"
 
-    def create(self, name: str, content: IO[bytes], blob: Blob) -> None:
-        try:
-            self._create(Path(self.path(name)), content, blob.size)
-        except OSError as error:
-            raise Unavailable(f"The registry cannot store files at present: {error.strerror}.") from error
+    def create(self, name: str, content: IO[bytes], blob: Blob) -> bool:
+        target = Path(self.path(name))
+        with translated_failure("store"):
+            if target.exists():
+                sync_directory(target.parent)  # its writer may not have come to this step, and we promise durability
+                return False
+            with self.written(content, blob.size, target.parent) as temporary, suppress(FileExistsError):
+                # A link, not a rename: it fails when the target exists, so a blob is never overwritten.
+                os.link(temporary, target)
+            return True
 
-    def _create(self, target: Path, content: IO[bytes], size: int) -> None:
-        if target.exists():
-            sync_directory(target.parent)  # its writer may not have come to this step yet, and we promise durability
-            return
-        for directory in (self.incoming, target.parent):
-            create_directory(directory)
+    def replace(self, name: str, content: IO[bytes], blob: Blob) -> None:
+        target = Path(self.path(name))
+        with translated_failure("store"), self.written(content, blob.size, target.parent) as temporary:
+            os.replace(temporary, target)
+
+    @contextmanager
+    def written(self, content: IO[bytes], size: int, directory: Path) -> Iterator[str]:
+        """Yield the path of a durable copy; a name that the block gives it in the directory is made durable, too."""
+        for needed in (self.incoming, directory):
+            create_directory(needed)
         free_space.require(size, self.incoming)
         descriptor, temporary = tempfile.mkstemp(dir=self.incoming)
         try:
@@ -40,28 +52,43 @@ class DiskBlobs(FileSystemStorage):
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            # A link, not a rename: it fails when the target exists, so a blob is never overwritten.
-            with suppress(FileExistsError):
-                os.link(temporary, target)
-            sync_directory(target.parent)
+            yield temporary
+            sync_directory(directory)
         finally:
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):  # it was renamed
+                os.unlink(temporary)
+
+    def delete(self, name: str) -> None:
+        with translated_failure("delete"):
+            super().delete(name)
 
     def read(self, name: str, start: int, length: int | None) -> IO[bytes]:
-        try:
-            file = Path(self.path(name)).open("rb")  # noqa: SIM115 - the caller closes it
-        except FileNotFoundError as error:
-            raise NotFound(LOST) from error
-        except OSError as error:
-            raise Unavailable(f"The registry cannot read its files at present: {error.strerror}.") from error
+        with translated_failure("read"):
+            try:
+                file = Path(self.path(name)).open("rb")  # noqa: SIM115 - the caller closes it
+            except FileNotFoundError as error:
+                raise Lost(LOST) from error
         return byte_range(file, start, length)
+
+    def require_present(self, name: str) -> None:
+        self.read(name, 0, 0).close()
 
     def signed_url(self, name: str, filename: str) -> str | None:
         return None
 
     def local_path(self, name: str) -> str | None:
-        self.read(name, 0, 0).close()  # so that a lost file is reported here, and not by the proxy that sends it
+        self.require_present(name)  # so that a lost file is reported here, and not by the proxy that sends it
         return str(self.path(name))
+
+
+@contextmanager
+def translated_failure(verb: str) -> Iterator[None]:
+    """Turn a failure of the disk into `Unavailable`, with a line of the log."""
+    try:
+        yield
+    except OSError as error:
+        log_event("disk.failed", logging.ERROR, step=verb, cause=str(error))
+        raise Unavailable(f"The registry cannot {verb} files at present: {error.strerror}.") from error
 
 
 def create_directory(directory: Path) -> None:

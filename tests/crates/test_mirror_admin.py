@@ -1,6 +1,7 @@
 """The mirror in the admin site: staff look at caches and incidents, and change them only by actions and overrides."""
 
 import re
+import shutil
 from datetime import UTC, datetime
 from html import unescape
 from io import BytesIO
@@ -160,6 +161,17 @@ def test_crate_is_deleted_with_its_bytes(as_root: Client, mirror_bytes: Path) ->
     assert "1 deleted." in run(as_root, "delete_crates", row)
     assert list(CachedCrate.objects.all()) == [other]
     assert [path.name for path in mirror_bytes.rglob("*") if path.is_file()] == [other.sha256]
+
+
+def test_broken_storage_keeps_the_rows(as_root: Client, mirror_bytes: Path) -> None:
+    rows = [create_crate(name) for name in ("one", "two")]
+    shutil.rmtree(mirror_bytes)
+    mirror_bytes.write_text("a file in the place of the directory")
+    for action in ("delete_crates", "delete_and_block"):
+        page = run(as_root, action, *rows)
+        assert "cannot delete files at present" in page, action
+        assert CachedCrate.objects.count() == 2, action
+    assert set(Override.objects.values_list("name", flat=True)) == {"one", "two"}
 
 
 def test_deleted_crate_is_not_served(as_root: Client, settings: Any) -> None:

@@ -345,9 +345,19 @@ def test_unused_files_are_pruned(mirror_bytes: Path) -> None:
     run("prefetch", "top")
     age(180, "leaf")
     age(179, "top")
-    assert run("prune") == "2 files, 0.0 MB, are deleted.\n"
+    assert run("prune") == "2 of 2 files are deleted. All have 0.0 MB.\n"
     assert cached() == {name for name in NEEDED_BY_TOP if not name.startswith("leaf")}
     assert set(blobs(mirror_bytes)) == set(CachedCrate.objects.values_list("sha256", flat=True))
+
+
+def test_broken_storage_ends_the_prune(mirror_bytes: Path) -> None:
+    run("prefetch", "leaf")
+    age(200, "leaf")
+    shutil.rmtree(mirror_bytes)
+    mirror_bytes.write_text("a file in the place of the directory")
+    with pytest.raises(CommandError, match="cannot delete files at present"):
+        run("prune")
+    assert cached() == {"leaf@1.1.0"}
 
 
 def test_dry_run_deletes_nothing(mirror_bytes: Path) -> None:
@@ -361,7 +371,7 @@ def test_download_counts_as_use() -> None:
     run("prefetch", "leaf")
     age(2, "leaf")
     downloads.get_crate("leaf", "1.1.0")
-    assert run("prune", "--days", "1") == "0 files, 0.0 MB, are deleted.\n"
+    assert run("prune", "--days", "1") == "0 of 0 files are deleted. All have 0.0 MB.\n"
 
 
 def test_bytes_of_another_crate_stay(mirror_bytes: Path) -> None:
@@ -369,7 +379,7 @@ def test_bytes_of_another_crate_stay(mirror_bytes: Path) -> None:
     crate = CachedCrate.objects.get()
     CachedCrate.objects.create(name="twin", version="1.0.0", sha256=crate.sha256, size=crate.size)
     age(200, "leaf")
-    assert run("prune") == "1 files, 0.0 MB, are deleted.\n"
+    assert run("prune") == "1 of 1 files are deleted. All have 0.0 MB.\n"
     assert (cached(), list(blobs(mirror_bytes))) == ({"twin@1.0.0"}, [crate.sha256])
 
 

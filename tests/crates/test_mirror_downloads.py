@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 
 from crates.mirror.models import CachedCrate, Incident
@@ -34,6 +35,17 @@ def test_crate_is_served_as_upstream_has_it(mirror: MirrorClient, upstream: BadU
     assert read_files(mirror_bytes) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
     assert upstream.request_counts()[crate_path("demo")] == 1
     assert not Incident.objects.exists()
+
+
+def test_lost_bytes_are_fetched_again(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
+    upstream.publish("demo", BYTES)
+    url = "/ktra/api/v1/mirror/demo/1.0.0/download"
+    for request in (mirror.crate, lambda: mirror.head(url)):
+        assert mirror.crate().body == BYTES
+        next(path for path in mirror_bytes.rglob("*") if path.is_file()).unlink()
+        assert request().status_code == 200
+        assert read_files(mirror_bytes) == {hashlib.sha256(BYTES).hexdigest(): BYTES}
+    assert Incident.objects.get().count == 2
 
 
 def test_use_is_written_once_a_day(mirror: MirrorClient, upstream: BadUpstream) -> None:
@@ -233,6 +245,19 @@ def test_every_marker_of_the_template_is_replaced(mirror: MirrorClient, upstream
 def test_line_cannot_name_another_crate(mirror: MirrorClient, upstream: BadUpstream) -> None:
     upstream.script_index("demo", bad_upstream.file(line("elsewhere", "1.0.0", BYTES)))
     upstream.script_crate("demo", "1.0.0", bad_upstream.file(BYTES))
+    assert mirror.crate("demo").body == BYTES
+
+
+def test_broken_storage_spares_upstream(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
+    upstream.publish("demo", BYTES)
+    mirror_bytes.write_text("a file in the place of the directory")
+    for _ in range(3):
+        response = mirror.crate("demo")
+        assert response.status_code == 503
+        assert "cannot store files at present" in response.json()["errors"][0]["detail"]
+    assert upstream.request_counts()[crate_path("demo")] == 1
+    mirror_bytes.unlink()
+    cache.clear()  # as after ten seconds
     assert mirror.crate("demo").body == BYTES
 
 

@@ -401,6 +401,7 @@ UNCHANGING = {
     "mirror status": "reads only",
     "mirror prefetch": "needs an upstream: tests/crates/test_mirror_commands.py",
     "purge": "has a test of its own",
+    "checkstorage": "writes no row",
     "serve": "sets up by migrations and `createuser`",
 }
 

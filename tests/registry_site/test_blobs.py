@@ -16,9 +16,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
-from registry_site.errors import NotFound, Unavailable
+from registry_site.errors import Lost, Unavailable
 from registry_site.http.downloads import deliver
-from registry_site.http_client import RequestFailed
+from registry_site.logs import fields_of
 from registry_site.storage import blobs
 from registry_site.storage import s3 as s3_storage
 from tests.support import bad_upstream
@@ -81,9 +81,21 @@ class TestBothStorages:
         with blobs.open(NAME, 100, 50) as file:
             assert file.read() == DATA[100:150]
 
-    def test_unknown_blob_is_not_found(self) -> None:
-        with pytest.raises(NotFound):
+    def test_unknown_blob_is_lost(self, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(Lost):
             blobs.open("0" * 64)
+        with pytest.raises(Lost):
+            blobs.Blob("1" * 64, 1).require_present()
+        lines = [fields_of(record) for record in caplog.records if record.levelname == "ERROR"]
+        assert [(line["event"], line["sha256"]) for line in lines] == [("blob.lost", "0" * 64), ("blob.lost", "1" * 64)]
+
+    def test_deleted_blob_is_lost(self) -> None:
+        blob = blobs.put(io.BytesIO(DATA))
+        blob.require_present()
+        blobs.delete(blob)
+        blobs.delete(blob)
+        with pytest.raises(Lost):
+            blob.require_present()
 
     @pytest.mark.django_db
     def test_ranges_are_delivered(self) -> None:
@@ -142,6 +154,16 @@ def test_disk_syncs_the_bytes_before_their_name(blob_directory: Path, monkeypatc
     assert synced == [target]
 
 
+def test_damaged_file_is_mended(caplog: pytest.LogCaptureFixture) -> None:
+    blob = blobs.put(io.BytesIO(DATA))
+    path = Path(blob.local_path() or "")
+    path.write_bytes(b"damaged")
+    assert blobs.put(io.BytesIO(DATA)) == blob
+    assert path.read_bytes() == DATA
+    assert os.listdir(path.parents[2] / "incoming") == []
+    assert "blob.mended" in caplog.text
+
+
 def test_range_of_a_truncated_file_raises() -> None:
     path = blobs.put(io.BytesIO(DATA)).local_path()
     assert path
@@ -160,9 +182,35 @@ def test_broken_disk_is_unavailable(blob_directory: Path) -> None:
 def test_s3_refuses_to_overwrite(bucket: str, s3: str) -> None:
     client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
     key = f"below/{NAME[:2]}/{NAME[2:4]}/{NAME}"
-    client.put_object(Bucket=bucket, Key=key, Body=b"what was first")
+    client.put_object(Bucket=bucket, Key=key, Body=DATA, Metadata={"first": "yes"})
     blobs.put(io.BytesIO(DATA))
-    assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == b"what was first"
+    assert client.get_object(Bucket=bucket, Key=key)["Metadata"] == {"first": "yes"}
+
+
+def test_damaged_object_in_s3_is_mended(bucket: str, s3: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key=f"below/{NAME[:2]}/{NAME[2:4]}/{NAME}", Body=b"damaged")
+    blobs.put(io.BytesIO(DATA))
+    assert blobs.is_intact(blobs.Blob(NAME, len(DATA)))
+    assert "blob.mended" in caplog.text
+
+
+def test_threads_share_a_client(bucket: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        clients = set(threads.map(lambda _: id(storages["blobs"].client), range(16)))  # type: ignore[attr-defined]
+    assert len(clients) == 1
+
+
+def test_refusal_of_s3_is_logged_with_its_words(
+    bucket: str, s3: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_s3(settings, endpoint_url=s3, bucket_name="missing-bucket", region_name="us-east-1")
+    with pytest.raises(Unavailable, match=r"storage refuses us \(NoSuchBucket\)"):
+        blobs.put(io.BytesIO(DATA))
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    line = fields_of(record)
+    assert (line["host"], line["bucket"], line["step"]) == (s3.removeprefix("http://"), "missing-bucket", "put")
+    assert "The specified bucket does not exist" in line["cause"]
 
 
 def test_silent_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +239,7 @@ def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPat
         with pytest.raises(Unavailable):
             blobs.open(NAME)
         server.script(path, dripping_object)
-        with blobs.open(NAME) as content, pytest.raises(RequestFailed):
+        with blobs.open(NAME) as content, pytest.raises(Unavailable):
             content.read(blobs.CHUNK_SIZE)
 
 

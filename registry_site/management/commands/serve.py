@@ -1,6 +1,8 @@
 """`manage.py serve`: set up what is missing, then become the server."""
 
 import secrets
+import subprocess
+import sys
 from itertools import count
 from typing import Any
 
@@ -36,7 +38,14 @@ class Command(BaseCommand):
         self.stdout.write(f"Serving {settings.PUBLIC_URL} on {settings.BIND_HOST}:{settings.BIND_PORT} …")
         self.stdout.flush()
         connections.close_all()  # a connection to the database cannot be shared with the workers
+        if any("bucket_name" in storage.get("OPTIONS", {}) for storage in settings.STORAGES.values()):
+            self.check_storage()
         Server().run()
+
+    def check_storage(self) -> None:
+        """Warn of a storage that does not work, in a process beside the server: a hanging one must not delay it."""
+        command = [sys.executable, sys.argv[0], "checkstorage"]
+        subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
 
     def warn_about_settings(self) -> None:
         for name in REGISTRY.unknown_names():

@@ -108,12 +108,13 @@ class Command(BaseCommand):
     def prune(self, options: dict[str, Any]) -> None:
         unused = maintenance.unused_crates(options["days"])
         number, size = unused.count(), unused.aggregate(size=Sum("size"))["size"] or 0
-        if not options["dry_run"]:
-            for crate in show_progress(maintenance.iterate(unused), number):
-                maintenance.delete_crate(crate, actor=None)
-        self.stdout.write(
-            f"{number} files, {format_size(size)}, {'would be' if options['dry_run'] else 'are'} deleted."
-        )
+        if options["dry_run"]:
+            self.stdout.write(f"{number} files, {format_size(size)}, would be deleted.")
+            return
+        crates = show_progress(maintenance.iterate(unused), number)
+        deleted, failure = maintenance.delete_crates(crates, actor=None)
+        self.stdout.write(f"{deleted} of {number} files are deleted. All have {format_size(size)}.")
+        fail_with([failure] if failure else [])
 
     def export_to(self, options: dict[str, Any]) -> None:
         folder = options["folder"]
