@@ -5,6 +5,7 @@ each worker for itself, or all workers and nodes together with REGISTRY_CACHE_UR
 """
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,3 +74,25 @@ class RateLimit:
         except ValueError:  # evicted in between
             number = 1
         return number, start + seconds - now
+
+
+class TokenBucket:
+    """A limit for a process: a few events at once, and then one in each so many seconds."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self.size = size
+        self.seconds = seconds
+        self.tokens = float(size)
+        self.filled_at = time.monotonic()
+        self.lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Return whether one more event is allowed, and count it."""
+        with self.lock:
+            now = time.monotonic()
+            self.tokens = min(self.size, self.tokens + (now - self.filled_at) / self.seconds)
+            self.filled_at = now
+            if self.tokens < 1:
+                return False
+            self.tokens -= 1
+            return True

@@ -28,6 +28,7 @@ class FailureKind(StrEnum):
     UNUSABLE = "unusable answer"
 
 
+REFUSALS = (400, 401, 403, 429)  # the statuses of an answer that refuses the request itself
 NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
@@ -51,7 +52,7 @@ def logged_failure(
         yield line
     except errors as error:
         line |= {
-            "failure": kind_of(error),
+            "failure": FailureKind.REFUSED if line.get("status") in REFUSALS else kind_of(error),
             "cause": str(error)[:MAX_CAUSE_LENGTH] or type(error).__name__,
             "duration_ms": round((time.monotonic() - start) * 1000),
         }

@@ -23,7 +23,7 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
-from accounts.oidc.provider import Provider
+from accounts.oidc.provider import Provider, stated_error
 from registry_site.errors import Invalid, PermissionDenied, RegistryError, UpstreamError
 from registry_site.http import client_address
 from registry_site.http.request_log import annotate
@@ -104,10 +104,11 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
     def _verify(self, verify: Callable[..., dict[str, Any]], token: str, **options: Any) -> dict[str, Any]:
         """Verify a token by the provider's keys, which are fetched once more if the token's key is unknown."""
         options |= {"issuer": settings.OIDC_ISSUER, "client_id": settings.OIDC_RP_CLIENT_ID}
+        keys = self.provider.keys()
         try:
-            return verify(token, self.provider.keys(), **options)
+            return verify(token, keys, **options)
         except id_tokens.UnknownSigningKey:
-            return verify(token, self.provider.keys(refresh=True), **options)
+            return verify(token, self.provider.newer_keys(keys), **options)
 
 
 class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
@@ -157,8 +158,8 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     def get(self, request: HttpRequest) -> HttpResponse:
         try:
             return self.authenticate_callback(request)
-        except RegistryError:
-            annotate(event="sign_in_failed", door="openid")
+        except RegistryError as error:
+            annotate(event="sign_in_failed", door="openid", issuer=settings.OIDC_ISSUER, cause=error.message)
             raise
 
     def authenticate_callback(self, request: HttpRequest) -> HttpResponse:
@@ -173,6 +174,7 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             # The library would sign out whoever is signed in.
             del request.session[STATES][state]
             request.session.modified = True
+            annotate(**stated_error(request.GET))
             error_code = request.GET.get("error", "")
             is_printable = error_code.isascii() and error_code.isprintable() and 0 < len(error_code) <= 60
             reason = error_code if is_printable else "it does not say why"
@@ -223,11 +225,8 @@ def redirect_by_page(request: HttpRequest, response: HttpResponse) -> HttpRespon
 def provider_logout_url(request: HttpRequest) -> str:
     """Return the URL of the provider's sign-out (OpenID Connect RP-Initiated Logout 1.0), or of the home page."""
     id_token = request.session.get(ID_TOKEN)
-    if id_token is None:
-        return SignOutView.redirect_url
-    try:
-        url = Provider().endpoint("end_session_endpoint")
-    except UpstreamError:
+    url = None if id_token is None else Provider().end_session_endpoint()
+    if url is None:
         return SignOutView.redirect_url
     query = {
         **({"id_token_hint": id_token} if id_token else {}),

@@ -77,7 +77,9 @@ def _decode(token: str, keys: Keys, issuer: str, client_id: str, required: list[
             raise _invalid_token("it is not signed in a way that counts here")
         candidates = _usable_keys(keys, header)
         if len(candidates) != 1:
-            raise UnknownSigningKey("Openid error: the ID token is not signed by one of the provider's keys.")
+            raise UnknownSigningKey(
+                "Openid error: the ID token is not signed by one of the provider's keys; begin again at /me."
+            )
         claims: dict[str, Any] = jwt.decode(
             token,
             candidates[0],

@@ -1,14 +1,18 @@
 """HTTP client of the OpenID provider: its metadata, its keys, tokens and userinfo.
 
 The provider is not trusted to be fast, brief or right. All requests of one sign-in share a deadline, answers have a
-maximum size, and few threads of a worker wait for it at a time.
+maximum size, and few threads of a worker wait for it at a time. Each failure is a line of the log, for operators; the
+message for the person at the page names its kind only.
 """
 
 import base64
 import json
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,6 +21,8 @@ from django.core.cache import cache
 
 from registry_site import http_client
 from registry_site.errors import PermissionDenied, UpstreamError
+from registry_site.rate_limits import TokenBucket
+from registry_site.upstream_failures import REFUSALS, FailureKind, logged_failure
 from registry_site.upstream_limiter import Kind, limiter
 
 TIMEOUT_SECONDS = 8  # for all requests of one sign-in together
@@ -25,11 +31,54 @@ REQUIRED_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 # Metadata and keys are reused for an hour. While the provider is down, the last answer serves for a week.
 FRESH_SECONDS = 3600
 STALE_SECONDS = 7 * 24 * 3600
-RETRY_SECONDS = 10  # between two attempts after a failure, and between two searches for an unknown key
+RETRY_SECONDS = 10  # between two attempts after a failure
+# For tokens with an unknown key: a provider may change its keys a few times in a row, and a forger sends any number.
+KEY_SEARCHES = TokenBucket(size=5, seconds=10)
+MAX_TEXT_LENGTH = {"error": 60, "error_description": 200}  # of the provider's own words in the log
+# The provider refuses the registry itself (RFC 6749, section 5.2). Keycloak says the second to a wrong secret.
+CLIENT_ERRORS = ("invalid_client", "unauthorized_client")
+MESSAGES = {
+    FailureKind.UNREACHABLE: "cannot be reached",
+    FailureKind.UNTRUSTED: "has a certificate that this registry does not trust",
+    FailureKind.LATE: "took too long",
+    FailureKind.REFUSED: "refused the request of this registry",
+    FailureKind.UNUSABLE: "does not answer as it should",
+}
 
 SIGN_IN = Kind(
     quarters=1, refusal="Openid error: too many are signing in at this moment, or the provider is slow; try again."
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the provider, and what it says about an error in its own words (RFC 6749, section 5.2)."""
+
+    status: int
+    body: bytes
+    error: Mapping[str, str]
+
+    def json_object(self) -> dict[str, Any]:
+        if self.status != 200:
+            verb = "refused the request of this registry with" if self.status in REFUSALS else "answers with"
+            raise UpstreamError(f"Openid error: the provider {verb} {self.status}.")
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise UpstreamError("Openid error: the provider's answer is no JSON.") from error
+        if not isinstance(value, dict):
+            raise UpstreamError("Openid error: the provider's answer is no JSON object.")
+        return value
+
+    def refusal(self) -> PermissionDenied:
+        """Return the error for a code that the provider refused to exchange."""
+        code = self.error.get("error", "")
+        reason = code if code and code.isascii() else "without a reason"
+        if code in CLIENT_ERRORS:
+            return PermissionDenied(
+                f"Openid error: the provider refused this registry ({reason}): its client ID or client secret is wrong."
+            )
+        return PermissionDenied(f"Openid error: the provider refused the sign-in ({reason}); begin again at /me.")
 
 
 class Provider:
@@ -46,15 +95,16 @@ class Provider:
 
         def fetch() -> dict[str, Any]:
             address = settings.OIDC_ISSUER.rstrip("/") + "/.well-known/openid-configuration"
-            metadata = _json_object(*self._request("GET", address))
-            if metadata.get("issuer") != settings.OIDC_ISSUER:
-                raise UpstreamError(
-                    f"Openid error: the provider calls itself {str(metadata.get('issuer'))[:200]!r}, "
-                    f"and REGISTRY_OIDC_ISSUER is {settings.OIDC_ISSUER!r}."
-                )
-            for name in REQUIRED_ENDPOINTS:
-                _endpoint_of(metadata, name)
-            return metadata
+            with self._request("discovery", "GET", address) as answer:
+                metadata = answer.json_object()
+                if metadata.get("issuer") != settings.OIDC_ISSUER:
+                    raise UpstreamError(
+                        f"Openid error: the provider calls itself {str(metadata.get('issuer'))[:200]!r}, "
+                        f"and REGISTRY_OIDC_ISSUER is {settings.OIDC_ISSUER!r}."
+                    )
+                for name in REQUIRED_ENDPOINTS:
+                    _endpoint_of(metadata, name)
+                return metadata
 
         return _cached("metadata", fetch)
 
@@ -62,24 +112,45 @@ class Provider:
         """Return the URL of an endpoint by its name in the metadata."""
         return _endpoint_of(self.metadata(), name)
 
-    def keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
-        """Return the provider's public keys (RFC 7517); `refresh` fetches them, but not at every call."""
+    def end_session_endpoint(self) -> str | None:
+        """Return the URL of the provider's sign-out, or None if there is none that can be used now."""
+        name, host = "end_session_endpoint", urlsplit(settings.OIDC_ISSUER).netloc
+        with suppress(UpstreamError):
+            metadata = self.metadata()
+            if metadata.get(name) is not None:
+                with logged_failure("openid", "end-session", host, issuer=settings.OIDC_ISSUER):
+                    return _endpoint_of(metadata, name)
+        return None
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Return the provider's public keys (RFC 7517)."""
 
         def fetch() -> dict[str, Any]:
-            key_set = _json_object(*self._request("GET", self.endpoint("jwks_uri")))
-            if not isinstance(key_set.get("keys"), list):
-                raise UpstreamError("Openid error: the provider's keys cannot be read.")
-            return key_set
+            with self._request("keys", "GET", self.endpoint("jwks_uri")) as answer:
+                key_set = answer.json_object()
+                if not isinstance(key_set.get("keys"), list):
+                    raise UpstreamError("Openid error: the provider's keys cannot be read.")
+                return key_set
 
-        # Anybody can send a token with an unknown key id: that must not fetch the keys each time.
-        if refresh and cache.add(_cache_key("keys refreshed"), True, RETRY_SECONDS):
-            cache.delete(_cache_key("keys fresh"))
         return [key for key in _cached("keys", fetch)["keys"] if isinstance(key, dict)]
+
+    def newer_keys(self, former: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the keys, fetched again unless they differ from the former ones by now."""
+        # One thread at a time: many that meet a new key together fetch it once.
+        with limiter.slot(SIGN_IN):
+            is_locked = _key_search.acquire(timeout=max(0.0, self.deadline - time.monotonic()))
+            try:
+                if is_locked and self.keys() == former and KEY_SEARCHES.take():
+                    cache.delete(_cache_key("keys fresh"))
+                return self.keys()
+            finally:
+                if is_locked:
+                    _key_search.release()
 
     def exchange_code(self, form: Mapping[str, str]) -> dict[str, Any]:
         """Exchange an authorization code for tokens (RFC 6749, section 4.1.3).
 
-        Raises `PermissionDenied` when the provider refuses the code.
+        Raises `PermissionDenied` when the provider refuses the code or the client.
         """
         fields, headers = dict(form), {"Content-Type": "application/x-www-form-urlencoded"}
         client_id, secret = settings.OIDC_RP_CLIENT_ID, settings.OIDC_RP_CLIENT_SECRET
@@ -92,34 +163,41 @@ class Provider:
             # RFC 6749, section 2.3.1: both parts are form-encoded before base64.
             pair = f"{quote(client_id, '')}:{quote(secret, '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        status, body = self._request(
-            "POST", self.endpoint("token_endpoint"), headers=headers, body=urlencode(fields).encode()
-        )
-        if status in (400, 401, 403):
-            raise PermissionDenied(
-                f"Openid error: the provider refused the sign-in ({_error_code(body)}); begin again at /me."
-            )
-        return _json_object(status, body)
+        address, body = self.endpoint("token_endpoint"), urlencode(fields).encode()
+        secrets = [secret, form.get("code"), form.get("code_verifier")]
+        with self._request("token", "POST", address, secrets, headers=headers, body=body) as answer:
+            if answer.status in (400, 401, 403):
+                raise answer.refusal()
+            return answer.json_object()
 
     def fetch_userinfo(self, access_token: str) -> tuple[dict[str, Any] | None, str]:
         """Return the claims of the userinfo endpoint, or (None, signed text) from a provider that signs them."""
         headers = {"Authorization": f"Bearer {access_token}", "Accept": "application/json, application/jwt"}
-        status, body = self._request("GET", self.endpoint("userinfo_endpoint"), headers=headers)
-        text = body.strip().decode("ascii", "replace")
-        if status == 200 and text.count(".") == 2 and not text.startswith("{"):
-            return None, text
-        return _json_object(status, body), ""
+        address = self.endpoint("userinfo_endpoint")
+        with self._request("userinfo", "GET", address, [access_token], headers=headers) as answer:
+            text = answer.body.strip().decode("ascii", "replace")
+            if answer.status == 200 and text.count(".") == 2 and not text.startswith("{"):
+                return None, text
+            return answer.json_object(), ""
 
-    def _request(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
-        """Return status and body, if they come before the deadline."""
+    @contextmanager
+    def _request(
+        self, step: str, method: str, address: str, secrets: Iterable[str | None] = (), **options: Any
+    ) -> Iterator[Answer]:
+        """Yield the answer, if it comes before the deadline.
+
+        A failure of the request, and any that the block finds in the answer, is one line of the log, without `secrets`.
+        """
+        host = urlsplit(address).netloc.rpartition("@")[2]
         try:
-            with limiter.slot(SIGN_IN):
+            with limiter.slot(SIGN_IN), logged_failure("openid", step, host, issuer=settings.OIDC_ISSUER) as line:
                 seconds = max(0.0, self.deadline - time.monotonic())
                 answer = http_client.fetch(method, address, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, **options)
-        except http_client.RequestFailed as error:
-            host = urlsplit(address).netloc
-            raise UpstreamError(f"Openid error: the provider at {host} does not answer as it should.") from error
-        return answer.status, answer.body
+                error = stated_error(_members(answer.body), secrets) if answer.status != 200 else {}
+                line |= {"status": answer.status, **error}
+                yield Answer(answer.status, answer.body, error)
+        except http_client.RequestFailed as failure:
+            raise UpstreamError(f"Openid error: the provider at {host} {MESSAGES[failure.kind]}.") from failure
 
 
 def _cached(name: str, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -138,6 +216,9 @@ def _cached(name: str, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     cache.set(_cache_key(name), answer, STALE_SECONDS)
     cache.set(_cache_key(f"{name} fresh"), True, FRESH_SECONDS)
     return answer
+
+
+_key_search = threading.Lock()
 
 
 def _cache_key(name: str) -> str:
@@ -159,22 +240,22 @@ def _endpoint_of(metadata: Mapping[str, Any], name: str) -> str:
     raise UpstreamError(f"Openid error: the provider names no {name} that can be used.")
 
 
-def _json_object(status: int, body: bytes) -> dict[str, Any]:
-    if status != 200:
-        raise UpstreamError(f"Openid error: the provider answers with {status}.")
+def stated_error(members: Mapping[str, Any], secrets: Iterable[str | None] = ()) -> dict[str, str]:
+    """Return what a provider says about an error, fit for the log: printable, short, and without secrets."""
+    texts = {}
+    for name, length in MAX_TEXT_LENGTH.items():
+        text = members.get(name)
+        if isinstance(text, str) and text.isprintable():
+            for secret in filter(None, secrets):  # it may quote the request
+                text = text.replace(secret, "…")
+            texts[name] = text[:length]
+    return texts
+
+
+def _members(body: bytes) -> Mapping[str, Any]:
+    """Return the members of a JSON object, or none of anything else."""
     try:
         value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UpstreamError("Openid error: the provider's answer is no JSON.") from error
-    if not isinstance(value, dict):
-        raise UpstreamError("Openid error: the provider's answer is no JSON object.")
-    return value
-
-
-def _error_code(body: bytes) -> str:
-    """Return the error code of a refused request (RFC 6749, section 5.2), if it is fit to be shown."""
-    try:
-        code = str(json.loads(body)["error"])
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return "without a reason"
-    return code[:60] if code.isascii() and code.isprintable() else "without a reason"
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

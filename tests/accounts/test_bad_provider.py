@@ -21,8 +21,10 @@ import pytest
 import requests
 from django.core.cache import cache
 
+from accounts.oidc import provider as provider_module
 from accounts.oidc.provider import Provider
 from registry_site.errors import PermissionDenied, RegistryError, UpstreamError
+from registry_site.rate_limits import TokenBucket
 from tests.support import packing
 from tests.support.bad_provider import (
     CLIENT_ID,
@@ -38,6 +40,7 @@ from tests.support.bad_provider import (
     with_changes,
 )
 from tests.support.concurrency import run_concurrently
+from tests.support.log_lines import request_failures
 from tests.support.openid import refresh_url
 from tests.support.servers import Server, certificate, running
 
@@ -694,17 +697,36 @@ def test_unknown_keys_cause_few_requests(registry: Server, provider: BadProvider
         key = Key(f"unknown {number}", number=1)
         script = Script({"sub": name}, {"nickname": name}, id_token=partial(sign_jwt, key=key))
         assert status_of(LiveBrowser(registry, provider).sign_in(script)) == 403
-    assert provider.requests["jwks"] <= 3
+    assert 2 <= provider.requests["jwks"] <= 8
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_keys_may_change_twice_in_a_row(registry: Server, provider: BadProvider) -> None:
+    for number in range(4):
+        provider.keys = [Key(f"key {number}", number=number % 2)]
+        assert_sign_in_works(registry, provider)
+    assert provider.requests["jwks"] == 4
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_concurrent_sign_ins_fetch_a_new_key_once(registry: Server, provider: BadProvider, name: str) -> None:
+    assert_sign_in_works(registry, provider)
+    provider.keys = [Key("new", number=1)]
+    scripts = [honest(f"{name}{number}") for number in range(8)]
+    responses = come_back_concurrently(registry, provider, scripts)
+    assert [response.status_code for response in responses] == [200] * 8
+    assert provider.requests["jwks"] == 2
 
 
 # --- The provider's client alone ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def lone_provider(settings: Any) -> Iterator[BadProvider]:
-    """A provider without a registry, for `Provider` in this process, with an empty cache."""
+def lone_provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadProvider]:
+    """A provider without a registry, for `Provider` in this process, with an empty cache and a full bucket."""
     with running_provider() as provider:
         cache.clear()
+        monkeypatch.setattr(provider_module, "KEY_SEARCHES", TokenBucket(size=5, seconds=1000))
         settings.OIDC_ISSUER = provider.issuer
         settings.OIDC_RP_CLIENT_ID, settings.OIDC_RP_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
         yield provider
@@ -730,9 +752,7 @@ def test_answers_are_fetched_again_after_an_hour(lone_provider: BadProvider) -> 
 def test_provider_is_asked_again_after_a_failure(lone_provider: BadProvider) -> None:
     with lone_provider.down(), pytest.raises(UpstreamError) as failure:
         Provider().metadata()
-    assert failure.value.message == (
-        f"Openid error: the provider at 127.0.0.1:{lone_provider.port} does not answer as it should."
-    )
+    assert failure.value.message == (f"Openid error: the provider at 127.0.0.1:{lone_provider.port} cannot be reached.")
     assert Provider().metadata() == lone_provider.metadata()
 
 
@@ -784,7 +804,7 @@ def test_unusable_keys_are_fetched_again(lone_provider: BadProvider) -> None:
         age_cache(60)
         with suppress(RegistryError):
             Provider().keys()
-        assert [key["kid"] for key in Provider().keys(refresh=True)] == ["a"], key_set
+        assert [key["kid"] for key in Provider().newer_keys([])] == ["a"], key_set
 
 
 def test_missing_endpoint_is_fetched_again(lone_provider: BadProvider) -> None:
@@ -866,6 +886,144 @@ def test_client_secret_is_sent_as_the_provider_wants(lone_provider: BadProvider)
         Provider().exchange_code({"code": "x", "client_secret": CLIENT_SECRET})
 
 
+def exchange() -> dict[str, Any]:
+    return Provider().exchange_code({"code": "c0de", "code_verifier": "v3rifier", "client_secret": CLIENT_SECRET})
+
+
+# What the real ones answer to a wrong client secret.
+WRONG_SECRET = {
+    "Keycloak": (401, "unauthorized_client", "Invalid client or Invalid client credentials"),
+    "Dex": (401, "invalid_client", "Invalid client credentials."),
+}
+
+
+@pytest.mark.parametrize("product", WRONG_SECRET)
+def test_refused_registry_is_told_apart(
+    lone_provider: BadProvider, product: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, code, description = WRONG_SECRET[product]
+    lone_provider.refusal = status, {"error": code, "error_description": description}
+    with pytest.raises(PermissionDenied) as refused:
+        exchange()
+    assert refused.value.message == (
+        f"Openid error: the provider refused this registry ({code}): its client ID or client secret is wrong."
+    )
+    (line,) = request_failures(caplog)
+    assert line.pop("cause") == refused.value.message
+    assert line == {
+        "service": "openid",
+        "step": "token",
+        "host": f"127.0.0.1:{lone_provider.port}",
+        "issuer": lone_provider.issuer,
+        "status": status,
+        "error": code,
+        "error_description": description,
+        "failure": "refused us",
+    }
+
+
+def test_log_has_no_secret_that_the_provider_repeats(
+    lone_provider: BadProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets_sent = [CLIENT_SECRET, "c0de", "v3rifier"]
+    for error in secrets_sent:
+        lone_provider.refusal = 400, {"error": error, "error_description": f"No: {' and '.join(secrets_sent)}"}
+        with pytest.raises(PermissionDenied) as refused:
+            exchange()
+        assert error not in refused.value.message
+    assert [line["error_description"] for line in request_failures(caplog)] == ["No: … and … and …"] * 3
+    assert [secret for secret in secrets_sent if secret in str(request_failures(caplog))] == []
+
+
+def test_odd_words_of_the_provider_are_not_logged(lone_provider: BadProvider, caplog: pytest.LogCaptureFixture) -> None:
+    odd: list[Any] = [
+        {"error": 5, "error_description": ["x"]},
+        {"error": "a\nb"},
+        [],
+        "x",
+        {"error_description": "x" * 999},
+    ]
+    for body in odd:
+        lone_provider.refusal = 400, body
+        with pytest.raises(PermissionDenied):
+            exchange()
+    words = [(line.get("error"), line.get("error_description")) for line in request_failures(caplog)]
+    assert words == [*[(None, None)] * 4, (None, "x" * 200)]
+
+
+def fail_while_down(provider: BadProvider) -> None:
+    with provider.down():
+        Provider().metadata()
+
+
+def fail_late(provider: BadProvider) -> None:
+    late = Provider()
+    late.deadline = time.monotonic() + 0.3
+    with provider.faulty("discovery", "hang"):
+        late.metadata()
+
+
+def fail_with(endpoint: str, fault: str) -> Callable[[BadProvider], Any]:
+    def fail(provider: BadProvider) -> None:
+        with provider.faulty(endpoint, fault):
+            Provider().keys()
+            Provider().fetch_userinfo("x")
+
+    return fail
+
+
+def fail_with_another_issuer(provider: BadProvider) -> None:
+    provider.metadata_changes = {"issuer": "https://id.example.com"}
+    Provider().metadata()
+
+
+FAILURES: dict[str, tuple[Callable[[BadProvider], Any], tuple[str, str], str]] = {
+    "down": (fail_while_down, ("discovery", "not reached"), "cannot be reached"),
+    "late": (fail_late, ("discovery", "took too long"), "took too long"),
+    "no HTTP": (fail_with("jwks", "no HTTP"), ("keys", "unusable answer"), "does not answer as it should"),
+    "error": (fail_with("jwks", "broken"), ("keys", "unusable answer"), "answers with 500"),
+    "refusal": (
+        fail_with("userinfo", "refused"),
+        ("userinfo", "refused us"),
+        "refused the request of this registry with 403",
+    ),
+    "issuer": (fail_with_another_issuer, ("discovery", "unusable answer"), "calls itself 'https://id.example.com'"),
+}
+
+
+def test_page_and_log_name_the_failures_kind(lone_provider: BadProvider, caplog: pytest.LogCaptureFixture) -> None:
+    offenders = []
+    for case, (fail, line_end, message) in FAILURES.items():
+        cache.clear()
+        caplog.clear()
+        lone_provider.reset()
+        with pytest.raises(UpstreamError) as failure:
+            fail(lone_provider)
+        lines = [(line["step"], line["failure"]) for line in request_failures(caplog)]
+        if lines != [line_end] or message not in failure.value.message:
+            offenders.append((case, lines, failure.value.message))
+    assert offenders == []
+
+
+def test_stale_answers_do_not_hide_a_failure(lone_provider: BadProvider, caplog: pytest.LogCaptureFixture) -> None:
+    Provider().metadata()
+    age_cache(3601)
+    with lone_provider.down():
+        Provider().metadata()
+    assert [line["step"] for line in request_failures(caplog)] == ["discovery"]
+
+
+def test_unusable_sign_out_address_is_logged(lone_provider: BadProvider, caplog: pytest.LogCaptureFixture) -> None:
+    lone_provider.metadata_changes = {"end_session_endpoint": "junk"}
+    assert Provider().end_session_endpoint() is None
+    assert [line["step"] for line in request_failures(caplog)] == ["end-session"]
+    cache.clear()
+    caplog.clear()
+    lone_provider.metadata_changes = {"end_session_endpoint": None}
+    assert Provider().end_session_endpoint() is None
+    assert request_failures(caplog) == []
+
+
 @pytest.fixture
 def tls_provider(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadProvider]:
     certificate(tmp_path / "tls")
@@ -882,11 +1040,12 @@ def test_provider_may_use_tls(tls_provider: BadProvider) -> None:
 
 
 def test_certificate_of_an_unknown_authority_is_refused(
-    tls_provider: BadProvider, monkeypatch: pytest.MonkeyPatch
+    tls_provider: BadProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(UpstreamError):
+    with pytest.raises(UpstreamError, match="has a certificate that this registry does not trust"):
         Provider().metadata()
+    assert [line["failure"] for line in request_failures(caplog)] == ["certificate not trusted"]
 
 
 def test_endpoint_of_a_tls_issuer_needs_tls(tls_provider: BadProvider) -> None:

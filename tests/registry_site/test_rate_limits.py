@@ -23,7 +23,7 @@ from accounts.oidc import flow
 from registry_site.environment import parse_cache_url
 from registry_site.errors import TooManyRequests
 from registry_site.models import AuditEvent
-from registry_site.rate_limits import RateLimit
+from registry_site.rate_limits import RateLimit, TokenBucket
 from tests.support.redis import redis_server
 from tests.support.servers import free_port, running
 
@@ -232,3 +232,12 @@ def test_wait_ends_when_a_row_leaves_the_window() -> None:
 def test_check_of_rows_takes_one_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         check_rows()
+
+
+def test_bucket_allows_a_few_at_once() -> None:
+    bucket = TokenBucket(size=3, seconds=100)
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
+    bucket.filled_at -= 100
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    bucket.filled_at -= 10_000
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False]

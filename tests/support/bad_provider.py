@@ -247,6 +247,7 @@ class BadProvider:
         self.metadata_changes: dict[str, Any] = {}
         self.faults: dict[str, Iterator[str]] = {}
         self.script = Script()
+        self.refusal: tuple[int, Any] | None = None  # of every request for tokens
         self.requests.clear()
 
     def _listen(self, port: int) -> _Server:
@@ -342,6 +343,8 @@ class BadProvider:
 
     def _token(self, handler: Handler, grant: Grant | None, form: Mapping[str, str]) -> None:
         """Take a code once, from the client that began with it and knows the secret."""
+        if self.refusal is not None:
+            return handler.respond(*self.refusal)
         basic = base64.b64encode(f"{CLIENT_ID}:{quote(CLIENT_SECRET, '')}".encode()).decode()
         if handler.headers.get("Authorization") != f"Basic {basic}":
             return handler.respond(401, {"error": "invalid_client"})
