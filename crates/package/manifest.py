@@ -142,7 +142,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         version=version,
         dependencies=list(dependencies.read_manifest(document, registries)),
         features=features.read(document),
-        links=read_links(package),
+        links=package.text("links", MAX_LINKS_BYTES),
         rust_version=package.matching_string("rust-version", _RUST_VERSION, "1.85"),
         description=package.string("description", MAX_DESCRIPTION_LENGTH),
         license=package.text("license", MAX_LICENSE_BYTES),
@@ -162,14 +162,6 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         optional={d.name for d in manifest.dependencies if d.optional},
     )
     return manifest
-
-
-def read_links(package: Fields) -> str:
-    """Read the native library of a crate: any printable text, as cargo takes it; raises `Invalid`."""
-    links = package.text("links", MAX_LINKS_BYTES)
-    if not links.isprintable():
-        raise Invalid(f"{package.label}: links has characters that cannot be printed.")
-    return links
 
 
 def read_repository(package: Fields) -> str:

@@ -348,13 +348,13 @@ def test_bad_name_of_a_renamed_dependency_is_refused() -> None:
     assert accepted(toml, BAD_NAMES, "is not allowed|has control characters") == []
 
 
-def test_links_may_be_any_printable_text() -> None:
-    for links in ("z", "foo bar/baz@2", 'a"}', "\\", "\u00e9", "l" * 4096):
+def test_links_may_be_any_text() -> None:
+    for links in ("z", "foo bar/baz@2", 'a"}', "\\", "\u00e9", "l" * 4096, "a\tb\n", "a\u2028", "\ufeffa", "a\u200db"):
         assert parse_packed(packing.manifest(extra=f"links = {toml_text(links)}")).links == links
 
 
-def test_unprintable_or_huge_links_are_refused() -> None:
-    texts = ["a\n", "a\r", "a\u2028", "a\u2029", "a\x85", "a\x1b[31m", "\ufeffa", "\u00e9" * 2049, "l" * 4097]
+def test_huge_links_and_control_characters_are_refused() -> None:
+    texts = ["a\x85", "a\x1b[31m", "\u00e9" * 2049, "l" * 4097]
     assert accepted(lambda links: packing.manifest(extra=f"links = {toml_text(links)}"), texts, "links") == []
 
 
