@@ -24,6 +24,7 @@ from registry_site.errors import PermissionDenied
 from registry_site.server import read_ahead
 from tests.support import bad_upstream
 from tests.support.bad_upstream import BadUpstream, Behaviour, Exchange
+from tests.support.concurrency import wait_until
 from tests.support.mirror_client import MirrorClient
 from tests.support.mirror_policies import BLOCKED, add_override
 from tests.support.mirror_store import mark_stale
@@ -231,13 +232,6 @@ def test_nothing_is_fetched_offline(server: Server, upstream: BadUpstream) -> No
     assert [status for status, _ in answers] == ["404", "404"]
     time.sleep(0.5)
     assert upstream.count_index_requests("other") == 0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def close_connection(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:

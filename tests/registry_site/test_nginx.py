@@ -17,6 +17,7 @@ from registry_site.server.app import configuration
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream
 from tests.support.cargo import MirrorCargo, write_files
+from tests.support.concurrency import wait_until
 from tests.support.file_clients import KEY
 from tests.support.nginx import running_nginx
 from tests.support.servers import ROOT, Server, certificate, free_port, running
@@ -168,3 +169,26 @@ def test_compressed_index_tells_caches(site: Site) -> None:
     assert "Accept-Encoding" in packed_headers["Vary"]
     status, _, _ = site.get("/mirror/index/pa/ck/packed", If_None_Match=packed_headers["ETag"])
     assert status == 304
+
+
+def test_downloads_have_the_headers_of_all_answers(site: Site) -> None:
+    site.upstream.publish("framed", packing.crate("framed"))
+    status, headers, body = site.get("/ktra/api/v1/mirror/framed/1.0.0/download")
+    assert (status, body) == (200, packing.crate("framed"))
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "object-src 'none'" in headers["Content-Security-Policy"]
+    assert len(headers["X-Request-ID"]) > 10
+
+
+def test_logs_of_nginx_have_no_token(site: Site) -> None:
+    paths = ("/v1/user/email/verify/a-secret", "/v1/user/email/verify/a-secret/x", "/v1/user/email/%76erify/a-secret")
+    for path in paths:
+        site.get(f"{path}?session_token=a-secret")
+    status, _, _ = site.get("/17?session_token=a-secret", Content_Length=str(10**12))  # an error to nginx
+    directory = site.authority.parent.parent
+    log = directory / "entrepot.log"
+    wait_until(lambda: '"GET /17" 413' in log.read_text())  # a line follows its answer
+    assert status == 413
+    assert log.read_text().count('"GET /v1/user/email/verify/..." ') == len(paths)
+    assert [path.name for path in directory.glob("*.log") if "a-secret" in path.read_text()] == []

@@ -1,6 +1,7 @@
 """Requests sent at the same time to a running server."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,3 +68,11 @@ def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 def count_statuses(responses: list[Response]) -> dict[int, int]:
     return dict(Counter(response.status for response in responses))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does; fail after 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
