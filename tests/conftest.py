@@ -1,6 +1,7 @@
 """The cast, and how they reach the registry."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from django.core.cache import caches
 from django.db import connection
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as properties
 
 from accounts import registration
 from accounts.models import User
@@ -19,9 +22,23 @@ from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.servers import Server, running
 
+# A busy machine is slow, and the properties hold nevertheless.
+properties.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+properties.load_profile("busy")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of the other database: a skipped test would say that something is missing."""
+    """Choose the tests of this database, and put long modules first."""
+    leave_out_other_database(config, items)
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")  # hundreds of examples for lines that other tests reach
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, -sizes[item.path]))
+
+
+def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of the other database: a skipped test would say that something is missing."""
     foreign = "only_sqlite" if connection.vendor == "postgresql" else "only_postgresql"
     deselected = [item for item in items if item.get_closest_marker(foreign)]
     if deselected:

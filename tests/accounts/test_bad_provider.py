@@ -44,7 +44,7 @@ from tests.support.log_lines import request_failures
 from tests.support.openid import refresh_url
 from tests.support.servers import Server, certificate, running
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 TIMEOUT = 12  # seconds; a registry that takes longer hangs
 Forge = Callable[[dict[str, Any]], Any]

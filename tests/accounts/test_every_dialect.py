@@ -13,6 +13,8 @@ import pytest
 from tests.support.app_keys import sign_empty_request
 from tests.support.servers import PASSWORD, Server, running
 
+pytestmark = pytest.mark.long
+
 JSON = {"Content-Type": "application/json"}
 Calls = dict[str, Callable[[], int]]  # each sends a request and returns its status
 UPDATE = "from accounts.models import User; User.objects.filter(username='alice').update({})"

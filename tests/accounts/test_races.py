@@ -3,8 +3,12 @@
 import json
 from functools import partial
 
+import pytest
+
 from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently, send_json
 from tests.support.servers import Server
+
+pytestmark = pytest.mark.long
 
 RACERS = 50
 # Three eighths of a worker's threads may hash for one address: enough for all racers at one worker.

@@ -566,7 +566,6 @@ def test_half_a_million_implied_directories_are_refused() -> None:
 # --- Any input --------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2000) | st.binary(max_size=2000).map(gzip.compress))
 def test_any_bytes_are_read_or_refused(crate: bytes) -> None:
     with suppress(Invalid):
@@ -601,7 +600,7 @@ def files_by_tarfile(tar: bytes) -> set[str]:
     return {member.name.removeprefix(f"{ROOT}/") for member in members if member.isfile()}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(_changes, min_size=1, max_size=3))
 def test_accepted_tar_holds_the_same_for_another_reader(changes: list[tuple[int, str, int, int]]) -> None:
     tar = changed(changes)

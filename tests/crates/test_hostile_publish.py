@@ -19,7 +19,7 @@ from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.packing import body, crate, crate_around, entry, frame, long_name, manifest, metadata
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 INDEX = "/index/de/mo/demo"
 CRATES_IO = "https://github.com/rust-lang/crates.io-index"
@@ -412,11 +412,12 @@ def test_rich_publish_is_accepted(as_alice: CargoClient) -> None:
     assert_all_or_nothing(as_alice, response)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("layer", LAYERS)
 def test_mutated_publish_is_all_or_nothing(as_alice: CargoClient, layer: str) -> None:
     original, wrap = LAYERS[layer]
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(_edits)
     def check(edits: list[tuple[float, int, bytes]]) -> None:
         assert_all_or_nothing(as_alice, as_alice.publish(wrap(edit(original, edits))))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crates.package import manifest
@@ -820,14 +820,12 @@ _dependency_changes = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(_changes, _dependency_changes)
 def test_any_json_is_read_or_refused(changes: dict[str, Any], dependency_changes: dict[str, Any]) -> None:
     with suppress(Invalid):
         parse_metadata(metadata(deps=[dependency("base") | dependency_changes]) | changes)
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(TOML) - 1), st.integers(0, 5), st.text(max_size=5) | st.sampled_from(list('[]{}".=\n')))
 def test_any_toml_is_read_or_refused(position: int, length: int, text: str) -> None:
     changed = TOML[:position] + text + TOML[position + length :]

@@ -11,7 +11,7 @@ from tests.support import bad_upstream, packing
 from tests.support.cargo import CRATES_IO, MirrorCargo, write_files
 from tests.support.servers import Server, running
 
-pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+pytestmark = [pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"), pytest.mark.long]
 
 OLD, NEW = "1.0.0", "1.1.0"
 DENIED = ["denied", "exempted"]

@@ -30,6 +30,8 @@ from tests.support.mirror_policies import BLOCKED, add_override
 from tests.support.mirror_store import mark_stale
 from tests.support.servers import Server, certificate, running
 
+pytestmark = pytest.mark.long
+
 TOKEN = "for prometheus"
 NUMBER = 6
 BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in range(NUMBER)}

@@ -19,6 +19,7 @@ from tests.support.servers import Server, running
 pytestmark = [
     pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
     pytest.mark.database_independent,
+    pytest.mark.long,
 ]
 
 FUNCTION = 'pub fn name() -> String { String::from("%s") }'

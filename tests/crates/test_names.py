@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crates import names
@@ -91,7 +91,6 @@ def test_index_path_follows_the_book() -> None:
     assert {name: names.index_path(name) for name in PATHS} == PATHS
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=127), max_size=70))
 def test_allowed_name_makes_a_harmless_path(name: str) -> None:
     try:
@@ -104,7 +103,6 @@ def test_allowed_name_makes_a_harmless_path(name: str) -> None:
     assert not {"", ".", ".."} & set(path.split("/"))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=70))
 def test_any_text_is_allowed_or_refused(name: str) -> None:
     with suppress(Invalid):

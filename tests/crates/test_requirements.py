@@ -262,7 +262,6 @@ _similar_texts = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(st.text() | _similar_texts)
 def test_normal_form_is_stable(text: str) -> None:
     with suppress(Invalid):

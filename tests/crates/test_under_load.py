@@ -15,6 +15,8 @@ import pytest
 from tests.support import packing
 from tests.support.servers import Server, running
 
+pytestmark = pytest.mark.long
+
 SERVER_SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", "REGISTRY_CRATE_CHANGES_PER_MINUTE": "0"}
 
 CLIENTS = 64

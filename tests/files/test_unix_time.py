@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from files import unix_time
@@ -22,14 +22,12 @@ def seconds_of(time: datetime) -> Fraction:
 
 
 @given(EXACT)
-@settings(deadline=None)
 def test_float_is_parsed_as_its_own_time(time: datetime) -> None:
     assert unix_time.parse(repr(time.timestamp())) == time
     assert unix_time.parse(str(json.loads(json.dumps(time.timestamp())))) == time
 
 
 @given(st.integers(0, unix_time.MAX_SECONDS - 1), DIGITS)
-@settings(deadline=None)
 def test_fraction_is_cut_after_microseconds(seconds: int, digits: str) -> None:
     time = unix_time.parse(f"{seconds}.{digits}")
     assert time is not None
@@ -37,7 +35,6 @@ def test_fraction_is_cut_after_microseconds(seconds: int, digits: str) -> None:
 
 
 @given(st.text(max_size=30))
-@settings(deadline=None)
 def test_any_text_is_a_time_or_none(text: str) -> None:
     time = unix_time.parse(text)
     assert time is None or unix_time.EPOCH <= time <= datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)

@@ -26,7 +26,7 @@ from tests.support.app_keys import KeyPair, issue_key, sign_request
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
 
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
 IN_NAMESPACE = tuple(f"ns-{role}" for role in Role.values)

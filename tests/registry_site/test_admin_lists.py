@@ -15,6 +15,8 @@ from registry_site.admin import DomainAdmin
 from tests.support.admin import sign_in_to_admin
 from tests.support.cast import PASSWORD
 
+pytestmark = [pytest.mark.long, pytest.mark.no_cover]
+
 FRAME = 'id="site-name"'
 SEARCH = "A list takes the filters beside it and the search above it, and nothing else."
 JUNK = (

@@ -22,7 +22,7 @@ from tests.support.file_clients import KEY
 from tests.support.nginx import running_nginx
 from tests.support.servers import ROOT, Server, certificate, free_port, running
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 SHIPPED = (ROOT / "deploy" / "nginx.conf").read_text()
 

@@ -19,7 +19,7 @@ from registry_site.server.address_shares import AddressShares
 from tests.support import packing, servers
 from tests.support.servers import Server, certificate, running
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 HEAD = b"Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
 LOGIN = "/ktra/api/v1/login/nobody"

@@ -4,7 +4,7 @@ import itertools
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_site import semantic_versions
@@ -116,7 +116,6 @@ def test_build_metadata_is_left_out() -> None:
     assert {text: semantic_versions.without_build(text) for text in releases} == releases
 
 
-@settings(deadline=None)
 @given(st.text() | st.from_regex(r"[0-9]{1,25}\.[0-9]\.[0-9](-[0-9a-z.-]*)?(\+[0-9a-z.-]*)?", fullmatch=True))
 def test_parsed_version_is_written_as_it_was(text: str) -> None:
     with suppress(Invalid):

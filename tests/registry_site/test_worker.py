@@ -15,7 +15,7 @@ from registry_site.server.worker import Worker
 from tests.support import packing
 from tests.support.servers import Server
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2"}
 
