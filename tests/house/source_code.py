@@ -26,5 +26,11 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Return all nodes of a module: several tests read each of them."""
+    return list(ast.walk(parse(path)))
+
+
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))

@@ -8,7 +8,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.house.access_table import METHODS, TABLE, WRONG, YAPKG, Row, World, api_routes, populated
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
 
 DOCUMENTED = {(row.route, row.method) for row in TABLE}
 # These GETs change something, so a HEAD of them would not be safe and has no answer.
@@ -52,8 +52,12 @@ def test_documented_methods_answer_as_the_table_says(world: World) -> None:
 
 
 def test_head_answers_as_get(world: World) -> None:
-    rows = [row for row in TABLE if row.method == "GET" and row.route not in WITHOUT_HEAD]
-    offenders = [line for row in rows for line in differences(world, row, "HEAD", row.expected, row.expected)]
+    """One principal for each status that a row can have."""
+    offenders: list[str] = []
+    for row in TABLE:
+        if row.method == "GET" and row.route not in WITHOUT_HEAD:
+            principals = {status: principal for principal, status in row.expected.items()}.values()
+            offenders += differences(world, row, "HEAD", row.expected, principals)
     assert offenders == []
 
 

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client, override_settings
+from pytest_django import DjangoDbBlocker
 
 from registry_site.http import url_map
 from tests.house.access_table import TABLE, YAPKG, World, populated
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
 
 SIGN_IN = "signs in"
 SIGN_UP = "signs up"
@@ -53,11 +53,21 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ACCEPTS = ("*/*", "text/html")
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    # Without a token of their own the metrics are off.
-    with populated(tmp_path) as world, override_settings(AUTH_REQUIRED=True, METRICS_TOKEN="a token"):
+@pytest.fixture(scope="module")
+def world(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with (
+        django_db_blocker.unblock(),
+        populated(tmp_path_factory.mktemp("blobs")) as world,
+        override_settings(AUTH_REQUIRED=True, METRICS_TOKEN="a token"),  # without a token the metrics are off
+    ):
         yield world
+
+
+@pytest.fixture(autouse=True)
+def blob_directory() -> None:
+    """No directory of each test: the world has one for the whole module."""
 
 
 def sample_path(route: str) -> str:

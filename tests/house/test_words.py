@@ -4,7 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.house.source_code import MAY_IMPORT, modules, name_of, parse
+import pytest
+
+from tests.house.source_code import MAY_IMPORT, modules, name_of, nodes
+
+pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
 
 # Participles and riddles that once stood for several things at a time; none of them tells what it holds.
 FORBIDDEN = frozenset(("held", "told", "place", "found", "given", "wanted", "known", "said", "here", "asked", "what"))
@@ -13,7 +17,7 @@ FEWEST_WORDS, MOST_WORDS = 3, 8
 
 def identifiers(path: Path) -> Iterator[tuple[int, str]]:
     """Iterate over the names that a module defines, with their lines."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -38,7 +42,7 @@ def test_identifiers_are_plain_words() -> None:
 def test_names_of_tests_are_short_sentences() -> None:
     offenders = []
     for path in modules("tests"):
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 words = node.name.removeprefix("test_").split("_")
                 if not FEWEST_WORDS <= len(words) <= MOST_WORDS:
