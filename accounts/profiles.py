@@ -148,7 +148,8 @@ def require_own_network(user: User) -> None:
 def visible_emails(viewer: User | None, users: Sequence[User]) -> dict[int, str | None]:
     """Return the e-mail addresses of users by primary key: None where the viewer may not see one.
 
-    Users see their own, those of people they work with, and all of them as staff or by `REGISTRY_SHOW_EMAILS`.
+    Users see their own, those of people who have worked in the same namespace or on the same crate, and all of them as
+    staff or by `REGISTRY_SHOW_EMAILS`.
     """
     visible = set() if viewer is None else {viewer.pk}
     others = [user for user in users if user.pk not in visible]

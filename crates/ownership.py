@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.dispatch import receiver
 
 from accounts import names
@@ -12,7 +13,7 @@ from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from accounts.signals import co_members_wanted
-from crates.models import Crate, Ownership
+from crates.models import Crate, Ownership, Version
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
@@ -34,8 +35,11 @@ def owners(name: str) -> list[User]:
 
 @receiver(co_members_wanted)
 def co_owners(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
-    """Return the primary keys of the users who own a crate together with the viewer."""
-    ownerships = Ownership.objects.filter(user__in=users, crate__ownerships__user=viewer)
+    """Return the users who published a version of a crate of the viewer's, or added owners, by their primary keys."""
+    crates = Crate.objects.filter(ownerships__user=viewer)
+    added = Ownership.objects.filter(crate=OuterRef("crate"), added_by=OuterRef("user"))
+    published = Version.objects.filter(crate=OuterRef("crate"), published_by=OuterRef("user"))
+    ownerships = Ownership.objects.filter(Exists(added) | Exists(published), user__in=users, crate__in=crates)
     return set(ownerships.order_by().values_list("user", flat=True))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -58,9 +59,11 @@ def list_members(namespace: Namespace) -> list[Membership]:
 
 @receiver(co_members_wanted)
 def co_members(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
-    """Return the primary keys of the users who are members of a namespace together with the viewer."""
+    """Return the users who created a namespace of the viewer's, or added members, by their primary keys."""
     namespaces = Namespace.objects.present().filter(memberships__user=viewer)
-    return set(Membership.objects.filter(user__in=users, namespace__in=namespaces).values_list("user", flat=True))
+    added = Membership.objects.filter(namespace=OuterRef("namespace"), added_by=OuterRef("user"))
+    members = Membership.objects.filter(Exists(added), user__in=users, namespace__in=namespaces)
+    return set(members.values_list("user", flat=True))
 
 
 def create_namespace(principal: Principal, name: str) -> Namespace:

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.dispatch import receiver
 
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from accounts.signals import account_ending
+from accounts.signals import account_ending, co_members_wanted
 from namespaces import role_assignments
 from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
 from namespaces.signals import namespace_renaming, role_removed
 from packages import lookup, rights
-from packages.models import Collaboration, Package
+from packages.models import Collaboration, Package, Release
 from registry_site.errors import Conflict
 
 
@@ -24,6 +24,15 @@ def list_collaborators(principal: Principal, namespace_name: str, name: str) -> 
     """Return collaborators in the order of joining; raises `NotFound` for a package that the principal may not read."""
     package = lookup.get_package(principal.user, namespace_name, name)
     return list(Collaboration.in_subject(package))
+
+
+@receiver(co_members_wanted)
+def co_publishers(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
+    """Return the members of a namespace of the viewer's who have published there, by their primary keys."""
+    namespaces = Namespace.objects.present().filter(memberships__user=viewer)
+    published = Release.objects.filter(package__namespace=OuterRef("namespace"), publisher=OuterRef("user"))
+    members = Membership.objects.filter(Exists(published), user__in=users, namespace__in=namespaces)
+    return set(members.values_list("user", flat=True))
 
 
 def add_collaborators(

@@ -39,13 +39,27 @@ def test_address_is_shown_to_oneself_and_co_owners(
     assert shown == ["alice@example.org", None]
 
 
+def test_nobody_sees_an_address_by_adding_its_owner(as_alice: CargoClient, as_bob: CargoClient, bob: User) -> None:
+    User.objects.filter(pk=bob.pk).update(email="bob@example.org")
+
+    def seen_by_alice() -> str | None:
+        [entry] = [user for user in as_alice.get(OWNERS).json()["users"] if user["name"] == "bob"]
+        address: str | None = entry["email"]
+        return address
+
+    as_alice.put_json(OWNERS, {"users": ["bob"]})
+    assert seen_by_alice() is None
+    as_bob.publish(packing.body("demo", "2.0.0"))
+    assert seen_by_alice() == "bob@example.org"
+
+
 @pytest.mark.parametrize("count", [1, 20])
 def test_queries_of_a_list_are_constant(
     as_alice: CargoClient, as_charlie: CargoClient, django_assert_num_queries: Any, count: int
 ) -> None:
     logins = [registration.register(f"user{number}", "correct horse").username for number in range(count)]
     as_alice.put_json(OWNERS, {"users": logins})
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert as_charlie.get(OWNERS).status_code == 200
 
 

@@ -999,12 +999,15 @@ def seen_address(viewer: User, name: str) -> Any:
     return Browser(viewer).get(f"/users/{name}").json()["email"]
 
 
-def test_co_members_see_each_others_address(browser: Browser, alice: User, bob: User, charlie: User) -> None:
+def test_co_members_see_addresses_of_who_works_there(alice: User, bob: User, charlie: User) -> None:
     for user in (alice, bob):
         User.objects.filter(pk=user.pk).update(email=f"{user}@example.org")
     membership.create_namespace(Principal(alice), "acme")
-    membership.add_members(Principal(alice), "acme", [Invitation("bob", Role.READ_ONLY)])
+    membership.add_members(Principal(alice), "acme", [Invitation("bob", Role.MANAGER)])
+    # Anybody can add anybody: that alone shows nobody's address.
     seen = [seen_address(bob, "alice"), seen_address(alice, "bob"), seen_address(charlie, "alice")]
-    assert seen == ["alice@example.org", "bob@example.org", None]
+    assert seen == ["alice@example.org", None, None]
+    membership.add_members(Principal(bob), "acme", [Invitation("charlie", Role.MEMBER)])
+    assert [seen_address(user, "bob") for user in (alice, charlie)] == ["bob@example.org"] * 2
     membership.remove_namespace(Principal(alice), "acme")
     assert seen_address(bob, "alice") is None

@@ -369,3 +369,21 @@ def test_read_only_key_shows_own_private_package(world: World) -> None:
         statuses = [world.send_with_key(key, PACKAGE_ROWS[1]).status_code for key in keys]
         transaction.set_rollback(True)
     assert statuses == [200, 200, 404]
+
+
+# --- Addresses of co-members ---------------------------------------------------------------------------------------
+
+
+def test_publisher_shows_the_address_to_co_members(alice: User, bob: User, charlie: User) -> None:
+    User.objects.filter(pk=bob.pk).update(email="bob@example.org")
+    membership.create_namespace(Principal(alice), "guild")
+    membership.add_members(Principal(alice), "guild", [Invitation("bob", Role.MEMBER)])
+
+    def seen() -> list[Any]:
+        return [Browser(viewer).get("/users/bob").json()["email"] for viewer in (alice, charlie)]
+
+    assert seen() == [None, None]
+    archive = release_input.Upload(BytesIO(ARCHIVE), len(ARCHIVE))
+    content = release_input.ReleaseInput(version="1.0.0", type="PUBLIC", archive=archive)
+    releasing.create_package(Principal(bob), "guild", "tool", "java", content)
+    assert seen() == ["bob@example.org", None]
