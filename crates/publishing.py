@@ -55,7 +55,9 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         version = new_version(principal.user, packed)
         index.check_line_size(packed.name, version)
         # Outside of the transaction, since upstream may take seconds.
-        upstream = Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name)
+        upstream = (
+            Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name, principal.user)
+        )
         # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
         blob = blobs.put(received.crate)
     version.checksum, version.size = blob.sha256, blob.size

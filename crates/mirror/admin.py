@@ -229,19 +229,22 @@ class AllowedNameForm(forms.ModelForm):
 class AllowedNameAdmin(DomainAdmin):
     """A list of names of upstream that accounts may publish here. They are added and withdrawn, but never changed."""
 
-    list_display = ("name", "allowed_at", "allowed_by")
+    list_display = ("name", "user", "allowed_at", "allowed_by")
     list_filter = ("allowed_at",)
-    search_fields = ("name",)
-    list_select_related = ("allowed_by",)
+    search_fields = ("name", "user__username")
+    list_select_related = ("user", "allowed_by")
+    autocomplete_fields = ("user",)
     actions = ["withdraw"]
     form = AllowedNameForm
-    fields = ("name",)
+    fields = ("name", "user")
 
     def has_change_permission(self, request: HttpRequest, obj: AllowedName | None = None) -> bool:
         return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: AllowedName, form: Any, change: bool) -> None:
-        obj.pk = shared_names.allow(obj.name, actor=staff(request)).pk  # of the row that the verb has created
+        assert obj.user is not None  # noqa: S101 - the form needs one
+        # The key of the row that the verb has created: the admin links to it.
+        obj.pk = shared_names.allow(obj.name, obj.user, actor=staff(request)).pk
 
     @admin.action(description="Withdraw the selected names; crates of them stay", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[AllowedName]) -> None:

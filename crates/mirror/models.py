@@ -139,9 +139,16 @@ class Override(models.Model):
 
 
 class AllowedName(models.Model):
-    """A name that accounts may publish here, although upstream has a crate of it."""
+    """A name that an account may publish here, although upstream has a crate of it."""
 
     name = models.CharField("crate", max_length=64, help_text="In any spelling.")
+    user = models.ForeignKey(
+        User,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="Who may publish the first version, and becomes the owner.",
+    )
     allowed_at = models.DateTimeField(default=timezone.now, editable=False)
     allowed_by = models.ForeignKey(
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"

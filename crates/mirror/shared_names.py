@@ -31,18 +31,18 @@ _requests = ThreadPoolExecutor(8, thread_name_prefix="name")  # one after anothe
 # --- Publishes and the mirror's requests --------------------------------------------------------------------------
 
 
-def check_new_name(name: str) -> Crate.Upstream:
-    """Return whether upstream has the name of a new crate; raises `Conflict` if it has, and nobody allows the name.
+def check_new_name(name: str, publisher: User) -> Crate.Upstream:
+    """Return whether upstream has the name of a new crate; raises `Conflict` if so, unless the publisher may have it.
 
     An upstream that fails or is slow refuses nothing.
     """
     upstream = look_up(name)
     if upstream != Crate.Upstream.HAS or settings.PUBLISH_UPSTREAM_NAMES or not settings.MIRROR:
         return upstream
-    if not AllowedName.objects.filter(name=names.canonical(name)).exists():
+    if not AllowedName.objects.filter(name=names.canonical(name), user=publisher).exists():
         raise Conflict(
             f"the crate, {name}, exists upstream, and this registry mirrors it; choose another name, or ask staff to "
-            "allow this one (allowed names in the admin site, or REGISTRY_PUBLISH_UPSTREAM_NAMES=1)."
+            f"allow {publisher} this one (allowed names in the admin site, or REGISTRY_PUBLISH_UPSTREAM_NAMES=1)."
         )
     return upstream
 
@@ -153,15 +153,15 @@ def spellings(canonical: str) -> list[str]:
 # --- Decisions of staff -------------------------------------------------------------------------------------------
 
 
-def allow(name: str, *, actor: User | None) -> AllowedName:
-    """Allow accounts to publish a name that upstream has; raises `Invalid` and `Conflict`."""
+def allow(name: str, user: User, *, actor: User | None) -> AllowedName:
+    """Allow an account to publish a name that upstream has; raises `Invalid` and `Conflict`."""
     if not index_lines.NAME.fullmatch(name):
         raise Invalid(f"{name[:80]!r} is no name of a crate.")
     canonical = names.canonical(name)
     try:
         with transaction.atomic():
-            allowed = AllowedName.objects.create(name=canonical, allowed_by=actor)
-            audit.record(actor, audit.Action.MIRROR_ALLOW_NAME, canonical)
+            allowed = AllowedName.objects.create(name=canonical, user=user, allowed_by=actor)
+            audit.record(actor, audit.Action.MIRROR_ALLOW_NAME, canonical, user=str(user))
     except IntegrityError as error:
         raise Conflict(f"The name {canonical} is allowed already.") from error
     return allowed

@@ -48,7 +48,7 @@ def test_name_of_upstream_is_refused(mirror: MirrorClient, upstream: BadUpstream
     assert publish(as_alice) == (
         409,
         "the crate, demo, exists upstream, and this registry mirrors it; choose another name, or ask staff to allow "
-        "this one (allowed names in the admin site, or REGISTRY_PUBLISH_UPSTREAM_NAMES=1).",
+        "alice this one (allowed names in the admin site, or REGISTRY_PUBLISH_UPSTREAM_NAMES=1).",
     )
     assert not Crate.objects.exists()
     assert (mirror.index_file().content, mirror.crate().body) == (body, THEIRS)
@@ -90,9 +90,12 @@ def test_shared_name_is_served_by_both(
     assert publish(as_alice, version="1.1.0") == (200, "")
 
 
-def test_allowed_name_is_published(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
+def test_allowed_name_is_for_one_account(
+    mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient, as_bob: CargoClient, alice: User
+) -> None:
     body = upstream.publish("ndk-sys")
-    shared_names.allow("Ndk-Sys", actor=None)
+    shared_names.allow("Ndk-Sys", alice, actor=None)
+    assert publish(as_bob, "ndk_sys")[0] == 409
     assert publish(as_alice, "ndk_sys") == (200, "")
     assert mirror.index_file("ndk-sys").content == body
 
@@ -128,13 +131,15 @@ def test_offline_publish_asks_nobody(
     assert (states(), upstream.requests) == ({"demo": "unknown"}, [])
 
 
-def test_registry_without_a_mirror_asks_nobody(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+def test_registry_without_a_mirror_asks_nobody(
+    mirror: MirrorClient, upstream: BadUpstream, alice: User, settings: Any
+) -> None:
     settings.MIRROR = False
     upstream.publish("demo")
-    assert (shared_names.check_new_name("demo"), upstream.requests) == ("lacks", [])
+    assert (shared_names.check_new_name("demo", alice), upstream.requests) == ("lacks", [])
     upstream.publish("mirrored")
     index_cache.refresh_if_stale("mi/rr/mirrored")
-    assert shared_names.check_new_name("mirrored") == "has"
+    assert shared_names.check_new_name("mirrored", alice) == "has"
 
 
 def test_all_spellings_are_compared() -> None:
@@ -201,11 +206,15 @@ def deeds() -> list[tuple[str, str, str]]:
     return list(events.values_list("action", "target", "actor_name"))
 
 
-def test_staff_allow_and_withdraw_a_name(as_root: Client) -> None:
-    assert as_root.post(f"{ALLOWED}add/", {"name": "Ndk-Sys"}).status_code == 302
+def test_staff_allow_and_withdraw_a_name(as_root: Client, alice: User) -> None:
+    def add(name: str, user: int | str) -> Any:
+        return as_root.post(f"{ALLOWED}add/", {"name": name, "user": user})
+
+    assert add("Ndk-Sys", alice.pk).status_code == 302
     allowed = AllowedName.objects.get()
-    for wrong in ("ndk_sys", "../x", ""):
-        assert as_root.post(f"{ALLOWED}add/", {"name": wrong}).context["adminform"].form.errors.keys() == {"name"}
+    assert allowed.user == alice
+    for name, user, field in (("ndk_sys", alice.pk, "name"), ("../x", alice.pk, "name"), ("other", "", "user")):
+        assert add(name, user).context["adminform"].form.errors.keys() == {field}
     assert "ndk_sys" in as_root.get(ALLOWED, {"q": "ndk"}).content.decode()
     assert "1 withdrawn" in run_action(as_root, ALLOWED, "withdraw", allowed)
     assert not AllowedName.objects.exists()

@@ -237,7 +237,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.cachedcrate delete_and_block": cached_crate,
     "mirror.override end": override,
     "mirror.incident settle": incident,
-    "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", actor=None),
+    "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),
 }
 # Actions on rows of unrecorded tables alone; they leave events nevertheless.
 ON_UNRECORDED_TABLES = frozenset(
@@ -263,7 +263,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "files.client change": lambda: (machine(), {"description": "a box"}),
     "files.file add": lambda: (None, {"serve_path": "fresh", "path": File.objects.get().path}),
     "files.file change": lambda: (File.objects.get(), {"category": "weather"}),
-    "mirror.allowedname add": lambda: (None, {"name": "foreign"}),
+    "mirror.allowedname add": lambda: (None, {"name": "foreign", "user": user().pk}),
     "mirror.override add": lambda: (
         None,
         {"kind": "blocked", "name": "foreign", "requirement": "*", "reason": "It steals."},
