@@ -27,7 +27,7 @@ class Kind:
 
 
 class UpstreamLimiter:
-    """A limit of three quarters for all kinds together, and of fewer for some kinds.
+    """A limit of three quarters for all kinds together, and of fewer for each kind.
 
     The last quarter keeps answering whatever needs no upstream. Requests over the limit wait for a slot, but only while
     upstream keeps answering others.
@@ -76,7 +76,7 @@ class UpstreamLimiter:
 
     def _seconds_to_wait(self) -> float:
         occupied = len(self.slots) + self.waiting
-        return SLOW_AFTER_SECONDS if occupied < settings.THREADS * 7 // 8 else LAST_THREADS_SECONDS
+        return SLOW_AFTER_SECONDS if occupied < settings.THREADS * 5 // 8 else LAST_THREADS_SECONDS
 
 
 limiter = UpstreamLimiter()

@@ -21,7 +21,7 @@ SLOW_AFTER_SECONDS = 2.0  # upstreams usually answer in a tenth of this, and peo
 MAX_PENDING = 64  # more would be stale before anybody uses them
 
 # For index files and crates together.
-MIRROR = Kind(quarters=3, refusal="The mirror's upstream is slow, and enough requests wait for it; try again.")
+MIRROR = Kind(quarters=2, refusal="The mirror's upstream is slow, and enough requests wait for it; try again.")
 
 
 class BackgroundTasks(Generic[T]):

@@ -108,7 +108,7 @@ def test_submitted_work_over_the_limit_is_dropped() -> None:
 
 @pytest.fixture
 def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
-    """A mirror with four threads, of which three may wait for upstream."""
+    """A mirror with four threads, of which two may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "4"}
     # All clients of the test have one address.
     with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_ADDRESS_SHARE="100", **environment) as server:
@@ -135,11 +135,11 @@ def test_slow_upstream_leaves_threads_for_others(server: Server, upstream: BadUp
         futures = [clients.submit(get_index_file, server, f"slow{number}") for number in range(20)]
         try:
             deadline = time.monotonic() + 20
-            while sum(upstream.count_index_requests(f"slow{number}") for number in range(20)) < 3:
+            while sum(upstream.count_index_requests(f"slow{number}") for number in range(20)) < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             assert [get_index_file(server, "cached") for _ in range(10)] == [(200, body)] * 10
-            assert sum(not future.done() for future in futures) >= 3
+            assert sum(not future.done() for future in futures) >= 2
         finally:
             may_answer.set()
         responses = [future.result() for future in futures]
