@@ -16,8 +16,9 @@ from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident
 from crates.mirror.upstreams import NO_HEADERS, Upstream, UpstreamFault
 from registry_site import audit, file_locks
-from registry_site.errors import NotFound, UpstreamError
+from registry_site.errors import NotFound, Unavailable, UpstreamError
 from registry_site.server import read_ahead
+from registry_site.storage import free_space
 from registry_site.upstream_limiter import limiter
 
 RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
@@ -75,6 +76,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     """Store an index file; raises `UpstreamFault` when the checksum of a version is not the one first seen.
 
     A published version never changes. Another checksum means that upstream was taken over, or is another registry.
+    Raises `Unavailable` when there is no room on the disk for a new or changed file.
     """
     name = path.rpartition("/")[2]
     lines = index_lines.parse(body)  # before the lock: a file may have megabytes
@@ -88,6 +90,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
                 changes[line.version] = f"was {checksums[line.version]} and is {line.checksum}"
         if not changes:
             if bytes(index_file.body) != body or index_file.status != 200:
+                free_space.require(len(body), settings.DATA_DIR)
                 index_file.changed_at = timezone.now()
             index_file.status, index_file.body, index_file.checksums = 200, body, checksums
             index_file.upstream = upstream
@@ -142,7 +145,7 @@ def _find(path: str) -> CachedIndexFile | None:
 
 
 def _refresh(path: str) -> CachedIndexFile:
-    """Ask upstream for an index file, once for all threads and processes; raises `UpstreamError`."""
+    """Ask upstream for an index file, once for all threads and processes; raises `UpstreamError` and `Unavailable`."""
     with file_locks.file_lock(f"mirror entry {path}", settings.MIRROR_TIMEOUT) as locked:
         index_file = _find(path)
         # Look again under the lock, and even without: the holder before us has usually refreshed it.
@@ -152,12 +155,14 @@ def _refresh(path: str) -> CachedIndexFile:
             raise UpstreamError("The mirror is waiting for its upstream; try again.")
         try:
             return _fetch(path, index_file)
-        except UpstreamFault as error:
+        except (UpstreamFault, Unavailable) as error:
             if index_file is not None:
                 # Backdate the check so that the file is fresh for RETRY_AFTER_FAULT, but never for more than its TTL.
                 ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
                 checked_at = timezone.now() - ttl + min(ttl, RETRY_AFTER_FAULT)
                 CachedIndexFile.objects.filter(pk=index_file.pk).update(checked_at=checked_at)
+            if isinstance(error, Unavailable):
+                raise
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
 
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
 from accounts import bans
-from accounts.credentials import jwt_sessions
+from accounts.credentials import base_session, jwt_sessions
 from accounts.models import Credential, User
+from accounts.oidc import flow
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 from tests.support.responses import answer_of
@@ -136,6 +138,27 @@ def test_second_login_replaces_the_session(browser: CsrfBrowser, alice: User) ->
     assert browser.key != former
     assert (browser.is_signed_in, with_cookie(former).is_signed_in) == (True, False)
     assert SESSIONS.unrevoked().count() == 1
+
+
+def test_oldest_of_too_many_sessions_end(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_session, "MAX_SESSIONS", 2)
+    browsers = [CsrfBrowser() for _ in range(3)]
+    for browser in browsers:
+        assert browser.sign_in(alice).status_code == 200
+    assert [browser.get(KEYS).status_code for browser in browsers] == [401, 200, 200]
+    assert SESSIONS.count() == 2
+    assert AuditEvent.objects.filter(action="user.log_in", detail__ended_sessions=1).count() == 1
+
+
+@pytest.mark.django_db
+def test_sign_ins_delete_those_that_nobody_finished() -> None:
+    """A session begins with each anonymous visit of /me where a provider signs in."""
+    for minutes in (-1, *range(1, 13)):
+        expiry = timezone.now() - timedelta(minutes=minutes)
+        Session.objects.create(session_key=f"key{minutes}", session_data="", expire_date=expiry)
+    flow.delete_abandoned_sign_ins()
+    flow.delete_abandoned_sign_ins()
+    assert [session.session_key for session in Session.objects.all()] == ["key-1"]
 
 
 def test_login_as_another_replaces_the_session(browser: CsrfBrowser, alice: User, bob: User) -> None:

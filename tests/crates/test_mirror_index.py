@@ -13,7 +13,7 @@ from crates.mirror import crate_cache, index_cache, maintenance
 from crates.mirror.models import CachedIndexFile, Incident
 from crates.names import index_path
 from registry_site import file_locks
-from registry_site.errors import UpstreamError
+from registry_site.errors import Unavailable, UpstreamError
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, index_file_path, line
 from tests.support.cast import CargoClient
@@ -83,6 +83,21 @@ def test_unchanged_index_file_gets_304(mirror: MirrorClient, upstream: BadUpstre
         assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", response["ETag"])
     assert mirror.index_file("demo", **{"If-None-Match": '"another"'}).content == body
     assert upstream.count_index_requests("demo") == 1
+
+
+def test_full_disk_takes_no_new_index_file(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    """The former state goes on being served: the reserve is for the database, which index files fill."""
+    former = upstream.publish("demo")
+    assert mirror.index_file("demo").content == former
+    upstream.publish("demo", version="1.1.0")
+    upstream.publish("other")
+    settings.MIN_FREE_SPACE = 10**15
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    with pytest.raises(Unavailable, match="too little free space"):
+        index_cache.refresh_if_stale("de/mo/demo")
+    assert mirror.index_file("demo").content == former
+    assert mirror.index_file("other").status_code == 503
+    assert upstream.count_index_requests("demo") == 2
 
 
 def test_redirect_within_the_host_is_followed(mirror: MirrorClient, upstream: BadUpstream) -> None:
