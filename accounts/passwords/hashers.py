@@ -2,51 +2,14 @@
 
 import hashlib
 import hmac
-import os
 import re
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, BasePasswordHasher
 
+from accounts.passwords import hash_turns
 from accounts.passwords.opaque_strings import prepare, spellings
 from registry_site.encoding import decode_base64
-from registry_site.errors import TooManyRequests, Unavailable
-from registry_site.http import client_address
-
-# More hashes than processors at a time would not be faster, and would starve all other requests of the worker.
-_hash_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
-_counting = threading.Lock()
-_hashing_threads: Counter[str] = Counter()  # by the network of their client
-
-
-@contextmanager
-def hash_turn() -> Iterator[None]:
-    """Wait for a processor, at most with half of the worker's threads: the others go on serving.
-
-    Raises `Unavailable` without waiting when so many threads hash, and `TooManyRequests` when three quarters of them do
-    it for the client's network: it must not keep others from logging in.
-    """
-    network = client_address.client_network()
-    most = max(1, settings.THREADS // 2)
-    with _counting:
-        if network and _hashing_threads[network] >= max(1, most * 3 // 4):
-            raise TooManyRequests("Too many log-ins from your address at the same time; try again.", retry_after=1)
-        if _hashing_threads.total() >= most:
-            raise Unavailable("Too many log-ins at the same time; try again.", retry_after=1, code="busy")
-        _hashing_threads[network] += 1
-    try:
-        with _hash_slots:
-            yield
-    finally:
-        with _counting:
-            _hashing_threads[network] -= 1
-            if not _hashing_threads[network]:
-                del _hashing_threads[network]
 
 
 class Argon2idHasher(Argon2PasswordHasher):
@@ -60,11 +23,11 @@ class Argon2idHasher(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        with hash_turn():
+        with hash_turns.turns.turn():
             return super().encode(prepare(password), salt)
 
     def verify(self, password: str, encoded: str) -> bool:
-        with hash_turn():
+        with hash_turns.turns.turn():
             # All spellings, also after one was right: the time must not tell which.
             return any([super(Argon2idHasher, self).verify(text, encoded) for text in spellings(password)])
 
@@ -94,7 +57,7 @@ class PBKDF2PHCHasher(BasePasswordHasher):
     def verify(self, password: str, encoded: str) -> bool:
         stored = self.decode(encoded)
         costs = stored["salt"], stored["iterations"], stored["length"]
-        with hash_turn():
+        with hash_turns.turns.turn():
             digests = [hashlib.pbkdf2_hmac("sha256", text.encode(), *costs) for text in spellings(password)]
         return any([hmac.compare_digest(digest, stored["hash"]) for digest in digests])
 

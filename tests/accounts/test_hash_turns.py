@@ -1,6 +1,8 @@
-"""The share of a worker's threads that may hash passwords at the same time."""
+"""The share of a worker's threads that may hash passwords at the same time, and their turns."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -9,9 +11,10 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from accounts.passwords import hashers
-from accounts.passwords.hashers import hash_turn
+from accounts.passwords import hash_turns
+from accounts.passwords.hash_turns import HashTurns
 from registry_site import settings as product
+from registry_site.errors import TooManyRequests
 from registry_site.http import client_address
 from tests.support.cast import PASSWORD
 from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently
@@ -31,7 +34,7 @@ LOGIN_PATHS = {
 def eight_threads(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.THREADS = THREADS
     # One thread takes all turns here, so no processor may be waited for.
-    monkeypatch.setattr(hashers, "_hash_slots", ExitStack())
+    monkeypatch.setattr(hash_turns, "turns", HashTurns(processors=THREADS))
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def hashing(*addresses: str) -> Iterator[None]:
     with ExitStack() as turns:
         for address in addresses:
             token = client_address._client_ip.set(address)
-            turns.enter_context(hash_turn())
+            turns.enter_context(hash_turns.turns.turn())
             client_address._client_ip.reset(token)
         yield
 
@@ -89,7 +92,52 @@ def test_sign_up_takes_a_turn(settings: Any) -> None:
 def test_turns_leave_no_counters_behind() -> None:
     with hashing("198.51.100.1", "198.51.100.2"):
         pass
-    assert not hashers._hashing_threads
+    assert not hash_turns.turns.threads
+    assert not hash_turns.turns.last_turns
+
+
+# --- Order of the turns --------------------------------------------------------------------------------------------
+
+
+CROWD, OTHER = "198.51.100.1", "192.0.2.1"
+
+
+def hash_behind_another(*addresses: str) -> tuple[list[str], int]:
+    """Let one thread for each address wait behind a hash → (the order of their turns, how many were refused)."""
+    turns = HashTurns(processors=1)
+    order: list[str] = []
+
+    def take_turn(address: str) -> None:
+        client_address._client_ip.set(address)
+        with turns.turn():
+            order.append(address)
+
+    with ThreadPoolExecutor(len(addresses)) as pool, turns.turn():
+        attempts: list[Future[None]] = []
+        for address in addresses:
+            attempts.append(pool.submit(take_turn, address))
+            wait_until_queued(turns, attempts)
+    refusals = [attempt.exception() for attempt in attempts if attempt.exception()]
+    assert all(isinstance(refusal, TooManyRequests) for refusal in refusals)
+    return order, len(refusals)
+
+
+def wait_until_queued(turns: HashTurns, attempts: list[Future[None]]) -> None:
+    deadline = time.monotonic() + 10
+    while len(turns.waiting) + sum(attempt.done() for attempt in attempts) < len(attempts):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_networks_take_turns() -> None:
+    assert hash_behind_another(CROWD, CROWD, OTHER) == ([CROWD, OTHER, CROWD], 0)
+
+
+def test_crowd_makes_room_for_others() -> None:
+    assert hash_behind_another(CROWD, CROWD, CROWD, OTHER) == ([CROWD, OTHER, CROWD], 1)
+
+
+# --- A running server ----------------------------------------------------------------------------------------------
 
 
 def test_refused_sign_ups_succeed_later(server: Server) -> None:
