@@ -10,6 +10,8 @@ from django.conf import settings
 from registry_site.http.client_address import is_within, network_of, parse_address
 
 SECONDS_BETWEEN_WARNINGS = 60
+REFUSAL_SECONDS = 1  # after a refusal for too many requests
+FEW_THREADS = 2  # of an address in this time
 
 
 class Share:
@@ -21,6 +23,11 @@ class Share:
         self.connections = 0
         self.running = 0
         self.waiting: deque[Any] = deque()
+        self.refused_at = 0.0
+
+    def record_refusal(self) -> None:
+        """Note that a request was refused because there were too many; request threads call this."""
+        self.refused_at = time.monotonic()
 
 
 class AddressShares:
@@ -29,6 +36,7 @@ class AddressShares:
     def __init__(self, connections: int, threads: int) -> None:
         self.max_connections = max(connections * settings.ADDRESS_SHARE // 100, 1)
         self.max_threads = math.ceil(threads * settings.ADDRESS_SHARE / 100)
+        self.threads_of_refused = min(FEW_THREADS, self.max_threads)
         self.shares: dict[str, Share] = {}
         self.next_warning = 0.0
 
@@ -55,8 +63,12 @@ class AddressShares:
             del self.shares[share.network]
 
     def may_run(self, share: Share) -> bool:
-        """Tell whether one more connection may go to a thread."""
-        return not share.is_limited or share.running < self.max_threads
+        """Tell whether one more connection may go to a thread.
+
+        Clients that go on although they are refused would compete with all others for the processor.
+        """
+        is_refused = time.monotonic() - share.refused_at < REFUSAL_SECONDS
+        return not share.is_limited or share.running < (self.threads_of_refused if is_refused else self.max_threads)
 
     def _share_of(self, peer: str) -> Share:
         address = parse_address(peer)

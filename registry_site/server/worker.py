@@ -24,7 +24,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
 from registry_site.server import read_ahead
-from registry_site.server.address_shares import AddressShares
+from registry_site.server.address_shares import AddressShares, Share
 from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
@@ -32,6 +32,7 @@ LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: m
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
 STALL_SECONDS = 30  # without a byte of a response going out
 LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
+TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -58,8 +59,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             conn, req = self.serving.connection, self.serving.request
             environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
+
+            def begin_response(status: str, headers: Any, *exc_info: Any) -> Any:
+                if status.startswith(TOO_MANY_REQUESTS):
+                    conn.share.record_refusal()
+                return start_response(status, headers, *exc_info)
+
             try:
-                body = application(environ, start_response)
+                body = application(environ, begin_response)
                 if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
                     body.close()
                     body = ()
@@ -138,6 +145,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.park(conn)
         else:
             super().finish_request(conn, fs)
+        self.enqueue_waiting(share)
+
+    def enqueue_waiting(self, share: Share) -> None:
         while share.waiting and self.shares.may_run(share):
             self.enqueue_req(share.waiting.popleft())
 
@@ -232,6 +242,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def murder_pending(self) -> None:
         """Shut down connections over their deadline or too slow. The main loop calls this about once a second."""
         super().murder_pending()
+        for share in list(self.shares.shares.values()):
+            self.enqueue_waiting(share)  # its refusal may be over
         now = time.monotonic()
         while self.lingering and self.lingering[0].timeout < now:
             conn = self.lingering.popleft()

@@ -15,7 +15,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
-from registry_site.server.address_shares import AddressShares
+from registry_site.server.address_shares import FEW_THREADS, REFUSAL_SECONDS, AddressShares
 from tests.support import packing, servers
 from tests.support.servers import Server, certificate, running
 
@@ -73,6 +73,12 @@ def health_status(server: Server, address: str = "127.0.0.1") -> str:
         with wire:
             wire.sendall(b"GET /health HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
             return wire.recv(100).split()[1].decode()
+
+
+def handshake_status(server: Server, address: str) -> str:
+    with connect(server, address) as peer:
+        peer.sendall(b"POST /auth HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n" + HEAD + b"\r\n{}")
+        return peer.recv(100).split()[1].decode()
 
 
 class Http2Peer:
@@ -357,6 +363,19 @@ def test_address_has_a_share_of_connections(tmp_path: Path) -> None:
         with connect(server, "127.0.0.2") as refused:
             wait_until_closed(refused)
         assert "REGISTRY_TRUSTED_PROXIES" in server.log.read_text()
+
+
+def test_refused_address_has_few_threads(tmp_path: Path) -> None:
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "4", "REGISTRY_FILE_HANDSHAKES_PER_MINUTE": "1"}
+    with running(tmp_path / "data", **options) as server, ExitStack() as stack:
+        for peer in [stack.enter_context(connect(server, "127.0.0.2")) for _ in range(FEW_THREADS)]:
+            peer.sendall(b"GET /hea")
+        assert [handshake_status(server, "127.0.0.2") for _ in range(2)] == ["200", "429"]
+        began = time.monotonic()
+        assert health_status(server) == "200"
+        assert time.monotonic() - began < REFUSAL_SECONDS / 2
+        assert health_status(server, "127.0.0.2") == "200"
+        assert REFUSAL_SECONDS / 2 < time.monotonic() - began < 8  # the slow peers keep their threads for 10 seconds
 
 
 def test_shares_of_addresses(settings: object) -> None:
