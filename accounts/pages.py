@@ -14,11 +14,10 @@ from accounts.api.serializers import NO_STORE
 from accounts.credentials import browser_sessions, cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow
+from accounts.oidc.flow import ACCOUNT_PATH
 from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.http.negotiation import wants_page
-
-ACCOUNT_PATH = "/me"
 
 
 @require_safe

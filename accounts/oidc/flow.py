@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -43,6 +43,7 @@ PURPOSES = {
     "link": "/ktra/api/v1/openid/me",
 }
 MAX_HINT_LENGTH = 3000  # of an ID token in a URL; many servers refuse URLs over 4,000 or 8,000 bytes
+ACCOUNT_PATH = "/me"
 SIGN_IN_MINUTES = 15
 MAX_DELETED = 10  # sessions of sign-ins that nobody has finished, by each that begins
 SIGN_IN_LIMIT = RateLimit(
@@ -174,10 +175,16 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             raise
 
     def authenticate_callback(self, request: HttpRequest) -> HttpResponse:
-        """Check the provider's answer, and sign the user in; raises `RegistryError`."""
+        """Check the provider's answer, and sign the user in; raises `RegistryError`.
+
+        For an answer that has done its part, or none of this browser's, a signed-in user goes on to the account.
+        """
         state = request.GET.get("state", "")
         sign_in = request.session.get(STATES, {}).get(state)
         if sign_in is None or sign_in["added_on"] < time.time() - SIGN_IN_MINUTES * 60:
+            # A browser repeats the address of a callback when a page is loaded again, or after a step back.
+            if browser_sessions.get_principal(request) is not None:
+                return HttpResponseRedirect(ACCOUNT_PATH)
             raise Invalid(UNKNOWN_SIGN_IN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
             raise PermissionDenied("Openid error: this is the answer of another provider; begin again at /me.")

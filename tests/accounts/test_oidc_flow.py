@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
@@ -569,8 +570,24 @@ def test_callback_works_once(both: Site) -> None:
     client = both.client()
     callback_url = client.callback_url(both.provider.add_person("replayer", nickname="replayer"))
     assert client.get(callback_url).status_code == 200
+    client.session.cookies.clear()
     assert status_and_message(client.get(callback_url)) == (400, UNKNOWN_SIGN_IN)
-    assert client.signed_in_name() == "127.0.0.1:replayer"
+    assert client.signed_in_name() is None
+
+
+@pytest.mark.parametrize("path", ["/me", "/replace_token"])
+def test_replayed_callback_leads_on(both: Site, path: str) -> None:
+    """Without another change: the token is replaced once."""
+    subject = both.provider.add_person("returner", nickname="returner")
+    for client in (both.browser(), both.client()):
+        callback_url = client.callback_url(subject, path)
+        client.get(callback_url)
+        assert client.signed_in_name() == "127.0.0.1:returner"  # which makes the token, if this is the first time
+        token = client.get("/me", Accept=DATA).json()["existing_token"]
+        for url in (callback_url, f"{CALLBACKS[1]}?code=1&state=foreign", f"{CALLBACKS[0]}?error=denied"):
+            response = client.get(url)
+            assert (response.status_code, response.headers["Location"]) == (302, "/me"), url
+        assert client.get("/me", Accept=DATA).json()["existing_token"] == token
 
 
 def test_callback_works_in_its_own_browser_only(both: Site) -> None:
@@ -596,6 +613,7 @@ def callback_request(added_on: float) -> HttpRequest:
     """Return the callback of a sign-in that began at that time."""
     request = RequestFactory().get(f"{CALLBACKS[0]}?state=known&code=1")
     sign_in = {"nonce": "n", "code_verifier": "v", "added_on": added_on, "purpose": "me", "next": None}
+    request.user = AnonymousUser()
     request.session = SessionStore()
     request.session[flow.STATES] = {"known": sign_in}
     request.session.save()

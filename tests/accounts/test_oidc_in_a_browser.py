@@ -95,6 +95,15 @@ def test_page_shows_the_token_and_its_use(page: Page, site: Site) -> None:
     expect(page.get_by_text(f"signs in at {site.provider.issuer} as carla")).to_be_visible()
 
 
+def test_repeated_callback_leads_back_to_the_token(page: Page) -> None:
+    callbacks: list[str] = []
+    page.on("request", lambda request: callbacks.append(request.url) if "/openid/me?" in request.url else None)
+    token = open_token_page(page, "carla")
+    page.goto(callbacks[0])
+    expect(page).to_have_url(re.compile("/me$"))
+    assert shown_token(page) == token
+
+
 def test_button_copies_the_token(page: Page) -> None:
     token = open_token_page(page, "carla")
     page.get_by_role("button", name="Copy").click()
