@@ -10,12 +10,14 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import ForeignKey
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from accounts.models import User
 from accounts.passwords import change, login
 from registry_site.errors import WrongPassword
+from registry_site.http.negotiation import SAFE_METHODS
 
 
 class OwnPasswordForm(AdminPasswordChangeForm):
@@ -58,9 +60,14 @@ class RegistryAdminSite(admin.AdminSite):
         return super().login(request, {**login_methods, **(extra_context or {})})
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Sign out at the OpenID provider, too, if the session began there."""
+        """Sign out, at the OpenID provider, too, if the session began there. Who types the address gets the button."""
         from accounts.oidc import flow  # late: it imports mozilla-django-oidc and requests, which no command needs
 
+        if request.method in SAFE_METHODS:
+            if not request.user.is_authenticated:
+                return HttpResponseRedirect(reverse("admin:index"))
+            context = {**self.each_context(request), "title": "Log out", **(extra_context or {})}
+            return TemplateResponse(request, "admin/log_out.html", context)
         if request.method == "POST" and flow.ID_TOKEN in request.session:
             return flow.SignOutView.as_view()(request)
         return super().logout(request, extra_context)

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from mozilla_django_oidc.views import get_next_url
 
 from accounts import cross_site
@@ -55,13 +55,27 @@ def replace_token(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(ACCOUNT_PATH)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
 def link_identity(request: HttpRequest) -> HttpResponse:
-    """Sign in at the provider, and link that identity to the signed-in account."""
+    """`/openid/link`: sign in at the provider, and link that identity to the signed-in account.
+
+    GET shows the button that sends the form.
+    """
     # Without a session here, the sign-in would open another account instead of linking an identity.
-    if browser_sessions.get_principal(request) is None:
+    principal = browser_sessions.get_principal(request)
+    if principal is None:
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else ACCOUNT_PATH)
+    if request.method != "POST":
+        context = {"login": principal.user.login, "issuer": settings.OIDC_ISSUER, "action": request.get_full_path()}
+        return render(request, "accounts/link_identity.html", context)
     return flow.redirect_by_page(request, flow.begin_sign_in(request, "link"))
+
+
+@never_cache
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """`GET /sign-out` in a browser: the button that signs out."""
+    return render(request, "accounts/sign_out.html", {"principal": browser_sessions.get_principal(request)})
 
 
 @require_safe

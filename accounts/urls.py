@@ -29,7 +29,7 @@ WITH_PROVIDER = [
     path("ktra/api/v1/openid/replace_token", CALLBACK),
     path("openid/sign-in", pages.sign_in),
     path("openid/link", pages.link_identity),
-    path("sign-out", flow.SignOutView.as_view()),
+    path("sign-out", by_accept(page=pages.sign_out, api=flow.SignOutView.as_view())),
 ]
 
 WITH_EITHER = [

@@ -26,8 +26,9 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
 from accounts.oidc.provider import Provider, stated_error
-from registry_site.errors import Invalid, PermissionDenied, RegistryError, UpstreamError
+from registry_site.errors import Conflict, Invalid, PermissionDenied, RegistryError, UpstreamError
 from registry_site.http import client_address
+from registry_site.http.error_handlers import set_error_page
 from registry_site.http.request_log import annotate
 from registry_site.rate_limits import RateLimit
 
@@ -36,12 +37,17 @@ from registry_site.rate_limits import RateLimit
 STATES = "oidc_states"
 ID_TOKEN = "oidc_id_token"  # noqa: S105 - the name of it
 NEXT = "oidc_login_next"
+# Our own: whether this browser has been sent to the provider's list of accounts.
+SELECTION_TRIED = "oidc_selection_tried"
+ERROR_PAGE = "accounts/sign_in_failed.html"
 # The path that the provider redirects back to, by the purpose of the sign-in. Ktra documents these two paths.
 PURPOSES = {
     "me": "/ktra/api/v1/openid/me",
     "replace": "/ktra/api/v1/openid/replace",
     "link": "/ktra/api/v1/openid/me",
 }
+# Where a person begins it, by its purpose.
+BEGINNINGS = {"me": "/openid/sign-in", "replace": "/replace_token", "link": "/openid/link"}
 MAX_HINT_LENGTH = 3000  # of an ID token in a URL; many servers refuse URLs over 4,000 or 8,000 bytes
 ACCOUNT_PATH = "/me"
 SIGN_IN_MINUTES = 15
@@ -142,7 +148,20 @@ class SignInView(OIDCAuthenticationRequestView):  # type: ignore[misc]
         return response
 
     def get_extra_params(self, request: HttpRequest) -> dict[str, str]:
-        return {"redirect_uri": settings.PUBLIC_URL + PURPOSES[self.purpose]}
+        prompt = {"prompt": choose_prompt(request)} if "other_account" in request.GET else {}
+        return {"redirect_uri": settings.PUBLIC_URL + PURPOSES[self.purpose], **prompt}
+
+
+def choose_prompt(request: HttpRequest) -> str:
+    """Return the prompt by which somebody else can sign in (OpenID Connect Core 1.0, section 3.1.2.1).
+
+    The list of accounts comes first, then the form: not every provider has a list, and some ignore the request for it.
+    """
+    supported = Provider().metadata().get("prompt_values_supported")
+    has_list = not isinstance(supported, list) or "select_account" in supported
+    is_first = not request.session.get(SELECTION_TRIED)
+    request.session[SELECTION_TRIED] = True
+    return "select_account" if has_list and is_first else "login"
 
 
 def delete_abandoned_sign_ins() -> None:
@@ -155,8 +174,10 @@ def delete_abandoned_sign_ins() -> None:
 def begin_sign_in(request: HttpRequest, purpose: str) -> HttpResponse:
     """Redirect to the provider for one of `PURPOSES`; the query's `next` says where to go afterwards.
 
-    Raises `TooManyRequests`, and `UpstreamError` when the provider's metadata cannot be had.
+    With `other_account` in the query, the provider is to let another person sign in than the one it knows. Raises
+    `TooManyRequests`, and `UpstreamError` when the provider's metadata cannot be had.
     """
+    set_error_page(request, ERROR_PAGE, begin_again=request.get_full_path())
     view = SignInView(purpose=purpose)
     view.setup(request)
     return view.get(request)
@@ -172,6 +193,7 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             return self.authenticate_callback(request)
         except RegistryError as error:
             annotate(event="sign_in_failed", door="openid", issuer=settings.OIDC_ISSUER, cause=error.message)
+            set_error_page(request, ERROR_PAGE, **ways_on(request, error))
             raise
 
     def authenticate_callback(self, request: HttpRequest) -> HttpResponse:
@@ -188,6 +210,7 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             raise Invalid(UNKNOWN_SIGN_IN)
         if request.GET.get("iss", settings.OIDC_ISSUER) != settings.OIDC_ISSUER:  # RFC 9207
             raise PermissionDenied("Openid error: this is the answer of another provider; begin again at /me.")
+        request.sign_in = sign_in  # type: ignore[attr-defined]
         if "error" in request.GET or "code" not in request.GET:
             # The library would sign out whoever is signed in.
             del request.session[STATES][state]
@@ -197,7 +220,6 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
             is_printable = error_code.isascii() and error_code.isprintable() and 0 < len(error_code) <= 60
             reason = error_code if is_printable else "it does not say why"
             raise PermissionDenied(f"Openid error: the provider did not sign you in ({reason}).")
-        request.sign_in = sign_in  # type: ignore[attr-defined]
         try:
             response: HttpResponse = super().get(request)
         except UpdateError as error:  # another tab has just signed in or out, which ended this session
@@ -215,6 +237,26 @@ class CallbackView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
 
     def login_failure(self) -> HttpResponse:
         raise PermissionDenied("Openid error: the provider did not sign you in; begin again at /me.")
+
+
+def ways_on(request: HttpRequest, error: RegistryError) -> dict[str, str | None]:
+    """Return the links of the page about a sign-in that failed.
+
+    Who was refused can sign in as somebody else: otherwise the provider would answer for the same person for ever.
+    """
+    sign_in: dict[str, Any] = getattr(request, "sign_in", {})
+    if not sign_in:  # it was not begun here: perhaps the person is signed in
+        return {"begin_again": "/me"}
+    path = BEGINNINGS[sign_in["purpose"]]
+    target = {"next": sign_in["next"]} if sign_in["next"] else {}
+    links: dict[str, str | None] = {"begin_again": f"{path}?{urlencode(target)}" if target else path}
+    is_known = ID_TOKEN in sign_in
+    if isinstance(error, PermissionDenied | Conflict) and (is_known or "error" in request.GET):
+        # Not at `/replace_token`, which would replace the token of whoever is signed in.
+        path = "/openid/link" if sign_in["purpose"] == "link" else "/openid/sign-in"
+        links["other_account"] = f"{path}?{urlencode({'other_account': 1, **target})}"
+        links["provider_logout"] = logout_url(sign_in[ID_TOKEN]) if is_known else None
+    return links
 
 
 class SignOutView(OIDCLogoutView):  # type: ignore[misc]
@@ -241,11 +283,16 @@ def redirect_by_page(request: HttpRequest, response: HttpResponse) -> HttpRespon
 
 
 def provider_logout_url(request: HttpRequest) -> str:
-    """Return the URL of the provider's sign-out (OpenID Connect RP-Initiated Logout 1.0), or of the home page."""
+    """Return the URL of the provider's sign-out for the session of a browser, or of the home page."""
     id_token = request.session.get(ID_TOKEN)
-    url = None if id_token is None else Provider().end_session_endpoint()
+    return (None if id_token is None else logout_url(id_token)) or SignOutView.redirect_url
+
+
+def logout_url(id_token: str) -> str | None:
+    """Return the URL of the provider's sign-out (OpenID Connect RP-Initiated Logout 1.0), if it has one."""
+    url = Provider().end_session_endpoint()
     if url is None:
-        return SignOutView.redirect_url
+        return None
     query = {
         **({"id_token_hint": id_token} if id_token else {}),
         "client_id": settings.OIDC_RP_CLIENT_ID,

@@ -67,6 +67,11 @@ def domain_error_response(request: HttpRequest, error: RegistryError) -> HttpRes
     return response
 
 
+def set_error_page(request: HttpRequest, template: str, **context: Any) -> None:
+    """Show a browser the errors of this request by a template of its own, which extends `registry_site/error.html`."""
+    request.error_page = template, context  # type: ignore[attr-defined]  # read by `error_response`
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     message = "The request cannot be understood."
     if isinstance(exception, DisallowedHost):
@@ -106,7 +111,9 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
     """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
     code = code or status.name.lower()
     is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
-    dialect = None if is_shared and wants_page(request) else dialect_of_path(request)
+    page: tuple[str, dict[str, Any]] | None = getattr(request, "error_page", None)
+    is_page = (is_shared and wants_page(request)) or (page is not None and accepts_html(request))
+    dialect = None if is_page else dialect_of_path(request)
     if dialect is not None:
         return dialect.failure_response(status, code, message)
     context = {"title": status.phrase, "message": message}
@@ -115,7 +122,10 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
     # Programs send `*/*` or nothing; browsers name HTML.
     response: HttpResponseBase
     if accepts_html(request):
-        response = HttpResponse(render_to_string("registry_site/error.html", context), status=status)
+        template, links = page or ("registry_site/error.html", {})
+        response = HttpResponse(render_to_string(template, {**context, **links}), status=status)
+        if links:  # which are for this person only
+            response["Cache-Control"] = "no-store"
     else:
         response = Yapkg.failure_response(status, code, message)
     patch_vary_headers(response, ["Accept"])

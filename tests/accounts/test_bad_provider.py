@@ -474,6 +474,21 @@ def test_fault_of_discovery_is_an_upstream_error(registry: Server, provider: Bad
 
 
 @pytest.mark.usefixtures("empty_cache")
+@pytest.mark.parametrize("path", ["/me", "/replace_token", "/openid/sign-in?next=/admin/"])
+def test_page_about_a_fault_leads_on(registry: Server, provider: BadProvider, path: str) -> None:
+    browser = LiveBrowser(registry, provider, accept="text/html")
+    with provider.faulty("discovery", "broken"):
+        page = browser.get(path)
+    assert (page.status_code, page.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
+    assert f'<a href="{path}">Begin again</a>' in page.text
+    script = Script({"sub": new_name()}, faults={"token": "broken"})
+    page = browser.sign_in(script, path)
+    assert page.status_code == 502
+    assert "Begin again</a>" in page.text
+    assert "Sign in as somebody else" not in page.text  # it would fail for everybody
+
+
+@pytest.mark.usefixtures("empty_cache")
 def test_fault_of_the_keys_is_an_upstream_error(registry: Server, provider: BadProvider, name: str) -> None:
     statuses = {}
     for fault in QUICK:

@@ -1,6 +1,7 @@
 """Single sign-on on running registries, through the certified provider of npm."""
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -8,18 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.cache import cache
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
 from accounts.oidc import flow
 from registry_site.errors import Invalid
 from tests.support.app_keys import sign_empty_request
+from tests.support.bad_provider import running_provider
 from tests.support.cargo import Cargo, write_files
 from tests.support.openid import (
     CALLBACKS,
@@ -405,6 +409,67 @@ def test_page_explains_the_refusal(closed: Site) -> None:
     assert NOT_ALLOWED in text_of_page(response)
 
 
+def link_of(page: requests.Response, text: str) -> str:
+    """Return the address of a link of a page."""
+    [address] = re.findall(rf'<a [^>]*href="([^"]+)"[^>]*>{text}</a>', page.text)
+    return html.unescape(address)
+
+
+def test_refused_person_signs_in_as_somebody_else(closed: Site) -> None:
+    browser = closed.browser()
+    closed.provider.add_person("insider", nickname="insider", groups=["devs"])
+    refused = browser.sign_in(closed.provider.add_person("first-try", nickname="first-try"))
+    assert refused.headers["Cache-Control"] == "no-store"
+    selection = browser.get(link_of(refused, "Sign in as somebody else")).headers["Location"]
+    assert query_of(selection)["prompt"] == "select_account"
+    unsupported = browser.get(browser.through_provider(selection, "first-try"))  # this provider has no such list
+    assert "the provider did not sign you in (invalid_request)" in text_of_page(unsupported)
+    location = browser.get(link_of(unsupported, "Sign in as somebody else")).headers["Location"]
+    assert query_of(location)["prompt"] == "login"
+    browser.get(browser.through_provider(location, "insider"))
+    assert browser.signed_in_name() == "127.0.0.1:insider"
+
+
+def test_refused_person_signs_out_at_the_provider(closed: Site) -> None:
+    browser = closed.browser()
+    refused = browser.sign_in(closed.provider.add_person("stuck", nickname="stuck"))
+    address = link_of(refused, "Sign out at the provider")
+    assert urlsplit(address).path == "/session/end"
+    hint = query_of(address)["id_token_hint"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(hint + "=="))["sub"] == "stuck"
+    assert browser.through_provider(address, "stuck") == f"{closed.server.url}/"
+    browser.prompts.clear()
+    browser.callback_url("stuck")
+    assert browser.prompts == ["login", "consent"]
+
+
+def test_refused_person_goes_on_where_they_wanted(closed: Site) -> None:
+    browser = closed.browser()
+    refused = browser.sign_in(closed.provider.add_person("lost", nickname="lost"), "/openid/sign-in?next=/admin/")
+    assert link_of(refused, "Begin again") == "/openid/sign-in?next=%2Fadmin%2F"
+    assert link_of(refused, "Sign in as somebody else") == "/openid/sign-in?other_account=1&next=%2Fadmin%2F"
+
+
+def test_form_follows_the_list_of_accounts(rf: RequestFactory, settings: Any) -> None:
+    with running_provider() as provider:
+        cache.clear()
+        settings.OIDC_ISSUER = provider.issuer
+        offered = {"none and login": ["none", "login"], "all": ["login", "select_account"], "not said": None}
+        prompts = {}
+        for case, values in offered.items():
+            cache.clear()
+            provider.metadata_changes = {"prompt_values_supported": values}
+            request = rf.get("/openid/sign-in?other_account=1")
+            request.session = SessionStore()
+            prompts[case] = [flow.choose_prompt(request), flow.choose_prompt(request)]
+        cache.clear()
+    assert prompts == {
+        "none and login": ["login", "login"],
+        "all": ["select_account", "login"],
+        "not said": ["select_account", "login"],
+    }
+
+
 class Member:
     """A person in the group `devs` with a cargo token, an app key and a session."""
 
@@ -509,9 +574,31 @@ def test_linking_twice_changes_nothing(both: Site) -> None:
     assert both.run_sql("SELECT count(*) FROM accounts_identity WHERE subject = 'twice-there'") == [(1,)]
 
 
-def test_linking_needs_post(both: Site) -> None:
+def test_typed_address_of_linking_shows_its_button(both: Site) -> None:
     browser, _ = local_user(both, "getter")
-    assert browser.get("/openid/link").status_code == 405
+    page = browser.get("/openid/link")
+    assert page.status_code == 200
+    assert "You are signed in as ktra-secure-auth:getter." in text_of_page(page)
+    both.provider.add_person("getter-there", nickname="getter")
+    provider_url = refresh_url(browser.press_button("/openid/link", "/openid/link").text)
+    browser.follow_redirects(browser.get(browser.through_provider(provider_url, "getter-there")))
+    assert both.client().sign_in("getter-there").json()["username"] == "ktra-secure-auth:getter"
+
+
+def test_typed_address_of_linking_needs_a_session(both: Site) -> None:
+    assert both.browser().get("/openid/link").headers["Location"] == "/sign-in"
+
+
+def test_refused_linking_offers_another_identity(both: Site) -> None:
+    both.new_person("owned")
+    browser, _ = local_user(both, "second-owner")
+    refused = link_identity(browser, "owned")
+    assert refused.status_code == 409
+    assert link_of(refused, "Begin again") == "/openid/link"
+    address = link_of(refused, "Sign in as somebody else")
+    assert address == "/openid/link?other_account=1"
+    to_provider = browser.submit(browser.get(address).text, {})
+    assert query_of(refresh_url(to_provider.text))["prompt"] == "select_account"
 
 
 def test_linking_needs_a_csrf_token_and_own_origin(both: Site) -> None:
@@ -564,6 +651,7 @@ def test_foreign_state_is_reported_on_a_page(both: Site) -> None:
     response = both.browser().get(f"{CALLBACKS[0]}?code=1&state=foreign")
     assert response.status_code == 400
     assert UNKNOWN_SIGN_IN in text_of_page(response)
+    assert link_of(response, "Begin again") == "/me"
 
 
 def test_callback_works_once(both: Site) -> None:
@@ -663,6 +751,8 @@ def test_aborted_sign_in_is_reported(both: Site) -> None:
     page = both.browser().abort()
     assert page.status_code == 403
     assert "the provider did not sign you in (access_denied)" in text_of_page(page)
+    assert link_of(page, "Begin again") == "/openid/sign-in"
+    assert link_of(page, "Sign in as somebody else") == "/openid/sign-in?other_account=1"
 
 
 def test_sign_in_of_another_person_ends_the_session(both: Site) -> None:
@@ -968,6 +1058,24 @@ def test_other_site_cannot_sign_a_user_out(both: Site) -> None:
     assert client.signed_in_name() == "127.0.0.1:staying"
 
 
+def test_typed_address_of_signing_out_shows_its_button(both: Site) -> None:
+    browser, _ = local_user(both, "typist")
+    page = browser.get("/sign-out")
+    assert (page.status_code, browser.signed_in_name()) == (200, "ktra-secure-auth:typist")
+    assert "You are signed in as ktra-secure-auth:typist." in text_of_page(page)
+    assert browser.press_button("/sign-out", "/sign-out").headers["Location"] == "/"
+    assert browser.signed_in_name() is None
+    assert "You are not signed in." in text_of_page(browser.get("/sign-out"))
+
+
+def test_typed_address_of_logging_out_shows_its_button(closed: Site) -> None:
+    browser = closed.browser()
+    browser.sign_in(closed.provider.add_person("typing-boss", nickname="typing-boss", groups=["ops"]))
+    assert "You are signed in as 127.0.0.1:typing-boss." in text_of_page(browser.get("/admin/logout/"))
+    assert "/session/end" in refresh_url(browser.press_button("/admin/logout/", "/admin/logout/").text)
+    assert browser.get("/admin/logout/").headers["Location"] == "/admin/"
+
+
 @contextmanager
 def stopped(site: Site) -> Iterator[None]:
     """Stop the provider meanwhile."""
@@ -1014,6 +1122,8 @@ def test_admin_site_explains_who_may_not_enter(closed: Site) -> None:
     )
     assert urlsplit(response.url).path == "/admin/login/"
     assert "You are signed in as 127.0.0.1:curious, who may not enter this site." in text_of_page(response)
+    location = browser.get(link_of(response, "Sign in as somebody else")).headers["Location"]
+    assert query_of(location)["prompt"] == "select_account"
 
 
 def test_sign_in_leads_to_no_other_site(both: Site) -> None:
