@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, UsernameField
+from django.contrib.auth.forms import AdminPasswordChangeForm, BaseUserCreationForm, UserChangeForm, UsernameField
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -24,7 +24,6 @@ from accounts.models import (
     Credential,
     Identity,
     LoginFailure,
-    NameReservation,
     Role,
     RoleGrant,
     User,
@@ -86,21 +85,11 @@ class UserForm(EmailForm, UserChangeForm):
     pass
 
 
-class NewUserForm(EmailForm, UserCreationForm):
+class NewUserForm(EmailForm, BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username", "email")
         field_classes = {"username": UsernameField}
-
-    def clean_username(self) -> str:
-        username: str = self.cleaned_data["username"]
-        try:
-            names.validate(username)
-        except RegistryError as error:
-            raise ValidationError(error.message) from error
-        if NameReservation.objects.filter(name=names.canonical(username)).exists():
-            raise ValidationError("This name is taken.")
-        return username
 
 
 class RoleInline(admin.TabularInline):

@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import purge  # noqa: F401 - connects its signal receiver
+        from accounts import checks, purge  # noqa: F401 - registers the check, connects a signal receiver
         from accounts.credentials import browser_sessions  # noqa: F401 - connects its signal receivers
 
 

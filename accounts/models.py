@@ -7,8 +7,9 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, make_password
 from django.contrib.auth.models import PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -18,14 +19,58 @@ from accounts.networks import validate_networks
 from accounts.scopes import Scope
 from accounts.signals import account_opened
 from registry_site import audit
-from registry_site.errors import NotFound
+from registry_site.errors import Conflict, NotFound, RegistryError
 from registry_site.http import client_address
 
 
-class NameReservation(models.Model):
-    """A name in canonical form. Users and namespaces share them: the unique column settles a race for one."""
+class NameReservationQuerySet(models.QuerySet["NameReservation"]):
+    def looking_like(self, name: str) -> Self:
+        """Select the reservations of this name and of all that look alike."""
+        return self.filter(skeleton=names.skeleton(name))
 
-    name = models.CharField(max_length=255, unique=True, help_text="In canonical form.")
+    def of(self, user: "User | None") -> Self:
+        """Select the present name and the former names of a user."""
+        return self.none() if user is None else self.filter(Q(user=user) | Q(former_user=user))
+
+    def require_free(self, name: str, user: "User | None" = None) -> None:
+        """Raise `Conflict` if the name is taken by anybody but `user`, or one that looks alike is."""
+        others = self.looking_like(name).exclude(pk__in=self.of(user).values("pk"))
+        if others.filter(name=names.canonical(name)).exists():
+            raise name_taken(name)
+        if others.exists():
+            raise Conflict(
+                f"The name {name!r} looks too much like one that is taken; choose another.", code="name_too_similar"
+            )
+
+    def reserve(self, name: str, user: "User | None" = None) -> "NameReservation":
+        """Reserve a name that neither exists nor looks like one of anybody but `user`; raises `Conflict`."""
+        self.require_free(name, user)
+        # Only a name of the same user lets the constraint pass: another's may have been committed just now.
+        is_look_alike = self.of(user).looking_like(name).exists()
+        try:
+            with transaction.atomic():
+                return self.create(name=names.canonical(name), is_look_alike=is_look_alike)
+        except IntegrityError as error:
+            self.require_free(name, user)  # raises the conflict with its reason
+            raise name_taken(name) from error
+
+
+def name_taken(name: str) -> Conflict:
+    return Conflict(f"The name {name!r} is taken by a namespace or a user.", code="name_taken")
+
+
+class NameReservation(models.Model):
+    """A name in canonical form. Users and namespaces share them: the constraints settle a race for one."""
+
+    name = models.CharField(max_length=names.MAX_LENGTH, unique=True, help_text="In canonical form.")
+    skeleton = models.CharField(
+        max_length=names.MAX_LENGTH, editable=False, help_text="The form that names share if they look alike."
+    )
+    is_look_alike = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Another name looks alike: one of the same user, or from before such names were refused.",
+    )
     former_user = models.ForeignKey(
         "User",
         null=True,
@@ -35,8 +80,22 @@ class NameReservation(models.Model):
         help_text="The user who had this name before. Nobody else can take it.",
     )
 
+    objects: ClassVar[NameReservationQuerySet] = NameReservationQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["skeleton"], condition=Q(is_look_alike=False), name="each_look_of_a_name_once"
+            )
+        ]
+        indexes = [models.Index(fields=["skeleton"], name="names_by_look")]
+
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **options: Any) -> None:
+        self.skeleton = names.skeleton(self.name)
+        super().save(*args, **options)
 
 
 # An account that waits for its address to be verified does not keep others from it.
@@ -98,14 +157,17 @@ class UserQuerySet(models.QuerySet["User"]):
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
     def create_user(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
-        """Create a user, as Django's commands and tests do. Raises `IntegrityError` if the name is taken."""
+        """Create a user, as Django's commands and tests do. Raises as `create_with_hash` does."""
         # The slow hash is made before the transaction: other writers wait for that.
         return self.create_with_hash(username, email, make_password(password), **fields)
 
     @transaction.atomic
     def create_with_hash(self, username: str, email: str, encoded_password: str, **fields: Any) -> "User":
-        """Reserve the name and insert the user. Raises `IntegrityError` if the name or the address is taken."""
-        reservation = NameReservation.objects.create(name=names.canonical(username))
+        """Reserve the name and insert the user.
+
+        Raises `Conflict` if the name or one that looks alike is taken, and `IntegrityError` if the address is.
+        """
+        reservation = NameReservation.objects.reserve(username)
         user: User = self.create(
             username=username,
             email=email,
@@ -115,6 +177,10 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
         )
         account_opened.send(sender=User, user=user)
         return user
+
+    def is_name_free(self, name: str) -> bool:
+        """Return whether no user and no namespace has or had this name, or one that looks alike."""
+        return not NameReservation.objects.looking_like(name).exists()
 
     def create_superuser(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
         """Create an administrator, as Django's command `createsuperuser` does."""
@@ -129,10 +195,19 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
         return cast("User", self.named(username or "").get())
 
 
+def validate_new_username(name: str) -> None:
+    """Check the name of a new local user, for forms and Django's commands. Raises Django's `ValidationError`."""
+    try:
+        names.validate(name)
+        NameReservation.objects.require_free(name)
+    except RegistryError as error:
+        raise ValidationError(error.message) from error
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """An account of a person or a machine, for all dialects."""
 
-    username = models.CharField(max_length=255, unique=True)
+    username = models.CharField(max_length=names.MAX_LENGTH, unique=True, validators=[validate_new_username])
     password = models.CharField(max_length=255)  # longer than Django's, for hashes of other systems
     reservation = models.OneToOneField(NameReservation, on_delete=models.PROTECT, related_name="user", editable=False)
     email = models.EmailField(blank=True)

@@ -96,14 +96,11 @@ def _validated(user: User, changes: ProfileChanges) -> ProfileChanges:
 
 def _rename(user: User, username: str) -> None:
     former = user.username
-    name = names.canonical(username)
-    if name != user.reservation.name:
+    if names.canonical(username) != user.reservation.name:
         # Names in old links, Cargo.toml files and audit rows must never lead to another person: the former name
         # stays reserved for this user, and only this user can take it back.
         _require_free_name(user, username)
-        reservation, _ = NameReservation.objects.get_or_create(name=name, defaults={"former_user": user})
-        if reservation.former_user_id != user.pk:  # somebody else has taken it in this moment
-            raise name_taken(username)
+        reservation = _own_reservation(user, username) or NameReservation.objects.reserve(username, user)
         NameReservation.objects.filter(pk=user.reservation_id).update(former_user=user)
         NameReservation.objects.filter(pk=reservation.pk).update(former_user=None)
         user.reservation = reservation
@@ -114,18 +111,17 @@ def _rename(user: User, username: str) -> None:
 
 
 def _require_free_name(user: User, username: str) -> None:
-    reservation = NameReservation.objects.filter(name=names.canonical(username)).first()
-    if reservation is None:
+    if _own_reservation(user, username) is None:
+        NameReservation.objects.require_free(username, user)
         if user.former_names.count() >= MAX_FORMER_NAMES:
             raise Conflict(
                 f"You have {MAX_FORMER_NAMES} former names already; you can take one of them again.", code="name_taken"
             )
-    elif reservation.pk != user.reservation_id and reservation.former_user_id != user.pk:
-        raise name_taken(username)
 
 
-def name_taken(username: str) -> Conflict:
-    return Conflict(f"The name {username!r} is taken.", code="name_taken")
+def _own_reservation(user: User, username: str) -> NameReservation | None:
+    """Return the reservation of a name that the user has or had."""
+    return NameReservation.objects.of(user).filter(name=names.canonical(username)).first()
 
 
 def _set_email(user: User, email: str) -> None:

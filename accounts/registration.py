@@ -17,19 +17,18 @@ from registry_site.http import client_address
 from registry_site.rate_limits import RateLimit
 
 
-def sign_up(
-    username: str, password: str, email: str = "", *, confirmation: str | None = None, longest_name: int = 63
-) -> User:
+def sign_up(username: str, password: str, email: str = "", *, confirmation: str | None = None) -> User:
     """Open an account over the web; it never has rights over others.
 
     Raises `PermissionDenied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address,
-    `Conflict` for a taken name or address, `TooManyRequests`, `Unavailable` when the verification mail cannot be sent.
+    `Conflict` if the name, one that looks alike, or the address is taken, `TooManyRequests`, and `Unavailable` when
+    the verification mail cannot be sent.
     """
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied(
             "This registry does not take new accounts over the web; ask its operator for one.", code="signup_closed"
         )
-    names.validate_for_signup(username, longest_name)
+    names.validate_for_signup(username)
     email = "" if settings.EMAIL_ON_SIGNUP == "none" else email.strip()
     if settings.EMAIL_ON_SIGNUP == "required" and not email:
         raise Invalid("An e-mail address is needed to sign up here.", code="email_required")
@@ -77,6 +76,7 @@ def register(
 def _require_free(username: str, email: str) -> None:
     if NameReservation.objects.filter(name=names.canonical(username)).exists():
         raise Conflict(f"the user identified '{names.KTRA_PREFIX}{username}' already exists", code="name_taken")
+    NameReservation.objects.require_free(username)
     if email and User.objects.with_claim_to_email(email).exists():
         raise emails.taken(email)
 
@@ -94,9 +94,9 @@ def _open_account(username: str, email: str, encoded: str, actor: User | None = 
         with transaction.atomic():
             user: User = User.objects.create_with_hash(username, email, encoded, **fields)
             audit.record(actor or user, audit.Action.USER_REGISTER, user, admin=user.is_superuser)
-    except IntegrityError as error:
+    except (Conflict, IntegrityError) as error:
         _require_free(username, email)  # raises the conflict with its reason: the name or the address
-        if not email:
+        if isinstance(error, Conflict) or not email:
             raise
         # Staff vouch for an address that an account has which was never asked to prove it.
         raise emails.taken(email) from error

@@ -149,10 +149,10 @@ def _create_account(account: ImportedAccount) -> None:
                 is_superuser=account.is_admin,
                 date_joined=date_joined,
             )
+    except Conflict as error:
+        raise Conflict(f"Line {account.line}: {error.message}") from error
     except IntegrityError as error:
-        is_address = account.email and User.objects.with_email(account.email).exists()
-        taken = f"address {account.email}" if is_address else f"name {account.username}"
-        raise Conflict(f"Line {account.line}: the {taken} is taken.") from error
+        raise Conflict(f"Line {account.line}: the address {account.email} is taken.") from error
     for role in account.roles:
         roles.grant(user, role, actor=None)
     audit.record(None, audit.Action.USER_IMPORT, user, admin=user.is_superuser)

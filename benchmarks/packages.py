@@ -172,10 +172,13 @@ def _publishers() -> "list[User]":
 def _namespaces(owners: "Sequence[User]") -> "list[Namespace]":
     """Create the namespaces, the large one first."""
     from accounts.models import NameReservation
+    from accounts.names import skeleton
     from namespaces.models import Membership, Namespace
 
     names = [LARGE, *(f"{TOPICS[number % len(TOPICS)]}-{invent_word(number)}" for number in range(1, NAMESPACES))]
-    reservations = NameReservation.objects.bulk_create(NameReservation(name=name) for name in names)
+    reservations = NameReservation.objects.bulk_create(
+        NameReservation(name=name, skeleton=skeleton(name)) for name in names
+    )
     namespaces = Namespace.objects.bulk_create(
         Namespace(name=reservation.name, reservation=reservation) for reservation in reservations
     )

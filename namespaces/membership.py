@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import receiver
 from django.utils import timezone
 
-from accounts import names as account_names
 from accounts import roles
 from accounts.models import NameReservation, User
 from accounts.principals import Principal
@@ -21,7 +20,7 @@ from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
 from namespaces.signals import namespace_visibility_changed
 from registry_site import audit
-from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
+from registry_site.errors import Invalid, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
 
@@ -76,14 +75,7 @@ def create_namespace(principal: Principal, name: str) -> Namespace:
     with transaction.atomic():
         principal.revalidate_and_lock()
         _check_rate(principal.user)
-        try:
-            # Users and namespaces share one name space: the unique column of the reservation settles a race.
-            with transaction.atomic():
-                reservation = NameReservation.objects.create(name=account_names.canonical(name))
-        except IntegrityError as error:
-            message = f"The name {name!r} is taken by a namespace or a user."
-            raise Conflict(message, code="name_taken") from error
-        namespace = Namespace.objects.create(name=name, reservation=reservation)
+        namespace = Namespace.objects.create(name=name, reservation=NameReservation.objects.reserve(name))
         Membership.objects.create(namespace=namespace, user=principal.user, role=Role.OWNER, added_by=principal.user)
         audit.record(principal.user, audit.Action.NAMESPACE_CREATE, namespace)
     return namespace

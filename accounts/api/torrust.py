@@ -20,11 +20,9 @@ from accounts.passwords import change, login
 from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site.http.dialects import Torrust, TorrustFailure
 
-MAX_NAME_LENGTH = 20
 # The original's sentences, by the code of the failure.
 MESSAGES = {
     "signup_closed": "This server is closed for registration. Contact admin if this is unexpected",
-    "name_invalid": "Invalid username. Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore",
     "name_taken": "Username not available",
     "email_required": "Email is required",
     "email_invalid": "Please enter a valid email address",
@@ -105,7 +103,6 @@ class TorrustUsers(TorrustView):
             data["password"],
             data["email"] or "",
             confirmation=data["confirm_password"],
-            longest_name=MAX_NAME_LENGTH,
         )
         return Response({"user_id": user.pk})
 

@@ -4,7 +4,6 @@ An issuer and a subject make an identity, never an e-mail address or a name. The
 sign-in, for every credential of the account: an account that is no longer allowed is refused everywhere.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts import names
 from accounts.models import Identity, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
@@ -23,9 +23,7 @@ from registry_site.http import client_address
 
 Claims = Mapping[str, Any]
 
-MAX_NAME_LENGTH = 100
 MAX_SAME_NAMES = 1000  # accounts of one displayed name: `host:name`, `host:name-2` …
-NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._@+-]+")
 NOT_ALLOWED = (
     "Openid error: Unauthorized user for publishing/owning rights: "
     "the provider counts you to none of the groups and users that this registry lets in."
@@ -154,7 +152,7 @@ def _require_allowed(issuer: str, claims: Claims) -> Identity | None:
 
 
 def _open_account(issuer: str, claims: Claims) -> Identity:
-    """Open an account named `issuer-host:nickname`, or with a number if somebody has or had that name."""
+    """Open an account named `issuer-host:nickname`, or with a number if somebody has or had such a name."""
     subject = id_tokens.get_subject(claims)
     nickname = nickname_of(claims)
     if nickname is None:
@@ -162,19 +160,16 @@ def _open_account(issuer: str, claims: Claims) -> Identity:
         raise PermissionDenied(
             f"Openid error: No nickname available for registration: the provider sends no {claim_names}."
         )
-    # A nickname without any allowed character falls back to the subject.
-    slugs = (NOT_IN_A_NAME.sub("-", text).strip("-") for text in (nickname, subject))
-    name = f"{urlsplit(issuer).hostname}:{next(filter(None, slugs), 'user')}"[:MAX_NAME_LENGTH]
+    name = names.at_provider(urlsplit(issuer).hostname or "", nickname, subject)
     password = make_password(None)
     for number in range(1, MAX_SAME_NAMES):
-        username = name if number == 1 else f"{name}-{number}"
         try:
             with transaction.atomic():
-                user = User.objects.create_with_hash(username, "", password)
+                user = User.objects.create_with_hash(names.numbered(name, number), "", password)
                 identity = Identity.objects.create(user=user, issuer=issuer, subject=subject)
                 audit.record(user, audit.Action.USER_REGISTER, user, issuer=issuer, subject=subject)
                 return identity
-        except IntegrityError:
+        except (Conflict, IntegrityError):
             # Either the name is taken, or a concurrent first sign-in has opened the account.
             concurrent = _find(issuer, subject)
             if concurrent is not None:

@@ -101,6 +101,6 @@ def _limit(factor: int) -> RateLimit:
 def _stored_name(login: str) -> str:
     """Return the name to store for an unknown user; text that is no name may be a password, so only its digest."""
     name = names.canonical(names.strip_ktra_prefix(login))
-    if names.PATTERN.fullmatch(name) or ("@" in name and len(name) <= emails.MAX_LENGTH):
+    if names.is_allowed(name) or ("@" in name and len(name) <= emails.MAX_LENGTH):
         return name
     return f"no name, {hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"

@@ -139,7 +139,11 @@ def test_name_is_host_and_nickname() -> None:
         ({"nickname": 5, "preferred_username": "bob"}, "gitlab.com:bob"),
         ({"nickname": ["bob", "rob"]}, "gitlab.com:bob"),
         ({"nickname": "bob", "preferred_username": "rob"}, "gitlab.com:bob"),
-        ({"nickname": "x" * 300}, f"gitlab.com:{'x' * 89}"),
+        ({"nickname": "john.doe"}, "gitlab.com:john.doe"),
+        ({"nickname": "_x"}, "gitlab.com:_x"),
+        ({"nickname": "-x"}, "gitlab.com:-x"),
+        ({"nickname": "/x/"}, "gitlab.com:x"),
+        ({"nickname": "x" * 300}, f"gitlab.com:{'x' * 244}"),
     ]
     offenders = []
     for changes, name in cases:
@@ -189,9 +193,14 @@ def test_taken_name_gets_a_number_in_any_case() -> None:
     assert sign_in("3", nickname="GAGBO").username == "gitlab.com:GAGBO-3"
 
 
+def test_taken_look_alike_gets_a_number() -> None:
+    sign_in("1", nickname="john.doe")
+    assert sign_in("2", nickname="John-D0e").username == "gitlab.com:John-D0e-2"
+
+
 def test_taken_long_name_gets_a_number() -> None:
     sign_in("1", nickname="x" * 300)
-    assert sign_in("2", nickname="x" * 300).username == f"gitlab.com:{'x' * 89}-2"
+    assert sign_in("2", nickname="x" * 300).username == f"gitlab.com:{'x' * 242}-2"
 
 
 def test_number_in_a_name_is_unique() -> None:

@@ -231,7 +231,7 @@ def test_new_user_cannot_have_an_odd_name(alice: User) -> None:
     offenders = []
     for name in [*ODD_NAMES, "alice:x", "ktra-secure-auth:bob", "gitlab.com:bob"]:
         status, body = answer_of(call("new_user", name, password=PASSWORD))
-        if status != 400 or " is not allowed: use 1 to 63 of A-Z" not in body["errors"][0]["detail"]:
+        if status != 400 or " is not allowed: use 1 to 255 of A-Z" not in body["errors"][0]["detail"]:
             offenders.append((name, status, body))
     assert offenders == []
     assert User.objects.count() == 1

@@ -60,6 +60,12 @@ def test_one_of_many_registrations_gets_a_name(server: Server) -> None:
     }
 
 
+def test_one_of_many_look_alikes_gets_a_name(server: Server) -> None:
+    names = ["erin.lo", "erin-lo", "ERIN_LO", "er1n.1o", "erin--l0"] * (RACERS // 5)
+    responses = run_concurrently([partial(post_to_ktra, server, "new_user", name, password=PASSWORD) for name in names])
+    assert count_statuses(responses) == {200: 1, 409: RACERS - 1}
+
+
 def test_concurrent_registrations_all_succeed(server: Server) -> None:
     responses = run_concurrently(
         [partial(post_to_ktra, server, "new_user", f"user-{n}", password=PASSWORD) for n in range(20)]

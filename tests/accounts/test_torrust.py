@@ -25,7 +25,10 @@ ADDRESS = "dora@example.org"
 TWO_WEEKS = timedelta(days=14)
 
 CLOSED = "This server is closed for registration. Contact admin if this is unexpected"
-BAD_NAME = "Invalid username. Usernames must consist of 1-20 alphanumeric characters, dashes, or underscore"
+BAD_NAME = (
+    "The user name {!r} is not allowed: use 1 to 255 of A-Z, a-z, 0-9, -, _ and ., "
+    "with at least one letter or digit, and dots only between two others."
+)
 NO_EMAIL = "Email is required"
 BAD_EMAIL = "Please enter a valid email address"
 DIFFERENT = "Passwords don't match"
@@ -180,34 +183,35 @@ def test_name_of_up_to_twenty_characters_is_allowed() -> None:
 
 
 BAD_NAMES = [
-    "x" * 21,
+    "x" * 256,
     "x" * 5000,
     "",
     " ",
     "two words",
     "a@b",
-    "a.b",
+    "a..b",
+    ".a",
+    "a.",
     "a/b",
     "a:b",
     "a$b",
     "d\u00f6ra",
     "dora\n",
     "-",
-    "_x",
 ]
 
 
 @pytest.mark.django_db
 def test_other_names_are_refused() -> None:
     answers = {name: answer_of(register(name)) for name in BAD_NAMES}
-    assert answers == dict.fromkeys(BAD_NAMES, refusal(400, BAD_NAME))
+    assert answers == {name: refusal(400, BAD_NAME.format(name[:80])) for name in BAD_NAMES}
     assert not User.objects.exists()
 
 
 @pytest.mark.django_db
 def test_reserved_names_are_refused() -> None:
     for name in ("admin", "root", "Settings"):
-        assert answer_of(register(name)) == refusal(400, BAD_NAME)
+        assert answer_of(register(name)) == refusal(400, f"The user name {name!r} is reserved; choose another.")
 
 
 BAD_EMAILS = [
@@ -284,7 +288,7 @@ def test_address_is_taken_in_each_spelling() -> None:
 def test_first_of_several_errors_is_the_answer(alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(email="alice@example.org")
     cases = [
-        ({"username": "no name", "email": "nonsense", "confirm_password": OTHER}, BAD_NAME),
+        ({"username": "no name", "email": "nonsense", "confirm_password": OTHER}, BAD_NAME.format("no name")),
         ({"username": "alice", "email": "nonsense", "confirm_password": OTHER}, BAD_EMAIL),
         ({"username": "alice", "password": "x", "confirm_password": "y"}, DIFFERENT),
         ({"username": "alice", "password": "x", "confirm_password": "x"}, SHORT),

@@ -310,7 +310,10 @@ def test_import_is_recorded_with_the_operator_as_actor(file: Path) -> None:
 
 FIELDS = "created_at, email, email_verified, is_active, is_admin, password_hash, roles, username"
 TIME = "created_at: a time such as 2026-01-31T12:00:00Z is needed"
-NAME = "is not allowed: use 1 to 63 of A-Z, a-z, 0-9, - and _, and begin with a letter or a digit"
+NAME = (
+    "is not allowed: use 1 to 255 of A-Z, a-z, 0-9, -, _ and ., "
+    "with at least one letter or digit, and dots only between two others"
+)
 ROLES = "collectionManager, usersManager, systemAdmin, backupDownloader, backupUploader, uploadsAnytime"
 BAD_LINES: list[tuple[str, str]] = [
     ("[]", "it is no JSON object"),
@@ -359,7 +362,7 @@ def test_error_names_the_line_without_json(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["alice", "ALICE"])
 def test_name_may_occur_once_in_a_file(file: Path, name: str) -> None:
-    because = f"Line 3: the name {name} is taken."
+    because = f"Line 3: The name {name!r} is taken by a namespace or a user."
     assert_refused(file, import_line(), import_line("bob"), import_line(name), because=because)
 
 
@@ -370,7 +373,12 @@ def test_address_may_occur_once_in_a_file(file: Path) -> None:
 
 def test_name_of_an_account_is_taken(file: Path) -> None:
     registration.register("alice", PASSWORD)
-    assert_refused(file, import_line("bob"), import_line("Alice"), because="Line 2: the name Alice is taken.")
+    assert_refused(
+        file,
+        import_line("bob"),
+        import_line("Alice"),
+        because="Line 2: The name 'Alice' is taken by a namespace or a user.",
+    )
     assert login.authenticate("alice", PASSWORD).username == "alice"
 
 
@@ -378,12 +386,14 @@ def test_former_name_of_an_account_is_taken(file: Path) -> None:
     profiles.update_profile(
         Principal(registration.register("alice", PASSWORD)), None, profiles.ProfileChanges(username="alicia")
     )
-    assert_refused(file, import_line("alice"), because="Line 1: the name alice is taken.")
+    assert_refused(file, import_line("alice"), because="Line 1: The name 'alice' is taken by a namespace or a user.")
 
 
 def test_same_file_is_not_imported_twice(file: Path) -> None:
     run_lines(file, import_line(), import_line("bob"))
-    assert_refused(file, import_line(), import_line("bob"), because="Line 1: the name alice is taken.")
+    assert_refused(
+        file, import_line(), import_line("bob"), because="Line 1: The name 'alice' is taken by a namespace or a user."
+    )
 
 
 # --- Files -------------------------------------------------------------------------------------------------------

@@ -262,6 +262,22 @@ def test_owner_is_added_listed_and_removed(published: PublishedWorkspace) -> Non
 
 
 @on_open_registry
+def test_odd_user_names_publish_and_own(published: PublishedWorkspace) -> None:
+    published.server.sign_up("-x")
+    john = Cargo(published.directory / "john", published.server, published.server.sign_up("_john.doe"))
+    manifest = f'[package]\nname = "odd"\nversion = "1.0.0"\n{COMMON}'
+    project = write_files(published.directory / "odd", {"Cargo.toml": manifest, "src/lib.rs": ""})
+    john.run(project, "publish", "--registry", "priv", "--allow-dirty", "--no-verify")
+    owner = ("owner", "--registry", "priv", "odd")
+    assert "user ktra-secure-auth:-x has been added" in john.run(project, *owner, "--add=-x")
+    listing = john.run(project, *owner, "--list")
+    assert ("(_john.doe)" in listing, "(-x)" in listing) == (True, True)
+    john.run(project, *owner, "--remove=-x")
+    assert "(-x)" not in john.run(project, *owner, "--list")
+    assert published.get("/namespaces/_john.doe/packages") == published.get("/namespaces/-X/packages") == b"[]"
+
+
+@on_open_registry
 def test_last_owner_stays(published: PublishedWorkspace) -> None:
     output = published.alice.run(
         published.directory, "owner", "--registry", "priv", "base", "--remove", "alice", fails=True

@@ -149,7 +149,7 @@ def test_former_name_of_a_user_is_taken(browser: Browser, bob: User) -> None:
 
 def test_users_cannot_be_renamed_to_the_name(acme: Namespace, bob: User) -> None:
     response = Browser(bob).change(username="ACME")
-    assert_refused(response, 400, "name_taken", "The name 'ACME' is taken.")
+    assert_refused(response, 400, "name_taken", "The name 'ACME' is taken by a namespace or a user.")
     assert NameReservation.objects.get(name="acme").former_user is None
 
 
@@ -560,7 +560,7 @@ def test_staff_and_commands_cannot_register_the_name(acme: Namespace, root: User
         with pytest.raises(Exception, match=r"(taken|already exists)"):
             call_command(*command)
     page = sign_in_to_admin(root).post("/admin/accounts/user/add/", new_user_form(username="acme"))
-    assert "This name is taken." in page.content.decode()
+    assert "is taken by a namespace or a user." in page.content.decode()
     assert sorted(user.username for user in User.objects.all()) == ["alice", "root"]
 
 
@@ -637,7 +637,7 @@ def test_migration_creates_missing_personal_namespaces(acme: Namespace, bob: Use
 
 @pytest.mark.django_db
 def test_migration_handles_many_users_and_repeats() -> None:
-    reservations = [NameReservation(name=f"user-{number}") for number in range(2500)]
+    reservations = [NameReservation(name=f"user-{n}", skeleton=f"user-{n}") for n in range(2500)]
     NameReservation.objects.bulk_create(reservations)
     User.objects.bulk_create(User(username=row.name, reservation=row) for row in reservations)
     run_migration()

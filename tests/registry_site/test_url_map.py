@@ -58,5 +58,11 @@ def test_first_segments_and_words_are_reserved() -> None:
     assert [name for name in reserved if not names.is_reserved(name)] == []
 
 
+def test_words_of_ambiguous_paths_are_reserved() -> None:
+    """`DELETE v1/user/ban/change-password` reaches the change of the password of a user `ban`."""
+    assert url_map.ambiguous_segments() == {"ban", "change-password"}
+    assert all(names.is_reserved(name) for name in ("ban", "Change-Password"))
+
+
 def test_other_names_are_not_reserved() -> None:
     assert not any(names.is_reserved(name) for name in ("alice", "metric", "sign", "openapi", "config.json", ""))

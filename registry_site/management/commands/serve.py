@@ -64,7 +64,7 @@ class Command(BaseCommand):
         if users.filter(is_superuser=True).exists():
             return
         candidates = (f"{FIRST_ADMINISTRATOR}{number or ''}" for number in count())
-        name = next(name for name in candidates if not users.named(name).exists())
+        name = next(name for name in candidates if users.is_name_free(name))
         password = secrets.token_urlsafe(15)
         call_command("createuser", name, admin=True, password=password)
         self.stdout.write(f"The first administrator (shown only now):\n  name      {name}")
