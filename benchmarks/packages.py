@@ -202,8 +202,7 @@ def _rows(
         package = Package(
             pk=number + 1,
             namespace=namespaces[0] if number >= count - count // 10 else namespaces[1 + number % (NAMESPACES - 1)],
-            name=name,
-            canonical_name=names.canonical(name),
+            **names.columns(name),
             field=random.choice(FIELDS),
             type=Type.PRIVATE if number % 20 == 3 else Type.PUBLIC,
         )
@@ -214,7 +213,7 @@ def _rows(
                 pk=releases + position,
                 package=package,
                 version=version,
-                precedence=version,
+                canonical_version=version,
                 status=Status.RELEASE,
                 is_final=True,
                 publisher=publisher,

@@ -160,6 +160,15 @@ def demonstrate(url: str, name: str) -> None:
     owner.request("DELETE", package_path)
     print(f"Deleted {package}.")
 
+    for package, field, version in (("@greetings/hello", "npm", "1.0.0"), ("问候", "debian", "1:2.3-1")):
+        archive = pack({"package/greet.txt": field})
+        owner.upload("POST", packages_path, {"package_name": package, "field": field, "version": version}, archive)
+        package_path = f"{packages_path}/{quote(package, safe='')}"  # npm's slash is encoded, too
+        if owner.download(f"{package_path}/versions/{quote(version, safe='')}/download") != archive:
+            raise Refused(f"The archive of {package} is not the one that was published.")
+        owner.request("DELETE", package_path)
+        print(f"Published, downloaded and deleted {package} {version}, a package of {field}.")
+
 
 def main() -> None:
     """Run, and exit with 1 and the registry's message at the first refusal, with 2 for wrong arguments."""

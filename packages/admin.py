@@ -4,8 +4,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.forms import BaseInlineFormSet, ModelForm
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from accounts.admin import staff
 from accounts.models import User
@@ -19,8 +20,20 @@ LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUM
 LARGE_COLUMNS_OF_RELEASE = tuple(f"release__{column}" for column in (*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE))
 
 
+class NewestFirst(BaseInlineFormSet):
+    """The releases of a package in the order of its API. The database cannot compare versions."""
+
+    @cached_property
+    def releases(self) -> list[Release]:
+        return sorted(super().get_queryset(), key=self.instance.release_order, reverse=True)
+
+    def get_queryset(self) -> Any:
+        return self.releases
+
+
 class ReleaseInline(ReadOnlyInline):
     model = Release
+    formset = NewestFirst
     fields = ("version", "status", "publisher", "published_at", "size", "sha256")
     show_change_link = True
 
@@ -55,7 +68,7 @@ class PackageAdmin(TrashAdmin):
         packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest").defer(*large)
         return packages
 
-    @admin.display(description="newest", ordering="newest__version")
+    @admin.display(description="newest", ordering="newest__published_at")
     def newest_version(self, package: Package) -> str:
         return f"{package.newest.version} ({package.newest.status})" if package.newest else ""
 
@@ -89,6 +102,7 @@ class SnapshotRevisionInline(ReadOnlyInline):
 class ReleaseAdmin(ReadOnlyAdmin):
     list_display = ("package", "version", "status", "publisher", "published_at", "size")
     list_filter = ("status", "published_at")
+    sortable_by = ("package", "status", "publisher", "published_at", "size")  # versions are no texts to sort
     search_fields = ("package__name", "package__namespace__name", "version", "sha256")
     inlines = [SnapshotRevisionInline]
     # Without the list of files, which can have thousands of entries.

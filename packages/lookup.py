@@ -1,9 +1,8 @@
 """Packages and their versions by name. For users without read access they do not exist."""
 
 from accounts.models import User
-from packages import rights
+from packages import rights, texts, versions
 from packages.models import Package, Release, Type
-from registry_site import semantic_versions
 from registry_site.errors import NotFound
 
 
@@ -43,22 +42,23 @@ def lock_for_update(package: Package) -> Package:
 
 
 def list_releases(user: User | None, namespace_name: str, name: str) -> list[Release]:
-    """Return all versions of a package, the highest first; raises `NotFound`."""
+    """Return all versions of a package, the newest first; raises `NotFound`."""
     package = get_package(user, namespace_name, name)
     releases = list(package.releases.select_related("publisher").defer(*Release.LARGE_COLUMNS, "description"))
-    return sorted(releases, key=lambda release: semantic_versions.parse(release.version), reverse=True)
+    return sorted(releases, key=package.release_order, reverse=True)
 
 
 def get_release(user: User | None, namespace_name: str, name: str, version: str) -> Release:
-    """Return one version by its number, with or without build metadata; raises `NotFound`.
+    """Return one version by its number, in SemVer with or without build metadata; raises `NotFound`.
 
     The list of its files is loaded by whoever reads it: downloads do not.
     """
     package = get_package(user, namespace_name, name)
-    number = semantic_versions.without_build(version)
-    release = package.releases.select_related("publisher").defer("files").filter(precedence=number).first()
+    number = versions.canonical(version, package.field)
+    releases = package.releases.select_related("publisher").defer("files")
+    release = releases.filter(canonical_version=number).first()
     # A number with other build metadata than the published one is not this version.
-    if release is None or version not in (release.version, number):
+    if release is None or texts.normalize(version) not in (release.version, number):
         raise NotFound(f"{package} has no version {version[:80]!r}.", code="version_missing")
     return release
 

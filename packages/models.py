@@ -9,7 +9,8 @@ from django.utils import timezone
 from accounts import roles
 from accounts.models import User
 from namespaces.models import Namespace, Role, RoleAssignment
-from packages import names
+from packages import ecosystems, names, versions
+from registry_site import semantic_versions
 
 
 class Type(models.TextChoices):
@@ -73,7 +74,12 @@ class Package(models.Model):
     namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="packages")
     name = models.CharField(max_length=names.MAX_LENGTH)
     canonical_name = models.CharField(max_length=names.MAX_LENGTH, editable=False)
-    field = models.CharField(max_length=63, help_text="The ecosystem, such as java or php.")
+    skeleton = models.CharField(
+        max_length=names.MAX_LENGTH, editable=False, help_text="The form that names of the same look share."
+    )
+    field = models.CharField(
+        max_length=63, help_text="The ecosystem, such as java or php. It decides about names and versions, for good."
+    )
     type = models.CharField(max_length=8, choices=Type, default=Type.PUBLIC)
     newest = models.ForeignKey(
         "Release",
@@ -81,7 +87,7 @@ class Package(models.Model):
         editable=False,
         on_delete=models.SET_NULL,
         related_name="+",
-        help_text="The release with the highest version.",
+        help_text="The release with the highest version by SemVer, or the last one where versions are any texts.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -96,12 +102,19 @@ class Package(models.Model):
         ordering = ("canonical_name", "pk")
         constraints = [
             models.UniqueConstraint(fields=["namespace", "canonical_name"], name="each_package_once_in_its_namespace"),
+            models.UniqueConstraint(fields=["namespace", "skeleton"], name="no_package_looks_like_another"),
             models.CheckConstraint(condition=Q(type__in=Type.values), name="package_has_a_known_type"),
         ]
         indexes = [models.Index(fields=["canonical_name", "id"], name="packages_by_name")]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    def release_order(self, release: "Release") -> Any:
+        """Return what orders the releases of this package: the version by SemVer, or the time of the release."""
+        if ecosystems.follows_semver(self.field):
+            return semantic_versions.parse(release.version)
+        return release.published_at, release.pk
 
     def newest_release(self) -> "Release":
         """Return the newest release with its dependencies, and with this package as its `package`."""
@@ -141,8 +154,12 @@ class Release(ReleaseContent):
     LARGE_COLUMNS = ("files", "dependencies", "dev_dependencies")
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="releases")
-    version = models.CharField(max_length=127)
-    precedence = models.CharField(max_length=127, editable=False, help_text="The version without build metadata.")
+    version = models.CharField(max_length=versions.MAX_LENGTH)
+    canonical_version = models.CharField(
+        max_length=versions.MAX_LENGTH,
+        editable=False,
+        help_text="The form in which the version is unique: with SemVer without build metadata.",
+    )
     is_final = models.BooleanField(
         default=False, editable=False, help_text="Set once the version was a RELEASE, and for ever."
     )
@@ -150,7 +167,7 @@ class Release(ReleaseContent):
     class Meta:
         ordering = ("-published_at", "-pk")
         constraints = [
-            models.UniqueConstraint(fields=["package", "precedence"], name="each_version_once_in_its_package"),
+            models.UniqueConstraint(fields=["package", "canonical_version"], name="each_version_once_in_its_package"),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="release_has_a_known_status"),
         ]
 

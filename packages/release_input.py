@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TypedDict
 
-from packages import ranges
+from packages import ranges, texts, versions
 from packages.models import Status, Type
-from registry_site import semantic_versions
 from registry_site.errors import Invalid
 
 # Texts are counted in characters. The columns of `packages.models` have the same lengths.
 MAX_ECOSYSTEM = 63
-MAX_VERSION = 127
 MAX_DESCRIPTION = 1000
 MAX_DEPENDENCIES = 1000  # of each kind
 MAX_DEPENDENCY_NAME = 127
@@ -60,15 +58,13 @@ def validate_ecosystem(text: str) -> None:
         raise Invalid(f"The field has to be 1 to {MAX_ECOSYSTEM} characters, such as java.", code="field_invalid")
 
 
-def validate_release(release_input: ReleaseInput) -> None:
+def validate_release(release_input: ReleaseInput, ecosystem: str) -> None:
     """Raise `Invalid` for the first thing that is wrong in a release to publish."""
-    semantic_versions.parse(release_input.version)
-    if len(release_input.version) > MAX_VERSION:
-        raise Invalid(f"The version is longer than {MAX_VERSION} characters.", code="version_invalid")
-    validate_edit(release_input, statuses=(Status.RELEASE, Status.SNAPSHOT))
+    versions.validate(texts.normalize(release_input.version), ecosystem)
+    validate_edit(release_input, ecosystem, statuses=(Status.RELEASE, Status.SNAPSHOT))
 
 
-def validate_edit(edit: ReleaseEdit, *, statuses: Sequence[Status]) -> None:
+def validate_edit(edit: ReleaseEdit, ecosystem: str, *, statuses: Sequence[Status]) -> None:
     """Raise `Invalid` for the first thing that is wrong, such as a status that is none of `statuses`."""
     if edit.status is not None and edit.status not in statuses:
         allowed = ", ".join(status.value for status in statuses)
@@ -76,7 +72,7 @@ def validate_edit(edit: ReleaseEdit, *, statuses: Sequence[Status]) -> None:
     if edit.type is not None and edit.type not in Type.values:
         raise Invalid(f"There is no type {edit.type[:40]!r}: {', '.join(Type.values)}.", code="type_invalid")
     for dependencies in (edit.dependencies, edit.dev_dependencies):
-        validate_dependencies(dependencies or [])
+        validate_dependencies(dependencies or [], ecosystem)
     if len(edit.description or "") > MAX_DESCRIPTION:
         raise Invalid(f"The description is longer than {MAX_DESCRIPTION} characters.", code="description_invalid")
     keywords = edit.keywords or []
@@ -88,7 +84,7 @@ def validate_edit(edit: ReleaseEdit, *, statuses: Sequence[Status]) -> None:
         )
 
 
-def validate_dependencies(dependencies: Sequence[Dependency]) -> None:
+def validate_dependencies(dependencies: Sequence[Dependency], ecosystem: str) -> None:
     """Raise `Invalid` for too many dependencies, a repeated one, or one with a bad name or range."""
     if len(dependencies) > MAX_DEPENDENCIES:
         raise Invalid(f"There are more than {MAX_DEPENDENCIES} dependencies.", code="dependencies_invalid")
@@ -97,6 +93,6 @@ def validate_dependencies(dependencies: Sequence[Dependency]) -> None:
         # Any printable name is allowed: a dependency may live in a registry with other rules for names.
         if not name.strip() or len(name) > MAX_DEPENDENCY_NAME or not name.isprintable():
             raise Invalid(f"The dependency {name[:80]!r} has no possible name.", code="dependencies_invalid")
-        ranges.validate(dependency["version"])
+        ranges.validate(dependency["version"], ecosystem)
     if len({dependency["name"] for dependency in dependencies}) < len(dependencies):
         raise Invalid("A dependency is named twice.", code="dependencies_invalid")

@@ -15,11 +15,11 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
-from packages import archives, lookup, names, release_input, rights, search
+from packages import archives, lookup, names, release_input, rights, search, texts, versions
 from packages.archives import StoredArchive
 from packages.models import Collaboration, Package, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
-from registry_site import audit, semantic_versions
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
@@ -37,22 +37,17 @@ def create_package(
     """
     principal.require(Scope.PUBLISH)
     _check_rate(principal.user)
-    names.validate(name)
+    name = texts.normalize(name)
     release_input.validate_ecosystem(ecosystem)
-    release_input.validate_release(content)
+    names.validate(name, ecosystem)
+    release_input.validate_release(content, ecosystem)
     _get_namespace_for_creator(principal.user, namespace_name, Namespace.objects.all())
     archive = archives.store(content.archive)
     with transaction.atomic():
         principal.revalidate_and_lock()
         locked = Namespace.objects.for_update()
         namespace = _get_namespace_for_creator(principal.user, namespace_name, locked)
-        package = Package(
-            namespace=namespace,
-            name=name,
-            canonical_name=names.canonical(name),
-            field=ecosystem,
-            type=content.type or Type.PUBLIC,
-        )
+        package = Package(namespace=namespace, **names.columns(name), field=ecosystem, type=content.type or Type.PUBLIC)
         try:
             with transaction.atomic():
                 package.save()
@@ -77,15 +72,15 @@ def publish_release(
     """
     principal.require(Scope.PUBLISH)
     _check_rate(principal.user)
-    release_input.validate_release(content)
-    _get_package_for_publisher(principal.user, namespace_name, name, package_id)
+    package = _get_package_for_publisher(principal.user, namespace_name, name, package_id)
+    release_input.validate_release(content, package.field)
     archive = archives.store(content.archive)
     with transaction.atomic():
         principal.revalidate_and_lock()
-        package = _get_package_for_publisher(principal.user, namespace_name, name, package_id, for_update=True)
-        # Build metadata does not tell versions apart: 1.0.0+a and 1.0.0+b are one release.
-        number = semantic_versions.without_build(content.version)
-        release = package.releases.defer("files").filter(precedence=number).first()
+        package = _get_package_for_publisher(principal.user, namespace_name, name, package.pk, for_update=True)
+        # Build metadata does not tell versions of SemVer apart: 1.0.0+a and 1.0.0+b are one release.
+        number = versions.canonical(content.version, package.field)
+        release = package.releases.defer("files").filter(canonical_version=number).first()
         if release is None:
             release = Release(package=package)
             _save_release(release, package.newest or release, content, archive, principal.user)
@@ -114,11 +109,13 @@ def edit_package(
     """
     principal.require(Scope.PUBLISH)
     _check_rate(principal.user)
-    release_input.validate_edit(edit, statuses=tuple(Status))
+    package = lookup.get_package(principal.user, namespace_name, name)
+    _require_publisher(package, principal.user, package_id)
+    release_input.validate_edit(edit, package.field, statuses=tuple(Status))
     with transaction.atomic():
         principal.revalidate_and_lock()
         package = lookup.get_package(principal.user, namespace_name, name, for_update=True)
-        _require_publisher(package, principal.user, package_id)
+        _require_publisher(package, principal.user, package.pk)
         release = package.newest
         if release is None:
             raise Invalid("The package has no release to edit.")
@@ -195,7 +192,7 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
 def update_derived_fields(package: Package, release: Release) -> None:
     """Update and save what the package's row repeats of its releases, after `release` was added or changed."""
     newest = package.newest
-    if newest is None or semantic_versions.parse(release.version) >= semantic_versions.parse(newest.version):
+    if newest is None or package.release_order(release) >= package.release_order(newest):
         package.newest = release
     package.updated_at = timezone.now()
     search.update_search_fields(package)
@@ -203,7 +200,10 @@ def update_derived_fields(package: Package, release: Release) -> None:
 
 
 def name_taken(namespace: Namespace, name: str) -> Conflict:
-    return Conflict(f"{namespace} has a package {name!r} already, perhaps in the trash.", code="name_taken")
+    """Return the refusal of a name that a package has, or that looks like the name of one."""
+    is_same = Package.objects.filter(namespace=namespace, canonical_name=names.canonical(name)).exists()
+    likeness = "" if is_same else "whose name looks like "
+    return Conflict(f"{namespace} has a package {likeness}{name!r} already, perhaps in the trash.", code="name_taken")
 
 
 def _check_rate(user: User) -> None:
@@ -219,8 +219,8 @@ def _save_release(
     release: Release, previous: Release, content: ReleaseInput, archive: StoredArchive, publisher: User
 ) -> None:
     """Fill a release; description and keywords that `content` leaves out are those of `previous`."""
-    release.version = content.version
-    release.precedence = semantic_versions.without_build(content.version)
+    release.version = texts.normalize(content.version)
+    release.canonical_version = versions.canonical(content.version, release.package.field)
     release.status = Status(content.status or Status.SNAPSHOT)
     release.is_final = release.status == Status.RELEASE
     release.dependencies = list(content.dependencies or [])
@@ -238,7 +238,7 @@ def _require_same_content(release: Release, content: ReleaseInput, archive: Stor
     DEPRECATED came later by an edit, so the original RELEASE is the same content, too.
     """
     required = {
-        "version": content.version,
+        "version": texts.normalize(content.version),
         "sha256": archive.sha256,
         "dependencies": list(content.dependencies or []),
         "dev_dependencies": list(content.dev_dependencies or []),

@@ -19,7 +19,7 @@ from namespaces.signals import namespace_visibility_changed
 from packages import names
 from packages.models import Package, Release, Type
 
-MAX_QUERY = 200  # characters
+MAX_QUERY = 300  # characters: a namespace and a name of the longest kind fit
 MAX_QUERY_WORDS = 12
 MAX_WORD = 63  # characters; longer words are cut, in the index and in queries alike
 MAX_NAME_MATCHES = 200
@@ -102,9 +102,9 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
         return []
     # Three queries, each with a limit and without an order: the index alone answers them, however common the words are.
     # Good matches must not fall victim to the limit of the last query, so they have queries of their own.
-    wanted_name = query.strip().lower()
-    namespace, _, name = wanted_name.rpartition("/")
-    exact = public.named(namespace, name) if namespace else public.filter(canonical_name=names.canonical(name))
+    wanted_name = names.canonical(query.strip())
+    namespace, name = names.split_qualified(wanted_name)
+    exact = public.named(namespace, name) if namespace else public.filter(canonical_name=name)
     by_name = name_rows(public.filter(search_name__has_words=words), MAX_NAME_MATCHES)
     by_text = name_rows(public.filter(search_text__has_words=words), MAX_RESULTS)
     rows = {**by_text, **by_name, **name_rows(exact, MAX_NAME_MATCHES)}

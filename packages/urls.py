@@ -1,12 +1,22 @@
 """Routes of packages, under both spellings of the first segment."""
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, register_converter
+from django.urls.converters import StringConverter
 
 from packages.api import yapkg
 
 
+class PackageName(StringConverter):
+    """The name of a package in a path: npm's `@scope/name` is one name, with its slash encoded or not."""
+
+    regex = "@[^/]+/[^/]+|[^/]+"
+
+
+register_converter(PackageName, "package_name")
+
+
 def routes_under(prefix: str) -> list[URLPattern]:
-    package = f"{prefix}/<str:namespace>/packages/<str:name>"
+    package = f"{prefix}/<str:namespace>/packages/<package_name:name>"
     return [
         path(f"{prefix}/<str:namespace>/packages", yapkg.Packages.as_view({"get": "list", "post": "create_package"})),
         path(

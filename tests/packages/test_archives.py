@@ -35,7 +35,7 @@ SERVER_SETTINGS = {"REGISTRY_WORKERS": "1"}
 PACKAGES = "/namespaces/alice/packages"
 DEMO = f"{PACKAGES}/demo"
 ARCHIVE = f"{DEMO}/versions/1.0.0/download"
-FIELDS = {"package_name": "demo", "version": "1.0.0", "field": "java"}
+FIELDS = {"package_name": "demo", "version": "1.0.0", "field": "npm"}
 
 
 def tgz_of(*entries: bytes) -> bytes:
@@ -296,7 +296,7 @@ def test_form_creates_the_same_package_as_json(browser: Browser, alice: User) ->
         "namespace_id": str(package.namespace_id),
         "namespace": "alice",
         "version": "1.0.0",
-        "field": "java",
+        "field": "npm",
         "dependencies": dependencies,
         "dev_dependencies": [],
         "status": "RELEASE",
@@ -385,7 +385,7 @@ def test_file_instead_of_text_is_refused(browser: Browser) -> None:
 TOO_LONG = [
     ("description", "x" * 1001),
     ("description", "a\0b"),
-    ("package_name", "x" * 64),
+    ("package_name", "x" * 215),
     ("field", "x" * 64),
     ("version", "1.0.0-" + "x" * 122),
     ("status", "x" * 41),

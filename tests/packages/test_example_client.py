@@ -2,9 +2,11 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import quote
 from urllib.request import urlopen
 
 from tests.support.servers import ROOT, Server, free_port
@@ -21,6 +23,8 @@ Downloaded 1.1.0 by {name}-friend: it is what was published.
 Downloaded 1.0.0 by {name}: it is what was published.
 Marked 2.0.0 as DEPRECATED.
 Deleted 问候-greeting.
+Published, downloaded and deleted @greetings/hello 1.0.0, a package of npm.
+Published, downloaded and deleted 问候 1:2.3-1, a package of debian.
 """
 
 
@@ -38,6 +42,29 @@ def test_client_prints_each_step(server: Server) -> None:
     done = run_client(server.url, "alice")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.sub(r"[1-9]\d* bytes", "N bytes", done.stdout) == OUTPUT.format(name="alice")
+
+
+PACKAGES = [
+    ("@scope/name", "npm", "1.0.0"),
+    ("数据库", "debian", "1:2.3-1"),
+    ("инструмент", "python", "2024.11"),
+    ("g++", "debian", "50%?#"),
+    ("tool", "go", "v1.0.0"),
+]
+
+
+def test_client_fetches_any_names_and_versions(server: Server) -> None:
+    client = runpy.run_path(str(ROOT / "examples" / "packages_client.py"))
+    registry = client["Registry"].sign_up(server.url, "dora", "a password of dora's")
+    archive = client["pack"]({"a": "b"})
+    fetched = []
+    for name, field, version in PACKAGES:
+        fields = {"package_name": name, "field": field, "version": version}
+        registry.upload("POST", "/namespaces/dora/packages", fields, archive)
+        path = f"/namespaces/dora/packages/{quote(name, safe='')}/versions"
+        assert registry.download(f"{path}/{quote(version, safe='')}/download") == archive
+        fetched.append((name, field, registry.request("GET", path)[0]["version"]))
+    assert fetched == PACKAGES
 
 
 def test_client_leaves_an_empty_namespace(server: Server) -> None:

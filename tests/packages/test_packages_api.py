@@ -34,7 +34,7 @@ RELEASE: dict[str, Any] = {
     "status": "RELEASE",
     "type": "PUBLIC",
 }
-CREATION: dict[str, Any] = {**RELEASE, "package_name": "tool", "field": "java", "description": "this is a package"}
+CREATION: dict[str, Any] = {**RELEASE, "package_name": "tool", "field": "npm", "description": "this is a package"}
 NO_TOOL = {"error": "package_missing", "message": "There is no package acme/tool."}
 
 
@@ -55,7 +55,7 @@ def browser(alice: User, acme: Principal) -> Browser:
 def create_package(principal: Principal, name: str, kind: str = "PUBLIC", namespace: str = "acme") -> Package:
     """Create a package with a snapshot 1.0.0."""
     content = release_input.ReleaseInput(version="1.0.0", type=kind, description=f"The {name}.")
-    return releasing.create_package(principal, namespace, name, "java", content).package
+    return releasing.create_package(principal, namespace, name, "npm", content).package
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def full(name: str = "tool", **changes: Any) -> dict[str, Any]:
         "namespace_id": str(package.namespace_id),
         "namespace": package.namespace.name,
         "version": "1.0.0",
-        "field": "java",
+        "field": "npm",
         "dependencies": DEPENDENCIES,
         "dev_dependencies": DEV_DEPENDENCIES,
         "status": "RELEASE",
@@ -129,7 +129,7 @@ def test_ids_are_texts_and_date_is_a_day(browser: Browser) -> None:
 
 
 def test_optional_fields_have_documented_defaults(browser: Browser) -> None:
-    response = browser.send("POST", NS, package_name="tool", version="1.0.0", field="java")
+    response = browser.send("POST", NS, package_name="tool", version="1.0.0", field="npm")
     defaults: dict[str, Any] = {"dependencies": [], "dev_dependencies": [], "description": "", "status": "SNAPSHOT"}
     assert (response.status_code, response.json()) == (200, full(**defaults))
 
@@ -193,7 +193,7 @@ def test_description_is_a_text_or_empty(browser: Browser) -> None:
 
 
 BAD_VALUES = (
-    ("package_name", "x" * 64, "name_invalid"),
+    ("package_name", "x" * 215, "name_invalid"),
     ("package_name", "../x", "name_invalid"),
     ("package_name", "x y", "name_invalid"),
     ("package_name", "x" * 300, "malformed"),
@@ -1008,7 +1008,7 @@ def test_queries_of_lists_do_not_grow(browser: Browser, acme: Principal, bob: Us
 def test_queries_of_versions_do_not_grow(browser: Browser, tool: Package) -> None:
     before = count_queries(browser, f"{TOOL}/versions")
     releases = [
-        Release(package=tool, version=f"0.{number}.0", precedence=f"0.{number}.0", publisher=user)
+        Release(package=tool, version=f"0.{number}.0", canonical_version=f"0.{number}.0", publisher=user)
         for number, user in enumerate(register_users(80) * 5)
     ]
     Release.objects.bulk_create(releases)

@@ -29,7 +29,7 @@ class Listing(NamedTuple):
     namespace: str
     name: str
     description: str = ""
-    field: str = "java"
+    field: str = "npm"
     keywords: tuple[str, ...] = ()
 
 
@@ -46,10 +46,9 @@ def create_packages(publisher: User, listings: Iterable[Listing]) -> None:
 
 
 def build_rows(namespace: Namespace, listing: Listing, publisher: User) -> tuple[Package, Release]:
-    canonical = names.canonical(listing.name)
-    package = Package(namespace=namespace, name=listing.name, canonical_name=canonical, field=listing.field)
+    package = Package(namespace=namespace, **names.columns(listing.name), field=listing.field)
     content: dict[str, Any] = {"description": listing.description, "keywords": list(listing.keywords)}
-    release = Release(package=package, version="1.0.0", precedence="1.0.0", publisher=publisher, **content)
+    release = Release(package=package, version="1.0.0", canonical_version="1.0.0", publisher=publisher, **content)
     package.newest = release
     search.update_search_fields(package)
     package.newest = None  # the release has no primary key yet
@@ -172,7 +171,7 @@ def test_result_has_the_documented_shape(alice: User) -> None:
             "namespace_id": str(package.namespace_id),
             "namespace": "alice",
             "version": "1.0.0",
-            "field": "java",
+            "field": "npm",
             "publisher_id": str(alice.pk),
             "publisher": "alice",
             "description": "Sends requests; straße, İstanbul, naïve",
@@ -268,12 +267,12 @@ def test_no_match_is_an_empty_list() -> None:
 def browser(alice: User) -> Browser:
     """A browser of alice, who has a package."""
     browser = Browser(alice)
-    fields = {"package_name": "demo", "version": "1.0.0", "field": "java", "description": "zebra"}
+    fields = {"package_name": "demo", "version": "1.0.0", "field": "npm", "description": "zebra"}
     assert browser.send("POST", PACKAGES, **fields).status_code == 200
     return browser
 
 
-QUERIES = ["demo", "zebra", "alice", "alice/demo", "java", ""]
+QUERIES = ["demo", "zebra", "alice", "alice/demo", "npm", ""]
 
 
 def count_hits() -> int:
@@ -301,7 +300,7 @@ def test_package_made_public_is_indexed(browser: Browser) -> None:
 
 
 def test_package_created_private_is_not_indexed(browser: Browser) -> None:
-    fields = {"package_name": "secret", "version": "1.0.0", "field": "java", "type": "PRIVATE"}
+    fields = {"package_name": "secret", "version": "1.0.0", "field": "npm", "type": "PRIVATE"}
     browser.send("POST", PACKAGES, **fields)
     assert results("secret") == []
 
@@ -318,7 +317,7 @@ def shared(alice: User) -> Browser:
     """A browser of alice, who has a package in the namespace `acme`."""
     browser = Browser(alice)
     browser.send("POST", "/namespace", namespace="acme")
-    fields = {"package_name": "demo", "version": "1.0.0", "field": "java", "description": "zebra"}
+    fields = {"package_name": "demo", "version": "1.0.0", "field": "npm", "description": "zebra"}
     assert browser.send("POST", "/namespaces/acme/packages", **fields).status_code == 200
     return browser
 
@@ -461,8 +460,8 @@ def test_any_description_can_be_searched(browser: Browser) -> None:
 
 @pytest.mark.django_db
 def test_long_query_is_refused() -> None:
-    refusal = {"error": "query_too_long", "message": "A query has at most 200 characters."}
-    for query in ("a" * 201, "中" * 201, " " * 201):
+    refusal = {"error": "query_too_long", "message": "A query has at most 300 characters."}
+    for query in ("a" * 301, "中" * 301, " " * 301):
         response = get_search(query)
         assert (response.status_code, response.json()) == (400, refusal)
 
