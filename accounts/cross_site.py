@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from registry_site.errors import PermissionDenied
+from registry_site.http.request_log import annotate
 from registry_site.origins import origin_of
 
 FOREIGN_SITES = ("cross-site", "same-site")  # a sibling domain can belong to somebody else
@@ -56,6 +57,7 @@ def is_sent_by_program(request: HttpRequest) -> bool:
 def require_same_origin(request: HttpRequest) -> None:
     """Protect a change. Raises `PermissionDenied`."""
     if not is_same_origin(request):
+        annotate(event="refused")  # some changes are a GET, as documented: their refusals are no refused reads
         raise PermissionDenied(REFUSAL, code="other_site")
 
 

@@ -61,7 +61,11 @@ def in_utc(value: Any) -> Any:
 
 
 class DomainAdmin(admin.ModelAdmin):
-    """Rows that are never deleted here. An error of the domain is shown as a message, and nothing has changed."""
+    """Rows that are never deleted here. An error of the domain is shown as a message.
+
+    A form then has changed nothing. An action on many rows changes each in a transaction of its own, so that no other
+    writer waits for all of them; it has to know before the first which of them the rules let through.
+    """
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeclaredFiltersChangeList

@@ -116,6 +116,12 @@ def test_refused_read_is_a_line_for_debugging(
     assert [line["event"] for line in lines()] == ["refused"]
 
 
+def test_refused_change_by_get_is_a_line(anonymous: CargoClient, lines: Lines) -> None:
+    for change in ("/logout", "/replace_token"):
+        assert anonymous.get(change, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert [f"{line['event']} {line['path']}" for line in lines()] == ["refused /logout", "refused /replace_token"]
+
+
 def test_answered_requests_are_no_lines(anonymous: CargoClient, lines: Lines) -> None:
     assert [anonymous.get(path).status_code for path in ("/health", "/api/v1/crates?q=x")] == [200, 200]
     assert lines() == []
