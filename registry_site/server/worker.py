@@ -8,6 +8,7 @@ pin is raised.
 
 import errno
 import json
+import logging
 import math
 import selectors
 import threading
@@ -20,9 +21,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
+from gunicorn.http2.errors import HTTP2ConnectionError
 from gunicorn.workers.gthread import ThreadWorker
 
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
+from registry_site.logs import log_event
 from registry_site.server import read_ahead
 from registry_site.server.address_shares import AddressShares, Share
 from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
@@ -255,6 +258,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that never reaches a view (no HTTP, or over a limit) in JSON, in the shape of cargo."""
+        if isinstance(exc, HTTP2ConnectionError) and isinstance(exc.__context__, OSError):
+            # Gone right after TLS has agreed on HTTP/2, as probes and scanners are: nobody is there to answer.
+            log_event("client_gone", logging.DEBUG, ip=addr[0], cause=str(exc))
+            return
         if req is not None and getattr(req, "uri", None):
             req.uri = req.uri.partition("?")[0]  # gunicorn logs it, and a query can hold a token
         page = CapturedPage()

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -395,3 +396,23 @@ def test_shares_of_addresses(settings: object) -> None:
     for _ in range(2):
         shares.close_connection(share)
     assert list(shares.shares) == ["10.1.2.3"]
+
+
+def test_client_gone_after_its_handshake_is_one_line(tmp_path: Path) -> None:
+    tls = certificate(tmp_path / "tls")
+    reset = struct.pack("ii", 1, 0)
+    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_LOG_LEVEL="debug", **tls) as server:
+        context = server.tls()
+        assert context is not None
+        context.set_alpn_protocols(["h2"])
+        for _ in range(200):  # one may be gone before the server has shaken hands
+            with context.wrap_socket(connect(server), server_hostname="127.0.0.1") as wire:
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            if "client_gone" in server.log.read_text():
+                break
+        assert health_status(server) == "200"
+        log = server.log.read_text()
+    (line, *_) = [line for line in log.splitlines() if "client_gone" in line]
+    assert "DEBUG client_gone ip=127.0.0.1 cause=" in line
+    assert "Traceback" not in log
+    assert "ERROR" not in log
