@@ -268,7 +268,10 @@ def parse_email_url(url: str) -> dict[str, Any]:
     if parts.scheme not in MAIL_PORTS or not parts.hostname or parts.port == 0 or parts.path.strip("/") or parts.query:
         raise ValueError(url)
     config: dict[str, Any] = environ.Env.email_url_config(url)
-    return config | {"EMAIL_PORT": parts.port or MAIL_PORTS[parts.scheme]}
+    return config | {
+        "EMAIL_BACKEND": "registry_site.mail.EmailBackend",
+        "EMAIL_PORT": parts.port or MAIL_PORTS[parts.scheme],
+    }
 
 
 def parse_database_url(url: str) -> dict[str, Any]:

@@ -190,6 +190,11 @@ class Limits:
 _limits: ContextVar[Limits] = ContextVar("limits")
 
 
+def watch(connection: socket.socket) -> None:
+    """Let the limits that apply end a connection, also one of another protocol than HTTP."""
+    _limits.get().watch(connection)
+
+
 class LimitedConnection:
     """A connection within the limits of the request that uses it at the moment."""
 

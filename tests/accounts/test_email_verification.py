@@ -95,7 +95,7 @@ def controller() -> Iterator[Controller]:
 @pytest.fixture
 def mail_server(db: None, controller: Controller, settings: Any) -> MailServer:
     settings.EMAIL_VERIFICATION = True
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_BACKEND = "registry_site.mail.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", controller.port
     server: MailServer = controller.handler
     server.reset()

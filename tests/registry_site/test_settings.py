@@ -131,6 +131,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "EMAIL_ON_SIGNUP": "required",
         "EMAIL_VERIFICATION": True,
         "SHOW_EMAILS": True,
+        "EMAIL_BACKEND": "registry_site.mail.EmailBackend",
         "EMAIL_HOST": "mail.example.com",
         "EMAIL_PORT": 587,
         "EMAIL_HOST_USER": "clerk",
