@@ -222,6 +222,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "registry_site.http.transport_security.require_tls",
+    "registry_site.http.caching.control_caches",
     "django.middleware.security.SecurityMiddleware",
     "registry_site.http.client_address.ClientAddressMiddleware",
     "registry_site.http.request_log.RequestLogMiddleware",

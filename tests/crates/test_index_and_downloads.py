@@ -63,6 +63,13 @@ def test_weak_and_listed_validators_give_304(anonymous: CargoClient) -> None:
         assert anonymous.get(INDEX, headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_tag_of_a_compressing_proxy_gives_304(anonymous: CargoClient) -> None:
+    tag = anonymous.get(INDEX)["ETag"].strip('"')
+    for sent in (f'"{tag}-gzip"', f'W/"{tag}-br"', f'"{tag};gzip"', f'"x-gzip", "{tag}-gzip"'):
+        assert anonymous.get(INDEX, headers={"If-None-Match": sent}).status_code == 304, sent
+    assert anonymous.get(INDEX, headers={"If-None-Match": f'"{tag}-zip"'}).status_code == 200
+
+
 def test_other_validators_give_the_whole_file(anonymous: CargoClient) -> None:
     old = "Thu, 01 Jan 2015 00:00:00 GMT"
     for headers in (

@@ -216,7 +216,7 @@ def test_another_upload_has_another_etag(as_box: FileClient, upload: int) -> Non
 
 
 def test_proxies_may_not_cache_files(pk: int, as_box: FileClient) -> None:
-    assert as_box.send("HEAD", f"/{pk}")["Cache-Control"] == "private, no-cache"
+    assert as_box.send("HEAD", f"/{pk}")["Cache-Control"] == "private, no-store"
 
 
 # --- Names and types ----------------------------------------------------------------------------------------------

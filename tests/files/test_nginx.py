@@ -165,7 +165,7 @@ def test_headers_of_the_registry_are_kept(pk: int, proxied: ProxiedClient) -> No
     expected = {
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": 'attachment; filename="a file.csv"',
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": "private, no-store",
         "Content-Length": "256000",
     }
     assert {name: headers[name] for name in expected} == expected

@@ -1,6 +1,5 @@
 """Access while `REGISTRY_AUTH_REQUIRED` is set: every open route of the URL map, and its reason."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from pytest_django import DjangoDbBlocker
 
 from registry_site.http import url_map
 from tests.house.access_table import TABLE, YAPKG, World, populated
+from tests.house.routes import paths_by_route
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
 
@@ -68,20 +68,6 @@ def world(
 @pytest.fixture(autouse=True)
 def blob_directory() -> None:
     """No directory of each test: the world has one for the whole module."""
-
-
-def sample_path(route: str) -> str:
-    """Fill the parameters of a route: with the first alternative where it has some, or with a digit."""
-    groups = re.sub(r"\(\?P<\w+>(\w+)\|[^)]*\)", r"\1", route)
-    return "/" + re.sub(r"\(\?P<\w+>[^)]*\)|<[^>]*>|[\^$]", lambda match: "1" if len(match[0]) > 1 else "", groups)
-
-
-def paths_by_route(world: World) -> dict[str, set[str]]:
-    """Return paths of each route of the URL map, also of existing things where the access table has some."""
-    paths = {route: {sample_path(route)} for route, _ in url_map.routes()}
-    for row in TABLE:
-        paths[row.route].add(row.path.format(**world.placeholders, name="owner", secret="none"))
-    return paths
 
 
 def is_refusal(answer: Any) -> bool:
