@@ -36,14 +36,22 @@ runpy.run_path("manage.py", run_name="__main__")
 """
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time limits of the worker so short that a test can wait for them."""
-    changes = (
-        "worker.BODY_SECONDS = connections.RESPONSE_SECONDS = 5\n"
-        "worker.MIN_BYTES_PER_SECOND = connections.MIN_BYTES_PER_SECOND = 20_000"
-    )
-    monkeypatch.setattr(servers, "SERVE", ("-c", SERVER.format(changes=changes)))
+# Time limits of the worker so short that a test can wait for them.
+QUICK = (
+    "worker.BODY_SECONDS = connections.RESPONSE_SECONDS = 5\n"
+    "worker.MIN_BYTES_PER_SECOND = connections.MIN_BYTES_PER_SECOND = 20_000"
+)
+# One thread, which one slow client could keep.
+SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "1"}
+
+
+@contextmanager
+def running_with(changes: str, data: Path, **options: str) -> Iterator[Server]:
+    """Run a server with changes of its code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(servers, "SERVE", ("-c", SERVER.format(changes=changes)))
+        with running(data, **options) as server:
+            yield server
 
 
 def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
@@ -126,18 +134,42 @@ def http2_peers(server: Server, number: int) -> Iterator[list[Http2Peer]]:
         yield peers
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A registry with one thread, which one slow client could keep."""
-    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_THREADS="1") as server:
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("tls")
+    with running(directory / "data", **SERVER_SETTINGS, **certificate(directory / "tls")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with short time limits and a large crate."""
+    with running_with(QUICK, tmp_path_factory.mktemp("quick") / "data", **SERVER_SETTINGS) as server:
+        publish_large_crate(server)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def quick_tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("quick-tls")
+    with running_with(QUICK, directory / "data", **SERVER_SETTINGS, **certificate(directory / "tls")) as server:
+        publish_large_crate(server)
         yield server
 
 
 @pytest.fixture
-def tls_server(tmp_path: Path) -> Iterator[Server]:
-    tls = certificate(tmp_path / "tls")
-    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_THREADS="1", **tls) as server:
+def stopping_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that the test stops."""
+    with running(tmp_path / "data", **SERVER_SETTINGS) as server:
         yield server
+
+
+def publish_large_crate(server: Server) -> None:
+    token = server.sign_up("alice")
+    body = packing.frame(packing.metadata(), packing.crate(files={"noise": os.urandom(8_000_000)}))
+    request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
+    with urlopen(request, context=server.tls()) as response:
+        assert response.status == 200
 
 
 # --- Connections without a request ---------------------------------------------------------------------------------
@@ -162,10 +194,10 @@ def test_late_first_byte_is_served(server: Server) -> None:
         assert peer.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_silent_connections_do_not_delay_a_stop(server: Server) -> None:
-    with connect(server) as peer:
-        server.process.terminate()
-        server.process.wait(timeout=20)
+def test_silent_connections_do_not_delay_a_stop(stopping_server: Server) -> None:
+    with connect(stopping_server) as peer:
+        stopping_server.process.terminate()
+        stopping_server.process.wait(timeout=20)
         wait_until_closed(peer)
 
 
@@ -206,7 +238,7 @@ def test_clients_that_stay_after_the_answer_delay_nobody(server: Server) -> None
             wait_until_closed(peer)
         began = time.monotonic()
         assert health_status(server) == "200"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10  # a main loop that waited for each of them needed 16 seconds
 
 
 def test_broken_handshakes_leave_connections_to_others(tmp_path: Path) -> None:
@@ -225,14 +257,14 @@ def test_broken_handshakes_leave_connections_to_others(tmp_path: Path) -> None:
             peer.wait_for_head()
 
 
-def test_stopping_server_refuses_connections_and_ends_requests(server: Server) -> None:
-    with connect(server) as peer:
+def test_stopping_server_refuses_connections_and_ends_requests(stopping_server: Server) -> None:
+    with connect(stopping_server) as peer:
         peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 2\r\n".encode() + HEAD + b"\r\n{")
         time.sleep(0.5)
-        server.process.terminate()
+        stopping_server.process.terminate()
         time.sleep(1)
         with pytest.raises(ConnectionRefusedError):
-            connect(server)
+            connect(stopping_server)
         peer.sendall(b"}")
         assert peer.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -240,10 +272,8 @@ def test_stopping_server_refuses_connections_and_ends_requests(server: Server) -
 def test_idle_connections_give_way(tmp_path: Path) -> None:
     """With few open files allowed, each new client takes the place of the one that has been idle for longest."""
     changes = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120))"
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(servers, "SERVE", ("-c", SERVER.format(changes=changes)))
-        options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2", "REGISTRY_ADDRESS_SHARE": "100"}
-        server = stack.enter_context(running(tmp_path / "data", **options))
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2", "REGISTRY_ADDRESS_SHARE": "100"}
+    with running_with(changes, tmp_path / "data", **options) as server, ExitStack() as stack:
         peers = []
         for _ in range(8):
             peers.append(stack.enter_context(connect(server)))
@@ -255,31 +285,21 @@ def test_idle_connections_give_way(tmp_path: Path) -> None:
 # --- Slow bodies and slow readers ----------------------------------------------------------------------------------
 
 
-def publish_large_crate(server: Server) -> None:
-    token = server.sign_up("alice")
-    body = packing.frame(packing.metadata(), packing.crate(files={"noise": os.urandom(8_000_000)}))
-    request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
-    with urlopen(request, context=server.tls()) as response:
-        assert response.status == 200
-
-
-@pytest.mark.usefixtures("quick")
-def test_stopped_body_is_cut_off(server: Server) -> None:
-    with connect(server) as peer:
+def test_stopped_body_is_cut_off(quick_server: Server) -> None:
+    with connect(quick_server) as peer:
         peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 1000\r\n".encode() + HEAD + b"\r\n{")
-        assert health_status(server) == "200"
+        assert health_status(quick_server) == "200"
         assert is_closed(peer)
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("headers", [{}, {"content-length": "1000"}], ids=["without length", "with length"])
-def test_stopped_http2_body_is_cut_off(tls_server: Server, headers: dict[str, str]) -> None:
-    with http2_peers(tls_server, 1) as (peer,):
+def test_stopped_http2_body_is_cut_off(quick_tls_server: Server, headers: dict[str, str]) -> None:
+    with http2_peers(quick_tls_server, 1) as (peer,):
         headers = {"content-type": "application/json", **headers}
         stream = peer.begin("POST", LOGIN, ended=False, **headers)
         peer.connection.send_data(stream, b"{")
         peer.flush()
-        assert health_status(tls_server) == "200"
+        assert health_status(quick_tls_server) == "200"
         wait_until_closed(peer.wire)
 
 
@@ -305,38 +325,30 @@ def read_slowly(peer: socket.socket, size: int, pause: float) -> int:
     return received
 
 
-@pytest.mark.usefixtures("quick")
-def test_stopped_reader_is_cut_off(server: Server) -> None:
-    publish_large_crate(server)
-    with download(server) as peer:
-        assert health_status(server) == "200"
+def test_stopped_reader_is_cut_off(quick_server: Server) -> None:
+    with download(quick_server) as peer:
+        assert health_status(quick_server) == "200"
         assert read_slowly(peer, 65536, 0) < 8_000_000
 
 
-@pytest.mark.usefixtures("quick")
-def test_slow_reader_is_cut_off(server: Server) -> None:
-    publish_large_crate(server)
-    with download(server) as peer, ThreadPoolExecutor(1) as pool:
+def test_slow_reader_is_cut_off(quick_server: Server) -> None:
+    with download(quick_server) as peer, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_slowly, peer, 100, 0.1)  # a twentieth of the least rate
-        assert health_status(server) == "200"
+        assert health_status(quick_server) == "200"
         assert not reading.done()
         peer.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.usefixtures("quick")
-def test_reader_over_the_least_rate_is_served(server: Server) -> None:
-    publish_large_crate(server)
-    with download(server, buffer=65_536) as peer:
+def test_reader_over_the_least_rate_is_served(quick_server: Server) -> None:
+    with download(quick_server, buffer=65_536) as peer:
         assert read_slowly(peer, 32_768, 0.03) > 8_000_000
 
 
-@pytest.mark.usefixtures("quick")
-def test_stopped_http2_reader_is_cut_off(tls_server: Server) -> None:
-    publish_large_crate(tls_server)
-    with http2_peers(tls_server, 1) as (peer,):
+def test_stopped_http2_reader_is_cut_off(quick_tls_server: Server) -> None:
+    with http2_peers(quick_tls_server, 1) as (peer,):
         peer.begin("GET", CRATE, ended=True)
         peer.wait_for_head()
-        assert health_status(tls_server) == "200"
+        assert health_status(quick_tls_server) == "200"
         wait_until_closed(peer.wire)
 
 
