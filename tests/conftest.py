@@ -1,8 +1,10 @@
 """The cast, and how they reach the registry."""
 
 import gc
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +19,7 @@ from hypothesis import settings as properties
 from accounts import registration
 from accounts.models import User
 from accounts.principals import Principal
+from tests.support import servers
 from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
@@ -49,6 +52,27 @@ def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) ->
 def pytest_collection_finish() -> None:
     """The collector of garbage need not look at thousands of tests time and again."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """All workers copy one migrated database."""
+    directory = tmp_path_factory.getbasetemp()
+    servers.template_directory = directory if worker_id == "master" else directory.parent
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(shared_template: None) -> Iterator[bool]:
+    """Fill SQLite's database in memory before Django migrates it: copying is quicker than migrating."""
+    if connection.vendor != "sqlite":
+        yield False
+        return
+    with (
+        closing(sqlite3.connect("file:memorydb_default?mode=memory&cache=shared", uri=True)) as memory,
+        closing(sqlite3.connect(servers.sqlite_template())) as template,
+    ):
+        template.backup(memory)
+        yield True
 
 
 @pytest.fixture(autouse=True)

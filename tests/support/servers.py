@@ -1,6 +1,7 @@
 """Real servers for tests, started as a user would start them, on free ports and empty data directories."""
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -27,6 +28,7 @@ from psycopg import sql
 PASSWORD = "correct horse"
 SQLITE = "registry.sqlite3"
 SERVE: tuple[str, ...] = ("manage.py", "serve")  # what Python runs as a server
+template_directory: Path | None = None  # shared by all workers of a test run; None outside of tests
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -193,20 +195,29 @@ def postgresql_database(template: str) -> Iterator[str]:
 
 @functools.cache
 def sqlite_template() -> Path:
-    """Migrate a database once for each process of the tests, as an operator would."""
+    """Migrate a database once for all workers of a test run, as an operator would."""
+    directory = template_directory or new_template_directory()
+    finished, unfinished = directory / "template", directory / "unfinished-template"
+    with (directory / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            Server(unfinished, {}).manage("migrate", "-v0")
+            unfinished.rename(finished)
+    return finished / SQLITE
+
+
+def new_template_directory() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
     atexit.register(shutil.rmtree, directory)
-    Server(directory, {}).manage("migrate", "-v0")
-    return directory / SQLITE
+    return directory
 
 
 @functools.cache
 def postgresql_template() -> str:
     """Migrate a database of PostgreSQL once for each process of the tests."""
-    directory = Path(tempfile.mkdtemp(prefix="entrepot-template-"))
-    atexit.register(shutil.rmtree, directory)
     database = postgresql_database("template1")
     name = database.__enter__()
     atexit.register(database.__exit__, None, None, None)
-    Server(directory, {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}).manage("migrate", "-v0")
+    environment = {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}
+    Server(new_template_directory(), environment).manage("migrate", "-v0")
     return name
