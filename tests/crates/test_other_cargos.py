@@ -20,6 +20,7 @@ VERSIONS = sorted(path.name for path in DEBIAN_CARGOS.glob("*"))
 pytestmark = [
     pytest.mark.skipif(not VERSIONS, reason="run .ci/debian-cargo /opt/debian-cargo"),
     pytest.mark.database_independent,
+    pytest.mark.long,
 ]
 
 MANIFEST = """

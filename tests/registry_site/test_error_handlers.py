@@ -28,6 +28,7 @@ KEYS = {
     "/api/v1": CARGO,
     "/api/v1/nope": CARGO,
     "/index": CARGO,
+    "/index.git/config.json": CARGO,
     "/dl": CARGO,
     "/dl/a/1.0.0": CARGO,
     "/mirror/x": CARGO,
