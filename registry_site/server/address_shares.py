@@ -10,8 +10,6 @@ from django.conf import settings
 from registry_site.http.client_address import is_within, network_of, parse_address
 
 SECONDS_BETWEEN_WARNINGS = 60
-REFUSAL_SECONDS = 1  # after a refusal for too many requests
-FEW_THREADS = 2  # of an address in this time
 
 
 class Share:
@@ -21,13 +19,23 @@ class Share:
         self.network = network
         self.is_limited = is_limited
         self.connections = 0
-        self.running = 0
+        self.running: set[Any] = set()
+        self.running_refused: set[Any] = set()  # those whose request before this one was refused with 429
         self.waiting: deque[Any] = deque()
-        self.refused_at = 0.0
+        self.waiting_refused: deque[Any] = deque()
 
-    def record_refusal(self) -> None:
-        """Note that a request was refused because there were too many; request threads call this."""
-        self.refused_at = time.monotonic()
+    def begin(self, conn: Any) -> None:
+        """Count a connection that goes to a thread."""
+        self.running.add(conn)
+        if conn.was_refused:
+            self.running_refused.add(conn)
+
+    def end(self, conn: Any) -> None:
+        self.running.discard(conn)
+        self.running_refused.discard(conn)
+
+    def wait(self, conn: Any) -> None:
+        (self.waiting_refused if conn.was_refused else self.waiting).append(conn)
 
 
 class AddressShares:
@@ -36,7 +44,7 @@ class AddressShares:
     def __init__(self, connections: int, threads: int) -> None:
         self.max_connections = max(connections * settings.ADDRESS_SHARE // 100, 1)
         self.max_threads = math.ceil(threads * settings.ADDRESS_SHARE / 100)
-        self.threads_of_refused = min(FEW_THREADS, self.max_threads)
+        self.max_refused_threads = math.ceil(threads / 4)
         self.shares: dict[str, Share] = {}
         self.next_warning = 0.0
 
@@ -62,13 +70,24 @@ class AddressShares:
         if not share.connections:
             del self.shares[share.network]
 
-    def may_run(self, share: Share) -> bool:
+    def may_run(self, share: Share, *, was_refused: bool = False) -> bool:
         """Tell whether one more connection may go to a thread.
 
-        Clients that go on although they are refused would compete with all others for the processor.
+        Connections that go on after a refusal get fewer threads, or a crowd of them would take the processor from all.
         """
-        is_refused = time.monotonic() - share.refused_at < REFUSAL_SECONDS
-        return not share.is_limited or share.running < (self.threads_of_refused if is_refused else self.max_threads)
+        if not share.is_limited:
+            return True
+        if was_refused and len(share.running_refused) >= self.max_refused_threads:
+            return False
+        return len(share.running) < self.max_threads
+
+    def next_waiting(self, share: Share) -> Any | None:
+        """Remove and return a waiting connection that may go to a thread; None if there is none."""
+        if share.waiting and self.may_run(share):
+            return share.waiting.popleft()
+        if share.waiting_refused and self.may_run(share, was_refused=True):
+            return share.waiting_refused.popleft()
+        return None
 
     def _share_of(self, peer: str) -> Share:
         address = parse_address(peer)

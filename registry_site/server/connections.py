@@ -32,6 +32,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.share = share
         self.shares = shares
         self.is_open = True
+        self.was_refused = False  # the request before, with 429
         self.deadline = math.inf
         self.taken: tuple[int, float] | None = None  # bytes of responses that the client had taken, and when
         self.left_to_drop = LINGER_BYTES

@@ -27,7 +27,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
 from registry_site.logs import log_event
 from registry_site.server import read_ahead
-from registry_site.server.address_shares import AddressShares, Share
+from registry_site.server.address_shares import AddressShares
 from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
@@ -64,8 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
 
             def begin_response(status: str, headers: Any, *exc_info: Any) -> Any:
-                if status.startswith(TOO_MANY_REQUESTS):
-                    conn.share.record_refusal()
+                conn.was_refused = status.startswith(TOO_MANY_REQUESTS)
                 return start_response(status, headers, *exc_info)
 
             try:
@@ -131,16 +130,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def enqueue_req(self, conn: Connection) -> None:
         """Give a connection with a request to a thread, or let it wait while its address has its share of threads."""
         conn.deadline = time.monotonic() + HEAD_SECONDS
-        if self.shares.may_run(conn.share):
-            conn.share.running += 1
+        if self.shares.may_run(conn.share, was_refused=conn.was_refused):
+            conn.share.begin(conn)
             self.running.add(conn)
             super().enqueue_req(conn)
         else:
-            conn.share.waiting.append(conn)
+            conn.share.wait(conn)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
-        share = conn.share
-        share.running -= 1
+        conn.share.end(conn)
         self.running.discard(conn)
         if fs.exception() or not fs.result():
             self.linger(conn)
@@ -148,11 +146,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.park(conn)
         else:
             super().finish_request(conn, fs)
-        self.enqueue_waiting(share)
-
-    def enqueue_waiting(self, share: Share) -> None:
-        while share.waiting and self.shares.may_run(share):
-            self.enqueue_req(share.waiting.popleft())
+        while waiting := self.shares.next_waiting(conn.share):
+            self.enqueue_req(waiting)
 
     def park(self, conn: Connection) -> None:
         """Let an HTTP/2 connection wait for its next request in the poller.
@@ -245,8 +240,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def murder_pending(self) -> None:
         """Shut down connections over their deadline or too slow. The main loop calls this about once a second."""
         super().murder_pending()
-        for share in list(self.shares.shares.values()):
-            self.enqueue_waiting(share)  # its refusal may be over
         now = time.monotonic()
         while self.lingering and self.lingering[0].timeout < now:
             conn = self.lingering.popleft()
