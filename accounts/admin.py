@@ -173,7 +173,10 @@ class Users(DomainAdmin, UserAdmin):
             obj.save(update_fields={*columns.intersection(form.changed_data), "email_verified_at"})
         else:
             password = form.cleaned_data["password1"]
-            obj.pk = registration.register(obj.username, password, obj.email, actor=staff(request)).pk
+            user = registration.register(obj.username, password, obj.email, actor=staff(request))
+            obj.pk = user.pk
+            if hint := registration.missing_way_in(user):
+                self.message_user(request, hint, messages.WARNING)
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
         # `message` is a list such as [{"changed": {"fields": ["Email"]}}].

@@ -49,19 +49,19 @@ def sign_up(username: str, password: str, email: str = "", *, confirmation: str 
 
 def register(
     username: str,
-    password: str,
+    password: str | None,
     email: str = "",
     *,
     admin: bool = False,
     granted_roles: Sequence[Role] = (),
     actor: User | None = None,
 ) -> User:
-    """Open an account as an operator (no `actor`) or as staff, who vouch for its e-mail address.
+    """Open an account as an operator (no `actor`) or as staff, who vouch for its e-mail address; perhaps no password.
 
     Raises `Invalid` and `Conflict`, and `PermissionDenied` as `roles.grant` does.
     """
     names.validate(username)
-    encoded = encode_password(User(username=username), password)
+    encoded = make_password(None) if password is None else encode_password(User(username=username), password)
     email = emails.normalize(email) if email else ""
     verified_at = timezone.now() if email else None
     with transaction.atomic():
@@ -71,6 +71,16 @@ def register(
         for role in granted_roles:
             roles.grant(user, role, actor=actor)
     return user
+
+
+def missing_way_in(user: User) -> str:
+    """Return what lets an account in that has a password at most while passwords are good nowhere, or an empty text."""
+    if settings.PASSWORD_LOGIN or User.objects.able_to_sign_in().filter(pk=user.pk).exists():
+        return ""
+    return (
+        f"{user} cannot sign in yet: passwords are good nowhere (REGISTRY_LOGIN=oidc). Link its identity at "
+        f"{settings.OIDC_ISSUER}: manage.py linkidentity {user.username} SUBJECT"
+    )
 
 
 def _require_free(username: str, email: str) -> None:

@@ -114,6 +114,12 @@ def test_nothing_is_deleted(as_root: Client, alice: User, model: str) -> None:
     assert "delete_selected" not in as_root.get(f"/admin/{model}/").content.decode()
 
 
+def test_new_user_may_need_an_identity(as_root: Client, settings: Any) -> None:
+    settings.PASSWORD_LOGIN, settings.OIDC_LOGIN, settings.OIDC_ISSUER = False, True, "https://id.example.com"
+    page = as_root.post("/admin/accounts/user/add/", new_user_form(), follow=True)
+    assert "cannot sign in yet: passwords are good nowhere (REGISTRY_LOGIN=oidc)" in page.content.decode()
+
+
 def test_account_is_opened_with_its_name_reserved(as_root: Client) -> None:
     as_root.post("/admin/accounts/user/add/", new_user_form())
     assert User.objects.get(username="dora").reservation.name == "dora"

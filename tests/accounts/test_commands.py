@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
+from tests.support.user_import import import_line
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +73,45 @@ def test_standard_output_is_the_token_alone() -> None:
 def test_passed_password_is_not_printed() -> None:
     out, err = run("createuser", "alice", "--token", password=PASSWORD)
     assert PASSWORD not in out + err
+
+
+@pytest.fixture
+def provider_only(settings: Any) -> str:
+    """Sign-in at a provider alone; return the sentence for an account without an identity there."""
+    settings.PASSWORD_LOGIN, settings.OIDC_LOGIN, settings.OIDC_ISSUER = False, True, "https://id.example.com"
+    return (
+        "alice cannot sign in yet: passwords are good nowhere (REGISTRY_LOGIN=oidc). Link its identity at "
+        "https://id.example.com: manage.py linkidentity alice SUBJECT\n"
+    )
+
+
+def test_account_of_a_provider_needs_its_identity(provider_only: str) -> None:
+    assert run("createuser", "alice", "--admin") == (f"Created alice.\n{provider_only}", "")
+    assert not User.objects.get().has_usable_password()
+    assert not User.objects.able_to_sign_in().exists()
+    run("linkidentity", "alice", "4711")
+    assert User.objects.able_to_sign_in().get().username == "alice"
+
+
+def test_token_stays_alone_beside_the_hint(provider_only: str) -> None:
+    out, err = run("createuser", "alice", "--token")
+    assert cargo_tokens.authenticate(out.removesuffix("\n")).user.username == "alice"
+    assert err == f"Created alice.\n{provider_only}"
+
+
+def test_new_password_is_no_way_in(provider_only: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("createuser", "alice")
+    for number in range(2):
+        monkeypatch.setattr("sys.stdin", StringIO(f"correct horse {number}\n"))
+        hint = "" if number else provider_only
+        assert run("changepassword", "alice", "--password-stdin")[0] == f"Changed the password of alice.\n{hint}"
+        run("linkidentity", "alice", "4711")
+
+
+def test_imported_passwords_are_no_way_in(provider_only: str, tmp_path: Path) -> None:
+    file = tmp_path / "users.jsonl"
+    file.write_text(import_line())
+    assert "Passwords are good nowhere (REGISTRY_LOGIN=oidc)" in run("importusers", str(file))[0]
 
 
 def test_admin_option_creates_an_administrator() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.core import mail
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
@@ -24,6 +25,7 @@ from registry_site.environment import parse_cache_url
 from registry_site.errors import TooManyRequests
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit, TokenBucket
+from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 from tests.support.redis import redis_server
 from tests.support.servers import free_port, running
 
@@ -157,6 +159,24 @@ def test_limit_counts_across_workers_and_nodes(tmp_path: Path, redis_url: str) -
     with running(tmp_path / "one", **common) as one, running(tmp_path / "two", **common) as two:
         statuses = Counter(handshake(server.port) for _ in range(20) for server in (one, two))
     assert statuses == {200: 20, 429: 20}
+
+
+def test_sign_ins_have_one_count_in_redis(tmp_path: Path, redis_url: str) -> None:
+    with (
+        running_provider() as provider,
+        running(
+            tmp_path / "data",
+            REGISTRY_CACHE_URL=redis_url,
+            REGISTRY_WORKERS="3",
+            REGISTRY_OIDC_ISSUER=provider.issuer,
+            REGISTRY_OIDC_CLIENT_ID=CLIENT_ID,
+            REGISTRY_OIDC_CLIENT_SECRET=CLIENT_SECRET,
+        ) as server,
+    ):
+        statuses = Counter(
+            requests.get(f"{server.url}/me", allow_redirects=False, timeout=30).status_code for _ in range(70)
+        )
+    assert statuses == {302: 60, 429: 10}
 
 
 # --- Where they apply --------------------------------------------------------------------------------------------

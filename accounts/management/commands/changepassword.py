@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from accounts import registration
 from accounts.management.account_command import AccountCommand
 from accounts.passwords import change
 
@@ -27,3 +28,5 @@ class Command(AccountCommand):
             raise CommandError("The two passwords differ; nothing was done.")
         change.store_password(user, password, change.encode_password(user, password), actor=None)
         self.stdout.write(f"Changed the password of {user}.")
+        if hint := registration.missing_way_in(user):
+            self.stdout.write(hint)

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
 
 from accounts import registration, roles
@@ -16,7 +17,10 @@ from accounts.management.account_command import AccountCommand
 class Command(AccountCommand):
     # No option of the command line, where other users of the machine could read it; `call_command` can pass it.
     stealth_options = ("password",)
-    help = "Open an account. The command asks for the password; without a terminal, it prints a random one."
+    help = (
+        "Open an account. The command asks for the password; without a terminal, it prints a random one. With "
+        "REGISTRY_LOGIN=oidc there is none: linkidentity lets the account in."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -28,8 +32,8 @@ class Command(AccountCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = options.get("password") or read_password(options["password_stdin"])
-        is_random = password is None
-        if password is None:
+        is_random = password is None and settings.PASSWORD_LOGIN
+        if is_random:
             password = secrets.token_urlsafe(15)
         granted_roles = [roles.parse_role(name) for name in options["role"]]
         user = registration.register(
@@ -41,15 +45,17 @@ class Command(AccountCommand):
         messages.write(f"Created {user}.", lambda text: text)
         if is_random:
             messages.write(f"Password: {password}", lambda text: text)
+        if hint := registration.missing_way_in(user):
+            messages.write(hint, lambda text: text)
         if token is not None:
             self.stdout.write(token)
 
 
 def read_password(from_stdin: bool) -> str | None:
-    """Read a password from standard input or a terminal; None when a random one shall be used."""
+    """Read a password from standard input or a terminal; None for a random one, or none where it is good nowhere."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    if not sys.stdin.isatty():
+    if not sys.stdin.isatty() or not settings.PASSWORD_LOGIN:
         return None
     password = getpass.getpass("Password (empty: make one up): ")
     if password and getpass.getpass("Again: ") != password:

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
 
 from accounts import user_import
@@ -31,3 +32,7 @@ class Command(AccountCommand):
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {error}. Nothing was imported.") from error
         self.stdout.write(f"Imported {len(accounts)} accounts.")
+        if not settings.PASSWORD_LOGIN:
+            self.stdout.write(
+                "Passwords are good nowhere (REGISTRY_LOGIN=oidc): link each by manage.py linkidentity NAME SUBJECT."
+            )
