@@ -16,6 +16,7 @@ RESERVED_WORDS = frozenset({"admin", "administrator", "new", "registry", "root",
 
 # Ktra's clients put this prefix before a user name; it names the same user with or without it.
 KTRA_PREFIX = "ktra-secure-auth:"
+MAX_LOGIN_LENGTH = len(KTRA_PREFIX) + MAX_LENGTH
 
 SEPARATORS = re.compile(r"[._-]+")
 LOOK_ALIKE_LETTERS = str.maketrans("0i", "o1") | str.maketrans("l", "1")

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import profiles
+from accounts import names, profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, search, yanking
@@ -31,7 +31,9 @@ class SearchQuery(serializers.Serializer[None]):
 
 
 class OwnerLogins(serializers.Serializer[None]):
-    users = serializers.ListField(child=serializers.CharField(max_length=255), max_length=ownership.MAX_LOGINS)
+    users = serializers.ListField(
+        child=serializers.CharField(max_length=names.MAX_LOGIN_LENGTH), max_length=ownership.MAX_LOGINS
+    )
 
 
 class PublishWarnings(serializers.Serializer[Any]):

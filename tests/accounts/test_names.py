@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts import names, profiles, registration
+from accounts import bans, names, profiles, registration
 from accounts.checks import check_names
 from accounts.models import NameReservation, User
 from accounts.passwords import login
@@ -18,9 +18,10 @@ from accounts.principals import Principal
 from namespaces.models import Namespace
 from registry_site.errors import Conflict, WrongPassword
 from registry_site.management.commands import serve
+from tests.support import packing
 from tests.support.admin import new_user_form, sign_in_to_admin
 from tests.support.browser import Browser
-from tests.support.cast import PASSWORD
+from tests.support.cast import PASSWORD, CargoClient
 from tests.support.database import rolled_back
 from tests.support.user_import import import_line
 
@@ -120,6 +121,27 @@ def test_other_names_are_refused_at_each_door(doors: dict[str, Door]) -> None:
     )
     answers = refusals(doors, cases)
     assert {case: answer for case, answer in answers.items() if not any(text in answer for text in sentences)} == {}
+
+
+def log_in(path: str, **fields: str) -> int:
+    return Client().post(path, {**fields, "password": PASSWORD}, content_type="application/json").status_code
+
+
+def test_odd_names_log_in_and_publish(root: User) -> None:
+    for name in ("john.doe", "_x", "-y", "z" * 255):
+        user = registration.sign_up(name, PASSWORD)
+        logins = (
+            log_in(f"/ktra/api/v1/login/{name}"),
+            log_in("/api/stable/auth/login", username=name),
+            log_in("/v1/user/login", login=name.upper()),
+            log_in("/login", username=name),
+        )
+        assert logins == (200, 200, 200, 200), name
+        release = {"package_name": "x" * 63, "version": "1.0.0", "field": "java"}
+        assert Browser(user).send("POST", f"/namespaces/{name}/packages", **release).status_code == 200, name
+        assert Client().get(f"/namespaces/{name}/packages/{'x' * 63}").json()["namespace"] == name
+        assert CargoClient(user).publish(packing.body(f"crate-{user.pk}")).status_code == 200, name
+        assert bans.ban_named(Principal(root), name).user == user
 
 
 def test_look_alike_is_refused_at_each_door(doors: dict[str, Door]) -> None:

@@ -8,7 +8,7 @@ from accounts import bans, registration
 from accounts.models import User
 from crates.models import Crate
 from tests.support import packing
-from tests.support.cast import CargoClient
+from tests.support.cast import PASSWORD, CargoClient
 
 OWNERS = "/api/v1/crates/demo/owners"
 
@@ -37,6 +37,12 @@ def test_address_is_shown_to_oneself_and_co_owners(
     as_alice.put_json(OWNERS, {"users": ["bob"]})
     shown = [client.get(OWNERS).json()["users"][0]["email"] for client in (as_bob, as_charlie)]
     assert shown == ["alice@example.org", None]
+
+
+def test_longest_login_with_prefix_is_taken(as_alice: CargoClient) -> None:
+    longest = registration.register("x" * 255, PASSWORD)
+    for change in (as_alice.put_json, as_alice.delete_json):
+        assert change(OWNERS, {"users": [longest.login]}).status_code == 200
 
 
 def test_nobody_sees_an_address_by_adding_its_owner(as_alice: CargoClient, as_bob: CargoClient, bob: User) -> None:
