@@ -123,7 +123,7 @@ def hash_behind_another(*addresses: str) -> tuple[list[str], int]:
 
 
 def wait_until_queued(turns: HashTurns, attempts: list[Future[None]]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(turns.waiting) + sum(attempt.done() for attempt in attempts) < len(attempts):
         assert time.monotonic() < deadline
         time.sleep(0.001)

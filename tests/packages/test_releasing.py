@@ -481,7 +481,7 @@ def test_no_range_takes_long_to_validate() -> None:
         f"for text in {SLOW_RANGES!r}:\n"
         "    try:\n        ranges.validate(text, 'npm')\n    except ranges.Invalid:\n        pass"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=10, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True)
 
 
 @pytest.mark.parametrize("field", ["dependencies", "dev_dependencies"])

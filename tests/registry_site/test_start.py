@@ -97,7 +97,7 @@ class Browser:
         self.opener = build_opener(HTTPCookieProcessor(self.cookies))
 
     def get(self, path: str) -> tuple[str, str]:
-        with self.opener.open(self.url + path, timeout=10) as response:
+        with self.opener.open(self.url + path, timeout=60) as response:
             return response.geturl().removeprefix(self.url), response.read().decode()
 
     def log_in(self, name: str, password: str) -> tuple[str, str]:
@@ -105,7 +105,7 @@ class Browser:
         _, form = self.get("/admin/login/?next=/admin/")
         (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
         fields = {"csrfmiddlewaretoken": token, "username": name, "password": password, "next": "/admin/"}
-        with self.opener.open(self.url + "/admin/login/", urlencode(fields).encode(), timeout=10) as response:
+        with self.opener.open(self.url + "/admin/login/", urlencode(fields).encode(), timeout=60) as response:
             return response.geturl().removeprefix(self.url), response.read().decode()
 
 
@@ -142,7 +142,7 @@ def test_operator_bans_beside_the_running_server(started: Started) -> None:
 
 def request_owners(server: Server, *authorization: str) -> HTTPResponse:
     """Request the owners of a missing crate with these `Authorization` headers, and read the response."""
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.putrequest("GET", "/api/v1/crates/none/owners")
         for value in authorization:
