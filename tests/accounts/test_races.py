@@ -10,7 +10,7 @@ from tests.support.servers import Server
 
 pytestmark = pytest.mark.long
 
-RACERS = 50
+RACERS = 20
 # Three eighths of a worker's threads may hash for one address: enough for all racers at one worker.
 SERVER_SETTINGS = {"REGISTRY_THREADS": "256"}
 PASSWORD = "correct horse"
