@@ -3,7 +3,7 @@
 import gc
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) ->
 def pytest_collection_finish() -> None:
     """The collector of garbage need not look at thousands of tests time and again."""
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the running servers below a failure."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {server.url}", server.last_lines()) for server in servers.running_servers]
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -88,6 +88,10 @@ class Server:
             return None
         return ssl.create_default_context(cafile=str(Path(self.environment["REGISTRY_TLS_CERT"]).parent / "ca.pem"))
 
+    def last_lines(self) -> str:
+        """Return the end of the log, which says why a test failed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:]) if self.log.exists() else ""
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=40)
@@ -121,6 +125,9 @@ class Server:
         request = Request(f"{self.url}/ktra/api/v1/new_user/{name}", body, {"Content-Type": "application/json"})
         with urlopen(request, context=self.tls()) as response:
             return str(json.load(response)["token"])
+
+
+running_servers: list[Server] = []
 
 
 def certificate(directory: Path) -> dict[str, str]:
@@ -157,10 +164,12 @@ def run_server(data: Path, environment: dict[str, str], *, empty: bool) -> Itera
     data.mkdir(parents=True, exist_ok=True)
     with new_database(data, empty) as database:
         server = Server(data, {**database, **environment})
+        running_servers.append(server)
         try:
             server.start()
             yield server
         finally:
+            running_servers.remove(server)
             server.stop()
 
 
