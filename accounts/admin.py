@@ -196,7 +196,10 @@ class Users(DomainAdmin, UserAdmin):
 
     @admin.action(description="Ban the selected users", permissions=["change"])
     def ban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = [user for user in within_rank(self, request, queryset) if user != staff(request)]
+        allowed = within_rank(self, request, queryset)
+        users = [user for user in allowed if user != staff(request)]
+        if len(users) < len(allowed):
+            self.message_user(request, "Your own account is left out: add a ban by hand for it.", messages.WARNING)
         for user in users:
             bans.ban(user, actor=staff(request), reason="banned in the admin site")
         self.message_user(request, f"{len(users)} banned. For a reason and an end, add a ban by hand.")
