@@ -76,7 +76,7 @@ class UpstreamLimiter:
 
     def _seconds_to_wait(self) -> float:
         occupied = len(self.slots) + self.waiting
-        return SLOW_AFTER_SECONDS if occupied < settings.THREADS * 5 // 8 else LAST_THREADS_SECONDS
+        return SLOW_AFTER_SECONDS if occupied < settings.THREADS * 7 // 8 else LAST_THREADS_SECONDS
 
 
 limiter = UpstreamLimiter()

@@ -4,15 +4,18 @@ import ctypes
 import gc
 import math
 import resource
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import storages
 from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
 
@@ -78,6 +81,14 @@ class ServerLog(Logger):  # type: ignore[misc]
             for handler in self.error_log.handlers:
                 handler.setFormatter(JsonFormatter())
 
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Log a response that a failure of the storage has cut off in one line: the cause has a line of its own."""
+        error = sys.exc_info()[1]
+        if isinstance(error, RegistryError):
+            self.error("A response was cut off: %s", error.message)
+        else:
+            super().exception(msg, *args, **kwargs)
+
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn in the process that set up the registry, so that nothing is imported twice."""
@@ -94,6 +105,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # are mapped, and given back to the system.
         with suppress(AttributeError):  # other C libraries have no mallopt
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+        for store in ("blobs", "mirror"):
+            getattr(storages[store], "connection", None)  # that of S3 reads much, which the workers share
         _ = get_resolver().url_patterns  # imports the views now, before the fork, and not on the first request
         gc.freeze()  # the collector would write to, and so copy, the memory that the workers share
         return application

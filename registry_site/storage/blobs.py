@@ -173,7 +173,7 @@ class _ByteRange(io.RawIOBase):
         data = self.file.read(min(len(buffer), self.remaining))
         if not data and self.remaining and len(buffer):
             # The Content-Length has been sent by now: only a broken connection tells the client.
-            raise OSError("The file has become shorter.")
+            raise OSError(f"{self.file.name} has become shorter.")
         buffer[: len(data)] = data
         self.remaining -= len(data)
         return len(data)

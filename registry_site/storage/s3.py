@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from registry_site.errors import Lost, RegistryError, Unavailable
 from registry_site.http_client import LimitedConnection, Limits, RequestFailed
-from registry_site.storage.blobs import LOST, Blob
+from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob
 from registry_site.upstream_failures import logged_failure
 from registry_site.upstream_limiter import Kind, limiter
 
@@ -67,6 +67,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.process = 0
+        self.session: Any = None
         self.resource: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
@@ -91,6 +92,11 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
                 session._pool_classes_by_scheme.update(http=_PlainPool, https=_TLSPool)
             return self.resource
 
+    def _create_session(self) -> Any:
+        """Return one session: it has read the description of S3, 40 MB, which forked workers share."""
+        self.session = self.session or super()._create_session()
+        return self.session
+
     @property
     def client(self) -> Any:
         return self.connection.meta.client
@@ -110,8 +116,9 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
 
     def put(self, name: str, content: IO[bytes], blob: Blob, **condition: str) -> None:
         """Store an object. Raises `AlreadyThere` if there is one, against the condition, and `Unavailable`."""
+        client = self.client
         with request_to(self, "put", SECONDS + blob.size / MIN_BYTES_PER_SECOND):
-            self.client.put_object(
+            client.put_object(
                 **self.object(name),
                 Body=content,
                 ContentLength=blob.size,
@@ -132,15 +139,18 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
         end = "" if length is None else str(start + length - 1)
         # Without a range when all is read: an empty object has no byte 0, and S3 answers 416 to bytes=0-.
         options = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
+        client = self.client  # made before the slot is taken: the first takes a second
         limits = Limits(SECONDS)
         try:
             with translated_failure(self, "get"), limiter.slot(STORAGE), limits.applied():
-                response = self.client.get_object(**self.object(name), **options)
+                body = client.get_object(**self.object(name), **options)["Body"]
+                # The first part, too: a failure after it can only cut the response off.
+                first = body.read(CHUNK_SIZE)
                 limits.remaining_seconds()
         except RegistryError:
             limits.close()
             raise
-        return cast(IO[bytes], Body(self, response["Body"], limits))
+        return cast(IO[bytes], Body(self, first, body, limits))
 
     def signed_url(self, name: str, filename: str) -> str | None:
         if not self.redirect_clients:
@@ -156,8 +166,9 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
 class Body(io.RawIOBase):
     """The bytes of an object, each part read within `SECONDS`; between two parts a slow client may take its time."""
 
-    def __init__(self, store: S3Blobs, body: Any, limits: Limits) -> None:
+    def __init__(self, store: S3Blobs, first: bytes, body: Any, limits: Limits) -> None:
         self.store = store
+        self.first = first
         self.body = body
         self.limits = limits
         limits.extend(math.inf)
@@ -166,6 +177,10 @@ class Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.first:
+            part, self.first = self.first[: len(buffer)], self.first[len(buffer) :]
+            buffer[: len(part)] = part
+            return len(part)
         with translated_failure(self.store, "read"), limiter.slot(STORAGE):
             self.limits.extend(SECONDS)
             size = self.body.readinto(buffer)

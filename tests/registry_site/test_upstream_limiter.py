@@ -14,7 +14,6 @@ from registry_site.upstream_limiter import Kind, UpstreamLimiter
 pytestmark = pytest.mark.database_independent
 
 WIDE = Kind(quarters=3, refusal="The wide one is slow.")
-HALF = Kind(quarters=2, refusal="The half one is slow.")
 NARROW = Kind(quarters=1, refusal="The narrow one is slow.", error=Unavailable)
 
 
@@ -112,8 +111,8 @@ def test_last_threads_do_not_wait_long(settings: Any, monkeypatch: pytest.Monkey
     settings.THREADS = 16
     limiter = UpstreamLimiter()
     with ThreadPoolExecutor(4) as pool:
-        with SlotHolders(limiter, 8, HALF):
-            futures = [pool.submit(enter, limiter, HALF) for _ in range(4)]
+        with SlotHolders(limiter, 12):
+            futures = [pool.submit(enter, limiter) for _ in range(4)]
             deadline = time.monotonic() + 20
             while sum(future.done() for future in futures) < 2 and time.monotonic() < deadline:
                 time.sleep(0.02)
