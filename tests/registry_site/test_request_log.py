@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
@@ -215,7 +216,7 @@ def test_failed_openid_sign_in_is_a_line(rf: RequestFactory, lines: Lines) -> No
         return HttpResponse(status=400)
 
     request = rf.get("/ktra/api/v1/openid/me?state=hunter2")
-    request.session = SessionStore()
+    request.session, request.user = SessionStore(), AnonymousUser()
     request_log.RequestLogMiddleware(answer)(request)
     (line,) = lines()
     assert (line["event"], line["door"], line["status"]) == ("sign_in_failed", "openid", 400)
