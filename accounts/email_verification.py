@@ -61,8 +61,10 @@ def resend(user: User) -> None:
     is_due = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - RESEND_INTERVAL)
     if User.objects.with_claim_to_email(user.email).exists():
         return  # the address has been proven to be another's
-    if not User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
-        return
+    with transaction.atomic():
+        if not User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
+            return
+        audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=user.email)
     try:
         send_for_signup(user.username, user.email)
     except TooManyRequests:

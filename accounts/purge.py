@@ -39,7 +39,7 @@ def purge(**kwargs: Any) -> str:
 def purge_unverified_accounts(**kwargs: Any) -> str:
     """Delete accounts whose address nobody has verified for long, so that their names are free again.
 
-    Nothing but their sign-up may ever have happened: an account with anything of its own stays.
+    Nothing but their sign-up, and mails with links, may ever have happened: an account with anything of its own stays.
     """
     if not settings.EMAIL_VERIFICATION:
         return "0 unverified accounts deleted."
@@ -47,7 +47,7 @@ def purge_unverified_accounts(**kwargs: Any) -> str:
     events = AuditEvent.objects.filter(actor=OuterRef("pk"))
     unverified = User.objects.filter(
         Exists(events.filter(action=audit.Action.USER_REGISTER)),
-        ~Exists(events.exclude(action=audit.Action.USER_REGISTER)),
+        ~Exists(events.exclude(action__in=(audit.Action.USER_REGISTER, audit.Action.USER_ASK_FOR_EMAIL))),
         email_verified_at=None,
         verification_sent_at__lt=sent_before,
         last_login=None,

@@ -457,6 +457,7 @@ def test_log_in_after_ten_minutes_resends_the_link(mail_server: MailServer) -> N
     let_time_pass(11)
     assert [status_and_body(log_in()) for _ in range(3)] == [(403, UNVERIFIED)] * 3
     assert mail_server.recipients() == [[ADDRESS]] * 2
+    assert AuditEvent.objects.get(action="user.ask_for_email").detail == {"email": ADDRESS}
     assert HTTP.get(mail_server.link()).content.decode() == DONE
     assert log_in().status_code == 200
 

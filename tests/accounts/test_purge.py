@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts import registration
+from accounts import email_verification, registration
 from accounts.credentials import app_keys
 from accounts.models import Credential, LoginFailure, Nonce, Role, RoleGrant, User
 from accounts.principals import Principal
@@ -98,11 +98,14 @@ def unverified(db: None, settings: Any) -> User:
 
 def sign_up_long_ago(name: str, days: int = 15) -> User:
     user = registration.sign_up(name, PASSWORD, f"{name}@example.org")
-    User.objects.filter(pk=user.pk).update(verification_sent_at=timezone.now() - timedelta(days=days))
+    user.verification_sent_at = timezone.now() - timedelta(days=days)
+    user.save()
     return user
 
 
 def test_unverified_account_ends_after_14_days(unverified: User) -> None:
+    email_verification.resend(unverified)
+    User.objects.update(verification_sent_at=unverified.verification_sent_at)
     sign_up_long_ago("emil", days=13)
     assert "1 unverified accounts deleted." in purge()
     assert list(User.objects.values_list("username", flat=True)) == ["emil"]
