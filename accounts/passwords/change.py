@@ -88,4 +88,5 @@ def store_password(user: User, password: str | None, encoded: str, *, actor: Use
             raise WrongPassword("The password has changed meanwhile.")
         user.password = encoded
         password_validation.password_changed(password, user)  # type: ignore[arg-type]
-        audit.record(actor, audit.Action.USER_CHANGE_PASSWORD, user)
+        detail = {"disabled": True} if password is None else {}
+        audit.record(actor, audit.Action.USER_CHANGE_PASSWORD, user, **detail)

@@ -207,6 +207,7 @@ def test_last_administrator_keeps_a_password(as_root: Client, root: User) -> Non
     assert ONLY in disable_password(as_root, root)
     other = registration.register("other", PASSWORD, admin=True)
     assert ONLY not in disable_password(as_root, other)
+    assert AuditEvent.objects.get(target="other", action="user.change_password").detail == {"disabled": True}
     # The other one cannot sign in now, and is no successor.
     assert ONLY in disable_password(as_root, root)
     assert ONLY in stand(as_root, root, "is_active", "is_staff")
