@@ -10,7 +10,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
@@ -60,6 +60,27 @@ def in_utc(value: Any) -> Any:
     return value if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def require_possible_key(model: Any, key: str) -> None:
+    """Raise `Invalid` for text that can be the primary key of no row of a model."""
+    try:
+        model._meta.pk.clean(key, None)
+    except ValidationError as error:
+        raise Invalid("The selection names a row that no list has; select the rows again.") from error
+
+
+def require_possible_keys(request: HttpRequest, model: type[Model]) -> None:
+    """Check the keys that a form sends for the relations of a model. Django fails on some others.
+
+    The names of fields in a table of the form begin with that of the table: `ownerships-0-user`.
+    """
+    relations = [field for field in model._meta.get_fields() if field.many_to_one or field.many_to_many]
+    related: dict[str, Any] = {field.name: field.related_model for field in relations if field.concrete}
+    for name, keys in request.POST.lists():
+        column = name.rpartition("-")[2]
+        for key in filter(None, keys if column in related else ()):
+            require_possible_key(related[column], str(key))
+
+
 class DomainAdmin(admin.ModelAdmin):
     """Rows that are never deleted here. An error of the domain is shown as a message.
 
@@ -84,6 +105,8 @@ class DomainAdmin(admin.ModelAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
+            for model in (self.model, *(inline.model for inline in self.inlines)):
+                require_possible_keys(request, model)
             return super().changeform_view(request, *args, **kwargs)
         except RegistryError as error:
             return self.show_error(request, error)
@@ -100,10 +123,7 @@ class DomainAdmin(admin.ModelAdmin):
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
-            try:
-                self.opts.pk.clean(key, None)
-            except ValidationError as error:
-                raise Invalid("The selection names a row that no list has; select the rows again.") from error
+            require_possible_key(self.model, key)
         return super().response_action(request, *args, **kwargs)
 
     def show_error(self, request: HttpRequest, error: RegistryError) -> HttpResponseRedirect:

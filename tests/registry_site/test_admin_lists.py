@@ -132,6 +132,21 @@ def test_odd_selection_is_refused_in_words(as_root: Client) -> None:
         assert "select the rows again" in response.content.decode(), key
 
 
+def test_odd_key_in_a_form_is_refused(as_root: Client, root: User) -> None:
+    fields = (
+        ("accounts/ban/add/", "user"),
+        ("auth/group/add/", "permissions"),
+        (f"accounts/user/{root.pk}/change/", "groups"),
+        (f"accounts/user/{root.pk}/change/", "role_grants-0-user"),
+        ("mirror/allowedname/add/", "user"),
+    )
+    for path, field in fields:
+        for key in ("junk", "9" * 40, "1.5"):
+            response = as_root.post(f"/admin/{path}", {"name": "x", field: key}, follow=True)
+            assert response.status_code == 200, path
+            assert "select the rows again" in response.content.decode(), path
+
+
 def test_form_ignores_the_query(as_root: Client) -> None:
     for query in ("until=junk", "user=junk", "reason=spam"):
         page = as_root.get(f"/admin/accounts/ban/add/?{query}")
