@@ -24,19 +24,6 @@ class Share:
         self.waiting: deque[Any] = deque()
         self.waiting_refused: deque[Any] = deque()
 
-    def begin(self, conn: Any) -> None:
-        """Count a connection that goes to a thread."""
-        self.running.add(conn)
-        if conn.was_refused:
-            self.running_refused.add(conn)
-
-    def end(self, conn: Any) -> None:
-        self.running.discard(conn)
-        self.running_refused.discard(conn)
-
-    def wait(self, conn: Any) -> None:
-        (self.waiting_refused if conn.was_refused else self.waiting).append(conn)
-
 
 class AddressShares:
     """The shares of all networks with a connection. Only the main loop of a worker uses them, so there is no lock."""
@@ -45,7 +32,10 @@ class AddressShares:
         self.max_connections = max(connections * settings.ADDRESS_SHARE // 100, 1)
         self.max_threads = math.ceil(threads * settings.ADDRESS_SHARE / 100)
         self.max_refused_threads = math.ceil(threads / 4)
+        self.max_running = max(self.max_threads, threads - math.ceil(threads / 4))
+        self.running = 0  # connections of limited shares
         self.shares: dict[str, Share] = {}
+        self.queue: dict[Share, None] = {}  # the shares with waiting connections, in the order of their turns
         self.next_warning = 0.0
 
     def open_connection(self, peer: str, log: Any) -> Share | None:
@@ -73,21 +63,50 @@ class AddressShares:
     def may_run(self, share: Share, *, was_refused: bool = False) -> bool:
         """Tell whether one more connection may go to a thread.
 
-        Connections that go on after a refusal get fewer threads, or a crowd of them would take the processor from all.
+        The last quarter of the threads is for networks without any. Connections that go on after a refusal get fewer,
+        or a crowd of them would take the processor from all.
         """
-        if not share.is_limited:
+        if not share.is_limited or not share.running:
             return True
         if was_refused and len(share.running_refused) >= self.max_refused_threads:
             return False
-        return len(share.running) < self.max_threads
+        return len(share.running) < self.max_threads and self.running < self.max_running
 
-    def next_waiting(self, share: Share) -> Any | None:
+    def begin(self, conn: Any) -> bool:
+        """Count a connection that goes to a thread, or let it wait; return whether it may go."""
+        share: Share = conn.share
+        if not self.may_run(share, was_refused=conn.was_refused):
+            (share.waiting_refused if conn.was_refused else share.waiting).append(conn)
+            self.queue[share] = None
+            return False
+        share.running.add(conn)
+        if conn.was_refused:
+            share.running_refused.add(conn)
+        self.running += share.is_limited
+        return True
+
+    def end(self, conn: Any) -> None:
+        """Count a connection that has left its thread."""
+        share: Share = conn.share
+        share.running.remove(conn)
+        share.running_refused.discard(conn)
+        self.running -= share.is_limited
+
+    def next_waiting(self) -> Any | None:
         """Remove and return a waiting connection that may go to a thread; None if there is none."""
-        if share.waiting and self.may_run(share):
-            return share.waiting.popleft()
-        if share.waiting_refused and self.may_run(share, was_refused=True):
-            return share.waiting_refused.popleft()
+        for share in self.queue:
+            if share.waiting and self.may_run(share):
+                return self._take(share, share.waiting)
+            if share.waiting_refused and self.may_run(share, was_refused=True):
+                return self._take(share, share.waiting_refused)
         return None
+
+    def _take(self, share: Share, waiting: deque[Any]) -> Any:
+        conn = waiting.popleft()
+        del self.queue[share]
+        if share.waiting or share.waiting_refused:
+            self.queue[share] = None  # after the others
+        return conn
 
     def _share_of(self, peer: str) -> Share:
         address = parse_address(peer)

@@ -130,15 +130,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def enqueue_req(self, conn: Connection) -> None:
         """Give a connection with a request to a thread, or let it wait while its address has its share of threads."""
         conn.deadline = time.monotonic() + HEAD_SECONDS
-        if self.shares.may_run(conn.share, was_refused=conn.was_refused):
-            conn.share.begin(conn)
+        if self.shares.begin(conn):
             self.running.add(conn)
             super().enqueue_req(conn)
-        else:
-            conn.share.wait(conn)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
-        conn.share.end(conn)
+        self.shares.end(conn)
         self.running.discard(conn)
         if fs.exception() or not fs.result():
             self.linger(conn)
@@ -146,7 +143,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.park(conn)
         else:
             super().finish_request(conn, fs)
-        while waiting := self.shares.next_waiting(conn.share):
+        while waiting := self.shares.next_waiting():
             self.enqueue_req(waiting)
 
     def park(self, conn: Connection) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
-from registry_site.server.address_shares import AddressShares
+from registry_site.server.address_shares import AddressShares, Share
 from tests.support import packing, servers
 from tests.support.servers import Server, certificate, running
 
@@ -415,6 +416,34 @@ def test_shares_of_addresses(settings: object) -> None:
     for _ in range(2):
         shares.close_connection(share)
     assert list(shares.shares) == ["10.1.2.3"]
+
+
+@dataclass(eq=False)
+class RequestOf:
+    """A connection with a request, as shares see it."""
+
+    share: Share
+    was_refused: bool = False
+
+
+def test_last_threads_serve_addresses_without_any(settings: object) -> None:
+    settings.ADDRESS_SHARE = 75  # type: ignore[attr-defined]
+    shares = AddressShares(connections=100, threads=8)
+    crowd, second, third = [Share(f"192.0.2.{number}", is_limited=True) for number in (1, 2, 3)]
+    begun = [RequestOf(crowd) for _ in range(6)]
+    assert all(shares.begin(request) for request in begun)
+    late = [RequestOf(share) for share in (crowd, second, second, third, third)]
+    assert [shares.begin(request) for request in late] == [False, True, False, True, False]
+    for request in begun[:3]:
+        shares.end(request)
+    assert shares.next_waiting() is late[0]
+    assert shares.begin(late[0])
+    assert shares.next_waiting() is None
+    shares.end(late[0])
+    assert [shares.next_waiting(), shares.begin(late[2])] == [late[2], True]
+    assert shares.next_waiting() is None
+    shares.end(late[1])
+    assert [shares.next_waiting(), shares.begin(late[4]), shares.next_waiting()] == [late[4], True, None]
 
 
 def test_client_gone_after_its_handshake_is_one_line(tmp_path: Path) -> None:
