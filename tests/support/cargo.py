@@ -3,8 +3,19 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Protocol
 
 from tests.support.servers import Server
+
+
+class Registry(Protocol):
+    """An address of a registry: a server itself, or a proxy in front of one."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def scheme(self) -> str: ...
 
 
 class Cargo:
@@ -12,7 +23,7 @@ class Cargo:
 
     command: tuple[str, ...] = ("cargo",)
 
-    def __init__(self, home: Path, server: Server, token: str | None) -> None:
+    def __init__(self, home: Path, server: Registry, token: str | None) -> None:
         self.home = home
         home.mkdir(parents=True)
         authority = f'[http]\ncainfo = "{home.parent}/tls/ca.pem"\n' if server.scheme == "https" else ""
