@@ -96,7 +96,7 @@ def measure_cargo(directory: Path, link: Link, upstream_link: Link, their_link: 
 
 
 def _settings(upstream: nginx.Nginx, link: Link) -> dict[str, str]:
-    trusted = {"SSL_CERT_FILE": str(link.certificate.authority)} if link.certificate else {}
+    trusted = {"REGISTRY_CA_FILE": str(link.certificate.authority)} if link.certificate else {}
     return {"REGISTRY_MIRROR_UPSTREAM": f"{upstream.public_url}/index/", **trusted}
 
 

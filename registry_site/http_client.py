@@ -9,6 +9,7 @@ another request.
 import ipaddress
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
+from registry_site import trust
 from registry_site.origins import Hosts, Network
 from registry_site.upstream_failures import FailureKind, kind_of
 
@@ -268,11 +270,21 @@ def _look_up(host: str, port: int, limits: Limits) -> list[Any]:
         raise RequestFailed("the look-up of its name took too long", FailureKind.LATE) from error
 
 
+class TrustingConnection(LimitedConnection):
+    """A connection with TLS that trusts our own authorities, too."""
+
+    ssl_context: ssl.SSLContext
+
+    def connect(self) -> None:
+        self.ssl_context = trust.client_context()
+        super().connect()  # type: ignore[misc]
+
+
 class _PlainConnection(LimitedConnection, HTTPConnection):
     pass
 
 
-class _TLSConnection(LimitedConnection, HTTPSConnection):
+class _TLSConnection(TrustingConnection, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
@@ -281,7 +293,7 @@ class _PlainPool(HTTPConnectionPool):
 
 
 class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+    ConnectionCls = _TLSConnection  # type: ignore[assignment]
 
 
 class _Watchdog:

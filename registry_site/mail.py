@@ -1,6 +1,7 @@
 """Mail to an SMTP server, within a deadline and the share of threads that may wait for other servers."""
 
 import smtplib
+import ssl
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,7 +10,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
 
-from registry_site import http_client
+from registry_site import http_client, trust
 from registry_site.errors import Unavailable
 from registry_site.http_client import Limits
 from registry_site.upstream_failures import logged_failure
@@ -40,6 +41,10 @@ class EmailBackend(smtp.EmailBackend):
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         return WatchedTLSConnection if self.use_ssl else WatchedConnection
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        return trust.client_context()
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         errors = (smtplib.SMTPException, OSError)

@@ -63,6 +63,13 @@ if TLS_CERT:
             f"REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are no certificate with its key: {error}."
         ) from error
 
+CA_FILE = REGISTRY.file("CA_FILE")
+if CA_FILE:
+    try:
+        ssl.create_default_context(cafile=CA_FILE)
+    except (ssl.SSLError, OSError) as error:
+        raise REGISTRY.refusal("CA_FILE", "give a file with certificates in the form of PEM") from error
+
 _visible_host = "localhost" if BIND_HOST in ("0.0.0.0", "[::]") else BIND_HOST  # noqa: S104 - compared, not bound
 PUBLIC_URL = REGISTRY.origin("PUBLIC_URL", f"{'https' if TLS_CERT else 'http'}://{_visible_host}:{BIND_PORT}")
 _public_host = url_host(PUBLIC_URL)

@@ -23,7 +23,7 @@ from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
 from registry_site.errors import Lost, RegistryError, Unavailable
-from registry_site.http_client import LimitedConnection, Limits, RequestFailed
+from registry_site.http_client import LimitedConnection, Limits, RequestFailed, TrustingConnection
 from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob
 from registry_site.upstream_failures import logged_failure
 from registry_site.upstream_limiter import Kind, limiter
@@ -46,7 +46,7 @@ class _PlainConnection(LimitedConnection, AWSHTTPConnection):  # type: ignore[mi
     pass
 
 
-class _TLSConnection(LimitedConnection, AWSHTTPSConnection):  # type: ignore[misc]  # botocore is not strict
+class _TLSConnection(TrustingConnection, AWSHTTPSConnection):  # type: ignore[misc]  # botocore is not strict
     pass
 
 

@@ -1040,9 +1040,9 @@ def test_unusable_sign_out_address_is_logged(lone_provider: BadProvider, caplog:
 
 
 @pytest.fixture
-def tls_provider(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadProvider]:
+def tls_provider(settings: Any, tmp_path: Path) -> Iterator[BadProvider]:
     certificate(tmp_path / "tls")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls" / "ca.pem"))
+    settings.CA_FILE = tmp_path / "tls" / "ca.pem"
     with running_provider(tmp_path / "tls") as provider:
         cache.clear()
         settings.OIDC_ISSUER = provider.issuer
@@ -1055,9 +1055,9 @@ def test_provider_may_use_tls(tls_provider: BadProvider) -> None:
 
 
 def test_certificate_of_an_unknown_authority_is_refused(
-    tls_provider: BadProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tls_provider: BadProvider, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv("SSL_CERT_FILE")
+    settings.CA_FILE = None
     with pytest.raises(UpstreamError, match="has a certificate that this registry does not trust"):
         Provider().metadata()
     assert [line["failure"] for line in request_failures(caplog)] == ["certificate not trusted"]

@@ -93,7 +93,8 @@ VARIABLES = {
     "PRIVATE_NAMES": "acme-* tool",
     "PUBLISH_UPSTREAM_NAMES": "1",
 }
-FILES = ("SECRET_KEY_FILE", "TLS_CERT", "TLS_KEY", "FILE_ROOTS", "MIRROR_TOKENS_FILE", "MIRROR_ADVISORIES")  # paths
+# Paths.
+FILES = ("SECRET_KEY_FILE", "TLS_CERT", "TLS_KEY", "CA_FILE", "FILE_ROOTS", "MIRROR_TOKENS_FILE", "MIRROR_ADVISORIES")
 
 
 def test_each_variable_has_an_effect(tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "SECRET_KEY_FILE": str(key),
         "TLS_CERT": tls["REGISTRY_TLS_CERT"],
         "TLS_KEY": tls["REGISTRY_TLS_KEY"],
+        "CA_FILE": str(tmp_path / "tls" / "ca.pem"),
         "FILE_ROOTS": f"{tmp_path}/:/",
         "MIRROR_TOKENS_FILE": str(tokens),
         "MIRROR_ADVISORIES": str(tmp_path),
@@ -118,6 +120,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
         "BIND_HOST": "[::]",
         "BIND_PORT": 9000,
         "TLS_CERT": tls["REGISTRY_TLS_CERT"],
+        "CA_FILE": str(tmp_path / "tls" / "ca.pem"),
         "TLS_KEY": tls["REGISTRY_TLS_KEY"],
         "PUBLIC_URL": "https://crates.example.com",
         "ALSO_KNOWN_AS": ["https://crates", "http://10.0.0.1"],
@@ -297,6 +300,7 @@ def refusal(data: Path, **variables: str) -> str:
 BAD_VALUES = {
     "BIND": "8000",
     "TLS_CERT": "/missing.pem",
+    "CA_FILE": "/dev/null",
     "TLS_KEY": "/missing.pem",
     "PUBLIC_URL": "crates.example.com",
     "ALSO_KNOWN_AS": "https://crates crates",

@@ -56,9 +56,9 @@ def test_certificate_of_an_unknown_authority_is_untrusted(tmp_path: Path) -> Non
         assert kind_of_failure(provider.issuer) is FailureKind.UNTRUSTED
 
 
-def test_certificate_of_another_host_is_untrusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_of_another_host_is_untrusted(tmp_path: Path, settings: Any) -> None:
     certificate(tmp_path / "tls")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls" / "ca.pem"))
+    settings.CA_FILE = tmp_path / "tls" / "ca.pem"
     with running_provider(tmp_path / "tls") as provider:
         assert kind_of_failure(f"https://localhost:{provider.port}") is FailureKind.UNTRUSTED
 

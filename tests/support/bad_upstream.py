@@ -318,7 +318,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _request(self) -> Request | None:
         words = self.rfile.readline().decode("latin-1").split()
-        if len(words) != 3:
+        if len(words) != 3 or not words[2].startswith("HTTP/"):  # the first bytes of TLS may have three words
             return None
         headers = {}
         while text := self.rfile.readline().decode("latin-1").strip():
