@@ -122,8 +122,8 @@ class Provider:
                     return _endpoint_of(metadata, name)
         return None
 
-    def keys(self) -> list[dict[str, Any]]:
-        """Return the provider's public keys (RFC 7517)."""
+    def keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
+        """Return the provider's public keys (RFC 7517), fetched in any case with `refresh`."""
 
         def fetch() -> dict[str, Any]:
             with self._request("keys", "GET", self.endpoint("jwks_uri")) as answer:
@@ -132,7 +132,7 @@ class Provider:
                     raise UpstreamError("Openid error: the provider's keys cannot be read.")
                 return key_set
 
-        return [key for key in _cached("keys", fetch)["keys"] if isinstance(key, dict)]
+        return [key for key in _cached("keys", fetch, refresh)["keys"] if isinstance(key, dict)]
 
     def newer_keys(self, former: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the keys, fetched again unless they differ from the former ones by now."""
@@ -140,9 +140,8 @@ class Provider:
         with limiter.slot(SIGN_IN):
             is_locked = _key_search.acquire(timeout=max(0.0, self.deadline - time.monotonic()))
             try:
-                if is_locked and self.keys() == former and KEY_SEARCHES.take():
-                    cache.delete(_cache_key("keys fresh"))
-                return self.keys()
+                keys = self.keys()
+                return self.keys(refresh=True) if is_locked and keys == former and KEY_SEARCHES.take() else keys
             finally:
                 if is_locked:
                     _key_search.release()
@@ -200,10 +199,10 @@ class Provider:
             raise UpstreamError(f"Openid error: the provider at {host} {MESSAGES[failure.kind]}.") from failure
 
 
-def _cached(name: str, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _cached(name: str, fetch: Callable[[], dict[str, Any]], refresh: bool = False) -> dict[str, Any]:
     """Return a fresh answer from the cache or the provider, or a stale one while the provider fails."""
     answer: dict[str, Any] | None = cache.get(_cache_key(name))
-    if answer is not None and cache.get(_cache_key(f"{name} fresh")):
+    if answer is not None and cache.get(_cache_key(f"{name} fresh")) and not refresh:
         return answer
     try:
         answer = fetch()
