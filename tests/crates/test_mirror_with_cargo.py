@@ -171,6 +171,13 @@ def test_exported_mirror_builds_without_upstream(tmp_path: Path, upstream: Upstr
     assert (SENTENCE in output, error.value.returncode) == (True, 1)
 
 
+ALLOW_TOP = """
+from accounts.models import User
+from crates.mirror import shared_names
+shared_names.allow("top", User.objects.named("alice").get(), actor=None)
+"""
+
+
 def test_private_fork_lives_beside_its_original(tmp_path: Path, upstream: Upstream) -> None:
     with running(tmp_path / "mirror", REGISTRY_MIRROR_UPSTREAM=upstream.index) as server:
         cargo = MirrorCargo(tmp_path / "home", server.url)
@@ -181,7 +188,7 @@ def test_private_fork_lives_beside_its_original(tmp_path: Path, upstream: Upstre
         fork = write_files(tmp_path / "fork", {"Cargo.toml": manifest, "src/lib.rs": FUNCTION % "fork"})
         publish = ("publish", "--registry", "priv", "--allow-dirty", "--no-verify")
         output = cargo.run(fork, *publish, fails=True)
-        server.manage("shell", "-c", "from crates.mirror import shared_names; shared_names.allow('top', actor=None)")
+        server.manage("shell", "-c", ALLOW_TOP)
         cargo.run(fork, *publish)
         both = PROJECT["Cargo.toml"] + 'fork = { package = "top", version = "9", registry = "priv" }\n'
         source = 'fn main() { println!("{}, {}", top::name(), fork::name()); }'
