@@ -93,6 +93,8 @@ WORKERS = REGISTRY.number("WORKERS", 2, maximum=256)
 THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 # The percentage of a worker's connections and threads that one address may take.
 ADDRESS_SHARE = REGISTRY.number("ADDRESS_SHARE", 75, maximum=100)
+# Longer than proxies keep idle connections: one that we close first can meet a POST, which a proxy may not repeat.
+KEEP_ALIVE = REGISTRY.number("KEEP_ALIVE", 75, minimum=0, maximum=3600)
 
 
 # --- Accounts, crates, packages and files -------------------------------------------------------------------------
@@ -228,6 +230,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "registry_site.server.health.accept_any_host",
     "registry_site.http.transport_security.require_tls",
     "registry_site.http.caching.control_caches",
     "django.middleware.security.SecurityMiddleware",

@@ -35,7 +35,7 @@ def configuration() -> dict[str, Any]:
         "worker_connections": usable_connections(),
         "proc_name": "entrepot",
         # A kept-alive connection waits in the poller: it costs no thread while it is idle.
-        "keepalive": 5,
+        "keepalive": settings.KEEP_ALIVE,
         "timeout": 60,
         "graceful_timeout": 30,
         # Long enough for any token; a longer header is refused before the application sees it.

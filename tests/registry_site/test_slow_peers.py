@@ -88,7 +88,12 @@ def health_status(server: Server, address: str = "127.0.0.1") -> str:
 
 
 def handshake_status(peer: socket.socket) -> int:
-    peer.sendall(b"POST /auth HTTP/1.1\r\nContent-Length: 2\r\n" + HEAD + b"\r\n{}")
+    return status_of(peer, b"POST /auth HTTP/1.1\r\nContent-Length: 2\r\n" + HEAD + b"\r\n{}")
+
+
+def status_of(peer: socket.socket, request: bytes) -> int:
+    """Send a request, read the whole response, and return its status."""
+    peer.sendall(request)
     response = HTTPResponse(peer)
     response.begin()
     response.read()
@@ -142,7 +147,8 @@ def http2_peers(server: Server, number: int) -> Iterator[list[Http2Peer]]:
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("tls")
-    with running(directory / "data", **SERVER_SETTINGS, **certificate(directory / "tls")) as server:
+    options = SERVER_SETTINGS | certificate(directory / "tls") | {"REGISTRY_KEEP_ALIVE": "3"}
+    with running(directory / "data", **options) as server:
         yield server
 
 
@@ -157,7 +163,8 @@ def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def quick_tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("quick-tls")
-    with running_with(QUICK, directory / "data", **SERVER_SETTINGS, **certificate(directory / "tls")) as server:
+    options = SERVER_SETTINGS | certificate(directory / "tls") | {"REGISTRY_KEEP_ALIVE": "3"}
+    with running_with(QUICK, directory / "data", **options) as server:
         publish_large_crate(server)
         yield server
 
@@ -282,8 +289,7 @@ def test_idle_connections_give_way(tmp_path: Path) -> None:
         peers = []
         for _ in range(8):
             peers.append(stack.enter_context(connect(server)))
-            peers[-1].sendall(b"GET /health HTTP/1.1\r\n" + HEAD + b"\r\n")
-            assert peers[-1].recv(4096).startswith(b"HTTP/1.1 200")
+            assert status_of(peers[-1], b"GET /health HTTP/1.1\r\n" + HEAD + b"\r\n") == 200
         wait_until(lambda: is_closed(peers[0]))
         assert not is_closed(peers[-1])
 
