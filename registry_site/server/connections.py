@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from gunicorn.http.body import LengthReader
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
 from registry_site.server.address_shares import AddressShares, Share
@@ -36,6 +37,15 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.deadline = math.inf
         self.taken: tuple[int, float] | None = None  # bytes of responses that the client had taken, and when
         self.left_to_drop = LINGER_BYTES
+        self.forwarded_client: str | None = None  # the network of the client behind a trusted proxy
+        self.has_turn = False  # its request is counted among those of that client
+
+    def init(self) -> None:
+        if self.initialized:
+            return
+        super().init()
+        if not self.is_http2:
+            self.parser = PostponingParser(self.cfg, self.sock, self.client)
 
     def begin_response(self) -> None:
         """Let the client take the response at a least rate; the body of its request has been read by now."""
@@ -91,6 +101,18 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         if self.is_http2:
             self.parser.close()  # says so to the client, if that needs no waiting
         super().close()
+
+
+class PostponingParser(RequestParser):  # type: ignore[misc]  # gunicorn ships no types
+    """A parser that can give its last request again, for a connection that has waited for its turn meanwhile."""
+
+    postponed: Any = None
+
+    def __next__(self) -> Any:
+        if self.postponed is None:
+            return super().__next__()
+        request, self.postponed = self.postponed, None
+        return request
 
 
 class ContinuedReader:

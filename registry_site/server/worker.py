@@ -2,8 +2,8 @@
 
 gunicorn (27, pinned in pyproject.toml) has no settings for these. This module overrides undocumented methods of its
 `ThreadWorker`: `accept`, `enqueue_req`, `finish_request`, `handle`, `handle_request`, `handle_http2`,
-`handle_http2_request`, `murder_pending`, `handle_error`, `_cap_keepalive`. Compare them with a new version before the
-pin is raised.
+`handle_http2_request`, `murder_pending`, `handle_error`, `_cap_keepalive`, `_keepalive_after`. Compare them with a new
+version before the pin is raised.
 """
 
 import errno
@@ -29,11 +29,13 @@ from registry_site.logs import log_event
 from registry_site.server import read_ahead
 from registry_site.server.address_shares import AddressShares
 from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
+from registry_site.server.forwarded_clients import ForwardedClients, client_network
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
 STALL_SECONDS = 30  # without a byte of a response going out
+POSTPONED = object()  # the result of a request that waits for other requests of its client
 LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
 TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 
@@ -54,6 +56,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.lingering: deque[Connection] = deque()
         self.serving = threading.local()
         self.shares = AddressShares(self.cfg.worker_connections, self.cfg.threads)
+        self.forwarded_clients = ForwardedClients(self.shares.max_threads)
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -137,13 +140,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def finish_request(self, conn: Connection, fs: Any) -> None:
         self.shares.end(conn)
         self.running.discard(conn)
+        client = conn.forwarded_client
+        if client and conn.has_turn:
+            conn.has_turn = False
+            self.forwarded_clients.end(client)
         if fs.exception() or not fs.result():
             self.linger(conn)
+        elif client and fs.result() is POSTPONED:
+            self.forwarded_clients.wait(client, conn)
         elif conn.is_http2:
             self.park(conn)
         else:
             super().finish_request(conn, fs)
         while waiting := self.shares.next_waiting():
+            self.enqueue_req(waiting)
+        while client and (waiting := self.forwarded_clients.next_waiting(client)):
+            waiting.has_turn = True
             self.enqueue_req(waiting)
 
     def park(self, conn: Connection) -> None:
@@ -201,7 +213,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         conn.taken = None
         self.serving.connection, self.serving.request = conn, req
 
+    def may_go_on(self, req: Any, conn: Connection) -> bool:
+        """Tell whether the client behind a trusted proxy has a thread left; only the head of a request names it."""
+        if conn.share.is_limited or conn.has_turn:
+            return True
+        forwarded_for = ",".join(value for name, value in req.headers if name == "X-FORWARDED-FOR")
+        conn.forwarded_client = client_network(conn.client[0], forwarded_for)
+        if conn.forwarded_client:
+            conn.has_turn = self.forwarded_clients.begin(conn.forwarded_client)
+        return conn.has_turn or not conn.forwarded_client
+
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> Any:
+        return POSTPONED if keepalive is POSTPONED else super()._keepalive_after(conn, keepalive)
+
     def handle_request(self, req: Any, conn: Connection) -> Any:
+        if not self.may_go_on(req, conn):
+            conn.parser.postponed = req
+            return POSTPONED
         self.begin_request(req, conn)
         read_ahead.clear_pending()
         conn.sock.settimeout(STALL_SECONDS)

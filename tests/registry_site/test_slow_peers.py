@@ -407,6 +407,26 @@ def test_refused_connections_share_few_threads(tmp_path: Path) -> None:
         assert patient.recv(100).split()[1] == b"200"
 
 
+def test_client_behind_proxy_has_its_share(tmp_path: Path) -> None:
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "4", "REGISTRY_ADDRESS_SHARE": "50"}
+    with running(tmp_path / "data", REGISTRY_TRUSTED_PROXIES="127.0.0.1", **options) as server, ExitStack() as stack:
+
+        def begin(client: str) -> socket.socket:
+            peer = stack.enter_context(connect(server))
+            head = f"POST {LOGIN} HTTP/1.1\r\nX-Forwarded-For: {client}\r\nContent-Length: 2\r\n".encode()
+            peer.sendall(head + HEAD + b"\r\n{")
+            return peer
+
+        slow = [begin("192.0.2.1") for _ in range(8)]
+        time.sleep(0.5)
+        other = begin("192.0.2.2")
+        other.sendall(b"}")
+        assert other.recv(100).startswith(b"HTTP/1.1 400")
+        for peer in reversed(slow):
+            peer.sendall(b"}")
+        assert [peer.recv(100)[:12] for peer in slow] == [b"HTTP/1.1 400"] * 8
+
+
 def test_shares_of_addresses(settings: object) -> None:
     settings.ADDRESS_SHARE, settings.TRUSTED_PROXIES = 50, "10.0.0.0/8"  # type: ignore[attr-defined]
     log = SimpleNamespace(warning=lambda *values: None)
