@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import ssl
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from secrets import token_hex
 
 import pytest
 
+from registry_site.server.app import configuration
 from tests.support import packing, proxies
 from tests.support.cargo import Cargo, write_files
 from tests.support.file_clients import LiveFileClient
@@ -31,6 +33,8 @@ PROXIES: dict[str, Callable[[Path, int, int], AbstractContextManager[None]]] = {
     "varnish": proxies.running_varnish,
 }
 CRATE = b"x" * 2_000_000
+# In lines of the documented configuration of HAProxy: without them short bodies go on as they come.
+BUFFERING = ("    timeout http-request 10s\n", "    option http-buffer-request\n")
 OTHERS = {"haproxy": (60, 1000)}  # which uses one connection for many clients: refused uploads, and requests of others
 
 
@@ -139,6 +143,14 @@ def running_behind(name: str, directory: Path) -> Iterator[Site]:
     }
     with running(directory / "data", **settings) as server, PROXIES[name](directory, port, server.port):
         yield Site(name, server, port, directory)
+
+
+def test_idle_connections_end_at_the_proxies_first() -> None:
+    """Else a publish can meet the end of its connection. HAProxy has no such time; it sees the end by itself."""
+    apache, caddy = [re.findall(pattern, proxies.DOCUMENT) for pattern in (r" ttl=(\d+)", r"\tkeepalive (\d+)s\n")]
+    varnish = ["60"]  # its default of `backend_idle_timeout`
+    assert [seconds for seconds in map(int, apache + caddy + varnish) if seconds >= configuration()["keepalive"]] == []
+    assert (len(apache), len(caddy)) == (1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +303,14 @@ def seconds_of_others(site: Site, port: int) -> float:
 
 
 # --- single proxies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", ["haproxy"], indirect=True)
+def test_slow_bodies_without_buffering_leave_threads(site: Site) -> None:
+    port = free_port()
+    changes = dict.fromkeys(BUFFERING, "")
+    with proxies.running_haproxy(site.directory, port, site.server.port, changes), slow_log_ins(site, port):
+        assert seconds_of_others(site, port) < 1
 
 
 @pytest.mark.parametrize("site", ["apache"], indirect=True)
