@@ -39,7 +39,7 @@ from tests.support.admin import FormFields, run_action, sign_in_to_admin
 from tests.support.cast import PASSWORD
 from tests.support.user_import import import_line
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 # Tables whose rows are records themselves, or are written by each run of a machine.
 UNRECORDED = frozenset(
@@ -108,6 +108,7 @@ def collecting_writes() -> Iterator[list[str]]:
 # --- Requests ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 def test_requests_that_change_rows_leave_events(world: World) -> None:
     before, changes = Change(), 0
     offenders: list[str] = []

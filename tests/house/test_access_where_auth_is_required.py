@@ -12,7 +12,7 @@ from registry_site.http import url_map
 from tests.house.access_table import TABLE, YAPKG, World, populated
 from tests.house.routes import paths_by_route
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 SIGN_IN = "signs in"
 SIGN_UP = "signs up"
@@ -76,6 +76,7 @@ def is_refusal(answer: Any) -> bool:
     return answer.status_code in (401, 405) or leads_to_log_in
 
 
+@pytest.mark.no_cover
 def test_only_the_listed_routes_are_open(world: World) -> None:
     client = Client(raise_request_exception=False)
     opened = {

@@ -26,7 +26,7 @@ from tests.support.app_keys import KeyPair, issue_key, sign_request
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
 IN_NAMESPACE = tuple(f"ns-{role}" for role in Role.values)
@@ -203,6 +203,7 @@ def blob_directory() -> None:
 # --- The matrix ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 def test_every_request_follows_the_matrix(world: World) -> None:
     offenders = [
         f"{name}: {row.name} answers {status}, not {expected}"
