@@ -17,7 +17,10 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import IO, Any
+from functools import cache
+from typing import IO, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -33,8 +36,11 @@ CHUNK_SIZE = 64 * 1024  # bytes
 MAX_HOSTS = 8  # whose idle connections are kept
 MAX_CONNECTIONS = 16  # to one host, at the same time; a further request waits for one
 MAX_LOOKUPS = 16  # names that are looked up at the same time
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 WATCH_SECONDS = 0.25  # between two looks of the watchdog
 USER_AGENT = "entrepot-registry"
+
+Pools = TypeVar("Pools", bound=urllib3.PoolManager)
 
 
 class RequestFailed(Exception):
@@ -99,7 +105,7 @@ def _send(
 ) -> Iterator[tuple[Response, Iterator[bytes]]]:
     with closing(Limits(seconds, private_networks)) as limits, limits.applied():
         try:
-            response = _pools.request(
+            response = pools_for(url).request(
                 method,
                 url,
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
@@ -202,6 +208,7 @@ class LimitedConnection:
 
     sock: socket.socket | None
     port: int
+    proxy: Any
     _dns_host: str  # with the dot at its end that keeps the resolver from trying other domains
 
     def _new_conn(self) -> socket.socket:
@@ -214,7 +221,8 @@ class LimitedConnection:
         for family, kind, protocol, _, address in addresses:
             connection = socket.socket(family, kind, protocol)
             try:
-                limits.require_allowed(self._dns_host, str(address[0]))
+                if self.proxy is None:  # which decides itself what may be reached through it
+                    limits.require_allowed(self._dns_host, str(address[0]))
                 connection.settimeout(min(SILENCE_SECONDS, limits.remaining_seconds()))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.connect(address)
@@ -230,7 +238,8 @@ class LimitedConnection:
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # perhaps opened by another request, with other limits
-            _limits.get().require_allowed(self._dns_host, self.sock.getpeername()[0])
+            if self.proxy is None:
+                _limits.get().require_allowed(self._dns_host, self.sock.getpeername()[0])
             _limits.get().watch(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
@@ -327,6 +336,30 @@ class _Watchdog:
                             handle.shutdown(socket.SHUT_RDWR)
 
 
+def pools_for(url: str) -> urllib3.PoolManager:
+    """Return connections to the host of a URL, or to the proxy that the environment names for it, as curl has it.
+
+    This machine is reached without a proxy, and so is every host in `NO_PROXY`.
+    """
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy is None or parts.hostname in LOOPBACK_NAMES or proxy_bypass(parts.netloc):
+        return _pools
+    return pools_through(proxy)
+
+
+@cache
+def pools_through(proxy: str) -> urllib3.PoolManager:
+    """Return connections through a proxy, whose URL may have a name and a password."""
+    credentials = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else None
+    return limited(urllib3.ProxyManager(proxy, MAX_HOSTS, proxy_headers=headers, maxsize=MAX_CONNECTIONS, block=True))
+
+
+def limited(pools: Pools) -> Pools:
+    pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
+    return pools
+
+
 _watchdog = _Watchdog()
-_pools = urllib3.PoolManager(MAX_HOSTS, maxsize=MAX_CONNECTIONS, block=True)
-_pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
+_pools = limited(urllib3.PoolManager(MAX_HOSTS, maxsize=MAX_CONNECTIONS, block=True))

@@ -1,0 +1,80 @@
+"""Requests to other servers through the proxy that the environment names."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from registry_site import http_client
+from registry_site.http_client import PrivateAddress
+from tests.support import bad_upstream
+from tests.support.bad_provider import running_provider
+from tests.support.bad_upstream import BadUpstream, Exchange
+
+pytestmark = pytest.mark.database_independent
+
+BODY = b"the body of the other server"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadUpstream]:
+    """A forward proxy, which the environment names with a name and a password."""
+    with bad_upstream.upstream() as proxy:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://alice:se%40cret@{proxy.host}")
+        monkeypatch.setenv("no_proxy", ".internal")
+        yield proxy
+
+
+def fetch(url: str, **options: Any) -> http_client.Response:
+    return http_client.fetch("GET", url, seconds=5, max_bytes=1000, **options)
+
+
+def tunnel_to(port: int) -> bad_upstream.Behaviour:
+    """Return a behaviour that answers CONNECT, and then passes on bytes in both directions until one side ends."""
+
+    def relay(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65536):
+            target.sendall(data)
+
+    def answer(exchange: Exchange) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            exchange.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+            threading.Thread(target=relay, args=(other, exchange.wire), daemon=True).start()
+            relay(exchange.wire, other)
+
+    return answer
+
+
+def test_plain_requests_go_to_the_proxy(proxy: BadUpstream) -> None:
+    proxy.script("http://other.example/path", bad_upstream.file(BODY))
+    assert fetch("http://other.example/path", private_networks=()).body == BODY
+    assert proxy.requests[-1].headers["proxy-authorization"] == "Basic YWxpY2U6c2VAY3JldA=="
+
+
+def test_requests_with_tls_go_through_a_tunnel(proxy: BadUpstream, settings: Any, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "other.example")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    settings.CA_FILE = tmp_path / "ca.pem"
+    with running_provider(tmp_path) as peer:
+        proxy.script("other.example:443", tunnel_to(peer.port))
+        assert fetch("https://other.example/nothing", private_networks=()).status == 404
+    assert [request.method for request in proxy.requests] == ["CONNECT"]
+
+
+def test_loopback_and_named_hosts_need_no_proxy(proxy: BadUpstream) -> None:
+    with bad_upstream.upstream() as other:
+        other.script("/path", bad_upstream.file(BODY))
+        assert fetch(f"http://{other.host}/path").body == BODY
+        with pytest.raises(PrivateAddress):
+            fetch(f"http://{other.host}/path", private_networks=())
+    with pytest.raises(http_client.RequestFailed, match="NameResolutionError"):
+        fetch("http://host.internal/")
+    assert proxy.requests == []
