@@ -52,10 +52,10 @@ def test_packages_survive_the_migrations() -> None:
     apps = migrate(BEFORE)
     reservations = apps.get_model("accounts", "NameReservation").objects
     user = apps.get_model("accounts", "User").objects.create(
-        username="alice", reservation=reservations.create(name="alice")
+        username="alice", reservation=reservations.create(name="alice", skeleton="alice")
     )
     namespace = apps.get_model("namespaces", "Namespace").objects.create(
-        name="acme", reservation=reservations.create(name="acme")
+        name="acme", reservation=reservations.create(name="acme", skeleton="acme")
     )
     for field in ("npm", "python"):
         create(apps, namespace, user, field, ["2.0.0", "1.0.0", "1.0.1+b"])
