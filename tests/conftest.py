@@ -23,6 +23,7 @@ from tests.support import servers
 from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
+from tests.support.large_frame import in_large_frame
 from tests.support.servers import Server, running
 
 # A busy machine is slow, and the properties hold nevertheless.
@@ -52,6 +53,11 @@ def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) ->
 def pytest_collection_finish() -> None:
     """The collector of garbage need not look at thousands of tests time and again."""
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    pyfuncitem.obj = in_large_frame(pyfuncitem.obj)
 
 
 @pytest.hookimpl(wrapper=True)
