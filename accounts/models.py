@@ -35,9 +35,11 @@ class NameReservationQuerySet(models.QuerySet["NameReservation"]):
     def require_free(self, name: str, user: "User | None" = None) -> None:
         """Raise `Conflict` if the name is taken by anybody but `user`, or one that looks alike is."""
         others = self.looking_like(name).exclude(pk__in=self.of(user).values("pk"))
-        if others.filter(name=names.canonical(name)).exists():
+        # In one query: the same name, committed between two, would be reported as one that looks alike.
+        taken = set(others.values_list("name", flat=True))
+        if names.canonical(name) in taken:
             raise name_taken(name)
-        if others.exists():
+        if taken:
             raise Conflict(
                 f"The name {name!r} looks too much like one that is taken; choose another.", code="name_too_similar"
             )
