@@ -1,4 +1,4 @@
-"""What a cache may do with each response: it asks again before it uses one, and keeps nothing that is personal.
+"""Rules for caches: they ask again before they use a response, and keep nothing that is personal.
 
 Without a `Cache-Control` a cache may keep a 404 or a list for minutes (RFC 9111, 4.2.2), also the 404 that cargo gets
 for the index file of a crate just before it publishes it.
