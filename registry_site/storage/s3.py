@@ -82,7 +82,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
 
     @property
     def connection(self) -> Any:
-        """Return the resource whose client all threads share; django-storages makes one of 6 MB for each thread."""
+        """Return the resource whose client all threads share; django-storages makes one for each thread."""
         with creation:
             if self.process != os.getpid():  # a forked worker must not share the connections of its parent
                 self._connections.connection = None
@@ -93,7 +93,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
             return self.resource
 
     def _create_session(self) -> Any:
-        """Return one session: it has read the description of S3, 40 MB, which forked workers share."""
+        """Return one session: it has read the description of S3, which forked workers share."""
         self.session = self.session or super()._create_session()
         return self.session
 

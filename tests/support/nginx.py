@@ -3,12 +3,12 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.servers import is_listening
 
 CONFIG = """
 {user}
@@ -39,20 +39,8 @@ def running_nginx(directory: Path, http: str, port: int) -> Iterator[None]:
     assert nginx
     process = subprocess.Popen([nginx, "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"])
     try:
-        wait_for(port, process, directory / "error.log")
+        assert is_listening(port, process), (directory / "error.log").read_text()
         yield
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError(f"nginx does not answer:\n{log.read_text() if log.exists() else ''}")

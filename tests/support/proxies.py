@@ -3,15 +3,13 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers import ROOT
+from tests.support.servers import ROOT, is_listening
 
 DOCUMENT = (ROOT / "docs" / "proxies.md").read_text()
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -136,16 +134,3 @@ def running_program(port: int, *command: str, home: Path | None = None) -> Itera
         finally:
             process.terminate()
             process.wait(timeout=20)
-
-
-def is_listening(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until a program listens, or has ended."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False

@@ -38,6 +38,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_listening(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a program listens, or has ended."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
 class Server:
     """A running registry; `url` has no slash at its end."""
 
