@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import staff
@@ -31,12 +30,22 @@ class OwnerInline(admin.TabularInline):
 
 @admin.register(Crate)
 class CrateAdmin(DomainAdmin):
-    list_display = ("name", "newest_number", "version_count", "owner_names", "created_at", "upstream_value")
-    list_filter = ("upstream", "created_at", ("newest", admin.EmptyFieldListFilter))
+    list_display = ("name", "max_number", "version_count", "owner_names", "created_at", "upstream_value")
+    list_filter = ("upstream", "created_at", ("max_version", admin.EmptyFieldListFilter))
     search_fields = ("name", "search_text")
     inlines = [OwnerInline]
     actions = ["serve_upstream", "hide_upstream"]
-    fields = ("name", "newest_number", "created_at", "upstream", "index_path", "index_etag", "index_modified")
+    fields = (
+        "name",
+        "max_number",
+        "version_count",
+        "created_at",
+        "updated_at",
+        "upstream",
+        "index_path",
+        "index_etag",
+        "index_modified",
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -45,13 +54,10 @@ class CrateAdmin(DomainAdmin):
         return self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
-        large = (*Crate.LARGE_COLUMNS, *(f"newest__{column}" for column in Version.LARGE_COLUMNS))
-        crates = super().get_queryset(request).select_related("newest").defer(*large).prefetch_related("owners")
-        # A subquery: to count joined rows, SQLite would group by all columns.
-        versions = Version.objects.filter(crate=OuterRef("pk")).order_by().values("crate")
-        total = Subquery(versions.annotate(total=Count("pk")).values("total"), output_field=IntegerField())
-        annotated: QuerySet[Crate] = crates.annotate(version_total=Coalesce(total, 0))
-        return annotated
+        large = (*Crate.LARGE_COLUMNS, *(f"max_version__{column}" for column in Version.LARGE_COLUMNS))
+        crates = super().get_queryset(request).select_related("max_version").defer(*large).prefetch_related("owners")
+        without_large: QuerySet[Crate] = crates
+        return without_large
 
     @admin.display(description="upstream", ordering="upstream")
     def upstream_value(self, crate: Crate) -> str:
@@ -70,13 +76,9 @@ class CrateAdmin(DomainAdmin):
         changed = shared_names.set_served(crates, served=served, actor=staff(request))
         self.message_user(request, f"{changed} changed; the others were so before.")
 
-    @admin.display(description="newest", empty_value="all yanked")
-    def newest_number(self, crate: Crate) -> str | None:
-        return crate.newest.number if crate.newest else None
-
-    @admin.display(description="versions", ordering="version_total")
-    def version_count(self, crate: Crate) -> int:
-        return int(getattr(crate, "version_total", 0))
+    @admin.display(description="highest version", empty_value="all yanked")
+    def max_number(self, crate: Crate) -> str | None:
+        return crate.max_version.number if crate.max_version else None
 
     @admin.display(description="owners")
     def owner_names(self, crate: Crate) -> str:

@@ -1,22 +1,45 @@
-"""Fields of a crate that are derived from its versions: the newest version, the search text and the index file.
+"""Fields and rows of a crate that are derived from its versions: its foremost versions, search text and index file.
 
 An index file can have megabytes, and while one transaction writes, all others of SQLite wait. So the fields after a
 change are worked out before the locks are taken, and once more under them only if another change has come first.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
-from crates import index, names
+from crates import dependency_rows, index, names, taxonomy
 from crates.models import Crate, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.errors import Invalid
 
 QUEUE_SECONDS = 5  # a change that waits longer goes on, which costs time under the locks but is right
+SAVED_FIELDS = (
+    "max_version",
+    "default_version",
+    "newest_version",
+    "version_count",
+    "updated_at",
+    "search_text",
+    "index_text",
+    "index_etag",
+    "index_modified",
+)
+COLUMNS = ("number", "yanked", "published_at", "description", "keywords", "categories")
+
+
+@dataclass(frozen=True)
+class ForemostVersions:
+    """The versions by which a crate is described; see the fields of `Crate`."""
+
+    max_version: Version | None
+    default_version: Version | None
+    newest_version: Version | None
 
 
 @dataclass(frozen=True)
@@ -24,7 +47,8 @@ class DerivedFields:
     """The fields after a change of a crate whose index file was last modified at `since`."""
 
     since: datetime
-    newest: Version | None
+    foremost: ForemostVersions
+    version_count: int
     index_text: str
     index_etag: str
 
@@ -45,19 +69,34 @@ def after_publish(crate: Crate, version: Version) -> DerivedFields:
             f"The index file of {crate} would have {len(text)} bytes; at most {index.MAX_FILE_SIZE} are taken. "
             "Publish this version under another name."
         )
-    return DerivedFields(crate.index_modified, _higher(crate.newest, version), text, index.etag(text))
+    foremost = choose_foremost([*_present_foremost(crate), version])
+    return DerivedFields(crate.index_modified, foremost, crate.version_count + 1, text, index.etag(text))
 
 
 def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields:
     """Return the fields after a version is yanked or unyanked."""
-    if not yanked:
-        newest: Version | None = _higher(crate.newest, version)
-    elif crate.newest_id == version.pk:
-        newest = _highest_usable(crate, version)
-    else:
-        newest = crate.newest
+    changed = copy.copy(version)
+    changed.yanked = yanked
+    present = _present_foremost(crate)
+    if yanked and version in present:  # any other may follow
+        present = list(crate.versions.order_by().only(*COLUMNS))
+    others = [candidate for candidate in present if candidate != version]
+    foremost = choose_foremost(others if yanked and version not in present else [*others, changed])
     text = index.replace_yanked(crate.index_text, crate.name, version.number, yanked=yanked)
-    return DerivedFields(crate.index_modified, newest, text, index.etag(text))
+    return DerivedFields(crate.index_modified, foremost, crate.version_count, text, index.etag(text))
+
+
+def choose_foremost(versions: Iterable[Version]) -> ForemostVersions:
+    """Choose the foremost of all versions of a crate, or of those that were it before a change and the changed one."""
+    candidates = list(versions)
+    usable = [version for version in candidates if not version.yanked]
+    return ForemostVersions(
+        max_version=max(usable, key=lambda version: semantic_versions.parse(version.number), default=None),
+        default_version=max(candidates, key=_preference, default=None),
+        newest_version=max(
+            usable, key=lambda version: (version.published_at, version.pk or float("inf")), default=None
+        ),
+    )
 
 
 def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate], DerivedFields]) -> None:
@@ -67,26 +106,32 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     """
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
-    newest, is_first = fields.newest, not crate.index_etag
-    words = [crate.name, newest.description, *newest.keywords] if newest else [crate.name]
-    crate.newest = newest
+    foremost, is_first = fields.foremost, not crate.index_etag
+    former_default = crate.default_version_id
+    crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
+    crate.default_version = foremost.default_version
+    crate.version_count = fields.version_count
+    highest = foremost.max_version
+    words = [crate.name, highest.description, *highest.keywords] if highest else [crate.name]
     crate.search_text = names.canonical(" ".join(words))
     crate.index_text, crate.index_etag = fields.index_text, fields.index_etag
     # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
     # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
-    now = timezone.now().replace(microsecond=0)
+    crate.updated_at = timezone.now()
+    now = crate.updated_at.replace(microsecond=0)
     crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
-    crate.save(update_fields=["newest", "search_text", "index_text", "index_etag", "index_modified"])
+    crate.save(update_fields=SAVED_FIELDS)
+    if crate.default_version_id != former_default:
+        dependency_rows.set_current(former_default, crate.default_version_id)
+        taxonomy.assign(crate, foremost.default_version)
 
 
-def _higher(newest: Version | None, version: Version) -> Version:
-    if newest is None:
-        return version
-    return max(newest, version, key=lambda candidate: semantic_versions.parse(candidate.number))
+def _present_foremost(crate: Crate) -> list[Version]:
+    """Return the foremost versions of a crate before a change."""
+    keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
+    return list(Version.objects.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
 
 
-def _highest_usable(crate: Crate, without: Version) -> Version | None:
-    """Return the highest version that is not yanked, `without` one."""
-    numbers = crate.versions.filter(yanked=False).exclude(pk=without.pk).order_by().values_list("number", "pk")
-    highest = max(numbers, key=lambda row: semantic_versions.parse(row[0]), default=None)
-    return None if highest is None else Version.objects.get(pk=highest[1])
+def _preference(version: Version) -> Any:
+    number = semantic_versions.parse(version.number)
+    return not version.yanked, number.prerelease is None, number

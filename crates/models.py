@@ -3,10 +3,46 @@
 from typing import Self
 
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import User
 from crates import names
+
+
+class Keyword(models.Model):
+    """A word by which publishers describe crates."""
+
+    word = models.CharField(max_length=128, help_text="In lower case.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    crate_count = models.PositiveIntegerField(default=0, editable=False)  # kept by `crates.taxonomy`
+
+    class Meta:
+        ordering = ("word",)
+        constraints = [models.UniqueConstraint(fields=["word"], name="each_keyword_once")]
+        indexes = [models.Index(F("crate_count").desc(), F("word"), name="keywords_by_crate_count")]
+
+    def __str__(self) -> str:
+        return self.word
+
+
+class Category(models.Model):
+    """A subject of crates, such as `development-tools::testing`."""
+
+    slug = models.CharField(max_length=64)
+    name = models.CharField(max_length=128)
+    description = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    crate_count = models.PositiveIntegerField(default=0, editable=False)  # kept by `crates.taxonomy`
+
+    class Meta:
+        ordering = ("slug",)
+        constraints = [models.UniqueConstraint(fields=["slug"], name="each_category_once")]
+        indexes = [models.Index(F("crate_count").desc(), F("slug"), name="categories_by_crate_count")]
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.slug
 
 
 class CrateQuerySet(models.QuerySet["Crate"]):
@@ -20,7 +56,7 @@ class CrateQuerySet(models.QuerySet["Crate"]):
 
     def usable(self) -> Self:
         """Select the crates with a version that is not yanked."""
-        return self.exclude(newest=None)
+        return self.exclude(max_version=None)
 
     def for_update(self) -> Self:
         """Lock the selected rows until the transaction ends."""
@@ -47,12 +83,39 @@ class Crate(models.Model):
     owners = models.ManyToManyField(User, through="Ownership", through_fields=("crate", "user"), related_name="crates")
 
     # Derived from the versions by `crates.derived_fields`, in the transaction that changes one.
-    newest = models.ForeignKey("Version", null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
-    search_text = models.TextField(editable=False, default="")
+    max_version = models.ForeignKey(
+        "Version",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The highest version that is not yanked.",
+    )
+    default_version = models.ForeignKey(
+        "Version",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The version that describes the crate: not yanked before yanked, stable before pre-release, highest.",
+    )
+    newest_version = models.ForeignKey(
+        "Version",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The last published version that is not yanked.",
+    )
+    version_count = models.PositiveIntegerField(default=0, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    keywords = models.ManyToManyField(Keyword, related_name="crates", editable=False)  # of the default version
+    categories = models.ManyToManyField(Category, related_name="crates", editable=False)
     index_path = models.CharField(max_length=80, editable=False)
-    index_text = models.TextField(editable=False, default="")
     index_etag = models.CharField(max_length=70, editable=False, default="")
     index_modified = models.DateTimeField(editable=False, default=timezone.now)
+    search_text = models.TextField(editable=False, default="")
+    index_text = models.TextField(editable=False, default="")
 
     objects = CrateQuerySet.as_manager()
 
@@ -62,13 +125,20 @@ class Crate(models.Model):
             models.UniqueConstraint(fields=["canonical_name"], name="one_crate_per_canonical_name"),
             models.UniqueConstraint(fields=["index_path"], name="one_crate_per_index_path"),
         ]
+        indexes = [
+            models.Index(fields=["updated_at", "id"], name="crates_by_time_of_change"),
+            models.Index(fields=["created_at", "id"], name="crates_by_time_of_creation"),
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
 class Version(models.Model):
-    """A published version. Only `yanked` ever changes, and no version is ever deleted."""
+    """A published version. Only `yanked`, and what belongs to it, ever changes, and no version is ever deleted.
+
+    What was read from the `.crate` since `examined` has a number is empty for an older version until `refreshcrates`.
+    """
 
     LARGE_COLUMNS = ("dependencies", "features", "license", "links")  # lists leave them out
 
@@ -80,19 +150,37 @@ class Version(models.Model):
     published_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="published_versions")
     published_at = models.DateTimeField(default=timezone.now)
     yanked = models.BooleanField(default=False)
+    yanked_at = models.DateTimeField(null=True, blank=True)
+    yank_message = models.CharField(max_length=1000, blank=True)
 
-    dependencies = models.JSONField(default=list, help_text="In the form of the index.")
-    features = models.JSONField(default=dict)
-    links = models.TextField(blank=True)
     rust_version = models.CharField(max_length=64, blank=True)
+    edition = models.CharField(max_length=16, blank=True)
+    library_name = models.CharField(max_length=255, blank=True)
+    has_library = models.BooleanField(null=True)
+    has_build_script = models.BooleanField(null=True)
+    is_proc_macro = models.BooleanField(null=True)
+    binary_names = models.JSONField(null=True)
+    unpacked_size = models.PositiveBigIntegerField(null=True, help_text="Bytes of the unpacked .crate file.")
+    file_count = models.PositiveIntegerField(null=True)
+    line_counts = models.JSONField(null=True, help_text="Lines of code and comments, and files, by language.")
+    license_expression = models.CharField(max_length=255, blank=True, help_text="The license as SPDX writes it.")
+    license_file = models.CharField(max_length=255, blank=True, help_text="Its path in the .crate file.")
+    vcs_commit = models.CharField(max_length=64, blank=True)
+    examined = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Revision of the rules by which the .crate file was read; 0 for never."
+    )
 
     description = models.TextField(blank=True)
-    license = models.TextField(blank=True)
     homepage = models.CharField(max_length=2000, blank=True)
     repository = models.CharField(max_length=2000, blank=True)
     documentation = models.CharField(max_length=2000, blank=True)
     keywords = models.JSONField(default=list)
     categories = models.JSONField(default=list)
+
+    dependencies = models.JSONField(default=list, help_text="In the form of the index.")
+    features = models.JSONField(default=dict)
+    links = models.TextField(blank=True)
+    license = models.TextField(blank=True)
 
     class Meta:
         ordering = ("-published_at", "-pk")
@@ -101,6 +189,68 @@ class Version(models.Model):
 
     def __str__(self) -> str:
         return f"{self.crate}@{self.number}"
+
+
+class VersionContents(models.Model):
+    """Long texts from the `.crate` file of a version, and the list of its files. Lists of versions never join it."""
+
+    LARGE_COLUMNS = ("files", "docs_rs", "license_text", "readme_text", "readme_html")
+
+    version = models.OneToOneField(Version, on_delete=models.CASCADE, related_name="contents")
+    readme_path = models.CharField(max_length=255, blank=True)
+    files = models.JSONField(default=list, help_text="Path, size, and offset in the unpacked tar, of each file.")
+    docs_rs = models.JSONField(null=True, help_text="[package.metadata.docs.rs] as it is.")
+    license_text = models.TextField(blank=True)
+    readme_text = models.TextField(blank=True)
+    readme_html = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "version contents"
+
+    def __str__(self) -> str:
+        return f"contents of {self.version}"
+
+
+class Dependency(models.Model):
+    """A dependency of a version, derived from `Version.dependencies` by `crates.dependency_rows`."""
+
+    LARGE_COLUMNS = ("features", "target")
+
+    class Kind(models.TextChoices):
+        NORMAL = "normal"
+        BUILD = "build"
+        DEV = "dev"
+
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, db_index=False, related_name="dependency_rows")
+    position = models.PositiveSmallIntegerField(help_text="In the index line, from 0.")
+    name = models.CharField(max_length=64, help_text="The crate's own name.")
+    canonical_name = models.CharField(max_length=64)
+    explicit_name = models.CharField(max_length=64, blank=True, help_text="The name in the manifest if it differs.")
+    registry = models.CharField(max_length=2000, blank=True, help_text="Index URL; empty for this registry.")
+    requirement = models.CharField(max_length=512)
+    kind = models.CharField(max_length=8, choices=Kind)
+    is_optional = models.BooleanField(default=False)
+    default_features = models.BooleanField(default=True)
+    is_current = models.BooleanField(default=False, help_text="Whether its version is the default one of its crate.")
+    features = models.JSONField(default=list)
+    target = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("version", "position")
+        constraints = [
+            models.UniqueConstraint(fields=["version", "position"], name="each_dependency_at_one_position"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["canonical_name", "registry", "version"],
+                condition=Q(is_current=True),
+                name="current_dependents",
+            ),
+        ]
+        verbose_name_plural = "dependencies"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.requirement}"
 
 
 class Ownership(models.Model):

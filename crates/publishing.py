@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import derived_fields, index, names, ownership, throttling
+from crates import dependency_rows, derived_fields, index, names, ownership, throttling
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from crates.package import archive, manifest, upload
@@ -78,7 +78,8 @@ def insert_version(principal: Principal, name: str, version: Version, upstream: 
     prepared = derive(crate) if crate is not None and is_new_version else None
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
-        # versions of one crate are inserted, and its index text is written, one after another.
+        # versions of one crate are inserted, and its index text is written, one after another; then the rows of its
+        # keywords and categories (`taxonomy`).
         principal.revalidate_and_lock()
         crate = lock_or_create_crate(principal, name, upstream)
         present = get_present_version(crate, version)
@@ -89,6 +90,7 @@ def insert_version(principal: Principal, name: str, version: Version, upstream: 
         version.crate = crate
         version.save()
         derived_fields.save(crate, prepared, derive)
+        dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}
         audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, **detail)
     return version

@@ -38,7 +38,7 @@ def search(text: str, page: int, per_page: int) -> SearchResults:
     matches = Crate.objects.usable().filter(*(Q(search_text__contains=word) for word in words))
     start = (page - 1) * per_page
     rows = matches.order_by(rank("_".join(words)), "canonical_name").values_list(
-        "name", "newest__number", "newest__description"
+        "name", "max_version__number", "max_version__description"
     )[start : start + per_page]
     return SearchResults([CrateSummary(*row) for row in rows], matches.count())
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.models import User
 from accounts.principals import Principal
@@ -54,7 +55,9 @@ def _change_yanked(version: Version, lock: Callable[[], Crate], *, yanked: bool,
             if version.yanked == yanked:  # another request was faster
                 return False
             version.yanked = yanked
-            version.save(update_fields=["yanked"])
+            version.yanked_at = timezone.now() if yanked else None
+            version.yank_message = ""
+            version.save(update_fields=["yanked", "yanked_at", "yank_message"])
             derived_fields.save(crate, prepared, derive)
             audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version)
     return True

@@ -401,7 +401,6 @@ def assert_all_or_nothing(client: CargoClient, response: Any) -> None:
 
 
 def delete_crates() -> None:
-    Crate.objects.update(newest=None)
     Version.objects.all().delete()
     Crate.objects.all().delete()
 

@@ -29,9 +29,11 @@ OTHER_TGZ = pack_tgz({"other": "1"})
 SMALL = {
     "accounts.Credential.scopes",
     "accounts.Credential.secret",
+    "crates.Version.binary_names",
     "crates.Version.categories",
     "crates.Version.description",
     "crates.Version.keywords",
+    "crates.Version.line_counts",
     "files.Client.roots",
     "files.ClientKey.secret",
     "files.File.path",

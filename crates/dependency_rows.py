@@ -1,0 +1,43 @@
+"""Dependencies as rows, so that the dependents of a crate are one look-up. The index line has the same as JSON."""
+
+from typing import Any
+
+from django.db.models import Q
+
+from crates import names
+from crates.models import Dependency, Version
+
+BATCH_SIZE = 200
+
+
+def store(version: Version, *, is_current: bool) -> None:
+    """Store the dependencies of a new version, in the transaction that inserts it."""
+    rows = [row(version, position, entry, is_current) for position, entry in enumerate(version.dependencies)]
+    if rows:
+        Dependency.objects.bulk_create(rows, batch_size=BATCH_SIZE)
+
+
+def set_current(former_id: int | None, version_id: int | None) -> None:
+    """Mark the dependencies of a version as those of its crate, and those of its former default version as not."""
+    rows = Dependency.objects.filter(version__in=[key for key in (former_id, version_id) if key is not None])
+    rows.update(is_current=Q(version=version_id))
+
+
+def row(version: Version, position: int, entry: dict[str, Any], is_current: bool) -> Dependency:
+    """Return the row of an entry of an index line, which is not stored yet."""
+    name = entry.get("package") or entry["name"]
+    return Dependency(
+        version=version,
+        position=position,
+        name=name,
+        canonical_name=names.canonical(name),
+        explicit_name=entry["name"] if entry.get("package") else "",
+        registry=entry["registry"] or "",
+        requirement=entry["req"],
+        kind=entry["kind"],
+        is_optional=entry["optional"],
+        default_features=entry["default_features"],
+        is_current=is_current,
+        features=entry["features"],
+        target=entry["target"] or "",
+    )
