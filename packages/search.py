@@ -1,61 +1,23 @@
-"""Search over public packages: the words of a text, in an index that the database itself maintains.
+"""Search over public packages, best matches first."""
 
-PostgreSQL has a GIN index over the words, SQLite an FTS5 table that triggers fill. Both match prefixes of words.
-Chinese, Japanese and Korean (CJK) do not separate all words by blanks, so each bigram, two neighbouring characters,
-counts as a word.
-"""
-
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from django.db.models import Lookup, QuerySet, TextField
+from django.db.models import QuerySet
 from django.dispatch import receiver
 
 from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
 from packages import names
 from packages.models import Package, Release, Type
+from registry_site.search.lookup import MAX_MATCHES
+from registry_site.search.words import tokenize, tokenize_query
 
 MAX_QUERY = 300  # characters: a namespace and a name of the longest kind fit
-MAX_QUERY_WORDS = 12
-MAX_WORD = 63  # characters; longer words are cut, in the index and in queries alike
 MAX_NAME_MATCHES = 200
-MAX_RESULTS = 500
+MAX_RESULTS = MAX_MATCHES
 BATCH_SIZE = 500
-
-WORD = re.compile(r"[^\W_]+")
-CJK_RUN = re.compile(r"[\u3040-\u30ff\u3105-\u312f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+")
-CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-def tokenize(text: str) -> list[str]:
-    """Return the words to index of a text, each once and case-folded.
-
-    A word in camel case is indexed whole and in parts, a run of CJK characters by character and by bigram.
-    """
-    folded = unicodedata.normalize("NFKC", text)
-    spaced = CJK_RUN.sub(lambda run: f" {' '.join([*run[0], *bigrams(run[0])])} ", folded)
-    return distinct_words([*WORD.findall(spaced), *WORD.findall(CAMEL_CASE_BOUNDARY.sub(" ", spaced))])
-
-
-def tokenize_query(query: str) -> list[str]:
-    """Return the words of a query. A CJK run is searched by its bigrams only, which are more selective."""
-    folded = unicodedata.normalize("NFKC", query)
-    spaced = CJK_RUN.sub(lambda run: f" {' '.join(bigrams(run[0]) or run[0])} ", folded)
-    return distinct_words(WORD.findall(spaced))[:MAX_QUERY_WORDS]
-
-
-def bigrams(text: str) -> list[str]:
-    """Return all pairs of neighbouring characters."""
-    return [text[index : index + 2] for index in range(len(text) - 1)]
-
-
-def distinct_words(words: Iterable[str]) -> list[str]:
-    """Case-fold and shorten words, and drop repeated ones."""
-    return list(dict.fromkeys(word.casefold()[:MAX_WORD] for word in words))
 
 
 def update_search_fields(package: Package) -> None:
@@ -125,28 +87,3 @@ def name_rows(packages: QuerySet[Package], limit: int) -> dict[int, tuple[str, s
     """Return the canonical names of packages and their namespaces, by primary key."""
     rows = packages.values_list("pk", "canonical_name", "namespace__reservation__name").order_by()[:limit]
     return {pk: (name, namespace) for pk, name, namespace in rows}
-
-
-@TextField.register_lookup
-class HasWords(Lookup):
-    """The lookup `search_text__has_words=[…]`: each of these is a word in the column, or a prefix of one.
-
-    Words consist of letters and digits, so they need no escape in either query language.
-    """
-
-    lookup_name = "has_words"
-    prepare_rhs = False
-
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
-        column, _ = self.process_lhs(compiler, connection)
-        query = " & ".join(f"'{word}':*" for word in self.rhs)
-        # The subquery hides the words from the planner. For common ones it would read the whole table instead of the
-        # index.
-        return f"array_to_tsvector(string_to_array({column}, ' ')) @@ (SELECT %s::tsquery)", (query,)
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        table = self.lhs.alias
-        query = " ".join(f'"{word}"*' for word in self.rhs)
-        # The limit stands inside: SQLite would collect all matches of the subquery before the outer limit applies.
-        rows = "SELECT rowid FROM packages_words WHERE packages_words MATCH %s LIMIT %s"
-        return f'"{table}"."id" IN ({rows})', (f"{{{self.lhs.target.column}}} : ({query})", MAX_RESULTS)
