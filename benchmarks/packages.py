@@ -102,7 +102,7 @@ def main() -> None:
         for measure in measures:
             from tests.support.rows_read import rows_read  # imports Django, which is set up by now
 
-            measure.rows, measure.entries = rows_read(measure.path, TABLE, "packages_by_words")
+            measure.rows, measure.entries = rows_read(measure.path, TABLE, "packages_package_search_")
         print(f"{describe_setup(count)}\n\n{render(HEAD, measures)}")
 
 

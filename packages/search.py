@@ -11,12 +11,12 @@ from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
 from packages import names
 from packages.models import Package, Release, Type
-from registry_site.search.lookup import MAX_MATCHES
+from registry_site.search.lookup import all_of
 from registry_site.search.words import tokenize, tokenize_query
 
 MAX_QUERY = 300  # characters: a namespace and a name of the longest kind fit
 MAX_NAME_MATCHES = 200
-MAX_RESULTS = MAX_MATCHES
+MAX_RESULTS = 500
 BATCH_SIZE = 500
 
 
@@ -67,8 +67,8 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     wanted_name = names.canonical(query.strip())
     namespace, name = names.split_qualified(wanted_name)
     exact = public.named(namespace, name) if namespace else public.filter(canonical_name=name)
-    by_name = name_rows(public.filter(search_name__has_words=words), MAX_NAME_MATCHES)
-    by_text = name_rows(public.filter(search_text__has_words=words), MAX_RESULTS)
+    by_name = name_rows(public.filter(search_name__matches=all_of(words, limit=MAX_NAME_MATCHES)), MAX_NAME_MATCHES)
+    by_text = name_rows(public.filter(search_text__matches=all_of(words, limit=MAX_RESULTS)), MAX_RESULTS)
     rows = {**by_text, **by_name, **name_rows(exact, MAX_NAME_MATCHES)}
     ranked = sorted(rows, key=lambda pk: (rank(wanted_name, *rows[pk], matches_name=pk in by_name), rows[pk]))
     return ranked[:MAX_RESULTS]
