@@ -15,12 +15,16 @@ from registry_site.origins import Hosts, origin_of, with_plain_origin
 
 T = TypeVar("T")
 
-HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST = rf"\[[0-9A-Fa-f:.]+\]|{LABEL}(?:\.{LABEL})*"
 PORT = r"([0-9]{1,5})"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 UNLIMITED = 10**15
-BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+BUCKET_LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+BUCKET = rf"(?=[a-z0-9.-]{{3,63}}(?:[/?]|$))(?!(?:[0-9]+\.){{3}}[0-9]+(?:[/?]|$)){BUCKET_LABEL}(?:\.{BUCKET_LABEL})*"
+REGION = "(?![0-9]+$)(?!-)[a-z0-9-]{1,63}(?<!-)"
+MAX_PREFIX_LENGTH = 900  # a key has 1024 bytes at most, and ours end with two levels and a hash
 # Segments without `.` and `..`, which some services resolve.
 BLOBS_PREFIX = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
 
@@ -344,7 +348,9 @@ def parse_blobs_url(url: str) -> dict[str, Any]:
     query = dict(pairs)
     if len(query) < len(pairs) or set(query) - {"endpoint", "region", "redirect"}:
         raise ValueError(url)
-    if query.get("redirect", "0") not in ("0", "1") or not re.fullmatch("[a-z0-9-]+", query.get("region", "us-east-1")):
+    if query.get("redirect", "0") not in ("0", "1") or not re.fullmatch(REGION, query.get("region", "us-east-1")):
+        raise ValueError(url)
+    if len(prefix) > MAX_PREFIX_LENGTH:
         raise ValueError(url)
     return {
         "BACKEND": "registry_site.storage.s3.S3Blobs",
@@ -367,6 +373,20 @@ def parse_endpoint(url: str) -> str:
 
 
 def is_same_store(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two entries of `STORAGES` keep their bytes at the same place."""
-    names = ("endpoint_url", "bucket_name", "location")
-    return all(one["OPTIONS"].get(name) == other["OPTIONS"].get(name) for name in names)
+    """Return whether two entries of `STORAGES` may keep their bytes at the same place."""
+    return store_identity(one["OPTIONS"]) == store_identity(other["OPTIONS"])
+
+
+def store_identity(options: dict[str, Any]) -> Any:
+    """Return what all settings for one place have in common.
+
+    That of S3 is without the host: one service has many names. That of a directory sees through links and mounts.
+    """
+    if "bucket_name" in options:
+        path = urlsplit(options["endpoint_url"] or "").path
+        return f"{path}/{options['bucket_name']}/{options['location']}".rstrip("/")
+    directory: Path = options["location"]
+    if not directory.exists():
+        return directory
+    status = directory.stat()
+    return status.st_dev, status.st_ino

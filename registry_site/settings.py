@@ -393,7 +393,7 @@ STORAGES: dict[str, Any] = {
 }
 # `mirror prune` deletes bytes that can be fetched again. Those of a crate that was published here cannot.
 if is_same_store(STORAGES["blobs"], STORAGES["mirror"]):
-    raise REGISTRY.refusal("MIRROR_BLOBS_URL", "give another bucket or prefix than that of REGISTRY_BLOBS_URL")
+    raise REGISTRY.refusal("MIRROR_BLOBS_URL", "give another bucket, prefix or folder than that of REGISTRY_BLOBS_URL")
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from registry_site.environment import (
     Environment,
+    is_same_store,
     parse_blobs_url,
     parse_database_url,
     parse_index_tokens,
@@ -353,12 +354,27 @@ BAD_BLOBS = """
     s3://bucket:9000/p s3://bucket/../p s3://bucket/a/.. s3://bucket/./a s3://bucket//a s3://bucket/a%20b s3://bucket#x
     s3://bucket?endpoint=http:// s3://bucket?endpoint=http://h:99999 s3://bucket?endpoint=h:9000 s3://bucket?endpoint
     s3://bucket?endpoint=http://u:p@h s3://bucket?endpoint=ftp://h s3://bucket?endpoint=http://h/../x
+    s3://a..b s3://a-.b s3://a.-b s3://192.168.1.1 s3://bucket?region=- s3://bucket?region=1
+    s3://bucket?endpoint=http://a..b s3://bucket?endpoint=http://a-.b
     s3://bucket?region= s3://bucket?region=a&region=b s3://bucket?region=EU s3://bucket?x=1 s3://bucket?redirect=1#x
 """
 
 
 def test_other_urls_are_no_blobs() -> None:
     assert accepted(parse_blobs_url, BAD_BLOBS.split()) == []
+    too_long = [f"s3://bucket?endpoint=http://{'h' * 64}", f"s3://bucket/{'p' * 901}", f"s3://{'b' * 64}"]
+    assert accepted(parse_blobs_url, too_long) == []
+
+
+def test_names_of_one_service_are_one_store() -> None:
+    stores = {
+        "s3://bucket/p?endpoint=http://127.0.0.1:9000": "s3://bucket/p?endpoint=http://localhost:9000",
+        "s3://bucket/p": "s3://bucket/p?endpoint=https://s3.amazonaws.com",
+        "s3://bucket/path?endpoint=https://s3": "s3://path?endpoint=https://s3/bucket",
+    }
+    apart = [pair for pair in stores.items() if not is_same_store(*map(parse_blobs_url, pair))]
+    assert apart == []
+    assert not is_same_store(parse_blobs_url("s3://bucket/p"), parse_blobs_url("s3://bucket/p/q"))
 
 
 BAD_UPSTREAMS = """

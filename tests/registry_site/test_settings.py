@@ -362,13 +362,21 @@ def test_other_files_are_no_certificate(tmp_path: Path) -> None:
     assert swapped.startswith("REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are no certificate with its key")
 
 
+SHARED_STORE = "give another bucket, prefix or folder than that of REGISTRY_BLOBS_URL."
+
+
 def test_one_store_for_both_stops_the_start(tmp_path: Path) -> None:
     blobs, mirrored = "s3://bucket/p?endpoint=https://s3:443&region=eu-1", "s3://bucket/p/?endpoint=https://S3"
     line = refusal(tmp_path, BLOBS_URL=blobs, MIRROR_BLOBS_URL=mirrored)
-    expected = "give another bucket or prefix than that of REGISTRY_BLOBS_URL."
-    assert line == f"REGISTRY_MIRROR_BLOBS_URL={mirrored!r} is not understood: {expected}"
+    assert line == f"REGISTRY_MIRROR_BLOBS_URL={mirrored!r} is not understood: {SHARED_STORE}"
     read = read_settings(tmp_path, BLOBS_URL=blobs, MIRROR_BLOBS_URL="s3://bucket/q")
     assert read["STORAGES"]["mirror"]["OPTIONS"]["location"] == "q"
+
+
+def test_link_to_one_folder_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "mirror").symlink_to(tmp_path / "blobs")
+    assert refusal(tmp_path) == f"REGISTRY_MIRROR_BLOBS_URL='' is not understood: {SHARED_STORE}"
 
 
 def test_short_key_stops_the_start(tmp_path: Path) -> None:
