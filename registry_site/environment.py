@@ -374,7 +374,7 @@ def parse_endpoint(url: str) -> str:
 
 def is_same_store(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two entries of `STORAGES` may keep their bytes at the same place."""
-    return store_identity(one["OPTIONS"]) == store_identity(other["OPTIONS"])
+    return bool(store_identity(one["OPTIONS"]) == store_identity(other["OPTIONS"]))
 
 
 def store_identity(options: dict[str, Any]) -> Any:

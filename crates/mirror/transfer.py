@@ -113,6 +113,7 @@ def _write_crate(path: Path, crate: CachedCrate) -> bool:
         with crate.blob().read() as content, partial.open("wb") as file:
             shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
     except NotFound:
+        partial.unlink(missing_ok=True)
         return False
     # Hash the written file: that notices damaged bytes in the cache, and a medium that loses some.
     if _sha256(partial) != crate.sha256:

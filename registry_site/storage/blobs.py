@@ -19,6 +19,7 @@ from registry_site.logs import log_event
 
 CHUNK_SIZE = 64 * 1024  # bytes
 LOST = "The registry has lost the bytes of this file; please tell its operator."
+DAMAGED = "The registry has damaged bytes of this file; please tell its operator."
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,18 @@ class Blob:
         return f'"{self.sha256}"'
 
     def read(self, start: int = 0, length: int | None = None) -> IO[bytes]:
-        return open(self.sha256, start, length, store=self.store)
+        """Open the bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
+
+        Raises `Lost` when there is no such blob, or one of another size, and `Unavailable` when the storage does not
+        answer.
+        """
+        with logged_loss(self.sha256, self.store):
+            return _backend(self.store).read(_name(self.sha256), self, start, length)
 
     def require_present(self) -> None:
         """Raise `Lost` if the storage does not have the bytes, and `Unavailable` when it does not answer."""
         with logged_loss(self.sha256, self.store):
-            _backend(self.store).require_present(_name(self.sha256))
+            _backend(self.store).require_present(_name(self.sha256), self)
 
     def url(self, filename: str) -> str | None:
         """Return a short-lived URL for clients to fetch the bytes; None when the storage gives none."""
@@ -48,7 +55,7 @@ class Blob:
     def local_path(self) -> str | None:
         """Return the path on the local disk; None for other storages. Raises `Lost`."""
         with logged_loss(self.sha256, self.store):
-            return _backend(self.store).local_path(_name(self.sha256))
+            return _backend(self.store).local_path(_name(self.sha256), self)
 
 
 class Backend(Protocol):
@@ -59,10 +66,10 @@ class Backend(Protocol):
         ...
 
     def replace(self, name: str, content: IO[bytes], blob: Blob) -> None: ...
-    def require_present(self, name: str) -> None: ...
-    def read(self, name: str, start: int, length: int | None) -> IO[bytes]: ...
+    def require_present(self, name: str, blob: Blob) -> None: ...
+    def read(self, name: str, blob: Blob, start: int, length: int | None) -> IO[bytes]: ...
     def signed_url(self, name: str, filename: str) -> str | None: ...
-    def local_path(self, name: str) -> str | None: ...
+    def local_path(self, name: str, blob: Blob) -> str | None: ...
     def delete(self, name: str) -> None: ...
 
 
@@ -104,22 +111,13 @@ def sha256_of_stream(content: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def open(sha256: str, start: int = 0, length: int | None = None, *, store: str = "blobs") -> IO[bytes]:
-    """Open the bytes from `start`, at most `length` of them, as a binary stream for the caller to close.
-
-    Raises `Lost` when there is no such blob, and `Unavailable` when the storage does not answer.
-    """
-    with logged_loss(sha256, store):
-        return _backend(store).read(_name(sha256), start, length)
-
-
 @contextmanager
 def logged_loss(sha256: str, store: str) -> Iterator[None]:
-    """Log a blob that the storage does not have: a row says that it should."""
+    """Log a blob that the storage does not have whole: a row says that it should."""
     try:
         yield
-    except Lost:
-        log_event("blob.lost", logging.ERROR, store=store, sha256=sha256)
+    except Lost as error:
+        log_event("blob.lost", logging.ERROR, store=store, sha256=sha256, cause=error.message)
         raise
 
 

@@ -13,7 +13,7 @@ from django.core.files.storage import FileSystemStorage
 from registry_site.errors import Lost, Unavailable
 from registry_site.logs import log_event
 from registry_site.storage import free_space
-from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob, byte_range
+from registry_site.storage.blobs import CHUNK_SIZE, DAMAGED, LOST, Blob, byte_range
 
 
 class DiskBlobs(FileSystemStorage):
@@ -62,22 +62,25 @@ class DiskBlobs(FileSystemStorage):
         with translated_failure("delete"):
             super().delete(name)
 
-    def read(self, name: str, start: int, length: int | None) -> IO[bytes]:
+    def read(self, name: str, blob: Blob, start: int, length: int | None) -> IO[bytes]:
         with translated_failure("read"):
             try:
                 file = Path(self.path(name)).open("rb")  # noqa: SIM115 - the caller closes it
             except FileNotFoundError as error:
                 raise Lost(LOST) from error
+            if os.fstat(file.fileno()).st_size != blob.size:
+                file.close()
+                raise Lost(DAMAGED)
         return byte_range(file, start, length)
 
-    def require_present(self, name: str) -> None:
-        self.read(name, 0, 0).close()
+    def require_present(self, name: str, blob: Blob) -> None:
+        self.read(name, blob, 0, 0).close()
 
     def signed_url(self, name: str, filename: str) -> str | None:
         return None
 
-    def local_path(self, name: str) -> str | None:
-        self.require_present(name)  # so that a lost file is reported here, and not by the proxy that sends it
+    def local_path(self, name: str, blob: Blob) -> str | None:
+        self.require_present(name, blob)  # so that a lost file is reported here, and not by the proxy that sends it
         return str(self.path(name))
 
 

@@ -4,13 +4,14 @@ Each request has a deadline, and takes one of the slots of all requests that wai
 """
 
 import base64
+import hashlib
 import io
 import logging
 import math
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from registry_site.errors import Lost, RegistryError, Unavailable
 from registry_site.http_client import LimitedConnection, Limits, RequestFailed, TrustingConnection
-from registry_site.storage.blobs import CHUNK_SIZE, LOST, Blob
+from registry_site.storage.blobs import CHUNK_SIZE, DAMAGED, LOST, Blob, logged_loss
 from registry_site.upstream_failures import logged_failure
 from registry_site.upstream_limiter import Kind, limiter
 
@@ -77,6 +78,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
             retries={"total_max_attempts": 2},
             signature_version="s3v4",
             max_pool_connections=settings.THREADS,
+            response_checksum_validation="when_required",  # `Body` compares the bytes with their name
         )
         return {**super().get_default_settings(), "client_config": config, "redirect_clients": False}
 
@@ -117,7 +119,7 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
     def put(self, name: str, content: IO[bytes], blob: Blob, **condition: str) -> None:
         """Store an object. Raises `AlreadyThere` if there is one, against the condition, and `Unavailable`."""
         client = self.client
-        with request_to(self, "put", SECONDS + blob.size / MIN_BYTES_PER_SECOND):
+        with request_to(self, "put", name, SECONDS + blob.size / MIN_BYTES_PER_SECOND):
             client.put_object(
                 **self.object(name),
                 Body=content,
@@ -128,29 +130,30 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
             )
 
     def delete(self, name: str) -> None:
-        with request_to(self, "delete", SECONDS):
+        with suppress(Lost), request_to(self, "delete", name, SECONDS):  # some services know no object, S3 takes any
             self.client.delete_object(**self.object(name))
 
-    def require_present(self, name: str) -> None:
-        with request_to(self, "head", SECONDS):
-            self.client.head_object(**self.object(name))
+    def require_present(self, name: str, blob: Blob) -> None:
+        # No HEAD: its answer has no words, so a missing bucket would look like a missing object.
+        self.read(name, blob, 0, min(blob.size, 1)).close()
 
-    def read(self, name: str, start: int, length: int | None) -> IO[bytes]:
-        end = "" if length is None else str(start + length - 1)
+    def read(self, name: str, blob: Blob, start: int, length: int | None) -> IO[bytes]:
+        size = blob.size - start if length is None else length
         # Without a range when all is read: an empty object has no byte 0, and S3 answers 416 to bytes=0-.
-        options = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
+        options = {"Range": f"bytes={start}-{start + size - 1}"} if size != blob.size else {}
         client = self.client  # made before the slot is taken: the first takes a second
         limits = Limits(SECONDS)
         try:
-            with translated_failure(self, "get"), limiter.slot(STORAGE), limits.applied():
-                body = client.get_object(**self.object(name), **options)["Body"]
+            with translated_failure(self, "get", name), limiter.slot(STORAGE), limits.applied():
+                answer = client.get_object(**self.object(name), **options)
+                if total_size(answer) not in (None, blob.size):
+                    answer["Body"].close()
+                    raise Lost(DAMAGED)
                 # The first part, too: a failure after it can only cut the response off.
-                first = body.read(CHUNK_SIZE)
-                limits.remaining_seconds()
+                return cast(IO[bytes], Body(self, name, blob, answer["Body"], size, limits))
         except RegistryError:
             limits.close()
             raise
-        return cast(IO[bytes], Body(self, first, body, limits))
 
     def signed_url(self, name: str, filename: str) -> str | None:
         if not self.redirect_clients:
@@ -159,34 +162,68 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
         parameters = {"ResponseContentDisposition": disposition}
         return cast(str, self.url(name, parameters=parameters, expire=SIGNED_URL_SECONDS))
 
-    def local_path(self, name: str) -> str | None:
+    def local_path(self, name: str, blob: Blob) -> str | None:
         return None
 
 
-class Body(io.RawIOBase):
-    """The bytes of an object, each part read within `SECONDS`; between two parts a slow client may take its time."""
+def total_size(answer: dict[str, Any]) -> int | None:
+    """Return the size of an object, of which the answer may have a part; None if it does not say."""
+    if "ContentRange" in answer:
+        return int(str(answer["ContentRange"]).rpartition("/")[2])
+    return cast("int | None", answer.get("ContentLength"))
 
-    def __init__(self, store: S3Blobs, first: bytes, body: Any, limits: Limits) -> None:
+
+class Body(io.RawIOBase):
+    """The bytes of an object, each part read within `SECONDS`; between two parts a slow client may take its time.
+
+    Raises `Lost` for fewer bytes than `size`, and instead of the last part if all of the blob have another hash.
+    """
+
+    def __init__(self, store: S3Blobs, name: str, blob: Blob, body: Any, size: int, limits: Limits) -> None:
         self.store = store
-        self.first = first
+        self.name = name
+        self.blob = blob
         self.body = body
+        self.missing = size
         self.limits = limits
+        self.digest = hashlib.sha256() if size == blob.size else None
+        self.first = self.next_part(CHUNK_SIZE)
         limits.extend(math.inf)
+
+    def next_part(self, length: int) -> bytes:
+        part = cast(bytes, self.body.read(length)) if self.missing else b""
+        self.limits.remaining_seconds()  # a body without a length ends where its connection was shut down
+        if self.missing and not part:
+            raise Lost(DAMAGED)
+        self.missing -= len(part)
+        self.check_hash(part)
+        return part
+
+    def check_hash(self, part: bytes) -> None:
+        if self.digest is not None:
+            self.digest.update(part)
+            if not self.missing and self.digest.hexdigest() != self.blob.sha256:
+                raise Lost(DAMAGED)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self.first:
-            part, self.first = self.first[: len(buffer)], self.first[len(buffer) :]
-            buffer[: len(part)] = part
-            return len(part)
-        with translated_failure(self.store, "read"), limiter.slot(STORAGE):
+        part = self.first[: len(buffer)] or self.later_part(len(buffer))
+        self.first = self.first[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+    def later_part(self, length: int) -> bytes:
+        with (
+            logged_loss(self.blob.sha256, self.blob.store),
+            translated_failure(self.store, "read", self.name),
+            limiter.slot(STORAGE),
+        ):
             self.limits.extend(SECONDS)
-            size = self.body.readinto(buffer)
-            self.limits.remaining_seconds()  # a body without a length ends where its connection was shut down
+            part = self.next_part(length)
             self.limits.extend(math.inf)
-        return cast(int, size)
+            return part
 
     def close(self) -> None:
         self.limits.close()
@@ -202,20 +239,26 @@ FAILURES = (ClientError, BotoCoreError, HTTPError, RequestFailed, OSError)
 
 
 @contextmanager
-def request_to(store: S3Blobs, step: str, seconds: float) -> Iterator[None]:
+def request_to(store: S3Blobs, step: str, name: str, seconds: float) -> Iterator[None]:
     """Take a slot for a request, and end the request after so many seconds; raises as `translated_failure`."""
-    with translated_failure(store, step), limiter.slot(STORAGE), closing(Limits(seconds)) as limits, limits.applied():
+    with (
+        translated_failure(store, step, name),
+        limiter.slot(STORAGE),
+        closing(Limits(seconds)) as limits,
+        limits.applied(),
+    ):
         yield
         limits.remaining_seconds()  # a head that was cut off by the watchdog looks complete to botocore
 
 
 @contextmanager
-def translated_failure(store: S3Blobs, step: str) -> Iterator[None]:
+def translated_failure(store: S3Blobs, step: str, name: str) -> Iterator[None]:
     """Turn failures of a request into `Unavailable`, with a line of the log; raises as `translated_answer`, too."""
     host = urlsplit(store.endpoint_url or "//s3.amazonaws.com").netloc
+    fields = {"bucket": store.bucket_name, "sha256": name.rpartition("/")[2]}
     try:
         with (
-            logged_failure("storage", step, host, FAILURES, logging.ERROR, bucket=store.bucket_name) as line,
+            logged_failure("storage", step, host, FAILURES, logging.ERROR, **fields) as line,
             translated_answer(line),
         ):
             yield
@@ -226,13 +269,19 @@ def translated_failure(store: S3Blobs, step: str) -> Iterator[None]:
 
 @contextmanager
 def translated_answer(line: dict[str, Any]) -> Iterator[None]:
-    """Turn two errors of S3 into `AlreadyThere` and `Lost`; the code of any other goes into the line of the log."""
+    """Turn two kinds of errors of S3 into `AlreadyThere` and `Lost`; any other adds its status and code to the line.
+
+    A 404 without a code of S3 is not about an object: a proxy answers so while the service behind it is away.
+    """
     try:
         yield
     except ClientError as error:
-        line["code"] = str(error.response.get("Error", {}).get("Code", ""))
-        if line["code"] == "PreconditionFailed":
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        line |= {"status": error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"), "code": code}
+        if code == "PreconditionFailed":
             raise AlreadyThere from error
-        if line["code"] in ("NoSuchKey", "404"):
+        if code == "NoSuchKey":
             raise Lost(LOST) from error
+        if code == "InvalidRange":  # the object has become shorter
+            raise Lost(DAMAGED) from error
         raise

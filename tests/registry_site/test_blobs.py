@@ -1,5 +1,6 @@
 """The blob store: the same tests on disk and on S3."""
 
+import base64
 import hashlib
 import io
 import os
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.database_independent
 
 DATA = random.Random(0).randbytes(200_000)
 NAME = hashlib.sha256(DATA).hexdigest()
+WHOLE = blobs.Blob(NAME, len(DATA))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +68,7 @@ def store(request: pytest.FixtureRequest) -> None:
 class TestBothStorages:
     def test_bytes_are_read_by_their_hash(self) -> None:
         assert blobs.put(io.BytesIO(DATA)) == blobs.Blob(NAME, len(DATA))
-        with blobs.open(NAME) as file:
+        with WHOLE.read() as file:
             assert file.read() == DATA
 
     def test_same_bytes_again_change_nothing(self) -> None:
@@ -78,12 +80,12 @@ class TestBothStorages:
 
     def test_part_of_the_bytes_is_read(self) -> None:
         blobs.put(io.BytesIO(DATA))
-        with blobs.open(NAME, 100, 50) as file:
+        with WHOLE.read(100, 50) as file:
             assert file.read() == DATA[100:150]
 
     def test_unknown_blob_is_lost(self, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(Lost):
-            blobs.open("0" * 64)
+            blobs.Blob("0" * 64, 1).read()
         with pytest.raises(Lost):
             blobs.Blob("1" * 64, 1).require_present()
         lines = [fields_of(record) for record in caplog.records if record.levelname == "ERROR"]
@@ -164,10 +166,20 @@ def test_damaged_file_is_mended(caplog: pytest.LogCaptureFixture) -> None:
     assert "blob.mended" in caplog.text
 
 
+def test_shorter_file_is_lost() -> None:
+    path = Path(blobs.put(io.BytesIO(DATA)).local_path() or "")
+    os.truncate(path, 100)
+    for read in (WHOLE.read, WHOLE.require_present, WHOLE.local_path, lambda: WHOLE.read(50, 60)):
+        with pytest.raises(Lost):
+            read()
+    blobs.put(io.BytesIO(DATA))
+    assert path.read_bytes() == DATA
+
+
 def test_range_of_a_truncated_file_raises() -> None:
     path = blobs.put(io.BytesIO(DATA)).local_path()
     assert path
-    with blobs.open(NAME, 100, 50) as file:
+    with WHOLE.read(100, 50) as file:
         os.truncate(path, 120)
         with pytest.raises(OSError, match="has become shorter"):
             file.read()
@@ -195,6 +207,86 @@ def test_damaged_object_in_s3_is_mended(bucket: str, s3: str, caplog: pytest.Log
     assert "blob.mended" in caplog.text
 
 
+def key_of(blob: blobs.Blob) -> str:
+    return f"below/{blob.sha256[:2]}/{blob.sha256[2:4]}/{blob.sha256}"
+
+
+def test_shorter_object_in_s3_is_lost(bucket: str, s3: str) -> None:
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key=key_of(WHOLE), Body=DATA[:100])
+    for read in (WHOLE.read, WHOLE.require_present, lambda: WHOLE.read(50, 60), lambda: WHOLE.read(150, 20)):
+        with pytest.raises(Lost):
+            read()
+    blobs.put(io.BytesIO(DATA))
+    assert blobs.is_intact(WHOLE)
+
+
+def test_last_part_of_damaged_object_is_withheld(bucket: str, s3: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key=key_of(WHOLE), Body=b"x" + DATA[1:])
+    with WHOLE.read() as content:
+        parts = blobs.iter_chunks(content)
+        assert next(parts)
+        with pytest.raises(Lost):
+            list(parts)
+    assert [fields_of(record)["sha256"] for record in caplog.records if record.levelname == "ERROR"] == [NAME]
+
+
+def test_missing_bucket_is_no_missing_object(bucket: str, s3: str, settings: Any) -> None:
+    use_s3(settings, endpoint_url=s3, bucket_name="missing-bucket", region_name="us-east-1")
+    with pytest.raises(Unavailable, match="NoSuchBucket"):
+        WHOLE.require_present()
+
+
+def answer_404(exchange: Exchange) -> None:
+    exchange.head(404, Content_Length="9")
+    exchange.send(b"not found")
+
+
+def no_such_key(exchange: Exchange) -> None:
+    body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
+    exchange.head(404, Content_Length=str(len(body)))
+    exchange.send(body)
+
+
+def test_404_of_a_proxy_is_no_missing_object(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with bad_upstream.upstream() as server:
+        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
+        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", answer_404)
+        requests = (lambda: blobs.put(io.BytesIO(DATA)), WHOLE.read, WHOLE.require_present, lambda: blobs.delete(WHOLE))
+        for request in requests:
+            with pytest.raises(Unavailable, match=r"refuses us \(404\)"):
+                request()
+
+
+def damaged_object(exchange: Exchange) -> None:
+    checksum = base64.b64encode(bytes.fromhex(NAME)).decode()
+    exchange.head(Content_Length=str(len(DATA)), x_amz_checksum_sha256=checksum)
+    exchange.send(b"x" + DATA[1:])
+
+
+def test_object_is_damaged_against_its_checksum(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with bad_upstream.upstream() as server:
+        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
+        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", damaged_object)
+        assert not blobs.is_intact(WHOLE)
+
+
+def test_unknown_object_is_deleted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with bad_upstream.upstream() as server:
+        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
+        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", no_such_key)
+        blobs.delete(WHOLE)
+        with pytest.raises(Lost):
+            WHOLE.read()
+
+
 def test_threads_share_a_client(bucket: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         clients = set(threads.map(lambda _: id(storages["blobs"].client), range(16)))  # type: ignore[attr-defined]
@@ -210,6 +302,7 @@ def test_refusal_of_s3_is_logged_with_its_words(
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     line = fields_of(record)
     assert (line["host"], line["bucket"], line["step"]) == (s3.removeprefix("http://"), "missing-bucket", "put")
+    assert (line["sha256"], line["status"]) == (NAME, 404)
     assert "The specified bucket does not exist" in line["cause"]
 
 
@@ -238,9 +331,9 @@ def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPat
         with pytest.raises(Unavailable):
             blobs.put(io.BytesIO(DATA))
         with pytest.raises(Unavailable):
-            blobs.open(NAME)
+            WHOLE.read()
         server.script(path, dripping_object)
-        with blobs.open(NAME) as content, pytest.raises(Unavailable):
+        with WHOLE.read() as content, pytest.raises(Unavailable):
             content.read()
 
 

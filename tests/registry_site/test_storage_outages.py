@@ -118,7 +118,8 @@ def test_absent_store_is_named_with_a_reason(tmp_path: Path) -> None:
             assert text == "The registry's storage does not answer; try again, and tell its operator."
         log = server.log.read_text()
     assert "refuses us (NoSuchBucket)" in log
-    assert f'host={store.url.removeprefix("http://")} bucket=crates failure="not reached"' in log
+    assert f"host={store.url.removeprefix('http://')} bucket=crates sha256=" in log
+    assert 'failure="not reached"' in log
     assert "Traceback" not in log
 
 
