@@ -13,6 +13,7 @@ from django.utils.http import content_disposition_header, http_date
 
 from registry_site.storage import blobs
 
+CONTENT_STATUSES = (200, 206, 304)  # a refused range or condition must not stand for the content in a cache
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -59,7 +60,8 @@ def deliver(
     if timestamp is not None:
         response["Last-Modified"] = http_date(timestamp)
     response["Accept-Ranges"] = "bytes"
-    response["Cache-Control"] = cache_control
+    if response.status_code in CONTENT_STATUSES:
+        response["Cache-Control"] = cache_control
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename) or "attachment"
     return response
 

@@ -288,6 +288,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         status_line = f"{status.value} {status.phrase}"
         body = json.dumps({"errors": [{"detail": f"The request was refused: {status_line}."}]})
         head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        head += "Cache-Control: no-store\r\n"  # a cache may keep a 414 or a 501, also for requests in order
         with suppress(OSError):
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
 

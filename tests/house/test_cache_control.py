@@ -18,6 +18,8 @@ CREDENTIALS: dict[str, dict[str, Any]] = {
     "yapkg's token": {"headers": {"Token": "nonsense"}},
     "cookie": {"headers": {"Cookie": "any=thing"}},
     "parameter": {"query_params": {"session_token": "nonsense"}},
+    "provider's code": {"query_params": {"code": "nonsense", "state": "nonsense"}},
+    "body": {"data": "session_token=nonsense", "content_type": "application/x-www-form-urlencoded"},
 }
 
 
@@ -38,11 +40,11 @@ def blob_directory() -> None:
     """No directory of each test: the world has one for the whole module."""
 
 
-def answers(world: World, **options: Any) -> Iterator[tuple[str, str]]:
-    """Yield the path of each route, also of existing things, with the `Cache-Control` of its answer to a GET."""
+def answers(world: World, method: str = "GET", **options: Any) -> Iterator[tuple[str, str]]:
+    """Yield the path of each route, also of existing things, with the `Cache-Control` of its answer."""
     for paths in paths_by_route(world).values():
         for path in paths:
-            response = Client(raise_request_exception=False).get(path, **options)
+            response = Client(raise_request_exception=False).generic(method, path, **options)
             yield path, response.get("Cache-Control", "")
             response.close()
 
@@ -63,6 +65,21 @@ def test_caches_keep_nothing_for_credentials(world: World) -> None:
         assert [(path, value) for path, value in kept if value != IMMUTABLE] == [], name
 
 
+def test_caches_keep_no_answers_to_changes(world: World) -> None:
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert [(path, value) for path, value in answers(world, method) if "no-store" not in value] == [], method
+
+
+def test_token_of_a_link_is_not_kept(client: Client) -> None:
+    assert "no-store" in client.get("/v1/user/email/verify/nonsense").headers["Cache-Control"]
+
+
+def test_refused_part_does_not_stand_for_the_whole(world: World) -> None:
+    for headers, status in ({"Range": "bytes=99999999-"}, 416), ({"If-Match": '"x"'}, 412):
+        response = Client().get("/dl/demo/1.0.0/download", headers=headers)
+        assert (response.status_code, response.headers["Cache-Control"]) == (status, "no-cache")
+
+
 def test_unknown_path_is_asked_for_again(client: Client) -> None:
     for path in ("/nothing", "/index/no/th/nothing", "/dl/nothing/1.0.0/download", "/\0"):
         assert client.get(path).headers["Cache-Control"] == "no-cache", path
@@ -72,6 +89,8 @@ def test_static_files_may_be_kept(client: Client) -> None:
     response = client.get("/static/admin/css/base.css", headers={"Cookie": "any=thing"})
     assert "public" in response.headers["Cache-Control"]
     response.close()
+    headers = {"If-None-Match": f"W/{response.headers['ETag']}"}  # a server in front has compressed it
+    assert client.get("/static/admin/css/base.css", headers=headers).status_code == 304
 
 
 def test_cookie_of_an_answer_is_not_kept(client: Client) -> None:

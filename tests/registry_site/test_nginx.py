@@ -181,6 +181,18 @@ def test_downloads_have_the_headers_of_all_answers(site: Site) -> None:
     assert len(headers["X-Request-ID"]) > 10
 
 
+@pytest.mark.parametrize("site", ["/_files"], indirect=True, ids=["nginx sends files"])
+def test_caches_do_not_keep_errors_of_nginx(site: Site) -> None:
+    """They come with the registry's headers for the file that nginx cannot send, here because it is a link."""
+    path, crate = "/ktra/api/v1/mirror/linked/1.0.0/download", packing.crate("linked")
+    site.upstream.publish("linked", crate)
+    assert site.get(path)[0] == 200
+    (blob,) = (blob for blob in (site.server.data / "mirror").glob("*/*/*") if blob.read_bytes() == crate)
+    blob.symlink_to(blob.rename(site.root / "linked"))
+    status, headers, _ = site.get(path)
+    assert (status, headers["Cache-Control"]) == (403, "no-store")
+
+
 def test_logs_of_nginx_have_no_token(site: Site) -> None:
     paths = ("/v1/user/email/verify/a-secret", "/v1/user/email/verify/a-secret/x", "/v1/user/email/%76erify/a-secret")
     for path in paths:
