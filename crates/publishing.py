@@ -9,10 +9,10 @@ from django.db import IntegrityError, transaction
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import dependency_rows, derived_fields, index, names, ownership, throttling
+from crates import dependency_rows, derived_fields, index, names, ownership, throttling, version_facts
 from crates.mirror import shared_names
-from crates.models import Crate, Ownership, Version
-from crates.package import archive, manifest, upload
+from crates.models import Crate, Ownership, Version, VersionContents
+from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict
@@ -52,7 +52,9 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
+        read = facts.read(packed.document, contents, received.crate, compressed_size)
         version = new_version(principal.user, packed)
+        version_facts.assign(version, read)
         index.check_line_size(packed.name, version)
         # Outside of the transaction, since upstream may take seconds.
         upstream = (
@@ -62,11 +64,13 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         blob = blobs.put(received.crate)
     version.checksum, version.size = blob.sha256, blob.size
     with derived_fields.queue(packed.name):
-        version = insert_version(principal, packed.name, version, upstream)
-    return PublishResult(version, packed.invalid_categories, packed.warnings())
+        version = insert_version(principal, packed.name, version, version_facts.new_contents(read), upstream)
+    return PublishResult(version, packed.invalid_categories, [*packed.warnings(), *read.omissions])
 
 
-def insert_version(principal: Principal, name: str, version: Version, upstream: Crate.Upstream) -> Version:
+def insert_version(
+    principal: Principal, name: str, version: Version, contents: VersionContents, upstream: Crate.Upstream
+) -> Version:
     """Insert a version into its crate, or return the present one if its bytes are the same.
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
@@ -89,6 +93,8 @@ def insert_version(principal: Principal, name: str, version: Version, upstream: 
         throttling.check_change_rate(principal.user, crate)
         version.crate = crate
         version.save()
+        contents.version = version
+        contents.save()
         derived_fields.save(crate, prepared, derive)
         dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}

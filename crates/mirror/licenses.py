@@ -1,20 +1,17 @@
 """Licenses of crates: read them from `Cargo.toml`, for an index has none, and compare them with those allowed."""
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import IO, Any
 
-from license_expression import AND, OR, ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, Licensing
+from license_expression import AND, OR, LicenseSymbol, LicenseWithExceptionSymbol
 
-from crates.package import manifest
+from crates.package import licenses, manifest
 from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
 from registry_site.archives.tar_reader import BLOCK, read_entries
 from registry_site.errors import Invalid
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_LICENSE_LENGTH = 255  # characters, as wide as the column
-
-_licensing = Licensing()
 
 
 def read_license(crate: IO[bytes], size: int) -> str:
@@ -45,15 +42,7 @@ def is_allowed(expression: str, allowed: Collection[str]) -> bool:
 
     One part of an `OR` suffices. Old crates write `/` for `OR`. An exception (`WITH`) only ever permits more.
     """
-    return _is_satisfied(_parse(expression.replace("/", " OR ")), {license_id.casefold() for license_id in allowed})
-
-
-@lru_cache(maxsize=1024)
-def _parse(expression: str) -> Any:
-    try:
-        return _licensing.parse(expression)
-    except (ExpressionError, AssertionError, IndexError):  # the last two come of empty brackets
-        return None
+    return _is_satisfied(licenses.parse(expression), {license_id.casefold() for license_id in allowed})
 
 
 def _is_satisfied(expression: Any, allowed: Collection[str]) -> bool:

@@ -6,9 +6,10 @@ devices, extended headers, and paths that lead out of the root, collide without 
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
+from crates.package.source_lines import LineCounter, LineCounts
 from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
 from registry_site.archives.tar_reader import BLOCK, MAX_PATH_BYTES, Entry, read_entries
 from registry_site.errors import Invalid
@@ -21,33 +22,63 @@ MAX_MANIFEST_SIZE = 256 * 1024
 # Separators and characters that Windows forbids in names, and control characters, which a terminal may obey.
 FORBIDDEN_CHARACTERS = re.compile(r"[\\<>:\"|?*\x00-\x1f\x7f-\x9f]")
 
+# Files of the root that are read at once, since most manifests name one of them: others cost a second reading.
+_USUAL_TEXT = re.compile(r"(readme|licen[cs]e|copying|unlicense)[^/]*|\.cargo_vcs_info\.json", re.IGNORECASE)
+MAX_USUAL_TEXT_SIZE = 512 * 1024
+MAX_USUAL_TEXTS_SIZE = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file, and where its bytes begin in the unpacked tar."""
+
+    path: str
+    size: int
+    offset: int
+
 
 @dataclass(frozen=True)
 class Contents:
-    """The packed `Cargo.toml`, the paths of all files relative to the crate's root, and the unpacked size in bytes."""
+    """The packed `Cargo.toml`, and all files by their paths below the crate's root.
+
+    `usual_texts` has the bytes of some. `line_counts` is None if there is too much to count.
+    """
 
     cargo_toml: bytes
-    paths: frozenset[str]
+    members: dict[str, Member]
+    usual_texts: dict[str, bytes]
+    line_counts: LineCounts | None
     unpacked: int
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset(self.members)
 
 
 def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     """Read a crate of `compressed_size` bytes whose entries all stand under `root`; raises `Invalid`."""
     tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
     tree = _PathTree(root)
-    cargo_toml = None
+    reader = _MemberReader(tar)
     for entry in read_entries(tar):
-        relative_path = tree.add(entry)
-        if relative_path == "Cargo.toml" and not entry.is_directory:
-            if entry.size > MAX_MANIFEST_SIZE:
-                raise Invalid(f"The packed Cargo.toml has {entry.size} bytes; at most {MAX_MANIFEST_SIZE} are taken.")
-            cargo_toml = tar.read(entry.size)
-            tar.skip(-entry.size % BLOCK)
+        path = tree.add(entry)
+        if entry.is_directory:
+            tar.skip(entry.size)
         else:
-            tar.skip(entry.size + -entry.size % BLOCK)
-    if cargo_toml is None:
+            reader.read(Member(path, entry.size, tar.offset))
+        tar.skip(-entry.size % BLOCK)
+    if "Cargo.toml" not in reader.members:
         raise Invalid(f"The crate has no {root}/Cargo.toml.")
-    return Contents(cargo_toml, frozenset(tree.files.values()), tar.position)
+    cargo_toml = reader.texts.pop("Cargo.toml")
+    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts, tar.position)
+
+
+def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes:
+    """Return the bytes of one file of a crate that was read before; raises `Invalid`."""
+    crate.seek(0)
+    tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
+    tar.skip(member.offset)
+    return tar.read(member.size)
 
 
 def refuse_links(crate: IO[bytes], compressed_size: int) -> None:
@@ -62,6 +93,33 @@ def refuse_links(crate: IO[bytes], compressed_size: int) -> None:
         tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
         for entry in read_entries(tar, lenient=True):
             tar.skip(entry.size + -entry.size % BLOCK)
+
+
+@dataclass
+class _MemberReader:
+    """The files of a crate, each of which is read once, or passed over."""
+
+    tar: BoundedGzipReader
+    members: dict[str, Member] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    lines: LineCounter = field(default_factory=LineCounter)
+    remaining_text_size: int = MAX_USUAL_TEXTS_SIZE
+
+    def read(self, member: Member) -> None:
+        """Read or pass over the bytes of a file; raises `Invalid`."""
+        self.members[member.path] = member
+        path, size = member.path, member.size
+        if path == "Cargo.toml":
+            if size > MAX_MANIFEST_SIZE:
+                raise Invalid(f"The packed Cargo.toml has {size} bytes; at most {MAX_MANIFEST_SIZE} are taken.")
+            self.texts[path] = self.tar.read(size)
+        elif _USUAL_TEXT.fullmatch(path) and size <= min(MAX_USUAL_TEXT_SIZE, self.remaining_text_size):
+            self.remaining_text_size -= size
+            self.texts[path] = self.tar.read(size)
+        elif self.lines.wants(path, size):
+            self.lines.add(path, self.tar.read(size))
+        else:
+            self.tar.skip(size)
 
 
 class _PathTree:

@@ -6,6 +6,7 @@ Sources: The Cargo Book, "The Manifest Format" and "Registry Web API"; what carg
 import posixpath
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ class Manifest:
     categories: list[str]
     invalid_categories: list[str]
     missing_files: dict[str, str]
+    document: Mapping[str, Any]  # the whole of it
 
     def check_limits(self) -> None:
         """Check the numbers of entries, and the keywords; raises `Invalid`."""
@@ -154,6 +156,7 @@ def parse_packed(text: bytes, registries: Registries, paths: frozenset[str]) -> 
         categories=[category for category in categories if _CATEGORY.fullmatch(category)],
         invalid_categories=[category for category in categories if not _CATEGORY.fullmatch(category)],
         missing_files=find_missing_files(package, paths),
+        document=document.raw,
     )
     manifest.check_limits()
     features.check_references(
@@ -175,12 +178,15 @@ def read_repository(package: Fields) -> str:
 def find_missing_files(package: Fields, paths: frozenset[str]) -> dict[str, str]:
     """Return the files that `readme` and `license-file` name and the crate does not have, by these keys."""
     named = {key: package.raw.get(key) for key in ("readme", "license-file")}
-    # cargo finds `docs//README.md` and `docs\README.md`, too, on the machine where it packs.
-    return {
-        key: file
-        for key, file in named.items()
-        if isinstance(file, str) and posixpath.normpath(file.replace("\\", "/")) not in paths
-    }
+    return {key: file for key, file in named.items() if isinstance(file, str) and plain_path(file) not in paths}
+
+
+def plain_path(path: str) -> str:
+    """Return a path of a manifest as archives have it.
+
+    cargo finds `docs//README.md` and `docs\\README.md`, too, on the machine where it packs.
+    """
+    return posixpath.normpath(path.replace("\\", "/"))
 
 
 def parse_toml(text: bytes) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class BoundedGzipReader:
         self.decompressor = zlib.decompressobj(wbits=31)  # 16 + 15: a gzip header, not one of zlib
         self.buffer = b""
 
+    @property
+    def offset(self) -> int:
+        """Where the next byte stands in the unpacked data."""
+        return self.position - len(self.buffer)
+
     def read_chunk(self) -> bytes:
         """Return the next bytes, none at the end of the member."""
         while not self.decompressor.eof:

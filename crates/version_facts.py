@@ -1,0 +1,44 @@
+"""Storing the facts that were read from a `.crate` file."""
+
+from crates.models import Version, VersionContents
+from crates.package import facts
+from crates.package.facts import Facts
+
+COLUMNS = (
+    "edition",
+    "library_name",
+    "has_library",
+    "has_build_script",
+    "is_proc_macro",
+    "binary_names",
+    "unpacked_size",
+    "file_count",
+    "line_counts",
+    "license_expression",
+    "license_file",
+    "vcs_commit",
+    "examined",
+)
+
+
+def assign(version: Version, read: Facts) -> None:
+    """Set the columns of a version, which the caller saves."""
+    targets = read.build_targets
+    version.library_name, version.has_library = targets.library_name, targets.has_library
+    version.has_build_script, version.is_proc_macro = targets.has_build_script, targets.is_proc_macro
+    version.binary_names = targets.binary_names
+    for column in ("edition", "unpacked_size", "file_count", "line_counts", "license_expression", "license_file"):
+        setattr(version, column, getattr(read, column))
+    version.vcs_commit = read.vcs_commit
+    version.examined = facts.REVISION
+
+
+def new_contents(read: Facts) -> VersionContents:
+    """Return the long texts of a version, without the version, not stored yet."""
+    return VersionContents(
+        readme_path=read.readme_path,
+        readme_text=read.readme_text,
+        license_text=read.license_text,
+        docs_rs=read.docs_rs,
+        files=read.files,
+    )
