@@ -23,7 +23,7 @@ Authenticated = tuple[User, Principal] | None
 
 
 class CargoTokenAuthentication(BaseAuthentication):
-    """The header `Authorization`: a bare token, as cargo sends it, or one after `Bearer`."""
+    """The header `Authorization`: a bare token, as cargo sends it, or one after `Bearer` or, from Dependabot, `Token`."""
 
     def authenticate(self, request: Request) -> Authenticated:
         token = self.get_token(request)
@@ -36,7 +36,7 @@ class CargoTokenAuthentication(BaseAuthentication):
     def get_token(request: Request) -> str | None:
         """Return the text of the header's token."""
         header = request.headers.get("Authorization")
-        return None if header is None else re.sub(r"(?i)^bearer +", "", header.strip())
+        return None if header is None else re.sub(r"(?i)^(bearer|token) +", "", header.strip())
 
     # DRF answers 403 instead of 401 without this header.
     def authenticate_header(self, request: Request) -> str:

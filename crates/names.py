@@ -6,6 +6,7 @@ from registry_site.errors import Invalid
 
 MAX_LENGTH = 64
 PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+MISSPELT_INDEX_PATH = re.compile(r"/*(?:[A-Za-z0-9_-]+/+){0,2}([A-Za-z0-9_-]+)")
 
 # Windows has devices of these names and cannot create a directory of the same name to unpack a crate.
 WINDOWS_DEVICES = frozenset(
@@ -34,6 +35,15 @@ def validate(name: str) -> None:
 def index_path(name: str) -> str:
     """Return the path of a crate's index file: `a` → `1/a`, `abc` → `3/a/abc`, `Serde` → `se/rd/serde`."""
     return f"{index_folder(name.lower())}/{name.lower()}"
+
+
+def normalize_index_path(path: str) -> str:
+    """Return the path of the crate that the last segment of `path` names: bots misspell the folders and the case.
+
+    Anything else, such as a path with a dot, is returned as it is: no crate has it.
+    """
+    match = MISSPELT_INDEX_PATH.fullmatch(path)
+    return index_path(match[1]) if match else path
 
 
 def index_folder(name: str) -> str:

@@ -16,6 +16,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
+from crates import names
 from crates.models import Crate
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
@@ -57,7 +58,8 @@ class Index(Cargo, ViewSet):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
         """Return the index file of one crate; its lines are stored ready on the crate's row."""
-        row = Crate.objects.filter(index_path=path).values_list("index_text", "index_etag", "index_modified").first()
+        crates = Crate.objects.filter(index_path=names.normalize_index_path(path))
+        row = crates.values_list("index_text", "index_etag", "index_modified").first()
         if row is None:
             raise NotFound("There is no such crate in this index.")
         text, etag, modified = row

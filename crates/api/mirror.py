@@ -12,6 +12,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
+from crates import names
 from crates.api.index import IndexConfig, config_json, index_file
 from crates.mirror import downloads, overview, serving
 from registry_site.http.dialects import Cargo
@@ -45,7 +46,7 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
         """Return the index file of one crate, as upstream has it."""
-        body, etag, modified = serving.render_index_file(path)
+        body, etag, modified = serving.render_index_file(names.normalize_index_path(path))
         return index_file(request._request, body, etag, modified)
 
     @extend_schema(responses=MirroredCrate)

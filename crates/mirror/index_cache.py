@@ -63,7 +63,7 @@ def refresh_if_stale(path: str) -> CachedIndexFile:
 @read_ahead.on_pending_request(r"/mirror/index/(.*)")
 def prefetch_index_file(path: str) -> None:
     """Fetch an index file in a thread, for a request that is queued on its connection."""
-    submit_prefetch(f"index {path}", lambda: refresh_if_stale(path))
+    submit_prefetch(f"index {path}", lambda: refresh_if_stale(names.normalize_index_path(path)))
 
 
 def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:

@@ -278,9 +278,9 @@ def test_token_of_a_closed_account_is_dead(alice: User) -> None:
 # --- The header `Authorization` ----------------------------------------------------------------------------------
 
 
-def test_header_has_a_bare_token_or_bearer(alice: User) -> None:
+def test_header_has_a_token_or_a_scheme_before_it(alice: User) -> None:
     token = cargo_tokens.rotate_default(alice).text
-    headers = ["{}", "Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " {} "]
+    headers = ["{}", "Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " {} ", "Token {}", "token {}"]
     statuses = {header: CargoClient(token=header.format(token)).get(OWNERS).status_code for header in headers}
     assert statuses == dict.fromkeys(headers, 404)
 
@@ -292,8 +292,9 @@ BAD_HEADERS = {
     "scheme and blank": "Bearer ",
     "garbage": "garbage",
     "basic": "Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==",
-    "other scheme": "Token {}",
+    "other scheme": "Cargo {}",
     "two schemes": "Bearer Bearer {}",
+    "two other schemes": "Bearer Token {}",
     "no blank": "Bearer{}",
     "quoted": '"{}"',
     "nine kilobytes": "entc_" + "a" * 9000,
