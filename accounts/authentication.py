@@ -23,7 +23,7 @@ Authenticated = tuple[User, Principal] | None
 
 
 class CargoTokenAuthentication(BaseAuthentication):
-    """The header `Authorization`: a bare token, as cargo sends it, or one after `Bearer` or, from Dependabot, `Token`."""
+    """The header `Authorization`: a token, bare as from cargo, or after `Bearer`, or `Token` as from Dependabot."""
 
     def authenticate(self, request: Request) -> Authenticated:
         token = self.get_token(request)

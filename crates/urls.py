@@ -3,16 +3,24 @@
 from django.conf import settings
 from django.urls import path
 
+from crates import pages
 from crates.api import cargo
 from crates.api.index import Index
 from crates.api.mirror import Mirror
-from crates.mirror import pages
+from crates.mirror import pages as mirror_pages
 from registry_site.http.negotiation import by_accept
 
 MIRROR = [
     path("mirror/index/config.json", Mirror.as_view({"get": "config"})),
-    path("mirror/index/<path:path>", Mirror.as_view({"get": "entry"})),
-    path("mirror/crates/<str:name>", by_accept(page=pages.crate, api=Mirror.as_view({"get": "crate"}))),
+    path(
+        "mirror/index/<path:path>",
+        by_accept(page=pages.from_mirror_index, api=Mirror.as_view({"get": "entry"})),
+    ),
+    path(
+        "mirror/crates/<str:name>",
+        by_accept(page=mirror_pages.crate, api=Mirror.as_view({"get": "crate"})),
+        name="mirrored-crate",
+    ),
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
 ]
 
@@ -34,7 +42,8 @@ urlpatterns = [
     ),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),
-    path("index/<path:path>", Index.as_view({"get": "retrieve"})),
+    path("index/<path:path>", by_accept(page=pages.from_index, api=Index.as_view({"get": "retrieve"}))),
+    path("crates/<str:name>", pages.crate, name="crate"),
     path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
     *(MIRROR if settings.MIRROR else []),
 ]

@@ -21,7 +21,7 @@ from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
 from registry_site.encoding import token_digest
-from registry_site.errors import Revoked, WrongPassword
+from registry_site.errors import Revoked, Unauthenticated, WrongPassword
 
 # Keys in Django's session.
 DIGEST_KEY = "grant"  # the digest of the row
@@ -76,6 +76,12 @@ def get_principal(request: HttpRequest) -> Principal | None:
     """Return the signed-in user and the session, or None."""
     user = request.user
     return Principal(user, user.session) if isinstance(user, User) else None
+
+
+def require_reader(request: HttpRequest) -> None:
+    """Require a signed-in user for a page about content where `REGISTRY_AUTH_REQUIRED` is set."""
+    if settings.AUTH_REQUIRED and get_principal(request) is None:
+        raise Unauthenticated("This registry shows its content only to those who have signed in.")
 
 
 def is_of_program(request: HttpRequest) -> bool:

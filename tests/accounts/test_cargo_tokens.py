@@ -278,7 +278,7 @@ def test_token_of_a_closed_account_is_dead(alice: User) -> None:
 # --- The header `Authorization` ----------------------------------------------------------------------------------
 
 
-def test_header_has_a_token_or_a_scheme_before_it(alice: User) -> None:
+def test_token_stands_alone_or_behind_a_scheme(alice: User) -> None:
     token = cargo_tokens.rotate_default(alice).text
     headers = ["{}", "Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " {} ", "Token {}", "token {}"]
     statuses = {header: CargoClient(token=header.format(token)).get(OWNERS).status_code for header in headers}
