@@ -1,6 +1,7 @@
 """The cast, and how they reach the registry."""
 
 import gc
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -29,6 +30,13 @@ from tests.support.servers import Server, running
 # A busy machine is slow, and the properties hold nevertheless.
 properties.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 properties.load_profile("busy")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return the workers of `-n auto`: one more than processors, for many tests wait for servers or for deadlines."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
