@@ -1,9 +1,11 @@
 """Read-ahead: requests that are queued on one HTTP/2 connection are fetched from upstream in parallel."""
 
+import itertools
 import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.long
 
 TOKEN = "for prometheus"
 NUMBER = 6
-BYTES = {f"together{number}": f"the bytes of {number}".encode() for number in range(NUMBER)}
+TESTS = itertools.count()
 
 # --- Queued requests -----------------------------------------------------------------------------------------------
 
@@ -105,13 +107,32 @@ def when_all_arrived(number: int) -> Callable[[Behaviour], Behaviour]:
     return delay
 
 
-@pytest.fixture
-def server(upstream: BadUpstream, tmp_path: Path) -> Iterator[Server]:
-    """A mirror with two threads, of which one may wait for upstream."""
+@contextmanager
+def running_mirror(upstream: BadUpstream, directory: Path) -> Iterator[Server]:
+    """Run a mirror with two threads, of which one may wait for upstream."""
     environment = {"REGISTRY_MIRROR_UPSTREAM": upstream.url, "REGISTRY_MIRROR_TIMEOUT": "60", "REGISTRY_THREADS": "2"}
-    tls = certificate(tmp_path / "tls")
-    with running(tmp_path / "data", REGISTRY_WORKERS="1", REGISTRY_METRICS_TOKEN=TOKEN, **environment, **tls) as server:
+    environment |= {"REGISTRY_WORKERS": "1", "REGISTRY_METRICS_TOKEN": TOKEN, **certificate(directory / "tls")}
+    with running(directory / "data", **environment) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def live_upstream() -> Iterator[BadUpstream]:
+    with bad_upstream.upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def server(live_upstream: BadUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_mirror(live_upstream, tmp_path_factory.mktemp("mirror")) as server:
+        yield server
+
+
+@pytest.fixture
+def crates() -> dict[str, bytes]:
+    """Bytes of crates by their names, which no other test has."""
+    test = next(TESTS)
+    return {f"test{test}-{number}": f"the bytes of {number}".encode() for number in range(NUMBER)}
 
 
 @contextmanager
@@ -159,81 +180,89 @@ def crate_url(name: str) -> str:
     return f"/ktra/api/v1/mirror/{name}/1.0.0/download"
 
 
-def count_outcomes(server: Server) -> dict[tuple[str, str], float]:
-    """Return the numbers of requests by kind and outcome, without zeros."""
+def count_outcomes(server: Server) -> Counter[tuple[str, str]]:
+    """Return the numbers of requests by kind and outcome."""
     request = Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urlopen(request, timeout=20, context=server.tls()) as response:
         families = list(text_string_to_metric_families(response.read().decode()))
     samples = next(family.samples for family in families if family.name == "entrepot_mirror_requests")
-    return {(sample.labels["what"], sample.labels["outcome"]): sample.value for sample in samples if sample.value}
+    return Counter({(sample.labels["what"], sample.labels["outcome"]): int(sample.value) for sample in samples})
 
 
-def test_queued_requests_are_fetched_in_parallel(server: Server, upstream: BadUpstream) -> None:
-    delay = when_all_arrived(NUMBER)
-    bodies = {name: upstream.publish(name, content) for name, content in BYTES.items()}
+def test_queued_requests_are_fetched_in_parallel(
+    server: Server, live_upstream: BadUpstream, crates: dict[str, bytes]
+) -> None:
+    before, delay = count_outcomes(server), when_all_arrived(NUMBER)
+    bodies = {name: live_upstream.publish(name, content) for name, content in crates.items()}
     for name, body in bodies.items():
-        upstream.script_index(name, delay(bad_upstream.file(body)))
-    answers = get_queued(server, [index_url(name) for name in BYTES])
+        live_upstream.script_index(name, delay(bad_upstream.file(body)))
+    answers = get_queued(server, [index_url(name) for name in crates])
     assert answers == [("200", body) for body in bodies.values()]
-    assert [upstream.count_index_requests(name) for name in BYTES] == [1] * NUMBER
+    assert [live_upstream.count_index_requests(name) for name in crates] == [1] * NUMBER
 
     delay = when_all_arrived(NUMBER)
-    for name, content in BYTES.items():
-        upstream.script_crate(name, "1.0.0", delay(bad_upstream.file(content)))
-    assert get_queued(server, [crate_url(name) for name in BYTES]) == [("200", content) for content in BYTES.values()]
-    assert [upstream.request_counts()[bad_upstream.crate_path(name)] for name in BYTES] == [1] * NUMBER
+    for name, content in crates.items():
+        live_upstream.script_crate(name, "1.0.0", delay(bad_upstream.file(content)))
+    assert get_queued(server, [crate_url(name) for name in crates]) == [("200", content) for content in crates.values()]
+    assert [live_upstream.request_counts()[bad_upstream.crate_path(name)] for name in crates] == [1] * NUMBER
 
-    misses = count_outcomes(server)
-    assert (misses["index", "miss"], misses["crate", "miss"]) == (NUMBER, NUMBER)
-    assert ("crate", "hit") not in misses
+    outcomes = count_outcomes(server) - before
+    assert (outcomes["index", "miss"], outcomes["crate", "miss"]) == (NUMBER, NUMBER)
+    assert ("crate", "hit") not in outcomes
 
 
-def test_cached_file_is_a_hit_despite_read_ahead(server: Server, upstream: BadUpstream) -> None:
-    paths = []
-    for name, content in BYTES.items():
-        upstream.publish(name, content)
+def test_cached_file_is_a_hit_despite_read_ahead(
+    server: Server, live_upstream: BadUpstream, crates: dict[str, bytes]
+) -> None:
+    before, paths = count_outcomes(server), []
+    for name, content in crates.items():
+        live_upstream.publish(name, content)
         paths.append(index_url(name))
     get_queued(server, paths[1:])
     get_queued(server, paths)
-    assert count_outcomes(server) == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
+    assert count_outcomes(server) - before == {("index", "miss"): NUMBER, ("index", "hit"): NUMBER - 1}
 
 
-def test_refresh_before_the_turn_is_a_renewal(server: Server, upstream: BadUpstream) -> None:
-    for name in BYTES:
-        upstream.script_index(name, bad_upstream.file(upstream.publish(name), ETag='"one"'))
-    paths = [index_url(name) for name in BYTES]
+def test_refresh_before_the_turn_is_a_renewal(
+    server: Server, live_upstream: BadUpstream, crates: dict[str, bytes]
+) -> None:
+    before = count_outcomes(server)
+    for name in crates:
+        live_upstream.script_index(name, bad_upstream.file(live_upstream.publish(name), ETag='"one"'))
+    paths = [index_url(name) for name in crates]
     get_queued(server, paths)
     mark_stale(server)
     get_queued(server, paths)
-    assert count_outcomes(server) == {("index", "miss"): NUMBER, ("index", "renewed"): NUMBER}
+    assert count_outcomes(server) - before == {("index", "miss"): NUMBER, ("index", "renewed"): NUMBER}
 
 
-def test_read_ahead_does_not_delay_the_present_request(server: Server, upstream: BadUpstream) -> None:
+def test_read_ahead_does_not_delay_the_present_request(server: Server, live_upstream: BadUpstream) -> None:
     names = ["first", *(f"later{number}" for number in range(12))]
     for name in names:
-        upstream.publish(name)
+        live_upstream.publish(name)
     get_queued(server, [index_url(name) for name in names])
     mark_stale(server)
-    newer, may_answer = upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
+    newer, may_answer = live_upstream.publish("first", b"other bytes", "1.0.1"), threading.Event()
     for name in names[1:]:
-        upstream.script_index(name, bad_upstream.after(may_answer, bad_upstream.file(b"")))
+        live_upstream.script_index(name, bad_upstream.after(may_answer, bad_upstream.file(b"")))
     try:
         assert get_queued(server, [index_url(name) for name in names])[0] == ("200", newer)
     finally:
         may_answer.set()
 
 
-def test_nothing_is_fetched_offline(server: Server, upstream: BadUpstream) -> None:
+def test_nothing_is_fetched_offline(upstream: BadUpstream, tmp_path: Path) -> None:
     upstream.publish("cached")
     upstream.publish("other")
-    get_queued(server, [index_url("cached")])
-    server.stop()
-    server.environment["REGISTRY_MIRROR_OFFLINE"] = "1"
-    server.start()
-    answers = get_queued(server, [crate_url("cached"), index_url("other")])
-    assert [status for status, _ in answers] == ["404", "404"]
-    time.sleep(0.5)
-    assert upstream.count_index_requests("other") == 0
+    with running_mirror(upstream, tmp_path) as server:
+        get_queued(server, [index_url("cached")])
+        server.stop()
+        server.environment["REGISTRY_MIRROR_OFFLINE"] = "1"
+        server.start()
+        answers = get_queued(server, [crate_url("cached"), index_url("other")])
+        assert [status for status, _ in answers] == ["404", "404"]
+        time.sleep(0.5)
+        assert upstream.count_index_requests("other") == 0
 
 
 def close_connection(wire: SSLSocket, connection: H2Connection, streams: Sequence[int]) -> None:
@@ -248,16 +277,20 @@ def reset_streams(wire: SSLSocket, connection: H2Connection, streams: Sequence[i
 
 @pytest.mark.parametrize("abandon", [close_connection, reset_streams])
 def test_abandoned_requests_are_not_answered(
-    server: Server, upstream: BadUpstream, abandon: Callable[[SSLSocket, H2Connection, Sequence[int]], None]
+    server: Server,
+    live_upstream: BadUpstream,
+    crates: dict[str, bytes],
+    abandon: Callable[[SSLSocket, H2Connection, Sequence[int]], None],
 ) -> None:
-    upstream.publish("cached")
-    get_queued(server, [index_url("cached")])
+    before, (cached, slow, *_) = count_outcomes(server), crates
+    live_upstream.publish(cached)
+    get_queued(server, [index_url(cached)])
     may_answer = threading.Event()
-    upstream.script_index("slow", bad_upstream.after(may_answer, bad_upstream.file(b"")))
-    with queued_requests(server, [index_url("slow"), *[index_url("cached")] * NUMBER]) as (wire, connection):
-        wait_until(lambda: upstream.count_index_requests("slow") == 1)
+    live_upstream.script_index(slow, bad_upstream.after(may_answer, bad_upstream.file(b"")))
+    with queued_requests(server, [index_url(slow), *[index_url(cached)] * NUMBER]) as (wire, connection):
+        wait_until(lambda: live_upstream.count_index_requests(slow) == 1)
         abandon(wire, connection, range(3, 2 * NUMBER + 3, 2))
         may_answer.set()
-        wait_until(lambda: count_outcomes(server)["index", "miss"] == 2)
+        wait_until(lambda: (count_outcomes(server) - before)["index", "miss"] == 2)
         time.sleep(0.5)
-        assert count_outcomes(server) == {("index", "miss"): 2}
+        assert count_outcomes(server) - before == {("index", "miss"): 2}
