@@ -1,4 +1,6 @@
-"""The audit log: one row for each change that somebody made, in any room."""
+"""The audit log: one row for each change that somebody made, in any room; and the bases of all counts of downloads."""
+
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -123,3 +125,50 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.target}"
+
+
+class DownloadCount(models.Model):
+    """Counters of downloads in a row of its own, so that counting never rewrites the row of what is downloaded.
+
+    `registry_site.download_counts` adds to them. A count is deleted together with what it counts, and never before.
+    """
+
+    KEY: ClassVar[tuple[str, ...]]  # the fields that are unique together
+    COUNTERS: ClassVar[tuple[str, ...]]
+
+    class Meta:
+        abstract = True
+
+
+class DownloadsOfDay(DownloadCount):
+    """Downloads on one day, in UTC. Those of a whole month stand on its first day, once it is long over."""
+
+    COUNTERS: ClassVar[tuple[str, ...]] = ("count",)
+
+    day = models.DateField(db_index=True)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class DownloadTotal(DownloadCount):
+    """All downloads since the counting began."""
+
+    COUNTERS: ClassVar[tuple[str, ...]] = ("total",)
+
+    total = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class RecentDownloadTotal(DownloadTotal):
+    """All downloads, and those of the last days; `manage.py purge` takes out what is no longer recent."""
+
+    COUNTERS: ClassVar[tuple[str, ...]] = ("total", "recent")
+
+    recent = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        abstract = True

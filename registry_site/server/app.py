@@ -15,6 +15,7 @@ from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from registry_site.download_counts import FlushThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
@@ -50,6 +51,8 @@ def configuration() -> dict[str, Any]:
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
         "pre_fork": claim_metrics_row,
+        "post_worker_init": start_counting,
+        "worker_exit": stop_counting,
     }
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
@@ -70,6 +73,18 @@ def usable_connections() -> int:
 def claim_metrics_row(arbiter: Any, worker: Any) -> None:
     """Choose the row of shared counters for a worker; gunicorn calls this before each fork."""
     worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
+
+
+def start_counting(worker: Any) -> None:
+    """Start the thread that stores the downloads of a worker; gunicorn calls this in the worker."""
+    worker.flush_thread = FlushThread()
+    worker.flush_thread.start()
+
+
+def stop_counting(arbiter: Any, worker: Any) -> None:
+    """Store the last downloads of a worker; gunicorn calls this at its end."""
+    if hasattr(worker, "flush_thread"):  # its start has not failed before
+        worker.flush_thread.stop()
 
 
 class ServerLog(Logger):  # type: ignore[misc]
