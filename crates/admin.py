@@ -10,7 +10,7 @@ from accounts.admin import staff
 from crates import ownership, yanking
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin import CountedAdmin, ReadOnlyAdmin
 
 # Large columns of the crate of a version or an owner.
 LARGE_COLUMNS_OF_CRATE = tuple(f"crate__{column}" for column in Crate.LARGE_COLUMNS)
@@ -29,8 +29,16 @@ class OwnerInline(admin.TabularInline):
 
 
 @admin.register(Crate)
-class CrateAdmin(DomainAdmin):
-    list_display = ("name", "max_number", "version_count", "owner_names", "created_at", "upstream_value")
+class CrateAdmin(CountedAdmin):
+    list_display = (
+        "name",
+        "max_number",
+        "version_count",
+        "owner_names",
+        "created_at",
+        "upstream_value",
+        "download_total",
+    )
     list_filter = ("upstream", "created_at", ("max_version", admin.EmptyFieldListFilter))
     search_fields = ("name", "search_text")
     inlines = [OwnerInline]
@@ -93,8 +101,8 @@ class CrateAdmin(DomainAdmin):
 
 
 @admin.register(Version)
-class VersionAdmin(ReadOnlyAdmin):
-    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at")
+class VersionAdmin(ReadOnlyAdmin, CountedAdmin):
+    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at", "download_total")
     list_filter = ("yanked", "published_at")
     search_fields = ("crate__name", "number", "checksum", "published_by__username")
     actions = ["yank", "unyank"]

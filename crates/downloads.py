@@ -1,9 +1,11 @@
 """Downloads of `.crate` files."""
 
+from functools import partial
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-from crates import names
+from crates import download_counts, names
 from crates.models import Version
 from registry_site.errors import NotFound
 from registry_site.http.downloads import deliver
@@ -27,4 +29,5 @@ def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
         modified=version.published_at,
         # A version never changes. With AUTH_REQUIRED a shared cache would serve it to clients without a token.
         cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        count_download=partial(download_counts.versions.count, version.pk),
     )

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates import names
+from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
 
 
 class Keyword(models.Model):
@@ -267,3 +268,45 @@ class Ownership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} owns {self.crate}"
+
+
+class DailyDownloads(DownloadsOfDay):
+    """Downloads of a version on a day."""
+
+    KEY = ("version", "day")
+
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="daily_downloads", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "day"], name="downloads_of_version_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.version} on {self.day}"
+
+
+class VersionDownloads(DownloadTotal):
+    """All downloads of a version."""
+
+    KEY = ("version",)
+
+    version = models.OneToOneField(Version, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.total}"
+
+
+class CrateDownloads(RecentDownloadTotal):
+    """Downloads of a crate; each crate has such a row from its first version on."""
+
+    KEY = ("crate",)
+
+    crate = models.OneToOneField(Crate, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-total", "crate"], name="crates_by_downloads"),
+            models.Index(fields=["-recent", "crate"], name="crates_by_recent_downloads"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.crate}: {self.total}"

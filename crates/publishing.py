@@ -11,7 +11,7 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates import dependency_rows, derived_fields, index, names, ownership, throttling, version_facts
 from crates.mirror import shared_names
-from crates.models import Crate, Ownership, Version, VersionContents
+from crates.models import Crate, CrateDownloads, Ownership, Version, VersionContents
 from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, semantic_versions
@@ -131,6 +131,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
         else:
             # No other transaction sees the new row before the commit, so it needs no lock.
             Ownership.objects.create(crate=crate, user=principal.user, added_by=principal.user)
+            CrateDownloads.objects.create(crate=crate)
             return crate
     require_publisher(crate, principal, name)
     return crate

@@ -18,7 +18,7 @@ from django.utils.cache import patch_cache_control
 from files import catalogue, clients, local_files, names
 from files.actors import Actor
 from files.models import Client, ClientKey, File, Session
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin import CountedAdmin, DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.audit import Action
 from registry_site.errors import RegistryError
 from registry_site.http.parsers import MAX_BODY_BYTES, check_length
@@ -198,7 +198,7 @@ class FileForm(ModelForm):
 
 
 @admin.register(File)
-class FileAdmin(DomainAdmin):
+class FileAdmin(CountedAdmin):
     list_display = (
         "id",
         "serve_path",
@@ -209,6 +209,7 @@ class FileAdmin(DomainAdmin):
         "uploaded_at",
         "modified_at",
         "expires_at",
+        "download_total",
     )
     list_display_links = ("id", "serve_path")
     list_filter = ("alive", "aired", "modified_at", "expires_at")

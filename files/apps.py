@@ -8,4 +8,4 @@ class FilesConfig(AppConfig):
     verbose_name = "Files"
 
     def ready(self) -> None:
-        from files import purge  # noqa: F401 - connects its receiver
+        from files import download_counts, purge  # noqa: F401 - connect their receivers

@@ -2,11 +2,12 @@
 
 import mimetypes
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-from files import local_files
+from files import download_counts, local_files
 from files.models import File
 from registry_site.errors import NotFound
 from registry_site.http.downloads import Content, deliver
@@ -46,4 +47,5 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
         modified=modified,
         cache_control="private, no-cache",
         content_type=content_type,
+        count_download=partial(download_counts.files.count, pk),
     )

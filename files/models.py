@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from files import names
+from registry_site.models import DownloadsOfDay, DownloadTotal
 
 
 class BytewiseTextField(models.TextField):  # type: ignore[type-arg]  # it takes none at run time
@@ -196,3 +197,28 @@ class ChangeSequence(models.Model):
         sequence.changed_at = times[-1]
         sequence.save(update_fields=["changed_at"])
         return times
+
+
+class DailyDownloads(DownloadsOfDay):
+    """Downloads of a file on a day."""
+
+    KEY = ("file", "day")
+
+    file = models.ForeignKey(File, on_delete=models.CASCADE, related_name="daily_downloads", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["file", "day"], name="downloads_of_file_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.file} on {self.day}"
+
+
+class FileDownloads(DownloadTotal):
+    """All downloads of a file; the row comes with the first."""
+
+    KEY = ("file",)
+
+    file = models.OneToOneField(File, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.total}"

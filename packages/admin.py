@@ -13,7 +13,7 @@ from accounts.models import User
 from namespaces.admin import RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
 from packages.models import SEARCH_COLUMNS, Collaboration, Package, Release, SnapshotRevision
-from registry_site.admin import ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 # Large columns of the package, or of the release, that a row belongs to.
 LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)
@@ -52,10 +52,19 @@ class CollaborationInline(RoleAssignmentInline):
 
 
 @admin.register(Package)
-class PackageAdmin(TrashAdmin):
+class PackageAdmin(TrashAdmin, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
 
-    list_display = ("name", "namespace", "field", "type", "newest_version", "updated_at", "removed_at")
+    list_display = (
+        "name",
+        "namespace",
+        "field",
+        "type",
+        "newest_version",
+        "updated_at",
+        "removed_at",
+        "download_total",
+    )
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
@@ -99,10 +108,17 @@ class SnapshotRevisionInline(ReadOnlyInline):
 
 
 @admin.register(Release)
-class ReleaseAdmin(ReadOnlyAdmin):
-    list_display = ("package", "version", "status", "publisher", "published_at", "size")
+class ReleaseAdmin(ReadOnlyAdmin, CountedAdmin):
+    list_display = ("package", "version", "status", "publisher", "published_at", "size", "download_total")
     list_filter = ("status", "published_at")
-    sortable_by = ("package", "status", "publisher", "published_at", "size")  # versions are no texts to sort
+    sortable_by = (
+        "package",
+        "status",
+        "publisher",
+        "published_at",
+        "size",
+        "download_total",
+    )  # versions are no texts to sort
     search_fields = ("package__name", "package__namespace__name", "version", "sha256")
     inlines = [SnapshotRevisionInline]
     # Without the list of files, which can have thousands of entries.

@@ -8,4 +8,4 @@ class PackagesConfig(AppConfig):
     verbose_name = "Packages"
 
     def ready(self) -> None:
-        from packages import collaboration, purge, search  # noqa: F401 - connects receivers
+        from packages import collaboration, download_counts, purge, search  # noqa: F401 - connect receivers

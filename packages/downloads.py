@@ -1,11 +1,12 @@
 """Downloads of package archives."""
 
 import re
+from functools import partial
 
 from django.http import HttpRequest, HttpResponseBase
 
 from accounts.models import User
-from packages import lookup
+from packages import download_counts, lookup
 from packages.models import Release
 from registry_site.errors import NotFound
 from registry_site.http.downloads import deliver
@@ -34,4 +35,5 @@ def download(request: HttpRequest, user: User | None, namespace: str, name: str,
         modified=release.published_at,
         # Caches must revalidate: the package can become private, and a snapshot can be replaced.
         cache_control="private, no-cache",
+        count_download=partial(download_counts.releases.count, release.pk),
     )

@@ -11,6 +11,7 @@ from accounts.models import User
 from namespaces.models import Namespace, Role, RoleAssignment
 from packages import ecosystems, names, versions
 from registry_site import semantic_versions
+from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
 
 
 class Type(models.TextChoices):
@@ -223,3 +224,39 @@ class Collaboration(RoleAssignment):
 
     def __str__(self) -> str:
         return f"{self.user} at {self.package}"
+
+
+class DailyDownloads(DownloadsOfDay):
+    """Downloads of a release on a day."""
+
+    KEY = ("release", "day")
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="daily_downloads", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["release", "day"], name="downloads_of_release_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.release} on {self.day}"
+
+
+class ReleaseDownloads(DownloadTotal):
+    """All downloads of a release."""
+
+    KEY = ("release",)
+
+    release = models.OneToOneField(Release, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    def __str__(self) -> str:
+        return f"{self.release}: {self.total}"
+
+
+class PackageDownloads(RecentDownloadTotal):
+    """Downloads of a package; the row comes with the first."""
+
+    KEY = ("package",)
+
+    package = models.OneToOneField(Package, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    def __str__(self) -> str:
+        return f"{self.package}: {self.total}"

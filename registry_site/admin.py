@@ -138,6 +138,17 @@ class DomainAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/refused.html", context, status=HTTPStatus.BAD_REQUEST)
 
 
+class CountedAdmin(DomainAdmin):
+    """Rows with a column of their downloads, which the list reads with the rows themselves."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("downloads")
+
+    @admin.display(description="downloads", ordering="downloads__total")
+    def download_total(self, row: Any) -> int:
+        return row.downloads.total if hasattr(row, "downloads") else 0
+
+
 class ReadOnlyAdmin(DomainAdmin):
     """Rows for reading only."""
 

@@ -20,6 +20,7 @@ from hypothesis import settings as properties
 from accounts import registration
 from accounts.models import User
 from accounts.principals import Principal
+from registry_site import download_counts
 from tests.support import servers
 from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
@@ -114,6 +115,14 @@ def empty_cache() -> None:
     """The counters of one test are none of the next: all tests send from one address."""
     for name in ("default", "local_rate_limits"):
         caches[name].clear()
+
+
+@pytest.fixture(autouse=True)
+def no_pending_downloads() -> Iterator[None]:
+    """Forget what a test has downloaded: the rows that it would be counted for go with the test."""
+    yield
+    for counter in download_counts.counters:
+        counter.discard()
 
 
 @pytest.fixture

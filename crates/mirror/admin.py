@@ -18,7 +18,7 @@ from django.utils.html import format_html_join
 from accounts.admin import staff
 from crates import names
 from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview, shared_names
-from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, Incident, Override
+from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from crates.package import requirements
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
@@ -71,7 +71,17 @@ class MirrorAdmin(ReadOnlyAdmin):
 
 @admin.register(CachedIndexFile)
 class CachedIndexFileAdmin(MirrorAdmin):
-    list_display = ("name", "status", "upstream", "versions", "bytes", "failed", "changed_at", "checked_at")
+    list_display = (
+        "name",
+        "status",
+        "upstream",
+        "versions",
+        "bytes",
+        "failed",
+        "changed_at",
+        "checked_at",
+        "downloads",
+    )
     list_filter = ("status", "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
@@ -82,12 +92,19 @@ class CachedIndexFileAdmin(MirrorAdmin):
         # A body may have megabytes, and checksums a tenth of that, so let the database measure them.
         index_files: QuerySet[CachedIndexFile] = super().get_queryset(request).defer("body", "checksums")
         return index_files.annotate(
-            size=Length("body"), version_total=CountKeys("checksums"), failures=count_failures(OuterRef("name"))
+            size=Length("body"),
+            version_total=CountKeys("checksums"),
+            failures=count_failures(OuterRef("name")),
+            download_total=Coalesce(Subquery(CrateDownloads.objects.filter(pk=OuterRef("name")).values("total")), 0),
         )
 
     @admin.display
     def versions(self, index_file: CachedIndexFile) -> int:
         return int(getattr(index_file, "version_total", 0))
+
+    @admin.display(ordering="download_total")
+    def downloads(self, index_file: CachedIndexFile) -> int:
+        return int(getattr(index_file, "download_total", 0))
 
     @admin.display(description="held back")
     def held_back(self, index_file: CachedIndexFile) -> str:

@@ -9,6 +9,6 @@ class MirrorConfig(AppConfig):
     verbose_name = "Mirror of crates.io"
 
     def ready(self) -> None:
-        from crates.mirror import maintenance, policies  # noqa: F401 - maintenance connects its signal
+        from crates.mirror import download_counts, maintenance, policies  # noqa: F401 - the first two connect signals
 
         policies.check_settings()

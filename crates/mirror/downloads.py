@@ -1,12 +1,23 @@
 """Downloads from the mirror: find the crate of a version that is not blocked, and send it."""
 
 from collections.abc import Callable
+from functools import partial
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
-from crates.mirror import crate_cache, index_cache, index_lines, maintenance, metrics, overrides, resolving, upstreams
+from crates.mirror import (
+    crate_cache,
+    download_counts,
+    index_cache,
+    index_lines,
+    maintenance,
+    metrics,
+    overrides,
+    resolving,
+    upstreams,
+)
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
@@ -36,6 +47,7 @@ def send(request: HttpRequest, name: str, crate: CachedCrate) -> HttpResponseBas
         filename=f"{name}-{crate.version}.crate",
         modified=crate.fetched_at,
         cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        count_download=partial(download_counts.versions.count, crate.name, crate.version),
         content_type="application/x-tar",  # as Ktra documents it
     )
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Replace
 from django.utils import timezone
 
 from accounts.models import User
+from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
 from registry_site.storage.blobs import Blob
 
 STORE = "mirror"  # a store of its own: its bytes can be fetched again, so they may be deleted
@@ -160,3 +161,50 @@ class AllowedName(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DailyDownloads(DownloadsOfDay):
+    """Downloads of a version of a mirrored crate on a day. They outlive the cached file, and so refer to no row."""
+
+    KEY = ("name", "version", "day")
+
+    name = models.CharField(max_length=64, help_text="In lower case.")
+    version = models.CharField(max_length=150)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "version", "day"], name="mirror_downloads_of_day")]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version} on {self.day}"
+
+
+class VersionDownloads(DownloadTotal):
+    """All downloads of a version of a mirrored crate."""
+
+    KEY = ("name", "version")
+
+    name = models.CharField(max_length=64, help_text="In lower case.")
+    version = models.CharField(max_length=150)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="mirror_downloads_of_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}: {self.total}"
+
+
+class CrateDownloads(RecentDownloadTotal):
+    """Downloads of a mirrored crate; the row comes with the first."""
+
+    KEY = ("name",)
+
+    name = models.CharField(max_length=64, primary_key=True, help_text="In lower case.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-total", "name"], name="mirrored_by_downloads"),
+            models.Index(fields=["-recent", "name"], name="mirrored_by_recent_downloads"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.total}"

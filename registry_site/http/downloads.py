@@ -1,6 +1,7 @@
 """Downloads of stored bytes: whole, one range, 304, or delegated to a proxy or the storage."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Protocol
 from urllib.parse import quote
@@ -43,9 +44,10 @@ def deliver(
     filename: str,
     modified: datetime,
     cache_control: str,
+    count_download: Callable[[], None],
     content_type: str = "application/octet-stream",
 ) -> HttpResponseBase:
-    """Answer a GET or HEAD for immutable content. Raises the errors of reading it.
+    """Answer a GET or HEAD for immutable content, and count it if it is a download. Raises the errors of reading it.
 
     One range is honoured (206, or 416 past the end). Several ranges get the whole content, as RFC 9110 (14.2) allows.
     """
@@ -53,6 +55,8 @@ def deliver(
     timestamp = past_timestamp(modified)
     not_modified = get_conditional_response(request, content.etag, timestamp)
     response = not_modified or content_response(request, content, filename, content_type)
+    if is_download(request, response, content):
+        count_download()
     if response.status_code == 302:  # to an address that is valid for minutes: a cache must not hand it out later
         response["Cache-Control"] = "private, no-store"
         return response
@@ -64,6 +68,17 @@ def deliver(
         response["Cache-Control"] = cache_control
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename) or "attachment"
     return response
+
+
+def is_download(request: HttpRequest, response: HttpResponseBase, content: Content) -> bool:
+    """Tell whether a response hands out the content from its first byte, here or where it sends the client.
+
+    A later range goes on with a download that was counted; a HEAD, a 304 and a refusal hand nothing out.
+    """
+    if request.method == "HEAD" or response.status_code not in (200, 206, 302):
+        return False
+    start, _ = requested_range(request, content) or (0, 0)
+    return start == 0
 
 
 def past_timestamp(modified: datetime) -> int | None:

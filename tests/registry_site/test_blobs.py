@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from django.core.files.storage import storages
+from django.http import HttpRequest, HttpResponseBase
 from django.test import RequestFactory
 from django.utils import timezone
 from moto.server import ThreadedMotoServer
@@ -30,6 +31,25 @@ pytestmark = pytest.mark.database_independent
 DATA = random.Random(0).randbytes(200_000)
 NAME = hashlib.sha256(DATA).hexdigest()
 WHOLE = blobs.Blob(NAME, len(DATA))
+
+
+def respond(request: HttpRequest, blob: blobs.Blob, count: Callable[[], None] = lambda: None) -> HttpResponseBase:
+    """Return the response to a request for a blob; `count` is called for a download."""
+    return deliver(
+        request,
+        blob,
+        filename="a.crate",
+        modified=timezone.now(),
+        cache_control="public",
+        count_download=count,
+    )
+
+
+def counts(request: HttpRequest, blob: blobs.Blob) -> int:
+    """Return how many downloads a request counts as."""
+    counted: list[None] = []
+    respond(request, blob, lambda: counted.append(None)).close()
+    return len(counted)
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +138,7 @@ class TestBothStorages:
         blob = blobs.put(io.BytesIO(DATA))
         for header, (status, content, content_range) in expected.items():
             request = RequestFactory().get("/", headers={"Range": header})
-            response = deliver(request, blob, filename="a.crate", modified=timezone.now(), cache_control="public")
+            response = respond(request, blob)
             assert (header, response.status_code, response.get("Content-Range")) == (header, status, content_range)
             assert response.getvalue() == content
             response.close()
@@ -128,9 +148,26 @@ class TestBothStorages:
         blob = blobs.put(io.BytesIO(DATA))
         for etag, status in ((blob.etag, 206), ('"another"', 200)):
             request = RequestFactory().get("/", headers={"Range": "bytes=0-9", "If-Range": etag})
-            response = deliver(request, blob, filename="a.crate", modified=timezone.now(), cache_control="public")
+            response = respond(request, blob)
             assert response.status_code == status
             response.close()
+
+    @pytest.mark.django_db
+    def test_downloads_count_from_the_first_byte(self, settings: Any) -> None:
+        blob = blobs.put(io.BytesIO(DATA))
+        ranges = {
+            **dict.fromkeys(("bytes=0-", "bytes=0-9", "bytes=-200000", "bytes=0-1,5-6", "bytes=9-5", "lines=5-"), 1),
+            **dict.fromkeys(("bytes=1-", "bytes=5-9", "bytes=-5", "bytes=200000-", "bytes=-0"), 0),
+        }
+        requests = [(1, RequestFactory().get("/")), (0, RequestFactory().head("/"))]
+        requests += [(0, RequestFactory().get("/", headers={"If-None-Match": blob.etag}))]
+        requests += [(number, RequestFactory().get("/", headers={"Range": value})) for value, number in ranges.items()]
+        other = {"Range": "bytes=5-", "If-Range": '"another"'}
+        requests += [(1, RequestFactory().get("/", headers=other))]
+        for prefix in ("", "/internal/"):  # sent by the registry, and by a proxy
+            settings.X_ACCEL_PREFIX = prefix
+            for number, request in requests:
+                assert (counts(request, blob), prefix, dict(request.headers)) == (number, prefix, dict(request.headers))
 
 
 def test_disk_holds_only_the_blob(blob_directory: Path) -> None:
@@ -337,13 +374,17 @@ def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPat
             content.read()
 
 
+@pytest.mark.django_db
 def test_s3_redirects_clients_to_signed_urls(bucket: str, s3: str, settings: Any) -> None:
     use_s3(settings, endpoint_url=s3, bucket_name=bucket, region_name="us-east-1", redirect_clients=True)
     blob = blobs.put(io.BytesIO(DATA))
-    response = deliver(RequestFactory().get("/"), blob, filename="a", modified=timezone.now(), cache_control="public")
+    response = respond(RequestFactory().get("/"), blob)
     assert response.status_code == 302
     assert response["Location"].startswith(f"{s3}/{bucket}/")
     assert (response["Cache-Control"], response.get("ETag")) == ("private, no-store", None)
-    head = deliver(RequestFactory().head("/"), blob, filename="a.crate", modified=timezone.now(), cache_control="")
+    head = respond(RequestFactory().head("/"), blob)
     assert (head.status_code, head["Content-Length"]) == (200, str(len(DATA)))  # the URL is signed for GET
+    part = RequestFactory().get("/", headers={"Range": "bytes=5-"})  # the client repeats the range at the store
+    requests = [RequestFactory().get("/"), part, RequestFactory().head("/")]
+    assert [counts(request, blob) for request in requests] == [1, 0, 0]
     assert storages["blobs"].redirect_clients is True  # type: ignore[attr-defined]

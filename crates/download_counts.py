@@ -1,0 +1,85 @@
+"""Downloads of crates: counted for each version and day, and summed up for each version and crate."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Sum
+from django.dispatch import receiver
+
+from crates.models import Crate, CrateDownloads, DailyDownloads, Version, VersionDownloads
+from registry_site import download_counts, semantic_versions
+from registry_site.download_counts import Counts, DownloadCounter, add_to_rows, summed
+from registry_site.signals import purge_requested
+
+SHOWN_VERSIONS = 5  # the highest, of which crates.io shows the downloads of each day
+
+
+@dataclass(frozen=True)
+class DownloadsByDay:
+    """Downloads of a crate on the recent days: of each of its highest versions, and of all others together."""
+
+    versions: list[tuple[int, date, int]]  # by primary key
+    others: list[tuple[date, int]]
+
+
+def store(counts: Counts) -> None:
+    """Add downloads by version and day to all rows that count them; those of deleted versions count no more."""
+    crates = dict(Version.objects.filter(pk__in={pk for pk, _ in counts}).values_list("pk", "crate"))
+    by_day = {(pk, day): count for (pk, day), count in counts.items() if pk in crates}
+    add_to_rows(DailyDownloads, by_day)
+    add_to_rows(VersionDownloads, summed(by_day, lambda pk, day: (pk,)))
+    add_to_rows(CrateDownloads, summed(by_day, lambda pk, day: (crates[pk],)))
+
+
+versions = DownloadCounter("crate", store)
+
+
+def totals_of_versions(primary_keys: Iterable[int]) -> Mapping[int, int]:
+    """Return the downloads of versions by their primary keys; versions without any are left out."""
+    return dict(VersionDownloads.objects.filter(pk__in=primary_keys).values_list("pk", "total"))
+
+
+def total_of_all() -> int:
+    """Return the downloads of all crates together."""
+    return CrateDownloads.objects.aggregate(sum=Sum("total"))["sum"] or 0
+
+
+def rows_of(crate: Crate) -> QuerySet[DailyDownloads]:
+    """Return the rows by day of all versions of a crate."""
+    return DailyDownloads.objects.filter(version__crate=crate)
+
+
+def by_day(crate: Crate) -> DownloadsByDay:
+    """Return the recent downloads of a crate, by day."""
+    numbers = crate.versions.order_by().values_list("number", "pk")
+    highest = sorted(numbers, key=lambda row: (semantic_versions.parse(row[0]), row[1]))[-SHOWN_VERSIONS:]
+    shown = [pk for _, pk in highest]
+    rows = DailyDownloads.objects.filter(version__in=shown, day__gt=download_counts.last_day_before_recent())
+    return DownloadsByDay(
+        versions=list(rows.order_by("day", "version").values_list("version", "day", "count")),
+        others=download_counts.by_day(rows_of(crate).exclude(version__in=shown)),
+    )
+
+
+def by_day_of_version(version: Version) -> list[tuple[date, int]]:
+    """Return the recent downloads of a version, by day."""
+    return download_counts.by_day(DailyDownloads.objects.filter(version=version))
+
+
+def by_month(crate: Crate) -> list[tuple[date, int]]:
+    """Return the downloads of a crate in each month that has any, by its first day."""
+    return download_counts.by_month(rows_of(crate))
+
+
+def most_in_a_month(crate: Crate) -> int:
+    """Return the downloads of a crate in the month that has most."""
+    return max((count for _, count in by_month(crate)), default=0)
+
+
+@receiver(purge_requested)
+def purge(**kwargs: Any) -> str:
+    """Take the downloads that are no longer recent out of the totals, and merge those of old months."""
+    download_counts.refresh_recent(CrateDownloads, DailyDownloads.objects.filter(version__crate=OuterRef("pk")))
+    return f"{download_counts.merge_months(DailyDownloads)} days of downloads of crates merged into months."

@@ -1,0 +1,36 @@
+"""Downloads of packages: counted for each release and day, and summed up for each release and package."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db.models import OuterRef
+from django.dispatch import receiver
+
+from packages.models import DailyDownloads, PackageDownloads, Release, ReleaseDownloads
+from registry_site import download_counts
+from registry_site.download_counts import Counts, DownloadCounter, add_to_rows, summed
+from registry_site.signals import purge_requested
+
+
+def store(counts: Counts) -> None:
+    """Add downloads by release and day to all rows that count them; those of deleted releases count no more."""
+    packages = dict(Release.objects.filter(pk__in={pk for pk, _ in counts}).values_list("pk", "package"))
+    by_day = {(pk, day): count for (pk, day), count in counts.items() if pk in packages}
+    add_to_rows(DailyDownloads, by_day)
+    add_to_rows(ReleaseDownloads, summed(by_day, lambda pk, day: (pk,)))
+    add_to_rows(PackageDownloads, summed(by_day, lambda pk, day: (packages[pk],)))
+
+
+releases = DownloadCounter("package", store)
+
+
+def totals_of_releases(primary_keys: Iterable[int]) -> Mapping[int, int]:
+    """Return the downloads of releases by their primary keys; releases without any are left out."""
+    return dict(ReleaseDownloads.objects.filter(pk__in=primary_keys).values_list("pk", "total"))
+
+
+@receiver(purge_requested)
+def purge(**kwargs: Any) -> str:
+    """Take the downloads that are no longer recent out of the totals, and merge those of old months."""
+    download_counts.refresh_recent(PackageDownloads, DailyDownloads.objects.filter(release__package=OuterRef("pk")))
+    return f"{download_counts.merge_months(DailyDownloads)} days of downloads of packages merged into months."

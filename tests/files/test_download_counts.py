@@ -1,0 +1,57 @@
+"""Downloads of files: counted by file and day, and summed up."""
+
+from datetime import date
+from pathlib import Path
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from files import download_counts
+from files.models import DailyDownloads, File, FileDownloads
+from registry_site.download_counts import flush, today
+from registry_site.signals import purge_requested
+from tests.support.file_clients import FileClient, upload_file
+
+
+def add_files(machine: FileClient, root: Path) -> list[int]:
+    """Add a file of the disk and an upload, and return their ids."""
+    path = root / "data.bin"
+    path.write_bytes(b"on the disk")
+    on_disk = machine.send("POST", "/", {"path": str(path), "serve_path": "a.bin"}).json()
+    upload = upload_file(machine, "POST", "/", b"uploaded", serve_path="b.bin").json()
+    return [answer["results"][0]["id"] for answer in (on_disk, upload)]
+
+
+def test_downloads_read_and_only_read(as_box: FileClient, file_root: Path) -> None:
+    keys = add_files(as_box, file_root)
+    with CaptureQueriesContext(connection) as queries:
+        for key in keys:
+            for method, value in (("GET", "bytes=0-"), ("GET", "bytes=3-"), ("HEAD", ""), ("GET", "")):
+                as_box.send(method, f"/{key}", headers={"Range": value}).getvalue()
+    assert {query["sql"].split()[0] for query in queries.captured_queries} == {"SELECT"}
+    flush()
+    assert list(DailyDownloads.objects.order_by("file").values_list("file", "day", "count")) == [
+        (key, today(), 2) for key in keys
+    ]
+
+
+def test_counts_go_with_their_file(as_box: FileClient, file_root: Path) -> None:
+    gone, present = add_files(as_box, file_root)
+    download_counts.store({(gone, today()): 1})
+    for key in (gone, present):
+        download_counts.files.count(key)
+    File.objects.filter(pk=gone).delete()
+    flush()
+    assert not download_counts.files.pending
+    assert list(FileDownloads.objects.values_list("file", "total")) == [(present, 1)]
+    assert DailyDownloads.objects.count() == 1
+
+
+def test_old_days_become_months(as_box: FileClient, file_root: Path, as_root: Client) -> None:
+    key, _ = add_files(as_box, file_root)
+    download_counts.store({(key, date(2024, 2, day)): 100 for day in range(1, 30)})
+    purge_requested.send(sender=None)
+    assert list(DailyDownloads.objects.values_list("day", "count")) == [(date(2024, 2, 1), 2900)]
+    page = as_root.get("/admin/files/file/?o=-10")
+    assert "2900" in page.content.decode()
