@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -79,18 +79,27 @@ def fetch(method: str, url: str, *, seconds: float, max_bytes: int, **options: A
 
 
 def download(url: str, file: IO[bytes], *, seconds: float, max_bytes: int, **options: Any) -> Response:
-    """Write the body of a 200 to a file while it comes; the body of any other status is not read.
+    """Write the body of a 200 to a file while it comes; that of any other status is returned, but for what is long.
 
     Limits, options and failures are those of `fetch`.
     """
     with _send("GET", url, seconds, **options) as (response, chunks):
+        if response.status != 200:
+            return replace(response, body=_beginning(chunks))
         size = 0
-        for chunk in chunks if response.status == 200 else ():
+        for chunk in chunks:
             size += len(chunk)
             if size > max_bytes:
                 raise RequestFailed(f"the answer has more than {max_bytes} bytes")
             file.write(chunk)
         return response
+
+
+def _beginning(chunks: Iterator[bytes]) -> bytes:
+    """Return the beginning of a body that perhaps explains a refusal; nothing if it does not come."""
+    with suppress(HTTPError, OSError, RequestFailed):
+        return next(chunks, b"")
+    return b""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from urllib3.exceptions import NewConnectionError
 from registry_site.logs import log_event
 
 MAX_CAUSE_LENGTH = 300
+MAX_ANSWER_LENGTH = 200
 
 
 class FailureKind(StrEnum):
@@ -58,6 +59,15 @@ def logged_failure(
         }
         log_event("request_failed", level, **line)
         raise
+
+
+def first_words(body: bytes, secrets: Iterable[str]) -> str:
+    """Return the first words of an answer, fit for the log: on one line, and without secrets that it quotes."""
+    text = body[: 10 * MAX_ANSWER_LENGTH].decode("utf-8", "replace")
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…")
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:MAX_ANSWER_LENGTH]
 
 
 def kind_of(error: BaseException) -> FailureKind:

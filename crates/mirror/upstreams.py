@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
@@ -16,7 +16,7 @@ from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
 from registry_site.origins import origin_of
-from registry_site.upstream_failures import logged_failure
+from registry_site.upstream_failures import first_words, logged_failure
 
 MAX_INDEX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CONFIG_BYTES = 64 * 1024
@@ -133,6 +133,10 @@ class Upstream:
             except http_client.RequestFailed as error:
                 raise UpstreamFault(str(error)) from error
             line["status"] = response.status
+            if response.status >= 400:
+                query = urlsplit(url).query  # of a redirect to a signed address
+                secrets = [self.token, query, *(value for _, value in parse_qsl(query))]
+                line["answer"] = first_words(response.body, secrets)
             if response.status not in REDIRECT_STATUSES:
                 return response
             try:

@@ -309,6 +309,21 @@ def test_log_says_who_failed_without_the_query(
     assert "s3cret" not in caplog.text
 
 
+def test_log_has_the_words_of_upstream(
+    mirror: MirrorClient, upstream: BadUpstream, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But neither the token nor the signature of an address, which it may quote."""
+    settings.MIRROR_TOKENS = {upstream.url: "s3cret"}
+    upstream.publish("demo", BYTES)
+    upstream.script_crate("demo", "1.0.0", bad_upstream.redirect("/files/demo?signature=s1gned%2B"))
+    quotation = b'{"error":\n"s3cret is no good,\0 nor s1gned+ in signature=s1gned%2B"}' + b"x" * 1000
+    upstream.script("/files/demo?signature=s1gned%2B", bad_upstream.file(quotation, 401))
+    assert mirror.crate("demo").json() == upstream_fails("it answers with 401")
+    (line,) = request_failures(caplog)
+    assert line["answer"].startswith('{"error": "… is no good, nor … in …"}xxx')
+    assert len(line["answer"]) == 200
+
+
 def test_token_stays_with_the_configured_host(
     mirror: MirrorClient, upstream: BadUpstream, second: BadUpstream, settings: Any
 ) -> None:

@@ -130,8 +130,18 @@ def test_redirect_is_not_followed(server: BadUpstream) -> None:
 
 def test_body_of_a_404_is_not_written(server: BadUpstream) -> None:
     file = io.BytesIO()
-    assert download(server, file).status == 404
-    assert file.getvalue() == b""
+    server.script("/", bad_upstream.file(b"no", 404))
+    response = download(server, file)
+    assert (response.status, response.body, file.getvalue()) == (404, b"no", b"")
+
+
+def test_refusal_counts_without_its_body(server: BadUpstream) -> None:
+    def cut_off(exchange: Exchange) -> None:
+        exchange.head(404, Content_Length="10")
+        raise bad_upstream.Close
+
+    server.script("/", cut_off)
+    assert download(server, io.BytesIO()).status == 404
 
 
 SLOW = [
