@@ -430,6 +430,19 @@ def test_refused_person_signs_in_as_somebody_else(closed: Site) -> None:
     assert browser.signed_in_name() == "127.0.0.1:insider"
 
 
+def test_signed_in_person_signs_in_as_somebody_else(both: Site) -> None:
+    browser = both.browser()
+    both.provider.add_person("second", nickname="second")
+    browser.sign_in(both.provider.add_person("first", nickname="first"))
+    link = link_of(browser.get("/me"), "Sign in as somebody else")
+    prompts = [query_of(browser.get(link).headers["Location"])["prompt"] for _ in range(2)]
+    assert prompts == ["select_account", "login"]
+    browser.get(browser.callback_url("second", link))
+    assert browser.signed_in_name() == "127.0.0.1:second"
+    browser.press_button("/sign-out")
+    assert link_of(browser.get("/sign-out"), "Sign in as somebody else") == link
+
+
 def test_refused_person_signs_out_at_the_provider(closed: Site) -> None:
     browser = closed.browser()
     refused = browser.sign_in(closed.provider.add_person("stuck", nickname="stuck"))
