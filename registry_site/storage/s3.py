@@ -24,7 +24,7 @@ from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
 from registry_site.errors import Lost, RegistryError, Unavailable
-from registry_site.http_client import LimitedConnection, Limits, RequestFailed, TrustingConnection
+from registry_site.http_client import LOOPBACK_NAMES, LimitedConnection, Limits, RequestFailed, TrustingConnection
 from registry_site.storage.blobs import CHUNK_SIZE, DAMAGED, LOST, Blob, logged_loss
 from registry_site.upstream_failures import logged_failure
 from registry_site.upstream_limiter import Kind, limiter
@@ -59,6 +59,19 @@ class _TLSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
+def client_config(endpoint: str) -> Config:
+    return Config(
+        connect_timeout=5,
+        read_timeout=11,
+        retries={"total_max_attempts": 2},
+        signature_version="s3v4",
+        max_pool_connections=settings.THREADS,
+        response_checksum_validation="when_required",  # `Body` compares the bytes with their name
+        # This machine is reached without a proxy, as `http_client.pools_for` has it.
+        proxies={} if urlsplit(endpoint).hostname in LOOPBACK_NAMES else None,
+    )
+
+
 class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no types
     """A bucket whose service itself refuses a second write and damaged bytes.
 
@@ -66,21 +79,13 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(client_config=client_config(options.get("endpoint_url") or ""), **options)
         self.process = 0
         self.session: Any = None
         self.resource: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
-        config = Config(
-            connect_timeout=5,
-            read_timeout=11,
-            retries={"total_max_attempts": 2},
-            signature_version="s3v4",
-            max_pool_connections=settings.THREADS,
-            response_checksum_validation="when_required",  # `Body` compares the bytes with their name
-        )
-        return {**super().get_default_settings(), "client_config": config, "redirect_clients": False}
+        return {**super().get_default_settings(), "redirect_clients": False}
 
     @property
     def connection(self) -> Any:

@@ -10,7 +10,9 @@ import pytest
 import trustme
 
 from registry_site import http_client
+from registry_site.errors import Unavailable
 from registry_site.http_client import PrivateAddress
+from registry_site.storage import blobs
 from tests.support import bad_upstream
 from tests.support.bad_provider import running_provider
 from tests.support.bad_upstream import BadUpstream, Exchange
@@ -78,3 +80,17 @@ def test_loopback_and_named_hosts_need_no_proxy(proxy: BadUpstream) -> None:
     with pytest.raises(http_client.RequestFailed, match="NameResolutionError"):
         fetch("http://host.internal/")
     assert proxy.requests == []
+
+
+def test_s3_on_this_machine_needs_no_proxy(proxy: BadUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with bad_upstream.upstream() as other:
+        for host in (other.host, "s3.example"):
+            options = {"endpoint_url": f"http://{host}", "bucket_name": "bucket", "region_name": "us-east-1"}
+            backend = {"BACKEND": "registry_site.storage.s3.S3Blobs", "OPTIONS": options}
+            settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+            with pytest.raises(Unavailable, match=r"refuses us \(404\)"):
+                blobs.Blob("0" * 64, 1).read()
+        assert [len(peer.requests) for peer in (other, proxy)] == [1, 1]
+    assert proxy.requests[0].path.startswith("http://s3.example/bucket/")
