@@ -19,6 +19,7 @@ COLUMNS = (
     "vcs_commit",
     "examined",
 )
+CONTENTS_COLUMNS = ("readme_path", "readme_text", "license_text", "docs_rs", "files")
 
 
 def assign(version: Version, read: Facts) -> None:
@@ -35,10 +36,4 @@ def assign(version: Version, read: Facts) -> None:
 
 def new_contents(read: Facts) -> VersionContents:
     """Return the long texts of a version, without the version, not stored yet."""
-    return VersionContents(
-        readme_path=read.readme_path,
-        readme_text=read.readme_text,
-        license_text=read.license_text,
-        docs_rs=read.docs_rs,
-        files=read.files,
-    )
+    return VersionContents(**{column: getattr(read, column) for column in CONTENTS_COLUMNS})

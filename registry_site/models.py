@@ -19,6 +19,7 @@ class Action(models.TextChoices):
     CLIENT_SESSIONS = "client.sessions"
     CRATE_ADD_OWNERS = "crate.add_owners"
     CRATE_PUBLISH = "crate.publish"
+    CRATE_REFRESH = "crate.refresh"
     CRATE_REMOVE_OWNERS = "crate.remove_owners"
     CRATE_UNYANK = "crate.unyank"
     CRATE_YANK = "crate.yank"

@@ -407,6 +407,11 @@ def exported_mirror(folder: Path) -> list[str]:
     return ["mirror", "import", str(folder)]
 
 
+def unexamined() -> list[str]:
+    Version.objects.update(examined=0)
+    return ["refreshcrates"]
+
+
 def linked() -> str:
     identities.link_identity(user(), "https://id.example.com", "7", actor=None)
     return "bystander"
@@ -428,6 +433,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "mirror import": exported_mirror,
     "mirror prune": lambda folder: ["mirror", "prune", "--days", "0"],
     "mirror verify": lambda folder: damaged_mirror(),
+    "refreshcrates": lambda folder: unexamined(),
     "rotatekey": lambda folder: ["rotatekey", "owner"],
     "unbanuser": lambda folder: ["unbanuser", banned().user.username],
 }
