@@ -40,7 +40,7 @@ class CrateAdmin(CountedAdmin):
         "download_total",
     )
     list_filter = ("upstream", "created_at", ("max_version", admin.EmptyFieldListFilter))
-    search_fields = ("name", "search_text")
+    search_fields = ("name", "default_version__description")
     inlines = [OwnerInline]
     actions = ["serve_upstream", "hide_upstream"]
     fields = (

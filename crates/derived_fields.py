@@ -1,4 +1,4 @@
-"""Fields and rows of a crate that are derived from its versions: its foremost versions, search text and index file.
+"""Fields and rows of a crate that are derived from its versions: its foremost versions, search words and index file.
 
 An index file can have megabytes, and while one transaction writes, all others of SQLite wait. So the fields after a
 change are worked out before the locks are taken, and once more under them only if another change has come first.
@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from crates import dependency_rows, index, names, taxonomy
+from crates import dependency_rows, index, names, search, taxonomy
 from crates.models import Crate, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.errors import Invalid
@@ -25,7 +25,6 @@ SAVED_FIELDS = (
     "newest_version",
     "version_count",
     "updated_at",
-    "search_text",
     "index_text",
     "index_etag",
     "index_modified",
@@ -111,9 +110,6 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
     crate.version_count = fields.version_count
-    highest = foremost.max_version
-    words = [crate.name, highest.description, *highest.keywords] if highest else [crate.name]
-    crate.search_text = names.canonical(" ".join(words))
     crate.index_text, crate.index_etag = fields.index_text, fields.index_etag
     # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
     # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
@@ -124,6 +120,7 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     if crate.default_version_id != former_default:
         dependency_rows.set_current(former_default, crate.default_version_id)
         taxonomy.assign(crate, foremost.default_version)
+    search.update_words(crate)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:

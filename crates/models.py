@@ -68,7 +68,7 @@ class CrateQuerySet(models.QuerySet["Crate"]):
 class Crate(models.Model):
     """A crate and its index file, ready to send."""
 
-    LARGE_COLUMNS = ("index_text", "search_text")  # megabytes in the worst case; lists leave them out
+    LARGE_COLUMNS = ("index_text",)  # megabytes in the worst case; lists leave them out
 
     class Upstream(models.TextChoices):
         LACKS = "lacks", "lacks the name; the mirror never asks for it"
@@ -115,7 +115,6 @@ class Crate(models.Model):
     index_path = models.CharField(max_length=80, editable=False)
     index_etag = models.CharField(max_length=70, editable=False, default="")
     index_modified = models.DateTimeField(editable=False, default=timezone.now)
-    search_text = models.TextField(editable=False, default="")
     index_text = models.TextField(editable=False, default="")
 
     objects = CrateQuerySet.as_manager()
@@ -252,6 +251,27 @@ class Dependency(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.requirement}"
+
+
+class CrateWords(models.Model):
+    """The words by which a crate is found, of its default version. There is no row while all versions are yanked.
+
+    The database derives its indexes from these columns. They have a table of their own, since a change of any column
+    writes all of a row in SQLite, and all its indexes in PostgreSQL.
+    """
+
+    crate = models.OneToOneField(Crate, on_delete=models.CASCADE, related_name="words")
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="+")
+    name_words = models.CharField(max_length=300, help_text="The name without separators, then its words.")
+    summary_words = models.TextField(help_text="Of name, description, keywords and categories.")
+    text_words = models.TextField(help_text="Of all these and the README.")
+    spelling = models.TextField(blank=True, help_text="Words that similar names share.")
+
+    class Meta:
+        verbose_name_plural = "crate words"
+
+    def __str__(self) -> str:
+        return f"words of {self.crate}"
 
 
 class Ownership(models.Model):

@@ -1,20 +1,29 @@
-"""Search for crates by words."""
+"""Search for crates by the words of names, descriptions, keywords, categories and READMEs, best matches first."""
 
+import re
 from dataclasses import dataclass
 
-from django.db.models import Case, IntegerField, Q, Value, When
+from django.db.models.functions import Left
 
 from crates import names
-from crates.models import Crate
+from crates.models import Crate, CrateWords, Version, VersionContents
 from registry_site.errors import Invalid
+from registry_site.search import spelling
+from registry_site.search.lookup import WordQuery, all_of
+from registry_site.search.words import tokenize, tokenize_query
 
 MAX_QUERY_LENGTH = 200
-MAX_WORDS = 10  # each word is a condition of the query
+MAX_WORDS = 10
+MAX_MATCHES = 150  # of the words of names, of summaries and of texts each: what one search reads stays bounded
+
+MAX_README = 64 * 1024  # characters that are searched
+MAX_TEXT_WORDS = 3000  # of a crate; each one is an entry of the index, written while other writers wait
+URL = re.compile(r"\w+://\S+")
 
 
 @dataclass(frozen=True)
 class CrateSummary:
-    """A crate in a list, described by its highest usable version."""
+    """A crate in a list, described by its default version."""
 
     name: str
     max_version: str
@@ -29,26 +38,92 @@ class SearchResults:
     total: int
 
 
+@dataclass(frozen=True)
+class Match:
+    """A match of a search: a lower rank is a better one; the name has no separators."""
+
+    rank: int
+    name: str
+
+
+# --- The words of a crate --------------------------------------------------------------------------------------------
+
+
+def update_words(crate: Crate, *, force: bool = False) -> None:
+    """Store the words of a locked crate, in the transaction that changes its versions; delete them if all are yanked.
+
+    Nothing is written while the default version stays the same, unless `force` says that its texts were read anew.
+    """
+    version = crate.default_version if crate.max_version_id else None
+    row = CrateWords.objects.filter(crate=crate)
+    if version is None:
+        row.delete()
+    elif force or not row.filter(version=version).exists():
+        readme = VersionContents.objects.filter(version=version).values_list(Left("readme_text", MAX_README)).first()
+        fields = {"version": version, **words_of(crate.name, version, readme[0] if readme else "")}
+        if not row.update(**fields):
+            CrateWords.objects.create(crate=crate, **fields)
+
+
+def words_of(name: str, version: Version, readme: str) -> dict[str, str]:
+    """Return the columns of `CrateWords` for a version."""
+    name_words = [spelling.joined(name), *tokenize(name)]
+    summary = tokenize(" ".join([name, version.description, *version.keywords, *version.categories]))
+    text = dict.fromkeys([*summary, *tokenize(URL.sub(" ", readme))])
+    return {
+        "name_words": " ".join(dict.fromkeys(name_words)),
+        "summary_words": " ".join(summary[:MAX_TEXT_WORDS]),
+        "text_words": " ".join(list(text)[:MAX_TEXT_WORDS]),
+        "spelling": " ".join(spelling.spelling_words(name)),
+    }
+
+
+# --- Search ----------------------------------------------------------------------------------------------------------
+
+
 def search(text: str, page: int, per_page: int) -> SearchResults:
-    """Return the usable crates that contain every word of `text`, the best matches first; raises `Invalid`."""
-    words = [names.canonical(word) for word in text.split()]
-    if len(text) > MAX_QUERY_LENGTH or len(words) > MAX_WORDS:
-        raise Invalid(f"Search for at most {MAX_WORDS} words and {MAX_QUERY_LENGTH} characters.")
-    # `search_text` is canonical too, so that case, `-` and `_` do not count.
-    matches = Crate.objects.usable().filter(*(Q(search_text__contains=word) for word in words))
+    """Return a page of the usable crates that match `text`, the best first, or of all by name; raises `Invalid`."""
     start = (page - 1) * per_page
-    rows = matches.order_by(rank("_".join(words)), "canonical_name").values_list(
-        "name", "max_version__number", "max_version__description"
-    )[start : start + per_page]
-    return SearchResults([CrateSummary(*row) for row in rows], matches.count())
+    crates = Crate.objects.usable()
+    columns = ("pk", "name", "max_version__number", "default_version__description")
+    if not text.strip():
+        rows = crates.order_by("canonical_name").values_list(*columns)[start : start + per_page]
+        return SearchResults([CrateSummary(*row) for _, *row in rows], crates.count())
+    keys = matching(text)
+    keys_of_page = keys[start : start + per_page]
+    summaries = {pk: CrateSummary(*row) for pk, *row in crates.filter(pk__in=keys_of_page).values_list(*columns)}
+    # A crate can lose its last usable version between the queries.
+    return SearchResults([summaries[pk] for pk in keys_of_page if pk in summaries], len(keys))
 
 
-def rank(phrase: str) -> Case:
-    """Rank the crate of this name first, then names that begin with it, names that contain it, and all others."""
-    return Case(
-        When(canonical_name=phrase, then=Value(0)),
-        When(canonical_name__startswith=phrase, then=Value(1)),
-        When(canonical_name__contains=phrase, then=Value(2)),
-        default=Value(3),
-        output_field=IntegerField(),
-    )
+def matching(text: str) -> list[int]:
+    """Return the primary keys of usable crates that have all words of `text`, or words that begin so; the best first.
+
+    The order: the name itself, names that begin so, names with all words, then matches in the summary and in the
+    README; among equals by downloads and name. If nothing matches, names that are spelt one or two letters off.
+    There are at most some hundreds. Raises `Invalid` for a text that is too long.
+    """
+    phrase = text.split()
+    if len(text) > MAX_QUERY_LENGTH or len(phrase) > MAX_WORDS:
+        raise Invalid(f"Search for at most {MAX_WORDS} words and {MAX_QUERY_LENGTH} characters.")
+    words = tokenize_query(text)
+    if not words:
+        return []
+    name = spelling.joined(text)
+    exact = CrateWords.objects.filter(crate__canonical_name=names.canonical("_".join(phrase)))
+    matches = {pk: Match(0, name) for pk in exact.values_list("crate_id", flat=True)}
+    for rank, column in enumerate(("name_words", "summary_words", "text_words"), start=2):
+        rows = joined_names(column, all_of(words, limit=MAX_MATCHES))
+        matches = {pk: Match(1 if other.startswith(name) else rank, other) for pk, other in rows.items()} | matches
+        if len(rows) == MAX_MATCHES:  # worse matches would not be seen
+            break
+    if not matches:
+        close = spelling.closest(name, lambda query: joined_names("spelling", query))
+        matches = {pk: Match(edits, other) for pk, (edits, other) in close.items()}
+    return sorted(matches, key=lambda pk: (matches[pk].rank, matches[pk].name))
+
+
+def joined_names(column: str, query: WordQuery) -> dict[int, str]:
+    """Return the names without separators of the crates whose words match, by primary key."""
+    rows = CrateWords.objects.filter(**{f"{column}__matches": query}).values_list("crate_id", "name_words")
+    return {pk: words.partition(" ")[0] for pk, words in rows[: query.limit]}

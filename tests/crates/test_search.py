@@ -1,13 +1,20 @@
 """`GET /api/v1/crates`: usable crates only, the best matches first, in pages of limited length."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from crates.models import Crate, Version
+from crates import search as crate_search
+from crates.models import Crate, CrateWords, Version, VersionContents
 from tests.support import packing
 from tests.support.cast import CargoClient
+from tests.support.crate_rows import Listing, create_crates
+from tests.support.rows_read import rows_read
 
 CRATES = {
     "json": 'description = "reads and writes"',
@@ -55,8 +62,8 @@ def test_every_word_has_to_match(anonymous: CargoClient) -> None:
     assert search(anonymous, "value json nothing") == []
 
 
-def test_wildcards_of_the_database_match_themselves(anonymous: CargoClient) -> None:
-    names = {"%": ["zip"], "100% _pack": ["zip"], "é": [], "'\"\\": []}
+def test_wildcards_of_the_database_are_no_words(anonymous: CargoClient) -> None:
+    names = {"%": [], "_": [], "100% _pack": ["zip"], "é": [], "'\"\\": []}
     assert {text: search(anonymous, text) for text in names} == names
 
 
@@ -111,7 +118,180 @@ def test_length_of_a_search_is_limited(anonymous: CargoClient) -> None:
     assert list(statuses.values()) == [200, 400, 200, 400, 400]
 
 
+# --- The order -------------------------------------------------------------------------------------------------------
+
+
+def test_best_match_comes_first(anonymous: CargoClient, alice: User) -> None:
+    listings = [
+        Listing("aaa", readme="A client of smtp."),
+        Listing("aab", "speaks smtp"),
+        Listing("aac", keywords=("smtp",)),
+        Listing("fast-smtp"),
+        Listing("smtpd"),
+        Listing("smtp-client"),
+        Listing("Smtp"),
+    ]
+    create_crates(listings, alice)
+    for text in ("smtp", "SMTP", " smtp "):
+        assert search(anonymous, text) == ["Smtp", "smtp-client", "smtpd", "fast-smtp", "aab", "aac", "aaa"]
+
+
+def test_exact_name_comes_before_many_matches(anonymous: CargoClient, alice: User) -> None:
+    create_crates([*(Listing(f"smtp-{number}") for number in range(200)), Listing("smtp")], alice)
+    assert search(anonymous, "smtp")[0] == "smtp"
+    assert len(search(anonymous, "smtp", per_page=100, page=2)) == crate_search.MAX_MATCHES + 1 - 100
+
+
+def test_words_may_stand_in_name_and_readme(anonymous: CargoClient, alice: User) -> None:
+    create_crates([Listing("smtp-client", "Sends mail", readme="With [STARTTLS](https://example.com/secret).")], alice)
+    hits = {text: len(search(anonymous, text)) for text in ("smtp starttls", "mail startt", "secret", "arttls")}
+    assert hits == {"smtp starttls": 1, "mail startt": 1, "secret": 0, "arttls": 0}
+
+
+def test_any_language_is_searched(anonymous: CargoClient, alice: User) -> None:
+    readme = "高性能连接池，支持 MySQL; straße, naïve, Привет, 日本語の形態素解析"  # noqa: RUF001
+    create_crates([Listing("pool", readme=readme)], alice)
+    texts = ("连接池", "高性能连", "mysql", "STRASSE", "naïve", "привет", "ПРИВ", "形態素")
+    assert [text for text in texts if search(anonymous, text) != ["pool"]] == []
+    assert search(anonymous, "池支") == []
+
+
+def test_query_operators_are_plain_text(anonymous: CargoClient) -> None:
+    finds = ('"zip"', "zip*", "zip:*", "(zip", "^zip", "-zip", "!zip", "zip & packed", "zip <-> packed", "zip 🙂")
+    assert [text for text in finds if search(anonymous, text) != ["zip"]] == []
+    others = (
+        "zip OR nothing",
+        "NOT nothing",
+        "name_words:zip",
+        "z%q%w",
+        "()",
+        "\\",
+        "''",
+        "²½Ⅳ",
+        "\U00030000",
+        "a" * 200,
+    )
+    assert [text for text in others if search(anonymous, text) != []] == []
+
+
+# --- Spelling --------------------------------------------------------------------------------------------------------
+
+
+def test_misspelt_name_is_found(anonymous: CargoClient) -> None:
+    cases = {
+        "jsn": ["json"],
+        "jsonlnies": ["json-lines"],
+        "json-lnse": ["json-lines"],
+        "fsat jsno": ["fast_json"],
+        "tmol": ["toml"],
+        "xyzzy": [],
+        "to": ["toml"],  # not misspelt, but the beginning of it
+    }
+    assert {text: search(anonymous, text) for text in cases} == cases
+
+
+def test_spelling_counts_when_nothing_else_matches(anonymous: CargoClient, alice: User) -> None:
+    create_crates([Listing("serde"), Listing("sered", "another"), Listing("aaa", readme="serdes")], alice)
+    assert search(anonymous, "serdes") == ["aaa"]
+    assert search(anonymous, "srede") == ["serde", "sered"]
+
+
+def test_yanked_crate_is_not_found_by_spelling(as_alice: CargoClient) -> None:
+    as_alice.delete("/api/v1/crates/toml/1.0.0/yank")
+    assert search(as_alice, "tmol") == []
+
+
+# --- The stored words ------------------------------------------------------------------------------------------------
+
+
+def test_words_are_those_of_default_version(as_alice: CargoClient) -> None:
+    for version, word in (("2.0.0", "giraffe"), ("1.5.0", "zebra"), ("3.0.0-a", "lion")):
+        toml = packing.manifest("zip", version, f'description = "{word}"')
+        as_alice.publish(packing.body("zip", version, toml))
+    assert {word: len(search(as_alice, word)) for word in ("giraffe", "zebra", "lion", "packed")} == {
+        "giraffe": 1,
+        "zebra": 0,
+        "lion": 0,
+        "packed": 0,
+    }
+    as_alice.delete("/api/v1/crates/zip/2.0.0/yank")
+    assert [len(search(as_alice, word)) for word in ("giraffe", "zebra")] == [0, 1]
+
+
+def test_words_are_written_when_they_change(as_alice: CargoClient) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        as_alice.publish(packing.body("zip", "0.9.0"))
+        as_alice.delete("/api/v1/crates/zip/0.9.0/yank")
+    assert [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    written = [query["sql"] for query in queries if "cratewords" in query["sql"] and "SELECT" not in query["sql"]]
+    assert written == []
+
+
+def test_words_leave_and_return_with_versions(as_alice: CargoClient) -> None:
+    as_alice.delete("/api/v1/crates/zip/1.0.0/yank")
+    assert not CrateWords.objects.filter(crate__name="zip").exists()
+    as_alice.put("/api/v1/crates/zip/1.0.0/unyank")
+    assert search(as_alice, "packed") == ["zip"]
+
+
+def test_readme_that_is_read_later_is_indexed(anonymous: CargoClient) -> None:
+    crate = Crate.objects.get(name="zip")
+    VersionContents.objects.update_or_create(version=crate.default_version, defaults={"readme_text": "Zebras!"})
+    crate_search.update_words(crate)
+    assert search(anonymous, "zebras") == []
+    crate_search.update_words(crate, force=True)
+    assert search(anonymous, "zebras") == ["zip"]
+
+
+def test_words_of_a_crate_are_limited(alice: User) -> None:
+    readme = " ".join(f"w{number}" for number in range(5000))
+    create_crates([Listing("large", readme=readme)], alice)
+    words = CrateWords.objects.get(crate__name="large").text_words.split(" ")
+    assert (len(words), words[0]) == (crate_search.MAX_TEXT_WORDS, "large")
+
+
+def test_migration_stores_words_of_older_crates() -> None:
+    columns = ("crate_id", "version_id", "name_words", "summary_words", "text_words", "spelling")
+    rows = list(CrateWords.objects.order_by("crate").values_list(*columns))
+    CrateWords.objects.all().delete()
+    import_module("crates.migrations.0009_fill_words").fill(apps, None)
+    assert list(CrateWords.objects.order_by("crate").values_list(*columns)) == rows
+
+
+@pytest.mark.only_sqlite
+def test_index_follows_every_change_of_rows(anonymous: CargoClient) -> None:
+    CrateWords.objects.filter(crate__name="zip").update(text_words="giraffe", name_words="giraffe")
+    CrateWords.objects.filter(crate__name="toml").delete()
+    assert [len(search(anonymous, text)) for text in ("giraffe", "config")] == [1, 0]
+    with connection.cursor() as cursor:  # fails if the index and the table differ
+        for column in ("name_words", "summary_words", "text_words", "spelling"):
+            index = f"crates_cratewords_{column}_words"
+            cursor.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
+
+
+# --- Costs -----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_number_of_queries_is_constant(anonymous: CargoClient, django_assert_num_queries: Any, count: int) -> None:
-    with django_assert_num_queries(2):
-        search(anonymous, "", per_page=count)
+    for text, queries in {"": 2, "json": 5, "jsno": 6, "nothing": 6}.items():
+        with django_assert_num_queries(queries):
+            search(anonymous, text, per_page=count)
+
+
+def test_search_reads_few_rows(alice: User) -> None:
+    topics = ("smtp", "imap", "dns", "cache")
+    listings = [
+        Listing(f"{topics[number % 4]}-client-{number}", f"A client for {topics[number % 3]}", readme=f"serv{number}")
+        for number in range(1500)
+    ]
+    create_crates(listings, alice)
+    if connection.vendor == "postgresql":  # autovacuum does the same after a while
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE crates_crate, crates_cratewords, crates_version")
+    tables = ("crates_crate", "crates_cratewords")
+    texts = ("client", "c", "smtp client", "client serv", "clinet", "smtp-clinet-77", "smpt-client-0", "nothing at all")
+    counts = {
+        text: sum(rows_read(f"/api/v1/crates?per_page=100&q={text}", table)[0] for table in tables) for text in texts
+    }
+    assert {text: count for text, count in counts.items() if count >= 1000} == {}

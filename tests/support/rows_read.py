@@ -53,7 +53,7 @@ def _count_in_view(path: str, table: str, headers: Mapping[str, str] | None) -> 
     counter = itertools.count(1)
     with connection.cursor() as cursor:
         connection.connection.create_function("count_row", 1, lambda number: next(counter))
-        cursor.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE count_row(id)")
+        cursor.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE count_row(rowid)")
         try:
             _get(path, headers)
         finally:
