@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models.functions import Left
 
 from crates import names
-from crates.models import Crate, CrateWords, Version, VersionContents
+from crates.models import Crate, CrateDownloads, CrateWords, Version, VersionContents
 from registry_site.errors import Invalid
 from registry_site.search import spelling
 from registry_site.search.lookup import WordQuery, all_of
@@ -120,7 +120,8 @@ def matching(text: str) -> list[int]:
     if not matches:
         close = spelling.closest(name, lambda query: joined_names("spelling", query))
         matches = {pk: Match(edits, other) for pk, (edits, other) in close.items()}
-    return sorted(matches, key=lambda pk: (matches[pk].rank, matches[pk].name))
+    downloads = dict(CrateDownloads.objects.filter(pk__in=matches).values_list("pk", "total"))
+    return sorted(matches, key=lambda pk: (matches[pk].rank, -downloads.get(pk, 0), matches[pk].name))
 
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from accounts.models import User
 from crates import names, search
-from crates.models import Crate, CrateWords, Version, VersionContents
+from crates.models import Crate, CrateDownloads, CrateWords, Version, VersionContents
 
 
 class Listing(NamedTuple):
@@ -15,6 +15,7 @@ class Listing(NamedTuple):
     description: str = ""
     keywords: tuple[str, ...] = ()
     readme: str = ""
+    downloads: int = 0
 
 
 def create_crates(listings: Iterable[Listing], publisher: User) -> None:
@@ -45,6 +46,9 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
     rows = list(zip(crates, versions, listings, strict=True))
     VersionContents.objects.bulk_create(
         VersionContents(version=version, readme_text=listing.readme) for _, version, listing in rows
+    )
+    CrateDownloads.objects.bulk_create(
+        CrateDownloads(crate=crate, total=listing.downloads) for crate, _, listing in rows
     )
     CrateWords.objects.bulk_create(
         CrateWords(crate=crate, version=version, **search.words_of(crate.name, version, listing.readme))
