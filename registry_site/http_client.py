@@ -207,9 +207,30 @@ class Limits:
 _limits: ContextVar[Limits] = ContextVar("limits")
 
 
-def watch(connection: socket.socket) -> None:
-    """Let the limits that apply end a connection, also one of another protocol than HTTP."""
-    _limits.get().watch(connection)
+def connect(host: str, port: int, *, is_proxy: bool = False) -> socket.socket:
+    """Connect within the limits that apply, which end the connection, too; raises `RequestFailed` and `OSError`.
+
+    A proxy may have any address: it decides itself what may be reached through it.
+    """
+    limits = _limits.get()
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in _look_up(host, port, limits):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            if not is_proxy:
+                limits.require_allowed(host, str(address[0]))
+            connection.settimeout(min(SILENCE_SECONDS, limits.remaining_seconds()))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect(address)
+            limits.watch(connection)
+            return connection
+        except OSError as error:
+            connection.close()
+            failure = error
+        except RequestFailed:
+            connection.close()
+            raise
+    raise failure
 
 
 class LimitedConnection:
@@ -221,29 +242,12 @@ class LimitedConnection:
     _dns_host: str  # with the dot at its end that keeps the resolver from trying other domains
 
     def _new_conn(self) -> socket.socket:
-        limits = _limits.get()
-        failure = OSError("the name has no address")
         try:
-            addresses = _look_up(self._dns_host.strip("[]"), self.port, limits)
+            return connect(self._dns_host.strip("[]"), self.port, is_proxy=self.proxy is not None)
         except socket.gaierror as error:
             raise NameResolutionError(self._dns_host, self, error) from error  # type: ignore[arg-type]
-        for family, kind, protocol, _, address in addresses:
-            connection = socket.socket(family, kind, protocol)
-            try:
-                if self.proxy is None:  # which decides itself what may be reached through it
-                    limits.require_allowed(self._dns_host, str(address[0]))
-                connection.settimeout(min(SILENCE_SECONDS, limits.remaining_seconds()))
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.connect(address)
-                limits.watch(connection)
-                return connection
-            except OSError as error:
-                connection.close()
-                failure = error
-            except RequestFailed:
-                connection.close()
-                raise
-        raise NewConnectionError(self, f"Failed to establish a new connection: {failure}") from failure  # type: ignore[arg-type]
+        except OSError as error:
+            raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error  # type: ignore[arg-type]
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # perhaps opened by another request, with other limits

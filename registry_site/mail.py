@@ -12,7 +12,7 @@ from django.core.mail.backends import smtp
 
 from registry_site import http_client, trust
 from registry_site.errors import Unavailable
-from registry_site.http_client import Limits
+from registry_site.http_client import Limits, RequestFailed
 from registry_site.upstream_failures import logged_failure
 from registry_site.upstream_limiter import Kind, limiter
 
@@ -23,11 +23,14 @@ MAIL = Kind(
 
 
 class WatchedConnection(smtplib.SMTP):
-    """A connection that ends with the limits that apply, also while TLS begins."""
+    """A connection that begins and ends within the limits that apply, also while TLS begins."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
-        connection = super()._get_socket(host, port, timeout)  # type: ignore[misc]  # not in the stubs
-        http_client.watch(connection)
+        try:
+            connection = http_client.connect(host, port)
+        except RequestFailed as error:
+            raise TimeoutError(f"the mail server is not reached: {error}") from error
+        connection.settimeout(timeout)
         return connection
 
 

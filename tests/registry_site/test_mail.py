@@ -13,6 +13,7 @@ from django.core.mail import send_mail
 
 from registry_site import mail, upstream_limiter
 from registry_site.errors import Unavailable
+from tests.support.bad_upstream import full_backlog
 from tests.support.log_lines import request_failures
 
 pytestmark = pytest.mark.database_independent
@@ -64,6 +65,31 @@ def test_dripping_server_is_left_at_the_deadline(settings: Any, caplog: Any, has
     assert time.monotonic() - began < 5
     (line,) = request_failures(caplog)
     assert (line["service"], line["host"], line["failure"]) == ("mail", "127.0.0.1", "took too long")
+
+
+@pytest.mark.usefixtures("slow_mail")
+def test_deadline_holds_for_all_addresses_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name can have many, behind a firewall that drops packets."""
+    with full_backlog() as url:
+        address = ("127.0.0.1", int(url.strip("/").rpartition(":")[2]))
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)] * 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: addresses)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            send()
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.usefixtures("slow_mail")
+def test_deadline_holds_for_the_look_up(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    may_answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: may_answer.wait(3) and [])
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        send()
+    assert time.monotonic() - began < 2
+    may_answer.set()
+    assert request_failures(caplog)[0]["failure"] == "took too long"
 
 
 @pytest.mark.usefixtures("slow_mail")

@@ -2,9 +2,7 @@
 
 import logging
 import smtplib
-import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +29,6 @@ def kind_of_failure(url: str, seconds: float = 5, max_bytes: int = 10**9) -> Fai
         fetch(url, seconds, max_bytes)
     assert kind_of(failure.value) is failure.value.kind
     return failure.value.kind
-
-
-@contextmanager
-def full_backlog() -> Iterator[str]:
-    """A port that takes no more connections, like a host behind a firewall that drops packets, as a URL."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        address = listener.getsockname()
-        with closing(socket.socket()) as first, closing(socket.socket()) as second:
-            for filler in (first, second):
-                filler.setblocking(False)
-                filler.connect_ex(address)
-            yield f"http://127.0.0.1:{address[1]}/"
 
 
 def test_server_that_is_not_there_is_unreachable() -> None:
@@ -74,7 +60,7 @@ def test_late_answer_has_a_kind_of_its_own() -> None:
 
 
 def test_connection_that_is_never_taken_is_late() -> None:
-    with full_backlog() as url:
+    with bad_upstream.full_backlog() as url:
         assert kind_of_failure(url, seconds=0.3) is FailureKind.LATE
 
 
@@ -108,7 +94,7 @@ def test_errors_of_smtplib_have_kinds() -> None:
     with pytest.raises(OSError, match="refused") as failure:
         smtplib.SMTP("127.0.0.1", free_port(), timeout=5)
     assert kind_of(failure.value) is FailureKind.UNREACHABLE
-    with full_backlog() as url, pytest.raises(TimeoutError) as failure:
+    with bad_upstream.full_backlog() as url, pytest.raises(TimeoutError) as failure:
         smtplib.SMTP("127.0.0.1", int(url.strip("/").rpartition(":")[2]), timeout=0.3)
     assert kind_of(failure.value) is FailureKind.LATE
 

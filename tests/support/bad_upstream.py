@@ -8,9 +8,9 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from socket import SO_LINGER, SOL_SOCKET, socket
+from socket import SO_LINGER, SOL_SOCKET, create_server, socket
 from typing import Any, TypeVar
 
 from crates.names import index_path
@@ -348,3 +348,15 @@ def serving(create: Callable[[int], Kind]) -> Iterator[Kind]:
             upstream.ended.set()
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    """A port that takes no more connections, like a host behind a firewall that drops packets, as a URL."""
+    with create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with closing(socket()) as first, closing(socket()) as second:
+            for filler in (first, second):
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            yield f"http://127.0.0.1:{address[1]}/"
