@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
 from registry_site.errors import Unavailable
+from registry_site.upstream_failures import logged_failure
 
 
 class IntegerSerializer:
@@ -20,11 +23,12 @@ class IntegerSerializer:
 
 
 def raising_unavailable(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Translate the errors of the Redis client."""
+    """Translate the errors of the Redis client, with a line of the log for each."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(self: "SharedCache", *args: Any, **kwargs: Any) -> Any:
         try:
-            return method(*args, **kwargs)
+            with logged_failure("cache", method.__name__, self.host, RedisError):
+                return method(self, *args, **kwargs)
         except RedisError as error:
             raise Unavailable("The registry's cache does not answer at present.") from error
 
@@ -32,6 +36,12 @@ def raising_unavailable(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SharedCache(RedisCache):
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        if settings.CA_FILE and server.startswith("rediss:"):  # counts beside the system's authorities
+            params = {**params, "OPTIONS": {**params["OPTIONS"], "ssl_ca_certs": str(settings.CA_FILE)}}
+        super().__init__(server, params)
+        self.host = urlsplit(server).netloc.rpartition("@")[2]
+
     add = raising_unavailable(RedisCache.add)
     get = raising_unavailable(RedisCache.get)
     incr = raising_unavailable(RedisCache.incr)

@@ -1,6 +1,6 @@
 """Failures of other servers: their kinds, and one line of the log for each.
 
-All ways out share this: the mirror's upstreams, the OpenID provider, object stores and mail.
+All ways out share this: the mirror's upstreams, the OpenID provider, object stores, mail and Redis.
 """
 
 import errno

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 
 from registry_site import http_client
+from registry_site.environment import parse_cache_url
 from registry_site.errors import Unavailable
 from registry_site.http_client import RequestFailed
 from registry_site.mail import EmailBackend
 from registry_site.storage import blobs
 from tests.support.bad_provider import BadProvider, running_provider
+from tests.support.log_lines import request_failures
+from tests.support.redis import redis_server
 from tests.support.servers import certificate
 
 pytestmark = pytest.mark.database_independent
@@ -45,6 +49,21 @@ def test_s3_trusts_the_authority(peer: BadProvider, settings: Any, monkeypatch: 
         settings.STORAGES = {**settings.STORAGES, "blobs": backend}
         with pytest.raises(Unavailable, match=failure):
             blobs.Blob("0" * 64, 1).read()
+
+
+def test_redis_by_tls_trusts_the_authority(settings: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certificate(tmp_path / "tls")
+    with redis_server(tmp_path / "tls") as url:
+        options = parse_cache_url(url)
+        settings.CACHES = {**settings.CACHES, "rate_limits": options}
+        with pytest.raises(Unavailable):
+            caches["rate_limits"].add("number", 1)
+        (line,) = request_failures(caplog)
+        assert (line["service"], line["host"]) == ("cache", url.split("/")[2])
+        assert line["failure"] == "certificate not trusted"
+        settings.CA_FILE = tmp_path / "tls" / "ca.pem"
+        settings.CACHES = {**settings.CACHES, "rate_limits": options}  # opens it anew
+        assert caches["rate_limits"].add("number", 1)
 
 
 def test_mail_trusts_the_authority(peer: BadProvider) -> None:
