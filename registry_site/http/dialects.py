@@ -21,7 +21,7 @@ from rest_framework.views import APIView, exception_handler
 
 from registry_site import errors
 from registry_site.http.parsers import AnyFormParser, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
-from registry_site.http.request_log import annotate
+from registry_site.http.request_log import annotate_refusal
 
 STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
@@ -129,7 +129,7 @@ class Dialect(APIView):
             code, exc = exc.code, self.to_api_exception(exc)
         response = exception_handler(exc, context)
         if response is not None:
-            annotate(code=code)
+            annotate_refusal(response.status_code, code, sentence_of(response.data))
             message = self.messages.get(code) or sentence_of(response.data)
             response.data = self.failure(response.status_code, code, message)
         return response

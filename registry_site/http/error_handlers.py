@@ -21,7 +21,7 @@ from registry_site.errors import RegistryError, RetryLater
 from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, Yapkg, dialect_of, status_of
 from registry_site.http.negotiation import accepts_html, wants_page
-from registry_site.http.request_log import annotate
+from registry_site.http.request_log import annotate_refusal
 
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
 SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
@@ -60,7 +60,7 @@ class DomainErrorMiddleware:
 
 def domain_error_response(request: HttpRequest, error: RegistryError) -> HttpResponseBase:
     """Return the response to an error of the domain that is raised outside of a dialect's view."""
-    annotate(code=error.code)
+    annotate_refusal(status_of(error), error.code, error.message)
     response = error_response(request, HTTPStatus(status_of(error)), error.message, error.code)
     if isinstance(error, RetryLater):
         response["Retry-After"] = str(error.retry_after)

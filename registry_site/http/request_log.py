@@ -36,6 +36,14 @@ def annotate(**fields: Any) -> None:
         notes |= fields
 
 
+def annotate_refusal(status: int, code: str, message: str) -> None:
+    """Add the code of a refusal to the line of the current request, and the sentence of a failure that is ours.
+
+    A full disk, or a limit on threads that wait, has no other line that says why.
+    """
+    annotate(code=code, **({"cause": message} if status >= 500 else {}))
+
+
 class RequestLogMiddleware:
     """Middleware that gives the request its id, answers with it in `X-Request-ID`, and writes the request's line."""
 

@@ -273,8 +273,17 @@ def test_slow_request_is_a_warning(lines: Lines, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.urls(__name__)
 def test_failure_of_a_read_is_a_warning(lines: Lines, caplog: Any) -> None:
     assert Client().get("/unavailable").status_code == 503
-    assert [(line["event"], line["code"]) for line in lines()] == [("failed", "unavailable")]
+    fields = [(line["event"], line["code"], line["cause"]) for line in lines()]
+    assert fields == [("failed", "unavailable", "The disk is full.")]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.django_db
+def test_full_disk_is_named_as_the_cause(as_alice: CargoClient, settings: Any, lines: Lines) -> None:
+    settings.MIN_FREE_SPACE = 10**15
+    assert as_alice.publish(packing.body()).status_code == 503
+    (line,) = [line for line in lines() if line["event"] == "failed"]
+    assert "too little free space" in line["cause"]
 
 
 @pytest.mark.django_db
