@@ -5,6 +5,7 @@ All kinds of upstream share it: the mirror's, the OpenID provider and S3.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,34 +41,39 @@ class UpstreamLimiter:
 
     @contextmanager
     def slot(self, kind: Kind) -> Iterator[None]:
-        """Wait for a slot and keep it; raises the error of `kind` when all are taken and upstream is slow."""
+        """Wait for a slot and keep it; raises the error of `kind` when all are taken and upstream is slow.
+
+        A thread that has a slot already changes its kind: a crate goes from the mirror's upstream to S3.
+        """
         thread = threading.get_ident()
-        if thread in self.slots:  # a crate goes from the mirror's upstream to S3
-            yield
-            return
         with self.changed:
-            while others := self._holders_in_the_way(kind):
+            former = self.slots.get(thread)
+            while others := self._holders_in_the_way(kind, thread):
                 # Upstream is slow when nobody has got a slot for so long: then waiting for the next one is in vain.
                 last_start = max(started for _, started in others)
                 patience = last_start + self._seconds_to_wait() - time.monotonic()
                 if patience <= 0:
-                    raise kind.error(kind.refusal)
-                self.waiting += 1
+                    [(slow, _)] = Counter(holder for holder, _ in others).most_common(1)
+                    raise kind.error(slow.refusal)
+                self.waiting += former is None
                 try:
                     self.changed.wait(patience)
                 finally:
-                    self.waiting -= 1
+                    self.waiting -= former is None
             self.slots[thread] = kind, time.monotonic()
+            self.changed.notify_all()
         try:
             yield
         finally:
             with self.changed:
                 del self.slots[thread]
+                if former is not None:
+                    self.slots[thread] = former
                 self.changed.notify_all()
 
-    def _holders_in_the_way(self, kind: Kind) -> list[tuple[Kind, float]]:
-        """Return the holders of slots that keep `kind` from getting one; none if it may have one."""
-        everybody = list(self.slots.values())
+    def _holders_in_the_way(self, kind: Kind, thread: int) -> list[tuple[Kind, float]]:
+        """Return the holders of slots that keep a thread from getting one of `kind`; none if it may have one."""
+        everybody = [slot for holder, slot in self.slots.items() if holder != thread]
         same_kind = [slot for slot in everybody if slot[0] == kind]
         for holders, quarters in ((same_kind, kind.quarters), (everybody, 3)):
             if len(holders) >= max(settings.THREADS * quarters // 4, 1):

@@ -76,7 +76,7 @@ def test_all_kinds_together_have_three_quarters(settings: Any, impatient: None) 
     with SlotHolders(limiter, 3, NARROW), SlotHolders(limiter, 9, WIDE):
         with pytest.raises(UpstreamError, match=WIDE.refusal):
             enter(limiter, WIDE)
-        with pytest.raises(Unavailable, match=NARROW.refusal):
+        with pytest.raises(Unavailable, match=WIDE.refusal):  # the one that is slow
             enter(limiter, NARROW)
 
 
@@ -85,7 +85,20 @@ def test_thread_needs_one_slot_only(settings: Any, impatient: None) -> None:
     limiter = UpstreamLimiter()
     with limiter.slot(WIDE):
         assert enter(limiter, NARROW)
+        assert [kind for kind, _ in limiter.slots.values()] == [WIDE]
     assert limiter.slots == {}
+
+
+def test_slot_changes_its_kind(settings: Any, impatient: None) -> None:
+    settings.THREADS = 4
+    limiter = UpstreamLimiter()
+    with limiter.slot(WIDE):
+        with SlotHolders(limiter, 1, NARROW), pytest.raises(Unavailable, match=NARROW.refusal):
+            enter(limiter, NARROW)
+        with limiter.slot(NARROW), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(enter, limiter, WIDE).result(20)
+            with pytest.raises(Unavailable, match=NARROW.refusal):
+                pool.submit(enter, limiter, NARROW).result(20)
 
 
 def test_slot_is_free_after_a_failure(settings: Any, impatient: None) -> None:
