@@ -1,4 +1,7 @@
-"""HAProxy, Apache, Caddy and Varnish in front of the registry, each with the configuration of `docs/proxies.md`."""
+"""nginx, HAProxy, Apache, Caddy and Varnish in front of the registry, each with the configuration of `docs/proxies.md`.
+
+What nginx does besides, such as to send files itself, is in `test_nginx.py`.
+"""
 
 import json
 import random
@@ -18,7 +21,7 @@ from secrets import token_hex
 import pytest
 
 from registry_site.server.app import configuration
-from tests.support import packing, proxies
+from tests.support import nginx, packing, proxies
 from tests.support.cargo import Cargo, write_files
 from tests.support.file_clients import LiveFileClient
 from tests.support.servers import Server, certificate, free_port, running
@@ -27,6 +30,7 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 CLIENT = "127.0.0.2"  # not the address of the proxies, which are trusted
 PROXIES: dict[str, Callable[[Path, int, int], AbstractContextManager[None]]] = {
+    "nginx": nginx.running_shipped,
     "haproxy": proxies.running_haproxy,
     "apache": proxies.running_apache,
     "caddy": proxies.running_caddy,
@@ -232,8 +236,8 @@ def test_chunked_publish_is_refused_or_collected(site: Site, token: str) -> None
         chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         path, coding = "/api/v1/crates/new", "chunked"
         statuses.append(site.send("PUT", path, chunks, Authorization=token, Transfer_Encoding=coding).status)
-    # Apache collects short bodies, and sends them with their length.
-    assert statuses == [411, 200 if site.name == "apache" else 411]
+    # nginx collects bodies, and Apache short ones, and they send them with their length.
+    assert statuses == {"nginx": [413, 200], "apache": [411, 200]}.get(site.name, [411, 411])
 
 
 def test_wrong_passwords_count_for_the_client(site: Site) -> None:
@@ -266,7 +270,7 @@ def test_parts_and_heads_of_a_crate(site: Site, token: str) -> None:
 
 
 def test_tag_of_a_compressed_answer_matches(site: Site, token: str) -> None:
-    assert is_compressed_and_unchanged(site) == (site.name == "apache", 304)
+    assert is_compressed_and_unchanged(site) == (site.name in ("apache", "nginx"), 304)
 
 
 def is_compressed_and_unchanged(site: Site, port: int = 0) -> tuple[bool, int]:

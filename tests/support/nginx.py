@@ -2,14 +2,16 @@
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers import is_listening
+from tests.support.servers import ROOT, is_listening
 
+SHIPPED = (ROOT / "deploy" / "nginx.conf").read_text()
 CONFIG = """
 {user}
 daemon off;
@@ -27,6 +29,32 @@ http {{
     {http}
 }}
 """
+
+
+def shipped_config(directory: Path, port: int, registry: int, changes: Mapping[str, str]) -> str:
+    """Return the shipped file with texts replaced that every operator has to replace, and `changes`.
+
+    The certificate is in the sub-directory `tls`; the logs stand in the directory.
+    """
+    own = {
+        "127.0.0.1:8000": f"127.0.0.1:{registry}",
+        "listen 443 ": f"listen 127.0.0.1:{port} ",
+        "listen [::]:443 ssl http2;": "",
+        "/var/log/nginx/": f"{directory}/",
+        "/etc/ssl/entrepot/fullchain.pem": str(directory / "tls" / "cert.pem"),
+        "/etc/ssl/entrepot/privkey.pem": str(directory / "tls" / "key.pem"),
+        **changes,
+    }
+    assert [text for text in own if text not in SHIPPED] == []
+    pattern = re.compile("|".join(re.escape(text) for text in sorted(own, key=len, reverse=True)))
+    return pattern.sub(lambda match: own[match[0]], SHIPPED)
+
+
+@contextmanager
+def running_shipped(directory: Path, port: int, registry: int) -> Iterator[None]:
+    """Run nginx during the block with the shipped configuration; the registry sends its files itself."""
+    with running_nginx(directory, shipped_config(directory, port, registry, {}), port):
+        yield
 
 
 @contextmanager
