@@ -17,7 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from crates.mirror import download_counts as mirror_counts
 from crates.mirror.models import CrateDownloads, DailyDownloads, VersionDownloads
 from registry_site import download_counts
-from registry_site.download_counts import Counts, DownloadCounter
+from registry_site.download_counts import Counts, DownloadCounter, FlushThread
+from registry_site.server import metrics
 from tests.support import packing
 from tests.support.concurrency import run_concurrently, wait_until
 from tests.support.mirror_store import query
@@ -109,6 +110,27 @@ def test_memory_for_downloads_is_bounded(
         counter.count(key)
     assert {key: count for (key, _), count in counter.pending.items()} == {1: 2, 2: 1, 3: 1}
     assert logged_events(caplog) == ["downloads_not_counted"]
+
+
+def test_worker_says_what_it_could_not_store(
+    counter: DownloadCounter, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.error = OperationalError("server closed the connection")
+    thread = FlushThread()
+    thread.start()
+    for key in (1, 2, 1):
+        counter.count(key)
+    thread.stop()
+    assert not thread.is_alive()
+    assert logged_events(caplog) == ["downloads_not_stored", "downloads_lost"]
+    assert caplog.records[-1].fields == {"event": "downloads_lost", "kind": "crate", "count": 3}  # type: ignore[attr-defined]
+
+
+def test_metrics_count_each_download(counter: DownloadCounter) -> None:
+    cell = download_counts.downloads.cell(("crate",))
+    before = metrics.shared_counters().total(cell)
+    counter.count(1)
+    assert metrics.shared_counters().total(cell) == before + 1
 
 
 # --- In rows ------------------------------------------------------------------------------------------------------
