@@ -42,11 +42,17 @@ from tests.support.bad_provider import (
 from tests.support.concurrency import run_concurrently
 from tests.support.log_lines import request_failures
 from tests.support.openid import refresh_url
-from tests.support.servers import Server, certificate, running
+from tests.support.servers import Server, certificate, running_with
 
 pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 TIMEOUT = 60  # seconds; a registry that takes longer hangs
+# Limits of time for which a test can wait: half of the real ones.
+QUICK_LIMITS = """
+from accounts.oidc import provider
+from registry_site import http_client
+provider.TIMEOUT_SECONDS, http_client.SILENCE_SECONDS = 4, 2.5
+"""
 Forge = Callable[[dict[str, Any]], Any]
 
 
@@ -58,8 +64,9 @@ def live_provider() -> Iterator[BadProvider]:
 
 @pytest.fixture(scope="module")
 def registry(live_provider: BadProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A registry with one worker, so that what it has cached does not depend on the worker that answers."""
-    with running(
+    """A registry with short limits of time, and with one worker, so that its cache is the same for all requests."""
+    with running_with(
+        QUICK_LIMITS,
         tmp_path_factory.mktemp("openid") / "data",
         REGISTRY_OIDC_ISSUER=live_provider.issuer,
         REGISTRY_OIDC_CLIENT_ID=CLIENT_ID,

@@ -28,6 +28,14 @@ from psycopg import sql
 PASSWORD = "correct horse"
 SQLITE = "registry.sqlite3"
 SERVE: tuple[str, ...] = ("manage.py", "serve")  # what Python runs as a server
+SERVE_WITH_CHANGES = """
+import os, runpy, sys, django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
+django.setup()
+{changes}
+sys.argv = ["manage.py", "serve"]
+runpy.run_path("manage.py", run_name="__main__")
+"""
 template_directory: Path | None = None  # shared by all workers of a test run; None outside of tests
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -54,7 +62,8 @@ def is_listening(port: int, process: subprocess.Popen[bytes]) -> bool:
 class Server:
     """A running registry; `url` has no slash at its end."""
 
-    def __init__(self, data: Path, environment: dict[str, str]) -> None:
+    def __init__(self, data: Path, environment: dict[str, str], serve: tuple[str, ...] = SERVE) -> None:
+        self.serve = serve
         self.port = free_port()
         self.scheme = "https" if "REGISTRY_TLS_CERT" in environment else "http"
         self.url = f"{self.scheme}://127.0.0.1:{self.port}"
@@ -73,7 +82,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *SERVE],
+                [sys.executable, *self.serve],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -166,6 +175,14 @@ def running(data: Path, **environment: str) -> Iterator[Server]:
 
 
 @contextmanager
+def running_with(changes: str, data: Path, **environment: str) -> Iterator[Server]:
+    """Run a server with changes of its code, such as limits of time for which a test can wait."""
+    serve = ("-c", SERVE_WITH_CHANGES.format(changes=changes))
+    with run_server(data, environment, empty=False, serve=serve) as server:
+        yield server
+
+
+@contextmanager
 def running_from_nothing(data: Path, **environment: str) -> Iterator[Server]:
     """Run a server during the block that migrates its database itself."""
     with run_server(data, environment, empty=True) as server:
@@ -173,10 +190,12 @@ def running_from_nothing(data: Path, **environment: str) -> Iterator[Server]:
 
 
 @contextmanager
-def run_server(data: Path, environment: dict[str, str], *, empty: bool) -> Iterator[Server]:
+def run_server(
+    data: Path, environment: dict[str, str], *, empty: bool, serve: tuple[str, ...] = ()
+) -> Iterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
     with new_database(data, empty) as database:
-        server = Server(data, {**database, **environment})
+        server = Server(data, {**database, **environment}, serve or SERVE)
         running_servers.append(server)
         try:
             server.start()
