@@ -87,8 +87,9 @@ def shared_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(shared_template: None) -> Iterator[bool]:
-    """Fill SQLite's database in memory before Django migrates it: copying is quicker than migrating."""
+    """Give Django a migrated database, or the template of one: copying is quicker than migrating."""
     if connection.vendor != "sqlite":
+        connection.settings_dict["TEST"]["TEMPLATE"] = servers.postgresql_template()
         yield False
         return
     with (

@@ -15,9 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 from urllib.request import Request, urlopen
 
 import psycopg
@@ -225,13 +226,17 @@ def postgresql_address() -> str:
 def postgresql_database(template: str) -> Iterator[str]:
     """Create a database from a template, and drop it after the block."""
     name = f"live_{secrets.token_hex(6)}"
+    execute_sql("CREATE DATABASE {} TEMPLATE {}", name, template)
+    try:
+        yield name
+    finally:
+        execute_sql("DROP DATABASE {} WITH (FORCE)", name)
+
+
+def execute_sql(statement: str, *names: str) -> None:
+    """Execute a statement of PostgreSQL about databases with these names."""
     with psycopg.connect(f"postgres://{postgresql_address()}/postgres", autocommit=True) as connection:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        connection.execute(statement)
-        try:
-            yield name
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 @functools.cache
@@ -255,10 +260,26 @@ def new_template_directory() -> Path:
 
 @functools.cache
 def postgresql_template() -> str:
-    """Migrate a database of PostgreSQL once for each process of the tests."""
-    database = postgresql_database("template1")
-    name = database.__enter__()
-    atexit.register(database.__exit__, None, None, None)
-    environment = {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}
-    Server(new_template_directory(), environment).manage("migrate", "-v0")
-    return name
+    """Migrate a database of PostgreSQL once for all workers of a test run; the last of them drops it."""
+    directory = template_directory or new_template_directory()
+    record, users = directory / "template-name", (directory / "template-users.lock").open("w")
+    with (directory / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_SH)  # as long as this worker runs
+        if not record.exists():
+            name = f"template_{secrets.token_hex(6)}"
+            execute_sql("CREATE DATABASE {}", name)
+            environment = {"REGISTRY_DATABASE_URL": f"postgres://{postgresql_address()}/{name}"}
+            Server(directory / "unused", environment).manage("migrate", "-v0")
+            record.write_text(name)
+    atexit.register(drop_unused_template, record, users)
+    return record.read_text()
+
+
+def drop_unused_template(record: Path, users: IO[str]) -> None:
+    """Drop the template of a test run, unless another worker still uses it."""
+    with (record.parent / "template.lock").open("w") as lock, suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        execute_sql("DROP DATABASE {} WITH (FORCE)", record.read_text())
+        record.unlink()
