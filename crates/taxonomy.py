@@ -1,8 +1,8 @@
 """Keywords and categories as rows. Those of a crate are those of its default version; each row counts its crates."""
 
-from collections.abc import Iterable
 from typing import Any
 
+from django.db import connection
 from django.db.models import F
 
 from crates.models import Category, Crate, Keyword, Version
@@ -12,8 +12,8 @@ def assign(crate: Crate, version: Version | None) -> None:
     """Give a locked crate the keywords and categories of its new default version, in the same transaction."""
     words = {normal_word(word) for word in version.keywords} - {""} if version else set()
     slugs = {slug.lower() for slug in version.categories} if version else set()
-    _replace(crate.keywords, "word", [Keyword(word=word) for word in sorted(words)])
-    _replace(crate.categories, "slug", [Category(slug=slug, name=category_name(slug)) for slug in sorted(slugs)])
+    _replace(crate.keywords, "word", {word: Keyword(word=word) for word in words})
+    _replace(crate.categories, "slug", {slug: Category(slug=slug, name=category_name(slug)) for slug in slugs})
 
 
 def normal_word(word: str) -> str:
@@ -26,31 +26,32 @@ def category_name(slug: str) -> str:
     return "::".join(part.replace("-", " ").capitalize() for part in slug.split("::"))
 
 
-def _replace(relation: Any, key: str, rows: Iterable[Any]) -> None:
-    """Let the `relation` of a crate lead to `rows`, which are created where no row has their `key` yet."""
-    rows_by_key = {getattr(row, key): row for row in rows}
+def _replace(relation: Any, key: str, rows: dict[str, Any]) -> None:
+    """Let the `relation` of a crate lead to the rows with these keys, which are created where there are none yet."""
     former = set(relation.order_by().values_list("pk", flat=True))
-    if not rows_by_key and not former:
-        return
     table = relation.model.objects
-    chosen = _get_or_create(table, key, rows_by_key)
-    # Publishes of other crates count the same rows. All lock them in this order, so that none waits for another that
-    # waits for it; and the keys of rows never change, so that others may refer to them meanwhile.
-    locked = table.filter(pk__in=former ^ chosen).order_by("pk").select_for_update(no_key=True)
-    list(locked.values_list("pk", flat=True))
-    table.filter(pk__in=chosen - former).update(crate_count=F("crate_count") + 1)
-    table.filter(pk__in=former - chosen, crate_count__gt=0).update(crate_count=F("crate_count") - 1)
-    relation.remove(*(former - chosen))
-    relation.add(*(chosen - former))
+    chosen = _get_or_create(table, key, rows) if rows else set()
+    if chosen == former:
+        return
+    if connection.features.has_select_for_update:
+        # Publishes of other crates count the same rows. All lock them in this order, so that none waits for another
+        # that waits for it; and the keys of rows never change, so that others may refer to them meanwhile.
+        locked = table.filter(pk__in=former ^ chosen).order_by("pk").select_for_update(no_key=True)
+        list(locked.values_list("pk", flat=True))
+    if added := chosen - former:
+        table.filter(pk__in=added).update(crate_count=F("crate_count") + 1)
+        relation.add(*added)
+    if removed := former - chosen:
+        table.filter(pk__in=removed, crate_count__gt=0).update(crate_count=F("crate_count") - 1)
+        relation.remove(*removed)
 
 
-def _get_or_create(table: Any, key: str, rows_by_key: dict[str, Any]) -> set[int]:
+def _get_or_create(table: Any, key: str, rows: dict[str, Any]) -> set[int]:
     """Return the primary keys of the rows with these keys."""
-    selected = table.filter(**{f"{key}__in": rows_by_key}).order_by().values_list(key, "pk")
+    selected = table.filter(**{f"{key}__in": rows}).order_by().values_list(key, "pk")
     present = dict(selected)
-    missing = sorted(rows_by_key.keys() - present.keys())
-    if missing:
+    if missing := sorted(rows.keys() - present.keys()):
         # Another publish may insert the same; both go by the order of the keys, so that none waits for a waiting one.
-        table.bulk_create([rows_by_key[value] for value in missing], ignore_conflicts=True)
+        table.bulk_create([rows[value] for value in missing], ignore_conflicts=True)
         present = dict(selected.all())
     return set(present.values())
