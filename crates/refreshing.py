@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from crates import ownership, version_facts
+from crates import ownership, search, version_facts
 from crates.models import Version, VersionContents
 from crates.package import archive, facts, manifest
 from crates.package.facts import Facts
@@ -24,10 +24,10 @@ def count_versions(*, everything: bool) -> int:
 def pages(*, everything: bool) -> Iterator[list[Version]]:
     """Yield lists of the versions to be read, all or those of older rules, as they are when a list begins."""
     versions = Version.objects.filter(examined__lt=facts.REVISION + everything).select_related("crate")
-    columns = ("number", "checksum", "size", "repository", "examined", "crate__name")
+    columns = ("number", "checksum", "size", "repository", "description", "keywords", "categories", "examined")
     last = 0
     # By primary key: versions that were published meanwhile have their facts.
-    while page := list(versions.filter(pk__gt=last).order_by("pk").only(*columns)[:PAGE_SIZE]):
+    while page := list(versions.filter(pk__gt=last).order_by("pk").only(*columns, "crate__name")[:PAGE_SIZE]):
         yield page
         last = page[-1].pk
 
@@ -43,12 +43,15 @@ def refresh(version: Version) -> bool:
     contents = version_facts.new_contents(read)
     with transaction.atomic():
         # The crate's row first, as each change of a version has it.
-        ownership.lock_for_update(version.crate)
+        crate = ownership.lock_for_update(version.crate)
         columns = {column: getattr(version, column) for column in version_facts.COLUMNS}
         if not Version.objects.filter(pk=version.pk, examined=former).update(**columns):
             return False
         texts = {column: getattr(contents, column) for column in version_facts.CONTENTS_COLUMNS}
         VersionContents.objects.update_or_create(version=version, defaults=texts)
+        if crate.default_version_id == version.pk:
+            crate.default_version = version
+            search.update_words(crate, force=True)
     return True
 
 

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crates import refreshing, version_facts
-from crates.models import Crate, Version, VersionContents
+from crates import refreshing, search, version_facts
+from crates.models import Crate, CrateWords, Version, VersionContents
 from crates.package import facts
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -32,6 +32,8 @@ def forget() -> None:
     blank = Version()
     Version.objects.update(**{column: getattr(blank, column) for column in version_facts.COLUMNS})
     VersionContents.objects.all().delete()
+    for crate in Crate.objects.all():
+        search.update_words(crate, force=True)
 
 
 def run(*arguments: str) -> str:
@@ -43,10 +45,12 @@ def run(*arguments: str) -> str:
 def snapshot() -> Any:
     """Return every column of crates, versions and their contents, but for keys of contents."""
     contents = [field.name for field in VersionContents._meta.fields if field.name != "id"]
+    words = [field.name for field in CrateWords._meta.fields]
     return (
         list(Crate.objects.order_by("pk").values()),
         list(Version.objects.order_by("pk").values()),
         list(VersionContents.objects.order_by("version").values(*contents)),
+        list(CrateWords.objects.order_by("crate").values(*words)),
     )
 
 
