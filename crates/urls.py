@@ -40,6 +40,7 @@ urlpatterns = [
         "api/v1/crates/<str:name>/owners",
         cargo.CrateOwners.as_view({"get": "owners", "put": "add", "delete": "remove"}),
     ),
+    path("api/v1/crates/<str:name>/<str:number>", cargo.Versions.as_view({"patch": "update"})),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),
     path("index/<path:path>", by_accept(page=pages.from_index, api=Index.as_view({"get": "retrieve"}))),

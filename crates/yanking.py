@@ -12,13 +12,18 @@ from accounts.scopes import Scope
 from crates import derived_fields, ownership, throttling
 from crates.models import Crate, Version
 from registry_site import audit
-from registry_site.errors import NotFound
+from registry_site.errors import Invalid, NotFound
+
+MAX_MESSAGE_LENGTH = 1000  # characters, as wide as the column
 
 
-def set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) -> None:
-    """Yank or unyank a version of an owned crate.
+def set_yanked(
+    principal: Principal, name: str, number: str, *, yanked: bool | None = None, message: str | None = None
+) -> Version:
+    """Yank or unyank a version of an owned crate, or change the message of a yanked one; return the version.
 
-    Raises `NotFound`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
+    What is None stays as it is. A version that is not yanked has no message.
+    Raises `Invalid`, `NotFound`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
     principal.require(Scope.YANK, name)
     crate = ownership.get_crate(name)
@@ -26,7 +31,10 @@ def set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) ->
     version = crate.versions.filter(number=number).first()
     if version is None:
         raise NotFound(f"The crate {crate} has no version {number[:80]!r}.")
-    if version.yanked != yanked:
+    is_yanked = version.yanked if yanked is None else yanked
+    if message and not is_yanked:
+        raise Invalid(f"{version} is not yanked, so it takes no message.")
+    if not _is_so(version, is_yanked, message):
         throttling.check_change_rate(principal.user, crate)
 
     def lock() -> Crate:
@@ -34,30 +42,41 @@ def set_yanked(principal: Principal, name: str, number: str, *, yanked: bool) ->
         throttling.check_change_rate(principal.user, locked)
         return locked
 
-    _change_yanked(version, lock, yanked=yanked, actor=principal.user)
+    _change_yanked(version, lock, yanked=is_yanked, message=message, actor=principal.user)
+    return version
 
 
 def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
     """Yank or unyank a version of any crate; return whether that changed it."""
-    return _change_yanked(version, partial(ownership.lock_for_update, version.crate), yanked=yanked, actor=actor)
+    lock = partial(ownership.lock_for_update, version.crate)
+    return _change_yanked(version, lock, yanked=yanked, message=None, actor=actor)
 
 
-def _change_yanked(version: Version, lock: Callable[[], Crate], *, yanked: bool, actor: User) -> bool:
+def _change_yanked(
+    version: Version, lock: Callable[[], Crate], *, yanked: bool, message: str | None, actor: User
+) -> bool:
     """Change a version while `lock` holds its crate; return False if there is nothing to change."""
-    if version.yanked == yanked:
+    if _is_so(version, yanked, message):
         return False
     derive = partial(derived_fields.after_yank, version=version, yanked=yanked)
     with derived_fields.queue(version.crate.name):
         prepared = derive(Crate.objects.without_large_columns().get(pk=version.crate_id))
         with transaction.atomic():
             crate = lock()
-            version.refresh_from_db(fields=["yanked"])
-            if version.yanked == yanked:  # another request was faster
+            version.refresh_from_db(fields=["yanked", "yanked_at", "yank_message"])
+            if _is_so(version, yanked, message):  # another request was faster
                 return False
-            version.yanked = yanked
-            version.yanked_at = timezone.now() if yanked else None
-            version.yank_message = ""
+            is_turned = version.yanked != yanked
+            if is_turned:
+                version.yanked, version.yanked_at = yanked, timezone.now() if yanked else None
+            version.yank_message = message or ""
             version.save(update_fields=["yanked", "yanked_at", "yank_message"])
-            derived_fields.save(crate, prepared, derive)
-            audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version)
+            if is_turned:
+                derived_fields.save(crate, prepared, derive)
+            detail = {"message": message} if message else {}
+            audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version, **detail)
     return True
+
+
+def _is_so(version: Version, yanked: bool, message: str | None) -> bool:
+    return version.yanked == yanked and message in (None, version.yank_message)

@@ -45,6 +45,28 @@ class PublishWarnings(serializers.Serializer[Any]):
     warnings = Kinds()
 
 
+class VersionChange(serializers.Serializer[Any]):
+    class YankFields(serializers.Serializer[Any]):
+        yanked = serializers.BooleanField(required=False)
+        yank_message = serializers.CharField(
+            required=False, allow_null=True, allow_blank=True, max_length=yanking.MAX_MESSAGE_LENGTH
+        )
+
+        def validate_yank_message(self, message: str | None) -> str:
+            return message or ""  # null takes the message away
+
+    version = YankFields()
+
+
+class ChangedVersion(serializers.Serializer[Any]):
+    class YankState(serializers.Serializer[Any]):
+        num = serializers.CharField(source="number")
+        yanked = serializers.BooleanField()
+        yank_message = serializers.CharField()
+
+    version = YankState()
+
+
 class Success(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
 
@@ -116,6 +138,15 @@ class Versions(CargoView):
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
         yanking.set_yanked(get_principal(request), name, number, yanked=False)
         return Response({"ok": True})
+
+    @extend_schema(request=VersionChange, responses=ChangedVersion)
+    def update(self, request: Request, name: str, number: str) -> Response:
+        """`PATCH /api/v1/crates/{crate_name}/{version}`"""
+        change = self.validated(VersionChange, request.data)["version"]
+        version = yanking.set_yanked(
+            get_principal(request), name, number, yanked=change.get("yanked"), message=change.get("yank_message")
+        )
+        return Response(ChangedVersion({"version": version}).data)
 
 
 class CrateOwners(CargoView):

@@ -96,3 +96,47 @@ def test_staff_can_yank_crates_of_others(root: User) -> None:
 def test_case_of_the_name_does_not_count(alice: User) -> None:
     yanking.set_yanked(Principal(alice), "DEMO", "1.0.0", yanked=True)
     assert Version.objects.get().yanked
+
+
+# --- With a message -----------------------------------------------------------------------------------------------
+
+
+def change(client: CargoClient, **fields: object) -> tuple[int, bool, str]:
+    """Send a PATCH of the version; return the status, and what the version has then."""
+    response = client.patch("/api/v1/crates/demo/1.0.0", {"version": fields}, content_type="application/json")
+    version = Version.objects.get()
+    return response.status_code, version.yanked, version.yank_message
+
+
+def test_yank_takes_a_message(as_alice: CargoClient) -> None:
+    assert change(as_alice, yanked=True, yank_message="broken") == (200, True, "broken")
+    assert json.loads(as_alice.get("/index/de/mo/demo").content)["yanked"] is True
+    assert AuditEvent.objects.get(action="crate.yank").detail == {"message": "broken"}
+
+
+def test_message_changes_without_the_index(as_alice: CargoClient) -> None:
+    change(as_alice, yanked=True, yank_message="broken")
+    before = (Version.objects.get().yanked_at, as_alice.get("/index/de/mo/demo")["ETag"])
+    assert change(as_alice, yank_message="very broken") == (200, True, "very broken")
+    assert change(as_alice, yank_message=None) == (200, True, "")
+    assert (Version.objects.get().yanked_at, as_alice.get("/index/de/mo/demo")["ETag"]) == before
+
+
+def test_message_goes_with_the_yank(as_alice: CargoClient) -> None:
+    change(as_alice, yanked=True, yank_message="broken")
+    assert change(as_alice, yanked=True) == (200, True, "broken")
+    assert change(as_alice, yanked=False, yank_message=None) == (200, False, "")
+    change(as_alice, yanked=True, yank_message="broken")
+    as_alice.put(UNYANK)
+    as_alice.delete(YANK)
+    assert Version.objects.get().yank_message == ""
+
+
+def test_bad_changes_of_a_version_change_nothing(as_alice: CargoClient) -> None:
+    bad = ({"yank_message": "x"}, {"yanked": False, "yank_message": "x"}, {"yanked": "maybe"}, {"yanked": None})
+    long = ({"yanked": True, "yank_message": "x" * 1001}, {"yanked": True, "yank_message": "\0"})
+    assert [change(as_alice, **fields) for fields in (*bad, *long)] == [(400, False, "")] * 6
+
+
+def test_stranger_cannot_change_a_version(as_charlie: CargoClient) -> None:
+    assert change(as_charlie, yanked=True, yank_message="x") == (403, False, "")

@@ -275,6 +275,7 @@ TABLE = [
     Row(CARGO, "PUT", "/api/v1/crates/new", 403, packing.body("demo", "1.0.1"), owner=200),
     Row(CARGO, "DELETE", "/api/v1/crates/demo/1.0.0/yank", 403, owner=200),
     Row(CARGO, "PUT", "/api/v1/crates/demo/1.0.0/unyank", 403, owner=200),
+    Row(CARGO, "PATCH", "/api/v1/crates/demo/1.0.0", 403, {"version": {"yanked": False}}, owner=200),
     Row(CARGO, "GET", "/api/v1/crates/demo/owners", 200),
     Row(CARGO, "PUT", "/api/v1/crates/demo/owners", 403, {"users": ["bystander"]}, owner=200),
     Row(CARGO, "DELETE", "/api/v1/crates/demo/owners", 403, {"users": ["banned"]}, owner=200),
