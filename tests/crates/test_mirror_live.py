@@ -14,6 +14,8 @@ from tests.support.bad_upstream import BadUpstream, PausedHalfway, crate_path, i
 from tests.support.mirror_store import find_damage, mark_stale, query, read_files, temporary_files
 from tests.support.servers import Server, running
 
+pytestmark = pytest.mark.long
+
 BYTES = b"the bytes of a crate"
 
 

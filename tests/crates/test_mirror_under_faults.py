@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support import bad_upstream
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.load_generator import SETTINGS, LoadGenerator
 from tests.support.mirror_store import find_damage, temporary_files
 from tests.support.servers import running
+
+pytestmark = pytest.mark.long
 
 REQUESTS = 300
 CLIENTS = 16

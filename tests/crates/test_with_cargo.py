@@ -18,7 +18,10 @@ import pytest
 from tests.support.cargo import Cargo, write_files
 from tests.support.servers import Server, certificate, running
 
-pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.long,
+]
 
 COMMON = """
 edition = "2021"

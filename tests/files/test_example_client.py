@@ -24,7 +24,7 @@ import pytest
 
 from tests.support.servers import ROOT, Server, free_port, running
 
-pytestmark = pytest.mark.database_independent
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 CLIENT = ROOT / "examples" / "files_client.py"
 CLIENTS = ("station", "rotated")

@@ -29,6 +29,8 @@ from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, running_provide
 from tests.support.redis import redis_server
 from tests.support.servers import free_port, running
 
+pytestmark = pytest.mark.long
+
 LIMIT = RateLimit("tests", 3, timedelta(minutes=1), "Wait {seconds} seconds.", is_exact=True)
 
 

@@ -17,6 +17,8 @@ from registry_site.management.commands.serve import Command
 from tests.support.cast import PASSWORD
 from tests.support.servers import Server, running_from_nothing
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Started:
