@@ -2,8 +2,8 @@
 
 gunicorn (27, pinned in pyproject.toml) has no settings for these. This module overrides undocumented methods of its
 `ThreadWorker`: `accept`, `enqueue_req`, `finish_request`, `handle`, `handle_request`, `handle_http2`,
-`handle_http2_request`, `murder_pending`, `handle_error`, `_cap_keepalive`, `_keepalive_after`. Compare them with a new
-version before the pin is raised.
+`handle_http2_request`, `murder_pending`, `handle_error`, `wait_for_and_dispatch_events`, `_cap_keepalive`,
+`_keepalive_after`. Compare them with a new version before the pin is raised.
 """
 
 import errno
@@ -109,6 +109,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if self.nr_conns >= self.worker_connections:
             self.make_room()
         return True
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Answer events, but not of a connection that an answer before has taken out of the poller."""
+        registered = self.poller.get_map()
+        for key, _ in self.poller.select(timeout):
+            if registered.get(key.fd) is key:
+                key.data(key.fileobj)
 
     def make_room(self) -> None:
         """Close the connection that has been idle for longest, so that a new client need not wait for its end."""

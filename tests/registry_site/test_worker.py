@@ -2,6 +2,7 @@
 
 import json
 import re
+import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -70,6 +71,29 @@ def test_query_of_failed_request_is_not_logged() -> None:
         worker.handle_error(request, client, ("127.0.0.1", 1), RuntimeError("crash"))
         assert peer.recv(65536).startswith(b"HTTP/1.1 500 Internal Server Error")
     assert lines == ["Error handling request GET /me"]
+
+
+def test_event_of_an_ended_connection_is_dropped() -> None:
+    """The main loop may end a connection while an event of it waits; a second end would stop the worker."""
+    worker = object.__new__(Worker)
+    worker.poller = selectors.DefaultSelector()
+    pairs = [socket.socketpair() for _ in range(2)]
+    ended: list[socket.socket] = []
+
+    def end_both(_: socket.socket) -> None:
+        for wire, _peer in pairs:
+            worker.poller.unregister(wire)
+            ended.append(wire)
+            wire.close()
+
+    for wire, peer in pairs:
+        worker.poller.register(wire, selectors.EVENT_READ, end_both)
+        peer.sendall(b"x")
+    worker.wait_for_and_dispatch_events(1)
+    assert len(ended) == 2
+    worker.poller.close()
+    for _, peer in pairs:
+        peer.close()
 
 
 def test_endless_bodies_do_not_occupy_threads(server: Server) -> None:
