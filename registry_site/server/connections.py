@@ -2,6 +2,7 @@
 
 import math
 import socket
+import ssl
 import struct
 import time
 from contextlib import suppress
@@ -11,15 +12,17 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
+from registry_site.http.parsers import MAX_BODY_BYTES
 from registry_site.server.address_shares import AddressShares, Share
-from registry_site.server.read_ahead import is_readable
+from registry_site.server.waiting_bodies import SMALL_BODY_BYTES
 
 MIN_BYTES_PER_SECOND = 10_000
 RESPONSE_SECONDS = 60  # in which a client takes MIN_BYTES_PER_SECOND of a response on average
 TCP_INFO_SIZE, BYTES_ACKED_OFFSET = 256, 120  # struct tcp_info of linux/tcp.h
 LINGER_BYTES = 64 * 1024 * 1024  # of a refused body that are dropped: many clients read only after they have sent all
 DROPPED_AT_ONCE = 256 * 1024  # bytes; the main loop serves other connections in between
-READ_AHEAD_BYTES = 64 * 1024  # of a body that no view has read, if they are here already
+READ_AT_ONCE = 64 * 1024  # bytes of a body; the memory for more would be taken before they are here
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
@@ -39,6 +42,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.left_to_drop = LINGER_BYTES
         self.forwarded_client: str | None = None  # the network of the client behind a trusted proxy
         self.has_turn = False  # its request is counted among those of that client
+        self.body_client = ""  # the network of the client that sends a short body, directly or through a proxy
+        self.body_length = 0
+        self.has_body = False  # the main loop has read it
 
     def init(self) -> None:
         if self.initialized:
@@ -46,6 +52,37 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         super().init()
         if not self.is_http2:
             self.parser = PostponingParser(self.cfg, self.sock, self.client)
+
+    def lacks_body(self, req: Any) -> bool:
+        """Tell whether the request has a short body that is not all here. What is here of a small one is read."""
+        reader = req.body.reader
+        if self.has_body or not isinstance(reader, LengthReader) or reader.length > MAX_BODY_BYTES:
+            return False
+        self.body_length = reader.length
+        if not self.missing_bytes():
+            return False
+        if req._expected_100_continue:
+            req._expected_100_continue = False
+            self.sock.sendall(CONTINUE)
+        self.sock.setblocking(False)
+        return self.body_length > SMALL_BODY_BYTES or not self.read_body()
+
+    def missing_bytes(self) -> int:
+        return max(self.body_length - int(self.parser.unreader.buf.tell()), 0)
+
+    def read_body(self) -> bool:
+        """Read what has come of a short body, without waiting; return whether the rest need not be waited for.
+
+        That is so at the end of what the client sends, too. Raises `OSError`.
+        """
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while missing := self.missing_bytes():
+                data = self.sock.recv(min(missing, READ_AT_ONCE))
+                if not data:
+                    break
+                self.parser.unreader.buf.write(data)
+            return True
+        return False
 
     def begin_response(self) -> None:
         """Let the client take the response at a least rate; the body of its request has been read by now."""
@@ -126,13 +163,13 @@ class ContinuedReader:
     def read(self, size: int) -> bytes:
         if not self.is_asked:
             self.is_asked = True
-            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.sock.sendall(CONTINUE)
         data: bytes = self.reader.read(size)
         return data
 
 
 def has_unread_body(req: Any, conn: Connection) -> bool:
-    """Tell whether more of the body of an HTTP/1.1 request is to come, after a short one that is here has been read."""
+    """Tell whether more of the body of an HTTP/1.1 request is to come, after one that is here has been read."""
     reader = req.body.reader
     if isinstance(reader, ContinuedReader):
         if not reader.is_asked:
@@ -140,19 +177,6 @@ def has_unread_body(req: Any, conn: Connection) -> bool:
         reader = reader.reader
     if not isinstance(reader, LengthReader):
         return reader.parser is not None
-    with suppress(OSError):
-        return not read_if_here(reader, conn)
-    return True
-
-
-def read_if_here(reader: Any, conn: Connection) -> bool:
-    """Read the rest of a short body if that needs no waiting; return whether the body has been read."""
-    if reader.length > READ_AHEAD_BYTES:
-        return False
-    unreader = conn.parser.unreader
-    while reader.length > unreader.buf.tell():
-        if not is_readable(conn.sock) or not (data := unreader.chunk(reader.length)):
-            return False
-        unreader.buf.write(data)
-    reader.read(reader.length)
-    return True
+    if reader.length <= conn.parser.unreader.buf.tell():
+        reader.read(reader.length)
+    return bool(reader.length)

@@ -30,12 +30,14 @@ from registry_site.server import read_ahead
 from registry_site.server.address_shares import AddressShares
 from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
 from registry_site.server.forwarded_clients import ForwardedClients, client_network
+from registry_site.server.waiting_bodies import WaitingBodies
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
 STALL_SECONDS = 30  # without a byte of a response going out
 POSTPONED = object()  # the result of a request that waits for other requests of its client
+WITHOUT_BODY = object()  # the result of a request that waits for its short body
 LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
 TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 
@@ -43,8 +45,9 @@ TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A worker that cuts off slow peers. Without deadlines, a few that stop in mid-request would occupy all threads.
 
-    A new connection waits in the poller for its first byte, an HTTP/2 connection for its next request, and one that
-    has ended for the end of the client's side. The main loop never waits for a client.
+    A new connection waits in the poller for its first byte, an HTTP/1.1 connection for a short body, an HTTP/2
+    connection for its next request, and one that has ended for the end of the client's side. The main loop never waits
+    for a client.
     """
 
     wsgi: Callable[..., Any]
@@ -57,6 +60,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.serving = threading.local()
         self.shares = AddressShares(self.cfg.worker_connections, self.cfg.threads)
         self.forwarded_clients = ForwardedClients(self.shares.max_threads)
+        self.bodies = WaitingBodies(self.cfg.worker_connections)
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -151,9 +155,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if client and conn.has_turn:
             conn.has_turn = False
             self.forwarded_clients.end(client)
-        if fs.exception() or not fs.result():
+        result = not fs.exception() and fs.result()
+        if result is not POSTPONED:
+            self.forget_body(conn)
+        if not result:
             self.linger(conn)
-        elif client and fs.result() is POSTPONED:
+        elif result is WITHOUT_BODY:
+            self.wait_for_body(conn)
+        elif client and result is POSTPONED:
             self.forwarded_clients.wait(client, conn)
         elif conn.is_http2:
             self.park(conn)
@@ -178,6 +187,55 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
 
+    def wait_for_body(self, conn: Connection) -> None:
+        """Let a connection wait for the rest of a short body, which the main loop reads."""
+        conn.timeout = time.monotonic() + body_seconds(conn.body_length)
+        self.bodies.add(conn)
+        if self.bodies.begin(conn):
+            self.begin_reading(conn)
+        if surplus := self.bodies.next_surplus():
+            self.refuse_slow(surplus)
+
+    def begin_reading(self, conn: Connection) -> None:
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_body_readable, conn))
+        self.on_body_readable(conn, conn.sock)  # decrypted bytes do not wake the poller
+
+    def on_body_readable(self, conn: Connection, client: Any) -> None:
+        try:
+            conn.has_body = conn.read_body()
+        except OSError:
+            self.stop_waiting(conn)
+            self.drop(conn)
+            return
+        if conn.has_body:
+            self.stop_waiting(conn)
+            self.enqueue_req(conn)
+
+    def stop_waiting(self, conn: Connection) -> None:
+        if self.bodies.remove(conn):
+            self.poller.unregister(conn.sock)
+
+    def refuse_slow(self, conn: Connection) -> None:
+        """Answer a request whose body has not come in time, or has to make room for others."""
+        self.stop_waiting(conn)
+        self.forget_body(conn)
+        conn.parser.unreader.take_buffered()
+        conn.sock.setblocking(False)
+        with suppress(OSError):
+            conn.sock.sendall(refusal(HTTPStatus.REQUEST_TIMEOUT))
+        log_event("refused", status=HTTPStatus.REQUEST_TIMEOUT.value, ip=conn.body_client)
+        self.linger(conn)
+
+    def forget_body(self, conn: Connection) -> None:
+        """Count a body that is no longer in memory. The next has its turn in the main loop, not in this call."""
+        if self.bodies.end(conn):
+            self.method_queue.defer(self.read_next_body)
+
+    def read_next_body(self) -> None:
+        if conn := self.bodies.begin_next():
+            self.begin_reading(conn)
+
     def linger(self, conn: Connection) -> None:
         """End our side of a connection, and let it wait in the poller for the end of the client's."""
         try:
@@ -196,6 +254,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.drop(conn)
 
     def drop(self, conn: Connection) -> None:
+        self.forget_body(conn)
         self.nr_conns -= 1
         conn.close()
 
@@ -207,7 +266,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             conn.deadline, conn.taken = math.inf, None
 
     def set_body_deadline(self, conn: Connection, length: int) -> None:
-        conn.deadline = time.monotonic() + BODY_SECONDS + length / MIN_BYTES_PER_SECOND
+        conn.deadline = time.monotonic() + body_seconds(length)
 
     def begin_request(self, req: Any, conn: Connection) -> None:
         """Set the deadline for the body of a request; the application has none, for it needs no client."""
@@ -217,23 +276,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.set_body_deadline(conn, min(length or 0, MAX_BODY_BYTES))  # a view for uploads extends it
         else:
             conn.deadline = math.inf
-        conn.taken = None
+        conn.taken, conn.has_body = None, False
         self.serving.connection, self.serving.request = conn, req
 
     def may_go_on(self, req: Any, conn: Connection) -> bool:
         """Tell whether the client behind a trusted proxy has a thread left; only the head of a request names it."""
         if conn.share.is_limited or conn.has_turn:
             return True
-        forwarded_for = ",".join(value for name, value in req.headers if name == "X-FORWARDED-FOR")
-        conn.forwarded_client = client_network(conn.client[0], forwarded_for)
+        conn.forwarded_client = forwarded_client(req, conn)
         if conn.forwarded_client:
             conn.has_turn = self.forwarded_clients.begin(conn.forwarded_client)
         return conn.has_turn or not conn.forwarded_client
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> Any:
-        return POSTPONED if keepalive is POSTPONED else super()._keepalive_after(conn, keepalive)
+        is_answered = keepalive is not POSTPONED and keepalive is not WITHOUT_BODY
+        return super()._keepalive_after(conn, keepalive) if is_answered else keepalive
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
+        if conn.lacks_body(req):
+            conn.body_client = (not conn.share.is_limited and forwarded_client(req, conn)) or conn.share.network
+            conn.parser.postponed = req
+            return WITHOUT_BODY
         if not self.may_go_on(req, conn):
             conn.parser.postponed = req
             return POSTPONED
@@ -277,6 +340,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             conn = self.lingering.popleft()
             self.poller.unregister(conn.sock)
             self.drop(conn)
+        while late := self.bodies.next_late(now):
+            self.refuse_slow(late)
         for conn in self.running:
             if conn.is_late(now):
                 conn.interrupt()
@@ -292,12 +357,28 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         page = CapturedPage()
         super().handle_error(req, page, addr, exc)  # chooses the status, and logs
         status = HTTPStatus(int(page.sent.split(maxsplit=2)[1]))
-        status_line = f"{status.value} {status.phrase}"
-        body = json.dumps({"errors": [{"detail": f"The request was refused: {status_line}."}]})
-        head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        head += "Cache-Control: no-store\r\n"  # a cache may keep a 414 or a 501, also for requests in order
         with suppress(OSError):
-            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+            client.sendall(refusal(status))
+
+
+def body_seconds(length: int) -> float:
+    """Return the time for a body of this length, and its processing."""
+    return BODY_SECONDS + length / MIN_BYTES_PER_SECOND
+
+
+def forwarded_client(req: Any, conn: Connection) -> str | None:
+    """Return the network of the client that a trusted proxy names."""
+    forwarded_for = ",".join(value for name, value in req.headers if name == "X-FORWARDED-FOR")
+    return client_network(conn.client[0], forwarded_for)
+
+
+def refusal(status: HTTPStatus) -> bytes:
+    """Return the answer to a request that reaches no view, in JSON, in the shape of cargo."""
+    status_line = f"{status.value} {status.phrase}"
+    body = json.dumps({"errors": [{"detail": f"The request was refused: {status_line}."}]})
+    head = f"HTTP/1.1 {status_line}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head += "Cache-Control: no-store\r\n"  # a cache may keep a 414 or a 501, also for requests in order
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1")
 
 
 class CapturedPage:

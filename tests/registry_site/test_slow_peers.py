@@ -1,6 +1,9 @@
 """Clients that are silent or slow: they leave the threads of the server to others, and are cut off at a deadline."""
 
+import itertools
 import os
+import random
+import re
 import socket
 import struct
 import time
@@ -297,11 +300,103 @@ def test_idle_connections_give_way(tmp_path: Path) -> None:
 # --- Slow bodies and slow readers ----------------------------------------------------------------------------------
 
 
-def test_stopped_body_is_cut_off(quick_server: Server) -> None:
-    with connect(quick_server) as peer:
-        peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 1000\r\n".encode() + HEAD + b"\r\n{")
-        assert health_status(quick_server) == "200"
-        assert is_closed(peer)
+def begin_log_in(server: Server, stack: ExitStack, length: int, headers: str = "") -> socket.socket:
+    """Begin a log-in, of whose body one byte comes."""
+    peer = stack.enter_context(connect(server))
+    wire = (
+        stack.enter_context(context.wrap_socket(peer, server_hostname="127.0.0.1"))
+        if (context := server.tls())
+        else peer
+    )
+    wire.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: {length}\r\n{headers}".encode() + HEAD + b"\r\n{")
+    return wire
+
+
+def worker_of(server: Server) -> Path:
+    """Return the directory of a server's one worker in `/proc`."""
+    main = server.process.pid
+    (worker,) = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+    return Path("/proc", worker)
+
+
+@pytest.mark.parametrize("scheme", ["server", "tls_server"])
+def test_short_bodies_take_no_thread(scheme: str, request: pytest.FixtureRequest) -> None:
+    """Up to 1 MiB, more of them than one client may have in memory, and those that wait to be asked for."""
+    server: Server = request.getfixturevalue(scheme)
+    with ExitStack() as stack:
+        for _ in range(20):
+            begin_log_in(server, stack, 40)
+            begin_log_in(server, stack, 1_000_000)
+            begin_log_in(server, stack, 40, "Expect: 100-continue\r\n")
+        began = time.monotonic()
+        assert health_status(server) == "200"
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("scheme", ["server", "tls_server"])
+def test_body_in_pieces_arrives_whole(scheme: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(scheme)
+    context, token = server.tls(), server.sign_up("pieces")
+    with connect(server) as peer:
+        wire = context.wrap_socket(peer, server_hostname="127.0.0.1") if context else peer
+        for number, size in enumerate((10, 50_000, 600_000)):
+            version = f"1.0.{number}"
+            crate = packing.crate(version=version, files={"noise": os.urandom(size)})
+            body = packing.frame(packing.metadata(vers=version), crate)
+            head = f"PUT /api/v1/crates/new HTTP/1.1\r\nAuthorization: {token}\r\nContent-Length: {len(body)}\r\n"
+            request_bytes = head.encode() + HEAD + b"\r\n" + body
+            ends = sorted(random.Random(size).sample(range(1, len(request_bytes)), 9))
+            for start, end in itertools.pairwise([0, *ends]):
+                wire.sendall(request_bytes[start:end])
+                time.sleep(0.01)
+            assert status_of(wire, request_bytes[ends[-1] :]) == 200
+        wire.close()
+
+
+def test_request_behind_a_slow_body_is_answered(server: Server) -> None:
+    with ExitStack() as stack:
+        peer = begin_log_in(server, stack, 2)
+        time.sleep(0.2)
+        assert status_of(peer, b"}") == 400
+        peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 2\r\n".encode() + HEAD + b"\r\n")
+        time.sleep(0.2)
+        peer.sendall(b"{}GET /health HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
+        answers = b"".join(iter(lambda: peer.recv(65536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"400", b"200"]
+
+
+def test_peer_that_goes_leaves_its_connection(server: Server) -> None:
+    def open_files() -> int:
+        return len(list((worker_of(server) / "fd").iterdir()))
+
+    with ExitStack() as stack:
+        for length in [40, 1_000_000] * 50:
+            peer = begin_log_in(server, stack, length)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: open_files() > 100)
+    wait_until(lambda: open_files() < 50)
+
+
+def test_waiting_bodies_cost_no_processor_time(server: Server) -> None:
+    def ticks() -> int:
+        return sum(map(int, (worker_of(server) / "stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    with ExitStack() as stack:
+        for length in [40, 1_000_000] * 20:
+            begin_log_in(server, stack, length)
+        assert health_status(server) == "200"
+        before = ticks()
+        time.sleep(1)
+        assert ticks() - before < os.sysconf("SC_CLK_TCK") / 5
+
+
+def test_stopped_body_is_refused(quick_server: Server) -> None:
+    with ExitStack() as stack:
+        peer = begin_log_in(quick_server, stack, 1000)
+        peer.settimeout(10)
+        assert peer.recv(100).startswith(b"HTTP/1.1 408")
+        wait_until_closed(peer)
+    assert "INFO refused status=408 ip=127.0.0.1" in quick_server.log.read_text()
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "1000"}], ids=["without length", "with length"])

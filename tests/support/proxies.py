@@ -92,9 +92,11 @@ def running_apache(
 
 
 @contextmanager
-def running_caddy(directory: Path, port: int, registry: int) -> Iterator[None]:
-    """Run Caddy during the block with its documented configuration."""
-    changes = {
+def running_caddy(
+    directory: Path, port: int, registry: int, changes: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run Caddy during the block; `changes` replace further texts of its documented configuration."""
+    own = {
         "crates.example.com": f"https://127.0.0.1:{port}",
         "/etc/ssl/entrepot/fullchain.pem": str(directory / "tls" / "cert.pem"),
         "/etc/ssl/entrepot/privkey.pem": str(directory / "tls" / "key.pem"),
@@ -102,8 +104,8 @@ def running_caddy(directory: Path, port: int, registry: int) -> Iterator[None]:
         NEWER_CADDY: OLDER_CADDY,
     }
     options = f"{{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tstorage file_system {directory}\n}}\n"
-    config = directory / "Caddyfile"
-    config.write_text(options + replace_all(documented("caddyfile"), changes))
+    config = directory / f"Caddyfile-{port}"
+    config.write_text(options + replace_all(documented("caddyfile"), {**(changes or {}), **own}))
     with running_program(port, "caddy", "run", "--adapter", "caddyfile", "--config", str(config), home=directory):
         yield
 
