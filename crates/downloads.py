@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import download_counts, names
 from crates.models import Version
 from registry_site.errors import NotFound
-from registry_site.http.downloads import deliver
+from registry_site.http.downloads import deliver, immutable_for_readers
 from registry_site.storage import blobs
 
 
@@ -27,7 +26,6 @@ def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
         blobs.Blob(version.checksum, version.size),
         filename=f"{version.crate.name}-{version.number}.crate",
         modified=version.published_at,
-        # A version never changes. With AUTH_REQUIRED a shared cache would serve it to clients without a token.
-        cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        cache_control=immutable_for_readers(),
         count_download=partial(download_counts.versions.count, version.pk),
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
@@ -22,7 +21,7 @@ from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from registry_site.errors import Lost, NotFound
-from registry_site.http.downloads import deliver
+from registry_site.http.downloads import deliver, immutable_for_readers
 from registry_site.server import read_ahead
 
 
@@ -46,7 +45,7 @@ def send(request: HttpRequest, name: str, crate: CachedCrate) -> HttpResponseBas
         crate.blob(),
         filename=f"{name}-{crate.version}.crate",
         modified=crate.fetched_at,
-        cache_control=f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable",
+        cache_control=immutable_for_readers(),
         count_download=partial(download_counts.versions.count, crate.name, crate.version),
         content_type="application/x-tar",  # as Ktra documents it
     )

@@ -81,6 +81,14 @@ def is_download(request: HttpRequest, response: HttpResponseBase, content: Conte
     return start == 0
 
 
+def immutable_for_readers() -> str:
+    """Return the `Cache-Control` of bytes that never change, for all who may read here.
+
+    With AUTH_REQUIRED a shared cache would serve them to clients without a token.
+    """
+    return f"{'private' if settings.AUTH_REQUIRED else 'public'}, max-age=31536000, immutable"
+
+
 def past_timestamp(modified: datetime) -> int | None:
     """Return the Unix time of a change in whole seconds, or None for one that lies ahead.
 

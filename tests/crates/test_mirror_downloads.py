@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
+from accounts.models import User
 from crates.mirror.models import CachedCrate, Incident
 from registry_site.environment import parse_hosts
 from tests.support import bad_upstream, packing
@@ -280,6 +281,16 @@ def test_redirect_to_an_allowed_host_is_followed(
     upstream.script_crate("demo", "1.0.0", bad_upstream.redirect(f"http://{second.host}/bytes"))
     assert mirror.crate("demo").body == BYTES
     assert "authorization" not in second.requests[-1].headers
+
+
+def test_shared_caches_may_not_keep_private_crates(
+    alice: User, mirror: MirrorClient, upstream: BadUpstream, settings: Any
+) -> None:
+    settings.AUTH_REQUIRED = True
+    upstream.publish("demo", BYTES)
+    assert mirror.crate("demo").status_code == 401
+    response = MirrorClient(alice).crate("demo")
+    assert response["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
 def test_redirected_crate_is_stored_once_whole(mirror: MirrorClient, upstream: BadUpstream) -> None:
