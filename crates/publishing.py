@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import dependency_rows, derived_fields, index, names, ownership, throttling, version_facts
+from crates import dependency_rows, derived_fields, index, names, ownership, reserved_names, throttling, version_facts
 from crates.mirror import shared_names
 from crates.models import Crate, CrateDownloads, Ownership, Version, VersionContents
 from crates.package import archive, facts, manifest, upload
@@ -48,6 +48,8 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         if crate is not None:
             require_publisher(crate, principal, metadata.name)
             throttling.check_change_rate(principal.user, crate)
+        else:
+            reserved_names.check(metadata.name)
         compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)

@@ -20,7 +20,7 @@ from pytest_django import DjangoDbBlocker
 from accounts import bans, roles
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
-from crates import yanking
+from crates import reserved_names, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from crates.models import Crate, Version
@@ -221,6 +221,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "crates.crate hide_upstream": served_crate,
     "crates.version yank": lambda: Version.objects.get(),
     "crates.version unyank": yanked,
+    "crates.reservedname release": lambda: reserved_names.reserve("acme-*", "It is ours.", actor=None),
     "namespaces.namespace remove": acme,
     "namespaces.namespace restore": removed_namespace,
     "packages.package remove": tool,
@@ -268,6 +269,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
     "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),
     "crates.crate change: remove an owner": lambda: (Crate.objects.get(), {"ownerships-1-DELETE": "on"}),
+    "crates.reservedname add": lambda: (None, {"pattern": "acme-*", "reason": "It is ours."}),
     "namespaces.namespace change: give a role": lambda: (acme(), {"memberships-1-role": "READ_ONLY"}),
     "namespaces.namespace change: remove a member": lambda: (acme(), {"memberships-1-DELETE": "on"}),
     "packages.package change: add": lambda: (tool(), new_row("collaborations", user=user("user").pk, role="MEMBER")),
@@ -362,9 +364,12 @@ def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) ->
     forms = {f"{label} add" for label, page, request in pages if page.has_add_permission(request)}
     forms |= {f"{label} change" for label, page, request in pages if page.has_change_permission(request)}
     # These have a page with nothing to change on it.
-    assert forms - {"accounts.ban change", "mirror.override change", "mirror.allowedname change"} == {
-        name.partition(":")[0] for name in FORMS
-    }
+    assert forms - {
+        "accounts.ban change",
+        "crates.reservedname change",
+        "mirror.override change",
+        "mirror.allowedname change",
+    } == {name.partition(":")[0] for name in FORMS}
     assert offenders_of({name: case(name) for name in FORMS}) == []
 
 
