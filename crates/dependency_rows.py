@@ -17,10 +17,10 @@ def store(version: Version, *, is_current: bool) -> None:
         Dependency.objects.bulk_create(rows, batch_size=BATCH_SIZE)
 
 
-def set_current(former_id: int | None, version_id: int | None) -> None:
+def set_current(former: Version | None, version: Version | None) -> None:
     """Mark the dependencies of a version as those of its crate, and those of its former default version as not."""
-    rows = Dependency.objects.filter(version__in=[key for key in (former_id, version_id) if key is not None])
-    rows.update(is_current=Q(version=version_id))
+    rows = Dependency.objects.filter(version__in=[each.pk for each in (former, version) if each is not None])
+    rows.update(is_current=Q(version=version))
 
 
 def row(version: Version, position: int, entry: dict[str, Any], is_current: bool) -> Dependency:

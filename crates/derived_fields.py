@@ -46,6 +46,7 @@ class DerivedFields:
     """The fields after a change of a crate whose index file was last modified at `since`."""
 
     since: datetime
+    former_default: Version | None
     foremost: ForemostVersions
     version_count: int
     index_text: str
@@ -68,8 +69,10 @@ def after_publish(crate: Crate, version: Version) -> DerivedFields:
             f"The index file of {crate} would have {len(text)} bytes; at most {index.MAX_FILE_SIZE} are taken. "
             "Publish this version under another name."
         )
-    foremost = choose_foremost([*_present_foremost(crate), version])
-    return DerivedFields(crate.index_modified, foremost, crate.version_count + 1, text, index.etag(text))
+    present = _present_foremost(crate)
+    foremost = choose_foremost([*present, version])
+    former = _default_of(crate, present)
+    return DerivedFields(crate.index_modified, former, foremost, crate.version_count + 1, text, index.etag(text))
 
 
 def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields:
@@ -77,12 +80,13 @@ def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields
     changed = copy.copy(version)
     changed.yanked = yanked
     present = _present_foremost(crate)
+    former = _default_of(crate, present)
     if yanked and version in present:  # any other may follow
         present = list(crate.versions.order_by().only(*COLUMNS))
     others = [candidate for candidate in present if candidate != version]
     foremost = choose_foremost(others if yanked and version not in present else [*others, changed])
     text = index.replace_yanked(crate.index_text, crate.name, version.number, yanked=yanked)
-    return DerivedFields(crate.index_modified, foremost, crate.version_count, text, index.etag(text))
+    return DerivedFields(crate.index_modified, former, foremost, crate.version_count, text, index.etag(text))
 
 
 def choose_foremost(versions: Iterable[Version]) -> ForemostVersions:
@@ -106,7 +110,6 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
     foremost, is_first = fields.foremost, not crate.index_etag
-    former_default = crate.default_version_id
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
     crate.version_count = fields.version_count
@@ -117,9 +120,9 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     now = crate.updated_at.replace(microsecond=0)
     crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
     crate.save(update_fields=SAVED_FIELDS)
-    if crate.default_version_id != former_default:
-        dependency_rows.set_current(former_default, crate.default_version_id)
-        taxonomy.assign(crate, foremost.default_version)
+    if foremost.default_version != fields.former_default:
+        dependency_rows.set_current(fields.former_default, foremost.default_version)
+        taxonomy.assign(crate, fields.former_default, foremost.default_version)
     search.update_words(crate)
 
 
@@ -127,6 +130,10 @@ def _present_foremost(crate: Crate) -> list[Version]:
     """Return the foremost versions of a crate before a change."""
     keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
     return list(Version.objects.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
+
+
+def _default_of(crate: Crate, versions: Iterable[Version]) -> Version | None:
+    return next((version for version in versions if version.pk == crate.default_version_id), None)
 
 
 def _preference(version: Version) -> Any:

@@ -8,12 +8,14 @@ from django.db.models import F
 from crates.models import Category, Crate, Keyword, Version
 
 
-def assign(crate: Crate, version: Version | None) -> None:
-    """Give a locked crate the keywords and categories of its new default version, in the same transaction."""
-    words = {normal_word(word) for word in version.keywords} - {""} if version else set()
-    slugs = {slug.lower() for slug in version.categories} if version else set()
-    _replace(crate.keywords, "word", {word: Keyword(word=word) for word in words})
-    _replace(crate.categories, "slug", {slug: Category(slug=slug, name=category_name(slug)) for slug in slugs})
+def assign(crate: Crate, former: Version | None, version: Version | None) -> None:
+    """Give a locked crate the keywords and categories of its new default version instead of the former one's.
+
+    In the transaction that makes it the default one.
+    """
+    _replace(crate.keywords, "word", _words(former), {word: Keyword(word=word) for word in _words(version)})
+    slugs = {slug: Category(slug=slug, name=category_name(slug)) for slug in _slugs(version)}
+    _replace(crate.categories, "slug", _slugs(former), slugs)
 
 
 def normal_word(word: str) -> str:
@@ -26,13 +28,21 @@ def category_name(slug: str) -> str:
     return "::".join(part.replace("-", " ").capitalize() for part in slug.split("::"))
 
 
-def _replace(relation: Any, key: str, rows: dict[str, Any]) -> None:
+def _words(version: Version | None) -> set[str]:
+    return {normal_word(word) for word in version.keywords} - {""} if version else set()
+
+
+def _slugs(version: Version | None) -> set[str]:
+    return {slug.lower() for slug in version.categories} if version else set()
+
+
+def _replace(relation: Any, key: str, former_keys: set[str], rows: dict[str, Any]) -> None:
     """Let the `relation` of a crate lead to the rows with these keys, which are created where there are none yet."""
-    former = set(relation.order_by().values_list("pk", flat=True))
-    table = relation.model.objects
-    chosen = _get_or_create(table, key, rows) if rows else set()
-    if chosen == former:
+    if rows.keys() == former_keys:  # as for most versions of a crate
         return
+    table = relation.model.objects
+    former = set(relation.order_by().values_list("pk", flat=True)) if former_keys else set()
+    chosen = _get_or_create(table, key, rows) if rows else set()
     if connection.features.has_select_for_update:
         # Publishes of other crates count the same rows. All lock them in this order, so that none waits for another
         # that waits for it; and the keys of rows never change, so that others may refer to them meanwhile.

@@ -154,9 +154,12 @@ def test_concurrent_changes_count_right(as_alice: CargoClient) -> None:
 
     def change(crate: Crate) -> None:
         try:
+            former = None
             for last in range(10, 60):
+                version = Version(keywords=random.sample(words[:last], 10))
                 with transaction.atomic():
-                    taxonomy.assign(crate, Version(keywords=random.sample(words[:last], 10)))
+                    taxonomy.assign(crate, former, version)
+                former = version
         finally:
             connections.close_all()
 
