@@ -20,7 +20,7 @@ ATTRIBUTES = {
     "details": {"open"},
     "hr": {"size", "width"},
     "img": {"alt", "height", "src", "width"},
-    "input": {"checked"},
+    "input": {"checked", "disabled", "type"},
     "ins": {"cite", "datetime"},
     "li": {"id", "value"},
     "ol": {"reversed", "start", "type"},

@@ -38,7 +38,7 @@ DIALECT = [
     (
         "- [x] a",
         '<ul class="contains-task-list">\n<li class="task-list-item">'
-        '<input checked="" disabled="" type="checkbox"> a</li>\n</ul>',
+        '<input type="checkbox" checked="" disabled=""> a</li>\n</ul>',
     ),
     (
         "> [!NOTE]\n> a",
