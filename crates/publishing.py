@@ -58,6 +58,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         version = new_version(principal.user, packed)
         version_facts.assign(version, read)
         index.check_line_size(packed.name, version)
+        texts = version_facts.new_contents(read, packed.repository)
         # Outside of the transaction, since upstream may take seconds.
         upstream = (
             Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name, principal.user)
@@ -66,7 +67,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         blob = blobs.put(received.crate)
     version.checksum, version.size = blob.sha256, blob.size
     with derived_fields.queue(packed.name):
-        version = insert_version(principal, packed.name, version, version_facts.new_contents(read), upstream)
+        version = insert_version(principal, packed.name, version, texts, upstream)
     return PublishResult(version, packed.invalid_categories, [*packed.warnings(), *read.omissions])
 
 

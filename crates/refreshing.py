@@ -40,7 +40,7 @@ def refresh(version: Version) -> bool:
     read = read_stored(version)
     former = version.examined
     version_facts.assign(version, read)
-    contents = version_facts.new_contents(read)
+    contents = version_facts.new_contents(read, version.repository)
     with transaction.atomic():
         # The crate's row first, as each change of a version has it.
         crate = ownership.lock_for_update(version.crate)

@@ -1,8 +1,11 @@
 """Storing the facts that were read from a `.crate` file."""
 
+import posixpath
+
 from crates.models import Version, VersionContents
 from crates.package import facts
 from crates.package.facts import Facts
+from registry_site import markdown
 
 COLUMNS = (
     "edition",
@@ -19,7 +22,8 @@ COLUMNS = (
     "vcs_commit",
     "examined",
 )
-CONTENTS_COLUMNS = ("readme_path", "readme_text", "license_text", "docs_rs", "files")
+READ_COLUMNS = ("readme_path", "readme_text", "license_text", "docs_rs", "files")
+CONTENTS_COLUMNS = (*READ_COLUMNS, "readme_html")
 
 
 def assign(version: Version, read: Facts) -> None:
@@ -34,6 +38,13 @@ def assign(version: Version, read: Facts) -> None:
     version.examined = facts.REVISION
 
 
-def new_contents(read: Facts) -> VersionContents:
-    """Return the long texts of a version, without the version, not stored yet."""
-    return VersionContents(**{column: getattr(read, column) for column in CONTENTS_COLUMNS})
+def new_contents(read: Facts, repository: str) -> VersionContents:
+    """Return the long texts of a version, without the version, not stored yet.
+
+    A README takes up to half a second, so call it outside of transactions.
+    """
+    contents = VersionContents(**{column: getattr(read, column) for column in READ_COLUMNS})
+    if read.readme_text:
+        path = posixpath.normpath(posixpath.join(read.vcs_path, read.readme_path))
+        contents.readme_html = markdown.render_readme(read.readme_text, path, repository)
+    return contents

@@ -306,6 +306,19 @@ def test_publish_stores_the_facts(as_alice: CargoClient) -> None:
     assert [path for path, *_ in contents.files] == ["Cargo.toml", "src/lib.rs", *files]
 
 
+def test_readme_is_rendered_within_its_repository(as_alice: CargoClient) -> None:
+    extra = 'repository = "https://github.com/a/b"\nreadme = "docs/R.md"'
+    files = {
+        "docs/R.md": "[link](x.md) <script>alert(1)</script>",
+        ".cargo_vcs_info.json": json.dumps({"git": {"sha1": COMMIT}, "path_in_vcs": "crates/demo"}),
+    }
+    crate = packing.crate(toml=packing.manifest(extra=extra), files=files)
+    assert as_alice.publish(packing.frame(packing.metadata(), crate)).status_code == 200
+    html = VersionContents.objects.get().readme_html
+    assert 'href="https://github.com/a/b/blob/HEAD/crates/demo/docs/x.md"' in html
+    assert "<script" not in html
+
+
 def test_long_readme_is_published_with_a_warning(as_alice: CargoClient) -> None:
     crate = packing.crate(files={"README.md": "x" * (facts.MAX_README_SIZE + 1)})
     response = as_alice.publish(packing.frame(packing.metadata(), crate))
