@@ -148,6 +148,24 @@ def test_long_text_is_shown_as_it_is() -> None:
     assert render("a" * (MAX_TEXT_BYTES + 1)).startswith("<pre>a")
 
 
+BEYOND_LIMITS = {
+    "nested quotes": "> " * 100 + "a",
+    "nested items": "- " * 100 + "a",
+    "nested footnotes": "[^a]: " * 100 + "a",
+    "nested elements": "<div>" * 101,
+    "columns of a table": f"|{'a|' * 500}\n|{'-|' * 500}\n",
+    "cells of a table": f"|{'a|' * 100}\n|{'-|' * 100}\n" + "a\n" * 1000,
+    "addresses of a line": "a@b.c " * 201,
+    "parentheses of a word": "http://a.b/" + ")" * 501,
+    "formatting to open again": f"<a title='{'x' * 100_000}'>" + "<p>x</p>" * 20,
+    "HTML of a short text": "[^a]: b\n\n" + "[^a] " * 20_000,
+}
+
+
+def test_text_beyond_a_limit_stays_text() -> None:
+    assert [name for name, text in BEYOND_LIMITS.items() if not render(text).startswith("<pre>")] == []
+
+
 def test_hostile_readme_ends_as_html_or_text() -> None:
     """Check the shape; `benchmarks.readmes` measures the time at full size."""
     offenders = []
