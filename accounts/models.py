@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, ClassVar, Self, cast
+from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -258,6 +259,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     def login(self) -> str:
         """The name as cargo and Ktra's clients show it, with Ktra's prefix or the host of an OpenID provider."""
         return self.username if ":" in self.username else names.KTRA_PREFIX + self.username
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the public profile."""
+        return f"{settings.PUBLIC_URL}/users/{quote(self.username, safe=':')}"
 
     def is_allowed_from(self, ip_address: str | None) -> bool:
         """Return whether the account may be used from this IP address. A command has none, and is allowed."""

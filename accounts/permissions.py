@@ -63,6 +63,18 @@ class ReadAccess(TokenRequired):
         return True
 
 
+class TokenOrReadAccess(ReadAccess):
+    """Reads as with `ReadAccess`, and changes with a valid token."""
+
+    def is_open(self, method: str) -> bool:
+        return method in SAFE_METHODS and super().is_open(method)
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if request.method in SAFE_METHODS:
+            return super().has_permission(request, view)
+        return TokenRequired.has_permission(self, request, view)
+
+
 class IsAuthenticated(BasePermission):
     """Requests with a credential of the view's dialect."""
 

@@ -45,6 +45,11 @@ class Category(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def short_name(self) -> str:
+        """The name without those of the categories above."""
+        return self.name.rpartition("::")[2]
+
 
 class CrateQuerySet(models.QuerySet["Crate"]):
     def named(self, name: str) -> Self:

@@ -24,8 +24,12 @@ def get_crate(name: str) -> Crate:
     """Return the crate of this name; raises `NotFound`."""
     crate = Crate.objects.named(name).first()
     if crate is None:
-        raise NotFound(f"The crate {name!r} does not exist here.")
+        raise missing(name)
     return crate
+
+
+def missing(name: str) -> NotFound:
+    return NotFound(f"The crate {name!r} does not exist here.")
 
 
 def owners(name: str) -> list[User]:

@@ -1,14 +1,24 @@
 """URLs of the registry for cargo, and of the mirror."""
 
 from django.conf import settings
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from crates import pages
-from crates.api import cargo
+from crates.api import cargo, crates
 from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror import pages as mirror_pages
 from registry_site.http.negotiation import by_accept
+
+
+class VersionConverter(StringConverter):
+    """Versions begin with a digit, so that no word such as `owners` is taken for one."""
+
+    regex = "[0-9][^/]*"
+
+
+register_converter(VersionConverter, "version")
 
 MIRROR = [
     path("mirror/index/config.json", Mirror.as_view({"get": "config"})),
@@ -40,7 +50,18 @@ urlpatterns = [
         "api/v1/crates/<str:name>/owners",
         cargo.CrateOwners.as_view({"get": "owners", "put": "add", "delete": "remove"}),
     ),
-    path("api/v1/crates/<str:name>/<str:number>", cargo.Versions.as_view({"patch": "update"})),
+    # crates.io's read API
+    path("api/v1/crates/<str:name>", crates.Crate.as_view({"get": "retrieve"})),
+    path("api/v1/crates/<str:name>/versions", crates.Crate.as_view({"get": "versions"})),
+    path("api/v1/crates/<str:name>/<version:number>", crates.Version.as_view({"get": "retrieve", "patch": "update"})),
+    path(
+        "api/v1/crates/<str:name>/<version:number>/dependencies",
+        crates.VersionParts.as_view({"get": "dependencies"}),
+    ),
+    path("api/v1/crates/<str:name>/<version:number>/authors", crates.VersionParts.as_view({"get": "authors"})),
+    path("api/v1/crates/<str:name>/<version:number>/readme", crates.VersionParts.as_view({"get": "readme"})),
+    path("api/v1/crates/<str:name>/<version:number>/download", crates.VersionParts.as_view({"get": "download"})),
+    path("dl/<str:name>/<version:number>/readme", crates.Readmes.as_view({"get": "retrieve"})),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),
     path("index/<path:path>", by_accept(page=pages.from_index, api=Index.as_view({"get": "retrieve"}))),

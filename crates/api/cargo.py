@@ -58,15 +58,6 @@ class VersionChange(serializers.Serializer[Any]):
     version = YankFields()
 
 
-class ChangedVersion(serializers.Serializer[Any]):
-    class YankState(serializers.Serializer[Any]):
-        num = serializers.CharField(source="number")
-        yanked = serializers.BooleanField()
-        yank_message = serializers.CharField()
-
-    version = YankState()
-
-
 class Success(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
 
@@ -138,15 +129,6 @@ class Versions(CargoView):
         """`PUT /api/v1/crates/{crate_name}/{version}/unyank`"""
         yanking.set_yanked(get_principal(request), name, number, yanked=False)
         return Response({"ok": True})
-
-    @extend_schema(request=VersionChange, responses=ChangedVersion)
-    def update(self, request: Request, name: str, number: str) -> Response:
-        """`PATCH /api/v1/crates/{crate_name}/{version}`"""
-        change = self.validated(VersionChange, request.data)["version"]
-        version = yanking.set_yanked(
-            get_principal(request), name, number, yanked=change.get("yanked"), message=change.get("yank_message")
-        )
-        return Response(ChangedVersion({"version": version}).data)
 
 
 class CrateOwners(CargoView):

@@ -37,3 +37,8 @@ def wants_page(request: HttpRequest) -> bool:
 
 def accepts_html(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "")
+
+
+def accepts_json(request: HttpRequest) -> bool:
+    """Tell whether a client names JSON; `*/*` does not count."""
+    return "application/json" in request.headers.get("Accept", "")

@@ -96,6 +96,7 @@ def _token(secret: str) -> dict[str, str]:
 
 
 CARGO = Scheme("cargo token", frozenset({"errors"}), lambda secret: {"Authorization": secret})
+CARGO_OPEN = replace(CARGO, reads_openly=True)
 BACKUPS = Scheme(
     "backups session", frozenset({"status", "error", "message", "code", "data"}), _bearer, closed=403
 )  # a revoked session is forbidden there, not unknown
@@ -275,7 +276,24 @@ TABLE = [
     Row(CARGO, "PUT", "/api/v1/crates/new", 403, packing.body("demo", "1.0.1"), owner=200),
     Row(CARGO, "DELETE", "/api/v1/crates/demo/1.0.0/yank", 403, owner=200),
     Row(CARGO, "PUT", "/api/v1/crates/demo/1.0.0/unyank", 403, owner=200),
-    Row(CARGO, "PATCH", "/api/v1/crates/demo/1.0.0", 403, {"version": {"yanked": False}}, owner=200),
+    Row(CARGO_OPEN, "PATCH", "/api/v1/crates/demo/1.0.0", 403, {"version": {"yanked": False}}, owner=200),
+    # crates.io's read API
+    *(
+        Row(CARGO, "GET", f"/api/v1/crates/demo{path}", 200, anonymous=200)
+        for path in (
+            "",
+            "?include=",
+            "/versions",
+            "/versions?per_page=1&include=release_tracks",
+            "/1.0.0/dependencies",
+            "/1.0.0/authors",
+        )
+    ),
+    Row(CARGO_OPEN, "GET", "/api/v1/crates/demo/1.0.0", 200, anonymous=200),
+    Row(CARGO, "GET", "/api/v1/crates/nothing", 404, anonymous=404),
+    Row(CARGO, "GET", "/api/v1/crates/demo/1.0.0/readme", 302, anonymous=302),
+    Row(CARGO, "GET", "/api/v1/crates/demo/1.0.0/download", 302, anonymous=302),
+    Row(CARGO, "GET", "/dl/demo/1.0.0/readme", 404, anonymous=404),
     Row(CARGO, "GET", "/api/v1/crates/demo/owners", 200),
     Row(CARGO, "PUT", "/api/v1/crates/demo/owners", 403, {"users": ["bystander"]}, owner=200),
     Row(CARGO, "DELETE", "/api/v1/crates/demo/owners", 403, {"users": ["banned"]}, owner=200),

@@ -164,8 +164,8 @@ def differences_to(document: Any, description: Any, answer: Any, status: int) ->
     """Describe where an answer differs from its description."""
     if answer.status_code != status:
         yield f"status {answer.status_code}"
-    elif status == 204:
-        if "content" in description:
+    elif "content" not in description or status == 204:
+        if answer.content or "content" in description:
             yield "has content"
     else:
         content = description["content"]

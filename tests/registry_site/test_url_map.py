@@ -28,8 +28,8 @@ DIALECT_BY_PREFIX = {
     "/auth_verify": Outernet,
 }
 FIRST_SEGMENTS = """
-    admin api auth auth_verify dl docs health index index.git ktra login logout me metrics mirror namespace namespaces
-    openapi.json openid packages register replace_token settings sign-in sign-out users v1
+    admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror namespace
+    namespaces openapi.json openid packages register replace_token settings sign-in sign-out users v1
 """
 
 
@@ -60,7 +60,7 @@ def test_first_segments_and_words_are_reserved() -> None:
 
 def test_words_of_ambiguous_paths_are_reserved() -> None:
     """`DELETE v1/user/ban/change-password` reaches the change of the password of a user `ban`."""
-    assert url_map.ambiguous_segments() == {"ban", "change-password"}
+    assert url_map.ambiguous_segments() == {"ban", "change-password", "new"}
     assert all(names.is_reserved(name) for name in ("ban", "Change-Password"))
 
 

@@ -1,0 +1,137 @@
+"""crates.io's read API: one crate, its versions, and what belongs to a version."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponseBase, HttpResponseRedirect
+from django.utils.cache import patch_vary_headers
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
+from accounts.permissions import ReadAccess, TokenOrReadAccess
+from crates import catalogue, readmes, yanking
+from crates.api import shapes
+from crates.api.cargo import CargoView, VersionChange
+from crates.api.paging import PerPage, Seek, query_with, value_list
+from registry_site import semantic_versions
+from registry_site.http.dialects import Cargo
+from registry_site.http.negotiation import accepts_json
+
+REDIRECT: Any = {200: shapes.AddressAnswer, 302: OpenApiResponse(description="The way there")}
+
+
+class CrateQuery(serializers.Serializer[None]):
+    include = serializers.CharField(default="full", allow_blank=True, max_length=200)
+
+
+class VersionListQuery(serializers.Serializer[None]):
+    sort = serializers.ChoiceField(choices=["semver", "date"], default="semver", allow_blank=True)
+    include = serializers.ChoiceField(choices=["release_tracks"], default="", allow_blank=True)
+    per_page = PerPage(default=None)
+    seek = Seek()
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), "nums[]": value_list(semantic_versions.MAX_LENGTH)}
+
+
+class ReadView(CargoView):
+    permission_classes = [ReadAccess]
+
+
+class Crate(ReadView):
+    @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}?include=`"""
+        query = self.validated(CrateQuery, request.query_params)
+        crate = catalogue.describe_crate(name, catalogue.parse_parts(query["include"]))
+        return Response(shapes.CrateAnswer(crate).data)
+
+    @extend_schema(parameters=[VersionListQuery], responses=shapes.VersionListAnswer)
+    def versions(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/versions`"""
+        query = self.validated(VersionListQuery, request.query_params)
+        versions = catalogue.list_versions(
+            name,
+            catalogue.VersionQuery(
+                by_date=query["sort"] == "date",
+                numbers=query["nums[]"],
+                per_page=query["per_page"],
+                seek=query["seek"],
+                with_tracks=query["include"] == "release_tracks",
+            ),
+        )
+        tracks = {} if versions.release_tracks is None else {"release_tracks": versions.release_tracks}
+        next_page = query_with(request, seek=versions.seek) if versions.seek else None
+        meta = {"total": versions.total, "next_page": next_page, **tracks}
+        return Response(shapes.VersionListAnswer({"versions": versions.versions, "meta": meta}).data)
+
+
+class Version(ReadView):
+    permission_classes = [TokenOrReadAccess]
+
+    @extend_schema(responses=shapes.VersionAnswer)
+    def retrieve(self, request: Request, name: str, number: str) -> Response:
+        """`GET /api/v1/crates/{crate}/{version}`"""
+        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+
+    @extend_schema(request=VersionChange, responses=shapes.VersionAnswer)
+    def update(self, request: Request, name: str, number: str) -> Response:
+        """`PATCH /api/v1/crates/{crate}/{version}`"""
+        change = self.validated(VersionChange, request.data)["version"]
+        yanking.set_yanked(
+            get_principal(request), name, number, yanked=change.get("yanked"), message=change.get("yank_message")
+        )
+        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+
+
+class VersionParts(ReadView):
+    @extend_schema(responses=shapes.DependenciesAnswer)
+    def dependencies(self, request: Request, name: str, number: str) -> Response:
+        """`GET /api/v1/crates/{crate}/{version}/dependencies`"""
+        return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+
+    @extend_schema(responses=shapes.AuthorsAnswer)
+    def authors(self, request: Request, name: str, number: str) -> Response:
+        """`GET /api/v1/crates/{crate}/{version}/authors`, which names nobody: the owners count."""
+        catalogue.get_version(name, number)
+        return Response(shapes.AuthorsAnswer({"users": [], "meta": {"names": []}}).data)
+
+    @extend_schema(responses=REDIRECT)
+    def readme(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /api/v1/crates/{crate}/{version}/readme`"""
+        return lead_to(request, name, number, "readme")
+
+    @extend_schema(responses=REDIRECT)
+    def download(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /api/v1/crates/{crate}/{version}/download`"""
+        return lead_to(request, name, number, "download")
+
+
+class Readmes(Cargo, ViewSet):
+    """READMEs as pages, for people who are signed in, too."""
+
+    authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication]
+    permission_classes = [ReadAccess]
+
+    @extend_schema(responses={(200, "text/html"): OpenApiTypes.STR})
+    def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /dl/{crate}/{version}/readme`"""
+        return readmes.render_page(name, number)
+
+
+def lead_to(request: Request, name: str, number: str, part: str) -> HttpResponseBase:
+    """Redirect to the bytes of a version, or name their address to a client that accepts JSON."""
+    version = catalogue.get_version(name, number)
+    path = f"/dl/{version.crate.name}/{version.number}/{part}"
+    response: HttpResponseBase
+    if accepts_json(request._request):
+        response = Response(shapes.AddressAnswer({"url": f"{settings.PUBLIC_URL}{path}"}).data)
+    else:
+        response = HttpResponseRedirect(path)
+    patch_vary_headers(response, ["Accept"])
+    return response

@@ -1,0 +1,218 @@
+"""Shapes of crates.io's read API: serializers that write the answers and describe them, for crates and mirror."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class OptionalText(serializers.CharField):
+    """A text that is shown as null if it is empty."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_null": True, **options})
+
+    def to_representation(self, value: str) -> Any:
+        return value or None
+
+
+class ApiPath(serializers.CharField):
+    """A path of the API, made of the fields of a record."""
+
+    def __init__(self, template: str) -> None:
+        super().__init__(source="*", read_only=True)
+        self.template = template
+
+    def to_representation(self, record: Any) -> str:
+        return self.template.format(record=record)
+
+
+# --- People -------------------------------------------------------------------------------------------------------
+
+
+class UserShape(serializers.Serializer[Any]):
+    """A user, without the e-mail address."""
+
+    id = serializers.IntegerField(source="pk")
+    login = serializers.CharField()
+    name = OptionalText(source="username")
+    avatar = OptionalText(source="avatar_uri")
+    url = serializers.CharField(source="page_url")
+
+
+class AuditActionShape(serializers.Serializer[Any]):
+    action = serializers.ChoiceField(choices=["publish", "yank", "unyank"])
+    user = UserShape()
+    time = serializers.DateTimeField()
+
+
+# --- Keywords and categories --------------------------------------------------------------------------------------
+
+
+class KeywordShape(serializers.Serializer[Any]):
+    id = serializers.CharField(source="word")
+    keyword = serializers.CharField(source="word")
+    created_at = serializers.DateTimeField()
+    crates_cnt = serializers.IntegerField(source="crate_count")
+
+
+class CategoryShape(serializers.Serializer[Any]):
+    id = serializers.CharField(source="slug")
+    slug = serializers.CharField()
+    category = serializers.CharField(source="short_name")
+    description = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    crates_cnt = serializers.IntegerField(source="crate_count")
+
+
+# --- Crates and versions ------------------------------------------------------------------------------------------
+
+
+class CrateShape(serializers.Serializer[Any]):
+    """A crate, from a `CrateRecord`."""
+
+    class CrateLinks(serializers.Serializer[Any]):
+        version_downloads = ApiPath("{record.api_root}/crates/{record.name}/downloads")
+        versions = serializers.SerializerMethodField(allow_null=True)
+        owners = ApiPath("{record.api_root}/crates/{record.name}/owners")
+        owner_team = ApiPath("{record.api_root}/crates/{record.name}/owner_team")
+        owner_user = ApiPath("{record.api_root}/crates/{record.name}/owner_user")
+        reverse_dependencies = ApiPath("{record.api_root}/crates/{record.name}/reverse_dependencies")
+
+        def get_versions(self, record: Any) -> str | None:
+            """Return the way to the versions, if they are not in the same answer."""
+            return f"{record.api_root}/crates/{record.name}/versions" if record.versions is None else None
+
+    id = serializers.CharField(source="name")
+    name = serializers.CharField()
+    updated_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    versions = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
+    keywords = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    categories = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    badges = serializers.ListField(child=serializers.CharField())
+    downloads = serializers.IntegerField()
+    recent_downloads = serializers.IntegerField(allow_null=True)
+    default_version = serializers.CharField(allow_null=True)
+    num_versions = serializers.IntegerField()
+    yanked = serializers.BooleanField()
+    max_version = serializers.CharField()
+    newest_version = serializers.CharField()
+    max_stable_version = serializers.CharField(allow_null=True)
+    description = OptionalText()
+    homepage = OptionalText()
+    documentation = OptionalText()
+    repository = OptionalText()
+    links = CrateLinks(source="*")
+    exact_match = serializers.BooleanField()
+    trustpub_only = serializers.BooleanField()
+
+
+class LineCounts(serializers.Serializer[Any]):
+    class LanguageLines(serializers.Serializer[Any]):
+        code_lines = serializers.IntegerField()
+        comment_lines = serializers.IntegerField()
+        files = serializers.IntegerField()
+
+    languages = serializers.DictField(child=LanguageLines())
+    total_code_lines = serializers.IntegerField()
+    total_comment_lines = serializers.IntegerField()
+
+
+class VersionShape(serializers.Serializer[Any]):
+    """A version, from a `VersionRecord`."""
+
+    class VersionLinks(serializers.Serializer[Any]):
+        dependencies = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/dependencies")
+        version_downloads = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/downloads")
+        authors = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/authors")
+
+    id = serializers.IntegerField()
+    crate = serializers.CharField()
+    num = serializers.CharField()
+    dl_path = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/download")
+    readme_path = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/readme")
+    updated_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    downloads = serializers.IntegerField()
+    features = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
+    yanked = serializers.BooleanField()
+    yank_message = OptionalText()
+    lib_links = OptionalText()
+    license = OptionalText()
+    links = VersionLinks(source="*")
+    crate_size = serializers.IntegerField(allow_null=True)
+    published_by = UserShape(allow_null=True)
+    audit_actions = AuditActionShape(many=True)
+    checksum = serializers.CharField()
+    rust_version = OptionalText()
+    has_lib = serializers.BooleanField(allow_null=True)
+    bin_names = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    edition = OptionalText()
+    description = OptionalText()
+    homepage = OptionalText()
+    documentation = OptionalText()
+    repository = OptionalText()
+    trustpub_data = serializers.DictField(allow_null=True)
+    linecounts = LineCounts(allow_null=True)
+
+
+class DependencyShape(serializers.Serializer[Any]):
+    """A dependency, from a `DependencyRecord`."""
+
+    id = serializers.IntegerField()
+    version_id = serializers.IntegerField()
+    crate_id = serializers.CharField()
+    req = serializers.CharField()
+    optional = serializers.BooleanField()
+    default_features = serializers.BooleanField()
+    features = serializers.ListField(child=serializers.CharField())
+    target = OptionalText()
+    kind = serializers.ChoiceField(choices=["normal", "build", "dev"])
+    downloads = serializers.IntegerField()
+
+
+# --- Answers ------------------------------------------------------------------------------------------------------
+
+
+class CrateAnswer(serializers.Serializer[Any]):
+    """A crate with the requested parts, from `CrateDetails`."""
+
+    crate = CrateShape()
+    versions = VersionShape(many=True, allow_null=True)
+    keywords = KeywordShape(many=True, allow_null=True)
+    categories = CategoryShape(many=True, allow_null=True)
+
+
+class VersionAnswer(serializers.Serializer[Any]):
+    version = VersionShape()
+
+
+class VersionListAnswer(serializers.Serializer[Any]):
+    class VersionListMeta(serializers.Serializer[Any]):
+        class ReleaseTrack(serializers.Serializer[Any]):
+            highest = serializers.CharField(source="*")
+
+        total = serializers.IntegerField()
+        next_page = serializers.CharField(allow_null=True)
+        release_tracks = serializers.DictField(child=ReleaseTrack(), required=False)
+
+    versions = VersionShape(many=True)
+    meta = VersionListMeta()
+
+
+class DependenciesAnswer(serializers.Serializer[Any]):
+    dependencies = DependencyShape(many=True)
+
+
+class AuthorsAnswer(serializers.Serializer[Any]):
+    """The authors, whom crates.io lists no longer."""
+
+    class AuthorNames(serializers.Serializer[Any]):
+        names = serializers.ListField(child=serializers.CharField())
+
+    users = UserShape(many=True)
+    meta = AuthorNames()
+
+
+class AddressAnswer(serializers.Serializer[Any]):
+    url = serializers.CharField()

@@ -1,0 +1,24 @@
+"""READMEs of versions, as HTML for browsers."""
+
+from django.http import HttpResponse
+from django.utils.html import escape
+
+from crates import catalogue
+from crates.models import VersionContents
+from registry_site.errors import NotFound
+
+# The HTML is sanitised; this holds if a rule of that is wrong: no script, no form, no style from elsewhere, and an
+# origin of its own, whose pages read nothing of ours.
+CONTENT_POLICY = "default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; sandbox allow-popups"
+
+
+def render_page(name: str, number: str) -> HttpResponse:
+    """Respond with the README of a version as a page; raises `NotFound`."""
+    version = catalogue.get_version(name, number)
+    contents = VersionContents.objects.filter(version=version).only("readme_html", "readme_text").first()
+    if contents is None or not (contents.readme_html or contents.readme_text):
+        raise NotFound(f"{version} has no README.")
+    body = contents.readme_html or f"<pre>{escape(contents.readme_text)}</pre>"
+    page = f"<!DOCTYPE html><meta charset=utf-8><title>{escape(version)}</title>{body}"
+    headers = {"Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff"}
+    return HttpResponse(page, content_type="text/html; charset=utf-8", headers=headers)
