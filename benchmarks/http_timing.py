@@ -49,17 +49,29 @@ def time_requests(
         for measure in measures:
             if number >= measure.rounds:
                 continue
-            began = time.perf_counter()
-            connection.request("GET", measure.path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            body = answer.read()
-            taken = time.perf_counter() - began
-            if answer.status != 200:
-                raise RuntimeError(f"{measure.path} got {answer.status}: {body[:200]!r}")
-            measure.result = describe_result(answer, body)
-            if number >= 0:
-                measure.milliseconds.append(taken * 1000)
+            time_request(connection, measure, describe_result, headers, is_counted=number >= 0)
     connection.close()
+
+
+def time_request(
+    connection: HTTPConnection,
+    measure: Measure,
+    describe_result: Callable[[HTTPResponse, bytes], str],
+    headers: Mapping[str, str] | None = None,
+    *,
+    is_counted: bool,
+) -> None:
+    """Send a request and fill in its result, and its time if that is counted."""
+    began = time.perf_counter()
+    connection.request("GET", measure.path, headers=dict(headers or {}))
+    answer = connection.getresponse()
+    body = answer.read()
+    taken = time.perf_counter() - began
+    if answer.status != 200:
+        raise RuntimeError(f"{measure.path} got {answer.status}: {body[:200]!r}")
+    measure.result = describe_result(answer, body)
+    if is_counted:
+        measure.milliseconds.append(taken * 1000)
 
 
 @contextmanager
