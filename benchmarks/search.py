@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 COUNTS = [1000, 100_000]
 BATCH = 5_000
-TABLES = ("crates_crate", "crates_cratewords", "crates_cratedownloads", "crates_version")
+TABLES = ("crates_crate", "crates_cratewords", "crates_popularwords", "crates_cratedownloads", "crates_version")
 
 # Half of all names begin like many others.
 FAMILIES = ("tokio", "async", "cargo", "rust", "serde", "bevy", "wasm", "http")
@@ -156,6 +156,7 @@ def fill(count: int) -> None:
     from django.db import connection, transaction
 
     from accounts import registration
+    from crates import search
     from tests.support.crate_rows import create_crates
 
     call_command("migrate", verbosity=0)
@@ -165,6 +166,7 @@ def fill(count: int) -> None:
         with transaction.atomic():
             create_crates([next(listings) for _ in range(min(BATCH, count - start))], publisher)
         print_progress(f"{start + BATCH:,} crates")
+    search.update_popular_words()  # as the next `manage.py purge` does
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")

@@ -258,22 +258,45 @@ class Dependency(models.Model):
         return f"{self.name} {self.requirement}"
 
 
-class CrateWords(models.Model):
+class Words(models.Model):
     """The words by which a crate is found, of its default version. There is no row while all versions are yanked.
 
     The database derives its indexes from these columns. They have a table of their own, since a change of any column
     writes all of a row in SQLite, and all its indexes in PostgreSQL.
     """
 
-    crate = models.OneToOneField(Crate, on_delete=models.CASCADE, related_name="words")
     version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="+")
     name_words = models.CharField(max_length=300, help_text="The name without separators, then its words.")
     summary_words = models.TextField(help_text="Of name, description, keywords and categories.")
     text_words = models.TextField(help_text="Of all these and the README.")
+
+    class Meta:
+        abstract = True
+
+
+class CrateWords(Words):
+    """The words of each crate."""
+
+    crate = models.OneToOneField(Crate, on_delete=models.CASCADE, related_name="words")
     spelling = models.TextField(blank=True, help_text="Words that similar names share.")
 
     class Meta:
         verbose_name_plural = "crate words"
+
+    def __str__(self) -> str:
+        return f"words of {self.crate}"
+
+
+class PopularWords(Words):
+    """The words of the most popular crates, once more: common words are searched among these first.
+
+    Else the best of many matches could be missed, and PostgreSQL would read all of them to return a few.
+    """
+
+    crate = models.OneToOneField(Crate, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        verbose_name_plural = "popular words"
 
     def __str__(self) -> str:
         return f"words of {self.crate}"

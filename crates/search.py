@@ -1,23 +1,36 @@
 """Search for crates by the words of names, descriptions, keywords, categories and READMEs, best matches first."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
+from django.db import transaction
+from django.db.models import Manager
 from django.db.models.functions import Left
+from django.dispatch import receiver
 
 from crates import names
-from crates.models import Crate, CrateDownloads, CrateWords, Version, VersionContents
+from crates.models import Crate, CrateDownloads, CrateWords, PopularWords, Version, VersionContents
 from registry_site.errors import Invalid
 from registry_site.search import spelling
 from registry_site.search.lookup import WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
+from registry_site.signals import purge_requested
 
 MAX_QUERY_LENGTH = 200
 MAX_WORDS = 10
-MAX_MATCHES = 150  # of the words of names, of summaries and of texts each: what one search reads stays bounded
+MAX_MATCHES = 100  # of the words of names, of summaries and of texts each: what one search reads stays bounded
+# A word of so many letters may be the beginning of a longer one. In READMEs whole words count: of beginnings the index
+# would read all matches before it could return the first.
+COLUMNS = {"name_words": 2, "summary_words": 2, "text_words": 0}
+POPULAR_CRATES = 1000
 
 MAX_README = 64 * 1024  # characters that are searched
 MAX_TEXT_WORDS = 3000  # of a crate; each one is an entry of the index, written while other writers wait
+COPIED = ("version_id", *COLUMNS)
+BATCH_SIZE = 100
 URL = re.compile(r"\w+://\S+")
 
 
@@ -55,14 +68,40 @@ def update_words(crate: Crate, *, force: bool = False) -> None:
     Nothing is written while the default version stays the same, unless `force` says that its texts were read anew.
     """
     version = crate.default_version if crate.max_version_id else None
-    row = CrateWords.objects.filter(crate=crate)
+    row, popular = CrateWords.objects.filter(crate=crate), PopularWords.objects.filter(crate=crate)
     if version is None:
         row.delete()
+        popular.delete()
     elif force or not row.filter(version=version).exists():
         readme = VersionContents.objects.filter(version=version).values_list(Left("readme_text", MAX_README)).first()
         fields = {"version": version, **words_of(crate.name, version, readme[0] if readme else "")}
         if not row.update(**fields):
             CrateWords.objects.create(crate=crate, **fields)
+        del fields["spelling"]
+        # The first crates count as popular until a purge compares them by their downloads.
+        if not popular.update(**fields) and crate.pk <= POPULAR_CRATES:
+            PopularWords.objects.create(crate=crate, **fields)
+
+
+@receiver(purge_requested)
+def update_popular_words(**kwargs: Any) -> str:
+    """Let `PopularWords` have the crates with the most downloads."""
+    most = CrateDownloads.objects.exclude(crate__words=None).order_by("-total", "crate")
+    keys = set(most.values_list("pk", flat=True)[:POPULAR_CRATES])
+    former = set(PopularWords.objects.values_list("crate_id", flat=True))
+    for some in batched(sorted(former - keys)):
+        PopularWords.objects.filter(crate__in=some).delete()
+    for some in batched(sorted(keys - former)):
+        with transaction.atomic():
+            # A publish in between would change the words that are copied.
+            list(Crate.objects.filter(pk__in=some).order_by("pk").for_update().values_list("pk", flat=True))
+            rows = CrateWords.objects.filter(crate__in=some).values("crate_id", *COPIED)
+            PopularWords.objects.bulk_create([PopularWords(**row) for row in rows], ignore_conflicts=True)
+    return f"{len(keys)} crates are popular; {len(keys - former)} are so since now."
+
+
+def batched(keys: list[int]) -> Iterator[list[int]]:
+    return (keys[start : start + BATCH_SIZE] for start in range(0, len(keys), BATCH_SIZE))
 
 
 def words_of(name: str, version: Version, readme: str) -> dict[str, str]:
@@ -97,7 +136,7 @@ def search(text: str, page: int, per_page: int) -> SearchResults:
 
 
 def matching(text: str) -> list[int]:
-    """Return the primary keys of usable crates that have all words of `text`, or words that begin so; the best first.
+    """Return the primary keys of usable crates that have all words of `text`; the best first.
 
     The order: the name itself, names that begin so, names with all words, then matches in the summary and in the
     README; among equals by downloads and name. If nothing matches, names that are spelt one or two letters off.
@@ -112,19 +151,26 @@ def matching(text: str) -> list[int]:
     name = spelling.joined(text)
     exact = CrateWords.objects.filter(crate__canonical_name=names.canonical("_".join(phrase)))
     matches = {pk: Match(0, name) for pk in exact.values_list("crate_id", flat=True)}
-    for rank, column in enumerate(("name_words", "summary_words", "text_words"), start=2):
-        rows = joined_names(column, all_of(words, limit=MAX_MATCHES))
+    for rank, (column, beginnings_from) in enumerate(COLUMNS.items(), start=2):
+        rows = joined_names(column, all_of(words, limit=MAX_MATCHES, beginnings_from=beginnings_from))
         matches = {pk: Match(1 if other.startswith(name) else rank, other) for pk, other in rows.items()} | matches
         if len(rows) == MAX_MATCHES:  # worse matches would not be seen
             break
     if not matches:
-        close = spelling.closest(name, lambda query: joined_names("spelling", query))
+        close = spelling.closest(name, lambda query: read_names(CrateWords.objects, "spelling", query))
         matches = {pk: Match(edits, other) for pk, (edits, other) in close.items()}
     downloads = dict(CrateDownloads.objects.filter(pk__in=matches).values_list("pk", "total"))
     return sorted(matches, key=lambda pk: (matches[pk].rank, -downloads.get(pk, 0), matches[pk].name))
 
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:
-    """Return the names without separators of the crates whose words match, by primary key."""
-    rows = CrateWords.objects.filter(**{f"{column}__matches": query}).values_list("crate_id", "name_words")
-    return {pk: words.partition(" ")[0] for pk, words in rows[: query.limit]}
+    """Return the names without separators of crates whose words match, by primary key; popular crates come first."""
+    names_by_key = read_names(PopularWords.objects, column, query)
+    if len(names_by_key) < query.limit:
+        names_by_key |= read_names(CrateWords.objects, column, query)
+    return dict(islice(names_by_key.items(), query.limit))
+
+
+def read_names(words: Manager[Any], column: str, query: WordQuery) -> dict[int, str]:
+    rows = words.filter(**{f"{column}__matches": query}).values_list("crate_id", "name_words")
+    return {pk: text.partition(" ")[0] for pk, text in rows[: query.limit]}

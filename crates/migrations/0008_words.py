@@ -34,9 +34,9 @@ class Migration(migrations.Migration):
             ],
             options={"verbose_name_plural": "crate words"},
         ),
-        CreateWordIndex("cratewords", "name_words"),
-        CreateWordIndex("cratewords", "summary_words"),
-        CreateWordIndex("cratewords", "text_words"),
+        CreateWordIndex("cratewords", "name_words", prefixes="2 3"),
+        CreateWordIndex("cratewords", "summary_words", prefixes="2 3"),
+        CreateWordIndex("cratewords", "text_words", prefixes=""),
         CreateWordIndex("cratewords", "spelling", prefixes=""),
         migrations.RemoveField("crate", "search_text"),
     ]

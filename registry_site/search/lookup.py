@@ -13,27 +13,32 @@ IN_FTS5 = '"{table}"."id" IN (SELECT rowid FROM {index} WHERE {index} MATCH %s L
 
 @dataclass(frozen=True)
 class WordQuery:
-    """Groups of words: a column matches that has a word of each group, or only its beginning with `by_prefix`.
+    """Groups of words: a column matches that has a word of each group; at most `limit` rows match.
 
-    Words consist of letters and digits, so they need no escape in either query language. At most `limit` rows match.
+    A word with `beginnings_from` letters or more may be the beginning of a longer one; 0 stands for whole words only.
+    Words consist of letters and digits, so they need no escape in either query language.
     """
 
     groups: list[list[str]]
     limit: int
-    by_prefix: bool = False
+    beginnings_from: int = 0
 
     def to_postgresql(self) -> str:
-        form = "'{}':*" if self.by_prefix else "'{}'"
-        return " & ".join(f"({' | '.join(map(form.format, group))})" for group in self.groups)
+        return self.render(whole="'{}'", beginning="'{}':*", either=" | ", both=" & ")
 
     def to_fts5(self) -> str:
-        form = '"{}"*' if self.by_prefix else '"{}"'
-        return " AND ".join(f"({' OR '.join(map(form.format, group))})" for group in self.groups)
+        return self.render(whole='"{}"', beginning='"{}"*', either=" OR ", both=" AND ")
+
+    def render(self, whole: str, beginning: str, either: str, both: str) -> str:
+        def form(word: str) -> str:
+            return beginning if 0 < self.beginnings_from <= len(word) else whole
+
+        return both.join(f"({either.join(form(word).format(word) for word in group)})" for group in self.groups)
 
 
-def all_of(words: Iterable[str], *, limit: int) -> WordQuery:
+def all_of(words: Iterable[str], *, limit: int, beginnings_from: int = 1) -> WordQuery:
     """Return the query for columns that have all words, or words that begin so."""
-    return WordQuery([[word] for word in words], limit, by_prefix=True)
+    return WordQuery([[word] for word in words], limit, beginnings_from)
 
 
 def one_of_each(*groups: list[str], limit: int) -> WordQuery:
