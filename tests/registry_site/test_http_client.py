@@ -177,14 +177,15 @@ def dripping_tls_server() -> Iterator[str]:
     """A server whose TLS handshake never ends, as a URL."""
     ended = threading.Event()
 
-    def drip(peer: socket.socket) -> None:
-        with peer, suppress(OSError):
+    def drip(listener: socket.socket) -> None:
+        with suppress(OSError), listener.accept()[0] as peer:
             peer.sendall(b"\x16\x03\x03\x40\x00\x02")  # a record of 16 kB with a ServerHello
             while not ended.wait(0.02):
                 peer.sendall(b"\x00")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=lambda: drip(listener.accept()[0]))
+        listener.settimeout(10)  # on a busy machine, the time of a request may be up before it connects
+        thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
         try:
             yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
@@ -215,6 +216,9 @@ def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     yield names
     may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "http-lookup":
+            thread.join()  # or the next test finds too many look-ups
 
 
 def test_hanging_look_ups_fail(hanging_resolver: list[str]) -> None:
