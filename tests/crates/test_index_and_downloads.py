@@ -1,9 +1,10 @@
 """`config.json`, index files and `.crate` files: their bytes, their caching and the right to read them."""
 
+import json
 from typing import Any
 
 import pytest
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.utils.http import http_date
 
 from accounts.credentials import cargo_tokens
@@ -53,6 +54,28 @@ def test_last_segment_of_an_index_path_decides(as_alice: CargoClient) -> None:
         if f'{{"name":"{name}"' not in as_alice.get(f"/index/{path}").content.decode()
     ]
     assert offenders == []
+
+
+def test_dependabot_reads_private_index_files(as_alice: CargoClient) -> None:
+    """As its package_details_fetcher asks with the bare token, and its metadata_finder with a scheme of its own."""
+    paths = {"a": "1/a", "Ab": "2/Ab", "Abc": "3/Ab/Abc", "Mixed-Case": "Mi/xe/Mixed-Case"}
+    for name in paths:
+        as_alice.publish(packing.body(name, "1.0.0"))
+        as_alice.publish(packing.body(name, "1.1.0"))
+    as_alice.delete("/api/v1/crates/Abc/1.0.0/yank")
+    agent = {"User-Agent": "Dependabot (dependabot.com)"}
+    with override_settings(AUTH_REQUIRED=True):
+        answers = {
+            (name, scheme): Client(headers={"Authorization": f"{scheme}{as_alice.token}", **agent}).get(
+                f"/index/{path}"
+            )
+            for name, path in paths.items()
+            for scheme in ("", "Token ")
+        }
+    # It parses each line, blank ones too, and proposes what is not yanked.
+    lines = {key: [json.loads(line) for line in answer.text.splitlines()] for key, answer in answers.items()}
+    proposed = {key: [line["vers"] for line in parsed if not line["yanked"]] for key, parsed in lines.items()}
+    assert proposed == {key: ["1.1.0"] if key[0] == "Abc" else ["1.0.0", "1.1.0"] for key in answers}
 
 
 @pytest.mark.parametrize("path", [INDEX, DOWNLOAD])
