@@ -5,7 +5,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from crates import pages
-from crates.api import cargo, crates
+from crates.api import cargo, crates, mirror_crates
 from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror import pages as mirror_pages
@@ -32,6 +32,25 @@ MIRROR = [
         name="mirrored-crate",
     ),
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
+    # crates.io's API, for mirrored crates
+    path("mirror/api/v1/crates/new", mirror_crates.MirrorPublish.as_view({"put": "publish"})),
+    path("mirror/api/v1/crates/<str:name>", mirror_crates.MirrorCrate.as_view({"delete": "remove"})),
+    path(
+        "mirror/api/v1/crates/<str:name>/owners",
+        mirror_crates.MirrorOwners.as_view({"put": "add", "delete": "remove"}),
+    ),
+    path(
+        "mirror/api/v1/crates/<str:name>/<version:number>",
+        mirror_crates.MirrorVersion.as_view({"patch": "update"}),
+    ),
+    path(
+        "mirror/api/v1/crates/<str:name>/<version:number>/yank",
+        mirror_crates.MirrorVersion.as_view({"delete": "yank"}),
+    ),
+    path(
+        "mirror/api/v1/crates/<str:name>/<version:number>/unyank",
+        mirror_crates.MirrorVersion.as_view({"put": "unyank"}),
+    ),
 ]
 
 # cargo before 1.96 takes the index `X.git` for the index `X`, and sends it the token for that (CVE-2026-5222).

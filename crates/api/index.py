@@ -23,9 +23,10 @@ from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
 
 
-def config_json(download_path: str) -> dict[str, str | bool]:
-    """Return the `config.json` of an index whose `.crate` files are below `download_path`."""
-    config: dict[str, str | bool] = {"dl": f"{settings.PUBLIC_URL}{download_path}", "api": settings.PUBLIC_URL}
+def config_json(download_path: str, api_path: str = "") -> dict[str, str | bool]:
+    """Return the `config.json` of an index with `.crate` files below `download_path`, and an API below `api_path`."""
+    base = settings.PUBLIC_URL
+    config: dict[str, str | bool] = {"dl": f"{base}{download_path}", "api": f"{base}{api_path}"}
     return config | ({"auth-required": True} if settings.AUTH_REQUIRED else {})
 
 

@@ -40,8 +40,8 @@ class Mirror(Cargo, ViewSet):
 
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
-        """`config.json`: where the files are."""
-        return Response(config_json("/ktra/api/v1/mirror"))
+        """`config.json`: where the files and the API are."""
+        return Response(config_json("/ktra/api/v1/mirror", "/mirror"))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:

@@ -9,7 +9,7 @@ The modules in their order. Each imports only modules of the lines above its own
     crate_cache
     serving  maintenance
     downloads
-    overview  prefetch  transfer
+    catalogue  overview  prefetch  transfer
     admin  pages  apps  management
 
 Caches know neither policies nor overrides, and policies know no cache. `serving` and `downloads` bring both together.

@@ -5,6 +5,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from hashlib import sha256
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -136,6 +137,36 @@ def test_private_mirror_needs_a_token(tmp_path: Path, project: Path, mirror: tup
 def test_unknown_crate_is_named(cargo: Cargo, project: Path) -> None:
     write_files(project, {"Cargo.toml": PROJECT["Cargo.toml"].replace("top", "nowhere")})
     assert "no matching package named `nowhere` found" in cargo.run(project, "fetch", fails=True)
+
+
+REFUSAL = "This is a mirror, which takes no crates and no changes. Use the registry itself, sparse+{url}/index/"
+
+
+def test_mirror_refuses_changes_by_cargo(tmp_path: Path, mirror: tuple[Server, str | None]) -> None:
+    server = mirror[0]
+    cargo = MirrorCargo(tmp_path / "home", server.url, mirror[1] or server.sign_up("carol"))
+    manifest = '[package]\nname = "mine"\nversion = "1.0.0"\nedition = "2021"\n'
+    crate = write_files(tmp_path / "mine", {"Cargo.toml": manifest, "src/lib.rs": ""})
+    for command in (
+        ("publish", "--allow-dirty", "--no-verify"),
+        ("yank", "top", "--version", "1.0.0"),
+        ("owner", "--add", "bob", "top"),
+    ):
+        output = cargo.run(crate, *command, "--registry", "mirror", fails=True)
+        assert f"{REFUSAL.format(url=server.url)}: `cargo publish --registry entrepot`." in output, command
+
+
+def test_mirror_refuses_publish_before_its_body(mirror: tuple[Server, str | None]) -> None:
+    server, token = mirror
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.putrequest("PUT", "/mirror/api/v1/crates/new")
+    for name, value in {"Authorization": token, "Content-Length": str(9 * 1024 * 1024)}.items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    assert (response.status, REFUSAL.format(url=server.url) in response.read().decode()) == (403, True)
+    connection.close()
 
 
 def test_second_build_needs_no_upstream(tmp_path: Path, upstream: Upstream) -> None:

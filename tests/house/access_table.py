@@ -150,9 +150,8 @@ class Row:
         if self.scheme.reads_openly:
             refused = outside.intersection(WRONG) if method in ("GET", "HEAD", "OPTIONS") else outside
             return {name: 401 if name in refused else 405 for name in self.expected}
-        return {
-            name: status if name in outside and status in (401, 403) else 405 for name, status in self.expected.items()
-        }
+        refusals = {(name, 401) for name in outside} | {(name, 403) for name in outside.intersection(CLOSED)}
+        return {name: status if (name, status) in refusals else 405 for name, status in self.expected.items()}
 
 
 def _route(path: str) -> str:
@@ -308,6 +307,18 @@ TABLE = [
     Row(CARGO, "GET", "/mirror/crates/demo", 404, anonymous=404),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/1.0.0/download", 200, anonymous=200),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/9.9.9/download", 404, anonymous=404),
+    *(
+        Row(CARGO, method, f"/mirror/api/v1/crates/{path}", 403, body, anonymous=403)
+        for method, path, body in (
+            ("PUT", "new", packing.body("fresh")),
+            ("DELETE", "foreign", None),
+            ("PUT", "foreign/owners", {"users": ["bystander"]}),
+            ("DELETE", "foreign/owners", {"users": ["bystander"]}),
+            ("PATCH", "foreign/1.0.0", {"version": {"yanked": True}}),
+            ("DELETE", "foreign/1.0.0/yank", None),
+            ("PUT", "foreign/1.0.0/unyank", None),
+        )
+    ),
     # Outernet
     Row(open_to_all(FILES), "POST", "/auth", 200, {"client_name": "owner"}),
     Row(open_to_all(FILES), "POST", "/auth_verify", 200, {"client_name": "owner"}),
