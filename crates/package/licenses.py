@@ -22,7 +22,7 @@ def normalize(expression: str) -> str:
 
     Names of one's own begin with `LicenseRef-`.
     """
-    if not expression or len(expression) > MAX_LENGTH:
+    if not expression or len(expression) > MAX_LENGTH or not expression.isprintable():
         return ""
     spdx = _spdx_names()
     tree = _parse(spdx, expression)

@@ -166,7 +166,9 @@ def test_license_is_written_as_spdx_does() -> None:
         "Apache-2.0 WITH LLVM-exception": "Apache-2.0 WITH LLVM-exception",
         "MIT AND (BSD-3-Clause OR Zlib)": "MIT AND (BSD-3-Clause OR Zlib)",
         "LicenseRef-ours": "LicenseRef-ours",
-        **dict.fromkeys(("", "MIT OR", "Apache-2.0 WITH MIT", "ours", "()", "(" * 255, "MIT OR " * 40 + "MIT"), ""),
+        **dict.fromkeys(
+            ("", "MIT OR", "Apache-2.0 WITH MIT", "ours", "()", "LicenseRef-\0", "(" * 255, "MIT OR " * 40 + "MIT"), ""
+        ),
     }
     assert {text: licenses.normalize(text) for text in expressions} == expressions
 
