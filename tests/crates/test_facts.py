@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,19 @@ def test_long_texts_are_left_out_with_a_sentence() -> None:
         "the license-file 'L' has 131072 bytes and is not shown; at most 262144 bytes of UTF-8 are",
     ]
     assert len(facts_with('readme = "R"', {"R": "x" * facts.MAX_README_SIZE}).readme_text) == facts.MAX_README_SIZE
+
+
+def test_endless_texts_are_not_read_into_memory() -> None:
+    endless = "x" * (20 * KIB * KIB)
+    crate = packing.crate(
+        toml=packing.manifest(extra='license-file = "a.rs"'), files={"README": endless, "a.rs": endless}
+    )
+    tracemalloc.start()
+    try:
+        assert facts_of(crate).omissions[0].startswith("the readme 'README' has 20971520 bytes")
+        assert tracemalloc.get_traced_memory()[1] < 4 * KIB * KIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_many_usual_texts_do_not_pile_up() -> None:
