@@ -81,10 +81,13 @@ def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields
     changed.yanked = yanked
     present = _present_foremost(crate)
     former = _default_of(crate, present)
-    if yanked and version in present:  # any other may follow
-        present = list(crate.versions.order_by().only(*COLUMNS))
-    others = [candidate for candidate in present if candidate != version]
-    foremost = choose_foremost(others if yanked and version not in present else [*others, changed])
+    if not yanked:
+        foremost = choose_foremost([*(other for other in present if other != version), changed])
+    elif version in present:  # any other may follow
+        others = crate.versions.exclude(pk=version.pk).order_by().only("number", "yanked", "published_at")
+        foremost = _with_texts(choose_foremost([*others, changed]))
+    else:
+        foremost = choose_foremost(present)
     text = index.replace_yanked(crate.index_text, crate.name, version.number, yanked=yanked)
     return DerivedFields(crate.index_modified, former, foremost, crate.version_count, text, index.etag(text))
 
@@ -130,6 +133,13 @@ def _present_foremost(crate: Crate) -> list[Version]:
     """Return the foremost versions of a crate before a change."""
     keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
     return list(Version.objects.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
+
+
+def _with_texts(foremost: ForemostVersions) -> ForemostVersions:
+    """Read the texts of a few versions that were chosen without them among thousands."""
+    chosen = (foremost.max_version, foremost.default_version, foremost.newest_version)
+    rows = Version.objects.only(*COLUMNS).in_bulk([version.pk for version in chosen if version is not None])
+    return ForemostVersions(*(None if version is None else rows[version.pk] for version in chosen))
 
 
 def _default_of(crate: Crate, versions: Iterable[Version]) -> Version | None:

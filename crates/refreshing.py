@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from crates import ownership, search, version_facts
-from crates.models import Version, VersionContents
+from crates import search, version_facts
+from crates.models import Crate, Version, VersionContents
 from crates.package import archive, facts, manifest
 from crates.package.facts import Facts
 from registry_site import audit
@@ -33,7 +33,7 @@ def pages(*, everything: bool) -> Iterator[list[Version]]:
 
 
 def refresh(version: Version) -> bool:
-    """Store the facts of a version; return False if it has changed meanwhile, as by a second run.
+    """Store the facts of a version; return False if it has changed or is gone meanwhile, as by a second run.
 
     Raises `Lost` and `Invalid` for bytes that are gone or damaged, and `Unavailable` if no more can be read at present.
     """
@@ -43,9 +43,9 @@ def refresh(version: Version) -> bool:
     contents = version_facts.new_contents(read, version.repository)
     with transaction.atomic():
         # The crate's row first, as each change of a version has it.
-        crate = ownership.lock_for_update(version.crate)
+        crate = Crate.objects.for_update().filter(pk=version.crate_id).first()
         columns = {column: getattr(version, column) for column in version_facts.COLUMNS}
-        if not Version.objects.filter(pk=version.pk, examined=former).update(**columns):
+        if crate is None or not Version.objects.filter(pk=version.pk, examined=former).update(**columns):
             return False
         texts = {column: getattr(contents, column) for column in version_facts.CONTENTS_COLUMNS}
         VersionContents.objects.update_or_create(version=version, defaults=texts)

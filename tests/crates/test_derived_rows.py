@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.test.utils import CaptureQueriesContext
 
 from crates import derived_fields, taxonomy
 from crates.models import Category, Crate, Dependency, Keyword, Version
@@ -85,6 +86,16 @@ def test_incremental_choice_equals_choice_among_all(as_alice: CargoClient) -> No
         chosen = derived_fields.choose_foremost(Version.objects.all())
         versions = [getattr(chosen, field) for field in FOREMOST]
         assert foremost() == tuple(version.number if version else None for version in versions)
+
+
+def test_yank_reads_texts_of_few_versions(as_alice: CargoClient) -> None:
+    for version in ("1.0.0", "2.0.0", "3.0.0"):
+        publish(as_alice, version)
+    with CaptureQueriesContext(connection) as queries:
+        change_yanked(as_alice, "3.0.0", "yank")
+    of_all = [sql for query in queries.captured_queries if '"crate_id" = ' in (sql := query["sql"]) and "NOT" in sql]
+    assert len(of_all) == 1
+    assert '"description"' not in of_all[0]
 
 
 def test_yank_and_unyank_set_their_time(as_alice: CargoClient) -> None:

@@ -119,6 +119,16 @@ def test_change_in_between_is_kept() -> None:
     assert (first.yanked, first.edition, second.edition) == (True, "2021", "2024")
 
 
+def test_version_that_is_gone_is_left_out() -> None:
+    forget()
+    (page,) = refreshing.pages(everything=False)
+    Version.objects.filter(pk=page[0].pk).delete()
+    Crate.objects.get(name="other").versions.all().delete()
+    Crate.objects.filter(name="other").delete()
+    assert [refreshing.refresh(version) for version in page] == [False, True, False]
+    assert VersionContents.objects.count() == 1
+
+
 def test_index_text_is_neither_read_nor_written() -> None:
     forget()
     with CaptureQueriesContext(connection) as queries:
