@@ -30,7 +30,7 @@ class Status(models.TextChoices):
 
 
 # The database derives its search index from these columns of a package.
-SEARCH_COLUMNS = ("search_name", "search_text")
+SEARCH_COLUMNS = ("search_name", "search_text", "search_spelling")
 
 
 class PackageQuerySet(models.QuerySet["Package"]):
@@ -96,6 +96,7 @@ class Package(models.Model):
     # Empty for private and removed packages.
     search_name = models.TextField(default="", editable=False)
     search_text = models.TextField(default="", editable=False)
+    search_spelling = models.TextField(default="", editable=False)
 
     objects: ClassVar[PackageQuerySet] = PackageQuerySet.as_manager()  # type: ignore[assignment]
 

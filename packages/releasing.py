@@ -17,7 +17,7 @@ from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
 from packages import archives, lookup, names, release_input, rights, search, texts, versions
 from packages.archives import StoredArchive
-from packages.models import Collaboration, Package, Release, Status, Type
+from packages.models import SEARCH_COLUMNS, Collaboration, Package, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
@@ -156,7 +156,7 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
         search.update_search_fields(package)
         try:
             with transaction.atomic():
-                package.save(update_fields=["namespace", "search_name", "search_text"])
+                package.save(update_fields=["namespace", *SEARCH_COLUMNS])
         except IntegrityError as error:
             raise name_taken(namespace, package.name) from error
         audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name)
@@ -184,7 +184,7 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
         return False
     package.removed_at = timezone.now() if removed else None
     search.update_search_fields(package)
-    package.save(update_fields=["removed_at", "search_name", "search_text"])
+    package.save(update_fields=["removed_at", *SEARCH_COLUMNS])
     audit.record(actor, audit.Action.PACKAGE_REMOVE if removed else audit.Action.PACKAGE_RESTORE, package)
     return True
 

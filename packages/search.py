@@ -10,8 +10,9 @@ from django.dispatch import receiver
 from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
 from packages import names
-from packages.models import Package, Release, Type
-from registry_site.search.lookup import all_of
+from packages.models import SEARCH_COLUMNS, Package, Release, Type
+from registry_site.search import spelling
+from registry_site.search.lookup import WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
 
 MAX_QUERY = 300  # characters: a namespace and a name of the longest kind fit
@@ -24,11 +25,12 @@ def update_search_fields(package: Package) -> None:
     """Set the columns of a package that the search index is derived from; empty unless everybody may read it."""
     newest = package.newest
     if package.type != Type.PUBLIC or package.removed_at or package.namespace.removed_at or newest is None:
-        package.search_name = package.search_text = ""
+        package.search_name = package.search_text = package.search_spelling = ""
         return
     package.search_name = " ".join(tokenize(f"{package.namespace.name} {package.name}"))
     texts = [package.namespace.name, package.name, package.field, newest.description, *newest.keywords]
     package.search_text = " ".join(tokenize(" ".join(texts)))
+    package.search_spelling = " ".join(spelling.spelling_words(package.name))
 
 
 @receiver(namespace_visibility_changed)
@@ -39,7 +41,7 @@ def update_packages_of_namespace(sender: type[Namespace], namespace: Namespace, 
     """
     packages = Package.objects.filter(namespace=namespace)
     if namespace.removed_at is not None:
-        packages.update(search_name="", search_text="")
+        packages.update(**dict.fromkeys(SEARCH_COLUMNS, ""))
         return
     unused = (f"newest__{column}" for column in Release.LARGE_COLUMNS)
     present = packages.filter(removed_at=None).select_related("newest").defer(*unused).iterator(BATCH_SIZE)
@@ -47,14 +49,14 @@ def update_packages_of_namespace(sender: type[Namespace], namespace: Namespace, 
         for package in batch:
             package.namespace = namespace
             update_search_fields(package)
-        Package.objects.bulk_update(batch, ["search_name", "search_text"])
+        Package.objects.bulk_update(batch, SEARCH_COLUMNS)
 
 
 def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     """Return primary keys of the public packages that match all words of a query, by prefix; the best first.
 
-    `rank` orders the results, then the name; there are at most `MAX_RESULTS`. An empty query lists all packages by
-    name.
+    `rank` orders the results, then the name; there are at most `MAX_RESULTS`. If nothing matches, names that are spelt
+    one or two letters off do. An empty query lists all packages by name.
     """
     public = Package.objects.present().filter(type=Type.PUBLIC)
     if not query.strip():
@@ -70,8 +72,21 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     by_name = name_rows(public.filter(search_name__matches=all_of(words, limit=MAX_NAME_MATCHES)), MAX_NAME_MATCHES)
     by_text = name_rows(public.filter(search_text__matches=all_of(words, limit=MAX_RESULTS)), MAX_RESULTS)
     rows = {**by_text, **by_name, **name_rows(exact, MAX_NAME_MATCHES)}
+    if not rows:
+        return misspelt(public, name)
     ranked = sorted(rows, key=lambda pk: (rank(wanted_name, *rows[pk], matches_name=pk in by_name), rows[pk]))
     return ranked[:MAX_RESULTS]
+
+
+def misspelt(packages: QuerySet[Package], name: str) -> list[int]:
+    """Return the primary keys of packages with a similar name, the most similar ones first."""
+
+    def candidates(query: WordQuery) -> dict[int, str]:
+        rows = packages.filter(search_spelling__matches=query).values_list("pk", "canonical_name")
+        return {pk: spelling.joined(candidate) for pk, candidate in rows.order_by()[: query.limit]}
+
+    close = spelling.closest(spelling.joined(name), candidates)
+    return sorted(close, key=lambda pk: (*close[pk], pk))
 
 
 def rank(query: str, name: str, namespace: str, *, matches_name: bool) -> int:

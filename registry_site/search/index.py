@@ -68,3 +68,23 @@ class CreateWordIndex(Operation):
     @property
     def migration_name_fragment(self) -> str:
         return f"{self.model_name.lower()}_{self.column}_words"
+
+
+class RestoreTriggers(CreateWordIndex):
+    """Create the triggers of SQLite again: they went with a table that Django wrote anew to change its columns."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "sqlite":
+            return
+        table = to_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        values = {"index": index_name(table, self.column), "table": table, "column": self.column}
+        for statement in SQLITE:
+            if statement.startswith("CREATE TRIGGER"):
+                statement = statement.replace("CREATE TRIGGER", "CREATE TRIGGER IF NOT EXISTS")
+                schema_editor.execute(statement.format(**values), params=None)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return f"Restore the triggers of the index of words in {self.column} of {self.model_name}"

@@ -90,7 +90,9 @@ def without_a_letter(text: str) -> dict[str, None]:
 def edits_between(query: str, name: str) -> int | None:
     """Return the number of edits that make one text the other, or None for more than a name of its length may have."""
     most = MAX_EDITS if len(name) >= MIN_LENGTH_FOR_TWO else 1
-    if abs(len(query) - len(name)) > most:
+    # An edit changes the length by one at most, and adds or takes away one letter at most. That sorts out nearly all.
+    differences = (abs(len(query) - len(name)), len(set(query) - set(name)), len(set(name) - set(query)))
+    if max(differences) > most:
         return None
     before_last: list[int] = []
     last = list(range(len(name) + 1))

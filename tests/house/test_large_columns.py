@@ -45,7 +45,16 @@ SMALL = {
     "registry_site.AuditEvent.target",
 }
 # The page of one row may show a description or dependencies of it, but not these.
-NEVER_SHOWN = {"index_text", "files", "search_text", "search_name", "summary_words", "text_words", "spelling"}
+NEVER_SHOWN = {
+    "index_text",
+    "files",
+    "search_text",
+    "search_name",
+    "search_spelling",
+    "summary_words",
+    "text_words",
+    "spelling",
+}
 
 TABLE = re.compile(r'(?:FROM|JOIN) "(\w+)"(?: "?([TU]\d+)"?)?')
 COLUMN = re.compile(r'(?:SELECT |DISTINCT |, |BY )"?(\w+)"?\."(\w+)"(?=,| FROM| AS| ORDER| LIMIT|$)')

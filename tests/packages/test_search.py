@@ -230,6 +230,30 @@ def test_pages_continue_each_other(alice: User) -> None:
     assert [get_search("json", page=page)["X-Total-Count"] for page in (0, 2, 99)] == ["45"] * 3
 
 
+# --- Spelling --------------------------------------------------------------------------------------------------------
+
+
+def test_misspelt_names_match_when_nothing_else_does(alice: User) -> None:
+    create_packages(alice, [*CATALOGUE, Listing("zeta", "json-parsed"), Listing("acme", "zzz", "httpclent")])
+    cases = {
+        "jsno-parser": [JSON, "zeta/json-parsed"],
+        "json-parsre": [JSON, "zeta/json-parsed"],
+        "alice/JsonPasrer": [JSON],
+        "htpclientt": [HTTP],
+        "httpclent": ["acme/zzz"],
+        "log4": [LOG],
+        "vue中组件": [VUE],
+        "parserjson": [],
+    }
+    assert {query: results(query) for query in cases} == cases
+
+
+def test_private_names_are_not_similar_to_any(browser: Browser) -> None:
+    assert results("deno") == ["alice/demo"]
+    browser.send("PATCH", DEMO, type="PRIVATE")
+    assert results("deno") == []
+
+
 # --- The empty query -------------------------------------------------------------------------------------------------
 
 
@@ -410,7 +434,7 @@ HOSTILE = [
     ("{search_text}: demo", False),
     ("demo'; DROP TABLE packages_package; --", False),
     ("d%o", False),
-    ("d_mo", False),
+    ("d_m_x", False),
     ("%", False),
     ("%%", False),
     ("_", False),
