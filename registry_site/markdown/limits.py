@@ -9,12 +9,17 @@ MAX_TABLE_COLUMNS = 500  # the parser compares them with each other
 MAX_TABLE_CELLS = 100_000
 MAX_PARENTHESES_OF_A_WORD = 500
 MAX_ADDRESSES_OF_A_LINE = 200
+MAX_UNUSUAL_FOOTNOTES = 200
 MAX_DEPTH = 100
 
 # Quotes, list items and footnotes that begin on one line, each inside the one before.
 DEEP_LINE = re.compile(
     rf"^[ \t]*+(?:>[ \t]*+|(?:[-+*]|[0-9]{{1,9}}[.)])[ \t]++|\[\^[^\]\n]*+\]:[ \t]*+){{{MAX_DEPTH}}}", re.MULTILINE
 )
+
+
+# The beginning of a footnote's reference that does not end at the next sign which could end it.
+UNUSUAL_FOOTNOTE = re.compile(r"\[\^(?![^][\\`<\n]{1,200}\])")
 
 
 class TooComplex(Exception):
@@ -30,6 +35,9 @@ def check_text(text: str) -> None:
     check_tables(text)
     # The parser counts the parentheses of a bare URL anew for each one at its end.
     if any(word.count(")") > MAX_PARENTHESES_OF_A_WORD for word in text.split()):
+        raise TooComplex
+    # The parser collects the text of each reference that could be a footnote's, also of one around all others.
+    if sum(1 for _ in UNUSUAL_FOOTNOTE.finditer(text)) > MAX_UNUSUAL_FOOTNOTES:
         raise TooComplex
     # The parser calls itself for each e-mail address of a line; a few ten thousand would overflow its stack.
     if any(line.count("@") > MAX_ADDRESSES_OF_A_LINE for line in text.split("\n")):

@@ -157,6 +157,7 @@ BEYOND_LIMITS = {
     "cells of a table": f"|{'a|' * 100}\n|{'-|' * 100}\n" + "a\n" * 1000,
     "addresses of a line": "a@b.c " * 201,
     "parentheses of a word": "http://a.b/" + ")" * 501,
+    "footnotes around footnotes": "[^a" * 202 + "]" * 202,
     "formatting to open again": f"<a title='{'x' * 100_000}'>" + "<p>x</p>" * 20,
     "HTML of a short text": "[^a]: b\n\n" + "[^a] " * 20_000,
 }
