@@ -7,9 +7,10 @@ from typing import IO
 
 from django.conf import settings
 from django.core.cache import cache
+from django.db import transaction
 from django.utils import timezone
 
-from crates.mirror import concurrency, incidents, licenses, metrics, upstreams
+from crates.mirror import concurrency, crate_facts, incidents, metrics, upstreams
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident
@@ -102,14 +103,29 @@ def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCra
     except Unavailable as error:
         cache.set(STORE_FAILURE, error.message, STORE_FAILURE_SECONDS)
         raise
-    license_ = licenses.read_license(file, blob.size)
-    crate, _ = CachedCrate.objects.get_or_create(
-        name=index_file.name,
-        version=line.version,
-        sha256=line.checksum,
-        defaults={"size": blob.size, "license": license_, "upstream": index_file.upstream},
-    )
+    contents = crate_facts.read(file, blob.size)
+    with transaction.atomic():
+        crate, _ = CachedCrate.objects.get_or_create(
+            name=index_file.name,
+            version=line.version,
+            sha256=line.checksum,
+            defaults={"size": blob.size, "license": contents.license, "upstream": index_file.upstream},
+        )
+        crate_facts.save(crate, contents.columns)
     return crate
+
+
+def refresh_facts(crate: CachedCrate) -> bool:
+    """Read the facts of a crate again; return False if it is deleted meanwhile.
+
+    Raises `Lost`, `Unavailable`, and `Invalid` for damaged bytes.
+    """
+    contents = crate_facts.read_stored(crate)
+    with lock_bytes(crate.sha256):
+        if not CachedCrate.objects.filter(pk=crate.pk).exists():
+            return False
+        crate_facts.save(crate, contents.columns)
+    return True
 
 
 def lock_bytes(sha256: str) -> AbstractContextManager[bool]:

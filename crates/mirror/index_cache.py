@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates import names
-from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, upstreams
+from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, summaries, upstreams
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident
+from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident, IndexSummary
 from crates.mirror.upstreams import NO_HEADERS, Upstream, UpstreamFault
 from registry_site import audit, file_locks
 from registry_site.errors import NotFound, Unavailable, UpstreamError
@@ -98,6 +98,8 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             index_file.last_modified = _validator(headers, "last-modified", 100)
             index_file.checked_at = timezone.now()
             index_file.save()
+            summary = summaries.columns(name, lines, index_file.changed_at)
+            IndexSummary.objects.update_or_create(index_file=index_file, defaults=summary)
     # After the transaction, for the fault would roll the incident back.
     if changes:
         text = "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]

@@ -10,6 +10,7 @@ from django.db.models.functions import Replace
 from django.utils import timezone
 
 from accounts.models import User
+from crates.package.manifest import MAX_DESCRIPTION_LENGTH
 from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
 from registry_site.storage.blobs import Blob
 
@@ -72,6 +73,58 @@ class CachedCrate(models.Model):
 
     def blob(self) -> Blob:
         return Blob(self.sha256, self.size, STORE)
+
+
+class CrateFacts(models.Model):
+    """What a cached `.crate` file says of its version, which the index lacks; empty is what nobody can read."""
+
+    LARGE_COLUMNS = ("readme_html",)
+
+    crate = models.OneToOneField(CachedCrate, primary_key=True, on_delete=models.CASCADE, related_name="facts")
+    examined = models.PositiveSmallIntegerField(
+        db_index=True, help_text="Revision of the rules by which the file was read."
+    )
+    description = models.CharField(max_length=MAX_DESCRIPTION_LENGTH, blank=True)
+    homepage = models.CharField(max_length=2000, blank=True)
+    repository = models.CharField(max_length=2000, blank=True)
+    documentation = models.CharField(max_length=2000, blank=True)
+    license_file = models.CharField(max_length=255, blank=True, help_text="Its path in the file.")
+    edition = models.CharField(max_length=16, blank=True)
+    has_library = models.BooleanField(null=True)
+    binary_names = models.JSONField(null=True)
+    line_counts = models.JSONField(null=True, help_text="Lines of code and comments, and files, by language.")
+    keywords = models.JSONField(default=list)
+    categories = models.JSONField(default=list)
+    readme_html = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "crate facts"
+
+    def __str__(self) -> str:
+        return f"facts of {self.crate}"
+
+
+class IndexSummary(models.Model):
+    """What lists show of an index file, worked out when it is stored: they cannot read megabytes for each line."""
+
+    index_file = models.OneToOneField(CachedIndexFile, on_delete=models.CASCADE, related_name="summary")
+    name = models.CharField(max_length=64, db_index=True, help_text="As upstream spells it.")
+    name_words = models.CharField(max_length=300, help_text="The name without separators, then its words.")
+    version_count = models.PositiveIntegerField()
+    max_version = models.CharField(max_length=150, blank=True, help_text="The highest that is not yanked.")
+    max_stable_version = models.CharField(max_length=150, blank=True)
+    default_version = models.CharField(max_length=150, blank=True)
+    newest_version = models.CharField(max_length=150, blank=True, help_text="The last that is not yanked.")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("name",)
+        indexes = [models.Index(fields=["-created_at"], name="mirrored_by_creation")]
+        verbose_name_plural = "index summaries"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Incident(models.Model):

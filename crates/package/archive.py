@@ -6,6 +6,7 @@ devices, extended headers, and paths that lead out of the root, collide without 
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -18,6 +19,7 @@ MAX_ENTRIES = 50_000
 MAX_COMPONENT_BYTES = 255  # the limit of most file systems
 MAX_DEPTH = 64
 MAX_MANIFEST_SIZE = 256 * 1024
+MAX_FOREIGN_MANIFEST_SIZE = 1024 * 1024  # of a crate of another registry
 
 # Separators and characters that Windows forbids in names, and control characters, which a terminal may obey.
 FORBIDDEN_CHARACTERS = re.compile(r"[\\<>:\"|?*\x00-\x1f\x7f-\x9f]")
@@ -73,6 +75,26 @@ def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts, tar.position)
 
 
+def read_leniently(crate: IO[bytes], compressed_size: int) -> Contents:
+    """Read a crate of another registry, as far as it can be read; its `cargo_toml` is empty if none comes before that.
+
+    Its paths are shown and never used as paths, so only links and the like end the reading.
+    """
+    tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
+    reader = _MemberReader(tar, max_manifest_size=MAX_FOREIGN_MANIFEST_SIZE)
+    with suppress(Invalid):
+        for entry in read_entries(tar, lenient=True):
+            folder, _, path = entry.path.partition("/")
+            is_file = folder and path and not entry.is_directory and path not in reader.members
+            if is_file and len(reader.members) < MAX_ENTRIES:
+                reader.read(Member(path, entry.size, tar.offset))
+            else:
+                tar.skip(entry.size)
+            tar.skip(-entry.size % BLOCK)
+    cargo_toml = reader.texts.pop("Cargo.toml", b"")
+    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts, tar.position)
+
+
 def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes:
     """Return the bytes of one file of a crate that was read before; raises `Invalid`."""
     crate.seek(0)
@@ -104,14 +126,15 @@ class _MemberReader:
     texts: dict[str, bytes] = field(default_factory=dict)
     lines: LineCounter = field(default_factory=LineCounter)
     remaining_text_size: int = MAX_USUAL_TEXTS_SIZE
+    max_manifest_size: int = MAX_MANIFEST_SIZE
 
     def read(self, member: Member) -> None:
         """Read or pass over the bytes of a file; raises `Invalid`."""
         self.members[member.path] = member
         path, size = member.path, member.size
         if path == "Cargo.toml":
-            if size > MAX_MANIFEST_SIZE:
-                raise Invalid(f"The packed Cargo.toml has {size} bytes; at most {MAX_MANIFEST_SIZE} are taken.")
+            if size > self.max_manifest_size:
+                raise Invalid(f"The packed Cargo.toml has {size} bytes; at most {self.max_manifest_size} are taken.")
             self.texts[path] = self.tar.read(size)
         elif _USUAL_TEXT.fullmatch(path) and size <= min(MAX_USUAL_TEXT_SIZE, self.remaining_text_size):
             self.remaining_text_size -= size

@@ -7,7 +7,9 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from crates.mirror.models import IndexSummary
 from crates.models import CrateDownloads
+from tests.support.bad_upstream import line
 
 
 def migrate(*targets: tuple[str, str]) -> Any:
@@ -33,3 +35,15 @@ def test_each_crate_gets_its_count() -> None:
     assert list(CrateDownloads.objects.order_by("crate").values_list("crate__name", "total")) == [
         (name, 0) for name in names
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("newest")
+def test_stored_index_files_are_summarized() -> None:
+    index_files = migrate(("mirror", "0011_facts")).get_model("mirror", "CachedIndexFile").objects
+    body = line("Demo", "1.0.0", b"one") + b"\n" + line("Demo", "1.1.0-rc.1", b"two") + b"\n"
+    index_files.create(path="de/mo/demo", name="demo", status=200, body=body)
+    index_files.create(path="ab/se/absent", name="absent", status=404)
+    migrate()
+    columns = ("name", "name_words", "version_count", "max_version", "default_version")
+    assert list(IndexSummary.objects.values_list(*columns)) == [("Demo", "demo", 2, "1.1.0-rc.1", "1.0.0")]

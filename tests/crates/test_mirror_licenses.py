@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crates.mirror import licenses
+from crates.mirror import crate_facts, licenses
+from crates.package import archive
 from tests.support import packing
 
 pytestmark = pytest.mark.database_independent
@@ -95,7 +96,7 @@ def test_any_text_is_allowed_or_not(license_: str) -> None:
 
 
 def read(crate: bytes) -> str:
-    return licenses.read_license(BytesIO(crate), len(crate))
+    return crate_facts.read(BytesIO(crate), len(crate)).license
 
 
 def with_field(text: str) -> bytes:
@@ -120,7 +121,7 @@ UNREADABLE = {
     "package is a text": packing.crate(toml="package = 'MIT'"),
     "no TOML": packing.crate(toml="<html>"),
     "deep nesting": packing.crate(toml="x = " + "[" * 100_000),
-    "manifest too large": packing.crate(toml="#" * (licenses.MAX_MANIFEST_BYTES + 1)),
+    "manifest too large": packing.crate(toml="#" * (archive.MAX_FOREIGN_MANIFEST_SIZE + 1)),
     "no manifest": gzip.compress(packing.tar_of({"demo-1.0.0/src/lib.rs": ""})),
     "manifest elsewhere": gzip.compress(packing.tar_of({"demo/vendor/Cargo.toml": "", "Cargo.toml": ""})),
     "cut off": with_field('license = "MIT"')[:40],

@@ -22,7 +22,7 @@ from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
 from crates import reserved_names, yanking
 from crates.mirror import incidents, overrides, shared_names
-from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
 from crates.models import Crate, Version
 from files.models import Client, File, Session
 from namespaces import membership
@@ -412,6 +412,12 @@ def exported_mirror(folder: Path) -> list[str]:
     return ["mirror", "import", str(folder)]
 
 
+def unexamined_mirror() -> list[str]:
+    cached_crate()
+    CrateFacts.objects.all().delete()
+    return ["mirror", "examine"]
+
+
 def unexamined() -> list[str]:
     Version.objects.update(examined=0)
     return ["refreshcrates"]
@@ -435,6 +441,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "importusers": lambda folder: ["importusers", accounts_to_import(folder)],
     "linkidentity": lambda folder: ["linkidentity", "bystander", "8", *ISSUER],
     "linkidentity --remove": lambda folder: ["linkidentity", linked(), "7", "--remove", *ISSUER],
+    "mirror examine": lambda folder: unexamined_mirror(),
     "mirror import": exported_mirror,
     "mirror prune": lambda folder: ["mirror", "prune", "--days", "0"],
     "mirror verify": lambda folder: damaged_mirror(),

@@ -1,4 +1,4 @@
-"""`manage.py mirror status|prefetch|verify|prune|export|import`: maintenance of the mirror by its operator."""
+"""`manage.py mirror status|prefetch|verify|examine|prune|export|import`: maintenance of the mirror by its operator."""
 
 import sys
 from argparse import ArgumentParser
@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import downloads, maintenance, policies, prefetch, transfer
+from crates.mirror import crate_cache, crate_facts, downloads, maintenance, policies, prefetch, transfer
 from crates.mirror.models import CachedCrate, Incident, Override
 from registry_site import audit
-from registry_site.errors import RegistryError
+from registry_site.errors import Invalid, Lost, RegistryError
 
 T = TypeVar("T")
 
@@ -41,6 +41,9 @@ class Command(BaseCommand):
             "--archives", action="store_true", help="also look for links in crates of private upstreams"
         )
         verify.set_defaults(run=self.verify)
+
+        examine = verbs.add_parser("examine", help="read facts such as the repository from files stored before")
+        examine.set_defaults(run=self.examine)
 
         prune = verbs.add_parser("prune", help="delete files that nobody has requested for long")
         prune.add_argument("--days", type=int, default=180, help="default: 180")
@@ -103,6 +106,18 @@ class Command(BaseCommand):
             elif options["archives"] and (reason := maintenance.find_links(crate)):
                 failures.append(f"{crate} is forgotten, for {crate.upstream or 'its upstream'} is private: {reason}")
         self.stdout.write(f"{crates.count()} files are as they should be.")
+        fail_with(failures)
+
+    def examine(self, options: dict[str, Any]) -> None:
+        examined, failures = 0, []
+        for crate in show_progress(crate_facts.outdated_crates(), crate_facts.count_outdated()):
+            try:
+                examined += crate_cache.refresh_facts(crate)
+            except (Lost, Invalid) as error:  # the next request, or `verify`, mends the file
+                failures.append(f"{crate}: {error.message}")
+        if examined:
+            crate_facts.record(examined)
+        self.stdout.write(f"{examined} files are read.")
         fail_with(failures)
 
     def prune(self, options: dict[str, Any]) -> None:
