@@ -1,15 +1,17 @@
-"""Admin of crates. Versions are never deleted, since other crates may depend on them."""
+"""Admin of crates: staff yank versions, and remove, restore and destroy crates and versions."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import staff
-from crates import ownership, reserved_names, yanking
+from accounts.models import User
+from crates import ownership, removal, reserved_names, yanking
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, ReservedName, Version
 from registry_site.admin import CountedAdmin, DomainAdmin, ReadOnlyAdmin
@@ -17,6 +19,59 @@ from registry_site.errors import Invalid
 
 # Large columns of the crate of a version or an owner.
 LARGE_COLUMNS_OF_CRATE = tuple(f"crate__{column}" for column in Crate.LARGE_COLUMNS)
+
+
+class ReasonForm(ActionForm):
+    """The form above a list, with a reason for the actions that remove or destroy."""
+
+    reason = forms.CharField(required=False, max_length=removal.MAX_REASON_LENGTH, label="Reason for a removal:")
+
+
+class RemovableAdmin(CountedAdmin):
+    """Rows that staff remove, with a reason, and restore; removed ones can be destroyed, which nobody can undo.
+
+    Each row is changed in a transaction of its own, and the message counts those that were.
+    """
+
+    action_form = ReasonForm
+    actions = ["remove", "restore", "destroy"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.model.with_removed.select_related("downloads", "removed_by")
+        return rows.order_by(*(self.get_ordering(request) or ()))
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"crates.change_{self.opts.model_name}")
+
+    @admin.action(description="Remove the selected %(verbose_name_plural)s, with a reason", permissions=["act"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        reason = request.POST.get("reason", "")
+        removal.require_reason(reason)
+        removed = sum(self.remove_row(row, reason, actor=staff(request)) for row in queryset)
+        self.message_user(request, f"{removed} removed; the others already were. The action Restore undoes it.")
+
+    @admin.action(description="Restore the selected %(verbose_name_plural)s", permissions=["act"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        restored = sum(self.restore_row(row, actor=staff(request)) for row in queryset)
+        self.message_user(request, f"{restored} restored; the others are not removed.")
+
+    @admin.action(
+        description="Destroy the selected %(verbose_name_plural)s for good, once they are removed", permissions=["act"]
+    )
+    def destroy(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        reason = request.POST.get("reason", "")
+        removal.require_reason(reason)
+        destroyed = sum(self.destroy_row(row, reason, actor=staff(request)) for row in queryset)
+        self.message_user(request, f"{destroyed} destroyed; the others are not removed, or are destroyed already.")
+
+    def remove_row(self, row: Any, reason: str, *, actor: User) -> bool:
+        raise NotImplementedError
+
+    def restore_row(self, row: Any, *, actor: User) -> bool:
+        raise NotImplementedError
+
+    def destroy_row(self, row: Any, reason: str, *, actor: User) -> bool:
+        raise NotImplementedError
 
 
 class OwnerInline(admin.TabularInline):
@@ -32,7 +87,7 @@ class OwnerInline(admin.TabularInline):
 
 
 @admin.register(Crate)
-class CrateAdmin(CountedAdmin):
+class CrateAdmin(RemovableAdmin):
     list_display = (
         "name",
         "max_number",
@@ -40,12 +95,18 @@ class CrateAdmin(CountedAdmin):
         "owner_names",
         "created_at",
         "upstream_value",
+        "removed_at",
         "download_total",
     )
-    list_filter = ("upstream", "created_at", ("max_version", admin.EmptyFieldListFilter))
+    list_filter = (
+        "upstream",
+        "created_at",
+        ("max_version", admin.EmptyFieldListFilter),
+        ("removed_at", admin.EmptyFieldListFilter),
+    )
     search_fields = ("name", "default_version__description")
     inlines = [OwnerInline]
-    actions = ["serve_upstream", "hide_upstream"]
+    actions = [*RemovableAdmin.actions, "serve_upstream", "hide_upstream"]
     fields = (
         "name",
         "max_number",
@@ -56,6 +117,9 @@ class CrateAdmin(CountedAdmin):
         "index_path",
         "index_etag",
         "index_modified",
+        "removed_at",
+        "removed_by",
+        "removal_reason",
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -83,11 +147,20 @@ class CrateAdmin(CountedAdmin):
         self._set_served(request, queryset, served=False)
 
     def _set_served(self, request: HttpRequest, queryset: QuerySet[Crate], *, served: bool) -> None:
-        crates = Crate.objects.without_large_columns().filter(pk__in=queryset.values("pk"))
+        crates = Crate.with_removed.without_large_columns().filter(pk__in=queryset.values("pk"))
         changed = shared_names.set_served(crates, served=served, actor=staff(request))
         self.message_user(request, f"{changed} changed; the others were so before.")
 
-    @admin.display(description="highest version", empty_value="all yanked")
+    def remove_row(self, row: Crate, reason: str, *, actor: User) -> bool:
+        return removal.remove_crate_as_staff(row, reason, actor=actor)
+
+    def restore_row(self, row: Crate, *, actor: User) -> bool:
+        return removal.restore_crate(row, actor=actor)
+
+    def destroy_row(self, row: Crate, reason: str, *, actor: User) -> bool:
+        return removal.destroy_crate(row, reason, actor=actor)
+
+    @admin.display(description="highest version", empty_value="none that is usable")
     def max_number(self, crate: Crate) -> str | None:
         return crate.max_version.number if crate.max_version else None
 
@@ -104,25 +177,36 @@ class CrateAdmin(CountedAdmin):
 
 
 @admin.register(Version)
-class VersionAdmin(ReadOnlyAdmin, CountedAdmin):
-    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at", "download_total")
-    list_filter = ("yanked", "published_at")
+class VersionAdmin(ReadOnlyAdmin, RemovableAdmin):
+    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at", "removed_at", "download_total")
+    list_filter = (
+        "yanked",
+        "published_at",
+        ("removed_at", admin.EmptyFieldListFilter),
+        ("destroyed_at", admin.EmptyFieldListFilter),
+    )
     search_fields = ("crate__name", "number", "checksum", "published_by__username")
-    actions = ["yank", "unyank"]
+    actions = ["yank", "unyank", *RemovableAdmin.actions]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
         versions = super().get_queryset(request).select_related("crate", "published_by")
         without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
         return without_large
 
-    def has_yank_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("crates.change_version")
+    def remove_row(self, row: Version, reason: str, *, actor: User) -> bool:
+        return removal.remove_version(row, reason, actor=actor)
 
-    @admin.action(description="Yank the selected versions", permissions=["yank"])
+    def restore_row(self, row: Version, *, actor: User) -> bool:
+        return removal.restore_version(row, actor=actor)
+
+    def destroy_row(self, row: Version, reason: str, *, actor: User) -> bool:
+        return removal.destroy_version(row, reason, actor=actor)
+
+    @admin.action(description="Yank the selected versions", permissions=["act"])
     def yank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
         self._set_yanked(request, queryset, yanked=True)
 
-    @admin.action(description="Unyank the selected versions", permissions=["yank"])
+    @admin.action(description="Unyank the selected versions", permissions=["act"])
     def unyank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
         self._set_yanked(request, queryset, yanked=False)
 

@@ -8,4 +8,4 @@ class CratesConfig(AppConfig):
     verbose_name = "Crates"
 
     def ready(self) -> None:
-        from crates import download_counts, ownership, search  # noqa: F401 - connect their receivers
+        from crates import download_counts, ownership, purge, search  # noqa: F401 - connect their receivers

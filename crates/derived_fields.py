@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from crates import dependency_rows, index, names, search, taxonomy
@@ -64,11 +65,7 @@ def queue(crate_name: str) -> AbstractContextManager[bool]:
 def after_publish(crate: Crate, version: Version) -> DerivedFields:
     """Return the fields after the publish of a version; raises `Invalid` for too large an index file."""
     text = crate.index_text + index.render_line(crate.name, version)
-    if len(text) > index.MAX_FILE_SIZE:
-        raise Invalid(
-            f"The index file of {crate} would have {len(text)} bytes; at most {index.MAX_FILE_SIZE} are taken. "
-            "Publish this version under another name."
-        )
+    require_index_size(crate, text)
     present = _present_foremost(crate)
     foremost = choose_foremost([*present, version])
     former = _default_of(crate, present)
@@ -90,6 +87,26 @@ def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields
         foremost = choose_foremost(present)
     text = index.replace_yanked(crate.index_text, crate.name, version.number, yanked=yanked)
     return DerivedFields(crate.index_modified, former, foremost, crate.version_count, text, index.etag(text))
+
+
+def from_versions(crate: Crate, versions: QuerySet[Version]) -> DerivedFields:
+    """Return the fields of a crate that has these versions from now on; raises `Invalid` for too large a file."""
+    former = _default_of(crate, _present_foremost(crate))
+    candidates = list(versions.order_by().only("number", "yanked", "published_at"))
+    foremost = _with_texts(choose_foremost(candidates))
+    rows = versions.order_by("pk").only(*index.COLUMNS).iterator(chunk_size=100)
+    text = "".join(index.render_line(crate.name, version) for version in rows)
+    require_index_size(crate, text)
+    return DerivedFields(crate.index_modified, former, foremost, len(candidates), text, index.etag(text))
+
+
+def require_index_size(crate: Crate, text: str) -> None:
+    """Raise `Invalid` for an index file that is too large to be written again and again."""
+    if len(text) > index.MAX_FILE_SIZE:
+        raise Invalid(
+            f"The index file of {crate} would have {len(text)} bytes; at most {index.MAX_FILE_SIZE} are taken. "
+            "Publish this version under another name."
+        )
 
 
 def choose_foremost(versions: Iterable[Version]) -> ForemostVersions:
@@ -130,15 +147,15 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
 
 
 def _present_foremost(crate: Crate) -> list[Version]:
-    """Return the foremost versions of a crate before a change."""
+    """Return the foremost versions of a crate before a change, which may have removed some of them."""
     keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
-    return list(Version.objects.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
+    return list(Version.with_removed.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
 
 
 def _with_texts(foremost: ForemostVersions) -> ForemostVersions:
     """Read the texts of a few versions that were chosen without them among thousands."""
     chosen = (foremost.max_version, foremost.default_version, foremost.newest_version)
-    rows = Version.objects.only(*COLUMNS).in_bulk([version.pk for version in chosen if version is not None])
+    rows = Version.with_removed.only(*COLUMNS).in_bulk([version.pk for version in chosen if version is not None])
     return ForemostVersions(*(None if version is None else rows[version.pk] for version in chosen))
 
 

@@ -6,11 +6,12 @@ from datetime import UTC
 from typing import Any
 
 from crates.models import Version
-from registry_site.errors import Invalid
+from registry_site.errors import Conflict, Invalid
 
 MAX_LINE_SIZE = 64 * 1024  # bytes, without the checksum
 MAX_FILE_SIZE = 8 * 1024 * 1024  # bytes; each change of a crate writes the whole file
 SEPARATORS = (",", ":")
+COLUMNS = ("number", "checksum", "dependencies", "features", "yanked", "links", "published_at", "rust_version")
 
 
 def render_line(name: str, version: Version) -> str:
@@ -30,10 +31,15 @@ def check_line_size(name: str, version: Version) -> None:
 
 
 def replace_yanked(text: str, name: str, number: str, *, yanked: bool) -> str:
-    """Return an index file with another `yanked` in the line of one version; its other bytes stay as they are."""
+    """Return an index file with another `yanked` in the line of one version; its other bytes stay as they are.
+
+    Raises `Conflict` if the version has no line any more.
+    """
     # Every line begins with these two keys.
     beginning = json.dumps({"name": name, "vers": number}, separators=SEPARATORS).removesuffix("}") + ","
-    start = 0 if text.startswith(beginning) else text.index(f"\n{beginning}") + 1
+    start = 0 if text.startswith(beginning) else text.find(f"\n{beginning}") + 1
+    if not text.startswith(beginning, start):
+        raise Conflict(f"{name} {number} has been removed meanwhile.")
     end = text.index("\n", start)
     entry = json.loads(text[start:end]) | {"yanked": yanked}
     return f"{text[:start]}{json.dumps(entry, separators=SEPARATORS)}{text[end:]}"

@@ -1,6 +1,9 @@
-"""Crates, their versions and their owners. Rows are the truth; the index text is derived from them."""
+"""Crates, their versions and their owners. Rows are the truth; the index text is derived from them.
 
-from typing import Self
+`objects` of crates and versions leaves out those that were removed: whoever means them, too, says `with_removed`.
+"""
+
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -9,6 +12,8 @@ from django.utils import timezone
 from accounts.models import User
 from crates import names
 from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 class Keyword(models.Model):
@@ -51,6 +56,23 @@ class Category(models.Model):
         return self.name.rpartition("::")[2]
 
 
+class Removal(models.Model):
+    """What staff or owners have removed, and why; see `crates.removal`."""
+
+    removed_at = models.DateTimeField(null=True, editable=False)
+    removed_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
+    removal_reason = models.CharField(max_length=500, editable=False, default="", help_text="Shown to everybody.")
+
+    class Meta:
+        abstract = True
+
+
+class Present(models.Manager[Row]):
+    def get_queryset(self) -> models.QuerySet[Row]:
+        """Leave out what was removed."""
+        return super().get_queryset().filter(removed_at=None)
+
+
 class CrateQuerySet(models.QuerySet["Crate"]):
     def named(self, name: str) -> Self:
         """Select the crate of this name; case, `-` and `_` do not count."""
@@ -70,8 +92,14 @@ class CrateQuerySet(models.QuerySet["Crate"]):
         return self.without_large_columns().select_for_update(no_key=True)
 
 
-class Crate(models.Model):
-    """A crate and its index file, ready to send."""
+PresentCrates = Present.from_queryset(CrateQuerySet)
+
+
+class Crate(Removal):
+    """A crate and its index file, ready to send.
+
+    The row of a removed crate stays, with no foremost version and an empty index file: its numbers never come back.
+    """
 
     LARGE_COLUMNS = ("index_text",)  # megabytes in the worst case; lists leave them out
 
@@ -87,6 +115,7 @@ class Crate(models.Model):
         max_length=16, choices=Upstream, default=Upstream.LACKS, editable=False, help_text="At the first publish."
     )
     owners = models.ManyToManyField(User, through="Ownership", through_fields=("crate", "user"), related_name="crates")
+    is_removed_by_staff = models.BooleanField(default=False, editable=False)
 
     # Derived from the versions by `crates.derived_fields`, in the transaction that changes one.
     max_version = models.ForeignKey(
@@ -122,7 +151,8 @@ class Crate(models.Model):
     index_modified = models.DateTimeField(editable=False, default=timezone.now)
     index_text = models.TextField(editable=False, default="")
 
-    objects = CrateQuerySet.as_manager()
+    objects = PresentCrates()
+    with_removed = CrateQuerySet.as_manager()
 
     class Meta:
         ordering = ("canonical_name",)
@@ -139,8 +169,10 @@ class Crate(models.Model):
         return self.name
 
 
-class Version(models.Model):
-    """A published version. Only `yanked`, and what belongs to it, ever changes, and no version is ever deleted.
+class Version(Removal):
+    """A published version. Only `yanked` and its removal, and what belongs to them, ever change.
+
+    No row is ever deleted: number and checksum of a removed version stay, so that it never comes back with other bytes.
 
     What was read from the `.crate` since `examined` has a number is empty for an older version until `refreshcrates`.
     """
@@ -157,6 +189,12 @@ class Version(models.Model):
     yanked = models.BooleanField(default=False)
     yanked_at = models.DateTimeField(null=True, blank=True)
     yank_message = models.CharField(max_length=1000, blank=True)
+    destroyed_at = models.DateTimeField(
+        null=True, editable=False, help_text="Since then the row has none of its texts, and nobody can restore it."
+    )
+    erased_at = models.DateTimeField(
+        null=True, editable=False, help_text="When `manage.py purge` had erased its file and the traces of its texts."
+    )
 
     rust_version = models.CharField(max_length=64, blank=True)
     edition = models.CharField(max_length=16, blank=True)
@@ -187,10 +225,16 @@ class Version(models.Model):
     links = models.TextField(blank=True)
     license = models.TextField(blank=True)
 
+    objects = Present["Version"]()
+    with_removed = models.Manager["Version"]()
+
     class Meta:
         ordering = ("-published_at", "-pk")
         constraints = [models.UniqueConstraint(fields=["crate", "release"], name="one_version_per_release")]
-        indexes = [models.Index(fields=["published_by", "published_at"], name="version_by_publisher_and_time")]
+        indexes = [
+            models.Index(fields=["published_by", "published_at"], name="version_by_publisher_and_time"),
+            models.Index(fields=["removed_at"], condition=~Q(removed_at=None), name="removed_versions"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.crate}@{self.number}"

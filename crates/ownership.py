@@ -56,8 +56,8 @@ def require_owner(crate: Crate, principal: Principal) -> None:
 
 
 def lock_for_update(crate: Crate) -> Crate:
-    """Lock the crate's row until the transaction ends and return its present state."""
-    return Crate.objects.for_update().get(pk=crate.pk)
+    """Lock the crate's row, removed or not, until the transaction ends, and return its present state."""
+    return Crate.with_removed.for_update().get(pk=crate.pk)
 
 
 def get_owned_for_update(principal: Principal, name: str) -> Crate:
@@ -68,6 +68,8 @@ def get_owned_for_update(principal: Principal, name: str) -> Crate:
     # Lock order: the user's row, then the crate's. A publish takes its locks in the same order.
     principal.revalidate_and_lock()
     crate = lock_for_update(get_crate(name))
+    if crate.removed_at is not None:
+        raise NotFound(f"The crate {name!r} was removed just now.")
     require_owner(crate, principal)
     return crate
 

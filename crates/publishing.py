@@ -9,7 +9,17 @@ from django.db import IntegrityError, transaction
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from crates import dependency_rows, derived_fields, index, names, ownership, reserved_names, throttling, version_facts
+from crates import (
+    dependency_rows,
+    derived_fields,
+    index,
+    names,
+    ownership,
+    removal,
+    reserved_names,
+    throttling,
+    version_facts,
+)
 from crates.mirror import shared_names
 from crates.models import Crate, CrateDownloads, Ownership, Version, VersionContents
 from crates.package import archive, facts, manifest, upload
@@ -44,12 +54,16 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
         throttling.check_publish_rate(principal.user)
-        crate = Crate.objects.named(metadata.name).first()
-        if crate is not None:
+        crate = Crate.with_removed.named(metadata.name).first()
+        is_new = crate is None or crate.removed_at is not None
+        if crate is not None and not is_new:
             require_publisher(crate, principal, metadata.name)
             throttling.check_change_rate(principal.user, crate)
         else:
             reserved_names.check(metadata.name)
+        if crate is not None:
+            removal.require_free_name(crate, principal.user)
+            removal.require_free_number(crate, metadata.version)
         compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
@@ -60,9 +74,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         index.check_line_size(packed.name, version)
         texts = version_facts.new_contents(read, packed.repository)
         # Outside of the transaction, since upstream may take seconds.
-        upstream = (
-            Crate.Upstream.LACKS if crate is not None else shared_names.check_new_name(packed.name, principal.user)
-        )
+        upstream = shared_names.check_new_name(packed.name, principal.user) if is_new else None
         # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
         blob = blobs.put(received.crate)
     version.checksum, version.size = blob.sha256, blob.size
@@ -72,9 +84,11 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
 
 
 def insert_version(
-    principal: Principal, name: str, version: Version, contents: VersionContents, upstream: Crate.Upstream
+    principal: Principal, name: str, version: Version, contents: VersionContents, upstream: Crate.Upstream | None
 ) -> Version:
     """Insert a version into its crate, or return the present one if its bytes are the same.
+
+    `upstream` is None for a crate that was there before.
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
@@ -112,12 +126,14 @@ def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
     ownership.require_owner(crate, principal)
 
 
-def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstream) -> Crate:
+def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstream | None) -> Crate:
     """Return the crate of this name, locked until the transaction ends; the first publisher becomes its owner.
+
+    So does the first one after a removed crate, unless its owners come back in time.
 
     Raises `Conflict` and `PermissionDenied`.
     """
-    locked = Crate.objects.named(name).for_update()
+    locked = Crate.with_removed.named(name).for_update()
     crate = locked.first()
     if crate is None:
         try:
@@ -127,7 +143,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
                     name=name,
                     canonical_name=names.canonical(name),
                     index_path=names.index_path(name),
-                    upstream=upstream,
+                    upstream=upstream or Crate.Upstream.LACKS,
                 )
         except IntegrityError:  # another publisher has created the crate since
             crate = locked.get()
@@ -136,12 +152,17 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
             Ownership.objects.create(crate=crate, user=principal.user, added_by=principal.user)
             CrateDownloads.objects.create(crate=crate)
             return crate
+    if crate.removed_at is not None:
+        if upstream is None:
+            raise Conflict(f"the crate, {name}, was removed just now; publish again.")
+        removal.begin_again(crate, name, principal.user, upstream)
     require_publisher(crate, principal, name)
     return crate
 
 
 def get_present_version(crate: Crate, version: Version) -> Version | None:
     """Return the same version of a crate if it was published before; raises `Conflict` for other bytes."""
+    removal.require_free_number(crate, version.number)
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
     present = crate.versions.filter(release=version.release).only("number", "checksum").first()
     if present is not None and (present.number, present.checksum) != (version.number, version.checksum):

@@ -1,9 +1,10 @@
 """Keywords and categories as rows. Those of a crate are those of its default version; each row counts its crates."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from crates.models import Category, Crate, Keyword, Version
 
@@ -46,14 +47,27 @@ def _replace(relation: Any, key: str, former_keys: set[str], rows: dict[str, Any
     if connection.features.has_select_for_update:
         # Publishes of other crates count the same rows. All lock them in this order, so that none waits for another
         # that waits for it; and the keys of rows never change, so that others may refer to them meanwhile.
-        locked = table.filter(pk__in=former ^ chosen).order_by("pk").select_for_update(no_key=True)
-        list(locked.values_list("pk", flat=True))
+        while not _lock(table.filter(pk__in=former ^ chosen)) >= chosen - former:  # `forget` has deleted a word since
+            chosen = _get_or_create(table, key, rows)
     if added := chosen - former:
         table.filter(pk__in=added).update(crate_count=F("crate_count") + 1)
         relation.add(*added)
     if removed := former - chosen:
         table.filter(pk__in=removed, crate_count__gt=0).update(crate_count=F("crate_count") - 1)
         relation.remove(*removed)
+
+
+def forget(versions: Iterable[Version]) -> None:
+    """Delete the words of destroyed versions that no crate has any more, in the transaction that destroys them."""
+    for table, key, words_of in ((Keyword.objects, "word", _words), (Category.objects, "slug", _slugs)):
+        words = {word for version in versions for word in words_of(version)}
+        unused = table.filter(**{f"{key}__in": words}, crate_count=0)
+        table.filter(pk__in=_lock(unused), crate_count=0).delete()
+
+
+def _lock(rows: QuerySet[Any]) -> set[int]:
+    """Lock rows in the order of their keys, and return these."""
+    return set(rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def _get_or_create(table: Any, key: str, rows: dict[str, Any]) -> set[int]:

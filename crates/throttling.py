@@ -19,7 +19,7 @@ def check_publish_rate(user: User) -> None:
     if number:
         message = f"{user} has published {number} versions within 10 seconds; wait a little."
         limit = RateLimit("publishes", number, timedelta(seconds=10), message)
-        limit.check_rows(Version.objects.filter(published_by=user), "published_at")
+        limit.check_rows(Version.with_removed.filter(published_by=user), "published_at")
 
 
 def check_change_rate(user: User, crate: Crate) -> None:

@@ -70,7 +70,7 @@ urlpatterns = [
         cargo.CrateOwners.as_view({"get": "owners", "put": "add", "delete": "remove"}),
     ),
     # crates.io's read API
-    path("api/v1/crates/<str:name>", crates.Crate.as_view({"get": "retrieve"})),
+    path("api/v1/crates/<str:name>", crates.Crate.as_view({"get": "retrieve", "delete": "remove"})),
     path("api/v1/crates/<str:name>/versions", crates.Crate.as_view({"get": "versions"})),
     path("api/v1/crates/<str:name>/<version:number>", crates.Version.as_view({"get": "retrieve", "patch": "update"})),
     path(

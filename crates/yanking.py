@@ -12,7 +12,7 @@ from accounts.scopes import Scope
 from crates import derived_fields, ownership, throttling
 from crates.models import Crate, Version
 from registry_site import audit
-from registry_site.errors import Invalid, NotFound
+from registry_site.errors import Conflict, Invalid, NotFound
 
 MAX_MESSAGE_LENGTH = 1000  # characters, as wide as the column
 
@@ -56,14 +56,16 @@ def _change_yanked(
     version: Version, lock: Callable[[], Crate], *, yanked: bool, message: str | None, actor: User
 ) -> bool:
     """Change a version while `lock` holds its crate; return False if there is nothing to change."""
+    require_present(version)
     if _is_so(version, yanked, message):
         return False
     derive = partial(derived_fields.after_yank, version=version, yanked=yanked)
     with derived_fields.queue(version.crate.name):
-        prepared = derive(Crate.objects.without_large_columns().get(pk=version.crate_id))
+        prepared = derive(Crate.with_removed.without_large_columns().get(pk=version.crate_id))
         with transaction.atomic():
             crate = lock()
-            version.refresh_from_db(fields=["yanked", "yanked_at", "yank_message"])
+            version.refresh_from_db(fields=["yanked", "yanked_at", "yank_message", "removed_at"])
+            require_present(version)
             if _is_so(version, yanked, message):  # another request was faster
                 return False
             is_turned = version.yanked != yanked
@@ -76,6 +78,12 @@ def _change_yanked(
             detail = {"message": message} if message else {}
             audit.record(actor, audit.Action.CRATE_YANK if yanked else audit.Action.CRATE_UNYANK, version, **detail)
     return True
+
+
+def require_present(version: Version) -> None:
+    """Raise `Conflict` for a version that was removed."""
+    if version.removed_at is not None:
+        raise Conflict(f"{version} is removed; restore it first.")
 
 
 def _is_so(version: Version, yanked: bool, message: str | None) -> bool:

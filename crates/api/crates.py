@@ -14,7 +14,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenOrReadAccess
-from crates import catalogue, readmes, yanking
+from crates import catalogue, readmes, removal, yanking
 from crates.api import shapes
 from crates.api.cargo import CargoView, VersionChange
 from crates.api.paging import PerPage, Seek, query_with, value_list
@@ -39,17 +39,30 @@ class VersionListQuery(serializers.Serializer[None]):
         return {**super().get_fields(), "nums[]": value_list(semantic_versions.MAX_LENGTH)}
 
 
+class RemovalQuery(serializers.Serializer[None]):
+    message = serializers.CharField(default="", allow_blank=True, max_length=removal.MAX_REASON_LENGTH)
+
+
 class ReadView(CargoView):
     permission_classes = [ReadAccess]
 
 
 class Crate(ReadView):
+    permission_classes = [TokenOrReadAccess]
+
     @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}?include=`"""
         query = self.validated(CrateQuery, request.query_params)
         crate = catalogue.describe_crate(name, catalogue.parse_parts(query["include"]))
         return Response(shapes.CrateAnswer(crate).data)
+
+    @extend_schema(request=None, parameters=[RemovalQuery], responses={204: None})
+    def remove(self, request: Request, name: str) -> Response:
+        """`DELETE /api/v1/crates/{crate}?message=`"""
+        query = self.validated(RemovalQuery, request.query_params)
+        removal.remove_crate(get_principal(request), name, query["message"])
+        return Response(status=204)
 
     @extend_schema(parameters=[VersionListQuery], responses=shapes.VersionListAnswer)
     def versions(self, request: Request, name: str) -> Response:

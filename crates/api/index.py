@@ -61,7 +61,7 @@ class Index(Cargo, ViewSet):
         """Return the index file of one crate; its lines are stored ready on the crate's row."""
         crates = Crate.objects.filter(index_path=names.normalize_index_path(path))
         row = crates.values_list("index_text", "index_etag", "index_modified").first()
-        if row is None:
+        if row is None or not row[0]:  # all its versions are removed
             raise NotFound("There is no such crate in this index.")
         text, etag, modified = row
         return index_file(request._request, text, etag, modified)

@@ -58,12 +58,12 @@ def refuse_own_name(name: str) -> None:
                 "its name is private to this registry (REGISTRY_PRIVATE_NAMES), so upstream is never asked for it"
             )
         )
-    crate = Crate.objects.named(name).only("name", "upstream").first()
+    crate = Crate.with_removed.named(name).only("name", "upstream").first()
     if crate is not None and crate.upstream == Crate.Upstream.UNKNOWN:
         # Upstream did not answer when the crate was published, so ask again.
         crate.upstream = look_up(crate.name)
         if crate.upstream != Crate.Upstream.UNKNOWN:
-            unknown = Crate.objects.filter(pk=crate.pk, upstream=Crate.Upstream.UNKNOWN)
+            unknown = Crate.with_removed.filter(pk=crate.pk, upstream=Crate.Upstream.UNKNOWN)
             unknown.update(upstream=crate.upstream)
     if crate is not None and crate.upstream == Crate.Upstream.LACKS:
         raise NotFound(
@@ -182,6 +182,6 @@ def set_served(crates: QuerySet[Crate], *, served: bool, actor: User | None) -> 
     action = audit.Action.MIRROR_SERVE_NAME if served else audit.Action.MIRROR_HIDE_NAME
     with transaction.atomic():
         changed = list(crates.exclude(upstream=upstream).order_by("pk").select_for_update(no_key=True))
-        Crate.objects.filter(pk__in=[crate.pk for crate in changed]).update(upstream=upstream)
+        Crate.with_removed.filter(pk__in=[crate.pk for crate in changed]).update(upstream=upstream)
         audit.record_all([audit.new_event(actor, action, crate) for crate in changed])
     return len(changed)

@@ -296,6 +296,7 @@ TABLE = [
     Row(CARGO, "GET", "/api/v1/crates/demo/owners", 200),
     Row(CARGO, "PUT", "/api/v1/crates/demo/owners", 403, {"users": ["bystander"]}, owner=200),
     Row(CARGO, "DELETE", "/api/v1/crates/demo/owners", 403, {"users": ["banned"]}, owner=200),
+    Row(CARGO, "DELETE", "/api/v1/crates/demo", 403, owner=204),
     Row(CARGO, "GET", "/index/config.json", 200, anonymous=200),
     Row(CARGO, "GET", "/index/de/mo/demo", 200, anonymous=200),
     Row(CARGO, "GET", "/dl/demo/1.0.0/download", 200, anonymous=200),

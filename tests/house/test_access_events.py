@@ -20,7 +20,7 @@ from pytest_django import DjangoDbBlocker
 from accounts import bans, roles
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
-from crates import reserved_names, yanking
+from crates import removal, reserved_names, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
 from crates.models import Crate, Version
@@ -167,6 +167,20 @@ def yanked() -> Version:
     return version
 
 
+def version() -> Version:
+    return Version.with_removed.select_related("crate").get()
+
+
+def removed_version() -> Version:
+    removal.remove_version(version(), "It steals.", actor=user("administrator"))
+    return version()
+
+
+def removed_crate() -> Crate:
+    removal.remove_crate_as_staff(Crate.objects.get(), "It steals.", actor=user("administrator"))
+    return Crate.with_removed.get()
+
+
 def acme() -> Namespace:
     return Namespace.objects.get(name="acme")
 
@@ -219,6 +233,12 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "auth.group delete_selected": lambda: Group.objects.create(name="helpers"),
     "crates.crate serve_upstream": hidden_crate,
     "crates.crate hide_upstream": served_crate,
+    "crates.crate remove": lambda: Crate.objects.get(),
+    "crates.crate restore": removed_crate,
+    "crates.crate destroy": removed_crate,
+    "crates.version remove": version,
+    "crates.version restore": removed_version,
+    "crates.version destroy": removed_version,
     "crates.version yank": lambda: Version.objects.get(),
     "crates.version unyank": yanked,
     "crates.reservedname release": lambda: reserved_names.reserve("acme-*", "It is ours.", actor=None),
@@ -330,7 +350,7 @@ def test_actions_of_staff_leave_events(world: World, as_administrator: Browser) 
     def case(label: str, action: str) -> Case:
         def prepare() -> Callable[[], object]:
             row = ACTIONS[f"{label} {action}"]()
-            fields = {"post": "yes"} if action == "delete_selected" else {}
+            fields = {"post": "yes", "reason": "It steals."}
             path = f"/admin/{label.replace('.', '/')}/"
             return lambda: run_action(as_administrator, path, action, row, **fields)
 
