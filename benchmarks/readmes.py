@@ -1,4 +1,4 @@
-"""Processor time of READMEs: hostile ones of the largest size that is rendered, and those of a folder.
+"""Processor time of READMEs: hostile ones in parts of several sizes, as many as are rendered, and those of a folder.
 
 .venv/bin/python -m benchmarks.readmes [FOLDER]
 """
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from benchmarks.table import columns
 from registry_site.markdown import render_readme
-from registry_site.markdown.limits import MAX_TEXT_BYTES
+from registry_site.markdown.limits import MAX_BLOCK_CHARACTERS, MAX_TEXT_BYTES
 from tests.support.hostile_readmes import MAKERS
 
 SHOWN = 10
+PART_SIZES = (1024, 4096, MAX_BLOCK_CHARACTERS, MAX_TEXT_BYTES)
 LIMIT = 0.5
 
 
@@ -35,7 +36,13 @@ def report(readmes: dict[str, str]) -> float:
 
 def main() -> None:
     measure("# a\n\n```rust\nfn main() {}\n```")  # loads the lexers
-    slowest = report({name: make(MAX_TEXT_BYTES) for name, make in MAKERS.items()})
+    slowest = report(
+        {
+            f"{name}, parts of {size} bytes": "\n\n".join([make(size - 2)] * (MAX_TEXT_BYTES // size))
+            for name, make in MAKERS.items()
+            for size in PART_SIZES
+        }
+    )
     if len(sys.argv) > 1:
         paths = sorted(Path(sys.argv[1]).glob("**/*.md"))
         report({path.name: path.read_text(errors="replace") for path in paths})

@@ -7,7 +7,9 @@ MAX_TEXT_BYTES = 256 * 1024
 MAX_HTML_CHARACTERS = 1024 * 1024
 MAX_TABLE_COLUMNS = 500  # the parser compares them with each other
 MAX_TABLE_CELLS = 100_000
-MAX_PARENTHESES_OF_A_WORD = 500
+MAX_BLOCK_CHARACTERS = 64 * 1024  # between empty lines; text inside a line is never parsed across these
+MAX_EMPHASIS_OF_A_BLOCK = 5000  # signs of emphasis; the parser pairs them
+MAX_TURNS_OF_A_WORD = 200
 MAX_ADDRESSES_OF_A_LINE = 200
 MAX_UNUSUAL_FOOTNOTES = 200
 MAX_DEPTH = 100
@@ -21,6 +23,8 @@ DEEP_LINE = re.compile(
 # The beginning of a footnote's reference that does not end at the next sign which could end it.
 UNUSUAL_FOOTNOTE = re.compile(r"\[\^(?![^][\\`<\n]{1,200}\])")
 
+BLANK_LINES = re.compile(r"\n[ \t>]*+\n")
+
 
 class TooComplex(Exception):
     """A README that would take too long to render."""
@@ -33,8 +37,11 @@ def check_text(text: str) -> None:
     if DEEP_LINE.search(text):
         raise TooComplex
     check_tables(text)
-    # The parser counts the parentheses of a bare URL anew for each one at its end.
-    if any(word.count(")") > MAX_PARENTHESES_OF_A_WORD for word in text.split()):
+    for block in BLANK_LINES.split(text):
+        if len(block) > MAX_BLOCK_CHARACTERS or sum(map(block.count, "*_~")) > MAX_EMPHASIS_OF_A_BLOCK:
+            raise TooComplex
+    # The parser looks for the end of a bare URL from each beginning, and counts its parentheses from each at its end.
+    if any(word.count(b")") + word.count(b"www.") > MAX_TURNS_OF_A_WORD for word in text.encode().split()):
         raise TooComplex
     # The parser collects the text of each reference that could be a footnote's, also of one around all others.
     if sum(1 for _ in UNUSUAL_FOOTNOTE.finditer(text)) > MAX_UNUSUAL_FOOTNOTES:

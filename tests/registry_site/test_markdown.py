@@ -144,8 +144,9 @@ def test_other_texts_are_shown_as_they_are() -> None:
 
 
 def test_long_text_is_shown_as_it_is() -> None:
-    assert render("a" * MAX_TEXT_BYTES).startswith("<p>a")
-    assert render("a" * (MAX_TEXT_BYTES + 1)).startswith("<pre>a")
+    text = "abc\n\n\n\n" * (MAX_TEXT_BYTES // 7)
+    assert render(text).startswith("<p>abc")
+    assert render(text + "abcdefg").startswith("<pre>abc")
 
 
 BEYOND_LIMITS = {
@@ -156,7 +157,10 @@ BEYOND_LIMITS = {
     "columns of a table": f"|{'a|' * 500}\n|{'-|' * 500}\n",
     "cells of a table": f"|{'a|' * 100}\n|{'-|' * 100}\n" + "a\n" * 1000,
     "addresses of a line": "a@b.c " * 201,
-    "parentheses of a word": "http://a.b/" + ")" * 501,
+    "parentheses of a word": "http://a.b/" + ")" * 201,
+    "addresses of a word": "_www." * 201 + "*",
+    "emphasis of a block": "_a*\n" * 2501,
+    "characters of a block": "a\n" * 32_769,
     "footnotes around footnotes": "[^a" * 202 + "]" * 202,
     "formatting to open again": f"<a title='{'x' * 100_000}'>" + "<p>x</p>" * 20,
     "HTML of a short text": "[^a]: b\n\n" + "[^a] " * 20_000,

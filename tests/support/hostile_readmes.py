@@ -48,6 +48,8 @@ MAKERS: Mapping[str, Callable[[int], str]] = (
         "a tall table": lambda size: "|a|b|\n|-|-|\n" + "|c|d|\n" * (size // 6 - 3),
         "a table filled up": table(1000),
         "a table filled up, wider": table(30_000),
+        "emphasis of two kinds": lambda size: "_a*" * (size // 6) + "*a" * (size // 4),
+        "addresses in one word": lambda size: "_www." * (size // 10) + "*" * (size // 2),
         "runs of backticks": lambda size: "".join("e" + "`" * length for length in range(int((2 * size) ** 0.5) - 2)),
         "a list as deep as it gets by indentation": lambda size: "".join(
             f"{'  ' * depth}- a\n" for depth in range(int(size**0.5) - 2)
