@@ -9,7 +9,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crates import refreshing, search, version_facts
+from accounts.models import User
+from crates import refreshing, removal, search, version_facts
 from crates.models import Crate, CrateWords, Version, VersionContents
 from crates.package import facts
 from registry_site.models import AuditEvent
@@ -127,6 +128,18 @@ def test_version_that_is_gone_is_left_out() -> None:
     Crate.objects.filter(name="other").delete()
     assert [refreshing.refresh(version) for version in page] == [False, True, False]
     assert VersionContents.objects.count() == 1
+
+
+def test_destroyed_version_gets_no_texts_back(root: User) -> None:
+    """A run that has read the file before staff destroyed it must not store what it read."""
+    forget()
+    (page,) = refreshing.pages(everything=False)
+    version = Version.objects.get(pk=page[0].pk)
+    removal.remove_version(version, "a secret", actor=root)
+    removal.destroy_version(version, "a secret", actor=root)
+    assert not refreshing.refresh(page[0])
+    assert not VersionContents.objects.filter(version=version.pk).exists()
+    assert run() == "2 of 2 versions read, 2 have new facts.\n"
 
 
 def test_index_text_is_neither_read_nor_written() -> None:
