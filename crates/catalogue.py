@@ -173,7 +173,8 @@ def is_stable(version: Version) -> bool:
 
 def get_version(name: str, number: str) -> Version:
     """Return a version without its large columns; raises `NotFound`."""
-    versions = Version.objects.filter(crate__canonical_name=names.canonical(name), number=number)
+    release = semantic_versions.without_build(number)  # which is indexed, and the number is not
+    versions = Version.objects.filter(crate__canonical_name=names.canonical(name), release=release, number=number)
     version = versions.select_related("crate").only("number", "crate__name").first()
     if version is None:
         raise NotFound(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
@@ -205,6 +206,27 @@ def list_versions(name: str, query: VersionQuery) -> VersionList:
     page = keys[start : start + query.per_page]
     seek = cursors.encode(page[-1]) if page and page[-1] != keys[-1] else None
     return VersionList(version_records(versions.filter(pk__in=page), page), len(keys), seek, tracks)
+
+
+def downloads_of(name: str) -> dict[str, Any]:
+    """Return the downloads of a crate on the recent days, of its highest versions and of all others.
+
+    Raises `NotFound`.
+    """
+    by_day = download_counts.by_day(ownership.get_crate(name))
+    return {
+        "version_downloads": [
+            {"version": version, "date": day, "downloads": count} for version, day, count in by_day.versions
+        ],
+        "meta": {"extra_downloads": [{"date": day, "downloads": count} for day, count in by_day.others]},
+    }
+
+
+def downloads_of_version(name: str, number: str) -> list[dict[str, Any]]:
+    """Return the downloads of a version on each of the recent days; raises `NotFound`."""
+    version = get_version(name, number)
+    days = download_counts.by_day_of_version(version)
+    return [{"version": version.pk, "date": day, "downloads": count} for day, count in days]
 
 
 def release_tracks(numbers: Iterable[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from datetime import datetime
 from typing import Any
 
 from registry_site.errors import Invalid
@@ -23,9 +24,31 @@ def decode(text: str, *types: type) -> list[Any]:
         values = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         if not isinstance(values, list) or [type(value) for value in values] != list(types):
             raise ValueError("other values")
+        if not all(is_storable(value) for value in values):
+            raise ValueError("no database takes these")
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise Invalid("seek: take it from meta.next_page of the page before, unchanged.") from error
+        raise refusal() from error
     return values
+
+
+def is_storable(value: Any) -> bool:
+    """Return whether a database can compare its columns with a value of a cursor."""
+    return value.isascii() and value.isprintable() if isinstance(value, str) else abs(value) < 2**63
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time that `isoformat` wrote into a cursor; raises `Invalid`."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise refusal() from error
+    if time.tzinfo is None or not time.isoformat().endswith("+00:00"):
+        raise refusal()
+    return time
+
+
+def refusal() -> Invalid:
+    return Invalid("seek: take it from meta.next_page of the page before, with the other parameters unchanged.")
 
 
 def decode_key(text: str) -> int | None:

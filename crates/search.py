@@ -35,23 +35,6 @@ URL = re.compile(r"\w+://\S+")
 
 
 @dataclass(frozen=True)
-class CrateSummary:
-    """A crate in a list, described by its default version."""
-
-    name: str
-    max_version: str
-    description: str
-
-
-@dataclass(frozen=True)
-class SearchResults:
-    """The crates of one page, and the number of crates on all pages."""
-
-    crates: list[CrateSummary]
-    total: int
-
-
-@dataclass(frozen=True)
 class Match:
     """A match of a search: a lower rank is a better one; the name has no separators."""
 
@@ -118,21 +101,6 @@ def words_of(name: str, version: Version, readme: str) -> dict[str, str]:
 
 
 # --- Search ----------------------------------------------------------------------------------------------------------
-
-
-def search(text: str, page: int, per_page: int) -> SearchResults:
-    """Return a page of the usable crates that match `text`, the best first, or of all by name; raises `Invalid`."""
-    start = (page - 1) * per_page
-    crates = Crate.objects.usable()
-    columns = ("pk", "name", "max_version__number", "default_version__description")
-    if not text.strip():
-        rows = crates.order_by("canonical_name").values_list(*columns)[start : start + per_page]
-        return SearchResults([CrateSummary(*row) for _, *row in rows], crates.count())
-    keys = matching(text)
-    keys_of_page = keys[start : start + per_page]
-    summaries = {pk: CrateSummary(*row) for pk, *row in crates.filter(pk__in=keys_of_page).values_list(*columns)}
-    # A crate can lose its last usable version between the queries.
-    return SearchResults([summaries[pk] for pk in keys_of_page if pk in summaries], len(keys))
 
 
 def matching(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from crates import pages
-from crates.api import cargo, crates, mirror_crates
+from crates.api import cargo, crates, mirror_crates, taxonomy
 from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror import pages as mirror_pages
@@ -61,7 +61,7 @@ switched_off = [*BESIDE_THE_INDEX, *([] if settings.MIRROR else MIRROR)]
 
 urlpatterns = [
     # The Cargo Book: Registry Web API
-    path("api/v1/crates", cargo.Crates.as_view({"get": "search"})),
+    path("api/v1/crates", crates.Crates.as_view({"get": "search"})),
     path("api/v1/crates/new", cargo.Publish.as_view({"put": "publish"})),
     path("api/v1/crates/<str:name>/<str:number>/yank", cargo.Versions.as_view({"delete": "yank"})),
     path("api/v1/crates/<str:name>/<str:number>/unyank", cargo.Versions.as_view({"put": "unyank"})),
@@ -72,6 +72,11 @@ urlpatterns = [
     # crates.io's read API
     path("api/v1/crates/<str:name>", crates.Crate.as_view({"get": "retrieve", "delete": "remove"})),
     path("api/v1/crates/<str:name>/versions", crates.Crate.as_view({"get": "versions"})),
+    path(
+        "api/v1/crates/<str:name>/reverse_dependencies",
+        crates.Crate.as_view({"get": "reverse_dependencies"}),
+    ),
+    path("api/v1/crates/<str:name>/downloads", crates.Crate.as_view({"get": "downloads"})),
     path("api/v1/crates/<str:name>/<version:number>", crates.Version.as_view({"get": "retrieve", "patch": "update"})),
     path(
         "api/v1/crates/<str:name>/<version:number>/dependencies",
@@ -80,6 +85,12 @@ urlpatterns = [
     path("api/v1/crates/<str:name>/<version:number>/authors", crates.VersionParts.as_view({"get": "authors"})),
     path("api/v1/crates/<str:name>/<version:number>/readme", crates.VersionParts.as_view({"get": "readme"})),
     path("api/v1/crates/<str:name>/<version:number>/download", crates.VersionParts.as_view({"get": "download"})),
+    path("api/v1/crates/<str:name>/<version:number>/downloads", crates.VersionParts.as_view({"get": "downloads"})),
+    path("api/v1/keywords", taxonomy.Keywords.as_view({"get": "index"})),
+    path("api/v1/keywords/<str:word>", taxonomy.Keywords.as_view({"get": "retrieve"})),
+    path("api/v1/categories", taxonomy.Categories.as_view({"get": "index"})),
+    path("api/v1/categories/<str:slug>", taxonomy.Categories.as_view({"get": "retrieve"})),
+    path("api/v1/category_slugs", taxonomy.Categories.as_view({"get": "slugs"})),
     path("dl/<str:name>/<version:number>/readme", crates.Readmes.as_view({"get": "retrieve"})),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),

@@ -1,7 +1,6 @@
 """Web API for cargo, as in The Cargo Book, "Registry Web API", and downloads of `.crate` files."""
 
 import re
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -16,18 +15,10 @@ from rest_framework.viewsets import ViewSet
 from accounts import names, profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenRequired
-from crates import downloads, ownership, publishing, search, yanking
+from crates import downloads, ownership, publishing, yanking
 from crates.package import upload
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
-
-MAX_PER_PAGE = 100  # The Cargo Book: "per_page: number of results, default 10, max 100"
-
-
-class SearchQuery(serializers.Serializer[None]):
-    q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
-    page = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
-    per_page = serializers.IntegerField(default=10, min_value=1, max_value=2**31)
 
 
 class OwnerLogins(serializers.Serializer[None]):
@@ -74,19 +65,6 @@ class OwnerList(serializers.Serializer[Any]):
         email = serializers.CharField(allow_null=True)
 
     users = User(many=True)
-
-
-class SearchPage(serializers.Serializer[Any]):
-    class Crate(serializers.Serializer[Any]):
-        name = serializers.CharField()
-        max_version = serializers.CharField()
-        description = serializers.CharField()
-
-    class Count(serializers.Serializer[Any]):
-        total = serializers.IntegerField()
-
-    crates = Crate(many=True)
-    meta = Count()
 
 
 class CargoView(Cargo, ViewSet):
@@ -156,17 +134,6 @@ class CrateOwners(CargoView):
         body = self.validated(OwnerLogins, request.data)
         ownership.remove(get_principal(request), name, body["users"])
         return Response({"ok": True, "msg": ""})
-
-
-class Crates(CargoView):
-    permission_classes = [ReadAccess]
-
-    @extend_schema(parameters=[SearchQuery], responses=SearchPage)
-    def search(self, request: Request) -> Response:
-        """`GET /api/v1/crates?q={query}&per_page={n}`"""
-        query = self.validated(SearchQuery, request.query_params)
-        results = search.search(query["q"], query["page"], min(query["per_page"], MAX_PER_PAGE))
-        return Response({"crates": [asdict(crate) for crate in results.crates], "meta": {"total": results.total}})
 
 
 class Downloads(CargoView):

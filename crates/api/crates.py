@@ -14,14 +14,16 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
 from accounts.permissions import ReadAccess, TokenOrReadAccess
-from crates import catalogue, readmes, removal, yanking
+from crates import catalogue, dependents, listing, names, readmes, removal, search, yanking
 from crates.api import shapes
 from crates.api.cargo import CargoView, VersionChange
-from crates.api.paging import PerPage, Seek, query_with, value_list
+from crates.api.paging import Page, PageQuery, PerPage, Seek, query_with, value_list
 from registry_site import semantic_versions
 from registry_site.http.dialects import Cargo
 from registry_site.http.negotiation import accepts_json
 
+MAX_KEY = 2**63 - 1  # a primary key
+MAX_WORDS_LENGTH = 500
 REDIRECT: Any = {200: shapes.AddressAnswer, 302: OpenApiResponse(description="The way there")}
 
 
@@ -43,8 +45,48 @@ class RemovalQuery(serializers.Serializer[None]):
     message = serializers.CharField(default="", allow_blank=True, max_length=removal.MAX_REASON_LENGTH)
 
 
+class CrateListQuery(serializers.Serializer[None]):
+    q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
+    sort = serializers.ChoiceField(choices=listing.SORTS, default="", allow_blank=True)
+    page = Page(default=None)
+    per_page = PerPage()
+    seek = Seek()
+    keyword = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
+    all_keywords = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
+    category = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
+    letter = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
+    user_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
+    team_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), "ids[]": value_list(names.MAX_LENGTH)}
+
+
 class ReadView(CargoView):
     permission_classes = [ReadAccess]
+
+
+class Crates(ReadView):
+    @extend_schema(parameters=[CrateListQuery], responses=shapes.CrateListAnswer)
+    def search(self, request: Request) -> Response:
+        """`GET /api/v1/crates?q=&sort=&page=&per_page=`"""
+        query = self.validated(CrateListQuery, request.query_params)
+        keywords = [query.pop("keyword"), *query.pop("all_keywords").split()]
+        crates = listing.list_crates(
+            listing.CrateQuery(
+                text=query.pop("q"),
+                keywords=[word for word in keywords if word],
+                names=query.pop("ids[]"),
+                **query,
+            )
+        )
+        following = {"seek": crates.seek} if crates.seek else {"page": crates.next_page}
+        meta = {
+            "total": crates.total,
+            "next_page": query_with(request, **following) if any(following.values()) else None,
+            "prev_page": query_with(request, page=crates.prev_page) if crates.prev_page else None,
+        }
+        return Response(shapes.CrateListAnswer({"crates": crates.crates, "meta": meta}).data)
 
 
 class Crate(ReadView):
@@ -83,6 +125,19 @@ class Crate(ReadView):
         meta = {"total": versions.total, "next_page": next_page, **tracks}
         return Response(shapes.VersionListAnswer({"versions": versions.versions, "meta": meta}).data)
 
+    @extend_schema(parameters=[PageQuery], responses=shapes.DependentsAnswer)
+    def reverse_dependencies(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/reverse_dependencies`"""
+        query = self.validated(PageQuery, request.query_params)
+        page = dependents.list_dependents(name, query["page"], query["per_page"])
+        answer = {"dependencies": page.dependencies, "versions": page.versions, "meta": {"total": page.total}}
+        return Response(shapes.DependentsAnswer(answer).data)
+
+    @extend_schema(responses=shapes.CrateDownloadsAnswer)
+    def downloads(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/downloads`"""
+        return Response(shapes.CrateDownloadsAnswer(catalogue.downloads_of(name)).data)
+
 
 class Version(ReadView):
     permission_classes = [TokenOrReadAccess]
@@ -107,6 +162,12 @@ class VersionParts(ReadView):
     def dependencies(self, request: Request, name: str, number: str) -> Response:
         """`GET /api/v1/crates/{crate}/{version}/dependencies`"""
         return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+
+    @extend_schema(responses=shapes.VersionDownloadsAnswer)
+    def downloads(self, request: Request, name: str, number: str) -> Response:
+        """`GET /api/v1/crates/{crate}/{version}/downloads`"""
+        downloads = catalogue.downloads_of_version(name, number)
+        return Response(shapes.VersionDownloadsAnswer({"version_downloads": downloads}).data)
 
     @extend_schema(responses=shapes.AuthorsAnswer)
     def authors(self, request: Request, name: str, number: str) -> Response:

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 
 from crates import cursors
 from crates.catalogue import MAX_PER_PAGE
+from crates.listing import MAX_PAGE
 
 MAX_INTEGER = 2**31
 MAX_VALUES = 100  # of a parameter that may come several times
@@ -21,6 +22,21 @@ class PerPage(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         number = super().to_internal_value(data)
         return number if number > MAX_INTEGER else min(number, MAX_PER_PAGE)  # the former is refused after this
+
+
+class Page(serializers.IntegerField):
+    """The number of a page."""
+
+    def __init__(self, **options: Any) -> None:
+        too_far = "There are at most {max_value} pages; without `page`, follow meta.next_page or narrow the list."
+        super().__init__(
+            **{"default": 1, "min_value": 1, "max_value": MAX_PAGE, "error_messages": {"max_value": too_far}, **options}
+        )
+
+
+class PageQuery(serializers.Serializer[None]):
+    page = Page()
+    per_page = PerPage()
 
 
 class Seek(serializers.CharField):

@@ -64,6 +64,19 @@ class CategoryShape(serializers.Serializer[Any]):
     crates_cnt = serializers.IntegerField(source="crate_count")
 
 
+class CategoryDetailShape(serializers.Serializer[Any]):
+    """A category with those around it, from a `CategoryFamily`."""
+
+    id = serializers.CharField(source="category.slug")
+    slug = serializers.CharField(source="category.slug")
+    category = serializers.CharField(source="category.short_name")
+    description = serializers.CharField(source="category.description")
+    created_at = serializers.DateTimeField(source="category.created_at")
+    crates_cnt = serializers.IntegerField(source="category.crate_count")
+    subcategories = CategoryShape(many=True)
+    parent_categories = CategoryShape(many=True)
+
+
 # --- Crates and versions ------------------------------------------------------------------------------------------
 
 
@@ -202,6 +215,74 @@ class VersionListAnswer(serializers.Serializer[Any]):
 
 class DependenciesAnswer(serializers.Serializer[Any]):
     dependencies = DependencyShape(many=True)
+
+
+class ListMeta(serializers.Serializer[Any]):
+    total = serializers.IntegerField()
+
+
+class CrateListAnswer(serializers.Serializer[Any]):
+    class CrateListMeta(ListMeta):
+        next_page = serializers.CharField(allow_null=True)
+        prev_page = serializers.CharField(allow_null=True)
+
+    crates = CrateShape(many=True)
+    meta = CrateListMeta()
+
+
+class DependentsAnswer(DependenciesAnswer):
+    versions = VersionShape(many=True)
+    meta = ListMeta()
+
+
+class VersionDayShape(serializers.Serializer[Any]):
+    """The downloads of a version on a day."""
+
+    version = serializers.IntegerField()
+    downloads = serializers.IntegerField()
+    date = serializers.DateField()
+
+
+class VersionDownloadsAnswer(serializers.Serializer[Any]):
+    version_downloads = VersionDayShape(many=True)
+
+
+class CrateDownloadsAnswer(VersionDownloadsAnswer):
+    class CrateDownloadsMeta(serializers.Serializer[Any]):
+        class DayShape(serializers.Serializer[Any]):
+            downloads = serializers.IntegerField()
+            date = serializers.DateField()
+
+        extra_downloads = DayShape(many=True)
+
+    meta = CrateDownloadsMeta()
+
+
+class KeywordAnswer(serializers.Serializer[Any]):
+    keyword = KeywordShape()
+
+
+class KeywordListAnswer(serializers.Serializer[Any]):
+    keywords = KeywordShape(many=True)
+    meta = ListMeta()
+
+
+class CategoryAnswer(serializers.Serializer[Any]):
+    category = CategoryDetailShape()
+
+
+class CategoryListAnswer(serializers.Serializer[Any]):
+    categories = CategoryShape(many=True)
+    meta = ListMeta()
+
+
+class CategorySlugsAnswer(serializers.Serializer[Any]):
+    class CategorySlug(serializers.Serializer[Any]):
+        id = serializers.CharField(source="slug")
+        slug = serializers.CharField()
+        description = serializers.CharField()
+
+    category_slugs = CategorySlug(many=True)
 
 
 class AuthorsAnswer(serializers.Serializer[Any]):

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.credentials import cargo_tokens
 from accounts.models import User
-from crates import derived_fields, download_counts, removal, reserved_names, search, yanking
+from crates import derived_fields, download_counts, listing, removal, reserved_names, search, yanking
 from crates.models import Crate, CrateWords, Dependency, Keyword, Version, VersionContents
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
@@ -75,7 +75,7 @@ def visible(client: CargoClient) -> dict[str, Any]:
         "page": client.get("/crates/demo").status_code,
         "owners": client.get(f"{CRATE}/owners").status_code,
         "found": len(search.matching("demo")),
-        "listed": search.search("", 1, 10).total,
+        "listed": listing.list_crates(listing.CrateQuery()).total,
         "dependents": Dependency.objects.filter(canonical_name="base", is_current=True).count(),
         "keywords": list(Keyword.objects.values_list("word", "crate_count")),
     }

@@ -284,12 +284,28 @@ TABLE = [
             "?include=",
             "/versions",
             "/versions?per_page=1&include=release_tracks",
+            "/downloads",
+            "/reverse_dependencies",
             "/1.0.0/dependencies",
+            "/1.0.0/downloads",
             "/1.0.0/authors",
         )
     ),
     Row(CARGO_OPEN, "GET", "/api/v1/crates/demo/1.0.0", 200, anonymous=200),
     Row(CARGO, "GET", "/api/v1/crates/nothing", 404, anonymous=404),
+    *(
+        Row(CARGO, "GET", f"/api/v1/{path}", 200, anonymous=200)
+        for path in (
+            "crates?sort=downloads",
+            "keywords",
+            "keywords/web",
+            "categories",
+            "categories/web::client",
+            "category_slugs",
+        )
+    ),
+    Row(CARGO, "GET", "/api/v1/keywords/nothing", 404, anonymous=404),
+    Row(CARGO, "GET", "/api/v1/categories/nothing", 404, anonymous=404),
     Row(CARGO, "GET", "/api/v1/crates/demo/1.0.0/readme", 302, anonymous=302),
     Row(CARGO, "GET", "/api/v1/crates/demo/1.0.0/download", 302, anonymous=302),
     Row(CARGO, "GET", "/dl/demo/1.0.0/readme", 404, anonymous=404),
@@ -341,7 +357,8 @@ class World:
             enforce_csrf_checks=True, raise_request_exception=False
         )  # one for all: creating a client is slow
         users = {name: self._open(name) for name in (*LIVE, *CLOSED, "bystander")}
-        publishing.publish(Principal(users["owner"]), BytesIO(packing.body()), len(packing.body()))
+        body = packing.body(toml=packing.manifest(extra='keywords = ["web"]\ncategories = ["web::client"]'))
+        publishing.publish(Principal(users["owner"]), BytesIO(body), len(body))
         ownership.add(Principal(users["owner"]), "demo", CLOSED)
         self._open_namespace(Principal(users["owner"]))
         self._mirror()

@@ -69,6 +69,12 @@ LISTS = (
     "/namespaces/alice/packages",
     "/namespaces/alice/packages/demo/versions",
     "/api/v1/crates?q=demo",
+    "/api/v1/crates?sort=downloads",
+    "/api/v1/crates/demo?include=",
+    "/api/v1/crates/demo/downloads",
+    "/api/v1/keywords",
+    "/api/v1/categories",
+    "/api/v1/category_slugs",
 )
 
 

@@ -155,6 +155,7 @@ VERSIONS = {
     "versions": [VERSION],
     "meta": {**TOTAL, "next_page": "page?", "release_tracks?": MapOf({"highest": "str"})},
 }
+DEPENDENTS = {"dependencies": [DEPENDENCY], "versions": [VERSION], "meta": TOTAL}
 
 # Routes of a crate and one of its versions, beneath the base.
 VERSION_ROUTES: dict[str, Any] = {
@@ -187,6 +188,41 @@ VERSION_ROUTES: dict[str, Any] = {
     "/crates/{name}/{number}/authors": {"users": [USER], "meta": {"names": ["str"]}},
     "/crates/{name}/{number}/readme": {"url": "url"},
     "/crates/{name}/{number}/download": {"url": "url"},
+    "/crates/{name}/{number}/downloads": {"version_downloads": [VERSION_DAY]},
+    "/crates/{name}/downloads": {"version_downloads": [VERSION_DAY], "meta": {"extra_downloads": [DAY]}},
+    "/crates/{name}/reverse_dependencies": DEPENDENTS,
+    "/crates/{name}/reverse_dependencies?page=1&per_page=100": DEPENDENTS,
+}
+
+SORTS = ("alpha", "downloads", "recent-downloads", "recent-updates", "new")
+
+# Routes of the whole registry; `query` is a word that its crates have, `category` and `keyword` what one of them has.
+LIST_ROUTES: dict[str, Any] = {
+    **{
+        f"/crates{query}": CRATES
+        for query in (
+            "",
+            "?q={query}",
+            "?q={query}&sort=relevance&page=1&per_page=1",
+            "?sort=&page=1",
+            *(f"?sort={sort}&per_page=2" for sort in SORTS),
+            "?category={category}",
+            "?keyword={keyword}",
+            "?letter=d",
+            "?user_id=1",
+            "?team_id=1",
+            "?ids[]={name}&ids[]=nothing",
+        )
+    },
+    "/keywords": {"keywords": [KEYWORD], "meta": TOTAL},
+    "/keywords?sort=crates&page=1&per_page=1": {"keywords": [KEYWORD], "meta": TOTAL},
+    "/keywords/{keyword}": {"keyword": KEYWORD},
+    "/categories": {"categories": [CATEGORY], "meta": TOTAL},
+    "/categories?sort=crates": {"categories": [CATEGORY], "meta": TOTAL},
+    "/categories/{category}": {
+        "category": {**CATEGORY, "subcategories": [CATEGORY], "parent_categories": [CATEGORY]},
+    },
+    "/category_slugs": {"category_slugs": [SLUG]},
 }
 
 
