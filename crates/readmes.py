@@ -18,7 +18,11 @@ def render_page(name: str, number: str) -> HttpResponse:
     contents = VersionContents.objects.filter(version=version).only("readme_html", "readme_text").first()
     if contents is None or not (contents.readme_html or contents.readme_text):
         raise NotFound(f"{version} has no README.")
-    body = contents.readme_html or f"<pre>{escape(contents.readme_text)}</pre>"
-    page = f"<!DOCTYPE html><meta charset=utf-8><title>{escape(version)}</title>{body}"
+    return page_of(str(version), contents.readme_html or f"<pre>{escape(contents.readme_text)}</pre>")
+
+
+def page_of(title: str, html: str) -> HttpResponse:
+    """Respond with a README, which is sanitised HTML, as a page."""
+    page = f"<!DOCTYPE html><meta charset=utf-8><title>{escape(title)}</title>{html}"
     headers = {"Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff"}
     return HttpResponse(page, content_type="text/html; charset=utf-8", headers=headers)

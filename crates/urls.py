@@ -34,23 +34,36 @@ MIRROR = [
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
     # crates.io's API, for mirrored crates
     path("mirror/api/v1/crates/new", mirror_crates.MirrorPublish.as_view({"put": "publish"})),
-    path("mirror/api/v1/crates/<str:name>", mirror_crates.MirrorCrate.as_view({"delete": "remove"})),
+    path(
+        "mirror/api/v1/crates/<str:name>",
+        mirror_crates.MirrorCrate.as_view({"get": "retrieve", "delete": "remove"}),
+    ),
+    path("mirror/api/v1/crates/<str:name>/versions", mirror_crates.MirrorCrate.as_view({"get": "versions"})),
     path(
         "mirror/api/v1/crates/<str:name>/owners",
-        mirror_crates.MirrorOwners.as_view({"put": "add", "delete": "remove"}),
+        mirror_crates.MirrorOwners.as_view({"get": "owners", "put": "add", "delete": "remove"}),
     ),
+    path("mirror/api/v1/crates/<str:name>/owner_user", mirror_crates.MirrorOwners.as_view({"get": "owner_user"})),
+    path("mirror/api/v1/crates/<str:name>/owner_team", mirror_crates.MirrorOwners.as_view({"get": "owner_team"})),
     path(
         "mirror/api/v1/crates/<str:name>/<version:number>",
-        mirror_crates.MirrorVersion.as_view({"patch": "update"}),
+        mirror_crates.MirrorVersion.as_view({"get": "retrieve", "patch": "update"}),
     ),
-    path(
-        "mirror/api/v1/crates/<str:name>/<version:number>/yank",
-        mirror_crates.MirrorVersion.as_view({"delete": "yank"}),
+    *(
+        path(
+            f"mirror/api/v1/crates/<str:name>/<version:number>/{action}",
+            mirror_crates.MirrorVersion.as_view({method: action}),
+        )
+        for method, action in (
+            ("get", "dependencies"),
+            ("get", "authors"),
+            ("get", "readme"),
+            ("get", "download"),
+            ("delete", "yank"),
+            ("put", "unyank"),
+        )
     ),
-    path(
-        "mirror/api/v1/crates/<str:name>/<version:number>/unyank",
-        mirror_crates.MirrorVersion.as_view({"put": "unyank"}),
-    ),
+    path("mirror/crates/<str:name>/<version:number>/readme", mirror_crates.MirrorReadmes.as_view({"get": "retrieve"})),
 ]
 
 # cargo before 1.96 takes the index `X.git` for the index `X`, and sends it the token for that (CVE-2026-5222).

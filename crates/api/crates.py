@@ -110,20 +110,7 @@ class Crate(ReadView):
     def versions(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/versions`"""
         query = self.validated(VersionListQuery, request.query_params)
-        versions = catalogue.list_versions(
-            name,
-            catalogue.VersionQuery(
-                by_date=query["sort"] == "date",
-                numbers=query["nums[]"],
-                per_page=query["per_page"],
-                seek=query["seek"],
-                with_tracks=query["include"] == "release_tracks",
-            ),
-        )
-        tracks = {} if versions.release_tracks is None else {"release_tracks": versions.release_tracks}
-        next_page = query_with(request, seek=versions.seek) if versions.seek else None
-        meta = {"total": versions.total, "next_page": next_page, **tracks}
-        return Response(shapes.VersionListAnswer({"versions": versions.versions, "meta": meta}).data)
+        return version_list(request, catalogue.list_versions(name, version_query(query)))
 
     @extend_schema(parameters=[PageQuery], responses=shapes.DependentsAnswer)
     def reverse_dependencies(self, request: Request, name: str) -> Response:
@@ -198,10 +185,30 @@ class Readmes(Cargo, ViewSet):
         return readmes.render_page(name, number)
 
 
+def version_query(query: dict[str, Any]) -> catalogue.VersionQuery:
+    return catalogue.VersionQuery(
+        by_date=query["sort"] == "date",
+        numbers=query["nums[]"],
+        per_page=query["per_page"],
+        seek=query["seek"],
+        with_tracks=query["include"] == "release_tracks",
+    )
+
+
+def version_list(request: Request, versions: catalogue.VersionList) -> Response:
+    tracks = {} if versions.release_tracks is None else {"release_tracks": versions.release_tracks}
+    next_page = query_with(request, seek=versions.seek) if versions.seek else None
+    meta = {"total": versions.total, "next_page": next_page, **tracks}
+    return Response(shapes.VersionListAnswer({"versions": versions.versions, "meta": meta}).data)
+
+
 def lead_to(request: Request, name: str, number: str, part: str) -> HttpResponseBase:
     """Redirect to the bytes of a version, or name their address to a client that accepts JSON."""
     version = catalogue.get_version(name, number)
-    path = f"/dl/{version.crate.name}/{version.number}/{part}"
+    return lead(request, f"/dl/{version.crate.name}/{version.number}/{part}")
+
+
+def lead(request: Request, path: str) -> HttpResponseBase:
     response: HttpResponseBase
     if accepts_json(request._request):
         response = Response(shapes.AddressAnswer({"url": f"{settings.PUBLIC_URL}{path}"}).data)

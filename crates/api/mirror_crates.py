@@ -1,18 +1,35 @@
 """crates.io's API for mirrored crates, from what is stored. It changes nothing: each change is refused at once."""
 
-from django.http import HttpRequest
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.authentication import CargoTokenAuthentication
+from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication
 from accounts.permissions import ReadAccess
+from crates import catalogue as own_catalogue
+from crates import readmes
+from crates.api import shapes
+from crates.api.crates import REDIRECT, CrateQuery, VersionListQuery, lead, version_list, version_query
 from crates.mirror import catalogue
 from registry_site.http.dialects import Cargo, CargoFailure
 
 REFUSED = {403: CargoFailure}
+
+
+class NoUsers(serializers.Serializer[Any]):
+    """The owners of a mirrored crate, whom only upstream knows."""
+
+    users = shapes.UserShape(many=True)
+
+
+class NoTeams(serializers.Serializer[Any]):
+    teams = shapes.UserShape(many=True)
 
 
 class MirrorView(Cargo, ViewSet):
@@ -32,6 +49,19 @@ class MirrorPublish(MirrorView):
 
 
 class MirrorCrate(MirrorView):
+    @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}?include=`"""
+        query = self.validated(CrateQuery, request.query_params)
+        crate = catalogue.describe_crate(name, own_catalogue.parse_parts(query["include"]))
+        return Response(shapes.CrateAnswer(crate).data)
+
+    @extend_schema(parameters=[VersionListQuery], responses=shapes.VersionListAnswer)
+    def versions(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/versions`"""
+        query = self.validated(VersionListQuery, request.query_params)
+        return version_list(request, catalogue.list_versions(name, version_query(query)))
+
     @extend_schema(request=None, responses=REFUSED)
     def remove(self, request: Request, name: str) -> Response:
         """`DELETE /mirror/api/v1/crates/{crate}`"""
@@ -39,6 +69,34 @@ class MirrorCrate(MirrorView):
 
 
 class MirrorVersion(MirrorView):
+    @extend_schema(responses=shapes.VersionAnswer)
+    def retrieve(self, request: Request, name: str, number: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/{version}`"""
+        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+
+    @extend_schema(responses=shapes.DependenciesAnswer)
+    def dependencies(self, request: Request, name: str, number: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/{version}/dependencies`"""
+        return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+
+    @extend_schema(responses=shapes.AuthorsAnswer)
+    def authors(self, request: Request, name: str, number: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/{version}/authors`, which names nobody."""
+        catalogue.locate_version(name, number)
+        return Response(shapes.AuthorsAnswer({"users": [], "meta": {"names": []}}).data)
+
+    @extend_schema(responses=REDIRECT)
+    def readme(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /mirror/api/v1/crates/{crate}/{version}/readme`"""
+        name, number = catalogue.locate_version(name, number)
+        return lead(request, f"/mirror/crates/{name}/{number}/readme")
+
+    @extend_schema(responses=REDIRECT)
+    def download(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /mirror/api/v1/crates/{crate}/{version}/download`"""
+        name, number = catalogue.locate_version(name, number)
+        return lead(request, f"/ktra/api/v1/mirror/{name}/{number}/download")
+
     @extend_schema(request=None, responses=REFUSED)
     def update(self, request: Request, name: str, number: str) -> Response:
         """`PATCH /mirror/api/v1/crates/{crate}/{version}`"""
@@ -55,7 +113,35 @@ class MirrorVersion(MirrorView):
         catalogue.refuse_change()
 
 
+class MirrorReadmes(MirrorView):
+    """READMEs as pages, for people who are signed in, too."""
+
+    authentication_classes = [CargoTokenAuthentication, BrowserSessionAuthentication]
+
+    @extend_schema(responses={(200, "text/html"): OpenApiTypes.STR})
+    def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
+        """`GET /mirror/crates/{crate}/{version}/readme`"""
+        return readmes.page_of(f"{name}@{number}", catalogue.get_readme(name, number))
+
+
 class MirrorOwners(MirrorView):
+    @extend_schema(responses=NoUsers)
+    def owners(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/owners`, whom an index does not name."""
+        catalogue.require_crate(name)
+        return Response(NoUsers({"users": []}).data)
+
+    @extend_schema(responses=NoUsers)
+    def owner_user(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/owner_user`"""
+        return self.owners(request, name)
+
+    @extend_schema(responses=NoTeams)
+    def owner_team(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/owner_team`"""
+        catalogue.require_crate(name)
+        return Response(NoTeams({"teams": []}).data)
+
     @extend_schema(request=None, responses=REFUSED)
     def add(self, request: Request, name: str) -> Response:
         """`PUT /mirror/api/v1/crates/{crate}/owners`"""

@@ -8,7 +8,7 @@ The modules in their order. Each imports only modules of the lines above its own
     index_cache  policies
     crate_cache
     serving  maintenance
-    downloads
+    downloads  stored_crates
     catalogue  overview  prefetch  transfer
     admin  pages  apps  management
 

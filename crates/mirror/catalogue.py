@@ -1,11 +1,25 @@
 """Mirrored crates as crates.io's API shows them, which takes no changes here."""
 
-from typing import NoReturn
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
 
 from django.conf import settings
 
+from crates import catalogue, cursors, taxonomy
+from crates.catalogue import CrateDetails, VersionList, VersionQuery
+from crates.mirror import download_counts, resolving, stored_crates
+from crates.mirror.models import CachedCrate, CrateDownloads, CrateFacts
+from crates.mirror.stored_crates import StoredCrate, StoredVersion
+from crates.models import Category, Keyword
+from crates.records import NO_VERSION, CrateRecord, DependencyRecord, VersionRecord
 from registry_site.cargo_config import REGISTRY_NAME
-from registry_site.errors import PermissionDenied
+from registry_site.errors import NotFound, PermissionDenied
+
+API_ROOT = "/mirror/api/v1"
+KINDS = ("normal", "build", "dev")
+NO_FACTS = CrateFacts()
 
 
 def refuse_change() -> NoReturn:
@@ -14,3 +28,200 @@ def refuse_change() -> NoReturn:
         f"This is a mirror, which takes no crates and no changes. Use the registry itself, sparse+{settings.PUBLIC_URL}"
         f"/index/: `cargo publish --registry {REGISTRY_NAME}`."
     )
+
+
+# --- One crate ----------------------------------------------------------------------------------------------------
+
+
+def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
+    """Return a crate with some of its parts; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    facts = facts_of(crate.described_file())
+    record, versions = crate_record(crate, facts), None
+    if "versions" in parts:
+        versions = version_records(crate, crate.versions[::-1])
+        record = replace(record, versions=[version.id for version in versions])
+    elif "default_version" in parts:
+        versions = version_records(crate, [v for v in crate.versions if v.line.version == record.default_version])
+    keywords = categories = None
+    if "keywords" in parts:
+        # Crates by keyword are not counted here: this one has it.
+        keywords = [Keyword(word=word, created_at=record.created_at, crate_count=1) for word in facts.keywords]
+        record = replace(record, keywords=facts.keywords)
+    if "categories" in parts:
+        categories = [
+            Category(slug=slug, name=taxonomy.category_name(slug), created_at=record.created_at, crate_count=1)
+            for slug in facts.categories
+        ]
+        record = replace(record, categories=facts.categories)
+    if "downloads" not in parts:
+        record = replace(record, recent_downloads=None)
+    return CrateDetails(record, versions, keywords, categories)
+
+
+def crate_record(crate: StoredCrate, facts: CrateFacts) -> CrateRecord:
+    foremost = crate.foremost
+    downloads = CrateDownloads.objects.filter(pk=crate.index_file.name).first() or CrateDownloads()
+    times = [version.published_at for version in crate.versions] or [crate.index_file.changed_at]
+    return CrateRecord(
+        name=crate.name,
+        created_at=min(times),
+        updated_at=max(times),
+        default_version=foremost.default or None,
+        max_version=foremost.highest or NO_VERSION,
+        newest_version=foremost.newest or NO_VERSION,
+        max_stable_version=foremost.highest_stable or None,
+        num_versions=len(crate.versions),
+        yanked=foremost.is_default_yanked,
+        downloads=downloads.total,
+        recent_downloads=downloads.recent,
+        description=facts.description,
+        homepage=facts.homepage,
+        documentation=facts.documentation,
+        repository=facts.repository,
+        api_root=API_ROOT,
+    )
+
+
+def facts_of(file: CachedCrate | None) -> CrateFacts:
+    """Return the facts of a cached file, or empty ones."""
+    return getattr(file, "facts", NO_FACTS)
+
+
+# --- Versions -----------------------------------------------------------------------------------------------------
+
+
+def require_crate(name: str) -> None:
+    """Raise as `stored_crates.get_crate`, for a route that shows nothing of a crate."""
+    stored_crates.get_index_file(name)
+
+
+def locate_version(name: str, number: str) -> tuple[str, str]:
+    """Return name and number of a version as upstream spells them; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    return crate.name, crate.get_version(number).line.version
+
+
+def describe_version(name: str, number: str) -> VersionRecord:
+    """Return the record of a version; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    return version_records(crate, [crate.get_version(number)])[0]
+
+
+def list_versions(name: str, query: VersionQuery) -> VersionList:
+    """Return versions of a crate, the highest or the latest first; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    versions = [v for v in crate.versions if not query.numbers or v.line.version in query.numbers]
+    if query.by_date:
+        versions.sort(key=lambda version: version.published_at)
+    else:
+        versions.sort(key=lambda version: (resolving.parse(version.line.version), version.line.version))
+    versions.reverse()
+    tracks = None
+    if query.with_tracks:
+        tracks = catalogue.release_tracks(v.line.version for v in versions if not v.line.yanked)
+    if query.per_page is None:
+        return VersionList(version_records(crate, versions), len(versions), None, tracks)
+    keys = [version.id for version in versions]
+    start = keys.index(last) + 1 if (last := cursors.decode_key(query.seek)) in keys else 0
+    page = versions[start : start + query.per_page]
+    seek = cursors.encode(page[-1].id) if page and page[-1] is not versions[-1] else None
+    return VersionList(version_records(crate, page), len(versions), seek, tracks)
+
+
+def version_records(crate: StoredCrate, versions: Sequence[StoredVersion]) -> list[VersionRecord]:
+    """Return the records of some versions of a crate, in their order."""
+    files, downloads = crate.files_of(versions), download_counts.totals_of_versions(crate.index_file.name)
+    return [
+        version_record(crate, version, files.get(version.line.version), downloads.get(version.line.version, 0))
+        for version in versions
+    ]
+
+
+def version_record(
+    crate: StoredCrate, version: StoredVersion, file: CachedCrate | None, downloads: int
+) -> VersionRecord:
+    facts, fields = facts_of(file), json.loads(version.line.raw)
+    license_ = (file.license if file else "") or (catalogue.WITHOUT_LICENSE if facts.license_file else "")
+    return VersionRecord(
+        id=version.id,
+        crate=crate.name,
+        num=version.line.version,
+        created_at=version.published_at,
+        updated_at=version.published_at,
+        checksum=version.line.checksum,
+        crate_size=file.size if file else None,
+        yanked=version.line.yanked,
+        features=features_of(fields),
+        downloads=downloads,
+        yank_message=version.reason,
+        lib_links=text_of(fields.get("links")),
+        license=license_,
+        rust_version=text_of(fields.get("rust_version")),
+        has_lib=facts.has_library,
+        bin_names=facts.binary_names,
+        edition=facts.edition,
+        description=facts.description,
+        homepage=facts.homepage,
+        documentation=facts.documentation,
+        repository=facts.repository,
+        line_counts=facts.line_counts,
+        api_root=API_ROOT,
+    )
+
+
+def features_of(fields: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the features in an index line, which may stand in two tables; whatever is none is left out."""
+    tables = [table for key in ("features", "features2") if isinstance(table := fields.get(key), dict)]
+    return {text_of(name): texts_of(values) for table in tables for name, values in table.items()}
+
+
+def text_of(value: Any) -> str:
+    """Return a text that UTF-8 can write, which JSON need not be; empty for another value."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+def texts_of(value: Any) -> list[str]:
+    return [text_of(text) for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def get_readme(name: str, number: str) -> str:
+    """Return the README of a version, as HTML; raises `NotFound` also if its file is not stored, or has none."""
+    crate = stored_crates.get_crate(name)
+    version = crate.get_version(number)
+    files = crate.index_file.cached_crates().filter(version=number, sha256=version.line.checksum)
+    html = files.values_list("facts__readme_html", flat=True).first()
+    if not html:
+        raise NotFound(f"{crate.name}@{number} has no README, or the mirror has not stored its file yet.")
+    return html
+
+
+# --- Dependencies -------------------------------------------------------------------------------------------------
+
+
+def dependencies_of(name: str, number: str) -> list[DependencyRecord]:
+    """Return the dependencies of a version, in the order of its index line; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    version = crate.get_version(number)
+    records = list(dependency_records(crate.index_file.name, version))
+    rows = CrateDownloads.objects.filter(pk__in={record.crate_id.lower() for record in records})
+    downloads = dict(rows.values_list("pk", "total"))
+    return [replace(record, downloads=downloads.get(record.crate_id.lower(), 0)) for record in records]
+
+
+def dependency_records(name: str, version: StoredVersion) -> Iterator[DependencyRecord]:
+    """Iterate over the dependencies in an index line; whatever is none is left out."""
+    entries = json.loads(version.line.raw).get("deps")
+    for position, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict) and (needed := text_of(entry.get("package")) or text_of(entry.get("name"))):
+            yield DependencyRecord(
+                id=stored_crates.stable_id(name, version.line.version, str(position)),
+                version_id=version.id,
+                crate_id=needed,
+                req=text_of(entry.get("req")) or "*",
+                optional=entry.get("optional") is True,
+                default_features=entry.get("default_features") is not False,
+                features=texts_of(entry.get("features")),
+                target=text_of(entry.get("target")),
+                kind=entry["kind"] if entry.get("kind") in KINDS else "normal",
+            )

@@ -52,6 +52,21 @@ def refuse_own_name(name: str) -> None:
 
     Asking would give the name away, and a stranger who publishes it upstream would get into builds of ours.
     """
+    crate = refuse_unserved_name(name)
+    if crate is not None and crate.upstream == Crate.Upstream.UNKNOWN:
+        # Upstream did not answer when the crate was published, so ask again.
+        crate.upstream = look_up(crate.name)
+        if crate.upstream != Crate.Upstream.UNKNOWN:
+            unknown = Crate.with_removed.filter(pk=crate.pk, upstream=Crate.Upstream.UNKNOWN)
+            unknown.update(upstream=crate.upstream)
+        refuse_crate_of_ours(crate)
+
+
+def refuse_unserved_name(name: str) -> Crate | None:
+    """Raise `NotFound` for a name that the mirror does not serve, as far as it is known without asking upstream.
+
+    Return the crate of this name here, if there is one.
+    """
     if is_private(name):
         raise NotFound(
             upstreams.no_such_crate(
@@ -59,13 +74,13 @@ def refuse_own_name(name: str) -> None:
             )
         )
     crate = Crate.with_removed.named(name).only("name", "upstream").first()
-    if crate is not None and crate.upstream == Crate.Upstream.UNKNOWN:
-        # Upstream did not answer when the crate was published, so ask again.
-        crate.upstream = look_up(crate.name)
-        if crate.upstream != Crate.Upstream.UNKNOWN:
-            unknown = Crate.with_removed.filter(pk=crate.pk, upstream=Crate.Upstream.UNKNOWN)
-            unknown.update(upstream=crate.upstream)
-    if crate is not None and crate.upstream == Crate.Upstream.LACKS:
+    if crate is not None:
+        refuse_crate_of_ours(crate)
+    return crate
+
+
+def refuse_crate_of_ours(crate: Crate) -> None:
+    if crate.upstream == Crate.Upstream.LACKS:
         raise NotFound(
             upstreams.no_such_crate(
                 f"{crate.name} is a crate of this registry itself, in {settings.PUBLIC_URL}/index/, so upstream is "

@@ -8,7 +8,7 @@ from typing import Any
 import semver
 
 from crates.mirror import resolving
-from crates.mirror.index_lines import Line
+from crates.mirror.index_lines import NAME, Line
 from registry_site.search import spelling
 from registry_site.search.words import tokenize
 
@@ -62,7 +62,8 @@ def publication_times(lines: Sequence[Line], latest: datetime) -> list[datetime]
 
 def spelling_of(name: str, lines: Sequence[Line]) -> str:
     """Return the name of a crate as its last line spells it, or else as it is."""
-    return next((line.name for line in reversed(lines) if line.name.lower() == name), name)
+    spellings = (line.name for line in reversed(lines) if NAME.fullmatch(line.name))
+    return next((spelt for spelt in spellings if spelt.lower() == name), name)
 
 
 def columns(name: str, lines: Sequence[Line], changed_at: datetime) -> dict[str, Any]:

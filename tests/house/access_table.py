@@ -325,6 +325,25 @@ TABLE = [
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/1.0.0/download", 200, anonymous=200),
     Row(CARGO, "GET", "/ktra/api/v1/mirror/foreign/9.9.9/download", 404, anonymous=404),
     *(
+        Row(CARGO, "GET", f"/mirror/api/v1/crates/foreign{path}", 200, anonymous=200)
+        for path in (
+            "",
+            "?include=",
+            "/versions",
+            "/versions?per_page=1&include=release_tracks",
+            "/1.0.0",
+            "/1.0.0/dependencies",
+            "/1.0.0/authors",
+            "/owners",
+            "/owner_user",
+            "/owner_team",
+        )
+    ),
+    Row(CARGO, "GET", "/mirror/api/v1/crates/nothing", 404, anonymous=404),
+    Row(CARGO, "GET", "/mirror/api/v1/crates/foreign/1.0.0/readme", 302, anonymous=302),
+    Row(CARGO, "GET", "/mirror/api/v1/crates/foreign/1.0.0/download", 302, anonymous=302),
+    Row(CARGO, "GET", "/mirror/crates/foreign/1.0.0/readme", 404, anonymous=404),
+    *(
         Row(CARGO, method, f"/mirror/api/v1/crates/{path}", 403, body, anonymous=403)
         for method, path, body in (
             ("PUT", "new", packing.body("fresh")),

@@ -106,7 +106,7 @@ VERSION = {
     "lib_links": "str?",
     "license": "str?",
     "links": {"dependencies": "str", "version_downloads": "str", "authors": "str"},
-    "crate_size": "int",
+    "crate_size": "int?",  # a mirror does not know it before it has the file
     "published_by": Nullable(USER),
     "audit_actions": [{"action": "action", "user": USER, "time": "time"}],
     "checksum": "sha256",
