@@ -150,7 +150,7 @@ def build_listings(count: int) -> "Iterator[Listing]":
     random = Random(1)
     for number in range(count):
         words = random.choices(VOCABULARY, cum_weights=WEIGHTS, k=README_WORDS)
-        words.append(HALF if number % 2 else OTHER_HALF)
+        words.append(HALF if number // 6 % 2 else OTHER_HALF)
         if number % (count // 5) == 7:
             words.append(RARE)
         if number % 30 == 1:

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             ],
             options={"verbose_name_plural": "popular words"},
         ),
-        CreateWordIndex("popularwords", "name_words", prefixes="2 3"),
-        CreateWordIndex("popularwords", "summary_words", prefixes="2 3"),
+        CreateWordIndex("popularwords", "name_words", prefixes="2 3 4 5"),
+        CreateWordIndex("popularwords", "summary_words", prefixes="2 3 4 5"),
         CreateWordIndex("popularwords", "text_words", prefixes=""),
     ]

@@ -6,6 +6,7 @@ columns would read the matches in long texts to find those in names.
 
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.migrations.operations.base import Operation
 
 POSTGRESQL = [
@@ -26,6 +27,9 @@ SQLITE = [
     "INSERT INTO {index} (rowid, {column}) VALUES (new.id, new.{column}); END",
     "INSERT INTO {index} ({index}) VALUES ('rebuild')",  # indexes the present rows
 ]
+
+INDEXES_OF_POSTGRESQL = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef LIKE %s"
+INDEXES_OF_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE %s"
 
 
 def index_name(table: str, column: str) -> str:
@@ -88,3 +92,23 @@ class RestoreTriggers(CreateWordIndex):
 
     def describe(self) -> str:
         return f"Restore the triggers of the index of words in {self.column} of {self.model_name}"
+
+
+def rewrite_indexes() -> int:
+    """Write all indexes of words anew, without the words of deleted rows, and return their number.
+
+    SQLite keeps deleted words until it merges parts of an index, and PostgreSQL for ever. Writers wait meanwhile: about
+    a second for 100,000 crates.
+    """
+    is_postgresql = connection.vendor == "postgresql"
+    select, pattern = (
+        (INDEXES_OF_POSTGRESQL, "%USING gin (array_to_tsvector(%") if is_postgresql else (INDEXES_OF_SQLITE, "%fts5%")
+    )
+    rewrite = "REINDEX INDEX {0}" if is_postgresql else "INSERT INTO {0} ({0}) VALUES ('optimize')"
+    with connection.cursor() as cursor:
+        cursor.execute(select, [pattern])
+        indexes = [name for (name,) in cursor.fetchall()]
+        for name in indexes:
+            with transaction.atomic():  # of its own, so that no writer waits for more than one index
+                cursor.execute(rewrite.format(name))
+    return len(indexes)
