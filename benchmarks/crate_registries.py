@@ -24,6 +24,7 @@ from benchmarks.table import percentile
 from tests.support.servers import Server, new_database
 
 if TYPE_CHECKING:
+    from accounts.models import User
     from tests.support.crate_rows import Listing
 
 COUNTS = [1000, 100_000]
@@ -37,6 +38,13 @@ WEIGHTS = list(accumulate(1 / rank for rank in range(5, len(VOCABULARY) + 5)))
 README_WORDS = 150
 HALF, OTHER_HALF, RARE, PAIR = "workspace", "standalone", "quaternion", "日志"
 NUMBER = 77  # of the crate whose name is looked for; both registries have it
+CATEGORIES = [f"{topic}::{kind}" for topic in TOPICS[:10] for kind in KINDS[:3]]
+# Dependents: the first hundred crates need one library, and every third crate of all another one.
+LIBRARY, COMMON_LIBRARY, MANY_VERSIONS = "library", "common-library", "many-versions"
+LIBRARY_DEPENDENTS = 100
+OTHER_DEPENDENCIES = 3
+VERSIONS, DEPENDENCIES = 1000, 20  # of the crate with many versions, and of each of them
+OWNER, OWNED = "owner", 100  # who owns the first crates
 
 
 @dataclass(frozen=True)
@@ -127,15 +135,18 @@ def fill(count: int) -> None:
 
     from accounts import registration
     from crates import search
-    from tests.support.crate_rows import create_crates
+    from tests.support.crate_rows import Listing, create_crate_of, create_crates
 
     call_command("migrate", verbosity=0)
     publisher = registration.register("publisher", "correct horse")
+    create_crates([Listing(LIBRARY), Listing(COMMON_LIBRARY)], publisher)
+    create_crate_of(VERSIONS, publisher, MANY_VERSIONS, DEPENDENCIES)
     listings = build_listings(count)
     for start in range(0, count, BATCH):
         with transaction.atomic():
             create_crates([next(listings) for _ in range(min(BATCH, count - start))], publisher)
         print_progress(f"{min(start + BATCH, count):,} crates")
+    give_owners(publisher)
     search.update_popular_words()  # as the next `manage.py purge` does
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -143,11 +154,27 @@ def fill(count: int) -> None:
             cursor.execute("VACUUM ANALYZE")  # as its autovacuum does within minutes
 
 
+def give_owners(publisher: "User") -> None:
+    """Give the first crates to `OWNER` and the others to their publisher."""
+    from accounts import registration
+    from crates.models import Crate, Ownership
+
+    owner = registration.register(OWNER, "correct horse")
+    crates = Crate.objects.filter(ownerships=None).order_by("pk").values_list("pk", flat=True)
+    Ownership.objects.bulk_create(
+        (
+            Ownership(crate_id=crate, user=owner if number < OWNED else publisher)
+            for number, crate in enumerate(crates.iterator())
+        ),
+        batch_size=BATCH,
+    )
+
+
 def build_listings(count: int) -> "Iterator[Listing]":
     """Build crates; the first thousand are the same whatever the count."""
     from tests.support.crate_rows import Listing
 
-    random = Random(1)
+    random, other = Random(1), Random(2)
     for number in range(count):
         words = random.choices(VOCABULARY, cum_weights=WEIGHTS, k=README_WORDS)
         words.append(HALF if number // 6 % 2 else OTHER_HALF)
@@ -157,12 +184,18 @@ def build_listings(count: int) -> "Iterator[Listing]":
             topic = PAIR if number % 20 == 1 else random.choice(CHINESE_TOPICS)
             words.append(f"一个{topic}{random.choice(CHINESE_KINDS)}。")
         topic, kind = random.choice(TOPICS), random.choice(KINDS)
+        needs = [LIBRARY] * (number < LIBRARY_DEPENDENTS) + [COMMON_LIBRARY] * (number % 3 == 0)
+        needs += [crate_name(other.randrange(1000)) for _ in range(OTHER_DEPENDENCIES)]
+        downloads = int(random.paretovariate(0.5) - 1)
         yield Listing(
             crate_name(number),
             f"A {random.choice(QUALITIES)} {topic} {kind} {random.choice(ENDS)}",
             (topic, kind),
             " ".join(words),
-            int(random.paretovariate(0.5) - 1),
+            downloads,
+            downloads % 997,
+            (CATEGORIES[number % len(CATEGORIES)],),
+            tuple(needs),
         )
 
 

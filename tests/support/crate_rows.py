@@ -1,15 +1,20 @@
 """Rows of many crates, as publishes would write them; for search, which needs no `.crate` files."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import F
 
 from accounts.models import User
-from crates import dependency_rows, names, search
+from crates import dependency_rows, names, search, taxonomy
 from crates.models import (
+    Category,
     Crate,
     CrateDownloads,
     CrateWords,
     Dependency,
+    Keyword,
     Ownership,
     Version,
     VersionContents,
@@ -25,14 +30,20 @@ class Listing(NamedTuple):
     keywords: tuple[str, ...] = ()
     readme: str = ""
     downloads: int = 0
+    recent_downloads: int = 0
+    categories: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
 
 
 def create_crates(listings: Iterable[Listing], publisher: User) -> None:
-    """Create crates with their versions, READMEs and words."""
+    """Create crates with their versions, READMEs, words, keywords, categories and dependencies."""
     listings = list(listings)
     crates = Crate.objects.bulk_create(
         Crate(
-            name=listing.name, canonical_name=names.canonical(listing.name), index_path=names.index_path(listing.name)
+            name=listing.name,
+            canonical_name=names.canonical(listing.name),
+            index_path=names.index_path(listing.name),
+            version_count=1,
         )
         for listing in listings
     )
@@ -46,6 +57,8 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
             published_by=publisher,
             description=listing.description,
             keywords=list(listing.keywords),
+            categories=list(listing.categories),
+            dependencies=[dependency_entry(name) for name in listing.dependencies],
         )
         for crate, listing in zip(crates, listings, strict=True)
     )
@@ -57,22 +70,43 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
         VersionContents(version=version, readme_text=listing.readme) for _, version, listing in rows
     )
     CrateDownloads.objects.bulk_create(
-        CrateDownloads(crate=crate, total=listing.downloads) for crate, _, listing in rows
+        CrateDownloads(crate=crate, total=listing.downloads, recent=listing.recent_downloads)
+        for crate, _, listing in rows
     )
     CrateWords.objects.bulk_create(
         CrateWords(crate=crate, version=version, **search.words_of(crate.name, version, listing.readme))
         for crate, version, listing in rows
     )
-
-
-def create_crate_of(count: int, publisher: User, name: str = "demo", dependencies: int = 2) -> Crate:
-    """Create a crate with `count` versions, from 0.0.0 on, each with dependencies, downloads and some features."""
-    crate = Crate.objects.create(
-        name=name, canonical_name=names.canonical(name), index_path=names.index_path(name), version_count=count
+    Dependency.objects.bulk_create(
+        dependency_rows.row(version, position, entry, is_current=True)
+        for version in versions
+        for position, entry in enumerate(version.dependencies)
     )
-    Ownership.objects.create(crate=crate, user=publisher, added_by=publisher)
-    entry = {
-        "name": "other",
+    relate(Crate.keywords.through, Keyword, "word", [(crate, listing.keywords) for crate, _, listing in rows])
+    relate(Crate.categories.through, Category, "slug", [(crate, listing.categories) for crate, _, listing in rows])
+
+
+def relate(table: Any, model: Any, key: str, values_of_crates: Sequence[tuple[Crate, Sequence[str]]]) -> None:
+    """Lead from crates to keywords or categories, in the table between them, and count these crates."""
+    counts = Counter(value for _, values in values_of_crates for value in values)
+    names_of_categories = {value: {"name": taxonomy.category_name(value)} for value in counts if key == "slug"}
+    model.objects.bulk_create(
+        (model(**{key: value}, **names_of_categories.get(value, {})) for value in counts), ignore_conflicts=True
+    )
+    rows = {getattr(row, key): row for row in model.objects.filter(**{f"{key}__in": counts})}
+    for value, count in counts.items():
+        model.objects.filter(pk=rows[value].pk).update(crate_count=F("crate_count") + count)
+    table.objects.bulk_create(
+        table(crate=crate, **{model._meta.model_name: rows[value]})
+        for crate, values in values_of_crates
+        for value in values
+    )
+
+
+def dependency_entry(name: str) -> dict[str, Any]:
+    """Return a dependency in the form of the index."""
+    return {
+        "name": name,
         "req": "^1",
         "features": ["std"],
         "optional": False,
@@ -82,6 +116,15 @@ def create_crate_of(count: int, publisher: User, name: str = "demo", dependencie
         "registry": None,
         "package": None,
     }
+
+
+def create_crate_of(count: int, publisher: User, name: str = "demo", dependencies: int = 2) -> Crate:
+    """Create a crate with `count` versions, from 0.0.0 on, each with dependencies, downloads and some features."""
+    crate = Crate.objects.create(
+        name=name, canonical_name=names.canonical(name), index_path=names.index_path(name), version_count=count
+    )
+    Ownership.objects.create(crate=crate, user=publisher, added_by=publisher)
+    entry = dependency_entry("other")
     versions = Version.objects.bulk_create(
         Version(
             crate=crate,
