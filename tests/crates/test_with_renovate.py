@@ -28,10 +28,15 @@ name = "project"
 version = "0.1.0"
 [dependencies]
 Our-Crate = { version = "=1.0.0", registry = "priv" }
+Mirrored-Crate = "=1.0.0"
 """
 CARGO_CONFIG = """
 [registries.priv]
 index = "sparse+{url}/index/"
+[source.crates-io]
+replace-with = "mirror"
+[source.mirror]
+registry = "sparse+{url}/mirror/index/"
 """
 LINKS = """
 description = "A crate of the tests"
@@ -42,12 +47,17 @@ repository = "https://git.example.org/{name}"
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A registry with a crate of its own, and a token for it."""
+    """A registry with a crate of its own and a mirrored one, which somebody has downloaded, and a token for it."""
     directory = tmp_path_factory.mktemp("renovate")
-    with running(directory / "data", REGISTRY_AUTH_REQUIRED="1") as server:
-        token = server.sign_up("alice")
-        publish_releases(server, token, "Our-Crate")
-        yield server, token
+    with running(directory / "upstream", REGISTRY_MIRROR="off", REGISTRY_WORKERS="1") as upstream:
+        publish_releases(upstream, upstream.sign_up("bob"), "Mirrored-Crate")
+        settings = {"REGISTRY_AUTH_REQUIRED": "1", "REGISTRY_MIRROR_UPSTREAM": f"sparse+{upstream.url}/index/"}
+        with running(directory / "data", **settings) as server:
+            token = server.sign_up("alice")
+            publish_releases(server, token, "Our-Crate")
+            download = f"{server.url}/ktra/api/v1/mirror/Mirrored-Crate/1.0.0/download"
+            urlopen(Request(download, headers={"Authorization": token})).close()
+            yield server, token
 
 
 def publish_releases(server: Server, token: str, name: str) -> None:
@@ -93,12 +103,13 @@ def look_for_updates(project: Path, directory: Path, server: Server, token: str)
     return json.loads(report.read_text())
 
 
-def test_update_has_links_and_a_time(dependencies: dict[str, dict[str, Any]]) -> None:
-    dependency = dependencies["Our-Crate"]
+@pytest.mark.parametrize("name", ["Our-Crate", "Mirrored-Crate"])
+def test_update_has_links_and_times(dependencies: dict[str, dict[str, Any]], name: str) -> None:
+    dependency = dependencies[name]
     (update,) = dependency["updates"]
     assert (update["newVersion"], dependency["sourceUrl"], dependency["homepage"]) == (
         "1.1.0",
-        "https://git.example.org/Our-Crate",
-        "https://Our-Crate.example.org",
+        f"https://git.example.org/{name}",
+        f"https://{name}.example.org",
     )
     assert update["releaseTimestamp"] >= dependency["currentVersionTimestamp"]
