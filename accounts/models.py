@@ -261,6 +261,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.username if ":" in self.username else names.KTRA_PREFIX + self.username
 
     @property
+    def has_verified_email(self) -> bool:
+        return self.email_verified_at is not None
+
+    @property
+    def has_verification_mail(self) -> bool:
+        return self.has_verified_email or self.verification_sent_at is not None
+
+    @property
     def page_url(self) -> str:
         """The URL of the public profile."""
         return f"{settings.PUBLIC_URL}/users/{quote(self.username, safe=':')}"

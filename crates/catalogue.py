@@ -142,6 +142,12 @@ def crate_records(crates: Sequence[Crate]) -> list[CrateRecord]:
     return [crate_record(crate, *downloads.get(crate.pk, (0, 0))) for crate in crates]
 
 
+def crate_records_of(keys: Collection[int]) -> dict[int, CrateRecord]:
+    """Return the records of crates by their primary keys; those that are deleted meanwhile are left out."""
+    crates = list(with_columns(Crate.objects.filter(pk__in=keys).order_by()))
+    return dict(zip([crate.pk for crate in crates], crate_records(crates), strict=True))
+
+
 def crate_record(crate: Crate, downloads: int, recent_downloads: int) -> CrateRecord:
     default = crate.default_version
     return CrateRecord(

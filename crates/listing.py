@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
+from accounts.models import User
 from crates import catalogue, cursors, names, search, taxonomy
-from crates.models import Category, Crate, CrateDownloads, Ownership
+from crates.models import Category, Crate, CrateDownloads, Follow, Ownership
 from crates.records import CrateRecord
 from registry_site.errors import Invalid
 
@@ -38,6 +39,7 @@ class CrateQuery:
     user_id: int | None = None
     team_id: int | None = None
     names: Sequence[str] = ()
+    follower: User | None = None
 
 
 @dataclass(frozen=True)
@@ -148,17 +150,22 @@ def list_crates(query: CrateQuery) -> CrateList:
         page, keys = _page_of_matches(query, selection, matches)
     else:
         page, keys = _page_of_order(query, selection, query.sort if query.sort in ORDERS else "alpha")
-    rows = catalogue.with_columns(Crate.objects.filter(pk__in=keys).order_by()).in_bulk()
-    # A crate can be deleted between the two queries.
-    records = catalogue.crate_records([rows[key] for key in keys if key in rows])
+    rows = catalogue.crate_records_of(keys)
+    records = [rows[key] for key in keys if key in rows]
     exact = names.canonical("_".join(query.text.split()))
     return replace(page, crates=[replace(crate, exact_match=names.canonical(crate.name) == exact) for crate in records])
+
+
+def first_keys(sort: str, number: int) -> list[int]:
+    """Return the primary keys of the first usable crates in an order."""
+    order = ORDERS[sort]
+    return list(order.sort(Selection().rows(order)).values_list(order.crate, flat=True)[:number])
 
 
 def select(query: CrateQuery) -> Selection:
     """Return what the filters of a query leave."""
     selection = Selection()
-    if query.names or query.user_id is not None:
+    if query.names or query.user_id is not None or query.follower is not None:
         selection.lookups = NOT_REMOVED.copy()
     if query.names:
         selection.lookups["canonical_name__in"] = {names.canonical(name) for name in query.names}
@@ -173,6 +180,8 @@ def select(query: CrateQuery) -> Selection:
         selection.narrow(Crate.categories.through.objects.filter(category__in=keys))
     if query.user_id is not None:
         selection.narrow(Ownership.objects.filter(user=query.user_id).order_by())
+    if query.follower is not None:
+        selection.narrow(Follow.objects.filter(user=query.follower))
     if query.team_id is not None:  # there are no teams
         selection.keep([])
     return selection

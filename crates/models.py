@@ -233,6 +233,7 @@ class Version(Removal):
         constraints = [models.UniqueConstraint(fields=["crate", "release"], name="one_version_per_release")]
         indexes = [
             models.Index(fields=["published_by", "published_at"], name="version_by_publisher_and_time"),
+            models.Index(fields=["crate", "published_at"], name="version_by_crate_and_time"),
             models.Index(fields=["removed_at"], condition=~Q(removed_at=None), name="removed_versions"),
         ]
 
@@ -360,6 +361,20 @@ class Ownership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} owns {self.crate}"
+
+
+class Follow(models.Model):
+    """A crate whose new versions a user wants to see."""
+
+    crate = models.ForeignKey(Crate, on_delete=models.CASCADE, related_name="follows")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, db_index=False, related_name="+")
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "crate"], name="each_follow_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} follows {self.crate}"
 
 
 class DailyDownloads(DownloadsOfDay):

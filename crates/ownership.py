@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Sum
 from django.dispatch import receiver
 
 from accounts import names
@@ -13,7 +13,7 @@ from accounts.models import User, UserQuerySet
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from accounts.signals import co_members_wanted
-from crates.models import Crate, Ownership, Version
+from crates.models import Crate, CrateDownloads, Ownership, Version
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 
@@ -35,6 +35,20 @@ def missing(name: str) -> NotFound:
 def owners(name: str) -> list[User]:
     """Return the owners of a crate in the order in which they were added; raises `NotFound`."""
     return [ownership.user for ownership in get_crate(name).ownerships.select_related("user")]
+
+
+def list_owned(principal: Principal) -> list[Crate]:
+    """Return the crates of a user by name, without large columns; raises `PermissionDenied`."""
+    principal.require(Scope.READ)
+    return list(Crate.objects.filter(ownerships__user=principal.user).only("name"))
+
+
+def downloads_of(user_id: int) -> int:
+    """Return the downloads of all crates of a user together; raises `NotFound`."""
+    if not User.objects.filter(pk=user_id).exists():
+        raise NotFound("There is no user of this id.", code="user_missing")
+    rows = CrateDownloads.objects.filter(crate__ownerships__user=user_id, crate__removed_at=None)
+    return rows.aggregate(sum=Sum("total"))["sum"] or 0
 
 
 @receiver(co_members_wanted)

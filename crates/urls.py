@@ -5,7 +5,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from crates import pages
-from crates.api import cargo, crates, mirror_crates, taxonomy
+from crates.api import cargo, crates, me, mirror_crates, site, taxonomy, users
 from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror import pages as mirror_pages
@@ -99,6 +99,18 @@ urlpatterns = [
     path("api/v1/crates/<str:name>/<version:number>/readme", crates.VersionParts.as_view({"get": "readme"})),
     path("api/v1/crates/<str:name>/<version:number>/download", crates.VersionParts.as_view({"get": "download"})),
     path("api/v1/crates/<str:name>/<version:number>/downloads", crates.VersionParts.as_view({"get": "downloads"})),
+    path("api/v1/crates/<str:name>/owner_user", users.OwnerLists.as_view({"get": "users"})),
+    path("api/v1/crates/<str:name>/owner_team", users.OwnerLists.as_view({"get": "teams"})),
+    path("api/v1/crates/<str:name>/follow", me.Follows.as_view({"put": "follow", "delete": "unfollow"})),
+    path("api/v1/crates/<str:name>/following", me.Follows.as_view({"get": "retrieve"})),
+    path("api/v1/users/<str:login>", users.Users.as_view({"get": "retrieve"})),
+    path("api/v1/users/<int:user_id>/stats", users.Users.as_view({"get": "stats"})),
+    path("api/v1/me", me.Me.as_view({"get": "retrieve"})),
+    path("api/v1/me/updates", me.Me.as_view({"get": "updates"})),
+    path("api/v1/me/tokens", me.Tokens.as_view({"get": "index", "put": "create"})),
+    path("api/v1/me/tokens/<int:token_id>", me.Tokens.as_view({"delete": "revoke"})),
+    path("api/v1/summary", site.Site.as_view({"get": "summary"})),
+    path("api/v1/site_metadata", site.Site.as_view({"get": "metadata"})),
     path("api/v1/keywords", taxonomy.Keywords.as_view({"get": "index"})),
     path("api/v1/keywords/<str:word>", taxonomy.Keywords.as_view({"get": "retrieve"})),
     path("api/v1/categories", taxonomy.Categories.as_view({"get": "index"})),

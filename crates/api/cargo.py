@@ -14,8 +14,10 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import names, profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
+from accounts.models import User
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, yanking
+from crates.api.shapes import OwnerShape
 from crates.package import upload
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
@@ -58,11 +60,12 @@ class SuccessMessage(Success):
 
 
 class OwnerList(serializers.Serializer[Any]):
-    class User(serializers.Serializer[Any]):
-        id = serializers.IntegerField()
-        login = serializers.CharField()
-        name = serializers.CharField()
-        email = serializers.CharField(allow_null=True)
+    class User(OwnerShape):
+        email = serializers.SerializerMethodField(allow_null=True)
+
+        def get_email(self, user: User) -> str | None:
+            """Return the address, if the one who asks may see it."""
+            return self.context["emails"][user.pk] or None
 
     users = User(many=True)
 
@@ -115,11 +118,7 @@ class CrateOwners(CargoView):
         """`GET /api/v1/crates/{crate_name}/owners`"""
         owners = ownership.owners(name)
         emails = profiles.visible_emails(get_principal(request).user, owners)
-        users = [
-            {"id": user.pk, "login": user.login, "name": user.username, "email": emails[user.pk] or None}
-            for user in owners
-        ]
-        return Response({"users": users})
+        return Response(OwnerList({"users": owners}, context={"emails": emails}).data)
 
     @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def add(self, request: Request, name: str) -> Response:

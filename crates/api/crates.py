@@ -13,7 +13,9 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
-from accounts.permissions import ReadAccess, TokenOrReadAccess
+from accounts.permissions import ReadAccess, TokenOrReadAccess, TokenRequired
+from accounts.principals import Principal
+from accounts.scopes import Scope
 from crates import catalogue, dependents, listing, names, readmes, removal, search, yanking
 from crates.api import shapes
 from crates.api.cargo import CargoView, VersionChange
@@ -56,6 +58,7 @@ class CrateListQuery(serializers.Serializer[None]):
     category = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     letter = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     user_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
+    following = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     team_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
 
     def get_fields(self) -> dict[str, Any]:
@@ -64,6 +67,13 @@ class CrateListQuery(serializers.Serializer[None]):
 
 class ReadView(CargoView):
     permission_classes = [ReadAccess]
+
+    def required_principal(self, request: Request) -> Principal:
+        """Return the principal of a token that may read; raises `Unauthenticated` and `PermissionDenied`."""
+        TokenRequired().has_permission(request, self)
+        principal = get_principal(request)
+        principal.require(Scope.READ)
+        return principal
 
 
 class Crates(ReadView):
@@ -77,6 +87,7 @@ class Crates(ReadView):
                 text=query.pop("q"),
                 keywords=[word for word in keywords if word],
                 names=query.pop("ids[]"),
+                follower=self.required_principal(request).user if query.pop("following") else None,
                 **query,
             )
         )

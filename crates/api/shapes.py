@@ -39,6 +39,58 @@ class UserShape(serializers.Serializer[Any]):
     url = serializers.CharField(source="page_url")
 
 
+class OwnerShape(UserShape):
+    """An owner of a crate. There are no teams."""
+
+    kind = serializers.CharField(default="user")
+    url = serializers.CharField(source="page_url", allow_null=True)
+
+
+class AccountShape(UserShape):
+    """The account of the one who asks."""
+
+    email = OptionalText()
+    email_verified = serializers.BooleanField(source="has_verified_email")
+    email_verification_sent = serializers.BooleanField(source="has_verification_mail")
+    is_admin = serializers.BooleanField(source="is_superuser")
+    publish_notifications = serializers.BooleanField(default=False)
+    created_at = serializers.DateTimeField(source="date_joined")
+
+
+class UserAnswer(serializers.Serializer[Any]):
+    user = UserShape()
+
+
+class UserStatsAnswer(serializers.Serializer[Any]):
+    total_downloads = serializers.IntegerField()
+
+
+class OwnerUsersAnswer(serializers.Serializer[Any]):
+    users = OwnerShape(many=True)
+
+
+class OwnerTeamsAnswer(serializers.Serializer[Any]):
+    teams = OwnerShape(many=True)
+
+
+class AccountAnswer(serializers.Serializer[Any]):
+    class OwnedCrate(serializers.Serializer[Any]):
+        id = serializers.IntegerField(source="pk")
+        name = serializers.CharField()
+        email_notifications = serializers.BooleanField(default=False)
+
+    user = AccountShape()
+    owned_crates = OwnedCrate(many=True)
+
+
+class FollowingAnswer(serializers.Serializer[Any]):
+    following = serializers.BooleanField()
+
+
+class EmptyAnswer(serializers.Serializer[Any]):
+    """An object without fields."""
+
+
 class AuditActionShape(serializers.Serializer[Any]):
     action = serializers.ChoiceField(choices=["publish", "yank", "unyank"])
     user = UserShape()
@@ -297,3 +349,28 @@ class AuthorsAnswer(serializers.Serializer[Any]):
 
 class AddressAnswer(serializers.Serializer[Any]):
     url = serializers.CharField()
+
+
+class UpdatesAnswer(serializers.Serializer[Any]):
+    class UpdatesMeta(serializers.Serializer[Any]):
+        more = serializers.BooleanField()
+
+    versions = VersionShape(many=True)
+    meta = UpdatesMeta()
+
+
+class SummaryShape(serializers.Serializer[Any]):
+    num_crates = serializers.IntegerField()
+    num_downloads = serializers.IntegerField()
+    new_crates = CrateShape(many=True)
+    just_updated = CrateShape(many=True)
+    most_downloaded = CrateShape(many=True)
+    most_recently_downloaded = CrateShape(many=True)
+    popular_keywords = KeywordShape(many=True)
+    popular_categories = CategoryShape(many=True)
+
+
+class SiteMetadataShape(serializers.Serializer[Any]):
+    deployed_sha = serializers.CharField()
+    commit = serializers.CharField()
+    read_only = serializers.BooleanField()  # type: ignore[assignment]  # hides the serializer's own

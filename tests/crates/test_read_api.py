@@ -13,7 +13,7 @@ from crates.models import Crate, Version
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import create_crate_of
-from tests.support.crates_io_shapes import LIST_ROUTES, VERSION_ROUTES, differences, offenders
+from tests.support.crates_io_shapes import VERSION_ROUTES, differences, offenders
 
 BASE = "/api/v1"
 TOML = """license = "MIT"
@@ -52,13 +52,6 @@ def yank(client: CargoClient, version: str, **fields: Any) -> Any:
 def test_published_crate_has_the_shapes(as_alice: CargoClient, anonymous: CargoClient) -> None:
     publish(as_alice)
     assert offenders(ask_for_json(anonymous), BASE, VERSION_ROUTES, name="demo", number="1.0.0") == []
-
-
-def test_lists_have_the_shapes(as_alice: CargoClient, anonymous: CargoClient) -> None:
-    for name in ("demo", "demo2", "other"):
-        publish(as_alice, name=name)
-    words = {"keyword": "http", "category": "web-programming::http-client", "query": "demo"}
-    assert offenders(ask_for_json(anonymous), BASE, LIST_ROUTES, name="demo", **words) == []
 
 
 @pytest.mark.parametrize("count", [1, 100, 1000])

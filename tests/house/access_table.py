@@ -278,7 +278,7 @@ TABLE = [
     Row(CARGO_OPEN, "PATCH", "/api/v1/crates/demo/1.0.0", 403, {"version": {"yanked": False}}, owner=200),
     # crates.io's read API
     *(
-        Row(CARGO, "GET", f"/api/v1/crates/demo{path}", 200, anonymous=200)
+        Row(CARGO_OPEN, "GET", f"/api/v1/crates/demo{path}", 200, anonymous=200)
         for path in (
             "",
             "?include=",
@@ -286,12 +286,13 @@ TABLE = [
             "/versions?per_page=1&include=release_tracks",
             "/downloads",
             "/reverse_dependencies",
-            "/1.0.0/dependencies",
-            "/1.0.0/downloads",
-            "/1.0.0/authors",
+            "/1.0.0",
         )
     ),
-    Row(CARGO_OPEN, "GET", "/api/v1/crates/demo/1.0.0", 200, anonymous=200),
+    *(
+        Row(CARGO, "GET", f"/api/v1/crates/demo/1.0.0/{path}", 200, anonymous=200)
+        for path in ("dependencies", "downloads", "authors")
+    ),
     Row(CARGO, "GET", "/api/v1/crates/nothing", 404, anonymous=404),
     *(
         Row(CARGO, "GET", f"/api/v1/{path}", 200, anonymous=200)
@@ -302,8 +303,30 @@ TABLE = [
             "categories",
             "categories/web::client",
             "category_slugs",
+            "summary",
+            "site_metadata",
+            "users/owner",
+            "users/{owner_id}/stats",
         )
     ),
+    *(
+        Row(CARGO, "GET", f"/api/v1/{path}", 200)
+        for path in (
+            "crates?following=yes",
+            "crates/demo/owner_user",
+            "crates/demo/owner_team",
+            "crates/demo/following",
+            "me",
+            "me/tokens",
+            "me/updates",
+        )
+    ),
+    Row(CARGO, "PUT", "/api/v1/me/tokens", 200, {"api_token": {"name": "ci", "endpoint_scopes": ["yank"]}}),
+    Row(CARGO, "DELETE", "/api/v1/me/tokens/4711", 404),
+    Row(CARGO, "PUT", "/api/v1/crates/demo/follow", 200),
+    Row(CARGO, "DELETE", "/api/v1/crates/demo/follow", 200),
+    Row(CARGO, "GET", "/api/v1/users/nobody", 404, anonymous=404),
+    Row(CARGO, "GET", "/api/v1/users/4711/stats", 404, anonymous=404),
     Row(CARGO, "GET", "/api/v1/keywords/nothing", 404, anonymous=404),
     Row(CARGO, "GET", "/api/v1/categories/nothing", 404, anonymous=404),
     Row(CARGO, "GET", "/api/v1/crates/demo/1.0.0/readme", 302, anonymous=302),

@@ -1,0 +1,132 @@
+"""crates.io's read API: the account of the token, its tokens, and the crates that it follows."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.serializers import NO_STORE, Text
+from accounts.authentication import get_principal
+from accounts.credentials import own_tokens
+from accounts.scopes import CARGO_SCOPES, Scope
+from crates import follows, ownership
+from crates.api import shapes
+from crates.api.cargo import CargoView, Success
+from crates.api.paging import PageQuery
+
+# crates.io's words for what a token allows. Publishing is one scope here.
+ENDPOINTS = {
+    "publish-new": Scope.PUBLISH,
+    "publish-update": Scope.PUBLISH,
+    "yank": Scope.YANK,
+    "change-owners": Scope.OWNERS,
+    "read": Scope.READ,
+}
+
+
+class EndpointScopes(serializers.ListField):
+    """Scopes of a token in crates.io's words; null stands for all."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"child": serializers.ChoiceField(choices=list(ENDPOINTS)), "allow_null": True, **options})
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        words = super().to_internal_value(data)
+        if ("publish-new" in words) != ("publish-update" in words):
+            raise serializers.ValidationError("publish-new and publish-update are one scope here: give both or none.")
+        return list(dict.fromkeys(ENDPOINTS[word] for word in words))
+
+    def to_representation(self, scopes: Any) -> list[str]:
+        return [word for word, scope in ENDPOINTS.items() if scope in scopes]
+
+
+class NewToken(serializers.Serializer[None]):
+    class TokenFields(serializers.Serializer[None]):
+        name = Text(max_length=64)
+        crate_scopes = serializers.ListField(child=Text(), max_length=0, default=None, allow_null=True)
+        endpoint_scopes = EndpointScopes(default=None, allow_empty=False)
+        expired_at = serializers.DateTimeField(default=None, allow_null=True)
+
+    api_token = TokenFields()
+
+
+class TokenShape(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="pk")
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True, default=None)  # not recorded: a read writes nothing
+    crate_scopes = serializers.ListField(child=serializers.CharField(), allow_null=True, default=None)
+    endpoint_scopes = EndpointScopes(source="scopes")
+    expired_at = serializers.DateTimeField(source="expires_at", allow_null=True)
+
+
+class NewTokenShape(TokenShape):
+    token = serializers.CharField()
+
+
+class TokenListAnswer(serializers.Serializer[Any]):
+    api_tokens = TokenShape(many=True)
+
+
+class NewTokenAnswer(serializers.Serializer[Any]):
+    api_token = NewTokenShape()
+
+
+class Me(CargoView):
+    @extend_schema(responses=shapes.AccountAnswer)
+    def retrieve(self, request: Request) -> Response:
+        """`GET /api/v1/me`"""
+        principal = get_principal(request)
+        answer = {"user": principal.user, "owned_crates": ownership.list_owned(principal)}
+        return Response(shapes.AccountAnswer(answer).data, headers=NO_STORE)
+
+    @extend_schema(parameters=[PageQuery], responses=shapes.UpdatesAnswer)
+    def updates(self, request: Request) -> Response:
+        """`GET /api/v1/me/updates`"""
+        query = self.validated(PageQuery, request.query_params)
+        versions, has_more = follows.list_updates(get_principal(request), query["page"], query["per_page"])
+        return Response(shapes.UpdatesAnswer({"versions": versions, "meta": {"more": has_more}}).data)
+
+
+class Tokens(CargoView):
+    @extend_schema(responses=TokenListAnswer)
+    def index(self, request: Request) -> Response:
+        """`GET /api/v1/me/tokens`"""
+        tokens = own_tokens.list_tokens(get_principal(request))
+        return Response(TokenListAnswer({"api_tokens": tokens}).data, headers=NO_STORE)
+
+    @extend_schema(request=NewToken, responses=NewTokenAnswer)
+    def create(self, request: Request) -> Response:
+        """`PUT /api/v1/me/tokens`"""
+        fields = self.validated(NewToken, request.data)["api_token"]
+        scopes = CARGO_SCOPES if fields["endpoint_scopes"] is None else fields["endpoint_scopes"]
+        token, text = own_tokens.create_token(get_principal(request), fields["name"], scopes, fields["expired_at"])
+        token.token = text  # type: ignore[attr-defined]  # for the shape alone, which shows it once
+        return Response(NewTokenAnswer({"api_token": token}).data, headers=NO_STORE)
+
+    @extend_schema(request=None, responses=shapes.EmptyAnswer)
+    def revoke(self, request: Request, token_id: int) -> Response:
+        """`DELETE /api/v1/me/tokens/{id}`"""
+        own_tokens.revoke_token(get_principal(request), token_id)
+        return Response({})
+
+
+class Follows(CargoView):
+    @extend_schema(request=None, responses=Success)
+    def follow(self, request: Request, name: str) -> Response:
+        """`PUT /api/v1/crates/{crate}/follow`"""
+        follows.set_following(get_principal(request), name, following=True)
+        return Response({"ok": True})
+
+    @extend_schema(request=None, responses=Success)
+    def unfollow(self, request: Request, name: str) -> Response:
+        """`DELETE /api/v1/crates/{crate}/follow`"""
+        follows.set_following(get_principal(request), name, following=False)
+        return Response({"ok": True})
+
+    @extend_schema(responses=shapes.FollowingAnswer)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/following`"""
+        return Response(shapes.FollowingAnswer({"following": follows.is_following(get_principal(request), name)}).data)

@@ -1,0 +1,38 @@
+"""crates.io's read API: users, and owners of crates."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import User
+from crates import ownership
+from crates.api import shapes
+from crates.api.cargo import CargoView
+from crates.api.crates import ReadView
+
+
+class Users(ReadView):
+    @extend_schema(responses=shapes.UserAnswer)
+    def retrieve(self, request: Request, login: str) -> Response:
+        """`GET /api/v1/users/{login}`"""
+        return Response(shapes.UserAnswer({"user": User.objects.get_named(login)}).data)
+
+    @extend_schema(responses=shapes.UserStatsAnswer)
+    def stats(self, request: Request, user_id: int) -> Response:
+        """`GET /api/v1/users/{id}/stats`"""
+        return Response(shapes.UserStatsAnswer({"total_downloads": ownership.downloads_of(user_id)}).data)
+
+
+class OwnerLists(CargoView):
+    """Owners by their kind, for whom `GET /api/v1/crates/{crate}/owners` is, too."""
+
+    @extend_schema(responses=shapes.OwnerUsersAnswer)
+    def users(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/owner_user`"""
+        return Response(shapes.OwnerUsersAnswer({"users": ownership.owners(name)}).data)
+
+    @extend_schema(responses=shapes.OwnerTeamsAnswer)
+    def teams(self, request: Request, name: str) -> Response:
+        """`GET /api/v1/crates/{crate}/owner_team`: no team owns a crate here."""
+        ownership.get_crate(name)
+        return Response(shapes.OwnerTeamsAnswer({"teams": []}).data)
