@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crates import catalogue, ownership
-from crates.models import CrateDownloads, Dependency, Version
+from crates.models import Crate, CrateDownloads, Dependency, Version
 from crates.records import DependencyRecord, VersionRecord
 
 
@@ -20,9 +20,11 @@ class DependentList:
 def list_dependents(name: str, page: int, per_page: int) -> DependentList:
     """Return a page of the dependents of a crate, the latest versions first; raises `NotFound`."""
     crate = ownership.get_crate(name)
-    rows = Dependency.objects.filter(
-        canonical_name=crate.canonical_name, registry="", is_current=True, version__yanked=False
-    )
+    # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
+    # versions themselves would read one row for each dependent.
+    yanked = Crate.objects.filter(max_version=None).exclude(default_version=None).values("default_version")
+    current = Dependency.objects.filter(canonical_name=crate.canonical_name, registry="", is_current=True)
+    rows = current.exclude(version__in=yanked)
     # A version can need a crate several times, for its code and for its tests: that is one dependent.
     keys = rows.order_by("-version_id").values_list("version_id", flat=True).distinct()
     start = (page - 1) * per_page

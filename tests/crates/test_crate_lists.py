@@ -14,6 +14,7 @@ from crates.models import Category, Crate, CrateDownloads, Keyword, Ownership, V
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import Listing, create_crate_of, create_crates
+from tests.support.rows_read import rows_read
 
 REGISTRY = 'registry-index = "sparse+http://testserver/index/"'
 BASE = f'{{ version = "1", {REGISTRY} }}'
@@ -266,6 +267,12 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> N
             counts[path].append(len(queries))
     assert {path: pair for path, pair in counts.items() if len(set(pair)) != 1} == {}
     assert max(pair[0] for pair in counts.values()) <= 8
+
+
+def test_dependents_beyond_the_page_are_not_read(alice: User) -> None:
+    create_crates([Listing("base"), *(Listing(f"on-{n}", dependencies=("base",)) for n in range(60))], alice)
+    rows, _ = rows_read("/api/v1/crates/base/reverse_dependencies?per_page=5", "crates_version")
+    assert 5 <= rows <= 30
 
 
 @pytest.mark.usefixtures("crates")
