@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crates import catalogue, ownership
+from crates import catalogue, names, ownership
 from crates.models import Crate, CrateDownloads, Dependency, Version
 from crates.records import DependencyRecord, VersionRecord
 
@@ -19,11 +19,15 @@ class DependentList:
 
 def list_dependents(name: str, page: int, per_page: int) -> DependentList:
     """Return a page of the dependents of a crate, the latest versions first; raises `NotFound`."""
-    crate = ownership.get_crate(name)
+    return list_dependents_on("", ownership.get_crate(name).name, page, per_page)
+
+
+def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> DependentList:
+    """Return a page of the dependents of a crate in the registry with this index URL; an empty one is this registry."""
     # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
     # versions themselves would read one row for each dependent.
     yanked = Crate.objects.filter(max_version=None).exclude(default_version=None).values("default_version")
-    current = Dependency.objects.filter(canonical_name=crate.canonical_name, registry="", is_current=True)
+    current = Dependency.objects.filter(canonical_name=names.canonical(name), registry=registry, is_current=True)
     rows = current.exclude(version__in=yanked)
     # A version can need a crate several times, for its code and for its tests: that is one dependent.
     keys = rows.order_by("-version_id").values_list("version_id", flat=True).distinct()
@@ -38,7 +42,7 @@ def list_dependents(name: str, page: int, per_page: int) -> DependentList:
     downloads = dict(CrateDownloads.objects.filter(pk__in=crates).values_list("pk", "total"))
     return DependentList(
         [
-            catalogue.dependency_record(row, crate.name, downloads.get(row.version.crate_id, 0))
+            catalogue.dependency_record(row, name, downloads.get(row.version.crate_id, 0))
             for row in dependencies.values()
         ],
         catalogue.version_records(Version.objects.filter(pk__in=keys_of_page), keys_of_page),

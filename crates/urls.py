@@ -33,10 +33,16 @@ MIRROR = [
     ),
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
     # crates.io's API, for mirrored crates
+    path("mirror/api/v1/crates", mirror_crates.MirrorCrates.as_view({"get": "search"})),
     path("mirror/api/v1/crates/new", mirror_crates.MirrorPublish.as_view({"put": "publish"})),
     path(
         "mirror/api/v1/crates/<str:name>",
         mirror_crates.MirrorCrate.as_view({"get": "retrieve", "delete": "remove"}),
+    ),
+    path("mirror/api/v1/crates/<str:name>/downloads", mirror_crates.MirrorCrate.as_view({"get": "downloads"})),
+    path(
+        "mirror/api/v1/crates/<str:name>/reverse_dependencies",
+        mirror_crates.MirrorCrate.as_view({"get": "reverse_dependencies"}),
     ),
     path("mirror/api/v1/crates/<str:name>/versions", mirror_crates.MirrorCrate.as_view({"get": "versions"})),
     path(
@@ -57,6 +63,7 @@ MIRROR = [
         for method, action in (
             ("get", "dependencies"),
             ("get", "authors"),
+            ("get", "downloads"),
             ("get", "readme"),
             ("get", "download"),
             ("delete", "yank"),

@@ -91,13 +91,7 @@ class Crates(ReadView):
                 **query,
             )
         )
-        following = {"seek": crates.seek} if crates.seek else {"page": crates.next_page}
-        meta = {
-            "total": crates.total,
-            "next_page": query_with(request, **following) if any(following.values()) else None,
-            "prev_page": query_with(request, page=crates.prev_page) if crates.prev_page else None,
-        }
-        return Response(shapes.CrateListAnswer({"crates": crates.crates, "meta": meta}).data)
+        return crate_list(request, crates)
 
 
 class Crate(ReadView):
@@ -127,9 +121,7 @@ class Crate(ReadView):
     def reverse_dependencies(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/reverse_dependencies`"""
         query = self.validated(PageQuery, request.query_params)
-        page = dependents.list_dependents(name, query["page"], query["per_page"])
-        answer = {"dependencies": page.dependencies, "versions": page.versions, "meta": {"total": page.total}}
-        return Response(shapes.DependentsAnswer(answer).data)
+        return dependent_list(dependents.list_dependents(name, query["page"], query["per_page"]))
 
     @extend_schema(responses=shapes.CrateDownloadsAnswer)
     def downloads(self, request: Request, name: str) -> Response:
@@ -194,6 +186,21 @@ class Readmes(Cargo, ViewSet):
     def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
         """`GET /dl/{crate}/{version}/readme`"""
         return readmes.render_page(name, number)
+
+
+def crate_list(request: Request, crates: listing.CrateList) -> Response:
+    following = {"seek": crates.seek} if crates.seek else {"page": crates.next_page}
+    meta = {
+        "total": crates.total,
+        "next_page": query_with(request, **following) if any(following.values()) else None,
+        "prev_page": query_with(request, page=crates.prev_page) if crates.prev_page else None,
+    }
+    return Response(shapes.CrateListAnswer({"crates": crates.crates, "meta": meta}).data)
+
+
+def dependent_list(page: dependents.DependentList) -> Response:
+    answer = {"dependencies": page.dependencies, "versions": page.versions, "meta": {"total": page.total}}
+    return Response(shapes.DependentsAnswer(answer).data)
 
 
 def version_query(query: dict[str, Any]) -> catalogue.VersionQuery:

@@ -13,10 +13,20 @@ from rest_framework.viewsets import ViewSet
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates import catalogue as own_catalogue
-from crates import readmes
+from crates import names, readmes, search
 from crates.api import shapes
-from crates.api.crates import REDIRECT, CrateQuery, VersionListQuery, lead, version_list, version_query
-from crates.mirror import catalogue
+from crates.api.crates import (
+    REDIRECT,
+    CrateQuery,
+    VersionListQuery,
+    crate_list,
+    dependent_list,
+    lead,
+    version_list,
+    version_query,
+)
+from crates.api.paging import PageQuery, value_list
+from crates.mirror import catalogue, listing
 from registry_site.http.dialects import Cargo, CargoFailure
 
 REFUSED = {403: CargoFailure}
@@ -30,6 +40,14 @@ class NoUsers(serializers.Serializer[Any]):
 
 class NoTeams(serializers.Serializer[Any]):
     teams = shapes.UserShape(many=True)
+
+
+class MirrorListQuery(PageQuery):
+    q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
+    sort = serializers.ChoiceField(choices=listing.SORTS, default="", allow_blank=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), "ids[]": value_list(names.MAX_LENGTH)}
 
 
 class MirrorView(Cargo, ViewSet):
@@ -48,6 +66,17 @@ class MirrorPublish(MirrorView):
         catalogue.refuse_change()
 
 
+class MirrorCrates(MirrorView):
+    @extend_schema(parameters=[MirrorListQuery], responses=shapes.CrateListAnswer)
+    def search(self, request: Request) -> Response:
+        """`GET /mirror/api/v1/crates?q=&sort=&page=&per_page=`"""
+        query = self.validated(MirrorListQuery, request.query_params)
+        crates = listing.list_crates(
+            listing.ListQuery(query["q"], query["sort"], query["page"], query["per_page"], query["ids[]"])
+        )
+        return crate_list(request, crates)
+
+
 class MirrorCrate(MirrorView):
     @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
     def retrieve(self, request: Request, name: str) -> Response:
@@ -61,6 +90,17 @@ class MirrorCrate(MirrorView):
         """`GET /mirror/api/v1/crates/{crate}/versions`"""
         query = self.validated(VersionListQuery, request.query_params)
         return version_list(request, catalogue.list_versions(name, version_query(query)))
+
+    @extend_schema(parameters=[PageQuery], responses=shapes.DependentsAnswer)
+    def reverse_dependencies(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/reverse_dependencies`: crates of the registry itself"""
+        query = self.validated(PageQuery, request.query_params)
+        return dependent_list(catalogue.list_dependents(name, query["page"], query["per_page"]))
+
+    @extend_schema(responses=shapes.CrateDownloadsAnswer)
+    def downloads(self, request: Request, name: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/downloads`"""
+        return Response(shapes.CrateDownloadsAnswer(catalogue.downloads_of(name)).data)
 
     @extend_schema(request=None, responses=REFUSED)
     def remove(self, request: Request, name: str) -> Response:
@@ -78,6 +118,12 @@ class MirrorVersion(MirrorView):
     def dependencies(self, request: Request, name: str, number: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/{version}/dependencies`"""
         return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+
+    @extend_schema(responses=shapes.VersionDownloadsAnswer)
+    def downloads(self, request: Request, name: str, number: str) -> Response:
+        """`GET /mirror/api/v1/crates/{crate}/{version}/downloads`"""
+        downloads = catalogue.downloads_of_version(name, number)
+        return Response(shapes.VersionDownloadsAnswer({"version_downloads": downloads}).data)
 
     @extend_schema(responses=shapes.AuthorsAnswer)
     def authors(self, request: Request, name: str, number: str) -> Response:

@@ -10,7 +10,7 @@ The modules in their order. Each imports only modules of the lines above its own
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer
-    admin  pages  apps  management
+    listing  admin  pages  apps  management
 
 Caches know neither policies nor overrides, and policies know no cache. `serving` and `downloads` bring both together.
 """

@@ -3,21 +3,25 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NoReturn
 
 from django.conf import settings
 
-from crates import catalogue, cursors, taxonomy
+from crates import catalogue, cursors, dependents, taxonomy
 from crates.catalogue import CrateDetails, VersionList, VersionQuery
-from crates.mirror import download_counts, resolving, stored_crates
+from crates.dependents import DependentList
+from crates.mirror import download_counts, stored_crates
 from crates.mirror.models import CachedCrate, CrateDownloads, CrateFacts
 from crates.mirror.stored_crates import StoredCrate, StoredVersion
 from crates.models import Category, Keyword
+from crates.package.dependencies import CRATES_IO
 from crates.records import NO_VERSION, CrateRecord, DependencyRecord, VersionRecord
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.errors import NotFound, PermissionDenied
 
 API_ROOT = "/mirror/api/v1"
+SHOWN_VERSIONS = 5  # whose downloads are shown each by itself
 KINDS = ("normal", "build", "dev")
 NO_FACTS = CrateFacts()
 
@@ -113,9 +117,9 @@ def list_versions(name: str, query: VersionQuery) -> VersionList:
     crate = stored_crates.get_crate(name)
     versions = [v for v in crate.versions if not query.numbers or v.line.version in query.numbers]
     if query.by_date:
-        versions.sort(key=lambda version: version.published_at)
+        versions.sort(key=attrgetter("published_at"))
     else:
-        versions.sort(key=lambda version: (resolving.parse(version.line.version), version.line.version))
+        versions.sort(key=attrgetter("rank"))
     versions.reverse()
     tracks = None
     if query.with_tracks:
@@ -196,6 +200,34 @@ def get_readme(name: str, number: str) -> str:
     return html
 
 
+# --- Downloads ----------------------------------------------------------------------------------------------------
+
+
+def downloads_of(name: str) -> dict[str, Any]:
+    """Return the downloads of a crate on the recent days, of its highest versions and of all others.
+
+    Raises as `stored_crates.get_crate`.
+    """
+    crate = stored_crates.get_crate(name)
+    highest = sorted(crate.versions, key=attrgetter("rank"), reverse=True)[:SHOWN_VERSIONS]
+    keys = {version.line.version: version.id for version in highest}
+    by_day = download_counts.by_day(crate.index_file.name, keys)
+    return {
+        "version_downloads": [
+            {"version": keys[number], "date": day, "downloads": count} for number, day, count in by_day.versions
+        ],
+        "meta": {"extra_downloads": [{"date": day, "downloads": count} for day, count in by_day.others]},
+    }
+
+
+def downloads_of_version(name: str, number: str) -> list[dict[str, Any]]:
+    """Return the downloads of a version on each of the recent days; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    version = crate.get_version(number)
+    days = download_counts.by_day_of_version(crate.index_file.name, number)
+    return [{"version": version.id, "date": day, "downloads": count} for day, count in days]
+
+
 # --- Dependencies -------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +239,12 @@ def dependencies_of(name: str, number: str) -> list[DependencyRecord]:
     rows = CrateDownloads.objects.filter(pk__in={record.crate_id.lower() for record in records})
     downloads = dict(rows.values_list("pk", "total"))
     return [replace(record, downloads=downloads.get(record.crate_id.lower(), 0)) for record in records]
+
+
+def list_dependents(name: str, page: int, per_page: int) -> DependentList:
+    """Return a page of the crates of this registry that need a mirrored crate; raises as `stored_crates.get_crate`."""
+    crate = stored_crates.get_crate(name)
+    return dependents.list_dependents_on(CRATES_IO, crate.name, page, per_page)
 
 
 def dependency_records(name: str, version: StoredVersion) -> Iterator[DependencyRecord]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import semver
+
 from crates import names
 from crates.mirror import index_lines, overrides, policies, resolving, serving, shared_names, summaries, upstreams
 from crates.mirror.index_lines import Line
@@ -24,6 +26,11 @@ class StoredVersion:
     reason: str
     published_at: datetime
     id: int
+
+    @property
+    def rank(self) -> tuple[semver.Version, str]:
+        """The number by SemVer; among those that differ in build metadata alone, the text decides."""
+        return resolving.parse(self.line.version) or semver.Version(0), self.line.version
 
 
 @dataclass(frozen=True)

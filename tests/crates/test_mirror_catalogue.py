@@ -13,17 +13,22 @@ from crates.mirror import download_counts, index_cache, index_lines, overrides
 from crates.mirror.models import CachedCrate, CachedIndexFile, CrateFacts, Override
 from crates.models import Crate
 from crates.names import index_path
+from crates.package.dependencies import CRATES_IO
 from registry_site.download_counts import today
 from tests.support import packing
 from tests.support.bad_upstream import BadUpstream, file, line
 from tests.support.cast import CargoClient
-from tests.support.crates_io_shapes import VERSION_ROUTES, offenders
+from tests.support.crates_io_shapes import CRATES as CRATES_SHAPE
+from tests.support.crates_io_shapes import SORTS, VERSION_ROUTES, offenders
 from tests.support.mirror_client import MirrorClient
 
 BASE = "/mirror/api/v1"
 CRATES = f"{BASE}/crates"
-NOT_YET = ("reverse_dependencies", "/downloads")
-ROUTES = {path: shape for path, shape in VERSION_ROUTES.items() if not any(word in path for word in NOT_YET)}
+LISTS = {
+    f"/crates{query}": CRATES_SHAPE
+    for query in ("", "?q=demo", "?q=demo&sort=relevance&page=1&per_page=1", *(f"?sort={sort}" for sort in SORTS))
+}
+ROUTES = {**VERSION_ROUTES, **LISTS}
 TOML = """license = "MIT"
 description = "A crate of upstream"
 repository = "https://github.com/up/demo"
@@ -242,6 +247,91 @@ def test_ids_are_stable_and_exact(anonymous: CargoClient) -> None:
     assert all(number < 2**53 for number in after)
 
 
+# --- Downloads and dependents ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_downloads_of_high_versions_stand_alone(anonymous: CargoClient) -> None:
+    store(index_of(7))
+    download_counts.store({("demo", f"0.{number}.0", today()): number + 1 for number in range(7)})
+    ids = {version["num"]: version["id"] for version in anonymous.get(f"{CRATES}/demo/versions").json()["versions"]}
+    answer = anonymous.get(f"{CRATES}/demo/downloads").json()
+    by_version = {day["version"]: day["downloads"] for day in answer["version_downloads"]}
+    assert by_version == {ids[f"0.{number}.0"]: number + 1 for number in range(2, 7)}
+    assert answer["meta"]["extra_downloads"] == [{"date": str(today()), "downloads": 3}]
+    one = anonymous.get(f"{CRATES}/demo/0.6.0/downloads").json()["version_downloads"]
+    assert one == [{"version": ids["0.6.0"], "date": str(today()), "downloads": 7}]
+    assert (crate_of(anonymous)["downloads"], crate_of(anonymous)["recent_downloads"]) == (28, None)
+
+
+def test_dependents_are_crates_of_the_registry(mirror: MirrorClient, as_alice: CargoClient) -> None:
+    store(index_of(1))
+    for name, dependency in {"ours": packing.dependency("demo", registry=CRATES_IO), "other": None}.items():
+        extra = "[dependencies]\ndemo = '1'\n" if dependency else ""
+        toml = packing.manifest(name, extra=extra)
+        metadata = packing.metadata(name, deps=[dependency] if dependency else [])
+        response = as_alice.publish(packing.frame(metadata, packing.crate(name, toml=toml)))
+        assert response.status_code == 200, response.content
+    answer = mirror.get(f"{CRATES}/demo/reverse_dependencies").json()
+    assert [version["crate"] for version in answer["versions"]] == ["ours"]
+    assert (answer["dependencies"][0]["crate_id"], answer["meta"]["total"]) == ("demo", 1)
+    assert answer["versions"][0]["dl_path"] == "/api/v1/crates/ours/1.0.0/download"
+
+
+# --- Lists --------------------------------------------------------------------------------------------------------
+
+
+def names_in(client: CargoClient, query: str = "") -> list[str]:
+    return [crate["name"] for crate in client.get(f"{CRATES}{query}").json()["crates"]]
+
+
+@pytest.fixture
+def some(db: None) -> None:
+    """Three stored crates and an absent one, the last published first in the alphabet."""
+    for month, name in enumerate(["serde_json", "serde", "json-rpc"], start=1):
+        store(line(name, "1.0.0", b"x", pubtime=f"2026-0{month}-01T00:00:00Z"), name)
+    store(index_of(1, "absent"), "absent")
+    CachedIndexFile.objects.filter(name="absent").update(status=404)
+    download_counts.store({("serde", "1.0.0", today()): 1, ("json-rpc", "1.0.0", today()): 2})
+
+
+@pytest.mark.usefixtures("some")
+def test_crates_are_listed_in_each_order(anonymous: CargoClient) -> None:
+    orders = {
+        "": ["json-rpc", "serde", "serde_json"],
+        "alpha": ["json-rpc", "serde", "serde_json"],
+        "new": ["json-rpc", "serde", "serde_json"],
+        "recent-updates": ["json-rpc", "serde", "serde_json"],
+        "downloads": ["json-rpc", "serde"],
+        "recent-downloads": ["json-rpc", "serde"],
+    }
+    assert {sort: names_in(anonymous, f"?sort={sort}") for sort in orders} == orders
+    store(line("serde", "1.0.0", b"x", pubtime="2026-09-01T00:00:00Z"), "serde")
+    assert names_in(anonymous, "?sort=new")[0] == "serde"
+
+
+@pytest.mark.usefixtures("some")
+def test_search_finds_words_of_names(anonymous: CargoClient) -> None:
+    searches = {
+        "serde": ["serde", "serde_json"],
+        "json": ["json-rpc", "serde_json"],
+        "SERDE-json": ["serde_json"],
+        "rp js": ["json-rpc"],
+        "absent": [],
+        "§": [],
+    }
+    assert {text: names_in(anonymous, f"?q={text}") for text in searches} == searches
+    assert names_in(anonymous, "?q=serde&sort=new") == ["serde", "serde_json"]
+    assert names_in(anonymous, "?ids[]=Serde-JSON&ids[]=none") == ["serde_json"]
+
+
+@pytest.mark.usefixtures("some")
+def test_list_has_pages(anonymous: CargoClient) -> None:
+    answer = anonymous.get(f"{CRATES}?per_page=2").json()
+    assert answer["meta"] == {"total": 3, "next_page": "?per_page=2&page=2", "prev_page": None}
+    assert names_in(anonymous, "?per_page=2&page=2") == ["serde_json"]
+
+
 # --- Policies -----------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +358,7 @@ def test_unknown_crates_are_not_looked_up(stored: MirrorClient, alice: User, set
     settings.PRIVATE_NAMES = ["private-*"]
     Crate.objects.create(name="ours", canonical_name="ours", index_path="ou/rs/ours", upstream=Crate.Upstream.LACKS)
     Crate.objects.create(name="new", canonical_name="new", index_path="3/n/new", upstream=Crate.Upstream.UNKNOWN)
-    paths = [*ROUTES, "/crates/{name}/owners", "/crates/{name}/owner_user", "/crates/{name}/owner_team"]
+    paths = [*VERSION_ROUTES, "/crates/{name}/owners", "/crates/{name}/owner_user", "/crates/{name}/owner_team"]
     statuses = {
         path: stored.get(BASE + path.format(name=name, number="1.0.0")).status_code
         for path in paths
