@@ -80,6 +80,7 @@ def plan() -> list[Measure]:
         Measure("keywords with the most crates", "/api/v1/keywords?sort=crates"),
         Measure("categories with the most crates", "/api/v1/categories?sort=crates"),
         Measure("a category", f"/api/v1/categories/{quote(CATEGORIES[0])}"),
+        Measure("summary", "/api/v1/summary"),
     ]
 
 
