@@ -156,6 +156,11 @@ def test_mirror_refuses_changes_by_cargo(tmp_path: Path, mirror: tuple[Server, s
         assert f"{REFUSAL.format(url=server.url)}: `cargo publish --registry entrepot`." in output, command
 
 
+def test_cargo_searches_what_is_stored(cargo: Cargo, project: Path) -> None:
+    cargo.run(project, "generate-lockfile")
+    assert 'top = "1.1.0"' in cargo.run(project, "search", "top", "--registry", "mirror")
+
+
 def test_mirror_refuses_publish_before_its_body(mirror: tuple[Server, str | None]) -> None:
     server, token = mirror
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
