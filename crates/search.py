@@ -31,7 +31,7 @@ MAX_README = 64 * 1024  # characters that are searched
 MAX_TEXT_WORDS = 3000  # of a crate; each one is an entry of the index, written while other writers wait
 COPIED = ("version_id", *COLUMNS)
 BATCH_SIZE = 100
-URL = re.compile(r"\w+://\S+")
+URL = re.compile(r"\b\w{1,32}://\S+")  # looked for at the beginnings of words alone: a word can be as long as a README
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ MAX_WORD = 63  # characters; longer words are cut, in the index and in queries a
 
 WORD = re.compile(r"[^\W_]+")
 CJK_RUN = re.compile(r"[\u3040-\u30ff\u3105-\u312f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+")
+PIECE = re.compile(r"\s+|\S{1,200}")
 CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -21,16 +22,21 @@ def tokenize(text: str) -> list[str]:
 
     A word in camel case is indexed whole and in parts, a run of CJK characters by character and by bigram.
     """
-    folded = unicodedata.normalize("NFKC", text)
+    folded = compatible(text)
     spaced = CJK_RUN.sub(lambda run: f" {' '.join([*run[0], *bigrams(run[0])])} ", folded)
     return distinct_words([*WORD.findall(spaced), *WORD.findall(CAMEL_CASE_BOUNDARY.sub(" ", spaced))])
 
 
 def tokenize_query(query: str) -> list[str]:
     """Return the words of a query. A CJK run is searched by its bigrams only, which are more selective."""
-    folded = unicodedata.normalize("NFKC", query)
+    folded = compatible(query)
     spaced = CJK_RUN.sub(lambda run: f" {' '.join(bigrams(run[0]) or run[0])} ", folded)
     return distinct_words(WORD.findall(spaced))[:MAX_QUERY_WORDS]
+
+
+def compatible(text: str) -> str:
+    """Return a text in the form NFKC, word by word: Python takes minutes to sort thousands of marks on one letter."""
+    return text if text.isascii() else "".join(unicodedata.normalize("NFKC", piece) for piece in PIECE.findall(text))
 
 
 def bigrams(text: str) -> list[str]:

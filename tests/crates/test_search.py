@@ -1,5 +1,6 @@
 """`GET /api/v1/crates`: usable crates only, the best matches first, in pages of limited length."""
 
+import time
 from importlib import import_module
 from typing import Any
 
@@ -255,6 +256,31 @@ def test_words_of_a_crate_are_limited(alice: User) -> None:
     create_crates([Listing("large", readme=readme)], alice)
     words = CrateWords.objects.get(crate__name="large").text_words.split(" ")
     assert (len(words), words[0]) == (crate_search.MAX_TEXT_WORDS, "large")
+
+
+def test_no_readme_is_slow_to_index() -> None:
+    size, version = crate_search.MAX_README, Version(description="", keywords=[], categories=[])
+    texts = {
+        "one word": "x" * size,
+        "words joined by low lines": "a_" * (size // 2),
+        "addresses": "a://" * (size // 4),
+        "marks out of order on one letter": "a" + "\u0301" * (size // 2) + "\u0323" * (size // 2),
+        "letters that stand for many": "\ufdfa" * size,
+        "one run of Chinese": "\u4e00" * size,
+    }
+    slow = {}
+    for name, text in texts.items():
+        began = time.thread_time()
+        crate_search.words_of("demo", version, text)
+        if (seconds := time.thread_time() - began) > 2:
+            slow[name] = seconds
+    assert slow == {}
+
+
+def test_addresses_in_readmes_are_no_words() -> None:
+    readme = "see https://giraffe.example/zebra, ab.https://lion.example end"
+    words = crate_search.words_of("demo", Version(description="", keywords=[], categories=[]), readme)
+    assert words["text_words"] == "demo see ab end"
 
 
 def test_migration_stores_words_of_older_crates() -> None:
