@@ -75,6 +75,7 @@ def test_checker_sees_each_kind_of_fault() -> None:
     faults = [
         {**good, "id": "1"},
         {**good, "id": None},
+        {**good, "name": ""},
         {**good, "list": [1]},
         {**good, "list": None},
         {**good, "more": 1},

@@ -308,8 +308,8 @@ def differences_of_fields(value: Any, shape: Mapping[str, Any], base: str, path:
 
 def is_of(value: Any, kind: str) -> bool:
     """Return whether a value is of a type; `?` behind it means or null."""
-    if value is None:
-        return kind.endswith("?") or kind == "nothing"
+    if value is None or value == "":  # what may be null is never empty
+        return (value is None and kind.endswith("?")) or kind == ("nothing" if value is None else "str")
     try:
         return TYPES[kind.removesuffix("?")](value)
     except ValueError:  # no time
