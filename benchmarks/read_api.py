@@ -2,7 +2,7 @@
 
 Makes the crates in fresh databases: of SQLite, or of the PostgreSQL that `REGISTRY_DATABASE_URL` names
 (`.ci/postgres .venv/bin/python -m benchmarks.read_api`). Two registries run side by side and are asked in turn, so that
-noise of the machine meets both alike. Prints one table in Markdown, after about six minutes; leaves nothing.
+noise of the machine meets both alike. Prints one table in Markdown, after about ten minutes; leaves nothing.
 """
 
 import json
