@@ -26,7 +26,7 @@ from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict
-from registry_site.storage import blobs
+from registry_site.storage import stored_blobs
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         texts = version_facts.new_contents(read, packed.repository)
         # Outside of the transaction, since upstream may take seconds.
         upstream = shared_names.check_new_name(packed.name, principal.user) if is_new else None
-        # The blob is durable before a row names it. A crash in between leaves an orphan, which is harmless.
-        blob = blobs.put(received.crate)
+        # The blob is durable before a row names it. What a crash in between leaves behind is deleted a day later.
+        blob = stored_blobs.put(received.crate)
     version.checksum, version.size = blob.sha256, blob.size
     with derived_fields.queue(packed.name):
         version = insert_version(principal, packed.name, version, texts, upstream)
@@ -108,6 +108,7 @@ def insert_version(
             return present
         throttling.check_publish_rate(principal.user)
         throttling.check_change_rate(principal.user, crate)
+        stored_blobs.hold(version.checksum)
         version.crate = crate
         version.save()
         contents.version = version

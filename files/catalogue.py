@@ -18,7 +18,7 @@ from registry_site import audit
 from registry_site.audit import Action
 from registry_site.errors import Conflict, Malformed, NotFound, PermissionDenied, TooLarge
 from registry_site.models import AuditEvent
-from registry_site.storage import blobs
+from registry_site.storage import stored_blobs
 
 BATCH_SIZE = 500  # files that one transaction locks
 
@@ -192,6 +192,8 @@ def _check_serve_path(serve_path: str, own_pk: int = 0) -> None:
 
 
 def _save(file: File, fields: list[str] | None = None) -> None:
+    if file.sha256 and (fields is None or "sha256" in fields):
+        stored_blobs.hold(file.sha256)
     try:
         with transaction.atomic():  # a savepoint: after an error PostgreSQL refuses all but a rollback
             file.save(update_fields=fields)
@@ -209,5 +211,5 @@ def _store_content(actor: Actor, path: str | None, upload: Upload | None) -> Con
         return ContentSource(file.path, file.size, mtime_ns=file.mtime_ns)
     if upload.size > settings.MAX_FILE_SIZE:
         raise TooLarge(f"The file has {upload.size} bytes; at most {settings.MAX_FILE_SIZE} are taken here.")
-    blob = blobs.put(upload.content)
+    blob = stored_blobs.put(upload.content)
     return ContentSource(f"upload:{blob.sha256}", blob.size, sha256=blob.sha256)

@@ -1,5 +1,6 @@
 """The purge of files: expired files die, and long-dead files, sessions and challenges are deleted."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,16 @@ from files import catalogue
 from files.actors import Actor
 from files.models import AnsweredChallenge, File, Session
 from registry_site.audit import Action
-from registry_site.signals import purge_requested
+from registry_site.signals import blobs_needed, purge_requested
 
 ACTOR = Actor("manage.py purge")
+
+
+@receiver(blobs_needed)
+def needed_blobs(checksums: Sequence[str], **kwargs: Any) -> set[str]:
+    """Return the checksums of uploads, of dead files, too."""
+    uploads = File.objects.filter(path__in=[f"upload:{checksum}" for checksum in checksums])  # there is an index
+    return set(uploads.order_by().values_list("sha256", flat=True))
 
 
 @receiver(purge_requested)

@@ -11,7 +11,7 @@ from packages.release_input import Upload
 from registry_site.archives.gzip_reader import BoundedGzipReader, unpacked_limit
 from registry_site.archives.tar_reader import BLOCK, read_entries
 from registry_site.errors import Invalid, TooLarge
-from registry_site.storage import blobs
+from registry_site.storage import stored_blobs
 
 MAX_ENTRIES = 20_000
 MAX_PATH = 512  # characters
@@ -32,14 +32,14 @@ class StoredArchive:
 def store(upload: Upload | None) -> StoredArchive:
     """Check an archive and store it durably; raises `TooLarge`, `Invalid` and `Unavailable`.
 
-    If no release refers to it in the end, an unused blob is left behind, which does no harm.
+    If no release refers to it in the end, `manage.py purge` deletes it a day later.
     """
     if upload is None:
         return StoredArchive()
     if upload.size > settings.MAX_PACKAGE_SIZE:
         raise TooLarge(f"The archive has {upload.size} bytes; at most {settings.MAX_PACKAGE_SIZE} are taken here.")
     files = list_files(upload.file, upload.size)
-    blob = blobs.put(upload.file)
+    blob = stored_blobs.put(upload.file)
     return StoredArchive(blob.sha256, blob.size, files)
 
 

@@ -172,6 +172,7 @@ class Release(ReleaseContent):
             models.UniqueConstraint(fields=["package", "canonical_version"], name="each_version_once_in_its_package"),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="release_has_a_known_status"),
         ]
+        indexes = [models.Index(fields=["sha256"], name="releases_by_archive")]
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -203,6 +204,7 @@ class SnapshotRevision(ReleaseContent):
 
     class Meta:
         ordering = ("-replaced_at", "-pk")
+        indexes = [models.Index(fields=["sha256"], name="revisions_by_archive")]
         verbose_name_plural = "snapshot revisions"
 
     def __str__(self) -> str:

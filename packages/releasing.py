@@ -23,6 +23,7 @@ from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
+from registry_site.storage import stored_blobs
 
 CHANGES = (audit.Action.PACKAGE_CREATE, audit.Action.PACKAGE_PUBLISH, audit.Action.PACKAGE_EDIT)
 
@@ -229,6 +230,8 @@ def _save_release(
     release.keywords = list(previous.keywords if content.keywords is None else content.keywords)
     release.sha256, release.size, release.files = archive.sha256, archive.size, archive.files
     release.publisher, release.published_at = publisher, timezone.now()
+    if archive.sha256:
+        stored_blobs.hold(archive.sha256)
     release.save()
 
 

@@ -10,3 +10,4 @@ class RegistryConfig(AppConfig):
     def ready(self) -> None:
         from registry_site import purge  # noqa: F401 - its receivers register themselves
         from registry_site.search import lookup  # noqa: F401 - registers the lookups
+        from registry_site.storage import stored_blobs  # noqa: F401 - connects its receiver

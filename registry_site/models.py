@@ -1,4 +1,4 @@
-"""The audit log: one row for each change that somebody made, in any room; and the bases of all counts of downloads."""
+"""The audit log, one row for each change in any room; stored blobs; bases of all counts of downloads."""
 
 from typing import ClassVar
 
@@ -133,6 +133,18 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.target}"
+
+
+class StoredBlob(models.Model):
+    """A blob that is stored, or was to be; see `registry_site.storage.stored_blobs`."""
+
+    sha256 = models.CharField("SHA-256", primary_key=True, max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    put_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True, help_text="When a process began to delete it.")
+
+    def __str__(self) -> str:
+        return self.sha256
 
 
 class DownloadCount(models.Model):

@@ -9,3 +9,7 @@ event_recorded = Signal()
 # Sent by `manage.py purge` without arguments. Each receiver deletes what has expired in its room, and returns a
 # sentence about it.
 purge_requested = Signal()
+
+# Sent before blobs are deleted, with `checksums`. Each receiver returns the set of those that its rows refer to. It
+# reads them in one statement, or a reference that moves from one table to another would be missed.
+blobs_needed = Signal()

@@ -8,6 +8,8 @@ and the first of each process for a lock on a file beside the database.
 import os
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import OperationalError
@@ -31,6 +33,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue_file: int | None = None  # the descriptor, while this connection holds the locks
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other writers waiting in the queue, for statements that no transaction may surround."""
+        self._acquire_queue()
+        try:
+            yield
+        finally:
+            self._release_queue()
 
     def _start_transaction_under_autocommit(self) -> None:
         self._acquire_queue()

@@ -1,12 +1,14 @@
 """A content-addressed, create-only, durable store of bytes over Django's storages: the local disk, or S3.
 
 A blob's name is the SHA-256 of its bytes, so the same bytes are stored once and no writer can overwrite another.
-Rows decide what exists: a blob without a row is never served. A publish that failed may leave one behind.
+Rows decide what exists: a blob without a row is never served. A publish that failed may leave one behind, which
+`stored_blobs` deletes.
 """
 
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +73,9 @@ class Backend(Protocol):
     def signed_url(self, name: str, filename: str) -> str | None: ...
     def local_path(self, name: str, blob: Blob) -> str | None: ...
     def delete(self, name: str) -> None: ...
+    def names(self, directory: str) -> Iterator[tuple[str, int]]:
+        """Yield the names of all blobs in a directory of the first level, and their sizes."""
+        ...
 
 
 def put(content: IO[bytes], *, store: str = "blobs") -> Blob:
@@ -79,13 +84,31 @@ def put(content: IO[bytes], *, store: str = "blobs") -> Blob:
     The same bytes again change nothing, unless those in the storage are damaged: then they are replaced.
     Raises `Unavailable` when the disk is full or the storage does not answer; nothing partial stays behind.
     """
-    blob = Blob(sha256_of(content), content.tell(), store)
-    content.seek(0)
-    if not _backend(store).create(_name(blob.sha256), content, blob) and not is_intact(blob):
-        log_event("blob.mended", logging.ERROR, store=store, sha256=blob.sha256)
-        content.seek(0)
-        _backend(store).replace(_name(blob.sha256), content, blob)
+    blob = identify(content, alias=store)
+    write(blob, content)
     return blob
+
+
+def identify(content: IO[bytes], *, alias: str = "blobs") -> Blob:
+    """Return the blob that the bytes of a seekable stream make, which need not be stored."""
+    return Blob(sha256_of(content), content.tell(), alias)
+
+
+def write(blob: Blob, content: IO[bytes]) -> None:
+    """Store the bytes of a blob that was made of them; raises as `put`."""
+    content.seek(0)
+    if not _backend(blob.store).create(_name(blob.sha256), content, blob) and not is_intact(blob):
+        log_event("blob.mended", logging.ERROR, store=blob.store, sha256=blob.sha256)
+        content.seek(0)
+        _backend(blob.store).replace(_name(blob.sha256), content, blob)
+
+
+def stored(prefix: str, *, store: str = "blobs") -> Iterator[Blob]:
+    """Yield the stored blobs whose SHA-256 begins with two hexadecimal digits. Raises `Unavailable`."""
+    for name, size in _backend(store).names(prefix):
+        sha256 = name.rpartition("/")[2]
+        if re.fullmatch("[0-9a-f]{64}", sha256) and name == _name(sha256):
+            yield Blob(sha256, size, store)
 
 
 def is_intact(blob: Blob) -> bool:

@@ -62,6 +62,13 @@ class DiskBlobs(FileSystemStorage):
         with translated_failure("delete"):
             super().delete(name)
 
+    def names(self, directory: str) -> Iterator[tuple[str, int]]:
+        with translated_failure("list"), suppress(FileNotFoundError):  # as while no blob is there
+            for parent in filter(os.DirEntry.is_dir, os.scandir(self.path(directory))):
+                for entry in os.scandir(parent.path):
+                    with suppress(FileNotFoundError):  # it was deleted just now
+                        yield f"{directory}/{parent.name}/{entry.name}", entry.stat().st_size
+
     def read(self, name: str, blob: Blob, start: int, length: int | None) -> IO[bytes]:
         with translated_failure("read"):
             try:

@@ -138,6 +138,19 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
         with suppress(Lost), request_to(self, "delete", name, SECONDS):  # some services know no object, S3 takes any
             self.client.delete_object(**self.object(name))
 
+    def names(self, directory: str) -> Iterator[tuple[str, int]]:
+        root = self._normalize_name("").rstrip("/")
+        start = f"{root}/" if root else ""
+        token: dict[str, str] = {}
+        while True:
+            with request_to(self, "list", directory, SECONDS):
+                page = self.client.list_objects_v2(Bucket=self.bucket_name, Prefix=f"{start}{directory}/", **token)
+            for entry in page.get("Contents", []):
+                yield entry["Key"].removeprefix(start), entry["Size"]
+            if not page.get("NextContinuationToken"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
     def require_present(self, name: str, blob: Blob) -> None:
         # No HEAD: its answer has no words, so a missing bucket would look like a missing object.
         self.read(name, blob, 0, min(blob.size, 1)).close()

@@ -1,0 +1,177 @@
+"""Blobs as rows: those that nobody refers to are deleted, beside uploads of the same bytes."""
+
+import hashlib
+import io
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from subprocess import PIPE, Popen
+from urllib.request import urlopen
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django.test.client import MULTIPART_CONTENT
+from django.utils import timezone
+
+from crates.models import Version
+from registry_site.errors import Lost, Unavailable
+from registry_site.models import StoredBlob
+from registry_site.signals import purge_requested
+from registry_site.storage import blobs, stored_blobs
+from tests.support import packing
+from tests.support.browser import Browser
+from tests.support.cast import CargoClient
+from tests.support.live_browser import LiveBrowser
+from tests.support.package_archives import DEMO_TGZ, encode_form, pack_tgz, upload_archive
+from tests.support.servers import ROOT, Server
+
+DATA = b"some bytes"
+PACKAGES = "/namespaces/alice/packages"
+FIELDS = {"version": "1.0.0", "field": "npm"}
+
+
+def age(days: float = 2) -> None:
+    StoredBlob.objects.update(put_at=timezone.now() - timedelta(days=days))
+
+
+def put(data: bytes = DATA) -> blobs.Blob:
+    return stored_blobs.put(io.BytesIO(data))
+
+
+def is_stored(blob: blobs.Blob) -> bool:
+    try:
+        blob.require_present()
+    except Lost:
+        return False
+    return True
+
+
+def test_unused_blob_is_deleted_after_a_day(db: None) -> None:
+    blob = put()
+    age(days=0.9)
+    assert (stored_blobs.collect(), is_stored(blob)) == (0, True)
+    age()
+    put()  # renews it
+    assert (stored_blobs.collect(), is_stored(blob)) == (0, True)
+    age()
+    assert (stored_blobs.collect(), is_stored(blob)) == (1, False)
+    assert not StoredBlob.objects.exists()
+
+
+def test_blob_of_a_crate_or_package_stays(as_alice: CargoClient, browser: Browser) -> None:
+    as_alice.publish(packing.body())
+    for method, path, archive in (("POST", PACKAGES, DEMO_TGZ), ("PUT", f"{PACKAGES}/demo", pack_tgz({"new": "1"}))):
+        response = upload_archive(browser, method, path, archive, package_name="demo", **FIELDS)  # a snapshot
+        assert response.status_code == 200, response.content
+    assert StoredBlob.objects.count() == 3
+    age()
+    assert stored_blobs.collect() == 0
+
+
+def test_reference_to_a_deleted_blob_is_refused(db: None) -> None:
+    blob = put()
+    stored_blobs.hold(blob.sha256)
+    StoredBlob.objects.update(claimed_at=timezone.now())
+    with pytest.raises(Unavailable), transaction.atomic():
+        stored_blobs.hold(blob.sha256)
+    StoredBlob.objects.all().delete()
+    with pytest.raises(Unavailable), transaction.atomic():
+        stored_blobs.hold(blob.sha256)
+
+
+def test_put_waits_for_a_deletion(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_blobs, "WAIT_SECONDS", 0)
+    blob = put()
+    StoredBlob.objects.update(claimed_at=timezone.now())
+    with pytest.raises(Unavailable):
+        put()
+    StoredBlob.objects.update(claimed_at=timezone.now() - stored_blobs.CLAIM - timedelta(seconds=1))  # it was killed
+    assert put() == blob
+    stored_blobs.hold(blob.sha256)
+
+
+def test_claimed_blob_is_deleted_once(db: None) -> None:
+    blob = put()
+    StoredBlob.objects.update(claimed_at=timezone.now())
+    assert (stored_blobs.discard(blob.sha256), is_stored(blob)) == (False, True)
+    StoredBlob.objects.update(claimed_at=timezone.now() - stored_blobs.CLAIM - timedelta(seconds=1))
+    assert (stored_blobs.discard(blob.sha256), is_stored(blob)) == (True, False)
+
+
+def test_older_blob_gets_a_row(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    StoredBlob.objects.all().delete()
+    unused = blobs.put(io.BytesIO(DATA))
+    call_command("purge")
+    assert (StoredBlob.objects.count(), is_stored(unused)) == (2, True)
+    assert StoredBlob.objects.get(pk=unused.sha256).size == len(DATA)
+    age()
+    call_command("purge")
+    assert (StoredBlob.objects.count(), is_stored(unused)) == (1, False)
+    assert is_stored(blobs.Blob(*Version.objects.values_list("checksum", "size").get()))
+
+
+def test_failure_of_the_storage_is_reported(db: None, blob_directory: Path) -> None:
+    put()
+    age()
+    (blob_directory / "00").write_text("a file in the place of a directory")
+    reports = [report for _, report in purge_requested.send(sender=None)]
+    assert any(str(report).startswith("Unused files are not deleted:") for report in reports)
+
+
+# --- Beside a running server -----------------------------------------------------------------------------------------
+
+# Deletes without the time of grace, as fast as it can, what no row refers to: the worst that can meet an upload.
+COLLECTOR = """
+import select, sys
+from registry_site.models import StoredBlob
+from registry_site.storage import stored_blobs
+deleted = 0
+print("ready", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for sha256 in list(StoredBlob.objects.values_list("pk", flat=True)):
+        deleted += stored_blobs.delete_unless_needed(sha256)
+print(deleted, flush=True)
+"""
+ARCHIVES = 24
+PUBLISHERS = 4
+
+
+@pytest.fixture
+def collector(server: Server) -> Iterator[Popen[str]]:
+    command = [sys.executable, "manage.py", "shell", "-c", COLLECTOR]
+    with Popen(command, cwd=ROOT, env=server.environment, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "ready" not in process.stdout.readline():
+            assert process.poll() is None
+        yield process
+        process.kill()
+
+
+@pytest.mark.long
+def test_acknowledged_uploads_survive_deletions(server: Server, collector: Popen[str]) -> None:
+    browser = LiveBrowser(server, "alice")
+    archives = {f"p{number}": pack_tgz({f"file{number}": str(number)}) for number in range(ARCHIVES)}
+    refusals = 0
+
+    def publish(name: str) -> int:
+        form = encode_form(archives[name], package_name=name, **FIELDS)
+        for attempt in range(200):
+            status = browser.post_form(PACKAGES, form, MULTIPART_CONTENT)
+            if status == HTTPStatus.OK:
+                return attempt
+            assert status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS), status
+        raise AssertionError(f"{name} was never taken.")
+
+    with ThreadPoolExecutor(PUBLISHERS) as publishers:
+        refusals = sum(publishers.map(publish, archives))
+    deleted = collector.communicate("stop\n", timeout=60)[0]
+    assert int(deleted.split()[-1]) > 0, "nothing was deleted beside the uploads"
+    for name, archive in archives.items():
+        url = f"{server.url}{PACKAGES}/{name}/versions/1.0.0/download"
+        with urlopen(url) as response:
+            assert hashlib.sha256(response.read()).digest() == hashlib.sha256(archive).digest(), refusals
