@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Model
 
 from registry_site.logs import log_event
+from registry_site.search.index import rewrite_indexes
 
 
 def erase_traces(models: list[type[Model]]) -> bool:
@@ -18,6 +19,7 @@ def erase_traces(models: list[type[Model]]) -> bool:
     if connection.in_atomic_block:  # the rows are not even deleted yet
         return False
     try:
+        rewrite_indexes()
         with connection.cursor() as cursor:
             return _rewrite(cursor) if connection.vendor == "sqlite" else _vacuum(cursor, models)
     except DatabaseError as error:
@@ -26,12 +28,8 @@ def erase_traces(models: list[type[Model]]) -> bool:
 
 
 def _rewrite(cursor: Any) -> bool:
-    indexes = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%%fts5%%'"
-    names = [name for (name,) in cursor.execute(indexes).fetchall()]
     # SQLite's own lock would be taken by other writers again and again.
     with getattr(connection, "turn", nullcontext)():
-        for name in names:
-            cursor.execute(f"INSERT INTO {name} ({name}) VALUES ('optimize')")  # noqa: S608 - drops deleted words
         cursor.execute("VACUUM")
         (is_busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not is_busy
