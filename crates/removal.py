@@ -50,7 +50,8 @@ def sentence(version: Version) -> str:
 def require_free_number(crate: Crate, number: str) -> None:
     """Raise `Conflict` for the number of a version that was removed: nobody can publish it again."""
     removed = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
-    version = removed.exclude(removed_at=None).select_related("crate").only("number", "removal_reason", "crate").first()
+    columns = ("number", "removal_reason", "crate__name")  # the rest of the crate has megabytes
+    version = removed.exclude(removed_at=None).select_related("crate").only(*columns).first()
     if version is not None:
         raise Conflict(f"{sentence(version)} (Its number cannot be used again; publish under a new version.)")
 
