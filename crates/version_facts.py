@@ -1,11 +1,15 @@
 """Storing the facts that were read from a `.crate` file."""
 
 import posixpath
+from typing import Any
+
+from django.dispatch import receiver
 
 from crates.models import Version, VersionContents
-from crates.package import facts
+from crates.package import facts, licenses
 from crates.package.facts import Facts
 from registry_site import markdown
+from registry_site.signals import server_loading
 
 COLUMNS = (
     "edition",
@@ -24,6 +28,13 @@ COLUMNS = (
 )
 READ_COLUMNS = ("readme_path", "readme_text", "license_text", "docs_rs", "files")
 CONTENTS_COLUMNS = (*READ_COLUMNS, "readme_html")
+
+
+@receiver(server_loading)
+def load_libraries(**kwargs: Any) -> None:
+    """Load what the first publish would load: the renderer of READMEs, and the names of licenses."""
+    markdown.render_readme("```rust\nfn main() {}\n```", "README.md", "")
+    licenses.normalize("MIT")
 
 
 def assign(version: Version, read: Facts) -> None:

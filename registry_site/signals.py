@@ -13,3 +13,7 @@ purge_requested = Signal()
 # Sent before blobs are deleted, with `checksums`. Each receiver returns the set of those that its rows refer to. It
 # reads them in one statement, or a reference that moves from one table to another would be missed.
 blobs_needed = Signal()
+
+# Sent by the server, without arguments, before it forks its workers. Receivers load what all of them share: whatever
+# a worker loads later takes its memory in each of them.
+server_loading = Signal()

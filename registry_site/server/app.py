@@ -19,6 +19,7 @@ from registry_site.download_counts import FlushThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
+from registry_site.signals import server_loading
 
 M_MMAP_THRESHOLD = -3  # malloc.h
 CONNECTIONS = 1000  # of each worker
@@ -123,5 +124,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         for store in ("blobs", "mirror"):
             getattr(storages[store], "connection", None)  # that of S3 reads much, which the workers share
         _ = get_resolver().url_patterns  # imports the views now, before the fork, and not on the first request
+        server_loading.send(sender=None)
         gc.freeze()  # the collector would write to, and so copy, the memory that the workers share
         return application
