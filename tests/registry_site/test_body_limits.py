@@ -15,6 +15,7 @@ UPLOAD_ROUTES = {
     "",
     "<int:file_id>",
     "api/v1/crates/new",
+    "mirror/api/v1/crates/new",  # which refuses every body, unread
     "packages",
     *(f"{prefix}/<str:namespace>/packages" for prefix in ("namespace", "namespaces")),
     *(f"{prefix}/<str:namespace>/packages/<package_name:name>" for prefix in ("namespace", "namespaces")),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from registry_site import markdown
 from registry_site.markdown import render_readme
 from registry_site.markdown.balanced_html import TAGS
 from registry_site.markdown.limits import MAX_HTML_CHARACTERS, MAX_TEXT_BYTES
@@ -18,6 +19,12 @@ CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
 REPOSITORY = "https://github.com/alice/tool"
 REL = 'rel="nofollow noopener noreferrer"'
+
+
+@pytest.fixture(autouse=True)
+def ample_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits of size decide in these tests, and not how busy the machine is."""
+    monkeypatch.setattr(markdown, "BUDGET", 60)
 
 
 def render(text: str, path: str = "README.md", repository: str = REPOSITORY) -> str:
