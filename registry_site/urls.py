@@ -10,6 +10,7 @@ from registry_site.server import health, metrics
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.health),
+    path("ready", health.health),
     path("metrics", metrics.metrics),
     path("openapi.json", openapi.Description.as_view(), name="openapi"),
     path(

@@ -8,6 +8,8 @@ from django.views.decorators.http import require_safe
 
 from registry_site.environment import LOOPBACK_HOSTS
 
+PATHS = ("/health", "/ready")  # load balancers are configured for either
+
 
 def accept_any_host(
     get_response: Callable[[HttpRequest], HttpResponseBase],
@@ -15,7 +17,7 @@ def accept_any_host(
     """Middleware: those who ask for the health know the server by whatever name or address its container has."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.path_info == "/health":
+        if request.path_info in PATHS:
             request.META["HTTP_HOST"] = LOOPBACK_HOSTS[0]
         return get_response(request)
 
@@ -24,7 +26,7 @@ def accept_any_host(
 
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
-    """`GET /health`"""
+    """`GET /health` and `GET /ready`"""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -21,6 +21,7 @@ AT_PROVIDER = "signs in at the OpenID provider"
 OPEN = {
     "": "the home page of browsers, with the way to sign in",
     "health": "health check of a load balancer",
+    "ready": "health check of a load balancer",
     "me": "where a person begins to sign in",
     "admin/login/": SIGN_IN,
     "admin/logout/": SIGN_OUT,

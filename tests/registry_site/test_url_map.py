@@ -29,7 +29,7 @@ DIALECT_BY_PREFIX = {
 }
 FIRST_SEGMENTS = """
     admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror namespace
-    namespaces openapi.json openid packages register replace_token settings sign-in sign-out users v1
+    namespaces openapi.json openid packages ready register replace_token settings sign-in sign-out users v1
 """
 
 

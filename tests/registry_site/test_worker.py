@@ -172,7 +172,7 @@ def test_body_is_requested_once_a_view_reads(server: Server) -> None:
 
 
 def test_health_answers_to_any_host(server: Server) -> None:
-    for path, status in (("/health", "200"), ("/", "400")):
+    for path, status in (("/health", "200"), ("/ready", "200"), ("/", "400")):
         request = f"GET {path} HTTP/1.1\r\nHost: 10.0.0.7:8000\r\nConnection: close\r\n\r\n"
         assert send(server, request.encode(), finish=False)[0].split()[1] == status
 
