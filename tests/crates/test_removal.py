@@ -307,6 +307,7 @@ def test_word_of_another_crate_survives(as_alice: CargoClient, root: User) -> No
 # --- Races -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.only_postgresql  # readers lock the tables of a database in memory, which those of a file do not
 @pytest.mark.django_db(transaction=True)
 def test_races_leave_derived_fields_right(as_alice: CargoClient, root: User) -> None:
     for number in range(4):
