@@ -347,6 +347,7 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, django_assert_num
             search(anonymous, text, per_page=count)
 
 
+@pytest.mark.only_sqlite  # PostgreSQL reads so small a table whole; `benchmarks.search` counts its rows in a large one
 def test_search_reads_few_rows(alice: User) -> None:
     topics = ("smtp", "imap", "dns", "cache")
     listings = [
@@ -356,9 +357,6 @@ def test_search_reads_few_rows(alice: User) -> None:
     create_crates(listings, alice)
     crate_search.update_popular_words()
     tables = ("crates_crate", "crates_cratewords", "crates_popularwords")
-    if connection.vendor == "postgresql":  # autovacuum does the same after a while
-        with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {', '.join(tables)}")
     texts = ("client", "c", "smtp client", "client serv", "clinet", "smtp-clinet-77", "smpt-client-0", "nothing at all")
     counts = {text: sum(rows_read(f"/api/v1/crates?q={text}", table)[0] for table in tables) for text in texts}
     assert {text: count for text, count in counts.items() if count >= 1000} == {}

@@ -74,6 +74,7 @@ def test_token_of_a_link_is_not_kept(client: Client) -> None:
     assert "no-store" in client.get("/v1/user/email/verify/nonsense").headers["Cache-Control"]
 
 
+@pytest.mark.database_independent
 def test_refused_part_does_not_stand_for_the_whole(world: World) -> None:
     for headers, status in ({"Range": "bytes=99999999-"}, 416), ({"If-Match": '"x"'}, 412):
         response = Client().get("/dl/demo/1.0.0/download", headers=headers)
