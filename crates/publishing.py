@@ -26,7 +26,7 @@ from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import audit, semantic_versions
 from registry_site.errors import Conflict
-from registry_site.storage import stored_blobs
+from registry_site.storage import blobs, stored_blobs
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,12 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
             reserved_names.check(metadata.name)
         if crate is not None:
             removal.require_free_name(crate, principal.user)
-            removal.require_free_number(crate, metadata.version)
+            present = get_present_version(crate, metadata.version)
+            if present is not None:  # so nothing is read out of the archive
+                require_same(present, metadata.version, blobs.sha256_of(received.crate))
+                stored_blobs.put(received.crate)  # it mends bytes that were damaged
+                warning = f"{present} was published before with the same bytes: nothing changes"
+                return PublishResult(present, [], [warning])
         compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
@@ -95,7 +100,7 @@ def insert_version(
     crate = Crate.objects.named(name).first()
     derive = partial(derived_fields.after_publish, version=version)
     # All work on long texts comes before the locks.
-    is_new_version = crate is not None and get_present_version(crate, version) is None
+    is_new_version = crate is not None and get_present_version(crate, version.number) is None
     prepared = derive(crate) if crate is not None and is_new_version else None
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
@@ -103,8 +108,9 @@ def insert_version(
         # keywords and categories (`taxonomy`).
         principal.revalidate_and_lock()
         crate = lock_or_create_crate(principal, name, upstream)
-        present = get_present_version(crate, version)
+        present = get_present_version(crate, version.number)
         if present is not None:
+            require_same(present, version.number, version.checksum)
             return present
         throttling.check_publish_rate(principal.user)
         throttling.check_change_rate(principal.user, crate)
@@ -161,14 +167,18 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     return crate
 
 
-def get_present_version(crate: Crate, version: Version) -> Version | None:
-    """Return the same version of a crate if it was published before; raises `Conflict` for other bytes."""
-    removal.require_free_number(crate, version.number)
+def get_present_version(crate: Crate, number: str) -> Version | None:
+    """Return the version of a crate that has this number; raises `Conflict` for one that was removed."""
+    removal.require_free_number(crate, number)
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    present = crate.versions.filter(release=version.release).only("number", "checksum").first()
-    if present is not None and (present.number, present.checksum) != (version.number, version.checksum):
-        raise Conflict(f"the crate, {crate} v{present.number}, already exists; publish under a new version.")
-    return present
+    release = semantic_versions.without_build(number)
+    return crate.versions.filter(release=release).only("number", "checksum").first()
+
+
+def require_same(present: Version, number: str, sha256: str) -> None:
+    """Raise `Conflict` for other bytes than those that were published before."""
+    if (present.number, present.checksum) != (number, sha256):
+        raise Conflict(f"the crate, {present.crate} v{present.number}, already exists; publish under a new version.")
 
 
 def new_version(publisher: User, packed: manifest.Manifest) -> Version:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def test_same_bytes_again_succeed(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
     assert as_alice.publish(packing.body()).status_code == 200
     assert Version.objects.count() == 1
+
+
+def test_bytes_of_a_version_are_not_read_again(as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    data = b"no archive, which a reader would refuse"
+    Version.objects.update(checksum=sha256(data).hexdigest())
+    assert as_alice.publish(packing.frame(packing.metadata("demo", "1.0.0"), data)).status_code == 200
 
 
 def test_other_bytes_are_refused(as_alice: CargoClient) -> None:
