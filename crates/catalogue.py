@@ -1,7 +1,7 @@
 """Crates and versions as crates.io's read API shows them. Nothing large is read but what the record itself has."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from registry_site.errors import Invalid, NotFound
 from registry_site.models import AuditEvent
 
 MAX_PER_PAGE = 100
-MAX_ACTIONS = 5000  # of all versions in one answer, the latest ones
+MAX_ACTIONS = 5000  # of the versions that are read at once, the latest ones
+VERSIONS_AT_ONCE = 20  # read and written together; each may have features of some 60 kB
 
 PARTS = frozenset(("versions", "keywords", "categories", "badges", "downloads", "default_version"))
 WITHOUT_LICENSE = "non-standard"  # crates.io's word for a license that is a file
@@ -67,7 +68,7 @@ class CrateDetails:
     """A crate with what was requested of it; None stands for the rest."""
 
     crate: CrateRecord
-    versions: Sequence[VersionRecord] | None
+    versions: Iterable[VersionRecord] | None
     keywords: Sequence[Keyword] | None
     categories: Sequence[Category] | None
 
@@ -76,7 +77,7 @@ class CrateDetails:
 class VersionList:
     """Versions of a crate, and the number of all; `seek` leads to those that follow, if there are any."""
 
-    versions: Sequence[VersionRecord]
+    versions: Iterable[VersionRecord]
     total: int
     seek: str | None
     release_tracks: Mapping[str, str] | None = None
@@ -115,10 +116,10 @@ def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
     (record,) = crate_records([crate])
     versions = keywords = categories = None
     if "versions" in parts:
-        versions = version_records(crate.versions.order_by("-pk"))
-        record = replace(record, versions=[version.id for version in versions])
+        keys = list(crate.versions.order_by("-pk").values_list("pk", flat=True))
+        versions, record = version_records(keys), replace(record, versions=keys)
     elif "default_version" in parts:
-        versions = version_records(crate.versions.filter(pk=crate.default_version_id or 0))
+        versions = version_records([crate.default_version_id] if crate.default_version_id else [])
     if "keywords" in parts:
         keywords = list(crate.keywords.all())
         record = replace(record, keywords=[keyword.word for keyword in keywords])
@@ -183,13 +184,20 @@ def get_version(name: str, number: str) -> Version:
     versions = Version.objects.filter(crate__canonical_name=names.canonical(name), release=release, number=number)
     version = versions.select_related("crate").only("number", "crate__name").first()
     if version is None:
-        raise NotFound(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
+        raise missing_version(name, number)
     return version
+
+
+def missing_version(name: str, number: str) -> NotFound:
+    return NotFound(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
 
 
 def describe_version(name: str, number: str) -> VersionRecord:
     """Return the record of a version; raises `NotFound`."""
-    return version_records(Version.objects.filter(pk=get_version(name, number).pk))[0]
+    record = next(version_records([get_version(name, number).pk]), None)
+    if record is None:  # deleted meanwhile
+        raise missing_version(name, number)
+    return record
 
 
 def list_versions(name: str, query: VersionQuery) -> VersionList:
@@ -207,11 +215,11 @@ def list_versions(name: str, query: VersionQuery) -> VersionList:
     tracks = release_tracks(row[1] for row in rows if not row[3]) if query.with_tracks else None
     keys = [row[0] for row in rows]
     if query.per_page is None:
-        return VersionList(version_records(versions, keys), len(keys), None, tracks)
+        return VersionList(version_records(keys), len(keys), None, tracks)
     start = keys.index(last) + 1 if (last := cursors.decode_key(query.seek)) in keys else 0
     page = keys[start : start + query.per_page]
     seek = cursors.encode(page[-1]) if page and page[-1] != keys[-1] else None
-    return VersionList(version_records(versions.filter(pk__in=page), page), len(keys), seek, tracks)
+    return VersionList(version_records(page), len(keys), seek, tracks)
 
 
 def downloads_of(name: str) -> dict[str, Any]:
@@ -245,13 +253,19 @@ def release_tracks(numbers: Iterable[str]) -> dict[str, str]:
     return tracks
 
 
-def version_records(versions: QuerySet[Version], order: Sequence[int] = ()) -> list[VersionRecord]:
-    """Return the records of selected versions, in the order of some primary keys or their own."""
-    rows = versions.select_related("crate", "published_by").only(*VERSION_COLUMNS)
-    keys = versions.order_by().values_list("pk", flat=True)
-    downloads, actions = download_counts.totals_of_versions(keys), actions_of(keys)
-    records = {row.pk: version_record(row, downloads.get(row.pk, 0), actions[row.pk]) for row in rows}
-    return [records[key] for key in order if key in records] if order else list(records.values())
+def version_records(keys: Sequence[int]) -> Iterator[VersionRecord]:
+    """Yield the records of versions in the order of their primary keys, which are read a few at a time.
+
+    Each few is a query of its own, so a slow client keeps no transaction open. Versions that are deleted meanwhile are
+    left out.
+    """
+    rows = Version.objects.select_related("crate", "published_by").only(*VERSION_COLUMNS)
+    for start in range(0, len(keys), VERSIONS_AT_ONCE):
+        some = keys[start : start + VERSIONS_AT_ONCE]
+        versions, downloads, actions = rows.in_bulk(some), download_counts.totals_of_versions(some), actions_of(some)
+        for key in some:
+            if key in versions:
+                yield version_record(versions[key], downloads.get(key, 0), actions[key])
 
 
 def version_record(version: Version, downloads: int, actions: Sequence[AuditAction]) -> VersionRecord:
@@ -284,7 +298,7 @@ def version_record(version: Version, downloads: int, actions: Sequence[AuditActi
     )
 
 
-def actions_of(versions: Any) -> Mapping[int, list[AuditAction]]:
+def actions_of(versions: Collection[int]) -> Mapping[int, list[AuditAction]]:
     """Return how versions were yanked and unyanked, by their primary keys, the earliest first."""
     events = AuditEvent.objects.filter(
         object_type=Version._meta.label_lower, object_id__in=versions, action__in=SHOWN_ACTIONS

@@ -1,10 +1,10 @@
 """Dependents of a crate: the crates of this registry whose default version needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crates import catalogue, names, ownership
-from crates.models import Crate, CrateDownloads, Dependency, Version
+from crates.models import Crate, CrateDownloads, Dependency
 from crates.records import DependencyRecord, VersionRecord
 
 
@@ -13,7 +13,7 @@ class DependentList:
     """A page of dependents: one dependency of each, their versions, and the number of all dependents."""
 
     dependencies: Sequence[DependencyRecord]
-    versions: Sequence[VersionRecord]
+    versions: Iterable[VersionRecord]
     total: int
 
 
@@ -45,6 +45,6 @@ def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> De
             catalogue.dependency_record(row, name, downloads.get(row.version.crate_id, 0))
             for row in dependencies.values()
         ],
-        catalogue.version_records(Version.objects.filter(pk__in=keys_of_page), keys_of_page),
+        catalogue.version_records(keys_of_page),
         keys.count(),
     )

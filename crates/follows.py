@@ -1,5 +1,6 @@
 """Crates that users follow, and the new versions of these."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
@@ -51,7 +52,7 @@ def is_following(principal: Principal, name: str) -> bool:
     return Follow.objects.filter(user=principal.user, crate=ownership.get_crate(name)).exists()
 
 
-def list_updates(principal: Principal, page: int, per_page: int) -> tuple[list[VersionRecord], bool]:
+def list_updates(principal: Principal, page: int, per_page: int) -> tuple[Iterable[VersionRecord], bool]:
     """Return a page of the versions of followed crates, the latest first, and whether there are more.
 
     Raises `PermissionDenied`.
@@ -60,5 +61,4 @@ def list_updates(principal: Principal, page: int, per_page: int) -> tuple[list[V
     versions = Version.objects.filter(crate__follows__user=principal.user).order_by("-published_at", "-pk")
     start = (page - 1) * per_page
     keys = list(versions.values_list("pk", flat=True)[start : start + per_page + 1])
-    of_page = keys[:per_page]
-    return catalogue.version_records(Version.objects.filter(pk__in=of_page), of_page), len(keys) > per_page
+    return catalogue.version_records(keys[:per_page]), len(keys) > per_page

@@ -17,7 +17,7 @@ from accounts.permissions import ReadAccess, TokenOrReadAccess, TokenRequired
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates import catalogue, dependents, listing, names, readmes, removal, search, yanking
-from crates.api import shapes
+from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, VersionChange
 from crates.api.paging import Page, PageQuery, PerPage, Seek, query_with, value_list
 from registry_site import semantic_versions
@@ -98,11 +98,11 @@ class Crate(ReadView):
     permission_classes = [TokenOrReadAccess]
 
     @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
-    def retrieve(self, request: Request, name: str) -> Response:
+    def retrieve(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /api/v1/crates/{crate}?include=`"""
         query = self.validated(CrateQuery, request.query_params)
         crate = catalogue.describe_crate(name, catalogue.parse_parts(query["include"]))
-        return Response(shapes.CrateAnswer(crate).data)
+        return streaming.respond(shapes.CrateAnswer, vars(crate))
 
     @extend_schema(request=None, parameters=[RemovalQuery], responses={204: None})
     def remove(self, request: Request, name: str) -> Response:
@@ -112,13 +112,13 @@ class Crate(ReadView):
         return Response(status=204)
 
     @extend_schema(parameters=[VersionListQuery], responses=shapes.VersionListAnswer)
-    def versions(self, request: Request, name: str) -> Response:
+    def versions(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /api/v1/crates/{crate}/versions`"""
         query = self.validated(VersionListQuery, request.query_params)
         return version_list(request, catalogue.list_versions(name, version_query(query)))
 
     @extend_schema(parameters=[PageQuery], responses=shapes.DependentsAnswer)
-    def reverse_dependencies(self, request: Request, name: str) -> Response:
+    def reverse_dependencies(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /api/v1/crates/{crate}/reverse_dependencies`"""
         query = self.validated(PageQuery, request.query_params)
         return dependent_list(dependents.list_dependents(name, query["page"], query["per_page"]))
@@ -198,9 +198,9 @@ def crate_list(request: Request, crates: listing.CrateList) -> Response:
     return Response(shapes.CrateListAnswer({"crates": crates.crates, "meta": meta}).data)
 
 
-def dependent_list(page: dependents.DependentList) -> Response:
+def dependent_list(page: dependents.DependentList) -> HttpResponseBase:
     answer = {"dependencies": page.dependencies, "versions": page.versions, "meta": {"total": page.total}}
-    return Response(shapes.DependentsAnswer(answer).data)
+    return streaming.respond(shapes.DependentsAnswer, answer)
 
 
 def version_query(query: dict[str, Any]) -> catalogue.VersionQuery:
@@ -213,11 +213,11 @@ def version_query(query: dict[str, Any]) -> catalogue.VersionQuery:
     )
 
 
-def version_list(request: Request, versions: catalogue.VersionList) -> Response:
+def version_list(request: Request, versions: catalogue.VersionList) -> HttpResponseBase:
     tracks = {} if versions.release_tracks is None else {"release_tracks": versions.release_tracks}
     next_page = query_with(request, seek=versions.seek) if versions.seek else None
     meta = {"total": versions.total, "next_page": next_page, **tracks}
-    return Response(shapes.VersionListAnswer({"versions": versions.versions, "meta": meta}).data)
+    return streaming.respond(shapes.VersionListAnswer, {"versions": versions.versions, "meta": meta})
 
 
 def lead_to(request: Request, name: str, number: str, part: str) -> HttpResponseBase:

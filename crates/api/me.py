@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,7 +13,7 @@ from accounts.authentication import get_principal
 from accounts.credentials import own_tokens
 from accounts.scopes import CARGO_SCOPES, Scope
 from crates import follows, ownership
-from crates.api import shapes
+from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, Success
 from crates.api.paging import PageQuery
 
@@ -83,11 +84,11 @@ class Me(CargoView):
         return Response(shapes.AccountAnswer(answer).data, headers=NO_STORE)
 
     @extend_schema(parameters=[PageQuery], responses=shapes.UpdatesAnswer)
-    def updates(self, request: Request) -> Response:
+    def updates(self, request: Request) -> HttpResponseBase:
         """`GET /api/v1/me/updates`"""
         query = self.validated(PageQuery, request.query_params)
         versions, has_more = follows.list_updates(get_principal(request), query["page"], query["per_page"])
-        return Response(shapes.UpdatesAnswer({"versions": versions, "meta": {"more": has_more}}).data)
+        return streaming.respond(shapes.UpdatesAnswer, {"versions": versions, "meta": {"more": has_more}})
 
 
 class Tokens(CargoView):

@@ -14,7 +14,7 @@ from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuth
 from accounts.permissions import ReadAccess
 from crates import catalogue as own_catalogue
 from crates import names, readmes, search
-from crates.api import shapes
+from crates.api import shapes, streaming
 from crates.api.crates import (
     REDIRECT,
     CrateQuery,
@@ -79,20 +79,20 @@ class MirrorCrates(MirrorView):
 
 class MirrorCrate(MirrorView):
     @extend_schema(parameters=[CrateQuery], responses=shapes.CrateAnswer)
-    def retrieve(self, request: Request, name: str) -> Response:
+    def retrieve(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /mirror/api/v1/crates/{crate}?include=`"""
         query = self.validated(CrateQuery, request.query_params)
         crate = catalogue.describe_crate(name, own_catalogue.parse_parts(query["include"]))
-        return Response(shapes.CrateAnswer(crate).data)
+        return streaming.respond(shapes.CrateAnswer, vars(crate))
 
     @extend_schema(parameters=[VersionListQuery], responses=shapes.VersionListAnswer)
-    def versions(self, request: Request, name: str) -> Response:
+    def versions(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /mirror/api/v1/crates/{crate}/versions`"""
         query = self.validated(VersionListQuery, request.query_params)
         return version_list(request, catalogue.list_versions(name, version_query(query)))
 
     @extend_schema(parameters=[PageQuery], responses=shapes.DependentsAnswer)
-    def reverse_dependencies(self, request: Request, name: str) -> Response:
+    def reverse_dependencies(self, request: Request, name: str) -> HttpResponseBase:
         """`GET /mirror/api/v1/crates/{crate}/reverse_dependencies`: crates of the registry itself"""
         query = self.validated(PageQuery, request.query_params)
         return dependent_list(catalogue.list_dependents(name, query["page"], query["per_page"]))

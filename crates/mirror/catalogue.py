@@ -44,7 +44,7 @@ def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
     record, versions = crate_record(crate, facts), None
     if "versions" in parts:
         versions = version_records(crate, crate.versions[::-1])
-        record = replace(record, versions=[version.id for version in versions])
+        record = replace(record, versions=[version.id for version in reversed(crate.versions)])
     elif "default_version" in parts:
         versions = version_records(crate, [v for v in crate.versions if v.line.version == record.default_version])
     keywords = categories = None
@@ -109,7 +109,7 @@ def locate_version(name: str, number: str) -> tuple[str, str]:
 def describe_version(name: str, number: str) -> VersionRecord:
     """Return the record of a version; raises as `stored_crates.get_crate`."""
     crate = stored_crates.get_crate(name)
-    return version_records(crate, [crate.get_version(number)])[0]
+    return next(version_records(crate, [crate.get_version(number)]))
 
 
 def list_versions(name: str, query: VersionQuery) -> VersionList:
@@ -133,13 +133,15 @@ def list_versions(name: str, query: VersionQuery) -> VersionList:
     return VersionList(version_records(crate, page), len(versions), seek, tracks)
 
 
-def version_records(crate: StoredCrate, versions: Sequence[StoredVersion]) -> list[VersionRecord]:
-    """Return the records of some versions of a crate, in their order."""
-    files, downloads = crate.files_of(versions), download_counts.totals_of_versions(crate.index_file.name)
-    return [
-        version_record(crate, version, files.get(version.line.version), downloads.get(version.line.version, 0))
-        for version in versions
-    ]
+def version_records(crate: StoredCrate, versions: Sequence[StoredVersion]) -> Iterator[VersionRecord]:
+    """Yield the records of some versions of a crate, in their order; what belongs to a few is read at once."""
+    downloads = download_counts.totals_of_versions(crate.index_file.name)
+    for start in range(0, len(versions), catalogue.VERSIONS_AT_ONCE):
+        some = versions[start : start + catalogue.VERSIONS_AT_ONCE]
+        files = crate.files_of(some)
+        for version in some:
+            number = version.line.version
+            yield version_record(crate, version, files.get(number), downloads.get(number, 0))
 
 
 def version_record(

@@ -15,8 +15,6 @@ from crates.mirror.policies import Reasons
 from crates.mirror.summaries import Foremost
 from registry_site.errors import NotFound
 
-MAX_SELECTED = 500  # versions whose files are looked up one by one; of more, all files of the crate are read
-
 
 @dataclass(frozen=True)
 class StoredVersion:
@@ -53,11 +51,10 @@ class StoredCrate:
         raise NotFound(f"There is no version {number[:80]!r} of the crate {self.name} in the mirror.")
 
     def files_of(self, versions: Sequence[StoredVersion]) -> dict[str, CachedCrate]:
-        """Return the cached files of some versions by number, with their facts, but without their READMEs."""
+        """Return the cached files of a few versions by number, with their facts, but without their READMEs."""
         cached = self.index_file.cached_crates().select_related("facts").defer("facts__readme_html")
-        if len(versions) <= MAX_SELECTED:
-            cached = cached.filter(version__in=[version.line.version for version in versions])
-        files = {(crate.version, crate.sha256): crate for crate in cached}
+        selected = cached.filter(version__in=[version.line.version for version in versions])
+        files = {(crate.version, crate.sha256): crate for crate in selected}
         keys = [(version.line.version, version.line.checksum) for version in versions]
         return {key[0]: files[key] for key in keys if key in files}
 

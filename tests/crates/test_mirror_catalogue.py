@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from crates.catalogue import VERSIONS_AT_ONCE
 from crates.mirror import download_counts, index_cache, index_lines, overrides
 from crates.mirror.models import CachedCrate, CachedIndexFile, CrateFacts, Override
 from crates.models import Crate
@@ -402,8 +403,19 @@ def test_queries_are_constant_in_versions(anonymous: CargoClient) -> None:
 
     store(index_of(1))
     before = queries()
-    store(index_of(200))
+    store(index_of(VERSIONS_AT_ONCE - 1))
     assert queries() == before
+
+
+@pytest.mark.django_db
+def test_long_answers_have_each_version_once(anonymous: CargoClient) -> None:
+    count = 3 * VERSIONS_AT_ONCE + 7
+    store(index_of(count))
+    whole = json.loads(anonymous.get(f"{CRATES}/demo").getvalue())
+    versions = json.loads(anonymous.get(f"{CRATES}/demo/versions").getvalue())
+    assert whole["crate"]["versions"] == [version["id"] for version in whole["versions"]]
+    assert versions["versions"] == whole["versions"]
+    assert len({version["num"] for version in whole["versions"]}) == count
 
 
 @pytest.mark.django_db

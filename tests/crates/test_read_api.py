@@ -1,14 +1,16 @@
 """crates.io's read API: each answer has the shape of the contract, with one version and with many."""
 
+import json
 from itertools import chain
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from crates.catalogue import VERSIONS_AT_ONCE
 from crates.models import Crate, Version
 from tests.support import packing
 from tests.support.cast import CargoClient
@@ -279,7 +281,7 @@ def test_download_leads_to_the_bytes(as_alice: CargoClient, anonymous: CargoClie
 
 def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> None:
     counts: dict[str, list[int]] = {}
-    for name, count in (("one", 1), ("many", 40)):
+    for name, count in (("one", 1), ("many", VERSIONS_AT_ONCE - 1)):
         create_crate_of(count, alice, name, dependencies=count)
         for route in VERSION_ROUTES:
             with CaptureQueriesContext(connection) as queries:
@@ -309,3 +311,61 @@ def test_page_of_versions_reads_no_other(anonymous: CargoClient, alice: User) ->
     (full,) = [query["sql"] for query in queries if '"crates_version"."features"' in query["sql"]]
     keys = Crate.objects.get().versions.order_by("-pk").values_list("pk", flat=True)[:2]
     assert all(str(key) in full for key in keys)
+
+
+# --- Long answers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [VERSIONS_AT_ONCE + more for more in (-1, 0, 1)] + [3 * VERSIONS_AT_ONCE + 7])
+def test_long_answers_have_each_version_once(anonymous: CargoClient, alice: User, count: int) -> None:
+    crate = create_crate_of(count, alice)
+    keys = list(crate.versions.order_by("-pk").values_list("pk", flat=True))
+    whole = json.loads(anonymous.get("/api/v1/crates/demo").getvalue())
+    versions = json.loads(anonymous.get("/api/v1/crates/demo/versions").getvalue())
+    assert whole["crate"]["versions"] == [version["id"] for version in whole["versions"]] == keys
+    assert versions["versions"] == whole["versions"]
+    assert versions["meta"] == {"total": count, "next_page": None}
+
+
+def features_queries(queries: CaptureQueriesContext) -> int:
+    return sum('"crates_version"."features"' in query["sql"] for query in queries)
+
+
+@pytest.mark.parametrize("path", ["", "/versions", "/versions?per_page=100"])
+def test_versions_are_read_as_they_are_sent(anonymous: CargoClient, alice: User, path: str) -> None:
+    create_crate_of(5 * VERSIONS_AT_ONCE, alice)
+    with CaptureQueriesContext(connection) as queries:
+        counts = [features_queries(queries) for _ in anonymous.get(f"/api/v1/crates/demo{path}")]
+        assert counts == [1, 2, 3, 4, 5, 5]
+        assert len(queries) <= 8 + 4 * 3
+
+
+def test_head_reads_the_first_versions_alone(anonymous: CargoClient, alice: User) -> None:
+    create_crate_of(3 * VERSIONS_AT_ONCE, alice)
+    with CaptureQueriesContext(connection) as queries:
+        response = anonymous.head("/api/v1/crates/demo")
+    assert (response.status_code, response.getvalue()) == (200, b"")
+    assert "Content-Length" not in response.headers
+    assert features_queries(queries) == 1
+
+
+def test_failure_before_the_first_version_has_a_status(anonymous: CargoClient, alice: User) -> None:
+    create_crate_of(3 * VERSIONS_AT_ONCE, alice)
+
+    def fail(execute: Any, sql: str, *arguments: Any) -> Any:
+        if '"crates_version"."features"' in sql:
+            raise OperationalError("no answer")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(fail):
+        answer = anonymous.get("/api/v1/crates/demo")
+    assert (answer.status_code, list(answer.json())) == (503, ["errors"])
+
+
+def test_version_removed_meanwhile_is_left_out(anonymous: CargoClient, alice: User) -> None:
+    crate = create_crate_of(2 * VERSIONS_AT_ONCE, alice)
+    pieces = iter(anonymous.get("/api/v1/crates/demo/versions"))
+    beginning = next(pieces)
+    crate.versions.filter(number="0.0.0").delete()
+    answer = json.loads(b"".join([beginning, *pieces]))
+    assert len(answer["versions"]) == 2 * VERSIONS_AT_ONCE - 1
