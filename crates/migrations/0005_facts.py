@@ -3,7 +3,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-from registry_site.sqlite.columns import PutLast
+from registry_site.sqlite.columns import AddColumn, PutLast
 
 
 class Migration(migrations.Migration):
@@ -50,12 +50,12 @@ class Migration(migrations.Migration):
                 to="crates.version",
             ),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="crate",
             name="updated_at",
             field=models.DateTimeField(default=django.utils.timezone.now, editable=False),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="crate",
             name="version_count",
             field=models.PositiveIntegerField(default=0, editable=False),
@@ -65,12 +65,12 @@ class Migration(migrations.Migration):
             name="binary_names",
             field=models.JSONField(null=True),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="edition",
             field=models.CharField(blank=True, max_length=16),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="examined",
             field=models.PositiveSmallIntegerField(
@@ -99,17 +99,17 @@ class Migration(migrations.Migration):
             name="is_proc_macro",
             field=models.BooleanField(null=True),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="library_name",
             field=models.CharField(blank=True, max_length=255),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="license_expression",
             field=models.CharField(blank=True, help_text="The license as SPDX writes it.", max_length=255),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="license_file",
             field=models.CharField(blank=True, help_text="Its path in the .crate file.", max_length=255),
@@ -124,12 +124,12 @@ class Migration(migrations.Migration):
             name="unpacked_size",
             field=models.PositiveBigIntegerField(help_text="Bytes of the unpacked .crate file.", null=True),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="vcs_commit",
             field=models.CharField(blank=True, max_length=64),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="yank_message",
             field=models.CharField(blank=True, max_length=1000),

@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-from registry_site.sqlite.columns import PutLast
+from registry_site.sqlite.columns import AddColumn, PutLast
 
 
 class Migration(migrations.Migration):
@@ -14,12 +14,12 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
+        AddColumn(
             model_name="crate",
             name="is_removed_by_staff",
             field=models.BooleanField(default=False, editable=False),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="crate",
             name="removal_reason",
             field=models.CharField(default="", editable=False, help_text="Shown to everybody.", max_length=500),
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 null=True,
             ),
         ),
-        migrations.AddField(
+        AddColumn(
             model_name="version",
             name="removal_reason",
             field=models.CharField(default="", editable=False, help_text="Shown to everybody.", max_length=500),

@@ -6,7 +6,26 @@ column behind a large one costs as much as the large one, in each row of a list.
 
 from typing import Any
 
+from django.db.migrations import AddField
 from django.db.migrations.operations.base import Operation
+
+
+class AddColumn(AddField):
+    """Add a column that cannot be NULL, for a `PutLast` behind it: without that, SQLite's keeps its default.
+
+    `AddField` copies the whole table for each of them, to be rid of that default. One copy is enough.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "sqlite":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        field = model._meta.get_field(self.name)
+        table, column = map(schema_editor.quote_name, (model._meta.db_table, field.column))
+        default = schema_editor.quote_value(schema_editor.effective_default(field))
+        sql = f"ALTER TABLE {table} ADD COLUMN {column} {field.db_type(schema_editor.connection)} NOT NULL"
+        schema_editor.execute(f"{sql} DEFAULT {default}", params=None)
 
 
 class PutLast(Operation):

@@ -25,6 +25,17 @@ def newest() -> Iterator[None]:
     migrate()
 
 
+@pytest.mark.only_sqlite
+@pytest.mark.django_db
+def test_added_columns_keep_no_default() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns "
+            "WHERE tables.type = 'table' AND columns.dflt_value IS NOT NULL"
+        )
+        assert cursor.fetchall() == []
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("newest")
 def test_each_crate_gets_its_count() -> None:
