@@ -3,10 +3,13 @@
 import ctypes
 import gc
 import math
+import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +22,7 @@ from registry_site.download_counts import FlushThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
+from registry_site.server.worker import STOP_SIGNALS
 from registry_site.signals import server_loading
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -51,7 +55,7 @@ def configuration() -> dict[str, Any]:
         "logger_class": ServerLog,
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
-        "pre_fork": claim_metrics_row,
+        "pre_fork": prepare_fork,
         "post_worker_init": start_counting,
         "worker_exit": stop_counting,
     }
@@ -71,8 +75,12 @@ def usable_connections() -> int:
     return int(max(needed - others, 2 * settings.THREADS))
 
 
-def claim_metrics_row(arbiter: Any, worker: Any) -> None:
-    """Choose the row of shared counters for a worker; gunicorn calls this before each fork."""
+def prepare_fork(arbiter: Any, worker: Any) -> None:
+    """Choose the row of shared counters for a worker, and let signals to stop wait until it has handlers for them.
+
+    gunicorn calls this before each fork. A signal that came in between would be lost, and the stop take 30 seconds.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
 
 
@@ -116,6 +124,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Callable[..., Any]:
         from registry_site.wsgi import application
 
+        os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS))
         metrics.create_shared_counters(2 * settings.WORKERS)  # old workers still run while new ones replace them
         # A password hash takes 19 MiB for a moment. glibc would keep that for each thread; blocks over the threshold
         # are mapped, and given back to the system.

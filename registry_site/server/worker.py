@@ -1,7 +1,7 @@
 """gunicorn's threaded worker with deadlines for slow peers, refusals in JSON, and read-ahead over HTTP/2.
 
 gunicorn (27, pinned in pyproject.toml) has no settings for these. This module overrides undocumented methods of its
-`ThreadWorker`: `accept`, `enqueue_req`, `finish_request`, `handle`, `handle_request`, `handle_http2`,
+`ThreadWorker`: `init_signals`, `accept`, `enqueue_req`, `finish_request`, `handle`, `handle_request`, `handle_http2`,
 `handle_http2_request`, `murder_pending`, `handle_error`, `wait_for_and_dispatch_events`, `_cap_keepalive`,
 `_keepalive_after`. Compare them with a new version before the pin is raised.
 """
@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import selectors
+import signal
 import threading
 import time
 from collections import deque
@@ -39,6 +40,7 @@ STALL_SECONDS = 30  # without a byte of a response going out
 POSTPONED = object()  # the result of a request that waits for other requests of its client
 WITHOUT_BODY = object()  # the result of a request that waits for its short body
 LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 
 
@@ -61,6 +63,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.shares = AddressShares(self.cfg.worker_connections, self.cfg.threads)
         self.forwarded_clients = ForwardedClients(self.shares.max_threads)
         self.bodies = WaitingBodies(self.cfg.worker_connections)
+
+    def init_signals(self) -> None:
+        """Handle signals, also one to stop that came since the fork, and waited."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def load_wsgi(self) -> None:
         super().load_wsgi()

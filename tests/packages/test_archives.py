@@ -678,8 +678,7 @@ def upload_noise(browser: LiveBrowser, name: str, size: int) -> int:
 
 def peak_memory(server: Server) -> int:
     """Return the sum of all workers' peaks of resident memory in bytes."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    reports = [Path(f"/proc/{child}/status").read_text() for child in children]
+    reports = [Path(f"/proc/{worker}/status").read_text() for worker in server.workers()]
     return sum(int(size) * 1024 for report in reports for size in re.findall(r"VmHWM:\s*([0-9]+) kB", report))
 
 

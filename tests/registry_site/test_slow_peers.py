@@ -314,9 +314,8 @@ def begin_log_in(server: Server, stack: ExitStack, length: int, headers: str = "
 
 def worker_of(server: Server) -> Path:
     """Return the directory of a server's one worker in `/proc`."""
-    main = server.process.pid
-    (worker,) = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-    return Path("/proc", worker)
+    (worker,) = server.workers()
+    return Path("/proc", str(worker))
 
 
 @pytest.mark.parametrize("scheme", ["server", "tls_server"])

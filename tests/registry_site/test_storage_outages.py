@@ -83,8 +83,7 @@ def seconds_of_neighbour(server: Server) -> float:
 
 def worker_memory(server: Server) -> int:
     """Return the proportional set size of all workers, in bytes."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    workers = [child for child in children if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    workers = server.workers()
     assert len(workers) == 2
     rollups = "".join(Path(f"/proc/{worker}/smaps_rollup").read_text() for worker in workers)
     return 1024 * sum(int(size) for size in re.findall(r"^Pss: +([0-9]+) kB", rollups, re.MULTILINE))

@@ -1,8 +1,10 @@
 """Requests that never reach a view, and peers that are slow."""
 
 import json
+import os
 import re
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from gunicorn.config import Config
 
 from registry_site.server.worker import Worker
 from tests.support import packing
+from tests.support.concurrency import wait_until
 from tests.support.servers import Server
 
 pytestmark = [pytest.mark.database_independent, pytest.mark.long]
@@ -71,6 +74,17 @@ def test_query_of_failed_request_is_not_logged() -> None:
         worker.handle_error(request, client, ("127.0.0.1", 1), RuntimeError("crash"))
         assert peer.recv(65536).startswith(b"HTTP/1.1 500 Internal Server Error")
     assert lines == ["Error handling request GET /me"]
+
+
+def test_worker_stops_if_asked_right_after_the_fork(server: Server) -> None:
+    (former,) = server.workers()
+    os.kill(former, signal.SIGKILL)
+    while not (workers := server.workers()) or workers == [former]:
+        pass  # sleeping, this would see the new worker too late
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+        os.kill(workers[0], number)
+    wait_until(lambda: server.workers() not in ([], workers))
+    server.wait_until_healthy()
 
 
 def test_event_of_an_ended_connection_is_dropped() -> None:

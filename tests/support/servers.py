@@ -119,6 +119,15 @@ class Server:
         self.process.terminate()
         self.process.wait(timeout=40)
 
+    def workers(self) -> list[int]:
+        """Return the ids of its worker processes."""
+        main, workers = self.process.pid, []
+        for child in Path(f"/proc/{main}/task/{main}/children").read_text().split():
+            with suppress(OSError):  # it has ended meanwhile
+                if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    workers.append(int(child))
+        return workers
+
     def kill(self) -> None:
         """Kill all processes at once, as a power cut would."""
         os.killpg(self.process.pid, signal.SIGKILL)
