@@ -336,7 +336,9 @@ class CrateWords(Words):
 class PopularWords(Words):
     """The words of the most popular crates, once more: common words are searched among these first.
 
-    Else the best of many matches could be missed, and PostgreSQL would read all of them to return a few.
+    Without them the best of many matches could be missed, for both databases return those of the oldest crates, and
+    PostgreSQL would read all of them to return a few: among 100,000 crates a word of half of all READMEs took 1.8 times
+    as long as among 1,000, instead of 0.9 times.
     """
 
     crate = models.OneToOneField(Crate, on_delete=models.CASCADE, related_name="+")

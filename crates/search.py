@@ -61,7 +61,8 @@ def update_words(crate: Crate, *, force: bool = False) -> None:
         if not row.update(**fields):
             CrateWords.objects.create(crate=crate, **fields)
         del fields["spelling"]
-        # The first crates count as popular until a purge compares them by their downloads.
+        # The first crates count as popular until a purge compares them by their downloads: without a purge, too, common
+        # words are found without reading all their matches.
         if not popular.update(**fields) and crate.pk <= POPULAR_CRATES:
             PopularWords.objects.create(crate=crate, **fields)
 
