@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
 from accounts.credentials import cargo_tokens, revocation
-from accounts.models import Credential
+from accounts.models import Credential, CredentialQuerySet, User
 from accounts.principals import Principal
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 
-MAX_TOKENS = 100  # of a user, that are not revoked
+MAX_TOKENS = 100  # live ones of a user
 
 
 def list_tokens(principal: Principal) -> list[Credential]:
     """Return the live tokens, the latest first; raises `PermissionDenied`."""
     require_default(principal)
-    return [token for token in cargo_tokens.unrevoked_tokens(principal.user) if token.is_live]
+    return list(live_tokens(principal.user))
 
 
 def create_token(
@@ -25,10 +29,12 @@ def create_token(
     Raises `PermissionDenied`, and what `cargo_tokens.create` raises; also `Conflict` for too many tokens.
     """
     require_default(principal)
-    if cargo_tokens.unrevoked_tokens(principal.user).count() >= MAX_TOKENS:
-        raise Conflict(f"You have {MAX_TOKENS} tokens; revoke one of them first.")
-    text = cargo_tokens.create(principal.user, name, scopes, expires_at)
-    return cargo_tokens.unrevoked_tokens(principal.user).get(name=name), text
+    with transaction.atomic():
+        principal.revalidate_and_lock()
+        if live_tokens(principal.user).count() >= MAX_TOKENS:
+            raise Conflict(f"You have {MAX_TOKENS} tokens; revoke one of them first.")
+        text = cargo_tokens.create(principal.user, name, scopes, expires_at)
+        return cargo_tokens.unrevoked_tokens(principal.user).get(name=name), text
 
 
 def revoke_token(principal: Principal, key: int) -> None:
@@ -38,6 +44,10 @@ def revoke_token(principal: Principal, key: int) -> None:
     if token is None:
         raise NotFound("You have no token of this id.")
     revocation.revoke(token, principal.user)
+
+
+def live_tokens(user: User) -> CredentialQuerySet:
+    return cargo_tokens.unrevoked_tokens(user).filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 def require_default(principal: Principal) -> None:

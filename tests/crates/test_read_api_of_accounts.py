@@ -176,6 +176,15 @@ def test_bad_tokens_are_refused(as_alice: CargoClient, monkeypatch: pytest.Monke
     assert as_alice.put_json(TOKENS, {"api_token": {"name": "b"}}).status_code == 409
 
 
+def test_expired_tokens_leave_room(as_alice: CargoClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_tokens, "MAX_TOKENS", 2)
+    assert as_alice.put_json(TOKENS, {"api_token": {"name": "old"}}).status_code == 200
+    assert as_alice.put_json(TOKENS, {"api_token": {"name": "new"}}).status_code == 409
+    Credential.objects.filter(name="old").update(expires_at=timezone.now())
+    assert as_alice.put_json(TOKENS, {"api_token": {"name": "new"}}).status_code == 200
+    assert [row["name"] for row in as_alice.get(TOKENS).json()["api_tokens"]] == ["new", "default"]
+
+
 # --- Follows ------------------------------------------------------------------------------------------------------
 
 
