@@ -297,6 +297,9 @@ class Dependency(models.Model):
                 condition=Q(is_current=True),
                 name="current_dependents",
             ),
+            models.Index(
+                fields=["canonical_name", "registry"], condition=Q(is_current=False), name="former_dependents"
+            ),
         ]
         verbose_name_plural = "dependencies"
 

@@ -117,11 +117,17 @@ def require_removable(crate: Crate) -> None:
     after = f"after {FREELY_REMOVABLE // timedelta(hours=1)} hours"
     if crate.ownerships.count() > 1:
         raise Conflict(f"only crates with a single owner can be deleted {after}")
-    dependents = Dependency.objects.filter(canonical_name=crate.canonical_name, registry="", is_current=True)
-    if dependents.exclude(version__crate=crate).exists():
+    if has_dependents(crate):
         raise Conflict(f"only crates without reverse dependencies can be deleted {after}")
     if download_counts.most_in_a_month(crate) > MAX_DOWNLOADS_PER_MONTH:
         raise Conflict(f"only crates with at most {MAX_DOWNLOADS_PER_MONTH} downloads per month can be deleted {after}")
+
+
+def has_dependents(crate: Crate) -> bool:
+    """Return whether any present version of another crate needs a crate."""
+    rows = Dependency.objects.filter(canonical_name=crate.canonical_name, registry="", version__removed_at=None)
+    others = rows.exclude(version__crate=crate).order_by()
+    return any(others.filter(is_current=value).exists() for value in (True, False))  # each has an index of its own
 
 
 def remove_crate_as_staff(crate: Crate, reason: str, *, actor: User) -> bool:

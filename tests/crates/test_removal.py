@@ -135,6 +135,16 @@ def test_removal_of_an_older_crate_has_conditions(as_alice: CargoClient, alice: 
     assert as_alice.delete(CRATE).status_code == 204
 
 
+def test_older_versions_of_dependents_count(as_alice: CargoClient, root: User) -> None:
+    publish(as_alice)
+    publish(as_alice, "0.1.0", "user", tables=ON_DEMO)
+    publish(as_alice, "0.2.0", "user")
+    make_older(hours=73)
+    assert detail(as_alice.delete(CRATE))[0] == 409
+    removal.remove_version(the_version("0.1.0"), REASON, actor=root)
+    assert as_alice.delete(CRATE).status_code == 204
+
+
 def test_stranger_and_weaker_token_cannot_remove(as_alice: CargoClient, as_bob: CargoClient, alice: User) -> None:
     publish(as_alice)
     assert as_bob.delete(CRATE).status_code == 403
