@@ -1,6 +1,6 @@
 """Downloads of crates: counted for each version and day, and summed up for each version and crate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -34,6 +34,18 @@ def store(counts: Counts) -> None:
 
 
 versions = DownloadCounter("crate", store)
+
+
+def forget(crate: Crate, destroyed: Sequence[Version]) -> None:
+    """Delete the downloads of versions in the transaction that destroys them: another publisher may have the name."""
+    for model in (DailyDownloads, VersionDownloads):
+        model._default_manager.filter(version__in=destroyed).delete()
+    list(CrateDownloads.objects.filter(pk=crate.pk).select_for_update())  # a flush comes before the sums or after them
+    recent = rows_of(crate).filter(day__gt=download_counts.last_day_before_recent())
+    CrateDownloads.objects.filter(pk=crate.pk).update(
+        total=VersionDownloads.objects.filter(version__crate=crate).aggregate(sum=Sum("total"))["sum"] or 0,
+        recent=recent.aggregate(sum=Sum("count"))["sum"] or 0,
+    )
 
 
 def totals_of_versions(primary_keys: Iterable[int]) -> Mapping[int, int]:

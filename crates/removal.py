@@ -266,6 +266,7 @@ def _destroy(crate: Crate, condition: Q, target: Crate | Version, reason: str, *
         Dependency.objects.filter(version__in=versions).delete()
         rows.update(**WITHOUT_TEXTS, destroyed_at=timezone.now())
         taxonomy.forget(versions)
+        download_counts.forget(crate, versions)
         numbers = [version.number for version in versions]
         audit.record(actor, audit.Action.CRATE_DESTROY, target, reason=reason, versions=numbers)
     return True

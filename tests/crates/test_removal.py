@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.credentials import cargo_tokens
 from accounts.models import User
 from crates import derived_fields, download_counts, listing, removal, reserved_names, search, yanking
-from crates.models import Crate, CrateWords, Dependency, Keyword, Version, VersionContents
+from crates.models import Crate, CrateDownloads, CrateWords, Dependency, Keyword, Version, VersionContents
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -312,6 +312,19 @@ def test_word_of_another_crate_survives(as_alice: CargoClient, root: User) -> No
     removal.remove_crate_as_staff(crate, REASON, actor=root)
     removal.destroy_crate(crate, REASON, actor=root)
     assert list(Keyword.objects.values_list("word", "crate_count")) == [("shared", 1)]
+
+
+def test_downloads_count_until_destruction(as_alice: CargoClient, root: User) -> None:
+    for number in ("1.0.0", "2.0.0"):
+        publish(as_alice, number)
+    version, today = the_version(), timezone.now().date()
+    days = {(version.pk, today): 2, (the_version("2.0.0").pk, today): 1, (the_version("2.0.0").pk, date(2020, 1, 1)): 4}
+    download_counts.store(days)
+    deeds = {(7, 7): removal.remove_version, (5, 1): removal.destroy_version}
+    for totals, deed in deeds.items():
+        deed(version, REASON, actor=root)
+        assert CrateDownloads.objects.values_list("total", "recent").get() == totals
+    assert download_counts.most_in_a_month(the_crate()) == 4
 
 
 # --- Races -----------------------------------------------------------------------------------------------------------
