@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from registry_site.logs import fields_of
 from registry_site.storage import blobs
 from registry_site.storage import s3 as s3_storage
 from tests.support import bad_upstream
-from tests.support.bad_upstream import Exchange
+from tests.support.bad_upstream import Behaviour, Exchange
 
 pytestmark = pytest.mark.database_independent
 
@@ -63,9 +64,13 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+@pytest.fixture
+def bucket(s3: str, settings: Any, credentials: None) -> str:
     name = f"bucket-{os.urandom(6).hex()}"
     boto3.client("s3", endpoint_url=s3, region_name="us-east-1").create_bucket(Bucket=name)
     use_s3(settings, endpoint_url=s3, bucket_name=name, location="below", region_name="us-east-1")
@@ -275,6 +280,14 @@ def test_missing_bucket_is_no_missing_object(bucket: str, s3: str, settings: Any
         WHOLE.require_present()
 
 
+@pytest.fixture
+def script(settings: Any, credentials: None) -> Iterator[Callable[[Behaviour], None]]:
+    """Let a service of S3 answer by a script for the object of `WHOLE`."""
+    with bad_upstream.upstream() as server:
+        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
+        yield partial(server.script, f"/bucket/{NAME[:2]}/{NAME[2:4]}/{NAME}")
+
+
 def answer_404(exchange: Exchange) -> None:
     exchange.head(404, Content_Length="9")
     exchange.send(b"not found")
@@ -286,16 +299,12 @@ def no_such_key(exchange: Exchange) -> None:
     exchange.send(body)
 
 
-def test_404_of_a_proxy_is_no_missing_object(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with bad_upstream.upstream() as server:
-        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
-        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", answer_404)
-        requests = (lambda: blobs.put(io.BytesIO(DATA)), WHOLE.read, WHOLE.require_present, lambda: blobs.delete(WHOLE))
-        for request in requests:
-            with pytest.raises(Unavailable, match=r"refuses us \(404\)"):
-                request()
+def test_404_of_a_proxy_is_no_missing_object(script: Callable[[Behaviour], None]) -> None:
+    script(answer_404)
+    requests = (lambda: blobs.put(io.BytesIO(DATA)), WHOLE.read, WHOLE.require_present, lambda: blobs.delete(WHOLE))
+    for request in requests:
+        with pytest.raises(Unavailable, match=r"refuses us \(404\)"):
+            request()
 
 
 def damaged_object(exchange: Exchange) -> None:
@@ -304,24 +313,16 @@ def damaged_object(exchange: Exchange) -> None:
     exchange.send(b"x" + DATA[1:])
 
 
-def test_object_is_damaged_against_its_checksum(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with bad_upstream.upstream() as server:
-        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
-        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", damaged_object)
-        assert not blobs.is_intact(WHOLE)
+def test_object_is_damaged_against_its_checksum(script: Callable[[Behaviour], None]) -> None:
+    script(damaged_object)
+    assert not blobs.is_intact(WHOLE)
 
 
-def test_unknown_object_is_deleted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with bad_upstream.upstream() as server:
-        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
-        server.script(f"/bucket/{key_of(WHOLE).removeprefix('below/')}", no_such_key)
-        blobs.delete(WHOLE)
-        with pytest.raises(Lost):
-            WHOLE.read()
+def test_unknown_object_is_deleted(script: Callable[[Behaviour], None]) -> None:
+    script(no_such_key)
+    blobs.delete(WHOLE)
+    with pytest.raises(Lost):
+        WHOLE.read()
 
 
 def test_threads_share_a_client(bucket: str) -> None:
@@ -343,9 +344,7 @@ def test_refusal_of_s3_is_logged_with_its_words(
     assert "The specified bucket does not exist" in line["cause"]
 
 
-def test_silent_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def test_silent_s3_is_unavailable(settings: Any, credentials: None) -> None:
     use_s3(settings, endpoint_url="http://127.0.0.1:9", bucket_name="none", region_name="us-east-1")
     with pytest.raises(Unavailable):
         blobs.put(io.BytesIO(DATA))
@@ -357,21 +356,16 @@ def dripping_object(exchange: Exchange) -> None:
     exchange.drip(b"x")
 
 
-def test_dripping_s3_is_unavailable(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def test_dripping_s3_is_unavailable(script: Callable[[Behaviour], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_storage, "SECONDS", 0.5)
-    path = f"/bucket/{NAME[:2]}/{NAME[2:4]}/{NAME}"
-    with bad_upstream.upstream() as server:
-        use_s3(settings, endpoint_url=f"http://{server.host}", bucket_name="bucket", region_name="us-east-1")
-        server.script(path, bad_upstream.dripping_head)
-        with pytest.raises(Unavailable):
-            blobs.put(io.BytesIO(DATA))
-        with pytest.raises(Unavailable):
-            WHOLE.read()
-        server.script(path, dripping_object)
-        with WHOLE.read() as content, pytest.raises(Unavailable):
-            content.read()
+    script(bad_upstream.dripping_head)
+    with pytest.raises(Unavailable):
+        blobs.put(io.BytesIO(DATA))
+    with pytest.raises(Unavailable):
+        WHOLE.read()
+    script(dripping_object)
+    with WHOLE.read() as content, pytest.raises(Unavailable):
+        content.read()
 
 
 @pytest.mark.django_db
