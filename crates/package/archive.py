@@ -50,7 +50,6 @@ class Contents:
     members: dict[str, Member]
     usual_texts: dict[str, bytes]
     line_counts: LineCounts | None
-    unpacked: int
 
     @property
     def paths(self) -> frozenset[str]:
@@ -72,7 +71,7 @@ def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     if "Cargo.toml" not in reader.members:
         raise Invalid(f"The crate has no {root}/Cargo.toml.")
     cargo_toml = reader.texts.pop("Cargo.toml")
-    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts, tar.position)
+    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts)
 
 
 def read_leniently(crate: IO[bytes], compressed_size: int) -> Contents:
@@ -92,7 +91,7 @@ def read_leniently(crate: IO[bytes], compressed_size: int) -> Contents:
                 tar.skip(entry.size)
             tar.skip(-entry.size % BLOCK)
     cargo_toml = reader.texts.pop("Cargo.toml", b"")
-    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts, tar.position)
+    return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts)
 
 
 def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes:

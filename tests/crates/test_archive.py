@@ -521,7 +521,7 @@ def test_bomb_is_refused(size: int, compressed_size: int) -> None:
 
 def test_well_compressed_crate_is_accepted() -> None:
     contents = archive.read(Stream(gzip_parts(bomb(60))), 1000, ROOT)  # type: ignore[arg-type]
-    assert contents.unpacked > 60 * MIB
+    assert sum(member.size for member in contents.members.values()) >= 60 * MIB
 
 
 def empty_entries(count: int) -> Iterator[bytes]:
