@@ -76,6 +76,7 @@ def begin_again(crate: Crate, name: str, user: User, upstream: Crate.Upstream) -
     if crate.removed_at is not None and not is_restorable(crate.removed_at):
         crate.ownerships.all().delete()
         Ownership.objects.create(crate=crate, user=user, added_by=user)
+        crate.follows.all().delete()
     crate.name, crate.index_path, crate.upstream = name, names.index_path(name), upstream
     crate.created_at = timezone.now()
     _clear_removal(crate, "name", "index_path", "upstream", "created_at")

@@ -168,12 +168,14 @@ def test_name_is_reserved_for_former_owners(as_alice: CargoClient, as_bob: Cargo
 
 def test_name_is_free_after_the_trash(as_alice: CargoClient, as_bob: CargoClient, bob: User) -> None:
     publish(as_alice)
+    the_crate().follows.create(user=bob)
     as_alice.delete(CRATE)
     age_removal()
     call_command("purge")
     assert publish(as_bob, "2.0.0", "Demo").status_code == 200
     crate = Crate.objects.get()
     assert (crate.name, list(crate.owners.all()), crate.version_count) == ("Demo", [bob], 1)
+    assert not crate.follows.exists()
     status, sentence = detail(publish(as_bob, "1.0.0", "Demo"))
     assert (status, "cannot be used again" in sentence) == (409, True)
     assert publish(as_alice, "3.0.0", "Demo").status_code == 403
