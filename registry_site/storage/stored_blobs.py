@@ -185,8 +185,8 @@ def adopt() -> int:
 def purge(**kwargs: Any) -> str:
     """Delete the blobs that nobody refers to, unless the storage fails."""
     try:
+        deleted = collect()  # first, since the keys of a bucket may not be allowed to list it
         adopted = adopt()
-        deleted = collect()
     except Unavailable as error:
-        return f"Unused files are not deleted: {error.message}"
+        return f"Unused files are not all deleted: {error.message}"
     return f"{deleted} unused files deleted; {adopted} had no row until now."

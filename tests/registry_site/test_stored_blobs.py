@@ -116,11 +116,12 @@ def test_older_blob_gets_a_row(as_alice: CargoClient) -> None:
 
 
 def test_failure_of_the_storage_is_reported(db: None, blob_directory: Path) -> None:
-    put()
+    blob = put()
     age()
     (blob_directory / "00").write_text("a file in the place of a directory")
     reports = [report for _, report in purge_requested.send(sender=None)]
-    assert any(str(report).startswith("Unused files are not deleted:") for report in reports)
+    assert any(str(report).startswith("Unused files are not all deleted:") for report in reports)
+    assert not is_stored(blob)
 
 
 # --- Beside a running server -----------------------------------------------------------------------------------------
