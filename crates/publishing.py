@@ -99,7 +99,7 @@ def insert_version(
     """
     crate = Crate.objects.named(name).first()
     derive = partial(derived_fields.after_publish, version=version)
-    # All work on long texts comes before the locks.
+    # The index file is written anew before the locks.
     is_new_version = crate is not None and get_present_version(crate, version.number) is None
     prepared = derive(crate) if crate is not None and is_new_version else None
     with transaction.atomic():

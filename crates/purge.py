@@ -48,7 +48,7 @@ def purge_versions(**kwargs: Any) -> str:
 
 def erase_destroyed() -> str:
     """Erase the files of destroyed versions, and what the database has of their texts; return a sentence about it."""
-    destroyed = Version.with_removed.exclude(destroyed_at=None).filter(erased_at=None)
+    destroyed = Version.with_removed.exclude(removed_at=None).exclude(destroyed_at=None).filter(erased_at=None)
     versions = dict(destroyed.values_list("pk", "checksum"))
     try:
         are_gone = all([stored_blobs.discard(checksum) for checksum in versions.values()])
