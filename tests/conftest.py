@@ -26,6 +26,7 @@ from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.large_frame import in_large_frame
+from tests.support.migrations import migrate
 from tests.support.servers import Server, running
 
 # A busy machine is slow, and the properties hold nevertheless.
@@ -124,6 +125,13 @@ def no_pending_downloads() -> Iterator[None]:
     yield
     for counter in download_counts.counters:
         counter.discard()
+
+
+@pytest.fixture
+def newest_state() -> Iterator[None]:
+    """Migrate to the newest state after the test."""
+    yield
+    migrate()
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Migrations of credentials: stored rows survive them, forwards and backwards."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+
+from tests.support.migrations import migrate
 
 BEFORE = ("accounts", "0003_identities")
 AFTER = ("accounts", "0006_credential_ip_address")
@@ -19,32 +18,22 @@ SCOPES_BEFORE = {
 }
 
 
-def migrate(target: tuple[str, str]) -> Any:
+def credentials_at(target: tuple[str, str]) -> Any:
     """Migrate to `target`, and return its model `Credential`."""
-    executor = MigrationExecutor(connection)
-    state = executor.migrate([target])
-    return state.apps.get_model("accounts", "Credential")
-
-
-@pytest.fixture
-def newest() -> Iterator[None]:
-    """Migrate to the newest state after the test."""
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+    return migrate(target).get_model("accounts", "Credential")
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest")
+@pytest.mark.usefixtures("newest_state")
 def test_credentials_survive_the_migrations_both_ways() -> None:
-    credential = migrate(BEFORE)
+    credential = credentials_at(BEFORE)
     apps = credential._meta.apps
     reservation = apps.get_model("accounts", "NameReservation").objects.create(name="alice")
     user = apps.get_model("accounts", "User").objects.create(username="alice", reservation=reservation)
     for name, (kind, scopes) in SCOPES_BEFORE.items():
         credential.objects.create(user=user, kind=kind, name=name, digest=name, scopes=scopes, peer="192.0.2.1")
 
-    rows = {row.name: row for row in migrate(AFTER).objects.all()}
+    rows = {row.name: row for row in credentials_at(AFTER).objects.all()}
     assert {name: row.app_key_type for name, row in rows.items() if row.app_key_type} == {
         "reads": "READ_ONLY",
         "publishes": "PUBLISH",
@@ -55,6 +44,6 @@ def test_credentials_survive_the_migrations_both_ways() -> None:
     }
     assert {row.ip_address for row in rows.values()} == {"192.0.2.1"}
 
-    rows = {row.name: row for row in migrate(BEFORE).objects.all()}
+    rows = {row.name: row for row in credentials_at(BEFORE).objects.all()}
     assert {name: (row.kind, row.scopes) for name, row in rows.items()} == SCOPES_BEFORE
     assert {row.peer for row in rows.values()} == {"192.0.2.1"}

@@ -1,23 +1,19 @@
 """Migration of names to skeletons: no name is lost, and those that look alike are reported."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from accounts import names, registration
 from accounts.models import NameReservation, User
 from accounts.passwords import login
 from registry_site.errors import Conflict
 from tests.support.cast import PASSWORD
+from tests.support.migrations import migrate
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("newest")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("newest_state")]
 
-BEFORE = [("accounts", "0012_unverified_addresses")]
+BEFORE = ("accounts", "0012_unverified_addresses")
 NAMES = ("john-doe", "john_doe", "a11", "all", "Ail", "mary", "rnary", "x", "-x", "gitlab.com:john.doe")
 LOOK_ALIKES = {"john_doe", "all", "ail", "rnary", "tools.rs"}
 REPORT = """\
@@ -27,22 +23,6 @@ The names 'john-doe' and 'john_doe' look alike. Both work as before.
 The names 'mary' and 'rnary' look alike. Both work as before.
 The names 'tools-rs' and 'tools.rs' look alike. Both work as before.
 """
-
-
-def migrate(targets: Any) -> Any:
-    """Migrate to these states; return the models of the last one."""
-    return MigrationExecutor(connection).migrate(targets).apps
-
-
-def migrate_to_newest() -> None:
-    migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
-
-
-@pytest.fixture
-def newest() -> Iterator[None]:
-    """Migrate to the newest state after the test."""
-    yield
-    migrate_to_newest()
 
 
 def create_colliding_names() -> None:
@@ -60,7 +40,7 @@ def create_colliding_names() -> None:
 
 def test_colliding_names_go_on_working(capsys: pytest.CaptureFixture[str]) -> None:
     create_colliding_names()
-    migrate_to_newest()
+    migrate()
     assert capsys.readouterr().out == REPORT
     reservations = NameReservation.objects.filter(is_look_alike=True)
     assert set(reservations.values_list("name", flat=True)) == {*LOOK_ALIKES, "gitlab.com:john-doe"}
@@ -69,7 +49,7 @@ def test_colliding_names_go_on_working(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_colliding_names_are_not_free() -> None:
     create_colliding_names()
-    migrate_to_newest()
+    migrate()
     User.objects.get_named("john-doe").delete()
     NameReservation.objects.get(name="john-doe").delete()
     for name in ("john.doe", "John-Doe", "A1L", "RNARY", "tools_rs", "_x"):
@@ -80,7 +60,7 @@ def test_colliding_names_are_not_free() -> None:
 
 def test_check_lists_colliding_names(capsys: pytest.CaptureFixture[str]) -> None:
     create_colliding_names()
-    migrate_to_newest()
+    migrate()
     call_command("check", databases=["default"])
     err = capsys.readouterr().err
     assert [line for line in REPORT.splitlines() if line.removesuffix(" Both work as before.") not in err] == []
@@ -89,6 +69,6 @@ def test_check_lists_colliding_names(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_names_survive_the_way_back() -> None:
     create_colliding_names()
-    migrate_to_newest()
+    migrate()
     apps = migrate(BEFORE)
     assert apps.get_model("accounts", "NameReservation").objects.count() == len(NAMES) + 3

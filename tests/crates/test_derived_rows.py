@@ -1,13 +1,11 @@
 """Rows that follow from versions: the foremost versions of a crate, its keywords and categories, its dependencies."""
 
 import random
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
 
 from crates import derived_fields, taxonomy
@@ -15,6 +13,7 @@ from crates.models import Category, Crate, Dependency, Keyword, Version
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.concurrency import run_concurrently
+from tests.support.migrations import migrate
 
 BEFORE = ("crates", "0004_large_columns_last")
 FOREMOST = ("max_version", "default_version", "newest_version")
@@ -231,19 +230,6 @@ def test_dependents_are_one_indexed_look_up(as_alice: CargoClient) -> None:
 # --- Rows from before -------------------------------------------------------------------------------------------
 
 
-def migrate(*targets: tuple[str, str]) -> Any:
-    """Migrate to `targets`, or to the newest state, and return the models of then."""
-    executor = MigrationExecutor(connection)
-    return executor.migrate(targets or executor.loader.graph.leaf_nodes()).apps
-
-
-@pytest.fixture
-def newest_state() -> Iterator[None]:
-    """Migrate to the newest state after the test."""
-    yield
-    migrate()
-
-
 def snapshot() -> Any:
     fields = [field.name for field in Dependency._meta.fields if field.name != "id"]
     return foremost(), words_of("demo"), counts(), list(Dependency.objects.values_list(*fields))
@@ -265,7 +251,7 @@ def test_migration_fills_rows_as_publishes_do(as_alice: CargoClient) -> None:
     migrate()
     assert snapshot() == before
     crate = Crate.objects.get()
-    assert (crate.version_count, crate.updated_at) == (3, crate.index_modified)
+    assert (crate.version_count, crate.updated_at, crate.downloads.total) == (3, crate.index_modified, 0)
 
 
 TABLES_ELSEWHERE = (

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -30,6 +28,7 @@ from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, O
 from tests.support.cast import PASSWORD
 from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently
 from tests.support.live_browser import LiveBrowser
+from tests.support.migrations import models_at
 from tests.support.roles import assert_refused, collaborators_of, members_of
 from tests.support.servers import Server
 from tests.support.user_import import import_line
@@ -623,8 +622,8 @@ MIGRATION = ("namespaces", "0002_personal")
 
 def run_migration() -> None:
     """Run the migration's function on the models of its time."""
-    state = MigrationExecutor(connection).loader.project_state(MIGRATION)
-    importlib.import_module(".".join((MIGRATION[0], "migrations", MIGRATION[1]))).open_namespaces(state.apps, None)
+    module = importlib.import_module(".".join((MIGRATION[0], "migrations", MIGRATION[1])))
+    module.open_namespaces(models_at(MIGRATION), None)
 
 
 def test_migration_creates_missing_personal_namespaces(acme: Namespace, bob: User, charlie: User) -> None:

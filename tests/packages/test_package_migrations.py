@@ -1,29 +1,15 @@
 """Migrations of packages: stored rows survive them, and each database goes on maintaining its index of words."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.migrations import migrate
+
 BEFORE = ("packages", "0006_large_columns_last")
-
-
-def migrate(*targets: tuple[str, str]) -> Any:
-    """Migrate to `targets`, or to the newest state, and return the models of then."""
-    executor = MigrationExecutor(connection)
-    return executor.migrate(targets or executor.loader.graph.leaf_nodes()).apps
-
-
-@pytest.fixture
-def newest() -> Iterator[None]:
-    """Migrate to the newest state after the test."""
-    yield
-    migrate()
 
 
 def create(apps: Any, namespace: Any, user: Any, field: str, versions: list[str]) -> Any:
@@ -47,7 +33,7 @@ def create(apps: Any, namespace: Any, user: Any, field: str, versions: list[str]
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest")
+@pytest.mark.usefixtures("newest_state")
 def test_packages_survive_the_migrations() -> None:
     apps = migrate(BEFORE)
     reservations = apps.get_model("accounts", "NameReservation").objects

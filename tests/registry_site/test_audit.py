@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from accounts.models import User
 from files import clients
 from registry_site import audit, signals
 from registry_site.models import Action, AuditEvent
+from tests.support.migrations import models_at
 
 EVENTS = "/admin/registry_site/auditevent/"
 
@@ -99,7 +99,7 @@ def test_staff_find_events(as_root: Client, alice: User) -> None:
 @contextmanager
 def former_table(app: str, migration: str, model: str) -> Iterator[tuple[Any, Any]]:
     """The models as they were before a migration, with the table that it empties, and the migration's functions."""
-    apps = MigrationExecutor(connection).loader.project_state((app, migration)).apps
+    apps = models_at((app, migration))
     with connection.schema_editor() as editor:
         editor.create_model(apps.get_model(app, model))
     try:
