@@ -182,7 +182,7 @@ def test_hostile_readme_ends_as_html_or_text() -> None:
     """Check the shape; `benchmarks.readmes` measures the time at full size."""
     offenders = []
     for name, make in MAKERS.items():
-        html = render(make(32 * 1024))
+        html = render(make(8 * 1024))
         if len(html) > MAX_HTML_CHARACTERS or harm(html):
             offenders.append(name)
         if not render(make(512 * 1024)).startswith("<pre>"):
