@@ -4,9 +4,9 @@ from django.conf import settings
 from django.contrib.auth.views import LoginView
 from django.urls import path
 
-from accounts import pages
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
+from accounts.pages import default_token, identities, sign_in
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -21,15 +21,15 @@ WITH_PASSWORD = [
     path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
 ]
 
-CALLBACK = flow.CallbackView.as_view(finish=pages.signed_in)
+CALLBACK = flow.CallbackView.as_view(finish=sign_in.signed_in)
 REPLACE_TOKEN = ktra.Replacement.as_view({"get": "replace", "post": "replace"}, http_method_names=["get", "post"])
 WITH_PROVIDER = [
     path("ktra/api/v1/openid/me", CALLBACK, name=settings.OIDC_AUTHENTICATION_CALLBACK_URL),
     path("ktra/api/v1/openid/replace", CALLBACK),
     path("ktra/api/v1/openid/replace_token", CALLBACK),
-    path("openid/sign-in", pages.sign_in),
-    path("openid/link", pages.link_identity),
-    path("sign-out", by_accept(page=pages.sign_out, api=flow.SignOutView.as_view())),
+    path("openid/sign-in", sign_in.sign_in),
+    path("openid/link", identities.link_identity),
+    path("sign-out", by_accept(page=sign_in.sign_out, api=flow.SignOutView.as_view())),
 ]
 
 WITH_EITHER = [
@@ -52,11 +52,11 @@ urlpatterns = [
     *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
     *(WITH_EITHER if settings.PASSWORD_LOGIN and settings.OIDC_LOGIN else []),
-    path("me", by_accept(page=pages.me, api=ktra.Me.as_view({"get": "retrieve"}))),
+    path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.
     path(
         "replace_token",
-        by_accept(page=pages.replace_token, api=REPLACE_TOKEN, methods=("GET", "POST"))
+        by_accept(page=default_token.replace_token, api=REPLACE_TOKEN, methods=("GET", "POST"))
         if settings.OIDC_LOGIN
         else REPLACE_TOKEN,
     ),
