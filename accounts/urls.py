@@ -6,7 +6,7 @@ from django.urls import path
 
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
-from accounts.pages import default_token, identities, sign_in
+from accounts.pages import account, default_token, identities, sign_in
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -52,6 +52,7 @@ urlpatterns = [
     *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
     *(WITH_EITHER if settings.PASSWORD_LOGIN and settings.OIDC_LOGIN else []),
+    path("account", account.profile),
     path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.
     path(

@@ -78,6 +78,14 @@ def get_principal(request: HttpRequest) -> Principal | None:
     return Principal(user, user.session) if isinstance(user, User) else None
 
 
+def require_principal(request: HttpRequest) -> Principal:
+    """Return the signed-in user and the session. Raises `Unauthenticated`; a browser goes to `/sign-in` then."""
+    principal = get_principal(request)
+    if principal is None:
+        raise Unauthenticated("Sign in first.")
+    return principal
+
+
 def require_reader(request: HttpRequest) -> None:
     """Require a signed-in user for a page about content where `REGISTRY_AUTH_REQUIRED` is set."""
     if settings.AUTH_REQUIRED and get_principal(request) is None:

@@ -13,11 +13,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import BadRequest, DisallowedHost
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
+from django.utils.http import urlencode
 
-from registry_site.errors import RegistryError, RetryLater
+from registry_site.errors import RegistryError, RetryLater, Unauthenticated, WrongPassword
 from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, Yapkg, dialect_of, status_of
 from registry_site.http.negotiation import accepts_html, wants_page
@@ -26,6 +27,7 @@ from registry_site.http.request_log import annotate_refusal
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
 SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
 ADMIN_PATH = "/admin/"
+SIGN_IN_PATH = "/sign-in"
 FILE_PATHS = re.compile(r"/[0-9]*")  # the catalogue and its files; a browser sees the home page at /
 
 
@@ -60,11 +62,21 @@ class DomainErrorMiddleware:
 
 def domain_error_response(request: HttpRequest, error: RegistryError) -> HttpResponseBase:
     """Return the response to an error of the domain that is raised outside of a dialect's view."""
+    if is_sign_in_missing(request, error):
+        redirect = HttpResponseRedirect(f"{SIGN_IN_PATH}?{urlencode({'next': request.get_full_path()})}")
+        patch_vary_headers(redirect, ["Accept"])
+        return redirect
     annotate_refusal(status_of(error), error.code, error.message)
     response = error_response(request, HTTPStatus(status_of(error)), error.message, error.code)
     if isinstance(error, RetryLater):
         response["Retry-After"] = str(error.retry_after)
     return response
+
+
+def is_sign_in_missing(request: HttpRequest, error: RegistryError) -> bool:
+    """Return whether a browser gets the page that it asks for once the visitor has signed in."""
+    is_page = accepts_html(request) and dialect_of_error(request) is None
+    return is_page and isinstance(error, Unauthenticated) and not isinstance(error, WrongPassword)
 
 
 def set_error_page(request: HttpRequest, template: str, **context: Any) -> None:
@@ -110,10 +122,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def error_response(request: HttpRequest, status: HTTPStatus, message: str, code: str = "") -> HttpResponseBase:
     """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
     code = code or status.name.lower()
-    is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
-    page: tuple[str, dict[str, Any]] | None = getattr(request, "error_page", None)
-    is_page = (is_shared and wants_page(request)) or (page is not None and accepts_html(request))
-    dialect = None if is_page else dialect_of_path(request)
+    dialect = dialect_of_error(request)
     if dialect is not None:
         return dialect.failure_response(status, code, message)
     context = {"title": status.phrase, "message": message}
@@ -122,7 +131,7 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
     # Programs send `*/*` or nothing; browsers name HTML.
     response: HttpResponseBase
     if accepts_html(request):
-        template, links = page or ("registry_site/error.html", {})
+        template, links = error_page_of(request) or ("registry_site/error.html", {})
         response = HttpResponse(render_to_string(template, {**context, **links}), status=status)
         if links:  # which are for this person only
             response["Cache-Control"] = "no-store"
@@ -130,6 +139,19 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
         response = Yapkg.failure_response(status, code, message)
     patch_vary_headers(response, ["Accept"])
     return response
+
+
+def error_page_of(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
+    """Return the template of `set_error_page` with its context."""
+    page: tuple[str, dict[str, Any]] | None = getattr(request, "error_page", None)
+    return page
+
+
+def dialect_of_error(request: HttpRequest) -> type[Dialect] | None:
+    """Return the dialect for an error of this request; None for a page."""
+    is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
+    is_page = (is_shared and wants_page(request)) or (error_page_of(request) is not None and accepts_html(request))
+    return None if is_page else dialect_of_path(request)
 
 
 def admin_error_page(request: HttpRequest, status: HTTPStatus, context: dict[str, Any]) -> HttpResponseBase:

@@ -78,10 +78,10 @@ def test_private_registry_shows_reasons_after_authentication(
     settings.AUTH_REQUIRED = True
     publish(upstream, {"1.0.0": "MIT"})
     browser = Client()
-    assert (browser.get(URL, headers=HTML).status_code, mirror.get(URL).status_code) == (401, 401)
+    assert (browser.get(URL, headers=HTML).status_code, mirror.get(URL).status_code) == (302, 401)
     assert browser.login(username=alice.username, password=PASSWORD)
     assert (browser.get(URL, headers=HTML).status_code, browser.get(URL).status_code) == (200, 401)
-    assert (as_alice.get(URL, headers=HTML).status_code, as_alice.get(URL).status_code) == (401, 200)
+    assert (as_alice.get(URL, headers=HTML).status_code, as_alice.get(URL).status_code) == (302, 200)
 
 
 def test_page_shows_thousands_of_versions(

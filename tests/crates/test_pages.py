@@ -33,7 +33,7 @@ def test_page_takes_four_queries(client: Client, django_assert_num_queries: Any)
 
 def test_page_can_require_an_account(client: Client, alice: User, settings: Any) -> None:
     settings.AUTH_REQUIRED = True
-    assert client.get("/crates/my-demo", headers=HTML).status_code == 401
+    assert client.get("/crates/my-demo", headers=HTML)["Location"] == "/sign-in?next=%2Fcrates%2Fmy-demo"
     client.login(username=alice.username, password=PASSWORD)
     assert client.get("/crates/my-demo", headers=HTML).status_code == 200
 

@@ -49,7 +49,7 @@ OPEN = {
     "sign-out": SIGN_OUT,
     "index.git/<path:path>": "never served, to nobody",
 }
-LOG_IN_OF_STAFF = "/admin/login/"
+LOG_IN = ("/admin/login/", "/sign-in?next=")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ACCEPTS = ("*/*", "text/html")
 
@@ -73,7 +73,7 @@ def blob_directory() -> None:
 
 def is_refusal(answer: Any) -> bool:
     """Return whether an answer tells a stranger nothing but that the method does not exist or a log-in is needed."""
-    leads_to_log_in = answer.status_code == 302 and answer.headers["Location"].startswith(LOG_IN_OF_STAFF)
+    leads_to_log_in = answer.status_code == 302 and answer.headers["Location"].startswith(LOG_IN)
     return answer.status_code in (401, 405) or leads_to_log_in
 
 

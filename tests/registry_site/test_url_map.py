@@ -28,8 +28,9 @@ DIALECT_BY_PREFIX = {
     "/auth_verify": Outernet,
 }
 FIRST_SEGMENTS = """
-    admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror namespace
-    namespaces openapi.json openid packages ready register replace_token settings sign-in sign-out users v1
+    account admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror
+    namespace namespaces openapi.json openid packages ready register replace_token settings sign-in sign-out users
+    v1
 """
 
 
