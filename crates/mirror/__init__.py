@@ -4,7 +4,7 @@ The modules in their order. Each imports only modules of the lines above its own
 
     models  index_lines  resolving  licenses  concurrency  metrics
     download_counts  incidents  upstreams  advisories  overrides  summaries  crate_facts
-    shared_names
+    shared_names  examination
     index_cache  policies
     crate_cache
     serving  maintenance

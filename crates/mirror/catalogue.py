@@ -11,12 +11,13 @@ from django.conf import settings
 from crates import catalogue, cursors, dependents, taxonomy
 from crates.catalogue import CrateDetails, VersionList, VersionQuery
 from crates.dependents import DependentList
-from crates.mirror import download_counts, stored_crates
+from crates.mirror import crate_facts, download_counts, stored_crates
 from crates.mirror.models import CachedCrate, CrateDownloads, CrateFacts
 from crates.mirror.stored_crates import StoredCrate, StoredVersion
 from crates.models import Category, Keyword
 from crates.package.dependencies import CRATES_IO
 from crates.records import NO_VERSION, CrateRecord, DependencyRecord, VersionRecord
+from registry_site import markdown
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.errors import NotFound, PermissionDenied
 
@@ -192,14 +193,24 @@ def texts_of(value: Any) -> list[str]:
 
 
 def get_readme(name: str, number: str) -> str:
-    """Return the README of a version, as HTML; raises `NotFound` also if its file is not stored, or has none."""
+    """Render the README of a version, for at most half a second; its file is read first if that was not done yet.
+
+    Raises as `stored_crates.get_crate`, and `NotFound` if its file is not stored or has none.
+    """
     crate = stored_crates.get_crate(name)
     version = crate.get_version(number)
     files = crate.index_file.cached_crates().filter(version=number, sha256=version.line.checksum)
-    html = files.values_list("facts__readme_html", flat=True).first()
-    if not html:
-        raise NotFound(f"{crate.name}@{number} has no README, or the mirror has not stored its file yet.")
-    return html
+    file = files.select_related("facts").defer("facts__readme_text").first()
+    if file is None:
+        raise NotFound(
+            f"The mirror has not stored the file of {crate.name}@{number} yet; it does so when cargo downloads it."
+        )
+    if not crate_facts.is_examined(file):
+        crate_facts.examine(file)
+    facts = CrateFacts.objects.filter(pk=file.pk).only("readme_text", "readme_path", "repository").first()
+    if facts is None or not facts.readme_text:
+        raise NotFound(f"{crate.name}@{number} has no README.")
+    return markdown.render_readme(facts.readme_text, facts.readme_path, facts.repository)
 
 
 # --- Downloads ----------------------------------------------------------------------------------------------------

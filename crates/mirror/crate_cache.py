@@ -11,9 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from crates.mirror import concurrency, crate_facts, incidents, metrics, upstreams
+from crates.mirror.examination import examiner
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident
+from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident
 from crates.mirror.upstreams import UpstreamFault
 from crates.package import archive
 from registry_site import file_locks
@@ -77,13 +78,15 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                 if blobs.sha256_of(file) != line.checksum:
                     raise WrongBytes("it sends other bytes than its index says")
                 refuse_links(index_file.upstream, file)
-                return store(index_file, line, file)
+                stored = store(index_file, line, file)
         except WrongBytes as error:
             incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: {error} ({line.checksum})")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
         except UpstreamFault as error:
             incidents.record(Incident.Kind.FAULT, source, f"{crate_version}: {error}")
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
+    transaction.on_commit(lambda: examiner.submit(stored))
+    return stored
 
 
 def refuse_links(upstream: str, file: IO[bytes]) -> None:
@@ -103,29 +106,16 @@ def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCra
     except Unavailable as error:
         cache.set(STORE_FAILURE, error.message, STORE_FAILURE_SECONDS)
         raise
-    contents = crate_facts.read(file, blob.size)
+    license_, facts = crate_facts.read_manifest(file, blob.size)
     with transaction.atomic():
         crate, _ = CachedCrate.objects.get_or_create(
             name=index_file.name,
             version=line.version,
             sha256=line.checksum,
-            defaults={"size": blob.size, "license": contents.license, "upstream": index_file.upstream},
+            defaults={"size": blob.size, "license": license_, "upstream": index_file.upstream},
         )
-        crate_facts.save(crate, contents.columns)
+        CrateFacts.objects.get_or_create(crate=crate, defaults=facts)
     return crate
-
-
-def refresh_facts(crate: CachedCrate) -> bool:
-    """Read the facts of a crate again; return False if it is deleted meanwhile.
-
-    Raises `Lost`, `Unavailable`, and `Invalid` for damaged bytes.
-    """
-    contents = crate_facts.read_stored(crate)
-    with lock_bytes(crate.sha256):
-        if not CachedCrate.objects.filter(pk=crate.pk).exists():
-            return False
-        crate_facts.save(crate, contents.columns)
-    return True
 
 
 def lock_bytes(sha256: str) -> AbstractContextManager[bool]:

@@ -1,72 +1,96 @@
-"""Facts from cached `.crate` files: read once, when a file is stored, or again under newer rules by a command."""
+"""Facts from cached `.crate` files.
+
+Those of the manifest are read before a file is sent for the first time, for policies need the license. All others are
+read soon after, and again under newer rules by a command.
+"""
 
 import posixpath
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import IO, Any
+
+from django.db import transaction
 
 from crates.mirror import licenses
 from crates.mirror.models import CachedCrate, CrateFacts
 from crates.package import archive, facts, manifest
+from crates.package.archive import Contents
 from crates.package.facts import Facts
 from crates.package.fields import MAX_URL_LENGTH, WEB_SCHEMES, is_url
-from registry_site import audit, markdown
-from registry_site.errors import Invalid
+from registry_site import audit
+from registry_site.errors import Invalid, Lost
 from registry_site.storage import blobs, free_space
 
+NOT_EXAMINED = 0
 PAGE_SIZE = 100
 MAX_WORDS = 20  # keywords, and categories
 MAX_WORD_LENGTH = 64
-UNREADABLE = {"examined": facts.REVISION}
+FACT_COLUMNS = [field.name for field in CrateFacts._meta.concrete_fields if not field.primary_key]
 
 
-@dataclass(frozen=True)
-class ReadCrate:
-    """The license of a crate, and the columns of its `CrateFacts`."""
+def read_manifest(crate: IO[bytes], size: int) -> tuple[str, dict[str, Any]]:
+    """Return the license of a `.crate` file of another registry, and the columns that its `Cargo.toml` alone fills.
 
-    license: str
-    columns: dict[str, Any]
+    Nothing behind the manifest is read: a build waits for this, once for each crate.
+    """
+    crate.seek(0)
+    package = package_of(parse_manifest(archive.read_leniently(crate, size, until_manifest=True)))
+    return licenses.license_of(package), {"examined": NOT_EXAMINED, **manifest_columns(package)}
 
 
-def read(crate: IO[bytes], size: int) -> ReadCrate:
-    """Read a `.crate` file of another registry. Nothing is refused: what cannot be read is left out."""
+def read(crate: IO[bytes], size: int) -> dict[str, Any]:
+    """Return all columns of a `.crate` file of another registry. What cannot be read is left out."""
     crate.seek(0)
     contents = archive.read_leniently(crate, size)
-    if not contents.cargo_toml:
-        return ReadCrate("", UNREADABLE)
+    document = parse_manifest(contents)
+    columns = {"examined": facts.REVISION, **manifest_columns(package_of(document))}
+    if document:
+        with suppress(Invalid):  # the file is damaged behind its manifest
+            columns |= archive_columns(facts.read(document, contents, crate, size))
+    return columns
+
+
+def parse_manifest(contents: Contents) -> dict[str, Any]:
+    """Return a parsed `Cargo.toml`, empty if there is none that can be read."""
     try:
-        document = manifest.parse_toml(contents.cargo_toml)
+        return manifest.parse_toml(contents.cargo_toml)
     except Invalid:
-        return ReadCrate("", UNREADABLE)
+        return {}
+
+
+def package_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     package = document.get("package", document.get("project"))
-    package = package if isinstance(package, dict) else {}
-    license_ = licenses.license_of(package)
-    try:
-        return ReadCrate(license_, columns_of(package, facts.read(document, contents, crate, size)))
-    except Invalid:  # the file is damaged behind its manifest
-        return ReadCrate(license_, UNREADABLE)
+    return package if isinstance(package, dict) else {}
 
 
-def columns_of(package: Mapping[str, Any], read_facts: Facts) -> dict[str, Any]:
-    repository = address(package, "repository")
-    readme_path = posixpath.normpath(posixpath.join(read_facts.vcs_path, read_facts.readme_path))
-    readme = read_facts.readme_text
+def manifest_columns(package: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "examined": facts.REVISION,
         "description": text(package, "description", manifest.MAX_DESCRIPTION_LENGTH),
         "homepage": address(package, "homepage"),
-        "repository": repository,
+        "repository": address(package, "repository"),
         "documentation": address(package, "documentation"),
-        "license_file": read_facts.license_file if read_facts.license_file.isprintable() else "",
+        "keywords": words(package, "keywords"),
+        "categories": words(package, "categories"),
+    }
+
+
+def archive_columns(read_facts: Facts) -> dict[str, Any]:
+    readme_path = posixpath.normpath(posixpath.join(read_facts.vcs_path, read_facts.readme_path))
+    return {
+        "license_file": printable(read_facts.license_file),
         "edition": read_facts.edition,
         "has_library": read_facts.build_targets.has_library,
         "binary_names": read_facts.build_targets.binary_names,
         "line_counts": read_facts.line_counts,
-        "keywords": words(package, "keywords"),
-        "categories": words(package, "categories"),
-        "readme_html": markdown.render_readme(readme, readme_path, repository) if readme else "",
+        "readme_path": printable(readme_path),
+        "readme_text": read_facts.readme_text,
     }
+
+
+def printable(path: str) -> str:
+    """Return a path that a database can hold, or an empty text for another one."""
+    return path if path.isprintable() else ""
 
 
 def text(package: Mapping[str, Any], key: str, max_length: int) -> str:
@@ -102,19 +126,36 @@ def outdated_crates() -> Iterator[CachedCrate]:
         last = page[-1].pk
 
 
-def read_stored(crate: CachedCrate) -> ReadCrate:
-    """Read a cached file; raises `Lost`, `Unavailable`, and `Invalid` for damaged bytes."""
+def is_examined(crate: CachedCrate) -> bool:
+    """Return whether the whole file of a crate was read, even by older rules."""
+    return hasattr(crate, "facts") and crate.facts.examined != NOT_EXAMINED
+
+
+def read_stored(crate: CachedCrate) -> dict[str, Any]:
+    """Return all columns of a cached file; raises `Lost`, also for damaged bytes, and `Unavailable`."""
     with free_space.TemporaryFile() as file:
         with crate.blob().read() as content:
             shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
         if blobs.sha256_of(file) != crate.sha256:
-            raise Invalid("The stored bytes are damaged.")
+            raise Lost("The stored bytes are damaged.")
         return read(file, crate.size)
 
 
-def save(crate: CachedCrate, columns: Mapping[str, Any]) -> None:
-    """Store the facts of a crate; the caller holds `crate_cache.lock_bytes`, for it may be deleted."""
-    CrateFacts.objects.update_or_create(crate=crate, defaults=columns)
+def examine(crate: CachedCrate) -> bool:
+    """Read and store the facts of a crate; return False if it is deleted meanwhile.
+
+    Raises `Lost`, also for damaged bytes, and `Unavailable`.
+    """
+    return store({crate.pk: read_stored(crate)}) == 1
+
+
+def store(columns: Mapping[int, Mapping[str, Any]]) -> int:
+    """Store the columns of facts by the primary keys of their crates; return how many of these are not deleted."""
+    with transaction.atomic():
+        present = CachedCrate.objects.filter(pk__in=columns).order_by("pk").select_for_update(no_key=True)
+        rows = [CrateFacts(crate_id=pk, **columns[pk]) for pk in present.values_list("pk", flat=True)]
+        CrateFacts.objects.bulk_create(rows, update_conflicts=True, unique_fields=["crate"], update_fields=FACT_COLUMNS)
+    return len(rows)
 
 
 def record(number: int) -> None:

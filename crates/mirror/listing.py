@@ -107,7 +107,7 @@ def records(page: Sequence[IndexSummary], text: str) -> list[CrateRecord]:
     """Return the records of crates, each described by the file of its default version if that is stored."""
     keys = {(row.index_file.name, row.default_version) for row in page}
     cached = CachedCrate.objects.filter(name__in={name for name, _ in keys}, version__in={key[1] for key in keys})
-    files = {(file.name, file.version): file for file in cached.select_related("facts").defer("facts__readme_html")}
+    files = {(file.name, file.version): file for file in cached.select_related("facts").defer("facts__readme_text")}
     counts = CrateDownloads.objects.in_bulk([name for name, _ in keys])
     exact = names.canonical("_".join(text.split()))
     return [

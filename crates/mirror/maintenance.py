@@ -70,7 +70,9 @@ def delete_crate(crate: CachedCrate, *, actor: User | None) -> None:
             blobs.delete(crate.blob())
         with transaction.atomic():
             audit.record(actor, audit.Action.MIRROR_DELETE, crate, sha256=crate.sha256)
-            CachedCrate.objects.filter(pk=crate.pk).delete()
+            rows = CachedCrate.objects.filter(pk=crate.pk)
+            list(rows.select_for_update())  # before the facts of the crate, as all who change these do
+            rows.delete()
 
 
 def delete_crates(crates: Iterable[CachedCrate], *, actor: User | None) -> tuple[int, str]:

@@ -78,11 +78,11 @@ class CachedCrate(models.Model):
 class CrateFacts(models.Model):
     """What a cached `.crate` file says of its version, which the index lacks; empty is what nobody can read."""
 
-    LARGE_COLUMNS = ("readme_html",)
+    LARGE_COLUMNS = ("readme_text",)
 
     crate = models.OneToOneField(CachedCrate, primary_key=True, on_delete=models.CASCADE, related_name="facts")
     examined = models.PositiveSmallIntegerField(
-        db_index=True, help_text="Revision of the rules by which the file was read."
+        db_index=True, help_text="Revision of the rules by which the file was read; 0 if its manifest alone was."
     )
     description = models.CharField(max_length=MAX_DESCRIPTION_LENGTH, blank=True)
     homepage = models.CharField(max_length=2000, blank=True)
@@ -95,7 +95,8 @@ class CrateFacts(models.Model):
     line_counts = models.JSONField(null=True, help_text="Lines of code and comments, and files, by language.")
     keywords = models.JSONField(default=list)
     categories = models.JSONField(default=list)
-    readme_html = models.TextField(blank=True)
+    readme_path = models.CharField(max_length=511, blank=True, help_text="In the repository.")
+    readme_text = models.TextField(blank=True)
 
     class Meta:
         verbose_name_plural = "crate facts"

@@ -52,7 +52,7 @@ class StoredCrate:
 
     def files_of(self, versions: Sequence[StoredVersion]) -> dict[str, CachedCrate]:
         """Return the cached files of a few versions by number, with their facts, but without their READMEs."""
-        cached = self.index_file.cached_crates().select_related("facts").defer("facts__readme_html")
+        cached = self.index_file.cached_crates().select_related("facts").defer("facts__readme_text")
         selected = cached.filter(version__in=[version.line.version for version in versions])
         files = {(crate.version, crate.sha256): crate for crate in selected}
         keys = [(version.line.version, version.line.checksum) for version in versions]
@@ -65,7 +65,7 @@ class StoredCrate:
         keys = {number: pk for pk, number, sha256 in stored if checksums.get(number) == sha256}
         default = self.foremost.default
         number = default if default in keys else max(keys, key=lambda text: (resolving.parse(text), text), default="")
-        facts = CachedCrate.objects.select_related("facts").defer("facts__readme_html")
+        facts = CachedCrate.objects.select_related("facts").defer("facts__readme_text")
         return facts.get(pk=keys[number]) if number else None
 
 

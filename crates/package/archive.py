@@ -74,10 +74,11 @@ def read(crate: IO[bytes], compressed_size: int, root: str) -> Contents:
     return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts)
 
 
-def read_leniently(crate: IO[bytes], compressed_size: int) -> Contents:
+def read_leniently(crate: IO[bytes], compressed_size: int, *, until_manifest: bool = False) -> Contents:
     """Read a crate of another registry, as far as it can be read; its `cargo_toml` is empty if none comes before that.
 
-    Its paths are shown and never used as paths, so only links and the like end the reading.
+    Its paths are shown and never used as paths, so only links and the like end the reading. `until_manifest` ends it
+    behind the `Cargo.toml`, which is among the first files of most crates.
     """
     tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
     reader = _MemberReader(tar, max_manifest_size=MAX_FOREIGN_MANIFEST_SIZE)
@@ -89,6 +90,8 @@ def read_leniently(crate: IO[bytes], compressed_size: int) -> Contents:
                 reader.read(Member(path, entry.size, tar.offset))
             else:
                 tar.skip(entry.size)
+            if until_manifest and "Cargo.toml" in reader.texts:
+                break
             tar.skip(-entry.size % BLOCK)
     cargo_toml = reader.texts.pop("Cargo.toml", b"")
     return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts)

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -70,6 +72,7 @@ def stored(mirror: MirrorClient, upstream: BadUpstream) -> Iterator[MirrorClient
     upstream.script_index("demo", file(line("demo", "1.0.0", CRATE, pubtime="2026-01-02T03:04:05Z") + b"\n"))
     upstream.script_crate("demo", "1.0.0", file(CRATE))
     assert mirror.crate().status_code == 200
+    call_command("mirror", "examine", stdout=StringIO())
     upstream.requests.clear()
     yield mirror
     assert upstream.requests == []

@@ -2,14 +2,17 @@
 
 import gzip
 import json
+import random
+import time
 from io import BytesIO, StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from crates.mirror import crate_facts, index_cache
+from crates.mirror import crate_facts, examination, index_cache
 from crates.mirror.models import CachedCrate, CrateFacts, IndexSummary
+from registry_site.storage import blobs
 from tests.support import packing
 from tests.support.bad_upstream import BadUpstream, file, line
 from tests.support.mirror_client import MirrorClient
@@ -51,6 +54,7 @@ EXPECTED = {
     "keywords": ["one", "two"],
     "categories": ["parsing"],
 }
+OF_THE_ARCHIVE = ("has_library", "binary_names", "line_counts")
 
 
 def publish(upstream: BadUpstream, content: bytes) -> None:
@@ -63,17 +67,84 @@ def stored_facts() -> dict[str, Any]:
     return facts
 
 
-def test_facts_are_stored_with_the_crate(mirror: MirrorClient, upstream: BadUpstream) -> None:
+def examine() -> str:
+    output = StringIO()
+    call_command("mirror", "examine", stdout=output)
+    return output.getvalue()
+
+
+def test_manifest_is_read_with_the_crate(mirror: MirrorClient, upstream: BadUpstream) -> None:
     publish(upstream, CRATE)
     assert mirror.crate().status_code == 200
-    assert stored_facts() == EXPECTED
+    assert stored_facts() == {**EXPECTED, "edition": "", **dict.fromkeys(OF_THE_ARCHIVE)}
     assert CachedCrate.objects.get().license == "MIT OR Apache-2.0"
-    html = CrateFacts.objects.get().readme_html
+    call_command("mirror", "status", stdout=(output := StringIO()))
+    assert "1 files are not examined yet" in output.getvalue()
+
+
+def test_manifest_ends_the_first_reading() -> None:
+    files: dict[str, bytes | str] = {
+        "demo-1.0.0/Cargo.toml": MANIFEST,
+        "demo-1.0.0/src/lib.rs": random.Random(1).randbytes(1_000_000),
+    }
+    content = BytesIO(gzip.compress(packing.tar_of(files)))
+    assert crate_facts.read_manifest(content, len(content.getvalue()))[0] == "MIT OR Apache-2.0"
+    assert content.tell() < len(content.getvalue()) // 2
+
+
+def test_readme_is_read_for_its_page(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, CRATE)
+    mirror.index_file()
+    page = "/mirror/crates/demo/1.0.0/readme"
+    assert "has not stored the file of demo@1.0.0 yet" in mirror.get(page).content.decode()
+    mirror.crate()
+    html = mirror.get(page).content.decode()
     assert "<h1" in html
     assert 'href="https://github.com/up/demo/blob/HEAD/crates/demo/docs/there.md"' in html
+    assert stored_facts() == EXPECTED
+    blobs.delete(CachedCrate.objects.get().blob())
+    assert mirror.get(page).content.decode() == html
 
 
-TEXTS = ("description", "repository", "documentation", "keywords", "categories", "readme_html", "edition")
+def test_hostile_readme_is_shown_as_text(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, packing.crate(toml=packing.manifest(), files={"README.md": "> " * 100_000 + "<b>"}))
+    mirror.crate()
+    began = time.monotonic()
+    html = mirror.get("/mirror/crates/demo/1.0.0/readme").content.decode()
+    assert "&gt; &gt;" in html
+    assert "<b>" not in html
+    assert time.monotonic() - began < 5
+
+
+def test_facts_of_deleted_crates_are_left_out(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, CRATE)
+    mirror.crate()
+    crate = CachedCrate.objects.get()
+    assert crate_facts.store({crate.pk: crate_facts.read_stored(crate), crate.pk + 1: {"examined": 1}}) == 1
+    assert stored_facts() == EXPECTED
+    assert CrateFacts.objects.count() == 1
+
+
+def test_lost_file_keeps_no_other_from_examination(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, CRATE)
+    mirror.crate()
+    lost = CachedCrate.objects.create(name="another", version="1.0.0", sha256="0" * 64, size=1)
+    examination.examine_all([lost, CachedCrate.objects.get(name="demo")])
+    assert stored_facts() == EXPECTED
+
+
+def test_process_remembers_few_fetched_crates(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[CachedCrate] = []
+    monkeypatch.setattr(examination, "START_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(examination, "examine_all", examined.extend)
+    examiner = examination.Examiner()
+    for number in range(2 * examination.MAX_WAITING):
+        examiner.submit(CachedCrate(pk=number + 1))
+    examiner.finish()
+    assert examination.MAX_WAITING <= len(examined) <= examination.MAX_WAITING + 1
+
+
+TEXTS = ("description", "repository", "documentation", "keywords", "categories", "readme_text", "edition")
 
 
 def damaged() -> dict[str, bytes]:
@@ -87,7 +158,7 @@ def damaged() -> dict[str, bytes]:
 
 def test_damaged_crates_have_no_facts() -> None:
     contents = {case: crate_facts.read(BytesIO(content), len(content)) for case, content in damaged().items()}
-    offenders = {case: read for case, read in contents.items() if any(read.columns.get(key) for key in TEXTS)}
+    offenders = {case: read for case, read in contents.items() if any(read.get(key) for key in TEXTS)}
     assert offenders == {}
 
 
@@ -100,25 +171,23 @@ def test_unreadable_crate_is_stored_all_the_same(mirror: MirrorClient, upstream:
 def test_manifest_counts_when_the_rest_is_damaged() -> None:
     toml = packing.manifest(extra='license = "MIT"')
     content = gzip.compress(packing.tar_of({"demo-1.0.0/Cargo.toml": toml})[:1024])
-    assert crate_facts.read(BytesIO(content), len(content)).license == "MIT"
+    assert crate_facts.read_manifest(BytesIO(content), len(content))[0] == "MIT"
 
 
 def test_command_reads_stored_crates_once(mirror: MirrorClient, upstream: BadUpstream) -> None:
     publish(upstream, CRATE)
     mirror.crate()
     CrateFacts.objects.all().delete()
-    output = StringIO()
-    call_command("mirror", "examine", stdout=output)
+    assert examine() == "1 files are read.\n"
     assert stored_facts() == EXPECTED
-    call_command("mirror", "examine", stdout=output)
-    assert output.getvalue() == "1 files are read.\n0 files are read.\n"
+    assert examine() == "0 files are read.\n"
 
 
 def test_command_reads_newer_facts(mirror: MirrorClient, upstream: BadUpstream) -> None:
     publish(upstream, CRATE)
     mirror.crate()
     CrateFacts.objects.update(examined=0, repository="")
-    call_command("mirror", "examine", stdout=StringIO())
+    examine()
     assert stored_facts() == EXPECTED
 
 

@@ -96,7 +96,7 @@ def test_any_text_is_allowed_or_not(license_: str) -> None:
 
 
 def read(crate: bytes) -> str:
-    return crate_facts.read(BytesIO(crate), len(crate)).license
+    return crate_facts.read_manifest(BytesIO(crate), len(crate))[0]
 
 
 def with_field(text: str) -> bytes:

@@ -3,13 +3,14 @@
 import hashlib
 import http.client
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from crates.names import index_path
-from tests.support import bad_upstream
+from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, PausedHalfway, crate_path, index_file_path, line
 from tests.support.mirror_store import find_damage, mark_stale, query, read_files, temporary_files
 from tests.support.servers import Server, running
@@ -65,14 +66,30 @@ def incidents_with(server: Server, text: str) -> set[tuple[str, str, int]]:
     return set(query(server, f"SELECT kind, subject, count FROM mirror_incident WHERE {condition}"))
 
 
+# --- Facts ---------------------------------------------------------------------------------------------------------
+
+
+def test_fetched_crate_is_examined_afterwards(mirror: Server, upstream: BadUpstream) -> None:
+    content = packing.crate("examined", files={"README.md": "# Hello"})
+    upstream.script_index("examined", bad_upstream.file(line("examined", "1.0.0", content)))
+    upstream.script_crate("examined", "1.0.0", bad_upstream.file(content))
+    assert get_crate(mirror, "examined") == (200, content)
+    for _ in range(300):
+        status, page = get(mirror, "/mirror/crates/examined/1.0.0/readme")
+        if status == 200:
+            break
+        time.sleep(0.1)
+    assert b"<h1" in page
+
+
 # --- Refreshes -----------------------------------------------------------------------------------------------------
 
 
 def test_refresh_sends_the_validators(mirror: Server, upstream: BadUpstream) -> None:
-    time = "Sat, 01 Jan 2000 00:00:00 GMT"
+    date = "Sat, 01 Jan 2000 00:00:00 GMT"
     cases = {
         "by-etag": ({"ETag": '"one"'}, {"if-none-match": '"one"'}),
-        "by-time": ({"Last_Modified": time}, {"if-modified-since": time}),
+        "by-time": ({"Last_Modified": date}, {"if-modified-since": date}),
     }
     for name, (validators, conditions) in cases.items():
         body = upstream.publish(name)

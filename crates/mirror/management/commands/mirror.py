@@ -11,10 +11,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import crate_cache, crate_facts, downloads, maintenance, policies, prefetch, transfer
+from crates.mirror import crate_facts, downloads, maintenance, policies, prefetch, transfer
+from crates.mirror.examination import examiner
 from crates.mirror.models import CachedCrate, Incident, Override
 from registry_site import audit
-from registry_site.errors import Invalid, Lost, RegistryError
+from registry_site.errors import Lost, RegistryError
 
 T = TypeVar("T")
 
@@ -42,7 +43,9 @@ class Command(BaseCommand):
         )
         verify.set_defaults(run=self.verify)
 
-        examine = verbs.add_parser("examine", help="read facts such as the repository from files stored before")
+        examine = verbs.add_parser(
+            "examine", help="read README, targets and the like from files that were not examined yet"
+        )
         examine.set_defaults(run=self.examine)
 
         prune = verbs.add_parser("prune", help="delete files that nobody has requested for long")
@@ -74,6 +77,8 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{totals['crates']} crates known, {totals['files']} files kept, {format_size(totals['bytes'])}."
         )
+        if unexamined := crate_facts.count_outdated():
+            self.stdout.write(f"{unexamined} files are not examined yet; `mirror examine` does that.")
         for policy in policies.describe():
             self.stdout.write(f"Policy: {policy}.")
         for override in Override.objects.active()[:20]:
@@ -92,6 +97,7 @@ class Command(BaseCommand):
                 fetched += is_new
             except RegistryError as error:  # go on: an operator wants all that can be fetched
                 failures.append(f"{name}@{version}: {error.message}")
+        examiner.finish()
         if fetched:
             audit.record(None, audit.Action.MIRROR_PREFETCH, options["source"], fetched=fetched)
         self.stdout.write(f"{fetched} fetched, {len(versions) - fetched - len(failures)} were here before.")
@@ -112,8 +118,8 @@ class Command(BaseCommand):
         examined, failures = 0, []
         for crate in show_progress(crate_facts.outdated_crates(), crate_facts.count_outdated()):
             try:
-                examined += crate_cache.refresh_facts(crate)
-            except (Lost, Invalid) as error:  # the next request, or `verify`, mends the file
+                examined += crate_facts.examine(crate)
+            except Lost as error:  # the next request, or `verify`, mends the file
                 failures.append(f"{crate}: {error.message}")
         if examined:
             crate_facts.record(examined)
