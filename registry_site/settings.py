@@ -238,7 +238,7 @@ MIDDLEWARE = [
     "registry_site.http.request_log.RequestLogMiddleware",
     "registry_site.http.error_handlers.reject_nul_bytes",
     "registry_site.http.charsets.reject_unreadable_charset",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "registry_site.http.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "registry_site.http.body_limits.BodyLimitMiddleware",
@@ -260,6 +260,8 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "registry_site.context_processors.site",
+                "accounts.context_processors.account",
             ],
         },
     },
@@ -389,7 +391,7 @@ STORAGES: dict[str, Any] = {
         parse_blobs_url,
         "give s3://bucket/prefix?endpoint=https://…&region=…&redirect=0|1",
     ),
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "registry_site.http.static_files.HashedStaticFiles"},
 }
 # `mirror prune` deletes bytes that can be fetched again. Those of a crate that was published here cannot.
 if is_same_store(STORAGES["blobs"], STORAGES["mirror"]):

@@ -18,6 +18,7 @@ from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 from django.utils.http import urlencode
 
+from registry_site.context_processors import site
 from registry_site.errors import RegistryError, RetryLater, Unauthenticated, WrongPassword
 from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, Yapkg, dialect_of, status_of
@@ -132,7 +133,7 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
     response: HttpResponseBase
     if accepts_html(request):
         template, links = error_page_of(request) or ("registry_site/error.html", {})
-        response = HttpResponse(render_to_string(template, {**context, **links}), status=status)
+        response = HttpResponse(render_page(request, status, template, {**context, **links}), status=status)
         if links:  # which are for this person only
             response["Cache-Control"] = "no-store"
     else:
@@ -152,6 +153,14 @@ def dialect_of_error(request: HttpRequest) -> type[Dialect] | None:
     is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
     is_page = (is_shared and wants_page(request)) or (error_page_of(request) is not None and accepts_html(request))
     return None if is_page else dialect_of_path(request)
+
+
+def render_page(request: HttpRequest, status: HTTPStatus, template: str, context: dict[str, Any]) -> str:
+    """Render an error with the header of every page, whose account needs the session and the database."""
+    # They may be what failed; and the user is known only after the middleware of sessions.
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or not hasattr(request, "user"):
+        return render_to_string(template, {**site(), **context})
+    return render_to_string(template, context, request)
 
 
 def admin_error_page(request: HttpRequest, status: HTTPStatus, context: dict[str, Any]) -> HttpResponseBase:

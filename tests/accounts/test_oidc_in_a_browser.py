@@ -91,7 +91,7 @@ def test_page_shows_the_token_and_its_use(page: Page, site: Site) -> None:
     open_token_page(page, "carla")
     expect(page.get_by_role("heading", level=1)).to_have_text("Your token")
     expect(page.get_by_text("You are signed in as 127.0.0.1:carla.")).to_be_visible()
-    expect(page.locator("pre").first).to_have_text("cargo login --registry entrepot")
+    expect(page.locator("ol pre").first).to_have_text("cargo login --registry entrepot")
     expect(page.get_by_text(f"signs in at {site.provider.issuer} as carla")).to_be_visible()
 
 

@@ -81,7 +81,11 @@ def test_every_prefix_is_tested() -> None:
 def test_other_unknown_paths_get_a_page_on_demand(client: Client, method: str) -> None:
     for path_info in OTHERS.split():
         page = client.generic(method, path_info, headers={"Accept": "text/html,*/*;q=0.8"})
-        assert (page.status_code, page["Content-Type"], page["Vary"]) == (404, "text/html; charset=utf-8", "Accept")
+        assert (page.status_code, page["Content-Type"], page["Vary"]) == (
+            404,
+            "text/html; charset=utf-8",
+            "Accept, Cookie",
+        )
         assert NOTHING in page.content.decode()
 
 
@@ -111,9 +115,9 @@ def test_browser_gets_pages_on_shared_paths(client: Client) -> None:
 
 
 def test_page_does_not_repeat_the_path(client: Client) -> None:
-    for path_info in ("/nope/<script>alert(1)</script>", "/%3Cscript%3E", "/{{7*7}}", "/a%0d%0ab"):
+    for path_info in ("/nope/<script>alert(1)</script>", "/%3Cscript%3E", "/{{77*77}}", "/a%0d%0ab"):
         text = client.get(path_info, headers={"Accept": "text/html"}).content.decode()
-        assert not any(part in text for part in ("script", "49", "{{", "%0d"))
+        assert not any(part in text for part in ("<script>", "alert", "5929", "{{", "%0d"))
 
 
 def test_slash_at_the_end_is_not_ignored(anonymous: CargoClient) -> None:

@@ -228,7 +228,8 @@ class Browser:
                 jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def submit(self, page: str, filled_in: dict[str, str]) -> requests.Response:
-        """Submit the first form of a page."""
+        """Submit the first form in the content of a page."""
+        page = page.partition("<main")[2] or page
         action = re.search(r'<form [^>]*action="([^"]+)"', page)
         assert action, page
         return self.request("POST", html.unescape(action[1]), {**hidden_fields(page), **filled_in})

@@ -1,0 +1,23 @@
+"""The one list of pages: tests of accessibility, of queries, of weight and of snapshots walk over it.
+
+Add each new page. Its path names things that `tests.support.sample_registry` makes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the name of its snapshot, its path, the signed-in visitor if it needs one, and its status."""
+
+    name: str
+    path: str
+    visitor: str = ""
+    status: int = 200
+
+
+PAGES: Sequence[Page] = (
+    Page("home", "/"),
+    Page("unknown-path", "/nothing-at-this-path", status=404),
+)
