@@ -45,17 +45,17 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     Raises `Invalid`, `TooLarge`, `PermissionDenied`, `Conflict`, `TooManyRequests`, `Unauthenticated` and
     `Unavailable`; then nothing has changed.
     """
-    principal.require(Scope.PUBLISH)
+    principal.require_any(Scope.PUBLISH_NEW, Scope.PUBLISH_UPDATE)
     own = tuple(f"sparse+{origin}/index/" for origin in (settings.PUBLIC_URL, *settings.ALSO_KNOWN_AS))
     registries = Registries(own, frozenset(settings.ALLOWED_REGISTRIES))
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
         metadata = manifest.parse_metadata(received.metadata)
-        principal.require(Scope.PUBLISH, metadata.name)
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
         throttling.check_publish_rate(principal.user)
         crate = Crate.with_removed.named(metadata.name).first()
         is_new = crate is None or crate.removed_at is not None
+        require_scope(principal, metadata.name, is_new=is_new)
         if crate is not None and not is_new:
             require_publisher(crate, principal, metadata.name)
             throttling.check_change_rate(principal.user, crate)
@@ -126,6 +126,11 @@ def insert_version(
     return version
 
 
+def require_scope(principal: Principal, name: str, *, is_new: bool) -> None:
+    """Require the scope for a new crate, or the one for an existing crate; raises `PermissionDenied`."""
+    principal.require(Scope.PUBLISH_NEW if is_new else Scope.PUBLISH_UPDATE, crate=name)
+
+
 def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
     """Require the spelling of the first publish, and an owner; raises `Conflict` and `PermissionDenied`."""
     if crate.name != name:
@@ -143,6 +148,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     locked = Crate.with_removed.named(name).for_update()
     crate = locked.first()
     if crate is None:
+        require_scope(principal, name, is_new=True)
         try:
             # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it.
             with transaction.atomic():
@@ -162,7 +168,10 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     if crate.removed_at is not None:
         if upstream is None:
             raise Conflict(f"the crate, {name}, was removed just now; publish again.")
+        require_scope(principal, name, is_new=True)
         removal.begin_again(crate, name, principal.user, upstream)
+    else:
+        require_scope(principal, name, is_new=False)  # another publisher may have created it since the first check
     require_publisher(crate, principal, name)
     return crate
 

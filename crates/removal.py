@@ -104,7 +104,7 @@ def remove_crate(principal: Principal, name: str, reason: str = "") -> None:
     Raises `Conflict` for one that others may need by now, `Invalid`, `NotFound`, `PermissionDenied` and
     `Unauthenticated`.
     """
-    principal.require(Scope.OWNERS, name)
+    principal.require(Scope.CHANGE_OWNERS, crate=name)
     with derived_fields.queue(name), transaction.atomic():
         crate = ownership.get_owned_for_update(principal, name)
         require_removable(crate)
