@@ -122,8 +122,13 @@ def choose_foremost(versions: Iterable[Version]) -> ForemostVersions:
     )
 
 
-def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate], DerivedFields]) -> None:
-    """Save the fields of a locked crate, in the transaction that changes a version.
+def save(
+    crate: Crate,
+    prepared: DerivedFields | None,
+    derive: Callable[[Crate], DerivedFields],
+    words: dict[str, Any] | None = None,
+) -> None:
+    """Save the fields of a locked crate, in the transaction that changes a version; `words` are those of a new one.
 
     Fields that were prepared before another change are derived again.
     """
@@ -143,7 +148,7 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     if foremost.default_version != fields.former_default:
         dependency_rows.set_current(fields.former_default, foremost.default_version)
         taxonomy.assign(crate, fields.former_default, foremost.default_version)
-    search.update_words(crate)
+    search.update_words(crate, words)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:

@@ -17,6 +17,7 @@ from crates import (
     ownership,
     removal,
     reserved_names,
+    search,
     throttling,
     version_facts,
 )
@@ -97,11 +98,12 @@ def insert_version(
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
-    crate = Crate.objects.named(name).first()
+    crate = Crate.objects.named(name).defer(None).first()
     derive = partial(derived_fields.after_publish, version=version)
     # The index file is written anew before the locks.
     is_new_version = crate is not None and get_present_version(crate, version.number) is None
     prepared = derive(crate) if crate is not None and is_new_version else None
+    words = search.words_of(name, version, contents.readme_text)
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
         # versions of one crate are inserted, and its index text is written, one after another; then the rows of its
@@ -119,7 +121,7 @@ def insert_version(
         version.save()
         contents.version = version
         contents.save()
-        derived_fields.save(crate, prepared, derive)
+        derived_fields.save(crate, prepared, derive, words)
         dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}
         audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, **detail)
@@ -178,10 +180,13 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
 
 def get_present_version(crate: Crate, number: str) -> Version | None:
     """Return the version of a crate that has this number; raises `Conflict` for one that was removed."""
-    removal.require_free_number(crate, number)
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    release = semantic_versions.without_build(number)
-    return crate.versions.filter(release=release).only("number", "checksum").first()
+    versions = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
+    version = versions.order_by().only("number", "checksum", "removed_at", "removal_reason").first()
+    if version is not None:
+        version.crate = crate  # without its index text
+        removal.require_present(version)
+    return version
 
 
 def require_same(present: Version, number: str, sha256: str) -> None:

@@ -74,7 +74,7 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
         for crate, _, listing in rows
     )
     CrateWords.objects.bulk_create(
-        CrateWords(crate=crate, version=version, **search.words_of(crate.name, version, listing.readme))
+        CrateWords(crate=crate, **search.words_of(crate.name, version, listing.readme))
         for crate, version, listing in rows
     )
     Dependency.objects.bulk_create(
