@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from crates import dependency_rows, index, names, search, taxonomy
+from crates import counters, dependency_rows, index, names, search, taxonomy
 from crates.models import Crate, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.errors import Invalid
@@ -135,6 +135,7 @@ def save(
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
     foremost, is_first = fields.foremost, not crate.index_etag
+    was_usable, former_count = crate.max_version_id is not None, crate.version_count
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
     crate.version_count = fields.version_count
@@ -149,6 +150,8 @@ def save(
         dependency_rows.set_current(fields.former_default, foremost.default_version)
         taxonomy.assign(crate, fields.former_default, foremost.default_version)
     search.update_words(crate, words)
+    counters.usable_crates.add((crate.max_version is not None) - was_usable, crate.pk)
+    counters.versions.add(crate.version_count - former_count, crate.pk)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:

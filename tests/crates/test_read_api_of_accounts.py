@@ -13,6 +13,7 @@ from accounts.credentials import cargo_tokens, own_tokens
 from accounts.models import Credential, User
 from crates import follows, ownership
 from crates.models import CrateDownloads, Follow
+from registry_site import counters
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import create_crate_of
@@ -232,6 +233,7 @@ def test_summary_has_the_first_of_each_order(anonymous: CargoClient, alice: User
     for number in range(12):
         crate = create_crate_of(1 + number % 2, alice, f"crate{number:02}")
         CrateDownloads.objects.filter(crate=crate).update(total=number, recent=12 - number)
+    counters.recount_all()
     answer = anonymous.get(f"{BASE}/summary").json()
     assert (answer["num_crates"], answer["num_downloads"]) == (12, 66)
     assert [crate["name"] for crate in answer["new_crates"]][:2] == ["crate11", "crate10"]
