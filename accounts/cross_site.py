@@ -4,8 +4,11 @@ Browsers tell by fetch metadata which page sent a request (https://www.w3.org/TR
 them is no browser, or an old one: then `Origin` and `Referer` count.
 """
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from registry_site.errors import PermissionDenied
 from registry_site.http.request_log import annotate
@@ -13,6 +16,7 @@ from registry_site.origins import origin_of
 
 FOREIGN_SITES = ("cross-site", "same-site")  # a sibling domain can belong to somebody else
 PAGE_HEADERS = ("Origin", "Sec-Fetch-Site", "Referer")
+CHANGING_PATHS = ("/replace_token", "/logout")  # by GET, as documented
 REFUSAL = "This must not be asked for by the page of another site."
 
 
@@ -52,6 +56,16 @@ def is_sent_by_own_page(request: HttpRequest) -> bool:
 def is_sent_by_program(request: HttpRequest) -> bool:
     """Return whether no page can have sent the request: with a change, a browser sends one of these headers."""
     return not any(header in request.headers for header in PAGE_HEADERS)
+
+
+def next_path(request: HttpRequest, default: str) -> str:
+    """Return the path in `?next=` if it leads to a page of ours, or else the default.
+
+    Somebody may have made the link: it must not lead to another site, nor do anything by leading there.
+    """
+    target = request.GET.get("next", "")
+    is_ours = target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    return target if is_ours and urlsplit(target).path.rstrip("/") not in CHANGING_PATHS else default
 
 
 def require_same_origin(request: HttpRequest) -> None:

@@ -1,11 +1,12 @@
 """Verification of e-mail addresses by signed links in mails.
 
-A link verifies one address of one account, and expires after some days. No row stores it.
+A link verifies one address of one account, and expires after some days. No row stores it. A new address of an account
+that has a verified one needs two links: first that to the new address, then one to the former, which allows the change.
 """
 
 from datetime import timedelta
 from smtplib import SMTPException, SMTPRecipientsRefused
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core import signing
@@ -16,13 +17,14 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts import emails
-from accounts.models import User
+from accounts.models import User, UserQuerySet
 from registry_site import audit
 from registry_site.encoding import token_digest
 from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
 
+LINK_ENDED = "This link has ended, or is not whole. Sign in, or ask for another one."
 SALT = "verify an e-mail address"
 LIFETIME = timedelta(days=3)
 RESEND_INTERVAL = timedelta(minutes=10)
@@ -75,27 +77,40 @@ def resend(user: User) -> None:
         raise
 
 
-def verify(token: str) -> User:
-    """Verify the address of a link and return its account; a second visit of the link changes nothing.
+def is_missing(user: User) -> bool:
+    """Return whether the account cannot be used before its address is verified."""
+    return settings.EMAIL_VERIFICATION and bool(user.email) and not user.has_verified_email
 
-    Raises `Invalid` for a forged, expired or outdated link, and `Conflict` when another account has the address.
+
+class EmailLink(NamedTuple):
+    """A link: the account, the address that it verifies, and whether the former address has to allow that, too."""
+
+    user: User
+    address: str
+    needs_former: bool
+
+
+def read_link(token: str) -> EmailLink:
+    """Return what a link is for, and change nothing; raises `Invalid` for a forged, expired or outdated one."""
+    return _open(_read_claims(token), User.objects.all())
+
+
+def verify(token: str) -> EmailLink:
+    """Verify the address of a link; a second visit of the link changes nothing.
+
+    The link that a change needs beside this one is sent to the former address instead. Raises `Invalid` for a forged,
+    expired or outdated link, `Conflict` when another account has the address, and as `send_for_signup` does.
     """
-    invalid = Invalid("Token invalid.", code="link_invalid")
-    try:
-        claims = signing.loads(token, salt=SALT, max_age=LIFETIME)
-    except signing.BadSignature as error:
-        raise invalid from error
+    claims = _read_claims(token)
+    link = _open(claims, User.objects.all())
+    if link.needs_former:
+        _send(link.user.username, link.user.email, {**claims, "proven": True}, new_address=link.address)
+        return link
     with transaction.atomic():
-        users = User.objects.select_for_update(no_key=True)
-        user: User | None = (users.filter(pk=claims["pk"]) if "pk" in claims else users.named(claims["user"])).first()
-        if user is None:
-            raise invalid
-        is_unchanged = "pk" in claims and (user.email, _verified_since(user)) == (claims["former"], claims["since"])
-        if user.email != claims["email"] and not is_unchanged:
-            raise invalid
-        if user.email == claims["email"] and user.email_verified_at:
-            return user
-        user.email, user.email_verified_at = claims["email"], timezone.now()
+        user, address, _ = _open(claims, User.objects.select_for_update(no_key=True))
+        if user.email == address and user.email_verified_at:
+            return link
+        user.email, user.email_verified_at = address, timezone.now()
         _take_from_others(user)
         try:
             with transaction.atomic():
@@ -103,7 +118,27 @@ def verify(token: str) -> User:
         except IntegrityError as error:
             raise Conflict("This address belongs to another account meanwhile.", code="email_taken") from error
         audit.record(user, audit.Action.USER_VERIFY_EMAIL, user, email=user.email)
-        return user
+    return link
+
+
+def _read_claims(token: str) -> dict[str, Any]:
+    try:
+        claims: dict[str, Any] = signing.loads(token, salt=SALT, max_age=LIFETIME)
+    except signing.BadSignature as error:
+        raise Invalid(LINK_ENDED, code="link_invalid") from error
+    return claims
+
+
+def _open(claims: dict[str, Any], users: UserQuerySet) -> EmailLink:
+    """Return the link of these claims, while the account is as it was; raises `Invalid`."""
+    is_change = "pk" in claims
+    user = (users.filter(pk=claims["pk"]) if is_change else users.named(claims["user"])).first()
+    if user is None:
+        raise Invalid(LINK_ENDED, code="link_invalid")
+    is_done = user.email == claims["email"]
+    if not is_done and not (is_change and (user.email, _verified_since(user)) == (claims["former"], claims["since"])):
+        raise Invalid(LINK_ENDED, code="link_invalid")
+    return EmailLink(user, claims["email"], not is_done and user.has_verified_email and "proven" not in claims)
 
 
 def _take_from_others(user: User) -> None:
@@ -121,12 +156,16 @@ def _verified_since(user: User) -> str:
     return user.email_verified_at.isoformat() if user.email_verified_at else ""
 
 
-def _send(username: str, address: str, claims: dict[str, Any]) -> None:
+def _send(username: str, address: str, claims: dict[str, Any], new_address: str = "") -> None:
+    """Send a link that verifies the address, or one to the former address that allows the change to a new one."""
     MAILBOX_LIMIT.count(token_digest(emails.mailbox_of(address)))
     link = f"{settings.PUBLIC_URL}/v1/user/email/verify/{signing.dumps(claims, salt=SALT)}"
     context = {"username": username, "link": link, "days": LIFETIME.days, "public_url": settings.PUBLIC_URL}
+    subject, template = "Verify your e-mail address", "mail/verify.txt"
+    if new_address:
+        subject, template = "Allow the change of your e-mail address", "mail/allow_new_email.txt"
     try:
-        send_mail("Verify your e-mail address", render_to_string("mail/verify.txt", context), None, [address])
+        send_mail(subject, render_to_string(template, {**context, "new_address": new_address}), None, [address])
     except (SMTPException, OSError) as error:
         # 5xx: the mailbox will never take mail. 4xx, such as grey-listing: it may take it later.
         if isinstance(error, SMTPRecipientsRefused) and all(code >= 500 for code, _ in error.recipients.values()):

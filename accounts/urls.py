@@ -1,12 +1,11 @@
 """URLs of accounts, one table per dialect. `REGISTRY_LOGIN` decides which ways to log in exist."""
 
 from django.conf import settings
-from django.contrib.auth.views import LoginView
 from django.urls import path
 
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
-from accounts.pages import account, default_token, identities, sign_in
+from accounts.pages import account, default_token, identities, sign_in, sign_up
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -17,8 +16,8 @@ WITH_PASSWORD = [
     path("v1/user/register", torrust.TorrustUsers.as_view({"post": "register"})),
     path("v1/user/login", torrust.TorrustUsers.as_view({"post": "log_in"})),
     path("v1/user/<str:name>/change-password", torrust.TorrustPasswords.as_view({"post": "change"})),
-    path("register", yapkg.YapkgRegistration.as_view({"post": "register"})),
-    path("login", yapkg.YapkgLogin.as_view({"post": "log_in"})),
+    path("register", by_accept(page=sign_up.to_sign_up, api=yapkg.YapkgRegistration.as_view({"post": "register"}))),
+    path("login", by_accept(page=sign_in.to_sign_in, api=yapkg.YapkgLogin.as_view({"post": "log_in"}))),
 ]
 
 CALLBACK = flow.CallbackView.as_view(finish=sign_in.signed_in)
@@ -27,31 +26,23 @@ WITH_PROVIDER = [
     path("ktra/api/v1/openid/me", CALLBACK, name=settings.OIDC_AUTHENTICATION_CALLBACK_URL),
     path("ktra/api/v1/openid/replace", CALLBACK),
     path("ktra/api/v1/openid/replace_token", CALLBACK),
-    path("openid/sign-in", sign_in.sign_in),
+    path("openid/sign-in", sign_in.sign_in_at_provider),
     path("openid/link", identities.link_identity),
-    path("sign-out", by_accept(page=sign_in.sign_out, api=flow.SignOutView.as_view())),
-]
-
-WITH_EITHER = [
-    path(
-        "sign-in",
-        LoginView.as_view(
-            template_name="accounts/sign_in.html", next_page="/me", extra_context={"issuer": settings.OIDC_ISSUER}
-        ),
-    ),
 ]
 
 # Not served, but their paths stay reserved and in their dialect: see registry_site.http.url_map.
 switched_off = [
     *(WITH_PASSWORD if not settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if not settings.OIDC_LOGIN else []),
-    *(WITH_EITHER if not (settings.PASSWORD_LOGIN and settings.OIDC_LOGIN) else []),
 ]
 
 urlpatterns = [
     *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
-    *(WITH_EITHER if settings.PASSWORD_LOGIN and settings.OIDC_LOGIN else []),
+    # Pages
+    path("sign-in", sign_in.sign_in),
+    path("sign-out", sign_in.sign_out),
+    path("sign-up", sign_up.sign_up),
     path("account", account.profile),
     path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.
@@ -75,7 +66,14 @@ urlpatterns = [
     ),
     path("api/stable/auth/token", backups.BackupsSessions.as_view({"get": "granted"})),
     # torrust
-    path("v1/user/email/verify/<str:token>", torrust.TorrustEmailLinks.as_view({"get": "verify_email"})),
+    path(
+        "v1/user/email/verify/<str:token>",
+        by_accept(
+            page=sign_up.verify_email,
+            api=torrust.TorrustEmailLinks.as_view({"get": "verify_email"}),
+            methods=("GET", "HEAD", "POST"),
+        ),
+    ),
     path("v1/user/token/verify", torrust.TorrustVerification.as_view({"post": "verify_token"})),
     path("v1/user/token/renew", torrust.TorrustUsers.as_view({"post": "renew_token"})),
     path("v1/user/ban/<str:name>", torrust.TorrustBans.as_view({"delete": "ban"})),

@@ -2,7 +2,6 @@
 
 import re
 
-from accounts import crate_patterns
 from registry_site.errors import Invalid
 
 MAX_LENGTH = 64
@@ -19,7 +18,7 @@ SYSROOT_CRATES = frozenset({"alloc", "core", "proc_macro", "std", "test"})
 
 def canonical(name: str) -> str:
     """Return the form under which a name is unique: in lower case, with `_` for `-`."""
-    return crate_patterns.canonical(name)
+    return name.lower().replace("-", "_")
 
 
 def validate(name: str) -> None:

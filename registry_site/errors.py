@@ -57,6 +57,14 @@ class WrongPassword(Unauthenticated):
     default_code = "wrong_password"
 
 
+class AccountClosed(WrongPassword):
+    """The password is right, and the account must not be used. All but our own pages answer as to a wrong password."""
+
+    def __init__(self, message: str, explanation: str) -> None:
+        super().__init__(message)
+        self.explanation = explanation
+
+
 class PermissionDenied(RegistryError):
     """The principal is authenticated, and may not do this."""
 

@@ -38,6 +38,7 @@ MESSAGES = {
     "unauthenticated": "Token invalid.",
     "revoked": "Token invalid.",
     "expired": "Token expired. Please sign in again.",
+    "link_invalid": "Token invalid.",
     "not_administrator": "Unauthorized action.",
     "user_missing": "User not found",
 }
@@ -147,7 +148,9 @@ class TorrustEmailLinks(TorrustView):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def verify_email(self, request: Request, token: str) -> Response:
         """`GET /v1/user/email/verify/{token}`"""
-        email_verification.verify(token)
+        link = email_verification.verify(token)
+        if link.needs_former:
+            return Response(f"Email verified. Now follow the link that was sent to {link.user.email}.")
         return Response("Email verified, you can close this page.")
 
 

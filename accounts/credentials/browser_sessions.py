@@ -25,6 +25,7 @@ from registry_site.errors import Revoked, Unauthenticated, WrongPassword
 
 # Keys in Django's session.
 DIGEST_KEY = "grant"  # the digest of the row
+PASSWORD_BACKEND = "accounts.credentials.browser_sessions.PasswordBackend"  # noqa: S105 - a path
 PROGRAM_KEY = "by_json"  # set if the log-in was JSON, which no form of another site can send
 
 
@@ -54,11 +55,22 @@ class PasswordBackend(ModelBackend):
 
 def log_in(request: HttpRequest, username: str, password: str) -> User:
     """Sign the sender of JSON in, under a new session key. Raises what `passwords.login.authenticate` raises."""
-    user = login.authenticate(username, password)
-    auth.logout(request)  # Django drops the session of another user without the signal that revokes its row
-    auth.login(request, user)
+    user = sign_in(request, username, password)
     request.session[PROGRAM_KEY] = True
     return user
+
+
+def sign_in(request: HttpRequest, username: str, password: str) -> User:
+    """Sign the sender of a form in, under a new session key. Raises what `passwords.login.authenticate` raises."""
+    user = login.authenticate(username, password)
+    begin(request, user)
+    return user
+
+
+def begin(request: HttpRequest, user: User) -> None:
+    """Begin the session of a user who has just proven the password. Raises `Unauthenticated`."""
+    auth.logout(request)  # Django drops the session of another user without the signal that revokes its row
+    auth.login(request, user, backend=PASSWORD_BACKEND)
 
 
 def log_out(request: HttpRequest) -> None:

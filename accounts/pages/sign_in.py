@@ -1,25 +1,63 @@
 """Pages to sign in and out."""
 
+from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from mozilla_django_oidc.views import get_next_url
 
 from accounts import cross_site
 from accounts.api import ktra
 from accounts.api.serializers import NO_STORE
 from accounts.credentials import browser_sessions, cargo_tokens
+from accounts.forms.sign_in import SignInForm
 from accounts.models import User
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
 from accounts.principals import Principal
+from registry_site.forms import render_form
 from registry_site.http.negotiation import wants_page
+
+FORM_METHODS = ["GET", "HEAD", "POST"]
+
+
+@require_http_methods(FORM_METHODS)
+@never_cache
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """`/sign-in`: by a password, at the provider, or by either; then on to the path in `?next=`."""
+    path = cross_site.next_path(request, default=ACCOUNT_PATH)
+    if request.method != "POST" and browser_sessions.get_principal(request) is not None:
+        return HttpResponseRedirect(path)
+    form = SignInForm(request, request.POST if settings.PASSWORD_LOGIN and request.method == "POST" else None)
+    if form.is_bound and form.submit():
+        return HttpResponseRedirect(path)
+    return render_form(request, "accounts/sign_in.html", form, next=path, issuer=settings.OIDC_ISSUER)
+
+
+def to_sign_in(request: HttpRequest) -> HttpResponse:
+    """`GET /login` in a browser; programs log in there."""
+    return HttpResponseRedirect("/sign-in")
+
+
+@require_http_methods(FORM_METHODS)
+@never_cache
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """`/sign-out`: the button, and by POST the end of the session, at the provider, too."""
+    if request.method != "POST":
+        return render(request, "accounts/sign_out.html")
+    if settings.OIDC_LOGIN:
+        response: HttpResponse = flow.SignOutView.as_view()(request)
+        return response
+    browser_sessions.log_out(request)
+    messages.success(request, "You are signed out.")
+    return HttpResponseRedirect("/")
 
 
 @require_safe
-def sign_in(request: HttpRequest) -> HttpResponse:
-    """Sign in at the provider, and go on to the path in `?next=`."""
+def sign_in_at_provider(request: HttpRequest) -> HttpResponse:
+    """`/openid/sign-in`: sign in at the provider, and go on to the path in `?next=`."""
     # A link on another site must not replace the session by that of another user.
     if browser_sessions.get_principal(request) is not None and not cross_site.is_same_origin(request):
         return HttpResponseRedirect(get_next_url(request, "next") or ACCOUNT_PATH)
@@ -37,9 +75,3 @@ def signed_in(request: HttpRequest, user: User, purpose: str, next_url: str | No
     else:
         token = cargo_tokens.reveal_default_to(Principal(user), presented=None)
     return JsonResponse(ktra.describe_token(user, token), headers=NO_STORE)
-
-
-@never_cache
-def sign_out(request: HttpRequest) -> HttpResponse:
-    """`GET /sign-out` in a browser: the button that signs out."""
-    return render(request, "accounts/sign_out.html", {"principal": browser_sessions.get_principal(request)})

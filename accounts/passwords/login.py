@@ -4,11 +4,11 @@ from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 
 from accounts import email_verification
-from accounts.models import User
+from accounts.models import Ban, User
 from accounts.passwords.login_throttle import LoginThrottle
 from accounts.passwords.opaque_strings import prepare
 from accounts.passwords.verification import verify_password
-from registry_site.errors import PermissionDenied, WrongPassword
+from registry_site.errors import AccountClosed, PermissionDenied, WrongPassword
 from registry_site.http import client_address
 
 MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
@@ -31,16 +31,31 @@ def authenticate(login: str, password: str) -> User:
             # An unknown name costs the same hashes: otherwise the time would reveal which names exist.
             verify_password(password, None)
             raise wrong
-        is_right = _verify_and_upgrade(user, password)
-        in_good_standing = is_right and User.objects.in_good_standing().filter(pk=user.pk).exists()
-        if not in_good_standing or not user.is_allowed_from(client_address.client_ip()):
+        if not _verify_and_upgrade(user, password):
             raise wrong
+        if reason := closing_reason(user):
+            raise AccountClosed(wrong.message, reason)
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
         email_verification.resend(user)
         raise PermissionDenied(
             f"Verify your e-mail address first: follow the link that was sent to {user.email}.", code="unverified"
         )
     return user
+
+
+def closing_reason(user: User) -> str:
+    """Return why an account must not be used at present, as a sentence for its owner, or an empty text."""
+    ban = Ban.objects.in_force().filter(user=user).first()
+    if ban is not None:
+        end = f" until {ban.until:%Y-%m-%d %H:%M} UTC" if ban.until else ""
+        return (
+            f"This account is banned{end}{f': {ban.reason}' if ban.reason else ''}. Ask the operator of this registry."
+        )
+    if not User.objects.in_good_standing().filter(pk=user.pk).exists():
+        return "This account is closed. The operator of this registry can open it again."
+    if not user.is_allowed_from(client_address.client_ip()):
+        return "This account must not be used from your address. Ask the operator of this registry."
+    return ""
 
 
 def _verify_and_upgrade(user: User, password: str) -> bool:

@@ -132,6 +132,13 @@ def test_login_resets_the_expiry_of_the_session(root: User) -> None:
     assert browser.cookies[COOKIE]["max-age"] == 24 * 3600
 
 
+def test_log_in_works_beside_single_sign_on(alice: User, settings: Any) -> None:
+    settings.AUTHENTICATION_BACKENDS = [*settings.AUTHENTICATION_BACKENDS, "accounts.oidc.flow.Backend"]
+    browser = CsrfBrowser()
+    assert browser.sign_in(alice).status_code == 200
+    assert browser.is_signed_in
+
+
 def test_second_login_replaces_the_session(browser: CsrfBrowser, alice: User) -> None:
     former = browser.key
     browser.sign_in(alice)

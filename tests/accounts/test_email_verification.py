@@ -501,19 +501,35 @@ def test_failed_reminder_is_sent_later(mail_server: MailServer) -> None:
 NEW = "new@example.org"
 
 
+def proven_link(mail_server: MailServer, former: str = ADDRESS) -> str:
+    """Follow the link that went to a new address, and return the one that went to the former address then."""
+    done = f"Email verified. Now follow the link that was sent to {former}."
+    assert HTTP.get(mail_server.link()).content.decode() == done
+    assert mail_server.recipients()[-1] == [former]
+    return mail_server.link()
+
+
+def test_new_address_needs_both_links(dora: User, mail_server: MailServer) -> None:
+    change_profile(log_in_to_browser("dora"), email=NEW)
+    link = proven_link(mail_server)
+    assert (mail_server.recipients(), email_of("dora")) == ([[NEW], [ADDRESS]], ADDRESS)
+    assert NEW in str(mail_server.delivered[-1][1].get_content())
+    assert (HTTP.get(link).content.decode(), email_of("dora")) == (DONE, NEW)
+
+
 def test_new_address_counts_after_its_link(dora: User, mail_server: MailServer) -> None:
     response = change_profile(log_in_to_browser("dora"), email=NEW)
     assert (response.status_code, response.json()["email"]) == (200, ADDRESS)
     assert mail_server.recipients() == [[NEW]]
     assert [log_in(login).status_code for login in (ADDRESS, NEW)] == [200, 403]
-    assert HTTP.get(mail_server.link()).content.decode() == DONE
+    assert HTTP.get(proven_link(mail_server)).content.decode() == DONE
     assert [log_in(login).status_code for login in (ADDRESS, NEW)] == [403, 200]
 
 
 def test_former_address_is_free_after_the_change(dora: User, mail_server: MailServer) -> None:
     change_profile(log_in_to_browser("dora"), email=NEW)
     assert status_and_body(register("emil", ADDRESS)) == (400, {"error": "Email not available"})
-    HTTP.get(mail_server.link())
+    HTTP.get(proven_link(mail_server))
     assert register("emil", ADDRESS).status_code == 200
 
 
@@ -526,13 +542,15 @@ def test_first_address_counts_after_its_link(mail_server: MailServer, alice: Use
 
 def test_link_of_a_new_address_works_twice(dora: User, mail_server: MailServer) -> None:
     change_profile(log_in_to_browser("dora"), email=NEW)
-    assert [HTTP.get(mail_server.link()).content.decode() for _ in range(2)] == [DONE, DONE]
+    link = proven_link(mail_server)
+    assert [HTTP.get(link).content.decode() for _ in range(2)] == [DONE, DONE]
 
 
 def test_link_to_an_address_taken_since_is_refused(dora: User, mail_server: MailServer) -> None:
     change_profile(log_in_to_browser("dora"), email=NEW)
+    link = proven_link(mail_server)
     registration.register("emil", PASSWORD, NEW.upper())
-    assert status_and_text(HTTP.get(mail_server.link())) == (400, "Email not available")
+    assert status_and_text(HTTP.get(link)) == (400, "Email not available")
     assert email_of("dora") == ADDRESS
     assert log_in(ADDRESS).status_code == 200
 
@@ -578,14 +596,14 @@ def test_refused_name_keeps_the_address(dora: User, mail_server: MailServer, ali
 
 def test_address_and_name_change_together(dora: User, mail_server: MailServer) -> None:
     assert change_profile(log_in_to_browser("dora"), email=NEW, username="dorothea").status_code == 200
-    assert (HTTP.get(mail_server.link()).status_code, email_of("dorothea")) == (200, NEW)
+    assert (HTTP.get(proven_link(mail_server)).status_code, email_of("dorothea")) == (200, NEW)
 
 
 def test_link_survives_a_new_name(dora: User, mail_server: MailServer) -> None:
     browser = log_in_to_browser("dora")
     change_profile(browser, email=NEW)
     change_profile(browser, username="dorothea")
-    assert (HTTP.get(mail_server.link()).status_code, email_of("dorothea")) == (200, NEW)
+    assert (HTTP.get(proven_link(mail_server)).status_code, email_of("dorothea")) == (200, NEW)
 
 
 def test_older_link_is_void_after_a_newer_one(dora: User, mail_server: MailServer) -> None:
@@ -593,7 +611,7 @@ def test_older_link_is_void_after_a_newer_one(dora: User, mail_server: MailServe
     change_profile(browser, email="mistake@example.org")
     mistake = mail_server.link()
     change_profile(browser, email=NEW)
-    HTTP.get(mail_server.link())
+    HTTP.get(proven_link(mail_server))
     assert status_and_text(HTTP.get(mistake)) == (400, INVALID)
     assert email_of("dora") == NEW
 
@@ -601,10 +619,10 @@ def test_older_link_is_void_after_a_newer_one(dora: User, mail_server: MailServe
 def test_used_link_does_not_undo_a_later_change(dora: User, mail_server: MailServer) -> None:
     browser = log_in_to_browser("dora")
     change_profile(browser, email=NEW)
-    first = mail_server.link()
+    first = proven_link(mail_server)
     HTTP.get(first)
     change_profile(browser, email=ADDRESS)
-    HTTP.get(mail_server.link())
+    HTTP.get(proven_link(mail_server, former=NEW))
     assert status_and_text(HTTP.get(first)) == (400, INVALID)
     assert email_of("dora") == ADDRESS
 
@@ -644,7 +662,7 @@ def test_proven_address_leaves_an_unasked_account(mail_server: MailServer, alice
 def test_change_may_claim_an_unverified_address(dora: User, mail_server: MailServer) -> None:
     register("emil", NEW)
     assert change_profile(log_in_to_browser("dora"), email=NEW).status_code == 200
-    HTTP.get(mail_server.link())
+    HTTP.get(proven_link(mail_server))
     assert (email_of("dora"), log_in("emil").status_code, log_in(NEW).json()["data"]["username"]) == (NEW, 403, "dora")
 
 

@@ -40,6 +40,7 @@ OPEN = {
     "ktra/api/v1/openid/replace": AT_PROVIDER,
     "ktra/api/v1/openid/replace_token": AT_PROVIDER,
     "register": SIGN_UP,
+    "sign-up": SIGN_UP,
     "ktra/api/v1/new_user/<str:user_name>": SIGN_UP,
     "v1/user/register": SIGN_UP,
     "v1/user/token/verify": "takes the token in its body",

@@ -1,0 +1,1 @@
+"""Forms of the account's pages, one module for each subject."""
