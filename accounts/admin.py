@@ -289,16 +289,23 @@ def codenames(permissions: Iterable[Permission]) -> list[str]:
 class Credentials(ReadOnlyAdmin):
     """Tokens, sessions and app keys, without their secrets and digests."""
 
-    list_display = ("name", "user", "kind", "ip_address", "created_at", "expires_at", "revoked_at", "live")
+    list_display = ("name", "user", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
     search_fields = ("user__username", "name", "ip_address")
     list_select_related = ("user",)
     actions = ["revoke"]
-    fields = ("user", "kind", "name", "allowed_scopes", "ip_address", "created_at", "expires_at", "revoked_at")
+    fields = (
+        *("user", "kind", "name", "allowed_scopes", "crates", "ip_address", "created_at", "expires_at", "revoked_at"),
+        *("last_used_at", "last_used_ip"),
+    )
 
     @admin.display(description="scopes")
     def allowed_scopes(self, credential: Credential) -> str:
         return " ".join(credential.scopes)
+
+    @admin.display(description="crates that it may change")
+    def crates(self, credential: Credential) -> str:
+        return " ".join(credential.crate_patterns) or "all of its user"
 
     @admin.display(boolean=True)
     def live(self, credential: Credential) -> bool:

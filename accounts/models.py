@@ -15,7 +15,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from accounts import names
+from accounts import crate_patterns, names
 from accounts.networks import validate_networks
 from accounts.scopes import Scope
 from accounts.signals import account_opened
@@ -345,12 +345,22 @@ class Credential(models.Model):
     name = models.CharField(max_length=64, default=DEFAULT_NAME)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.JSONField(default=list, help_text="The list of scopes that the credential allows.")
+    crate_patterns = models.JSONField(default=list, help_text="The crates that it may change. Empty: all of its user.")
     app_key_type = models.CharField(max_length=20, choices=AppKeyType, blank=True, editable=False)
     secret = models.TextField(blank=True, editable=False)
     ip_address = models.GenericIPAddressField("from", null=True, blank=True, editable=False, unpack_ipv4=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(
+        "last used", null=True, blank=True, editable=False, help_text="Written at most once an hour."
+    )
+    last_used_ip = models.GenericIPAddressField(
+        "last used from", null=True, blank=True, editable=False, unpack_ipv4=True
+    )
+    end_announced_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its user got word that the token ends soon."
+    )
 
     objects = CredentialQuerySet.as_manager()
 
@@ -366,7 +376,12 @@ class Credential(models.Model):
         indexes = [models.Index(fields=["user", "kind", "-created_at"], name="credentials_newest_first")]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.name!r} of {self.user}"
+        return f"{self.title} of {self.user}"
+
+    @property
+    def title(self) -> str:
+        """What it is and its name, for messages to its holder."""
+        return f"{self.get_kind_display()} {self.name!r}"
 
     @property
     def is_revoked(self) -> bool:
@@ -386,10 +401,14 @@ class Credential(models.Model):
         """The IP address that the credential was issued to, or an empty text."""
         return self.ip_address or ""
 
-    def allows(self, scope: Scope, crate: str | None = None) -> bool:
-        """Return whether the credential allows `scope`. No credential is limited to some crates yet."""
+    def allows(self, scope: Scope) -> bool:
+        """Return whether the credential allows `scope`, for some crate at least."""
         # ALL means all: the stored list is older than a scope that was added later.
         return self.app_key_type == self.AppKeyType.ALL or scope in self.scopes
+
+    def covers(self, crate: str) -> bool:
+        """Return whether the credential may change a crate of this name, as far as its patterns decide."""
+        return not self.crate_patterns or crate_patterns.match(self.crate_patterns, crate)
 
 
 class Nonce(models.Model):

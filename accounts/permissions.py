@@ -37,7 +37,7 @@ class AllowAnyTopLevel(AllowAny):
 
 
 class TokenRequired(BasePermission):
-    """Requests with a valid token, whatever its scopes."""
+    """Requests with a valid token. To read takes the scope for it where `REGISTRY_AUTH_REQUIRED` is set."""
 
     def is_open(self, method: str) -> bool:
         return False
@@ -47,6 +47,8 @@ class TokenRequired(BasePermission):
             raise errors.Unauthenticated(
                 f"This needs a token: get one at {login_url()}, and hand it to `cargo login`.", code="no_credential"
             )
+        if settings.AUTH_REQUIRED and request.method in SAFE_METHODS:
+            get_principal(request).require(Scope.READ)
         return True
 
 
@@ -57,10 +59,7 @@ class ReadAccess(TokenRequired):
         return not settings.AUTH_REQUIRED
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if settings.AUTH_REQUIRED:
-            super().has_permission(request, view)
-            get_principal(request).require(Scope.READ)
-        return True
+        return not settings.AUTH_REQUIRED or super().has_permission(request, view)
 
 
 class TokenOrReadAccess(ReadAccess):

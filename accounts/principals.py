@@ -1,5 +1,6 @@
 """Principals: authenticated users. Every credential of every dialect is checked here, on each request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accounts.models import Credential, User, good_standing
@@ -8,6 +9,8 @@ from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
+
+LISTED_PATTERNS = 5  # in a message
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,29 @@ class Principal:
     credential: Credential | None = None
 
     def require(self, scope: Scope, crate: str | None = None) -> None:
-        """Raise `PermissionDenied` unless the credential allows `scope`, for the crate of this name if there is one."""
-        if self.credential is not None and not self.credential.allows(scope, crate):
+        """Raise `PermissionDenied` unless the credential allows `scope`, for the crate of this name if there is one.
+
+        Crate patterns limit changes alone: cargo reads the dependencies of a crate with the same token.
+        """
+        self.require_any(scope)
+        credential = self.credential
+        if credential is None or not credential.crate_patterns or scope is Scope.READ:
+            return
+        # A verb that names no crate could change any of them.
+        if crate is None or not credential.covers(crate):
             raise PermissionDenied(
-                f"This {self.credential.get_kind_display()} does not allow to {scope}; "
-                f"it allows: {' '.join(self.credential.scopes) or 'nothing'}.",
+                f"The {credential.title} allows {scope} for {listed(credential.crate_patterns)} alone"
+                + (f", and {crate[:80]!r} is not among these." if crate else "."),
+                code="crate_not_covered",
+            )
+
+    def require_any(self, *scopes: Scope) -> None:
+        """Raise `PermissionDenied` unless the credential allows one of `scopes`, for some crate at least."""
+        credential = self.credential
+        if credential is not None and not any(map(credential.allows, scopes)):
+            raise PermissionDenied(
+                f"The {credential.title} lacks the scope {' or '.join(scopes)}; "
+                f"it has: {' '.join(credential.scopes) or 'none'}.",
                 code="scope_missing",
             )
 
@@ -44,6 +65,12 @@ class Principal:
         is_proven = user is not None and user.password == self.user.password
         if not is_proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
             raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
+
+
+def listed(patterns: Sequence[str]) -> str:
+    """Return the first of some crate patterns for a message, and how many more there are."""
+    rest = len(patterns) - LISTED_PATTERNS
+    return ", ".join(patterns[:LISTED_PATTERNS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def principal_of(kind: str, digest: str) -> Principal:

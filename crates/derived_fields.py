@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from crates import dependency_rows, index, names, search, taxonomy
+from crates import counters, dependency_rows, index, names, search, taxonomy
 from crates.models import Crate, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.errors import Invalid
@@ -122,14 +122,20 @@ def choose_foremost(versions: Iterable[Version]) -> ForemostVersions:
     )
 
 
-def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate], DerivedFields]) -> None:
-    """Save the fields of a locked crate, in the transaction that changes a version.
+def save(
+    crate: Crate,
+    prepared: DerivedFields | None,
+    derive: Callable[[Crate], DerivedFields],
+    words: dict[str, Any] | None = None,
+) -> None:
+    """Save the fields of a locked crate, in the transaction that changes a version; `words` are those of a new one.
 
     Fields that were prepared before another change are derived again.
     """
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
     foremost, is_first = fields.foremost, not crate.index_etag
+    was_usable, former_count = crate.max_version_id is not None, crate.version_count
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
     crate.version_count = fields.version_count
@@ -143,7 +149,9 @@ def save(crate: Crate, prepared: DerivedFields | None, derive: Callable[[Crate],
     if foremost.default_version != fields.former_default:
         dependency_rows.set_current(fields.former_default, foremost.default_version)
         taxonomy.assign(crate, fields.former_default, foremost.default_version)
-    search.update_words(crate)
+    search.update_words(crate, words)
+    counters.usable_crates.add((crate.max_version is not None) - was_usable, crate.pk)
+    counters.versions.add(crate.version_count - former_count, crate.pk)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:

@@ -1,5 +1,6 @@
 """Downloads of crates: counted for each version and day, and summed up for each version and crate."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -8,6 +9,7 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet, Sum
 from django.dispatch import receiver
 
+from crates import counters
 from crates.models import Crate, CrateDownloads, DailyDownloads, Version, VersionDownloads
 from registry_site import download_counts, semantic_versions
 from registry_site.download_counts import Counts, DownloadCounter, add_to_rows, summed
@@ -31,6 +33,7 @@ def store(counts: Counts) -> None:
     add_to_rows(DailyDownloads, by_day)
     add_to_rows(VersionDownloads, summed(by_day, lambda pk, day: (pk,)))
     add_to_rows(CrateDownloads, summed(by_day, lambda pk, day: (crates[pk],)))
+    counters.downloads.add(sum(by_day.values()), os.getpid())  # each worker has a shard, or shares it with few
 
 
 versions = DownloadCounter("crate", store)
@@ -40,22 +43,18 @@ def forget(crate: Crate, destroyed: Sequence[Version]) -> None:
     """Delete the downloads of versions in the transaction that destroys them: another publisher may have the name."""
     for model in (DailyDownloads, VersionDownloads):
         model._default_manager.filter(version__in=destroyed).delete()
-    list(CrateDownloads.objects.filter(pk=crate.pk).select_for_update())  # a flush comes before the sums or after them
-    recent = rows_of(crate).filter(day__gt=download_counts.last_day_before_recent())
-    CrateDownloads.objects.filter(pk=crate.pk).update(
-        total=VersionDownloads.objects.filter(version__crate=crate).aggregate(sum=Sum("total"))["sum"] or 0,
-        recent=recent.aggregate(sum=Sum("count"))["sum"] or 0,
-    )
+    # Locked before the sums are read, so that a flush comes before them or after.
+    for row in CrateDownloads.objects.filter(pk=crate.pk).select_for_update():
+        former, recent = row.total, rows_of(crate).filter(day__gt=download_counts.last_day_before_recent())
+        row.total = VersionDownloads.objects.filter(version__crate=crate).aggregate(sum=Sum("total"))["sum"] or 0
+        row.recent = recent.aggregate(sum=Sum("count"))["sum"] or 0
+        row.save()
+        counters.downloads.add(row.total - former, crate.pk)
 
 
 def totals_of_versions(primary_keys: Iterable[int]) -> Mapping[int, int]:
     """Return the downloads of versions by their primary keys; versions without any are left out."""
     return dict(VersionDownloads.objects.filter(pk__in=primary_keys).values_list("pk", "total"))
-
-
-def total_of_all() -> int:
-    """Return the downloads of all crates together."""
-    return CrateDownloads.objects.aggregate(sum=Sum("total"))["sum"] or 0
 
 
 def rows_of(crate: Crate) -> QuerySet[DailyDownloads]:

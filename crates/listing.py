@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from accounts.models import User
-from crates import catalogue, cursors, names, search, taxonomy
+from crates import catalogue, counters, cursors, names, search, taxonomy
 from crates.models import Category, Crate, CrateDownloads, Follow, Ownership
 from crates.records import CrateRecord
 from registry_site.errors import Invalid
@@ -127,6 +127,8 @@ class Selection:
 
     def count(self) -> int:
         """Count the selected crates, if possible without their rows."""
+        if self == Selection():
+            return counters.usable_crates.value()
         if self.keys is None and len(self.tables) == 1 and self.lookups in (USABLE, NOT_REMOVED):
             unusable = Crate.with_removed.filter(max_version=None).order_by().values_list("pk", flat=True)
             left_out = list((unusable if self.lookups == USABLE else unusable.exclude(removed_at=None))[: FEW + 1])

@@ -2,6 +2,7 @@
 
 import re
 
+from accounts import crate_patterns
 from registry_site.errors import Invalid
 
 MAX_LENGTH = 64
@@ -18,7 +19,7 @@ SYSROOT_CRATES = frozenset({"alloc", "core", "proc_macro", "std", "test"})
 
 def canonical(name: str) -> str:
     """Return the form under which a name is unique: in lower case, with `_` for `-`."""
-    return name.lower().replace("-", "_")
+    return crate_patterns.canonical(name)
 
 
 def validate(name: str) -> None:

@@ -93,7 +93,7 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
 
     Raises `Invalid` for unknown or closed accounts, `NotFound` and `PermissionDenied`.
     """
-    principal.require(Scope.OWNERS, name)
+    principal.require(Scope.CHANGE_OWNERS, crate=name)
     users = _get_users(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
@@ -110,7 +110,7 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     Raises `Invalid` for an account that is not an owner, `Conflict` if no open account would be left as owner,
     `NotFound` and `PermissionDenied`.
     """
-    principal.require(Scope.OWNERS, name)
+    principal.require(Scope.CHANGE_OWNERS, crate=name)
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
         users = _get_users(logins, User.objects.filter(ownerships__crate=crate), "not an owner")

@@ -17,6 +17,7 @@ from crates import (
     ownership,
     removal,
     reserved_names,
+    search,
     throttling,
     version_facts,
 )
@@ -45,17 +46,17 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     Raises `Invalid`, `TooLarge`, `PermissionDenied`, `Conflict`, `TooManyRequests`, `Unauthenticated` and
     `Unavailable`; then nothing has changed.
     """
-    principal.require(Scope.PUBLISH)
+    principal.require_any(Scope.PUBLISH_NEW, Scope.PUBLISH_UPDATE)
     own = tuple(f"sparse+{origin}/index/" for origin in (settings.PUBLIC_URL, *settings.ALSO_KNOWN_AS))
     registries = Registries(own, frozenset(settings.ALLOWED_REGISTRIES))
     with upload.receive(body, length, settings.MAX_CRATE_SIZE) as received:
         metadata = manifest.parse_metadata(received.metadata)
-        principal.require(Scope.PUBLISH, metadata.name)
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
         throttling.check_publish_rate(principal.user)
         crate = Crate.with_removed.named(metadata.name).first()
         is_new = crate is None or crate.removed_at is not None
+        require_scope(principal, metadata.name, is_new=is_new)
         if crate is not None and not is_new:
             require_publisher(crate, principal, metadata.name)
             throttling.check_change_rate(principal.user, crate)
@@ -97,11 +98,12 @@ def insert_version(
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
-    crate = Crate.objects.named(name).first()
+    crate = Crate.objects.named(name).defer(None).first()
     derive = partial(derived_fields.after_publish, version=version)
     # The index file is written anew before the locks.
     is_new_version = crate is not None and get_present_version(crate, version.number) is None
     prepared = derive(crate) if crate is not None and is_new_version else None
+    words = search.words_of(name, version, contents.readme_text)
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
         # versions of one crate are inserted, and its index text is written, one after another; then the rows of its
@@ -119,11 +121,16 @@ def insert_version(
         version.save()
         contents.version = version
         contents.save()
-        derived_fields.save(crate, prepared, derive)
+        derived_fields.save(crate, prepared, derive, words)
         dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}
         audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, **detail)
     return version
+
+
+def require_scope(principal: Principal, name: str, *, is_new: bool) -> None:
+    """Require the scope for a new crate, or the one for an existing crate; raises `PermissionDenied`."""
+    principal.require(Scope.PUBLISH_NEW if is_new else Scope.PUBLISH_UPDATE, crate=name)
 
 
 def require_publisher(crate: Crate, principal: Principal, name: str) -> None:
@@ -143,6 +150,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     locked = Crate.with_removed.named(name).for_update()
     crate = locked.first()
     if crate is None:
+        require_scope(principal, name, is_new=True)
         try:
             # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it.
             with transaction.atomic():
@@ -162,17 +170,23 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     if crate.removed_at is not None:
         if upstream is None:
             raise Conflict(f"the crate, {name}, was removed just now; publish again.")
+        require_scope(principal, name, is_new=True)
         removal.begin_again(crate, name, principal.user, upstream)
+    else:
+        require_scope(principal, name, is_new=False)  # another publisher may have created it since the first check
     require_publisher(crate, principal, name)
     return crate
 
 
 def get_present_version(crate: Crate, number: str) -> Version | None:
     """Return the version of a crate that has this number; raises `Conflict` for one that was removed."""
-    removal.require_free_number(crate, number)
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    release = semantic_versions.without_build(number)
-    return crate.versions.filter(release=release).only("number", "checksum").first()
+    versions = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
+    version = versions.order_by().only("number", "checksum", "removed_at", "removal_reason").first()
+    if version is not None:
+        version.crate = crate  # without its index text
+        removal.require_present(version)
+    return version
 
 
 def require_same(present: Version, number: str, sha256: str) -> None:

@@ -41,6 +41,7 @@ def refresh(version: Version) -> bool:
     former = version.examined
     version_facts.assign(version, read)
     contents = version_facts.new_contents(read, version.repository)
+    words = search.words_of(version.crate.name, version, contents.readme_text)
     with transaction.atomic():
         # The crate's row first, as each change of a version has it.
         crate = Crate.objects.for_update().filter(pk=version.crate_id).first()
@@ -51,7 +52,7 @@ def refresh(version: Version) -> bool:
         VersionContents.objects.update_or_create(version=version, defaults=texts)
         if crate.default_version_id == version.pk:
             crate.default_version = version
-            search.update_words(crate, force=True)
+            search.update_words(crate, words)
     return True
 
 

@@ -18,7 +18,7 @@ from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates import derived_fields, download_counts, names, ownership, taxonomy
 from crates.models import Crate, Dependency, Ownership, Version, VersionContents
-from registry_site import audit, semantic_versions
+from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 FREELY_REMOVABLE = timedelta(hours=72)  # crates.io's limits
@@ -47,12 +47,9 @@ def sentence(version: Version) -> str:
     return f"{version.crate} {version.number} was removed{reason}"
 
 
-def require_free_number(crate: Crate, number: str) -> None:
-    """Raise `Conflict` for the number of a version that was removed: nobody can publish it again."""
-    removed = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
-    columns = ("number", "removal_reason", "crate__name")  # the rest of the crate has megabytes
-    version = removed.exclude(removed_at=None).select_related("crate").only(*columns).first()
-    if version is not None:
+def require_present(version: Version) -> None:
+    """Raise `Conflict` for a version that was removed: nobody can publish its number again."""
+    if version.removed_at is not None:
         raise Conflict(f"{sentence(version)} (Its number cannot be used again; publish under a new version.)")
 
 
@@ -104,7 +101,7 @@ def remove_crate(principal: Principal, name: str, reason: str = "") -> None:
     Raises `Conflict` for one that others may need by now, `Invalid`, `NotFound`, `PermissionDenied` and
     `Unauthenticated`.
     """
-    principal.require(Scope.OWNERS, name)
+    principal.require(Scope.CHANGE_OWNERS, crate=name)
     with derived_fields.queue(name), transaction.atomic():
         crate = ownership.get_owned_for_update(principal, name)
         require_removable(crate)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import Manager
@@ -29,7 +29,7 @@ POPULAR_CRATES = 1000
 
 MAX_README = 64 * 1024  # characters that are searched
 MAX_TEXT_WORDS = 3000  # of a crate; each one is an entry of the index, written while other writers wait
-COPIED = ("version_id", *COLUMNS)
+COPIED = ("version", *COLUMNS)
 BATCH_SIZE = 100
 URL = re.compile(r"\b\w{1,32}://\S+")  # looked for at the beginnings of words alone: a word can be as long as a README
 
@@ -45,26 +45,29 @@ class Match:
 # --- The words of a crate --------------------------------------------------------------------------------------------
 
 
-def update_words(crate: Crate, *, force: bool = False) -> None:
+def update_words(crate: Crate, new: dict[str, Any] | None = None) -> None:
     """Store the words of a locked crate, in the transaction that changes its versions; delete them if all are yanked.
 
-    Nothing is written while the default version stays the same, unless `force` says that its texts were read anew.
+    `new` are the words of a version whose texts are new. If it is not the default one, or if there are none, nothing is
+    written while the default version stays the same.
     """
     version = crate.default_version if crate.max_version_id else None
     row, popular = CrateWords.objects.filter(crate=crate), PopularWords.objects.filter(crate=crate)
     if version is None:
         row.delete()
         popular.delete()
-    elif force or not row.filter(version=version).exists():
-        readme = VersionContents.objects.filter(version=version).values_list(Left("readme_text", MAX_README)).first()
-        fields = {"version": version, **words_of(crate.name, version, readme[0] if readme else "")}
-        if not row.update(**fields):
-            CrateWords.objects.create(crate=crate, **fields)
-        del fields["spelling"]
-        # The first crates count as popular until a purge compares them by their downloads: without a purge, too, common
-        # words are found without reading all their matches.
-        if not popular.update(**fields) and crate.pk <= POPULAR_CRATES:
-            PopularWords.objects.create(crate=crate, **fields)
+        return
+    fields = new if new is not None and new["version"] == version else None
+    if fields is None and row.filter(version=version).exists():
+        return
+    fields = fields or stored_words_of(crate)
+    if not row.update(**fields):
+        CrateWords.objects.create(crate=crate, **fields)
+    fields = {column: fields[column] for column in COPIED}
+    # The first crates count as popular until a purge compares them by their downloads: without a purge, too, common
+    # words are found without reading all their matches.
+    if not popular.update(**fields) and crate.pk <= POPULAR_CRATES:
+        PopularWords.objects.create(crate=crate, **fields)
 
 
 @receiver(purge_requested)
@@ -79,7 +82,7 @@ def update_popular_words(**kwargs: Any) -> str:
         with transaction.atomic():
             # A publish in between would change the words that are copied.
             list(Crate.objects.filter(pk__in=some).order_by("pk").for_update().values_list("pk", flat=True))
-            rows = CrateWords.objects.filter(crate__in=some).values("crate_id", *COPIED)
+            rows = CrateWords.objects.filter(crate__in=some).values("crate_id", "version_id", *COLUMNS)
             PopularWords.objects.bulk_create([PopularWords(**row) for row in rows], ignore_conflicts=True)
     return f"{len(keys)} crates are popular; {len(keys - former)} are so since now."
 
@@ -88,17 +91,29 @@ def batched(keys: list[int]) -> Iterator[list[int]]:
     return (keys[start : start + BATCH_SIZE] for start in range(0, len(keys), BATCH_SIZE))
 
 
-def words_of(name: str, version: Version, readme: str) -> dict[str, str]:
-    """Return the columns of `CrateWords` for a version."""
+def words_of(name: str, version: Version, readme: str) -> dict[str, Any]:
+    """Return the columns of `CrateWords` for a version of the crate of this name. Long texts take milliseconds."""
     name_words = [spelling.joined(name), *tokenize(name)]
     summary = tokenize(" ".join([name, version.description, *version.keywords, *version.categories]))
-    text = dict.fromkeys([*summary, *tokenize(URL.sub(" ", readme))])
+    text = dict.fromkeys([*summary, *tokenize(without_urls(readme[:MAX_README]))])
     return {
+        "version": version,
         "name_words": " ".join(dict.fromkeys(name_words)),
         "summary_words": " ".join(summary[:MAX_TEXT_WORDS]),
         "text_words": " ".join(list(text)[:MAX_TEXT_WORDS]),
         "spelling": " ".join(spelling.spelling_words(name)),
     }
+
+
+def stored_words_of(crate: Crate) -> dict[str, Any]:
+    """Return the columns of `CrateWords` for the default version of a crate that has one."""
+    version = cast(Version, crate.default_version)
+    readme = VersionContents.objects.filter(version=version).values_list(Left("readme_text", MAX_README)).first()
+    return words_of(crate.name, version, readme[0] if readme else "")
+
+
+def without_urls(text: str) -> str:
+    return "\n".join(URL.sub(" ", line) if "://" in line else line for line in text.split("\n"))
 
 
 # --- Search ----------------------------------------------------------------------------------------------------------

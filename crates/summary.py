@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crates import catalogue, download_counts, listing, taxonomy_lists
+from crates import catalogue, counters, listing, taxonomy_lists
 from crates.models import Category, Crate, Keyword
 from crates.records import CrateRecord
+from registry_site.counters import read
 
 LENGTH = 10  # of each list
 MAX_CHANGES = 200  # that are looked at for crates which are not new
@@ -35,10 +36,11 @@ def summarize() -> Summary:
         "most_downloaded": listing.first_keys("downloads", LENGTH),
         "most_recently_downloaded": listing.first_keys("recent-downloads", LENGTH),
     }
+    numbers = read(counters.usable_crates, counters.downloads)
     records = catalogue.crate_records_of({key for some in keys.values() for key in some})
     return Summary(
-        num_crates=listing.Selection().count(),
-        num_downloads=download_counts.total_of_all(),
+        num_crates=numbers[counters.usable_crates],
+        num_downloads=numbers[counters.downloads],
         popular_keywords=taxonomy_lists.list_keywords("crates", 1, LENGTH)[0],
         popular_categories=taxonomy_lists.list_categories("crates", 1, LENGTH)[0],
         **{name: [records[key] for key in some if key in records] for name, some in keys.items()},

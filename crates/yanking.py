@@ -25,7 +25,7 @@ def set_yanked(
     What is None stays as it is. A version that is not yanked has no message.
     Raises `Invalid`, `NotFound`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
-    principal.require(Scope.YANK, name)
+    principal.require(Scope.YANK, crate=name)
     crate = ownership.get_crate(name)
     ownership.require_owner(crate, principal)
     version = crate.versions.filter(number=number).first()

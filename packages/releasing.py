@@ -36,7 +36,7 @@ def create_package(
     Raises `Invalid`, also for an unknown namespace, `Conflict` for a name that is taken, `PermissionDenied`,
     `TooLarge`, `TooManyRequests` and `Unavailable`.
     """
-    principal.require(Scope.PUBLISH)
+    principal.require(Scope.PUBLISH_NEW)
     _check_rate(principal.user)
     name = texts.normalize(name)
     release_input.validate_ecosystem(ecosystem)
@@ -71,7 +71,7 @@ def publish_release(
     Raises `Invalid`, also for a package that does not exist or that the principal may not read, `Conflict` for other
     content of a released version, `PermissionDenied`, `TooLarge`, `TooManyRequests` and `Unavailable`.
     """
-    principal.require(Scope.PUBLISH)
+    principal.require(Scope.PUBLISH_UPDATE)
     _check_rate(principal.user)
     package = _get_package_for_publisher(principal.user, namespace_name, name, package_id)
     release_input.validate_release(content, package.field)
@@ -108,7 +108,7 @@ def edit_package(
     Raises `NotFound`, `PermissionDenied`, `Invalid`, `TooManyRequests`, and `Conflict` for content that a RELEASE has
     fixed.
     """
-    principal.require(Scope.PUBLISH)
+    principal.require(Scope.PUBLISH_UPDATE)
     _check_rate(principal.user)
     package = lookup.get_package(principal.user, namespace_name, name)
     _require_publisher(package, principal.user, package_id)

@@ -16,7 +16,7 @@ from django.db.models import BigIntegerField, Func, Min, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncMonth
 
 from registry_site.logs import log_event
-from registry_site.models import DownloadCount, DownloadsOfDay, RecentDownloadTotal
+from registry_site.models import CounterRow, DownloadsOfDay, RecentDownloadTotal
 from registry_site.server import metrics
 
 FLUSH_SECONDS = 5
@@ -135,7 +135,7 @@ class FlushThread(threading.Thread):
                 log_event("downloads_lost", logging.ERROR, kind=counter.kind, count=lost)
 
 
-def add_to_rows(model: type[DownloadCount], amounts: Counts) -> None:
+def add_to_rows(model: type[CounterRow], amounts: Counts) -> None:
     """Add amounts to the counters of rows by their keys, in one statement that inserts the rows which are missing."""
     if not amounts:
         return

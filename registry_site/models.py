@@ -1,4 +1,4 @@
-"""The audit log, one row for each change in any room; stored blobs; bases of all counts of downloads."""
+"""The audit log, one row for each change in any room; stored blobs; counters; bases of all counts of downloads."""
 
 from typing import ClassVar
 
@@ -147,10 +147,10 @@ class StoredBlob(models.Model):
         return self.sha256
 
 
-class DownloadCount(models.Model):
-    """Counters of downloads in a row of its own, so that counting never rewrites the row of what is downloaded.
+class CounterRow(models.Model):
+    """Counters in a row of their own, so that counting never rewrites the row of what is counted.
 
-    `registry_site.download_counts` adds to them. A count is deleted together with what it counts, and never before.
+    `registry_site.download_counts.add_to_rows` adds to them.
     """
 
     KEY: ClassVar[tuple[str, ...]]  # the fields that are unique together
@@ -160,8 +160,28 @@ class DownloadCount(models.Model):
         abstract = True
 
 
-class DownloadsOfDay(DownloadCount):
-    """Downloads on one day, in UTC. Those of a whole month stand on its first day, once it is long over."""
+class CounterShard(CounterRow):
+    """A part of a counter; see `registry_site.counters`."""
+
+    KEY = ("name", "shard")
+    COUNTERS = ("value",)
+
+    name = models.CharField(max_length=64)
+    shard = models.PositiveSmallIntegerField()
+    value = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "shard"], name="each_shard_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}, shard {self.shard}: {self.value}"
+
+
+class DownloadsOfDay(CounterRow):
+    """Downloads on one day, in UTC. Those of a whole month stand on its first day, once it is long over.
+
+    They are deleted together with what was downloaded, and never before.
+    """
 
     COUNTERS: ClassVar[tuple[str, ...]] = ("count",)
 
@@ -172,7 +192,7 @@ class DownloadsOfDay(DownloadCount):
         abstract = True
 
 
-class DownloadTotal(DownloadCount):
+class DownloadTotal(CounterRow):
     """All downloads since the counting began."""
 
     COUNTERS: ClassVar[tuple[str, ...]] = ("total",)

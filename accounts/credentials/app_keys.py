@@ -37,7 +37,7 @@ NOT_GOOD = "The token is not valid: its app key, signature, time, random value o
 Type = Credential.AppKeyType
 SCOPES_BY_TYPE = {
     Type.READ_ONLY: (Scope.READ,),
-    Type.PUBLISH: (Scope.READ, Scope.PUBLISH),
+    Type.PUBLISH: (Scope.READ, Scope.PUBLISH_NEW, Scope.PUBLISH_UPDATE),
     Type.ALL: ALL_SCOPES,
 }
 

@@ -11,10 +11,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.crate_patterns import parse_patterns
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
-from accounts.scopes import CARGO_SCOPES
+from accounts.scopes import CARGO_SCOPES, parse_scopes
 from registry_site import audit
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
@@ -27,6 +28,7 @@ ASYMMETRIC_PREFIX = "v3.public."  # of PASETO, as cargo signs it (RFC 3231)
 ALPHABET = string.ascii_letters + string.digits
 RANDOM_LENGTH = 32  # 190 bits
 CHECKSUM_LENGTH = 6
+MAX_NAME_LENGTH = 64
 
 
 class DefaultToken(NamedTuple):
@@ -124,15 +126,19 @@ def require_default_or_session(principal: Principal) -> None:
         raise PermissionDenied("Only the default token, or a browser that is signed in, is shown the default token.")
 
 
-def create(user: User, name: str, allowed: Sequence[str] = CARGO_SCOPES, expires_at: datetime | None = None) -> str:
-    """Create a named token beside the default one, and return its text.
+def create(
+    user: User,
+    name: str,
+    allowed: Sequence[str] = CARGO_SCOPES,
+    expires_at: datetime | None = None,
+    patterns: Sequence[str] = (),
+) -> str:
+    """Create a named token beside the default one, and return its text. Without patterns it is for all crates.
 
     Raises `Invalid`, `Conflict` if the user has a live token of this name, and `Unauthenticated`.
     """
-    if not name.strip() or len(name) > 64 or name == Credential.DEFAULT_NAME:
-        raise Invalid(f"Give the token a name of 1 to 64 characters other than {Credential.DEFAULT_NAME!r}.")
-    if unknown := set(allowed) - set(CARGO_SCOPES):
-        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(CARGO_SCOPES)}.")
+    validate_name(name)
+    scopes, crate_patterns = parse_scopes(allowed), parse_patterns(patterns)
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The token would be expired from the start.")
     with transaction.atomic():
@@ -142,7 +148,17 @@ def create(user: User, name: str, allowed: Sequence[str] = CARGO_SCOPES, expires
         of_this_name.filter(expires_at__lte=timezone.now()).mark_revoked()
         if of_this_name.exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
-        return _issue(user, name, allowed, expires_at)
+        return _issue(user, name, scopes, expires_at, crate_patterns)
+
+
+def validate_name(name: str) -> None:
+    """Raise `Invalid` for a name that is blank, too long, the default token's, or that would not show on a terminal."""
+    if not name.strip() or len(name) > MAX_NAME_LENGTH or name.strip() == Credential.DEFAULT_NAME:
+        raise Invalid(
+            f"Give the token a name of 1 to {MAX_NAME_LENGTH} characters other than {Credential.DEFAULT_NAME!r}."
+        )
+    if not name.isprintable():
+        raise Invalid("The name of the token has control characters or others that do not show.")
 
 
 def authenticate(text: str) -> Principal:
@@ -177,7 +193,13 @@ def decrypt_text(credential: Credential) -> str:
     return decrypt(PURPOSE, credential.secret) if credential.secret else ""
 
 
-def _issue(user: User, name: str, allowed: Sequence[str], expires_at: datetime | None = None) -> str:
+def _issue(
+    user: User,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    patterns: Sequence[str] = (),
+) -> str:
     body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     text = PREFIX + body + checksum_of(body)
     # Only `/me` after a sign-in at a provider shows a token again. Else not even its encrypted text is stored.
@@ -187,10 +209,12 @@ def _issue(user: User, name: str, allowed: Sequence[str], expires_at: datetime |
         kind=Credential.Kind.CARGO_TOKEN,
         name=name,
         digest=token_digest(text),
-        scopes=list(dict.fromkeys(allowed)),
+        scopes=list(scopes),
+        crate_patterns=list(patterns),
         secret=encrypt(PURPOSE, text) if is_shown_again else "",
         ip_address=client_address.client_ip(),
         expires_at=expires_at,
     )
-    audit.record(user, audit.Action.TOKEN_ISSUE, user, token=name, scopes=list(allowed))
+    crates = {"crates": list(patterns)} if patterns else {}
+    audit.record(user, audit.Action.TOKEN_ISSUE, user, token=name, scopes=list(scopes), **crates)
     return text

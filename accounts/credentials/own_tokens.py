@@ -1,7 +1,7 @@
-"""A user's own cargo tokens: list them, create named ones and revoke them, with the default token."""
+"""A user's own cargo tokens: list them, create named ones and revoke them, with the default token or in a browser."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -10,47 +10,64 @@ from django.utils import timezone
 from accounts.credentials import cargo_tokens, revocation
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.principals import Principal
+from accounts.scopes import parse_scopes
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 
 MAX_TOKENS = 100  # live ones of a user
+SHOWN_AFTER_END = timedelta(days=30)
 
 
 def list_tokens(principal: Principal) -> list[Credential]:
     """Return the live tokens, the latest first; raises `PermissionDenied`."""
-    require_default(principal)
+    require_full(principal)
     return list(live_tokens(principal.user))
 
 
+def list_expired_tokens(principal: Principal) -> list[Credential]:
+    """Return the tokens that expired in the last 30 days, the latest first; raises `PermissionDenied`."""
+    require_full(principal)
+    now = timezone.now()
+    expired = cargo_tokens.unrevoked_tokens(principal.user).filter(expires_at__gt=now - SHOWN_AFTER_END)
+    return list(expired.filter(expires_at__lte=now)[:MAX_TOKENS])
+
+
 def create_token(
-    principal: Principal, name: str, scopes: Sequence[str], expires_at: datetime | None
+    principal: Principal, name: str, scopes: Sequence[str], expires_at: datetime | None, patterns: Sequence[str] = ()
 ) -> tuple[Credential, str]:
     """Create a named token, and return it with its text.
 
     Raises `PermissionDenied`, and what `cargo_tokens.create` raises; also `Conflict` for too many tokens.
     """
-    require_default(principal)
+    require_full(principal)
+    for scope in parse_scopes(scopes):
+        principal.require_any(scope)
     with transaction.atomic():
         principal.revalidate_and_lock()
         if live_tokens(principal.user).count() >= MAX_TOKENS:
             raise Conflict(f"You have {MAX_TOKENS} tokens; revoke one of them first.")
-        text = cargo_tokens.create(principal.user, name, scopes, expires_at)
+        text = cargo_tokens.create(principal.user, name, scopes, expires_at, patterns)
         return cargo_tokens.unrevoked_tokens(principal.user).get(name=name), text
 
 
-def revoke_token(principal: Principal, key: int) -> None:
-    """Revoke a token; raises `PermissionDenied`, and `NotFound` for one of another user."""
-    require_default(principal)
+def revoke_token(principal: Principal, key: int) -> Credential:
+    """Revoke a token, and return it; raises `PermissionDenied`, and `NotFound` for one of another user."""
+    require_full(principal)
     token = cargo_tokens.unrevoked_tokens(principal.user).filter(pk=key).first()
     if token is None:
         raise NotFound("You have no token of this id.")
     revocation.revoke(token, principal.user)
+    return token
 
 
 def live_tokens(user: User) -> CredentialQuerySet:
     return cargo_tokens.unrevoked_tokens(user).filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
-def require_default(principal: Principal) -> None:
-    """Require the default token: a named one may allow less, and must not make one that allows more."""
-    if principal.credential is None or principal.credential.name != Credential.DEFAULT_NAME:
-        raise PermissionDenied("Only the default token lists, creates and revokes tokens.")
+def require_full(principal: Principal) -> None:
+    """Require the default token or a browser: a named token may allow less, and must not make one that allows more."""
+    credential = principal.credential
+    if credential is None or not (
+        credential.kind == Credential.Kind.BROWSER_SESSION
+        or (credential.kind == Credential.Kind.CARGO_TOKEN and credential.name == Credential.DEFAULT_NAME)
+    ):
+        raise PermissionDenied("Only the default token, or a browser, lists, creates and revokes tokens.")

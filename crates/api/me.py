@@ -10,43 +10,39 @@ from rest_framework.response import Response
 
 from accounts.api.serializers import NO_STORE, Text
 from accounts.authentication import get_principal
-from accounts.credentials import own_tokens
-from accounts.scopes import CARGO_SCOPES, Scope
+from accounts.credentials import cargo_tokens, own_tokens
+from accounts.scopes import CARGO_SCOPES
 from crates import follows, ownership
 from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, Success
 from crates.api.paging import PageQuery
 
-# crates.io's words for what a token allows. Publishing is one scope here.
-ENDPOINTS = {
-    "publish-new": Scope.PUBLISH,
-    "publish-update": Scope.PUBLISH,
-    "yank": Scope.YANK,
-    "change-owners": Scope.OWNERS,
-    "read": Scope.READ,
-}
-
 
 class EndpointScopes(serializers.ListField):
-    """Scopes of a token in crates.io's words; null stands for all."""
+    """Scopes of a token, in the order in which crates.io shows them; null stands for all."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"child": serializers.ChoiceField(choices=list(ENDPOINTS)), "allow_null": True, **options})
-
-    def to_internal_value(self, data: Any) -> list[str]:
-        words = super().to_internal_value(data)
-        if ("publish-new" in words) != ("publish-update" in words):
-            raise serializers.ValidationError("publish-new and publish-update are one scope here: give both or none.")
-        return list(dict.fromkeys(ENDPOINTS[word] for word in words))
+        child = serializers.ChoiceField(choices=[scope.value for scope in CARGO_SCOPES])
+        super().__init__(**{"child": child, "allow_null": True, **options})
 
     def to_representation(self, scopes: Any) -> list[str]:
-        return [word for word, scope in ENDPOINTS.items() if scope in scopes]
+        return [scope.value for scope in CARGO_SCOPES if scope in scopes]
+
+
+class CrateScopes(serializers.ListField):
+    """Crate patterns of a token; null stands for all crates."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"child": Text(), "allow_null": True, **options})
+
+    def to_representation(self, patterns: Any) -> list[str] | None:  # type: ignore[override]  # null for all crates
+        return list(patterns) or None
 
 
 class NewToken(serializers.Serializer[None]):
     class TokenFields(serializers.Serializer[None]):
-        name = Text(max_length=64)
-        crate_scopes = serializers.ListField(child=Text(), max_length=0, default=None, allow_null=True)
+        name = Text(max_length=cargo_tokens.MAX_NAME_LENGTH)
+        crate_scopes = CrateScopes(default=None)
         endpoint_scopes = EndpointScopes(default=None, allow_empty=False)
         expired_at = serializers.DateTimeField(default=None, allow_null=True)
 
@@ -57,8 +53,8 @@ class TokenShape(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk")
     name = serializers.CharField()
     created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(allow_null=True, default=None)  # not recorded: a read writes nothing
-    crate_scopes = serializers.ListField(child=serializers.CharField(), allow_null=True, default=None)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    crate_scopes = CrateScopes(source="crate_patterns")
     endpoint_scopes = EndpointScopes(source="scopes")
     expired_at = serializers.DateTimeField(source="expires_at", allow_null=True)
 
@@ -103,7 +99,9 @@ class Tokens(CargoView):
         """`PUT /api/v1/me/tokens`"""
         fields = self.validated(NewToken, request.data)["api_token"]
         scopes = CARGO_SCOPES if fields["endpoint_scopes"] is None else fields["endpoint_scopes"]
-        token, text = own_tokens.create_token(get_principal(request), fields["name"], scopes, fields["expired_at"])
+        token, text = own_tokens.create_token(
+            get_principal(request), fields["name"], scopes, fields["expired_at"], fields["crate_scopes"] or ()
+        )
         token.token = text  # type: ignore[attr-defined]  # for the shape alone, which shows it once
         return Response(NewTokenAnswer({"api_token": token}).data, headers=NO_STORE)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from crates import names
@@ -67,7 +67,7 @@ class Dependency:
 
     def index_entry(self) -> dict[str, Any]:
         """Return the entry of an index line, with the rare fields only where they say something."""
-        return {key: value for key, value in asdict(self).items() if value or key not in RARE_FIELDS}
+        return {key: value for key, value in vars(self).items() if value or key not in RARE_FIELDS}
 
 
 def read_manifest(document: Fields, registries: Registries) -> Iterator[Dependency]:

@@ -118,10 +118,7 @@ def count_lines(source: bytes, language: Language) -> tuple[int, int]:
     code = comments = 0
     begin, end = language.block or (b"\0", b"\0")
     is_in_block = False
-    for line in source.split(b"\n"):
-        text = line.strip()
-        if not text:
-            continue
+    for text in filter(None, map(bytes.strip, source.split(b"\n"))):
         if is_in_block:
             comments += 1
             is_in_block = end not in text

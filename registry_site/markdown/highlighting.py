@@ -3,7 +3,10 @@
 import html as entities
 import re
 import time
+from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from pygments.lexer import Lexer
@@ -48,6 +51,7 @@ LANGUAGES = {
 MAX_BLOCK_CHARACTERS = 16 * 1024
 MAX_LINE_CHARACTERS = 1024
 MAX_CHARACTERS = 32 * 1024  # of all blocks of a README
+TOKENS_AT_ONCE = 20  # between two looks at the clock, which costs as much as a token
 
 lexer_class = cache(find_lexer_class_by_name)
 
@@ -79,20 +83,26 @@ def is_small(code: str) -> bool:
 
 def highlighted(code: str, lexer: Lexer, deadline: float) -> str:
     """Return code as spans; what comes after the deadline as plain text."""
-    pieces = []
-    position = 0
-    for kind, value in lexer.get_tokens(code):
-        if time.thread_time() > deadline:
-            pieces.append(entities.escape(code[position:]))
-            break
-        position += len(value)
-        pieces.append(span(kind, value))
-    return "".join(pieces)
+    tokens = [(class_of(kind), value) for kind, value in tokens_before(deadline, code, lexer)]
+    spans = [span(name, "".join(value for _, value in same)) for name, same in groupby(tokens, itemgetter(0))]
+    return "".join(spans) + entities.escape(code[sum(len(value) for _, value in tokens) :])
 
 
-def span(kind: Any, value: str) -> str:
+def tokens_before(deadline: float, code: str, lexer: Lexer) -> Iterator[tuple[Any, str]]:
+    for number, token in enumerate(lexer.get_tokens(code)):
+        if not number % TOKENS_AT_ONCE and time.thread_time() > deadline:
+            return
+        yield token
+
+
+@cache
+def class_of(kind: Any) -> str:
+    """Return the class of a kind of tokens, empty for plain text."""
     while kind not in STANDARD_TYPES:
         kind = kind.parent
+    return str(STANDARD_TYPES[kind])
+
+
+def span(name: str, value: str) -> str:
     text = entities.escape(value)
-    has_class = STANDARD_TYPES[kind] and not value.isspace()
-    return f'<span class="{STANDARD_TYPES[kind]}">{text}</span>' if has_class else text
+    return f'<span class="{name}">{text}</span>' if name and not value.isspace() else text

@@ -37,18 +37,29 @@ def check_text(text: str) -> None:
     if DEEP_LINE.search(text):
         raise TooComplex
     check_tables(text)
-    for block in BLANK_LINES.split(text):
-        if len(block) > MAX_BLOCK_CHARACTERS or sum(map(block.count, "*_~")) > MAX_EMPHASIS_OF_A_BLOCK:
+    if len(text) > MAX_BLOCK_CHARACTERS or emphasis_signs(text) > MAX_EMPHASIS_OF_A_BLOCK:
+        for block in BLANK_LINES.split(text):
+            if len(block) > MAX_BLOCK_CHARACTERS or emphasis_signs(block) > MAX_EMPHASIS_OF_A_BLOCK:
+                raise TooComplex
+    for line in text.encode().split(b"\n"):
+        # The parser calls itself for each e-mail address of a line; a few ten thousand would overflow its stack.
+        if line.count(b"@") > MAX_ADDRESSES_OF_A_LINE:
             raise TooComplex
-    # The parser looks for the end of a bare URL from each beginning, and counts its parentheses from each at its end.
-    if any(word.count(b")") + word.count(b"www.") > MAX_TURNS_OF_A_WORD for word in text.encode().split()):
-        raise TooComplex
+        # The parser looks for the end of a bare URL from each beginning, and counts its parentheses from each at its
+        # end.
+        if turns(line) > MAX_TURNS_OF_A_WORD and any(turns(word) > MAX_TURNS_OF_A_WORD for word in line.split()):
+            raise TooComplex
     # The parser collects the text of each reference that could be a footnote's, also of one around all others.
     if sum(1 for _ in UNUSUAL_FOOTNOTE.finditer(text)) > MAX_UNUSUAL_FOOTNOTES:
         raise TooComplex
-    # The parser calls itself for each e-mail address of a line; a few ten thousand would overflow its stack.
-    if any(line.count("@") > MAX_ADDRESSES_OF_A_LINE for line in text.split("\n")):
-        raise TooComplex
+
+
+def emphasis_signs(text: str) -> int:
+    return sum(map(text.count, "*_~"))
+
+
+def turns(text: bytes) -> int:
+    return text.count(b")") + text.count(b"www.")
 
 
 def check_html(html: str) -> None:

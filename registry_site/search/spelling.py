@@ -1,13 +1,15 @@
 """Names that are spelt one or two letters off, found by words of the same index.
 
-Each name is cut into two halves. Of two edits, one half has at most one; and two texts one edit apart become equal when
-each loses at most one letter. So the halves of a name are indexed whole and with each letter left out, as words such
-as `10lserd` (length of the name, left or right, letters). A query asks for those that its own beginning and end make.
-An edit leaves out, adds or replaces a letter, or swaps two neighbours.
+Two edits take at most two letters from what two texts share: both become equal when each loses at most two. That holds
+for the beginnings of two names, too, and for their ends. So the first and the last letters of a name are indexed with
+each one and each two of them left out, as words such as `lserd` (left or right, letters). A query has words of the same
+kind, and a close name shares one of the left and one of the right. An edit leaves out, adds or replaces a letter, or
+swaps two neighbours.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain, combinations
 
 from registry_site.search.lookup import WordQuery, one_of_each
 from registry_site.search.words import WORD
@@ -15,7 +17,8 @@ from registry_site.search.words import WORD
 MIN_LENGTH, MAX_LENGTH = 3, 64  # letters of a name
 MIN_LENGTH_FOR_TWO = 5  # shorter names may have one edit: two would make them another
 MAX_EDITS = 2
-MAX_CANDIDATES = 300
+SIDE = 7  # letters at each end; with fewer, too many names would share the words of a common beginning
+MAX_CANDIDATES = 300  # of 100,000 names some 100 share words with a query
 
 
 def joined(name: str) -> str:
@@ -26,11 +29,7 @@ def joined(name: str) -> str:
 def spelling_words(name: str) -> list[str]:
     """Return the words to index of a name; none if it is too short or too long."""
     letters = joined(name)
-    length, half = len(letters), len(letters) // 2
-    if not MIN_LENGTH <= length <= MAX_LENGTH:
-        return []
-    sides = {"l": letters[:half], "r": letters[half:]}
-    return [f"{length}{side}{text}" for side, part in sides.items() for text in {part: None} | without_a_letter(part)]
+    return [*chain(*sides(letters, edits_allowed(letters)))] if MIN_LENGTH <= len(letters) <= MAX_LENGTH else []
 
 
 def closest(letters: str, candidates: Callable[[WordQuery], Mapping[int, str]]) -> dict[int, tuple[int, str]]:
@@ -40,56 +39,33 @@ def closest(letters: str, candidates: Callable[[WordQuery], Mapping[int, str]]) 
     """
     if not MIN_LENGTH <= len(letters) <= MAX_LENGTH:
         return {}
-    # Most misspelt names have at most one edit in each half, and hardly any other name has that.
-    both_halves = one_of_each(*query_words(letters, MIN_LENGTH), limit=MAX_CANDIDATES)
-    left, right = query_words(letters, MIN_LENGTH_FOR_TWO)
-    for query in (both_halves, one_of_each(left + right, limit=MAX_CANDIDATES)):
-        close = {
-            key: (edits, name)
-            for key, name in candidates(query).items()
-            if (edits := edits_between(letters, name)) is not None
-        }
-        if close:
-            return close
-    return {}
+    query = one_of_each(*sides(letters, MAX_EDITS), limit=MAX_CANDIDATES)
+    return {
+        key: (edits, name)
+        for key, name in candidates(query).items()
+        if (edits := edits_between(letters, name)) is not None
+    }
 
 
-def query_words(letters: str, shortest: int) -> tuple[list[str], list[str]]:
-    """Return the words of the left and of the right halves that a close name of `shortest` letters or more can have."""
-    left: dict[str, None] = {}
-    right: dict[str, None] = {}
-    for length in range(max(shortest, len(letters) - MAX_EDITS), len(letters) + MAX_EDITS + 1):
-        half = length // 2
-        left |= {f"{length}l{text}": None for text in variants(letters, half, len(letters) - length)}
-        ends = variants(letters[::-1], length - half, len(letters) - length)
-        right |= {f"{length}r{text[::-1]}": None for text in ends}
-    return list(left), list(right)
+def sides(letters: str, most: int) -> tuple[list[str], list[str]]:
+    """Return the words of the beginning and of the end of a name, with at most so many letters left out."""
+    left, right = without_letters(letters[:SIDE], most), without_letters(letters[-SIDE:], most)
+    return [f"l{text}" for text in left], [f"r{text}" for text in right]
 
 
-def variants(letters: str, half: int, longer: int) -> Iterator[str]:
-    """Iterate over the forms of a beginning of `half` letters that one edit can have made the beginning of `letters`.
-
-    `longer` is how many more letters these have than the name. What the beginning does not explain of it, the end has
-    to, within the edits that are left.
-    """
-    yield letters[:half]
-    left_over = MAX_EDITS - 1
-    if abs(longer) <= left_over:  # a letter was replaced, or two were swapped
-        yield from without_a_letter(letters[:half])
-    if abs(longer - 1) <= left_over:  # a letter was added
-        yield from without_a_letter(letters[: half + 1])
-    if abs(longer + 1) <= left_over:  # a letter was left out
-        yield letters[: half - 1]
+def without_letters(text: str, most: int) -> list[str]:
+    """Return the texts that leave out at most so many letters, each once."""
+    kept = chain(*(combinations(text, len(text) - number) for number in range(most + 1)))
+    return list(dict.fromkeys(map("".join, kept)))
 
 
-def without_a_letter(text: str) -> dict[str, None]:
-    """Return the texts that leave out one letter, each once."""
-    return {text[:index] + text[index + 1 :]: None for index in range(len(text))}
+def edits_allowed(name: str) -> int:
+    return MAX_EDITS if len(name) >= MIN_LENGTH_FOR_TWO else 1
 
 
 def edits_between(query: str, name: str) -> int | None:
     """Return the number of edits that make one text the other, or None for more than a name of its length may have."""
-    most = MAX_EDITS if len(name) >= MIN_LENGTH_FOR_TWO else 1
+    most = edits_allowed(name)
     # An edit changes the length by one at most, and adds or takes away one letter at most. That sorts out nearly all.
     differences = (abs(len(query) - len(name)), len(set(query) - set(name)), len(set(name) - set(query)))
     if max(differences) > most:

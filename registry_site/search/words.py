@@ -24,7 +24,9 @@ def tokenize(text: str) -> list[str]:
     """
     folded = compatible(text)
     spaced = CJK_RUN.sub(lambda run: f" {' '.join([*run[0], *bigrams(run[0])])} ", folded)
-    return distinct_words([*WORD.findall(spaced), *WORD.findall(CAMEL_CASE_BOUNDARY.sub(" ", spaced))])
+    words = dict.fromkeys(WORD.findall(spaced))
+    parts = [part for word in words for part in CAMEL_CASE_BOUNDARY.split(word)]
+    return distinct_words([*words, *parts])
 
 
 def tokenize_query(query: str) -> list[str]:

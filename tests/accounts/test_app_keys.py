@@ -127,7 +127,9 @@ def test_clocks_can_differ_by_five_minutes(key: KeyPair) -> None:
     assert set(statuses.values()) == {200, 401}
 
 
-@pytest.mark.parametrize(("key_type", "scopes"), [("READ_ONLY", ["read"]), ("PUBLISH", ["read", "publish"])])
+@pytest.mark.parametrize(
+    ("key_type", "scopes"), [("READ_ONLY", ["read"]), ("PUBLISH", ["publish-new", "publish-update", "read"])]
+)
 def test_key_allows_the_scopes_of_its_type(alice: User, key_type: str, scopes: list[str]) -> None:
     principal, _ = app_keys.authenticate(sign_request(issue_key(alice, key_type)), b"")
     assert [scope for scope in Scope if principal.credential and principal.credential.allows(scope)] == scopes

@@ -161,6 +161,9 @@ def test_token_needs_a_name(alice: User) -> None:
     for name in ("", "   ", "x" * 65, "default"):
         with pytest.raises(Invalid, match="1 to 64 characters"):
             cargo_tokens.create(alice, name)
+    for name in ("a\0b", "a\nb", "\x1b[31mred", "\u202eevil", "zero\u200bwidth"):
+        with pytest.raises(Invalid, match="control characters"):
+            cargo_tokens.create(alice, name)
     assert is_valid(cargo_tokens.create(alice, "x" * 64))
 
 
@@ -178,14 +181,14 @@ def test_token_allows_only_its_scope(alice: User) -> None:
         principal = cargo_tokens.authenticate(cargo_tokens.create(alice, scope, (scope,)))
         principal.require(scope)
         for other in set(Scope) - {scope}:
-            message = f"This cargo token does not allow to {other}; it allows: {scope}."
+            message = f"The cargo token '{scope}' lacks the scope {other}; it has: {scope}."
             with pytest.raises(PermissionDenied, match=message):
                 principal.require(other)
 
 
 def test_token_without_scopes_allows_nothing(alice: User) -> None:
     principal = cargo_tokens.authenticate(cargo_tokens.create(alice, "ci", ()))
-    with pytest.raises(PermissionDenied, match="does not allow to read; it allows: nothing"):
+    with pytest.raises(PermissionDenied, match="lacks the scope read; it has: none"):
         principal.require(Scope.READ)
 
 
@@ -197,8 +200,8 @@ def test_admin_site_shows_scopes_as_words(as_root: Client, alice: User) -> None:
 
 def test_refusal_lists_the_scopes(alice: User) -> None:
     principal = cargo_tokens.authenticate(cargo_tokens.create(alice, "ci", (Scope.YANK, Scope.READ)))
-    with pytest.raises(PermissionDenied, match="does not allow to publish; it allows: yank read") as refusal:
-        principal.require(Scope.PUBLISH, "demo")
+    with pytest.raises(PermissionDenied, match="lacks the scope publish-new; it has: yank read") as refusal:
+        principal.require(Scope.PUBLISH_NEW, crate="demo")
     assert refusal.value.code == "scope_missing"
 
 
@@ -209,7 +212,7 @@ def test_default_token_allows_everything(alice: User) -> None:
 
 
 def test_unknown_scope_is_refused(alice: User) -> None:
-    with pytest.raises(Invalid, match="There is no scope delete; there are: read, publish, yank, owners"):
+    with pytest.raises(Invalid, match="no scope delete; there are: publish-new, publish-update, yank, change"):
         cargo_tokens.create(alice, "ci", ("read", "delete"))
 
 
@@ -218,11 +221,13 @@ def test_request_beyond_the_scope_is_refused(alice: User) -> None:
     for method, path, scope in (
         ("DELETE", "/api/v1/crates/demo/1.0.0/yank", "yank"),
         ("PUT", "/api/v1/crates/demo/1.0.0/unyank", "yank"),
-        ("PUT", "/api/v1/crates/demo/owners", "owners"),
-        ("DELETE", "/api/v1/crates/demo/owners", "owners"),
+        ("PUT", "/api/v1/crates/demo/owners", "change-owners"),
+        ("DELETE", "/api/v1/crates/demo/owners", "change-owners"),
+        ("PUT", "/api/v1/crates/new", "publish-new or publish-update"),
+        ("DELETE", "/api/v1/crates/demo", "change-owners"),
     ):
         response = reader.generic(method, path, b'{"users": ["bob"]}', "application/json")
-        detail = f"This cargo token does not allow to {scope}; it allows: read."
+        detail = f"The cargo token 'reader' lacks the scope {scope}; it has: read."
         assert answer_of(response) == (403, {"errors": [{"detail": detail}]})
 
 

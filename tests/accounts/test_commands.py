@@ -178,9 +178,17 @@ def test_default_token_stays(alice: User) -> None:
 def test_token_has_the_requested_scopes(alice: User) -> None:
     out, _ = run("createtoken", "alice", "--name", "ci", "--scope", "read", "--scope", "publish")
     principal = cargo_tokens.authenticate(out.strip())
-    principal.require(Scope.PUBLISH)
-    with pytest.raises(PermissionDenied, match="it allows: read publish"):
-        principal.require(Scope.YANK)
+    principal.require(Scope.PUBLISH_UPDATE, crate="demo")
+    with pytest.raises(PermissionDenied, match="lacks the scope yank; it has: read publish-new publish-update"):
+        principal.require(Scope.YANK, crate="demo")
+
+
+def test_token_is_limited_to_crates(alice: User) -> None:
+    out, _ = run("createtoken", "alice", "--name", "ci", "--crate", "demo", "--crate", "serde*")
+    principal = cargo_tokens.authenticate(out.strip())
+    principal.require(Scope.YANK, crate="serde_json")
+    with pytest.raises(PermissionDenied, match="allows yank for demo, serde\\* alone, and 'other' is not among these"):
+        principal.require(Scope.YANK, crate="other")
 
 
 def test_token_expires_after_its_days(alice: User) -> None:
@@ -198,6 +206,8 @@ def test_bad_token_is_refused(alice: User) -> None:
         (["alice", "--name", " "], "Give the token a name of 1 to 64 characters."),
         (["alice", "--name", "x" * 65], "Give the token a name of 1 to 64 characters."),
         (["alice", "--name", "ci", "--scope", "everything"], "invalid choice: 'everything'"),
+        (["alice", "--name", "ci", "--crate", "*serde"], "'\\*serde' is no crate pattern"),
+        (["alice", "--name", "c\ni"], "control characters"),
         (["alice", "--name", "ci", "--days", "0"], "Give --days from 1 to 36500."),
         (["alice", "--name", "ci", "--days", "-1"], "Give --days from 1 to 36500."),
         (["alice", "--name", "ci", "--days", "99999999999999999999"], "Give --days from 1 to 36500."),

@@ -47,3 +47,39 @@ def test_credentials_survive_the_migrations_both_ways() -> None:
     rows = {row.name: row for row in credentials_at(BEFORE).objects.all()}
     assert {name: (row.kind, row.scopes) for name, row in rows.items()} == SCOPES_BEFORE
     assert {row.peer for row in rows.values()} == {"192.0.2.1"}
+
+
+SCOPES_BY_ACTION = {
+    "publish yank": ["publish-new", "publish-update", "yank"],
+    "owners read": ["change-owners", "read"],
+    "read": ["read"],
+    "": [],
+    "read publish yank owners manage account": [
+        *("read", "publish-new", "publish-update", "yank", "change-owners", "manage", "account")
+    ],
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("newest_state")
+def test_scopes_by_action_and_back() -> None:
+    credential = credentials_at(("accounts", "0015_each_look_of_a_name_once"))
+    apps = credential._meta.apps
+    reservation = apps.get_model("accounts", "NameReservation").objects.create(name="alice")
+    user = apps.get_model("accounts", "User").objects.create(username="alice", reservation=reservation)
+    for name in SCOPES_BY_ACTION:
+        credential.objects.create(user=user, kind="cargo_token", name=name, digest=name, scopes=name.split())
+
+    credential = credentials_at(("accounts", "0017_scopes_by_action"))
+    assert dict(credential.objects.values_list("name", "scopes")) == SCOPES_BY_ACTION
+    limited = {"new alone": (["publish-new", "yank"], []), "one crate": (["publish-update", "yank", "read"], ["demo"])}
+    for name, (scopes, patterns) in limited.items():
+        fields = {"scopes": scopes, "crate_patterns": patterns, "digest": name}
+        credential.objects.create(user_id=user.pk, kind="cargo_token", name=name, **fields)
+
+    credential = credentials_at(("accounts", "0015_each_look_of_a_name_once"))
+    assert dict(credential.objects.values_list("name", "scopes")) == {
+        **{name: name.split() for name in SCOPES_BY_ACTION},
+        "new alone": ["yank"],
+        "one crate": ["read"],  # without patterns it would allow more
+    }

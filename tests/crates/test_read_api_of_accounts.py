@@ -13,6 +13,7 @@ from accounts.credentials import cargo_tokens, own_tokens
 from accounts.models import Credential, User
 from crates import follows, ownership
 from crates.models import CrateDownloads, Follow
+from registry_site import counters
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import create_crate_of
@@ -161,10 +162,13 @@ def test_bad_tokens_are_refused(as_alice: CargoClient, monkeypatch: pytest.Monke
         {"api_token": {"name": 1}},
         {"api_token": {"name": "default"}},
         {"api_token": {"name": "a" * 65}},
-        {"api_token": {"name": "a", "endpoint_scopes": ["publish-update"]}},
+        {"api_token": {"name": "a", "endpoint_scopes": ["owners"]}},
         {"api_token": {"name": "a", "endpoint_scopes": ["everything"]}},
         {"api_token": {"name": "a", "endpoint_scopes": []}},
-        {"api_token": {"name": "a", "crate_scopes": ["demo"]}},
+        {"api_token": {"name": "a", "crate_scopes": ["*demo"]}},
+        {"api_token": {"name": "a", "crate_scopes": [""]}},
+        {"api_token": {"name": "a", "crate_scopes": "demo"}},
+        {"api_token": {"name": "a", "crate_scopes": [f"crate{number}" for number in range(1000)]}},
         {"api_token": {"name": "a", "expired_at": past}},
         {"api_token": {"name": "a", "expired_at": "soon"}},
     ]
@@ -229,6 +233,7 @@ def test_summary_has_the_first_of_each_order(anonymous: CargoClient, alice: User
     for number in range(12):
         crate = create_crate_of(1 + number % 2, alice, f"crate{number:02}")
         CrateDownloads.objects.filter(crate=crate).update(total=number, recent=12 - number)
+    counters.recount_all()
     answer = anonymous.get(f"{BASE}/summary").json()
     assert (answer["num_crates"], answer["num_downloads"]) == (12, 66)
     assert [crate["name"] for crate in answer["new_crates"]][:2] == ["crate11", "crate10"]

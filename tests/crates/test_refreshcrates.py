@@ -34,7 +34,7 @@ def forget() -> None:
     Version.objects.update(**{column: getattr(blank, column) for column in version_facts.COLUMNS})
     VersionContents.objects.all().delete()
     for crate in Crate.objects.all():
-        search.update_words(crate, force=True)
+        search.update_words(crate, search.stored_words_of(crate))
 
 
 def run(*arguments: str) -> str:

@@ -19,6 +19,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import User
 from crates import derived_fields, download_counts, listing, removal, reserved_names, search, yanking
 from crates.models import Crate, CrateDownloads, CrateWords, Dependency, Keyword, Version, VersionContents
+from registry_site import counters
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -376,6 +377,7 @@ def check_derived_fields() -> None:
     assert foremost == (chosen.max_version, chosen.default_version, chosen.newest_version)
     assert sorted(crate.index_text.splitlines()) == sorted(fields.index_text.splitlines())
     assert crate.version_count == len(present)
+    assert counters.recount_all() == "All counters are right."
     assert not (crate.removed_at and present)
     words = set(crate.default_version.keywords) if crate.default_version else set()
     assert {keyword.word for keyword in crate.keywords.all()} == words

@@ -238,7 +238,7 @@ def test_misspelt_names_match_when_nothing_else_does(alice: User) -> None:
     cases = {
         "jsno-parser": [JSON, "zeta/json-parsed"],
         "json-parsre": [JSON, "zeta/json-parsed"],
-        "alice/JsonPasrer": [JSON],
+        "alice/JsonPasrer": [JSON, "zeta/json-parsed"],
         "htpclientt": [HTTP],
         "httpclent": ["acme/zzz"],
         "log4": [LOG],

@@ -54,7 +54,7 @@ DIALECT = [
     (
         "```rust,no_run\nfn a() {}\n```",
         '<pre><code class="language-rust"><span class="k">fn</span> <span class="nf">a</span>'
-        '<span class="p">(</span><span class="p">)</span> <span class="p">{</span><span class="p">}</span>'
+        '<span class="p">()</span> <span class="p">{}</span>'
         "\n</code></pre>",
     ),
     (

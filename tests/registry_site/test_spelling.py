@@ -105,7 +105,18 @@ def test_short_and_long_names_are_left_out() -> None:
     assert [find("a" * length, "a" * 64) for length in (2, 66, 300)] == [[], [], []]
 
 
-def test_words_of_a_query_are_few() -> None:
-    for length in (3, 5, 10, 20, 64):
-        words = {word for words in spelling.query_words("a1" * (length // 2), 3) for word in words}
-        assert len(words) < 7 * length + 30
+def test_words_are_few_whatever_the_length() -> None:
+    lengths = (3, 5, 10, 20, 64)
+    texts = {length: "abcdefghijklmnopqrstuvwxyz0123456789" * 2 for length in lengths}
+    counts = {length: len(spelling.spelling_words(text[:length])) for length, text in texts.items()}
+    assert counts == {3: 8, 5: 32, 10: 58, 20: 58, 64: 58}
+
+
+def test_common_beginnings_select_few_names() -> None:
+    """Of names that share a beginning, and of others that share an end, those alone are read that have both."""
+    words = spelling.sides("asyncstream", spelling.MAX_EDITS)
+    selected = {
+        name: [bool(set(side) & set(spelling.spelling_words(name))) for side in words]
+        for name in ("asyncsteam", "asynccache", "bytestream")
+    }
+    assert selected == {"asyncsteam": [True, True], "asynccache": [True, False], "bytestream": [False, True]}

@@ -20,6 +20,7 @@ from crates.models import (
     VersionContents,
     VersionDownloads,
 )
+from registry_site import counters
 
 
 class Listing(NamedTuple):
@@ -74,7 +75,7 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
         for crate, _, listing in rows
     )
     CrateWords.objects.bulk_create(
-        CrateWords(crate=crate, version=version, **search.words_of(crate.name, version, listing.readme))
+        CrateWords(crate=crate, **search.words_of(crate.name, version, listing.readme))
         for crate, version, listing in rows
     )
     Dependency.objects.bulk_create(
@@ -84,6 +85,7 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
     )
     relate(Crate.keywords.through, Keyword, "word", [(crate, listing.keywords) for crate, _, listing in rows])
     relate(Crate.categories.through, Category, "slug", [(crate, listing.categories) for crate, _, listing in rows])
+    counters.recount_all()
 
 
 def relate(table: Any, model: Any, key: str, values_of_crates: Sequence[tuple[Crate, Sequence[str]]]) -> None:
@@ -155,4 +157,5 @@ def create_crate_of(count: int, publisher: User, name: str = "demo", dependencie
     CrateDownloads.objects.create(crate=crate, total=2 * count, recent=1)
     crate.max_version = crate.default_version = crate.newest_version = versions[-1]
     crate.save()
+    counters.recount_all()
     return crate
