@@ -1,14 +1,18 @@
 """Blobs as rows: those that nobody refers to are deleted, beside uploads of the same bytes."""
 
-import hashlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
 from http import HTTPStatus
+from io import StringIO
+from itertools import count
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -27,6 +31,7 @@ from tests.support.browser import Browser
 from tests.support.cast import CargoClient
 from tests.support.live_browser import LiveBrowser
 from tests.support.package_archives import DEMO_TGZ, encode_form, pack_tgz, upload_archive
+from tests.support.s3 import KEYS, LimitedListings, limited_listings
 from tests.support.servers import ROOT, Server
 
 DATA = b"some bytes"
@@ -40,6 +45,12 @@ def age(days: float = 2) -> None:
 
 def put(data: bytes = DATA) -> blobs.Blob:
     return stored_blobs.put(io.BytesIO(data))
+
+
+def purge() -> str:
+    out = StringIO()
+    call_command("purge", stdout=out)
+    return out.getvalue()
 
 
 def is_stored(blob: blobs.Blob) -> bool:
@@ -124,6 +135,39 @@ def test_failure_of_the_storage_is_reported(db: None, blob_directory: Path) -> N
     assert not is_stored(blob)
 
 
+def bytes_under(prefix: str) -> bytes:
+    """Return bytes whose SHA-256 begins so."""
+    return next(data for data in map(str.encode, map(str, count())) if sha256(data).hexdigest().startswith(prefix))
+
+
+@pytest.fixture
+def s3(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[LimitedListings]:
+    bucket = f"bucket-{os.urandom(6).hex()}"
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    with limited_listings(bucket) as (url, server):
+        options = {"endpoint_url": url, "bucket_name": bucket, "location": "below", "region_name": "us-east-1"}
+        backend = {"BACKEND": "registry_site.storage.s3.S3Blobs", "OPTIONS": options}
+        settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+        yield server
+
+
+def test_purge_of_s3_survives_a_failed_listing(s3: LimitedListings, as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body())
+    used = blobs.Blob(*Version.objects.values_list("checksum", "size").get())
+    unused = put()
+    age()
+    # The walk begins at any prefix: one of these two comes in its first half, the other in its second.
+    older = [blobs.put(io.BytesIO(bytes_under(prefix))) for prefix in ("00", "80")]
+    adopted = StoredBlob.objects.filter(pk__in=[blob.sha256 for blob in older])
+    s3.remaining = stored_blobs.PREFIXES // 2
+    assert "Unused files are not all deleted:" in purge()
+    assert (is_stored(unused), is_stored(used), adopted.count()) == (False, True, 1)
+    s3.remaining = stored_blobs.PREFIXES
+    assert "0 unused files deleted; 1 had no row until now." in purge()
+    assert (is_stored(used), adopted.count()) == (True, 2)
+
+
 # --- Beside a running server -----------------------------------------------------------------------------------------
 
 # Deletes without the time of grace, as fast as it can, what no row refers to: the worst that can meet an upload.
@@ -176,4 +220,4 @@ def test_acknowledged_uploads_survive_deletions(server: Server, collector: Popen
     for name, archive in archives.items():
         url = f"{server.url}{PACKAGES}/{name}/versions/1.0.0/download"
         with urlopen(url) as response:
-            assert hashlib.sha256(response.read()).digest() == hashlib.sha256(archive).digest(), refusals
+            assert sha256(response.read()).digest() == sha256(archive).digest(), refusals
