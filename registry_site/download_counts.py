@@ -1,28 +1,19 @@
-"""Downloads, counted in memory, and added to rows by each worker every few seconds.
+"""Downloads, counted in memory, and added to rows by each worker every few seconds."""
 
-A download itself writes nothing. A killed process loses what it has counted since its last flush, and nothing more.
-"""
-
-import atexit
-import logging
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models import BigIntegerField, Func, Min, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncMonth
 
-from registry_site.logs import log_event
 from registry_site.models import CounterRow, DownloadsOfDay, RecentDownloadTotal
 from registry_site.server import metrics
+from registry_site.write_buffers import BATCH_SIZE, WriteBuffer
 
-FLUSH_SECONDS = 5
-BATCH_SIZE = 500  # rows of a statement, so that other writers of SQLite come between
 MAX_KEYS = 100_000  # of one kind in memory, about 20 MB: reached only while the database is down for long
-STOP_SECONDS = 10  # for the last flush; gunicorn kills a worker after 30
 RECENT_DAYS = 90
 
 KINDS = ("crate", "mirrored crate", "package", "file")
@@ -32,107 +23,36 @@ downloads = metrics.Counter("entrepot_downloads", "Downloads by clients, as they
 Counts: TypeAlias = Mapping[tuple[Any, ...], int]  # by the key of a row
 
 
-class DownloadCounter:
+class DownloadCounter(WriteBuffer[tuple[Any, ...], int]):
     """Downloads of one kind that are not stored yet, by the key of what was downloaded and by day.
 
-    `store` adds them to rows, in a transaction that it gets. It leaves out what was deleted meanwhile.
+    `store` adds them to rows.
     """
 
+    subject = "downloads"
+    max_keys = MAX_KEYS
+
     def __init__(self, kind: str, store: Callable[[Counts], None]) -> None:
-        self.kind, self.store = kind, store
-        self.pending: dict[tuple[Any, ...], int] = {}
-        self.lock = threading.Lock()
-        self.is_failing = self.is_full = False
-        counters.append(self)
+        super().__init__(kind=kind)
+        self.kind, self.store_counts = kind, store
 
     def count(self, *key: Hashable) -> None:
         """Count one download of now."""
         downloads.add(self.kind)
         self.add({(*key, today()): 1})
 
-    def add(self, counts: Counts) -> None:
-        """Add counts to those in memory, as far as there is room for their keys."""
-        with self.lock:
-            for key, count in counts.items():
-                if key in self.pending or len(self.pending) < MAX_KEYS:
-                    self.pending[key] = self.pending.get(key, 0) + count
-                elif not self.is_full:
-                    self.is_full = True
-                    log_event("downloads_not_counted", logging.ERROR, kind=self.kind, cause="too many wait for storage")
+    def merge(self, former: int, value: int) -> int:
+        return former + value
 
-    def flush(self) -> None:
-        """Store what was counted. What cannot be stored stays in memory for the next flush."""
-        with self.lock:
-            counts, self.pending = self.pending, {}
-        keys = sorted(counts)  # so that no two workers wait for each other's rows
-        for start in range(0, len(keys), BATCH_SIZE):
-            batch = {key: counts.pop(key) for key in keys[start : start + BATCH_SIZE]}
-            try:
-                with transaction.atomic():
-                    self.store(batch)
-            except Exception as error:  # whatever it is, the counting of the others goes on
-                self.add(batch)
-                self.log_failure(error)
-                if isinstance(error, OperationalError | InterfaceError):  # no other batch would fare better
-                    self.add(counts)
-                    return
-            else:
-                self.is_failing = self.is_full = False
+    def store(self, values: Counts) -> None:
+        self.store_counts(values)
 
-    def log_failure(self, error: Exception) -> None:
-        """Log the first of several failures in a row."""
-        if not self.is_failing:
-            self.is_failing = True
-            log_event("downloads_not_stored", logging.WARNING, kind=self.kind, cause=f"{type(error).__name__}: {error}")
-
-    def discard(self) -> int:
-        """Forget what is not stored, and return how many downloads that are."""
-        with self.lock:
-            counts, self.pending = self.pending, {}
-        return sum(counts.values())
-
-
-counters: list[DownloadCounter] = []  # one of each kind
+    def amount(self, values: Counts) -> int:
+        return sum(values.values())
 
 
 def today() -> date:
     return datetime.now(UTC).date()
-
-
-@atexit.register  # for processes without the thread
-def flush() -> None:
-    """Store the downloads that were counted in this process."""
-    for counter in counters:
-        if counter.pending:
-            counter.flush()
-
-
-class FlushThread(threading.Thread):
-    """The thread of a worker that stores its downloads every few seconds, and once more at its end."""
-
-    def __init__(self) -> None:
-        super().__init__(name="downloads", daemon=True)
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        while not self.stopping.wait(FLUSH_SECONDS):
-            self.flush()
-        self.flush()
-
-    def flush(self) -> None:
-        """Flush, without a connection to the database that would be open all the time."""
-        try:
-            flush()
-        finally:
-            connections.close_all()
-
-    def stop(self) -> None:
-        """Store what is left, for a limited time, before the process ends."""
-        self.stopping.set()
-        self.join(STOP_SECONDS)
-        for counter in counters:
-            if lost := counter.discard():
-                log_event("downloads_lost", logging.ERROR, kind=counter.kind, count=lost)
 
 
 def add_to_rows(model: type[CounterRow], amounts: Counts) -> None:

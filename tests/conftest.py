@@ -20,7 +20,7 @@ from hypothesis import settings as properties
 from accounts import registration
 from accounts.models import User
 from accounts.principals import Principal
-from registry_site import download_counts
+from registry_site.write_buffers import buffers
 from tests.support import servers
 from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
@@ -120,11 +120,11 @@ def empty_cache() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_pending_downloads() -> Iterator[None]:
-    """Forget what a test has downloaded: the rows that it would be counted for go with the test."""
+def no_pending_writes() -> Iterator[None]:
+    """Forget what a test has downloaded and used: the rows that this is about go with the test."""
     yield
-    for counter in download_counts.counters:
-        counter.discard()
+    for buffer in buffers:
+        buffer.take()
 
 
 @pytest.fixture

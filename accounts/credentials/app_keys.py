@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.credentials import revocation
+from accounts.credentials import last_uses, revocation
 from accounts.models import Credential, CredentialQuerySet, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import ALL_SCOPES, Scope
@@ -160,4 +160,4 @@ def authenticate(token: str, body: bytes | None) -> tuple[Principal, bytes]:
             Nonce.objects.create(credential=credential, digest=hashlib.sha256(signed.random).hexdigest())
     except IntegrityError as error:
         raise Unauthenticated(NOT_GOOD) from error
-    return principal, signed.body
+    return last_uses.record(principal), signed.body

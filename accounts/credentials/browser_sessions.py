@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from accounts.credentials import revocation
+from accounts.credentials import last_uses, revocation
 from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
@@ -114,7 +114,8 @@ def get_user(request: HttpRequest) -> User | AnonymousUser:
     if not auth.get_user(request).is_authenticated:
         return AnonymousUser()
     try:
-        return principal_of(Credential.Kind.BROWSER_SESSION, request.session.get(DIGEST_KEY, "")).user
+        digest = request.session.get(DIGEST_KEY, "")
+        return last_uses.record(principal_of(Credential.Kind.BROWSER_SESSION, digest)).user
     except Revoked:
         return AnonymousUser()
 

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.crate_patterns import parse_patterns
+from accounts.credentials import last_uses
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
@@ -172,7 +173,7 @@ def authenticate(text: str) -> Principal:
     is_well_formed = text.startswith(PREFIX) and len(body) == RANDOM_LENGTH and set(body) <= set(ALPHABET)
     if not is_well_formed or checksum != checksum_of(body):
         raise Unauthenticated(NOT_GOOD)
-    return principal_of(Credential.Kind.CARGO_TOKEN, token_digest(text))
+    return last_uses.record(principal_of(Credential.Kind.CARGO_TOKEN, token_digest(text)))
 
 
 def checksum_of(body: str) -> str:

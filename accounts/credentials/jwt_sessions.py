@@ -13,7 +13,7 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
 from accounts import roles
-from accounts.credentials import revocation
+from accounts.credentials import last_uses, revocation
 from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.principals import Principal, principal_of
@@ -100,7 +100,7 @@ def authenticate(token_class: type[SessionToken], token: str) -> Principal:
         raise Unauthenticated("The token is expired; log in again.", code="expired") from error
     except TokenError as error:
         raise Unauthenticated("The token is not one of this registry's.") from error
-    return principal_of(token_class.kind, token_digest(token))
+    return last_uses.record(principal_of(token_class.kind, token_digest(token)))
 
 
 def end_backups_session(principal: Principal, session_id: str | None = None) -> str:

@@ -18,12 +18,12 @@ from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from registry_site.download_counts import FlushThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
 from registry_site.server.worker import STOP_SIGNALS
 from registry_site.signals import server_loading
+from registry_site.write_buffers import FlushThread
 
 M_MMAP_THRESHOLD = -3  # malloc.h
 CONNECTIONS = 1000  # of each worker
@@ -56,8 +56,8 @@ def configuration() -> dict[str, Any]:
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
         "pre_fork": prepare_fork,
-        "post_worker_init": start_counting,
-        "worker_exit": stop_counting,
+        "post_worker_init": start_flushing,
+        "worker_exit": stop_flushing,
     }
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
@@ -84,14 +84,14 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
     worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
 
 
-def start_counting(worker: Any) -> None:
-    """Start the thread that stores the downloads of a worker; gunicorn calls this in the worker."""
+def start_flushing(worker: Any) -> None:
+    """Start the thread that stores what a worker has in memory; gunicorn calls this in the worker."""
     worker.flush_thread = FlushThread()
     worker.flush_thread.start()
 
 
-def stop_counting(arbiter: Any, worker: Any) -> None:
-    """Store the last downloads of a worker; gunicorn calls this at its end."""
+def stop_flushing(arbiter: Any, worker: Any) -> None:
+    """Store the last values in the memory of a worker; gunicorn calls this at its end."""
     if hasattr(worker, "flush_thread"):  # its start has not failed before
         worker.flush_thread.stop()
 

@@ -12,8 +12,9 @@ from crates import counters, download_counts
 from crates.mirror import download_counts as mirror_counts
 from crates.mirror import models as mirror_models
 from crates.models import Crate, CrateDownloads, DailyDownloads, Version, VersionDownloads
-from registry_site.download_counts import flush, today
+from registry_site.download_counts import today
 from registry_site.signals import purge_requested
+from registry_site.write_buffers import flush
 from tests.support import packing
 from tests.support.bad_upstream import BadUpstream
 from tests.support.cast import CargoClient

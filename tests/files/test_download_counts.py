@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from files import download_counts
 from files.models import DailyDownloads, File, FileDownloads
-from registry_site.download_counts import flush, today
+from registry_site.download_counts import today
 from registry_site.signals import purge_requested
+from registry_site.write_buffers import flush
 from tests.support.file_clients import FileClient, upload_file
 
 

@@ -8,8 +8,9 @@ from django.test.utils import CaptureQueriesContext
 
 from packages import download_counts
 from packages.models import DailyDownloads, Package, PackageDownloads, Release, ReleaseDownloads
-from registry_site.download_counts import flush, today
+from registry_site.download_counts import today
 from registry_site.signals import purge_requested
+from registry_site.write_buffers import flush
 from tests.support.browser import Browser
 from tests.support.package_archives import DEMO_TGZ, upload_archive
 

@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext
 
 from crates.mirror import download_counts as mirror_counts
 from crates.mirror.models import CrateDownloads, DailyDownloads, VersionDownloads
-from registry_site import download_counts
-from registry_site.download_counts import Counts, DownloadCounter, FlushThread
+from registry_site import download_counts, write_buffers
+from registry_site.download_counts import Counts, DownloadCounter
 from registry_site.server import metrics
 from tests.support import packing
 from tests.support.concurrency import run_concurrently, wait_until
@@ -53,7 +53,7 @@ def storage() -> Storage:
 def counter(storage: Storage, db: None) -> Iterator[DownloadCounter]:
     """A counter of its own storage, beside those of the rooms."""
     yield DownloadCounter("crate", storage.store)
-    download_counts.counters.pop()
+    write_buffers.buffers.pop()
 
 
 def logged_events(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -67,10 +67,10 @@ def test_downloads_are_stored_by_key_and_day(counter: DownloadCounter, storage: 
     for key in (1, 2, 1):
         counter.count(key)
     assert storage.stored == {}
-    download_counts.flush()
+    write_buffers.flush()
     today = download_counts.today()
     assert storage.stored == {(1, today): 2, (2, today): 1}
-    download_counts.flush()
+    write_buffers.flush()
     assert storage.calls == 1
 
 
@@ -78,7 +78,7 @@ def test_failing_database_loses_no_download(
     counter: DownloadCounter, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage.error = OperationalError("server closed the connection")
-    counter.add({(key, DAY): 1 for key in range(2 * download_counts.BATCH_SIZE)})
+    counter.add({(key, DAY): 1 for key in range(2 * write_buffers.BATCH_SIZE)})
     for _ in range(3):
         counter.flush()
         counter.add({(7, DAY): 1})
@@ -86,7 +86,7 @@ def test_failing_database_loses_no_download(
     assert logged_events(caplog) == ["downloads_not_stored"]
     storage.error = None
     counter.flush()
-    assert storage.stored == {(key, DAY): 4 if key == 7 else 1 for key in range(2 * download_counts.BATCH_SIZE)}
+    assert storage.stored == {(key, DAY): 4 if key == 7 else 1 for key in range(2 * write_buffers.BATCH_SIZE)}
 
 
 def test_one_bad_row_keeps_only_its_batch(counter: DownloadCounter, storage: Storage) -> None:
@@ -95,27 +95,27 @@ def test_one_bad_row_keeps_only_its_batch(counter: DownloadCounter, storage: Sto
             raise ValueError("no such row")
         storage.store(counts)
 
-    counter.store = store
-    counter.add({(key, DAY): 1 for key in range(2 * download_counts.BATCH_SIZE)})
+    counter.store_counts = store
+    counter.add({(key, DAY): 1 for key in range(2 * write_buffers.BATCH_SIZE)})
     counter.flush()
-    assert len(storage.stored) == len(counter.pending) == download_counts.BATCH_SIZE
+    assert len(storage.stored) == len(counter.pending) == write_buffers.BATCH_SIZE
 
 
 def test_memory_for_downloads_is_bounded(
     counter: DownloadCounter, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_counts, "MAX_KEYS", 3)
+    monkeypatch.setattr(counter, "max_keys", 3)
     for key in (1, 2, 3, 4, 5, 1):
         counter.count(key)
     assert {key: count for (key, _), count in counter.pending.items()} == {1: 2, 2: 1, 3: 1}
-    assert logged_events(caplog) == ["downloads_not_counted"]
+    assert logged_events(caplog) == ["downloads_not_kept"]
 
 
 def test_worker_says_what_it_could_not_store(
     counter: DownloadCounter, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage.error = OperationalError("server closed the connection")
-    thread = FlushThread()
+    thread = write_buffers.FlushThread()
     thread.start()
     for key in (1, 2, 1):
         counter.count(key)
@@ -202,7 +202,7 @@ def stored(server: Server) -> set[int]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server that stores its counts each second."""
-    changes = "from registry_site import download_counts\ndownload_counts.FLUSH_SECONDS = 1"
+    changes = "from registry_site import write_buffers\nwrite_buffers.FLUSH_SECONDS = 1"
     with running_with(changes, tmp_path / "data", REGISTRY_WORKERS="2") as server:
         yield server
 
@@ -216,6 +216,7 @@ def test_stopped_and_killed_workers_have_counted(server: Server) -> None:
     download(server, 200)
     server.stop()
     assert stored(server) == {200}
+    assert query(server, "SELECT COUNT(*) FROM accounts_credential WHERE last_used_at IS NOT NULL") == [(1,)]
 
     server.start()
     download(server, 40)
