@@ -4,7 +4,7 @@ Each order has an index. The keys of a page are read by that index, or out of fe
 the rows of these keys alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from crates import catalogue, counters, cursors, names, search, taxonomy
-from crates.models import Category, Crate, CrateDownloads, Follow, Ownership
+from crates.models import Category, Crate, CrateDownloads, Follow, Keyword, Ownership
 from crates.records import CrateRecord
 from registry_site.errors import Invalid
 
@@ -95,6 +95,14 @@ ORDERS = {
 SORTS = (*ORDERS, "relevance")
 
 
+@dataclass(frozen=True)
+class CrateTable:
+    """Rows of many crates, perhaps several of each; `count` counts the crates."""
+
+    rows: QuerySet[Any]
+    count: Callable[[], int]
+
+
 @dataclass
 class Selection:
     """What the filters of a query leave: lookups on crates, few primary keys, tables of which one row each is needed.
@@ -104,13 +112,13 @@ class Selection:
 
     lookups: dict[str, Any] = field(default_factory=USABLE.copy)
     keys: set[int] | None = None
-    tables: list[QuerySet[Any]] = field(default_factory=list)
+    tables: list[CrateTable] = field(default_factory=list)
 
-    def narrow(self, rows: QuerySet[Any]) -> None:
-        """Leave the crates of `rows`, by their keys if they are few."""
-        keys = list(rows.values_list("crate_id", flat=True)[: FEW + 1])
+    def narrow(self, rows: QuerySet[Any], count: Callable[[], int]) -> None:
+        """Leave the crates of `rows`, by their keys if they are few; `count` counts them otherwise."""
+        keys = list(rows.order_by().values_list("crate_id", flat=True)[: FEW + 1])
         if len(keys) > FEW:
-            self.tables.append(rows)
+            self.tables.append(CrateTable(rows, count))
         else:
             self.keep(keys)
 
@@ -122,7 +130,7 @@ class Selection:
         """Return the rows that an order sorts."""
         rows = order.rows(self.lookups)
         for table in self.tables:
-            rows = rows.filter(Exists(table.filter(crate=OuterRef(order.crate))))
+            rows = rows.filter(Exists(table.rows.filter(crate=OuterRef(order.crate))))
         return rows if self.keys is None else rows.filter(**{f"{order.crate}__in": self.keys})
 
     def count(self) -> int:
@@ -133,12 +141,12 @@ class Selection:
             unusable = Crate.with_removed.filter(max_version=None).order_by().values_list("pk", flat=True)
             left_out = list((unusable if self.lookups == USABLE else unusable.exclude(removed_at=None))[: FEW + 1])
             if len(left_out) <= FEW:
-                crates = self.tables[0].values("crate_id").distinct()
-                return crates.count() - crates.filter(crate__in=left_out).count()
+                table = self.tables[0]
+                return table.count() - table.rows.filter(crate__in=left_out).values("crate_id").distinct().count()
         # The lookups leave removed crates out, and the default manager would read each row to do it once more.
         rows = Crate.with_removed.filter(**self.lookups).order_by()
         for table in self.tables:
-            rows = rows.filter(pk__in=table.values("crate_id"))
+            rows = rows.filter(pk__in=table.rows.values("crate_id"))
         return (rows if self.keys is None else rows.filter(pk__in=self.keys)).count()
 
 
@@ -175,19 +183,29 @@ def select(query: CrateQuery) -> Selection:
     if query.letter:
         selection.lookups |= beginning_with(query.letter[0].lower())
     for word in query.keywords:
-        selection.narrow(Crate.keywords.through.objects.filter(keyword__word=taxonomy.normal_word(word)))
+        keywords = dict(Keyword.objects.filter(word=taxonomy.normal_word(word)).values_list("pk", "crate_count"))
+        narrow_to(selection, Crate.keywords.through.objects.filter(keyword__in=keywords), keywords)
     if query.category:
         slug = query.category.lower()
-        categories = Category.objects.filter(Q(slug=slug) | Q(slug__startswith=f"{slug}::"))
-        keys = list(categories.order_by().values_list("pk", flat=True))
-        selection.narrow(Crate.categories.through.objects.filter(category__in=keys))
+        rows = Category.objects.filter(Q(slug=slug) | Q(slug__startswith=f"{slug}::"))
+        categories = dict(rows.order_by().values_list("pk", "crate_count"))
+        narrow_to(selection, Crate.categories.through.objects.filter(category__in=categories), categories)
     if query.user_id is not None:
-        selection.narrow(Ownership.objects.filter(user=query.user_id).order_by())
+        owned = Ownership.objects.filter(user=query.user_id)
+        selection.narrow(owned, owned.count)
     if query.follower is not None:
-        selection.narrow(Follow.objects.filter(user=query.follower))
+        followed = Follow.objects.filter(user=query.follower)
+        selection.narrow(followed, followed.count)
     if query.team_id is not None:  # there are no teams
         selection.keep([])
     return selection
+
+
+def narrow_to(selection: Selection, rows: QuerySet[Any], crate_counts: Mapping[int, int]) -> None:
+    """Leave the crates of some keywords or categories, which count their crates, by primary key."""
+    one = next(iter(crate_counts.values())) if len(crate_counts) == 1 else None
+    # A crate can have several categories, so their counts have no sum.
+    selection.narrow(rows, rows.values("crate_id").distinct().count if one is None else lambda: one)
 
 
 def beginning_with(letter: str) -> dict[str, Any]:

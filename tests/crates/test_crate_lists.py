@@ -92,7 +92,7 @@ def test_filters_leave_the_crates_they_name(anonymous: CargoClient, alice: User,
 @pytest.mark.usefixtures("crates")
 def test_many_crates_are_filtered_by_the_index(anonymous: CargoClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same answers when a filter leaves too many crates for a list of their keys."""
-    word = Keyword.objects.create(word="many")
+    word = Keyword.objects.create(word="many", crate_count=4)
     for crate in Crate.objects.exclude(name="gamma"):
         crate.keywords.add(word)
     few = {sort: names(anonymous, sort=sort, keyword="many", per_page=3) for sort in SORTS}
@@ -203,6 +203,26 @@ def test_dependents_need_the_crate_at_present(as_alice: CargoClient, anonymous: 
     assert [version["crate"] for version in second["versions"]] == ["one"]
 
 
+def test_most_downloaded_dependents_come_first(
+    anonymous: CargoClient, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads = {"one": 1, "two": 9, "three": 5, "four": 0}
+    needing = [Listing(name, downloads=count, dependencies=("base",) * 2) for name, count in downloads.items()]
+    create_crates([Listing("base", downloads=99), *needing, Listing("other", downloads=3)], alice)
+    for few in (1000, 1):
+        monkeypatch.setattr(listing, "FEW", few)
+        paths = [f"/api/v1/crates/base/reverse_dependencies?per_page=3&page={page}" for page in (1, 2)]
+        answers = [anonymous.get(path).json() for path in paths]
+        assert [version["crate"] for answer in answers for version in answer["versions"]] == [
+            "two",
+            "three",
+            "one",
+            "four",
+        ]
+        assert [row["downloads"] for answer in answers for row in answer["dependencies"]] == [9, 5, 1, 0]
+        assert {answer["meta"]["total"] for answer in answers} == {4}
+
+
 def test_keywords_and_categories_count_crates(as_alice: CargoClient, anonymous: CargoClient) -> None:
     publish(as_alice, "one", extra='keywords = ["web", "tls"]\ncategories = ["web", "web::http::client"]')
     publish(as_alice, "two", extra='keywords = ["web"]\ncategories = ["web::http"]')
@@ -237,13 +257,16 @@ def test_downloads_are_shown_by_day(as_alice: CargoClient, anonymous: CargoClien
 
 @pytest.mark.usefixtures("crates")
 def test_total_leaves_out_yanked_crates(anonymous: CargoClient, bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    word = Keyword.objects.create(word="many")
+    word = Keyword.objects.create(word="many", crate_count=5)
+    web = [Category.objects.create(slug=slug, name=slug, crate_count=5) for slug in ("web", "web::http")]
     for crate in Crate.objects.all():
         crate.keywords.add(word)
+        crate.categories.add(*web)
         Ownership.objects.get_or_create(crate=crate, user=bob)
     Crate.objects.filter(name="zeta").update(max_version=None)
     counters.recount_all()
     queries = {"": 4, "?keyword=many": 4, f"?user_id={bob.pk}": 5, "?letter=b": 2, f"?keyword=many&user_id={bob.pk}": 5}
+    queries |= {"?category=web": 4, "?category=web::http": 4}
     for few in (1000, 1):
         monkeypatch.setattr(listing, "FEW", few)
         totals = {query: anonymous.get(f"/api/v1/crates{query}").json()["meta"]["total"] for query in queries}

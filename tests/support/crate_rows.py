@@ -75,8 +75,11 @@ def create_crates(listings: Iterable[Listing], publisher: User) -> None:
         for crate, _, listing in rows
     )
     CrateWords.objects.bulk_create(
-        CrateWords(crate=crate, **search.words_of(crate.name, version, listing.readme))
-        for crate, version, listing in rows
+        (
+            CrateWords(crate=crate, **search.words_of(crate.name, version, listing.readme))
+            for crate, version, listing in rows
+        ),
+        batch_size=500,  # PostgreSQL writes hundreds of entries of indexes for each
     )
     Dependency.objects.bulk_create(
         dependency_rows.row(version, position, entry, is_current=True)
