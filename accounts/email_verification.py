@@ -5,22 +5,18 @@ that has a verified one needs two links: first that to the new address, then one
 """
 
 from datetime import timedelta
-from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core import signing
-from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts import emails
+from accounts import mails
 from accounts.models import User, UserQuerySet
 from registry_site import audit
-from registry_site.encoding import token_digest
-from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests, Unavailable
+from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
 
@@ -32,7 +28,6 @@ RESEND_INTERVAL = timedelta(minutes=10)
 CHANGE_LIMIT = RateLimit(
     "email-changes", 5, timedelta(hours=1), "5 links were sent within an hour; follow one, or wait."
 )
-MAILBOX_LIMIT = RateLimit("mails", 10, timedelta(hours=1), "Too many links were sent to this address; wait an hour.")
 
 
 def send_for_signup(username: str, address: str) -> None:
@@ -158,18 +153,10 @@ def _verified_since(user: User) -> str:
 
 def _send(username: str, address: str, claims: dict[str, Any], new_address: str = "") -> None:
     """Send a link that verifies the address, or one to the former address that allows the change to a new one."""
-    MAILBOX_LIMIT.count(token_digest(emails.mailbox_of(address)))
     link = f"{settings.PUBLIC_URL}/v1/user/email/verify/{signing.dumps(claims, salt=SALT)}"
-    context = {"username": username, "link": link, "days": LIFETIME.days, "public_url": settings.PUBLIC_URL}
-    subject, template = "Verify your e-mail address", "mail/verify.txt"
+    context = {"username": username, "link": link, "days": LIFETIME.days}
     if new_address:
         subject, template = "Allow the change of your e-mail address", "mail/allow_new_email.txt"
-    try:
-        send_mail(subject, render_to_string(template, {**context, "new_address": new_address}), None, [address])
-    except (SMTPException, OSError) as error:
-        # 5xx: the mailbox will never take mail. 4xx, such as grey-listing: it may take it later.
-        if isinstance(error, SMTPRecipientsRefused) and all(code >= 500 for code, _ in error.recipients.values()):
-            raise Invalid(f"The mail server refuses the address {address}.", code="email_invalid") from error
-        raise Unavailable(
-            "The verification mail could not be sent; nothing was changed.", retry_after=60, code="mail_failed"
-        ) from error
+    else:
+        subject, template = "Verify your e-mail address", "mail/verify.txt"
+    mails.send(address, subject, template, new_address=new_address, **context)

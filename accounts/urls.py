@@ -5,7 +5,7 @@ from django.urls import path
 
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
-from accounts.pages import account, default_token, identities, sign_in, sign_up
+from accounts.pages import account, default_token, identities, password_reset, sign_in, sign_up
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -43,6 +43,8 @@ urlpatterns = [
     path("sign-in", sign_in.sign_in),
     path("sign-out", sign_in.sign_out),
     path("sign-up", sign_up.sign_up),
+    path("password-reset", password_reset.request_link),
+    path("password-reset/<str:token>", password_reset.new_password),
     path("account", account.profile),
     path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.

@@ -77,6 +77,7 @@ class Action(models.TextChoices):
     ROLE_TAKE = "role.take"
     TOKEN_ISSUE = "token.issue"  # noqa: S105 - an action, not a password
     USER_ASK_FOR_EMAIL = "user.ask_for_email"
+    USER_ASK_FOR_PASSWORD = "user.ask_for_password"  # noqa: S105
     USER_BAN = "user.ban"
     USER_CHANGE = "user.change"
     USER_CHANGE_AVATAR = "user.change_avatar"

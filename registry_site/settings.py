@@ -273,6 +273,7 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.credentials.browser_sessions.PasswordBackend"] * PASSWORD_LOGIN + [
     "accounts.oidc.flow.Backend"
 ] * OIDC_LOGIN
+PASSWORD_RESET_TIMEOUT = 3600  # seconds that a link for a lost password is good
 PASSWORD_HASHERS = ["accounts.passwords.hashers.Argon2idHasher", "accounts.passwords.hashers.PBKDF2PHCHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {

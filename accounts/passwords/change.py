@@ -76,10 +76,10 @@ def require_other_way_in(user: User) -> None:
         roles.require_other_administrator(user, actor=user)
 
 
-def store_password(user: User, password: str | None, encoded: str, *, actor: User | None) -> None:
+def store_password(user: User, password: str | None, encoded: str, *, actor: User | None, **detail: str | bool) -> None:
     """Store the hash of a new password, or of none (None), and end all other sessions of the user.
 
-    Raises `WrongPassword` when the password changed since `user` was loaded.
+    The event has `detail`. Raises `WrongPassword` when the password changed since `user` was loaded.
     """
     # Compare and swap: of two concurrent changes that began with the same password, one wins.
     unchanged = User.objects.filter(pk=user.pk, password=user.password)
@@ -88,5 +88,6 @@ def store_password(user: User, password: str | None, encoded: str, *, actor: Use
             raise WrongPassword("The password has changed meanwhile.")
         user.password = encoded
         password_validation.password_changed(password, user)  # type: ignore[arg-type]
-        detail = {"disabled": True} if password is None else {}
+        if password is None:
+            detail["disabled"] = True
         audit.record(actor, audit.Action.USER_CHANGE_PASSWORD, user, **detail)

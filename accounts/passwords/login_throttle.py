@@ -77,6 +77,14 @@ class LoginThrottle:
         return any(client_address.network_of(address) == self.network for address in addresses if address)
 
 
+def forgive(user: User) -> None:
+    """Let the failures from the client's network count no more for an account whose owner has just proven it."""
+    failures = LoginFailure.objects.counted().filter(
+        name=names.canonical(user.username), network=client_address.client_network()
+    )
+    failures.filter(forgiven=False, at__gt=timezone.now() - WINDOW).update(forgiven=True)
+
+
 def unlock(name: str, *, actor: User | None) -> int:
     """Let the failures of a name in canonical form count no more; return how many those were.
 

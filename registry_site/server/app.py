@@ -18,6 +18,7 @@ from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from registry_site.background import JobThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.server import metrics
@@ -56,8 +57,8 @@ def configuration() -> dict[str, Any]:
         # The application is loaded once and forked: a quick start, and memory that the workers share.
         "preload_app": True,
         "pre_fork": prepare_fork,
-        "post_worker_init": start_flushing,
-        "worker_exit": stop_flushing,
+        "post_worker_init": start_threads,
+        "worker_exit": stop_threads,
     }
     if settings.TLS_CERT:
         config |= {"certfile": str(settings.TLS_CERT), "keyfile": str(settings.TLS_KEY), "http_protocols": "h2,h1"}
@@ -84,16 +85,17 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
     worker.row = metrics.shared_counters().claim_row({other.row for other in arbiter.WORKERS.values()})
 
 
-def start_flushing(worker: Any) -> None:
-    """Start the thread that stores what a worker has in memory; gunicorn calls this in the worker."""
-    worker.flush_thread = FlushThread()
-    worker.flush_thread.start()
+def start_threads(worker: Any) -> None:
+    """Start the threads of a worker beside those for requests; gunicorn calls this in the worker."""
+    worker.own_threads = [FlushThread(), JobThread()]
+    for thread in worker.own_threads:
+        thread.start()
 
 
-def stop_flushing(arbiter: Any, worker: Any) -> None:
-    """Store the last values in the memory of a worker; gunicorn calls this at its end."""
-    if hasattr(worker, "flush_thread"):  # its start has not failed before
-        worker.flush_thread.stop()
+def stop_threads(arbiter: Any, worker: Any) -> None:
+    """Store the last values in the memory of a worker, and run its last jobs; gunicorn calls this at its end."""
+    for thread in getattr(worker, "own_threads", ()):  # there are none if its start has failed before
+        thread.stop()
 
 
 class ServerLog(Logger):  # type: ignore[misc]

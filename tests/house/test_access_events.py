@@ -262,13 +262,14 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.incident settle": incident,
     "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),
 }
-# Actions on rows of unrecorded tables alone; they leave events nevertheless.
+# These change rows of unrecorded tables, or none; they leave events nevertheless.
 ON_UNRECORDED_TABLES = frozenset(
     (
         "accounts.user unlock",
         "accounts.loginfailure unlock",
         "files.client end_sessions",
         "files.session end",
+        "passwordlink",
     )
 )
 
@@ -466,6 +467,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "mirror import": exported_mirror,
     "mirror prune": lambda folder: ["mirror", "prune", "--days", "0"],
     "mirror verify": lambda folder: damaged_mirror(),
+    "passwordlink": lambda folder: ["passwordlink", "bystander"],
     "refreshcrates": lambda folder: unexamined(),
     "rotatekey": lambda folder: ["rotatekey", "owner"],
     "unbanuser": lambda folder: ["unbanuser", banned().user.username],

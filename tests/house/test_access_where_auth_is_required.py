@@ -41,6 +41,8 @@ OPEN = {
     "ktra/api/v1/openid/replace_token": AT_PROVIDER,
     "register": SIGN_UP,
     "sign-up": SIGN_UP,
+    "password-reset": "for those who cannot sign in",
+    "password-reset/<str:token>": "for those who cannot sign in",
     "ktra/api/v1/new_user/<str:user_name>": SIGN_UP,
     "v1/user/register": SIGN_UP,
     "v1/user/token/verify": "takes the token in its body",
