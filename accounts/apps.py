@@ -10,7 +10,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import checks, purge  # noqa: F401 - registers the check, connects a signal receiver
-        from accounts.credentials import browser_sessions  # noqa: F401 - connects its signal receivers
+        from accounts.credentials import browser_sessions, ending_tokens  # noqa: F401 - connects signal receivers
 
 
 class RegistryAdminConfig(AdminConfig):

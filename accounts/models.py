@@ -373,7 +373,14 @@ class Credential(models.Model):
                 name="one_live_cargo_token_per_user_and_name",
             )
         ]
-        indexes = [models.Index(fields=["user", "kind", "-created_at"], name="credentials_newest_first")]
+        indexes = [
+            models.Index(fields=["user", "kind", "-created_at"], name="credentials_newest_first"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(kind="cargo_token", revoked_at=None, end_announced_at=None, expires_at__isnull=False),
+                name="tokens_by_end",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.title} of {self.user}"

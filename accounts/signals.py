@@ -5,6 +5,7 @@ from django.dispatch import Signal
 account_opened = Signal()  # arguments: sender (the class User), user
 account_renamed = Signal()  # arguments: sender (the class User), user with the new name, already saved
 account_ending = Signal()  # arguments: sender (the class User), user, about to be deleted
+token_ending = Signal()  # arguments: sender (the class Credential), token, which ends within a week, with its user
 
 # A question instead of a change: who works together with a user? A receiver returns primary keys of users. To be added
 # by somebody is no work: anybody can add anybody, and would see the address.
