@@ -8,4 +8,7 @@ class CratesConfig(AppConfig):
     verbose_name = "Crates"
 
     def ready(self) -> None:
-        from crates import download_counts, ownership, purge, search  # noqa: F401 - connect their receivers
+        from crates import download_counts, ownership, purge, search, section  # noqa: F401 - some connect receivers
+        from registry_site import sections
+
+        sections.register(section.SECTION)

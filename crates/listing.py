@@ -152,19 +152,28 @@ class Selection:
 
 def list_crates(query: CrateQuery) -> CrateList:
     """Return a page of crates; raises `Invalid`."""
+    page, keys = page_of_keys(query)
+    rows = catalogue.crate_records_of(keys)
+    records = [rows[key] for key in keys if key in rows]
+    exact = exact_name(query.text)
+    return replace(page, crates=[replace(crate, exact_match=names.canonical(crate.name) == exact) for crate in records])
+
+
+def exact_name(text: str) -> str:
+    """Return the canonical name that a text of several words would be."""
+    return names.canonical("_".join(text.split()))
+
+
+def page_of_keys(query: CrateQuery) -> tuple[CrateList, list[int]]:
+    """Return a page without its crates, and their primary keys; raises `Invalid`."""
     is_search = bool(query.text.strip())
     matches = search.matching(query.text) if is_search else []
     selection = select(query)
     if is_search:
         selection.keep(matches)
     if is_search and query.sort in ("", "relevance"):
-        page, keys = _page_of_matches(query, selection, matches)
-    else:
-        page, keys = _page_of_order(query, selection, query.sort if query.sort in ORDERS else "alpha")
-    rows = catalogue.crate_records_of(keys)
-    records = [rows[key] for key in keys if key in rows]
-    exact = names.canonical("_".join(query.text.split()))
-    return replace(page, crates=[replace(crate, exact_match=names.canonical(crate.name) == exact) for crate in records])
+        return _page_of_matches(query, selection, matches)
+    return _page_of_order(query, selection, query.sort if query.sort in ORDERS else "alpha")
 
 
 def first_keys(sort: str, number: int) -> list[int]:
@@ -220,7 +229,10 @@ def _page_of_matches(query: CrateQuery, selection: Selection, matches: Sequence[
     """Return a page of search results, the best first, without its crates, and their primary keys."""
     if query.seek:
         raise Invalid("seek: not for results of a search by relevance; go on with `page`, or give `sort`.")
-    selected = set(selection.rows(ORDERS["alpha"]).order_by().values_list("pk", flat=True))
+    if selection == Selection(keys=selection.keys):  # usable crates alone have words
+        selected = selection.keys or set()
+    else:
+        selected = set(selection.rows(ORDERS["alpha"]).order_by().values_list("pk", flat=True))
     keys = [key for key in matches if key in selected]
     number = query.page or 1
     end = number * query.per_page

@@ -149,10 +149,10 @@ def matching(text: str) -> list[int]:
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:
     """Return the names without separators of crates whose words match, by primary key; popular crates come first."""
-    names_by_key = read_names(PopularWords.objects, column, query)
-    if len(names_by_key) < query.limit:
-        names_by_key |= read_names(CrateWords.objects, column, query)
-    return dict(islice(names_by_key.items(), query.limit))
+    names_by_key = read_names(CrateWords.objects, column, query)
+    if len(names_by_key) < query.limit:  # these are all
+        return names_by_key
+    return dict(islice((read_names(PopularWords.objects, column, query) | names_by_key).items(), query.limit))
 
 
 def read_names(words: Manager[Any], column: str, query: WordQuery) -> dict[int, str]:

@@ -8,4 +8,8 @@ class PackagesConfig(AppConfig):
     verbose_name = "Packages"
 
     def ready(self) -> None:
-        from packages import collaboration, download_counts, purge, search  # noqa: F401 - connect receivers
+        from packages import collaboration, download_counts, purge, search, section  # noqa: F401 - some connect receivers
+        from registry_site import sections
+
+        sections.register(section.PACKAGES)
+        sections.register(section.NAMESPACES)

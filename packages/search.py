@@ -78,6 +78,13 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     return ranked[:MAX_RESULTS]
 
 
+def matching_names(text: str, number: int) -> list[Package]:
+    """Return the first public packages with all words of a text in their names and namespaces."""
+    words = tokenize_query(text)
+    rows = Package.objects.with_newest().present().filter(type=Type.PUBLIC).order_by()
+    return list(rows.filter(search_name__matches=all_of(words, limit=number))[:number]) if words else []
+
+
 def misspelt(packages: QuerySet[Package], name: str) -> list[int]:
     """Return the primary keys of packages with a similar name, the most similar ones first."""
 

@@ -1,11 +1,14 @@
-"""The home page."""
+"""The home page and the search, out of the sections that the rooms register."""
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from registry_site.cargo_config import cargo_config, mirror_config
+from registry_site import sections
+from registry_site.cargo_config import REGISTRY_NAME, cargo_config, mirror_config
+from registry_site.forms import render_form
+from registry_site.search_form import SearchForm
+from registry_site.visitors import may_read, require_reader
 
 
 @require_safe
@@ -14,7 +17,16 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "cargo_config": cargo_config(),
         "mirror_config": mirror_config(),
-        "issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
-        "password_login": settings.PASSWORD_LOGIN,
+        "registry": REGISTRY_NAME,
+        "overview": sections.overview() if may_read(request) else None,
     }
     return render(request, "registry_site/home.html", context)
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    """`GET /search`"""
+    require_reader(request)
+    form = SearchForm(request.GET)
+    form.submit()
+    return render_form(request, "registry_site/search.html", form)

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
+from registry_site import pages
 from registry_site.http import error_handlers, openapi
 from registry_site.server import health, metrics
 
@@ -16,6 +17,7 @@ urlpatterns = [
     path(
         "docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
     ),
+    path("search", pages.search, name="search"),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),
     path("", include("namespaces.urls")),

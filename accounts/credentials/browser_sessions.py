@@ -20,6 +20,7 @@ from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
+from registry_site import visitors
 from registry_site.encoding import token_digest
 from registry_site.errors import Revoked, Unauthenticated, WrongPassword
 
@@ -100,8 +101,7 @@ def require_principal(request: HttpRequest) -> Principal:
 
 def require_reader(request: HttpRequest) -> None:
     """Require a signed-in user for a page about content where `REGISTRY_AUTH_REQUIRED` is set."""
-    if settings.AUTH_REQUIRED and get_principal(request) is None:
-        raise Unauthenticated("This registry shows its content only to those who have signed in.")
+    visitors.require_reader(request)
 
 
 def is_of_program(request: HttpRequest) -> bool:

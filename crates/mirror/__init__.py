@@ -10,7 +10,9 @@ The modules in their order. Each imports only modules of the lines above its own
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer
-    listing  admin  pages  apps  management
+    listing  admin  pages  management
+    section
+    apps
 
 Caches know neither policies nor overrides, and policies know no cache. `serving` and `downloads` bring both together.
 """

@@ -1,6 +1,7 @@
 """App of the mirror, a part of crates."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class MirrorConfig(AppConfig):
@@ -9,6 +10,9 @@ class MirrorConfig(AppConfig):
     verbose_name = "Mirror of crates.io"
 
     def ready(self) -> None:
-        from crates.mirror import download_counts, maintenance, policies  # noqa: F401 - the first two connect signals
+        from crates.mirror import download_counts, maintenance, policies, section  # noqa: F401 - connect signals
+        from registry_site import sections
 
         policies.check_settings()
+        if settings.MIRROR:
+            sections.register(section.SECTION)

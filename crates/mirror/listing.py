@@ -94,6 +94,17 @@ def matching(rows: QuerySet[IndexSummary], query: ListQuery) -> list[IndexSummar
     return sorted(matches, key=rank)
 
 
+def matching_names(text: str, number: int) -> list[IndexSummary]:
+    """Return the first crates with all words of a text in their names, the crate of this very name before them."""
+    words = tokenize_query(text)
+    if not words:
+        return []
+    rows = IndexSummary.objects.filter(index_file__status=200).order_by()
+    exact = rows.filter(index_file__in=named(["_".join(text.split())]))[:1]
+    others = rows.filter(name_words__matches=all_of(words, limit=number))[:number]
+    return list({row.pk: row for row in (*exact, *others)}.values())[:number]
+
+
 def by_downloads(rows: QuerySet[IndexSummary], column: str, start: int, end: int) -> tuple[list[IndexSummary], int]:
     """Return a page of the crates that have downloads, the most first, and the number of all."""
     counts = CrateDownloads.objects.filter(Exists(rows.filter(index_file__name=OuterRef("pk"))))

@@ -145,14 +145,14 @@ def test_sign_out_leads_through_the_provider_and_back(page: Page, site: Site) ->
     expect(page).to_have_url(re.compile(f"^{site.provider.issuer}/session/end"))
     page.get_by_role("button", name="Yes, sign me out").click()
     expect(page).to_have_url(f"{site.server.url}/")
+    page.get_by_role("link", name="Sign in", exact=True).click()
     page.get_by_role("link", name=f"Sign in at {site.provider.issuer}").click()
     expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
 
 def log_in(page: Page, name: str) -> None:
     """Log in with a password."""
-    page.goto("/")
-    page.get_by_role("link", name="with a password of this registry").click()
+    page.goto("/sign-in")
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()

@@ -29,8 +29,8 @@ DIALECT_BY_PREFIX = {
 }
 FIRST_SEGMENTS = """
     account admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror
-    namespace namespaces openapi.json openid packages password-reset ready register replace_token settings sign-in
-    sign-out sign-up users v1
+    namespace namespaces openapi.json openid packages password-reset ready register replace_token search settings
+    sign-in sign-out sign-up users v1
 """
 
 

@@ -1,0 +1,63 @@
+"""Mirrored crates on the home page and in the search."""
+
+from collections.abc import Sequence
+
+from crates.mirror import listing
+from crates.mirror.listing import ListQuery
+from crates.mirror.models import IndexSummary
+from crates.records import CrateRecord
+from registry_site.sections import ENTRIES_AT_HOME, SUGGESTIONS, Column, Entry, Results, SearchQuery, Section
+
+SORTS = (
+    ("relevance", "Relevance"),
+    ("recent-updates", "Recently updated"),
+    ("recent-downloads", "Recent downloads"),
+    ("downloads", "All downloads"),
+    ("new", "Newest upstream"),
+    ("alpha", "Name"),
+)
+
+
+def find(query: SearchQuery) -> Results:
+    """Return a page of the mirrored crates that match."""
+    sort = query.sort or SECTION.sort_for(query.text)
+    page = listing.list_crates(ListQuery(query.text, sort, query.page, query.per_page))
+    return Results([entry(record) for record in page.crates], page.total, page.next_page is not None)
+
+
+def suggest(text: str) -> Sequence[Entry]:
+    rows = listing.matching_names(text, SUGGESTIONS)
+    return [Entry(row.name, f"/mirror/crates/{row.name}", row.max_version, source=SECTION.title) for row in rows]
+
+
+def columns() -> Sequence[Column]:
+    """Return the crates that were updated last, and the most downloaded ones."""
+    orders = {"recent-updates": "Updated upstream", "downloads": "Most downloaded here"}
+    pages = {sort: listing.list_crates(ListQuery("", sort, 1, ENTRIES_AT_HOME)).crates for sort in orders}
+    return [
+        Column(orders[sort], [entry(record) for record in crates], f"/search?source={SECTION.source}&sort={sort}")
+        for sort, crates in pages.items()
+        if crates
+    ]
+
+
+def counts() -> Sequence[tuple[int, str]]:
+    return [(IndexSummary.objects.count(), "mirrored crate")]
+
+
+def entry(record: CrateRecord) -> Entry:
+    return Entry(
+        title=record.name,
+        url=f"/mirror/crates/{record.name}",
+        version=record.default_version or "",
+        summary=record.description,
+        badges=[("bad", "yanked")] if record.yanked else [],
+        downloads=record.downloads,
+        updated_at=record.updated_at,
+        is_exact=record.exact_match,
+    )
+
+
+SECTION = Section(
+    "mirror", "Mirrored crates", "mirrored crate", find, SORTS, suggest=suggest, columns=columns, counts=counts
+)

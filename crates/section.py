@@ -1,0 +1,93 @@
+"""Crates on the home page and in the search."""
+
+from collections.abc import Collection, Sequence
+
+from django.db.models import F
+
+from accounts.models import User
+from crates import counters, listing
+from crates.listing import CrateQuery
+from crates.models import Crate
+from registry_site.counters import read
+from registry_site.sections import ENTRIES_AT_HOME, Column, Entry, Results, SearchQuery, Section
+
+MAX_CHANGES = 100  # that are looked at for crates which are not new
+SORTS = (
+    ("relevance", "Relevance"),
+    ("recent-downloads", "Recent downloads"),
+    ("downloads", "All downloads"),
+    ("recent-updates", "Recently updated"),
+    ("new", "Newly added"),
+    ("alpha", "Name"),
+)
+
+
+def find(query: SearchQuery) -> Results:
+    """Return a page of the crates that match; raises `Invalid`."""
+    user_id = None
+    if query.owner:
+        user_id = User.objects.named(query.owner).values_list("pk", flat=True).first() or 0  # nobody has 0
+    keywords = [query.keyword] if query.keyword else []
+    sort = query.sort or SECTION.sort_for(query.text)
+    page, keys = listing.page_of_keys(
+        CrateQuery(query.text, sort, query.page, query.per_page, "", keywords, query.category, user_id=user_id)
+    )
+    rows = entries(keys, listing.exact_name(query.text))
+    return Results([rows[key] for key in keys if key in rows], page.total, page.next_page is not None)
+
+
+def columns() -> Sequence[Column]:
+    """Return the newest crates, those with a further version, and the most downloaded ones."""
+    new = listing.first_keys("new", ENTRIES_AT_HOME)
+    changes = listing.first_keys("recent-updates", MAX_CHANGES)
+    most = listing.first_keys("downloads", ENTRIES_AT_HOME)
+    later = Crate.objects.filter(pk__in=changes, version_count__gt=1).order_by("-updated_at", "-pk")
+    updated = list(later.values_list("pk", flat=True)[:ENTRIES_AT_HOME])
+    rows = entries({*new, *updated, *most})
+    lists = {
+        "new": ("New crates", new),
+        "recent-updates": ("Just updated", updated),
+        "downloads": ("Most downloaded", most),
+    }
+    return [
+        Column(title, [rows[key] for key in keys if key in rows], f"/search?sort={sort}")
+        for sort, (title, keys) in lists.items()
+        if keys
+    ]
+
+
+def counts() -> Sequence[tuple[int, str]]:
+    nouns = {counters.usable_crates: "crate", counters.versions: "version", counters.downloads: "download"}
+    numbers = read(*nouns)
+    return [(numbers[counter], noun) for counter, noun in nouns.items()]
+
+
+def entries(keys: Collection[int], exact: str = "") -> dict[int, Entry]:
+    """Return the lines of crates by their primary keys, in one query; `exact` is the canonical name to mark."""
+    crates = Crate.objects.filter(pk__in=keys).select_related("default_version").order_by()
+    rows = crates.annotate(download_count=F("downloads__total")).only(
+        "name",
+        "canonical_name",
+        "updated_at",
+        "default_version__number",
+        "default_version__description",
+        "default_version__yanked",
+    )
+    return {crate.pk: entry(crate, is_exact=crate.canonical_name == exact) for crate in rows}
+
+
+def entry(crate: Crate, *, is_exact: bool) -> Entry:
+    version = crate.default_version
+    return Entry(
+        title=crate.name,
+        url=f"/crates/{crate.name}",
+        version=version.number if version else "",
+        summary=version.description if version else "",
+        badges=[("bad", "yanked")] if version and version.yanked else [],
+        downloads=getattr(crate, "download_count", None) or 0,
+        updated_at=crate.updated_at,
+        is_exact=is_exact,
+    )
+
+
+SECTION = Section("crates", "Crates", "crate", find, SORTS, has_filters=True, columns=columns, counts=counts)

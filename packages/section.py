@@ -1,0 +1,68 @@
+"""Packages, and the namespaces with public ones, on the home page and in the search."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
+
+from accounts import names
+from namespaces.models import Namespace
+from packages import listing, search
+from packages.models import Package, Type
+from registry_site.sections import SUGGESTIONS, Entry, Results, SearchQuery, Section
+
+LAST_CHARACTER = "\U0010ffff"
+
+
+def find_packages(query: SearchQuery) -> Results:
+    """Return a page of the public packages that match; raises `Invalid`."""
+    page = listing.search_page(query.text, query.page)
+    exact = names.canonical(query.text.strip())
+    entries = [package_entry(package, exact) for package in page.packages]
+    return Results(entries if page.number == query.page else [], page.total, page.number < page.last)
+
+
+def suggest_packages(text: str) -> Sequence[Entry]:
+    return [package_entry(package) for package in search.matching_names(text, SUGGESTIONS)]
+
+
+def package_entry(package: Package, exact: str = "") -> Entry:
+    path = f"{quote(package.namespace.name)}/packages/{quote(package.name, safe='@/')}"
+    return Entry(
+        title=f"{package.namespace.name}/{package.name}",
+        url=f"/namespaces/{path}",
+        version=package.newest.version if package.newest else "",
+        summary=package.newest.description if package.newest else "",
+        badges=[("", package.field)],
+        updated_at=package.updated_at,
+        is_exact=exact
+        in (package.canonical_name, f"{names.canonical(package.namespace.name)}/{package.canonical_name}"),
+        source=PACKAGES.title,
+    )
+
+
+def package_counts() -> Sequence[tuple[int, str]]:
+    return [(Package.objects.present().filter(type=Type.PUBLIC).count(), "package")]
+
+
+def find_namespaces(query: SearchQuery) -> Results:
+    """Return a page of the namespaces that have public packages and whose names begin with a text, by name."""
+    public = Package.objects.filter(namespace=OuterRef("pk"), type=Type.PUBLIC, removed_at=None)
+    rows = beginning_with(names.canonical(query.text.strip())).filter(Exists(public))
+    start, end = (query.page - 1) * query.per_page, query.page * query.per_page
+    fetched = list(rows.order_by("reservation__name")[start : end + 1])
+    entries = [Entry(row.name, f"/namespaces/{quote(row.name)}") for row in fetched[: query.per_page]]
+    return Results(entries, rows.count(), len(fetched) > query.per_page)
+
+
+def beginning_with(name: str) -> QuerySet[Namespace]:
+    """Select the namespaces whose names begin so, by the index of names in either database."""
+    present = Namespace.objects.present()
+    if connection.vendor == "sqlite":
+        return present.filter(reservation__name__gte=name, reservation__name__lt=name + LAST_CHARACTER)
+    return present.filter(reservation__name__startswith=name)
+
+
+PACKAGES = Section("packages", "Packages", "package", find_packages, suggest=suggest_packages, counts=package_counts)
+NAMESPACES = Section("namespaces", "Namespaces", "namespace", find_namespaces)
