@@ -29,23 +29,23 @@ class DiskBlobs(FileSystemStorage):
             if target.exists():
                 sync_directory(target.parent)  # its writer may not have come to this step, and we promise durability
                 return False
-            with self.written(content, blob.size, target.parent) as temporary, suppress(FileExistsError):
+            with self.written(content, blob, target.parent) as temporary, suppress(FileExistsError):
                 # A link, not a rename: it fails when the target exists, so a blob is never overwritten.
                 os.link(temporary, target)
             return True
 
     def replace(self, name: str, content: IO[bytes], blob: Blob) -> None:
         target = Path(self.path(name))
-        with translated_failure("store"), self.written(content, blob.size, target.parent) as temporary:
+        with translated_failure("store"), self.written(content, blob, target.parent) as temporary:
             os.replace(temporary, target)
 
     @contextmanager
-    def written(self, content: IO[bytes], size: int, directory: Path) -> Iterator[str]:
+    def written(self, content: IO[bytes], blob: Blob, directory: Path) -> Iterator[str]:
         """Yield the path of a durable copy; a name that the block gives it in the directory is made durable, too."""
         for needed in (self.incoming, directory):
             create_directory(needed)
-        free_space.require(size, self.incoming)
-        descriptor, temporary = tempfile.mkstemp(dir=self.incoming)
+        free_space.require(blob.size, self.incoming)
+        descriptor, temporary = tempfile.mkstemp(prefix=f"{blob.sha256}.", dir=self.incoming)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 while chunk := content.read(CHUNK_SIZE):
@@ -61,6 +61,9 @@ class DiskBlobs(FileSystemStorage):
     def delete(self, name: str) -> None:
         with translated_failure("delete"):
             super().delete(name)
+            # A process that was killed while it stored the same bytes has left a part of them, or all.
+            for unfinished in self.incoming.glob(f"{Path(name).name}.*"):
+                unfinished.unlink(missing_ok=True)
 
     def names(self, directory: str) -> Iterator[tuple[str, int]]:
         with translated_failure("list"), suppress(FileNotFoundError):  # as while no blob is there

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from django.core.files.storage import storages
 from django.core.management import call_command
 from django.db import transaction
 from django.test.client import MULTIPART_CONTENT
@@ -133,6 +134,19 @@ def test_failure_of_the_storage_is_reported(db: None, blob_directory: Path) -> N
     reports = [report for _, report in purge_requested.send(sender=None)]
     assert any(str(report).startswith("Unused files are not all deleted:") for report in reports)
     assert not is_stored(blob)
+
+
+def test_discarded_bytes_of_a_killed_upload_go(db: None, blob_directory: Path) -> None:
+    store: Any = storages["blobs"]
+    blob, other = put(), blobs.identify(io.BytesIO(b"other"))
+    uploads = [
+        store.written(io.BytesIO(DATA), blob, blob_directory),
+        store.written(io.BytesIO(), other, blob_directory),
+    ]
+    for upload in uploads:  # their processes are killed before they end it
+        upload.__enter__()
+    assert stored_blobs.discard(blob.sha256)
+    assert [path.name.partition(".")[0] for path in blob_directory.rglob("*") if path.is_file()] == [other.sha256]
 
 
 def bytes_under(prefix: str) -> bytes:
