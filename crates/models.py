@@ -186,6 +186,9 @@ class Version(Removal):
     size = models.PositiveIntegerField(help_text="Bytes of the .crate file.")
     published_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="published_versions")
     published_at = models.DateTimeField(default=timezone.now)
+    published_with = models.CharField(
+        max_length=80, blank=True, editable=False, help_text="The name of the token, or how the publisher signed on."
+    )
     yanked = models.BooleanField(default=False)
     yanked_at = models.DateTimeField(null=True, blank=True)
     yank_message = models.CharField(max_length=1000, blank=True)

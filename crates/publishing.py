@@ -6,7 +6,7 @@ from functools import partial
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts.models import User
+from accounts.models import Credential
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from crates import (
@@ -75,7 +75,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
         read = facts.read(packed.document, contents, received.crate, compressed_size)
-        version = new_version(principal.user, packed)
+        version = new_version(principal, packed)
         version_facts.assign(version, read)
         index.check_line_size(packed.name, version)
         texts = version_facts.new_contents(read, packed.repository)
@@ -195,12 +195,23 @@ def require_same(present: Version, number: str, sha256: str) -> None:
         raise Conflict(f"the crate, {present.crate} v{present.number}, already exists; publish under a new version.")
 
 
-def new_version(publisher: User, packed: manifest.Manifest) -> Version:
+def way_of(principal: Principal) -> str:
+    """Return by what a publisher has proved the account, for people: the name of a token, or the sign-on."""
+    credential = principal.credential
+    if credential is None:
+        return ""
+    if credential.name == Credential.DEFAULT_NAME and not principal.user.has_usable_password():
+        return "sign-on"  # only a sign-in at the provider shows this token
+    return f"token {credential.name}"
+
+
+def new_version(principal: Principal, packed: manifest.Manifest) -> Version:
     """Return a version that is not stored yet, without its crate and the digest and size of its file."""
     return Version(
         number=packed.version,
         release=semantic_versions.without_build(packed.version),
-        published_by=publisher,
+        published_by=principal.user,
+        published_with=way_of(principal),
         dependencies=[dependency.index_entry() for dependency in packed.dependencies],
         features=packed.features,
         links=packed.links,

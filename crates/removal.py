@@ -29,7 +29,7 @@ MAX_REASON_LENGTH = 500  # characters, as wide as the column
 WITHOUT_TEXTS: dict[str, Any] = {
     **dict.fromkeys(("description", "homepage", "repository", "documentation", "links", "license"), ""),
     **dict.fromkeys(("license_expression", "license_file", "rust_version", "edition", "library_name"), ""),
-    **dict.fromkeys(("vcs_commit", "yank_message"), ""),
+    **dict.fromkeys(("vcs_commit", "yank_message", "published_with"), ""),
     **dict.fromkeys(("binary_names", "line_counts"), None),
     "keywords": [],
     "categories": [],
@@ -45,6 +45,12 @@ def sentence(version: Version) -> str:
     """Return what people read who ask for a removed version."""
     reason = f": {version.removal_reason}" if version.removal_reason else " by its owners."
     return f"{version.crate} {version.number} was removed{reason}"
+
+
+def sentence_about_crate(crate: Crate) -> str:
+    """Return what people read who look for a removed crate."""
+    reason = f": {crate.removal_reason}" if crate.removal_reason else " by its owners."
+    return f"{crate} was removed{reason}"
 
 
 def require_present(version: Version) -> None:
