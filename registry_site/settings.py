@@ -139,6 +139,8 @@ ALLOWED_REGISTRIES = [
 if not all(re.match(r"(sparse\+)?https?://[^/]", url) for url in ALLOWED_REGISTRIES):
     raise REGISTRY.refusal("ALLOWED_REGISTRIES", "give index URLs such as sparse+https://crates.example.com/index/")
 
+README_IMAGES = REGISTRY.choice("README_IMAGES", "all", ("all", "none"))
+
 METRICS_TOKEN = REGISTRY.secret("METRICS_TOKEN")
 
 # --- Mirror of crates.io ------------------------------------------------------------------------------------------

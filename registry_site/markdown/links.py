@@ -68,7 +68,7 @@ def resolve_images(srcset: str, tree: SourceTree | None) -> str:
     candidates = []
     for candidate in srcset.split(","):
         url, _, size = candidate.strip().partition(" ")
-        is_absolute = re.match(r"https?://", url, re.IGNORECASE)
+        is_absolute = re.match(r"https://", url, re.IGNORECASE)
         if target := url if is_absolute else resolve(url, tree) if ":" not in url else None:
             candidates.append(f"{target} {size}".strip())
     return ", ".join(candidates)

@@ -56,8 +56,8 @@ def sanitize(html: str, path: str, repository: str) -> str:
         tags=set(TAGS),
         clean_content_tags=set(),
         attributes=ATTRIBUTES,
-        # An input shows whether a task of a list is done, no more.
-        set_tag_attribute_values={"input": {"disabled": "", "type": "checkbox"}},
+        # An input shows whether a task of a list is done, no more. Images are fetched once a reader comes to them.
+        set_tag_attribute_values={"input": {"disabled": "", "type": "checkbox"}, "img": {"loading": "lazy"}},
         attribute_filter=partial(filter_attribute, tree),
         allowed_classes=CLASSES,
         url_schemes={"http", "https", "irc", "ircs", "mailto", "xmpp"},
@@ -73,4 +73,6 @@ def filter_attribute(tree: SourceTree | None, tag: str, attribute: str, value: s
         return f"{ANCHOR_PREFIX}{value.removeprefix(ANCHOR_PREFIX)}"
     if attribute == "srcset":
         return resolve_images(value, tree)
+    if tag == "img" and attribute == "src" and value.lower().startswith("http:"):
+        return None  # no page shows an image without TLS; its `alt` is shown
     return value

@@ -71,7 +71,11 @@ DIALECT = [
     ),
     (
         '<p align="center"><img src="https://a.b/c" width="9"><kbd>a</kbd><sub>b</sub><sup>c</sup></p>',
-        '<p align="center"><img src="https://a.b/c" width="9"><kbd>a</kbd><sub>b</sub><sup>c</sup></p>',
+        '<p align="center"><img src="https://a.b/c" width="9" loading="lazy"><kbd>a</kbd><sub>b</sub><sup>c</sup></p>',
+    ),
+    (
+        '![a](http://b.c/d) <img alt="e" src="HTTP://b.c/d" srcset="http://b.c/d 2x">',
+        '<p><img loading="lazy" alt="a"> <img alt="e" loading="lazy"></p>',
     ),
     (
         "<b><i>a</b></i> Vec<T> a < b",
@@ -142,7 +146,7 @@ def test_relative_links_lead_into_the_repository() -> None:
 def test_images_to_choose_from_are_resolved() -> None:
     html = render('<picture><source srcset="a.png 1x, data:b 2x, https://c.d/e"><img src="a.png"></picture>')
     raw = f"{REPOSITORY}/raw/HEAD/a.png"
-    assert f'<picture><source srcset="{raw} 1x, https://c.d/e"><img src="{raw}"></picture>' in html
+    assert f'<picture><source srcset="{raw} 1x, https://c.d/e"><img src="{raw}" loading="lazy"></picture>' in html
 
 
 def test_other_texts_are_shown_as_they_are() -> None:
@@ -267,8 +271,8 @@ ATTACKS = """\
 
 SAFE_ATTRIBUTES = (
     "align", "alt", "aria-label", "checked", "cite", "class", "colspan", "datetime", "dir", "disabled", "height",
-    "href", "hreflang", "id", "lang", "media", "name", "open", "rel", "reversed", "rowspan", "scope", "size", "span",
-    "src", "srcset", "start", "title", "type", "valign", "value", "width",
+    "href", "hreflang", "id", "lang", "loading", "media", "name", "open", "rel", "reversed", "rowspan", "scope",
+    "size", "span", "src", "srcset", "start", "title", "type", "valign", "value", "width",
 )  # fmt: skip
 
 
