@@ -36,7 +36,12 @@ class CargoTokenAuthentication(BaseAuthentication):
     def get_token(request: Request) -> str | None:
         """Return the text of the header's token."""
         header = request.headers.get("Authorization")
-        return None if header is None else re.sub(r"(?i)^(bearer|token) +", "", header.strip())
+        return None if header is None else CargoTokenAuthentication.plain_token(header)
+
+    @staticmethod
+    def plain_token(header: str) -> str:
+        """Return the token in a header, which may come after a word."""
+        return re.sub(r"(?i)^(bearer|token) +", "", header.strip())
 
     # DRF answers 403 instead of 401 without this header.
     def authenticate_header(self, request: Request) -> str:

@@ -10,3 +10,7 @@ token_ending = Signal()  # arguments: sender (the class Credential), token, whic
 # A question instead of a change: who works together with a user? A receiver returns primary keys of users. To be added
 # by somebody is no work: anybody can add anybody, and would see the address.
 co_members_wanted = Signal()  # arguments: sender (the class User), viewer, users: the candidates
+
+# Another question: what has a person made that a viewer, or an anonymous visitor, may see? A receiver returns
+# `accounts.works.Works`.
+works_wanted = Signal()  # arguments: sender (the class User), user, viewer: a user or None

@@ -51,6 +51,12 @@ VERSION_COLUMNS = (
     "binary_names",
     "line_counts",
     "license_file",
+    "published_with",
+    "unpacked_size",
+    "file_count",
+    "has_build_script",
+    "is_proc_macro",
+    "vcs_commit",
     "description",
     "homepage",
     "repository",
@@ -295,6 +301,14 @@ def version_record(version: Version, downloads: int, actions: Sequence[AuditActi
         documentation=version.documentation,
         repository=version.repository,
         line_counts=version.line_counts,
+        published_with=version.published_with,
+        yanked_at=version.yanked_at,
+        unpacked_size=version.unpacked_size,
+        file_count=version.file_count,
+        has_build_script=version.has_build_script,
+        is_proc_macro=version.is_proc_macro,
+        license_file=version.license_file,
+        vcs_commit=version.vcs_commit,
     )
 
 
@@ -335,4 +349,6 @@ def dependency_record(row: Dependency, crate_name: str, downloads: int) -> Depen
         target=row.target,
         kind=row.kind,
         downloads=downloads,
+        registry=row.registry,
+        explicit_name=row.explicit_name,
     )

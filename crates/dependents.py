@@ -1,13 +1,25 @@
 """Dependents of a crate: the crates of this registry whose default version needs it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from crates import catalogue, listing, names, ownership
+from crates import catalogue, dependency_links, listing, names, ownership
 from crates.models import Crate, CrateDownloads, Dependency
 from crates.records import DependencyRecord, VersionRecord
+
+DEPENDENT_COLUMNS = (
+    "crate__default_version",
+    "crate__name",
+    "crate__default_version__number",
+    "crate__default_version__description",
+    "crate__default_version__published_at",
+    "total",
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,28 @@ class DependentList:
     total: int
 
 
+@dataclass(frozen=True)
+class Dependent:
+    """A crate whose default version needs another one, with all the dependencies by which it does."""
+
+    name: str
+    number: str
+    description: str
+    published_at: datetime
+    downloads: int
+    dependencies: Sequence[DependencyRecord]
+    is_outdated: bool  # one of the requirements does not admit the newest version
+
+
+@dataclass(frozen=True)
+class DependentPage:
+    """Some dependents of a crate, and whether more follow."""
+
+    dependents: Sequence[Dependent]
+    number: int
+    has_next: bool
+
+
 def list_dependents(name: str, page: int, per_page: int) -> DependentList:
     """Return a page of the dependents of a crate, those with the most downloads first; raises `NotFound`."""
     return list_dependents_on("", ownership.get_crate(name).name, page, per_page)
@@ -26,7 +60,7 @@ def list_dependents(name: str, page: int, per_page: int) -> DependentList:
 
 def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> DependentList:
     """Return a page of the dependents of a crate in the registry with this index URL; an empty one is this registry."""
-    current = Dependency.objects.filter(canonical_name=names.canonical(name), registry=registry, is_current=True)
+    current = current_dependencies(registry, name)
     start = (page - 1) * per_page
     downloads = dict(select_dependents(current)[start : start + per_page])
     # A version can need a crate several times, for its code and for its tests: the first dependency stands for all.
@@ -38,6 +72,28 @@ def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> De
         catalogue.version_records(keys),
         count_dependents(current),
     )
+
+
+def describe_dependents(registry: str, name: str, newest: str, page: int, per_page: int) -> DependentPage:
+    """Return a page of the dependents of a crate, whose newest version has the number `newest`."""
+    current = current_dependencies(registry, name)
+    start = (page - 1) * per_page
+    rows = list(select_dependents(current).values_list(*DEPENDENT_COLUMNS)[start : start + per_page + 1])
+    shown = rows[:per_page]
+    by_version: defaultdict[int, list[DependencyRecord]] = defaultdict(list)
+    for row in current.filter(version__in=[version for version, *_ in shown]).order_by("version_id", "position"):
+        by_version[row.version_id].append(catalogue.dependency_record(row, name, 0))
+    dependents = []
+    for version, crate, number, description, published_at, downloads in shown:
+        records = by_version[version]
+        is_outdated = any(dependency_links.is_outdated(record.req, newest) for record in records)
+        dependents.append(Dependent(crate, number, description, published_at, downloads, records, is_outdated))
+    return DependentPage(dependents, page, has_next=len(rows) > per_page)
+
+
+def current_dependencies(registry: str, name: str) -> QuerySet[Dependency]:
+    """Select the dependencies on a crate of the default versions of all crates."""
+    return Dependency.objects.filter(canonical_name=names.canonical(name), registry=registry, is_current=True)
 
 
 def select_dependents(current: QuerySet[Dependency]) -> QuerySet[CrateDownloads, tuple[int, int]]:
@@ -55,9 +111,20 @@ def select_dependents(current: QuerySet[Dependency]) -> QuerySet[CrateDownloads,
     return crates.values_list("crate__default_version", "total")
 
 
+def count_up_to_many(registry: str, name: str) -> str:
+    """Return the number of the dependents of a crate, or `1000+`: to count more would read an entry for each."""
+    count = each_once(current_dependencies(registry, name))[: listing.FEW + 1].count()
+    return f"{listing.FEW}+" if count > listing.FEW else str(count)
+
+
 def count_dependents(current: QuerySet[Dependency]) -> int:
     """Count the dependents, in the index of dependencies alone."""
+    return each_once(current).count()
+
+
+def each_once(current: QuerySet[Dependency]) -> QuerySet[Dependency, Any]:
+    """Select the versions that have some of these dependencies, without those that are yanked."""
     # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
     # versions themselves would read one row for each dependent.
     yanked = Crate.objects.filter(max_version=None).exclude(default_version=None).values("default_version")
-    return current.exclude(version__in=yanked).order_by().values("version").distinct().count()
+    return current.exclude(version__in=yanked).order_by().values("version").distinct()

@@ -50,6 +50,18 @@ class VersionRecord:
     trustpub_data: None = None
     line_counts: Mapping[str, Mapping[str, int]] | None = None  # by language
     api_root: str = API_ROOT
+    # For pages alone; crates.io's API has none of these.
+    published_with: str = ""
+    yanked_at: datetime | None = None
+    unpacked_size: int | None = None
+    file_count: int | None = None
+    has_build_script: bool | None = None
+    is_proc_macro: bool | None = None
+    license_file: str = ""
+    vcs_commit: str = ""
+    held_back: str = ""  # the reason why the mirror shows the version to cargo as yanked
+    exempt: str = ""  # the reason why staff offer it nevertheless
+    old_enough_at: datetime | None = None
 
     @property
     def linecounts(self) -> dict[str, Any] | None:
@@ -106,3 +118,5 @@ class DependencyRecord:
     target: str
     kind: str
     downloads: int = 0
+    registry: str = ""  # its index; empty for this registry
+    explicit_name: str = ""  # in the manifest, if it is another one

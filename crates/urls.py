@@ -1,15 +1,17 @@
 """URLs of the registry for cargo, and of the mirror."""
 
 from django.conf import settings
-from django.urls import path, register_converter
+from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
-from crates import pages
 from crates.api import cargo, crates, me, mirror_crates, site, taxonomy, users
 from crates.api.index import Index
 from crates.api.mirror import Mirror
-from crates.mirror import pages as mirror_pages
-from registry_site.http.negotiation import by_accept
+from crates.mirror.presentation import MirroredCrate
+from crates.pages import crate as crate_pages
+from crates.pages import feeds, index_paths, lists, people
+from crates.presentation import OwnCrate, PresentedCrate
+from registry_site.http.negotiation import by_accept, page_first
 
 
 class VersionConverter(StringConverter):
@@ -20,15 +22,36 @@ class VersionConverter(StringConverter):
 
 register_converter(VersionConverter, "version")
 
+
+def pages_beneath(root: str, name: str, kind: type[PresentedCrate]) -> list[URLPattern]:
+    """Return the pages beneath that of a crate, and those of its versions."""
+    crate, version = f"{root}/<str:name>", f"{root}/<str:name>/<version:number>"
+    views = crate_pages
+    return [
+        path(f"{crate}/versions", views.Versions.as_view(kind=kind), name=f"{name}-versions"),
+        path(f"{crate}/dependencies", views.Dependencies.as_view(kind=kind), name=f"{name}-dependencies"),
+        path(f"{crate}/dependents", views.Dependents.as_view(kind=kind), name=f"{name}-dependents"),
+        path(f"{crate}/feed.atom", feeds.Feed.as_view(kind=kind), name=f"{name}-feed"),
+        path(f"{crate}.md", views.Markdown.as_view(kind=kind), name=f"{name}-markdown"),
+        path(f"{version}.md", views.Markdown.as_view(kind=kind), name=f"{name}-version-markdown"),
+        path(f"{version}/dependencies", views.Dependencies.as_view(kind=kind), name=f"{name}-version-dependencies"),
+    ]
+
+
 MIRROR = [
+    *pages_beneath("mirror/crates", "mirrored-crate", MirroredCrate),
     path("mirror/index/config.json", Mirror.as_view({"get": "config"})),
     path(
         "mirror/index/<path:path>",
-        by_accept(page=pages.from_mirror_index, api=Mirror.as_view({"get": "entry"})),
+        by_accept(page=index_paths.from_mirror_index, api=Mirror.as_view({"get": "entry"})),
     ),
     path(
         "mirror/crates/<str:name>",
-        by_accept(page=mirror_pages.crate, api=Mirror.as_view({"get": "crate"})),
+        by_accept(
+            page=crate_pages.Readme.as_view(kind=MirroredCrate),
+            api=Mirror.as_view({"get": "crate"}),
+            markdown=crate_pages.Markdown.as_view(kind=MirroredCrate),
+        ),
         name="mirrored-crate",
     ),
     path("ktra/api/v1/mirror/<str:crate>/<str:version>/download", Mirror.as_view({"get": "download"})),
@@ -71,6 +94,15 @@ MIRROR = [
         )
     ),
     path("mirror/crates/<str:name>/<version:number>/readme", mirror_crates.MirrorReadmes.as_view({"get": "retrieve"})),
+    path(
+        "mirror/crates/<str:name>/<version:number>",
+        page_first(
+            page=crate_pages.Readme.as_view(kind=MirroredCrate),
+            markdown=crate_pages.Markdown.as_view(kind=MirroredCrate),
+            api=mirror_crates.MirrorVersion.as_view({"get": "retrieve"}),
+        ),
+        name="mirrored-crate-version",
+    ),
 ]
 
 # cargo before 1.96 takes the index `X.git` for the index `X`, and sends it the token for that (CVE-2026-5222).
@@ -126,8 +158,33 @@ urlpatterns = [
     path("dl/<str:name>/<version:number>/readme", crates.Readmes.as_view({"get": "retrieve"})),
     # The Cargo Book: Registry Index
     path("index/config.json", Index.as_view({"get": "config"})),
-    path("index/<path:path>", by_accept(page=pages.from_index, api=Index.as_view({"get": "retrieve"}))),
-    path("crates/<str:name>", pages.crate, name="crate"),
+    path("index/<path:path>", by_accept(page=index_paths.from_index, api=Index.as_view({"get": "retrieve"}))),
+    # Pages
+    *pages_beneath("crates", "crate", OwnCrate),
+    path(
+        "crates/<str:name>",
+        page_first(
+            page=crate_pages.Readme.as_view(),
+            markdown=crate_pages.Markdown.as_view(),
+            api=crates.Crate.as_view({"get": "retrieve"}),
+        ),
+        name="crate",
+    ),
+    path(
+        "crates/<str:name>/<version:number>",
+        page_first(
+            page=crate_pages.Readme.as_view(),
+            markdown=crate_pages.Markdown.as_view(),
+            api=crates.Version.as_view({"get": "retrieve"}),
+        ),
+        name="crate-version",
+    ),
+    path("badge/<str:name>.svg", feeds.badge, name="badge"),
+    path("keywords", lists.keywords, name="keywords"),
+    path("keywords/<path:word>", lists.keyword, name="keyword"),
+    path("categories", lists.categories, name="categories"),
+    path("categories/<path:slug>", lists.category, name="category"),
+    path("people/<str:login>", people.person, name="person"),
     path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
     *(MIRROR if settings.MIRROR else []),
 ]

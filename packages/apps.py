@@ -8,7 +8,7 @@ class PackagesConfig(AppConfig):
     verbose_name = "Packages"
 
     def ready(self) -> None:
-        from packages import collaboration, download_counts, purge, search, section  # noqa: F401 - some connect receivers
+        from packages import collaboration, download_counts, listing, purge, search, section  # noqa: F401 - receivers
         from registry_site import sections
 
         sections.register(section.PACKAGES)

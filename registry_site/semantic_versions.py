@@ -1,5 +1,7 @@
 """Versions by Semantic Versioning 2.0."""
 
+from typing import Any
+
 import semver
 
 from registry_site.errors import Invalid
@@ -24,3 +26,11 @@ def parse(text: str) -> semver.Version:
 def without_build(text: str) -> str:
     """Return a version without its build metadata, by which it is unique: `1.0.0+a` → `1.0.0`."""
     return text.partition("+")[0]
+
+
+def order_of(text: str) -> tuple[Any, ...]:
+    """Return a key by which texts are sorted as SemVer sorts their versions, many times as fast; raises `Invalid`."""
+    version = parse(text)
+    identifiers = (version.prerelease or "").split(".")
+    prerelease = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in identifiers)
+    return version.major, version.minor, version.patch, version.prerelease is None, prerelease, version.build or ""

@@ -10,7 +10,7 @@ The modules in their order. Each imports only modules of the lines above its own
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer
-    listing  admin  pages  management
+    listing  presentation  admin  management
     section
     apps
 

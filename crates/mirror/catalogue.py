@@ -275,4 +275,6 @@ def dependency_records(name: str, version: StoredVersion) -> Iterator[Dependency
                 features=texts_of(entry.get("features")),
                 target=text_of(entry.get("target")),
                 kind=entry["kind"] if entry.get("kind") in KINDS else "normal",
+                registry=text_of(entry.get("registry")),
+                explicit_name=text_of(entry.get("name")) if entry.get("package") else "",
             )

@@ -6,7 +6,7 @@ overrides of staff go first: a blocked version is quarantined, too, and an exemp
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +76,14 @@ def quarantine_reasons(name: str, lines: list[Line], overrides: list[ActiveOverr
     if settings.MIRROR_LICENSES:
         reasons |= _license_reasons(name, passed, license_of)
     return reasons
+
+
+def old_enough_at(line: Line) -> datetime | None:
+    """Return when a version will be old enough to be offered; None if it is, or if nobody knows its age."""
+    if line.published_at is None:
+        return None
+    time = line.published_at + timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
+    return time if time > timezone.now() else None
 
 
 def _policy_check(name: str) -> Callable[[Line], list[str]]:

@@ -1,5 +1,6 @@
 """The page and the JSON of a mirrored crate: its versions, and the reasons why some are held back."""
 
+from datetime import timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,24 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror.models import CachedCrate
+from crates.mirror import crate_facts
+from crates.mirror.models import CachedCrate, CachedIndexFile
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, line
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.mirror_client import MirrorClient
-from tests.support.mirror_policies import BLOCKED, add_advisory, add_override, publish, set_all_policies
+from tests.support.mirror_policies import (
+    BLOCKED,
+    EXEMPT,
+    add_advisory,
+    add_override,
+    ago,
+    publish,
+    set_all_policies,
+)
 
 HOSTILE = '<script>alert("1")</script>&amp;'
 HTML = {"Accept": "text/html"}
@@ -26,7 +37,7 @@ def test_page_escapes_hostile_texts(mirror: MirrorClient, upstream: BadUpstream,
     add_advisory(tmp_path, patched='[">=1.1"]', title=HOSTILE)
     publish(upstream, {"1.0.0": {}, "1.1.0": {}, "1.2.0": {}, "1.3.0": f"license {HOSTILE}"})
     add_override(BLOCKED, "=1.2.0", f"reason {HOSTILE}")
-    text = mirror.page().content.decode()
+    text = mirror.page("demo/versions").content.decode()
     for reason in (f"against it: {HOSTILE}", f"license is license {HOSTILE}", f"blocked: reason {HOSTILE}"):
         assert escape(reason).replace("&#x27;", "&#39;") in text
     assert HOSTILE not in text
@@ -50,7 +61,9 @@ def test_browsers_get_a_page_and_machines_json(mirror: MirrorClient, upstream: B
     response = mirror.page()
     assert response["Content-Type"] == "text/html; charset=utf-8"
     assert "Accept" in response["Vary"]
-    assert "Yanked upstream." in response.content.decode()
+    assert "Yanked upstream." in mirror.page("demo/versions").content.decode()
+    markdown = mirror.get(URL, headers={"Accept": "text/markdown"})
+    assert (markdown["Content-Type"], "Accept" in markdown["Vary"]) == ("text/markdown; charset=utf-8", True)
 
 
 def test_page_of_an_unknown_crate_is_missing(mirror: MirrorClient) -> None:
@@ -84,13 +97,82 @@ def test_private_registry_shows_reasons_after_authentication(
     assert (as_alice.get(URL, headers=HTML).status_code, as_alice.get(URL).status_code) == (302, 200)
 
 
-def test_page_shows_thousands_of_versions(
+def test_pages_show_thousands_of_versions(
     mirror: MirrorClient, upstream: BadUpstream, settings: Any, tmp_path: Path
 ) -> None:
     set_all_policies(settings, tmp_path)
     body = b"\n".join(line("demo", f"1.0.{patch}", b"x") for patch in range(2000))
     upstream.script_index("demo", bad_upstream.file(body))
     assert len(mirror.yanked()) == 2000
-    with CaptureQueriesContext(connection) as queries:
-        assert mirror.page().content.count(b"<strong>Held back.</strong>") == 2000
-    assert len(queries) == 5
+    for page in (1, 20):
+        with CaptureQueriesContext(connection) as queries:
+            text = mirror.page(f"demo/versions?page={page}").content.decode()
+        assert text.count("<strong>Held back.</strong>") == 101  # and the notice above them
+        assert len(queries) <= 10
+    assert mirror.page("demo/versions?page=21").content.count(b"<strong>Held back.</strong>") == 1
+
+
+def test_page_shows_the_file_of_a_version(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, {"1.0.0": "MIT", "1.1.0": "MIT"})
+    readme = packing.manifest("demo", "1.0.0", 'license = "MIT"\ndescription = "A <demo>"')
+    content = packing.crate("demo", "1.0.0", readme, {"README.md": "# Read <i>me</i>"})
+    body = b"".join(line("demo", version, content) + b"\n" for version in ("1.0.0", "1.1.0"))
+    upstream.script_index("demo", bad_upstream.file(body))
+    upstream.script_crate("demo", "1.0.0", bad_upstream.file(content))
+    assert mirror.crate().status_code == 200
+    assert "The mirror reads this version just now." in mirror.page("demo/1.0.0").content.decode()
+    crate_facts.examine(CachedCrate.objects.get())
+    text = mirror.page("demo/1.0.0").content.decode()
+    parts = (
+        "A &lt;demo&gt;",
+        "Read <i>me</i>",
+        "cargo add demo@1.0.0",
+        "demo = &quot;1.0.0&quot;",
+        ">2021<",
+        ">1.1.0</a>",
+    )
+    assert [part for part in parts if part not in text] == []
+    newest = mirror.page().content.decode()
+    assert "Read <i>me</i>" in newest
+    assert "those of 1.0.0: the mirror has no file of 1.1.0 yet" in newest
+    assert "# Read <i>me</i>" in mirror.get("/mirror/crates/demo/1.0.0.md").content.decode()
+
+
+def test_young_version_says_when_it_is_offered(mirror: MirrorClient, upstream: BadUpstream, settings: Any) -> None:
+    settings.MIRROR_MIN_AGE_DAYS = 7
+    now = timezone.now()
+    publish(upstream, {"1.0.0": {"pubtime": ago(days=9)}, "1.1.0": {"pubtime": ago(days=3)}})
+    until = f"{now + timedelta(days=4):%Y-%m-%d}"
+    text = mirror.page("demo/1.1.0").content.decode()
+    assert "and is held back for 7 days. Old enough on <time" in text
+    assert f">{until}</time>" in text
+    assert "Held back" not in mirror.page().content.decode()
+    add_override(EXEMPT, "=1.1.0", "We need <it>.")
+    assert "exempt from the policies.</strong> We need &lt;it&gt;." in mirror.page().content.decode()
+
+
+def test_other_spelling_leads_to_the_page(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, {"1.0.0": "MIT"}, "demo_two")
+    assert mirror.page("demo_two").status_code == 200
+    assert mirror.page("Demo-Two/versions?page=1")["Location"] == "/mirror/crates/demo_two/versions?page=1"
+
+
+def test_stored_crate_is_shown_without_upstream(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    publish(upstream, {"1.0.0": {"deps": [{"name": "serde", "req": "^1", "kind": "dev", "optional": False}]}})
+    mirror.index_file()
+    CachedIndexFile.objects.update(checked_at=timezone.now() - timedelta(days=9))
+    upstream.requests.clear()
+    paths = ("demo", "demo/versions", "demo/1.0.0/dependencies", "demo/dependents", "demo/feed.atom")
+    pages = {path: mirror.page(path) for path in paths}
+    assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(paths, 200)
+    assert 'href="https://crates.io/crates/serde"' in pages["demo/1.0.0/dependencies"].content.decode()
+    assert upstream.requests == []
+
+
+def test_dependents_here_are_shown(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
+    publish(upstream, {"1.0.0": "MIT", "2.0.0": "MIT"})
+    needing = packing.manifest("ours", "1.0.0", '[dependencies]\ndemo = "1"')
+    as_alice.publish(packing.body("ours", toml=needing))
+    text = mirror.page("demo/dependents").content.decode()
+    assert '<a href="/crates/ours">ours</a>' in text
+    assert "outdated" in text

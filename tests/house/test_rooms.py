@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
 INNER_ORDER = {
     "registry_site": ("management", "server", "http", "storage", "archives", "markdown", "search", "sqlite"),
     "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords"),
-    "crates": ("management", "api", "mirror", "package"),
+    "crates": ("management", "pages", "api", "mirror", "package"),
     "namespaces": ("api",),
     "packages": ("api",),
     "files": ("management", "api"),

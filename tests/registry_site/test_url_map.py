@@ -28,9 +28,9 @@ DIALECT_BY_PREFIX = {
     "/auth_verify": Outernet,
 }
 FIRST_SEGMENTS = """
-    account admin api auth auth_verify crates dl docs health index index.git ktra login logout me metrics mirror
-    namespace namespaces openapi.json openid packages password-reset ready register replace_token search settings
-    sign-in sign-out sign-up users v1
+    account admin api auth auth_verify badge categories crates dl docs health index index.git keywords ktra login
+    logout me metrics mirror namespace namespaces openapi.json openid packages password-reset people ready register
+    replace_token search settings sign-in sign-out sign-up users v1
 """
 
 

@@ -1,28 +1,12 @@
-"""Web pages of crates, and the way to them from addresses of the index."""
+"""Ways from addresses of the index to the pages of crates."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.credentials import browser_sessions
-from crates import names, ownership
-from crates.models import VersionContents
+from crates import names
 from registry_site.errors import NotFound
-
-MAX_VERSIONS = 50  # on one page; the index has all
-
-
-@require_safe
-def crate(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /crates/{name}`"""
-    browser_sessions.require_reader(request)
-    crate = ownership.get_crate(name)
-    version = crate.default_version
-    readme = VersionContents.objects.filter(version=version).only("readme_html").first()
-    versions = crate.versions.only("crate", "number", "published_at", "yanked", "yank_message")[:MAX_VERSIONS]
-    context = {"crate": crate, "version": version, "readme": readme, "versions": versions}
-    return render(request, "crates/crate.html", context)
 
 
 @require_safe

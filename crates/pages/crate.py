@@ -1,0 +1,113 @@
+"""The pages of one crate: README, versions, dependencies and dependents, and all of it as Markdown."""
+
+from typing import Any, ClassVar
+
+from csp.decorators import csp_update
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views import View
+
+from accounts.credentials import browser_sessions
+from crates.pages import paging, readers
+from crates.presentation import OwnCrate, PresentedCrate
+
+MAX_TICKED = 500  # features of a request
+
+
+class CratePage(View):
+    """A page of a crate of this registry, or of another `kind` of crate."""
+
+    http_method_names = ["get", "head"]
+    kind: type[PresentedCrate] = OwnCrate
+    template_name: ClassVar[str]
+
+    def get(self, request: HttpRequest, name: str, number: str = "") -> HttpResponseBase:
+        """Respond with the page, at the address that spells name and number as they were published."""
+        self.require_reader(request)
+        crate = self.kind.get(name, number)
+        spelt = {"name": crate.name, **({"number": crate.version.num} if number else {})}
+        match = request.resolver_match
+        if match is not None and match.kwargs != spelt:
+            query = request.META.get("QUERY_STRING", "")
+            return HttpResponseRedirect(reverse(match.view_name, kwargs=spelt) + (f"?{query}" if query else ""))
+        return self.respond(request, crate)
+
+    def require_reader(self, request: HttpRequest) -> None:
+        browser_sessions.require_reader(request)
+
+    def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
+        return render(request, self.template_name, {"crate": crate, **self.context(request, crate)})
+
+    def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
+        return {}
+
+
+class Readme(CratePage):
+    """`GET /crates/{name}[/{version}]`"""
+
+    template_name = "crates/crate.html"
+
+    def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
+        """Respond with the page; browsers fetch the images of its README from other sites, if that is allowed."""
+        sources = ["https:"] if settings.README_IMAGES == "all" else []
+        respond: Any = csp_update({"img-src": sources})(super().respond)  # type: ignore[arg-type]  # takes any view
+        response: HttpResponse = respond(request, crate)
+        return response
+
+    def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
+        """Return the features that the form has ticked, and the lines that have them."""
+        choice = crate.choose_features(
+            request.GET.getlist("features")[:MAX_TICKED], without_default="no-default-features" in request.GET
+        )
+        return {"tab": "readme", "choice": choice, "lines": crate.install_lines(choice)}
+
+
+class Versions(CratePage):
+    """`GET /crates/{name}/versions?sort=date&page=`"""
+
+    template_name = "crates/versions.html"
+
+    def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
+        by_date = request.GET.get("sort") == "date"
+        page = crate.list_versions(paging.number_of(request), by_date=by_date)
+        return {"tab": "versions", "page": page, "by_date": by_date, **paging.ways(request, page.number, page.has_next)}
+
+
+class Dependencies(CratePage):
+    """`GET /crates/{name}[/{version}]/dependencies`"""
+
+    template_name = "crates/dependencies.html"
+
+    def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
+        return {"tab": "dependencies"}
+
+
+class Dependents(CratePage):
+    """`GET /crates/{name}/dependents?page=`"""
+
+    template_name = "crates/dependents.html"
+
+    def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
+        page = crate.list_dependents(paging.number_of(request))
+        return {"tab": "dependents", "page": page, **paging.ways(request, page.number, page.has_next)}
+
+
+class Markdown(CratePage):
+    """`GET /crates/{name}[/{version}].md`: the page for agents and terminals, who may read with a token, too."""
+
+    template_name = "crates/crate.md"
+
+    def require_reader(self, request: HttpRequest) -> None:
+        readers.require_reader(request)
+
+    def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
+        choice = crate.choose_features([], without_default=False)
+        context = {
+            "crate": crate,
+            "lines": crate.install_lines(choice),
+            "choice": choice,
+            "public_url": settings.PUBLIC_URL,
+        }
+        return render(request, self.template_name, context, content_type="text/markdown; charset=utf-8")

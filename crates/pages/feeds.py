@@ -1,0 +1,95 @@
+"""Atom feeds and badges of crates: small files that other programs fetch again and again."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.feedgenerator import Atom1Feed
+from django.utils.http import quote_etag
+from django.views.decorators.http import require_safe
+
+from crates import badges, names, ownership
+from crates.pages import readers
+from crates.pages.crate import CratePage
+from crates.presentation import FEED_LENGTH, OwnCrate, PresentedCrate
+from crates.records import VersionRecord
+
+BADGE_SECONDS = 60
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # which no XML may have
+
+
+class Feed(CratePage):
+    """`GET /crates/{name}/feed.atom`: the latest versions"""
+
+    def require_reader(self, request: HttpRequest) -> None:
+        readers.require_reader(request)
+
+    def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
+        text = feed_of(crate, crate.list_versions(1, FEED_LENGTH, by_date=True).versions)
+        return unless_unchanged(request, text, "application/atom+xml; charset=utf-8")
+
+
+def feed_of(crate: PresentedCrate, versions: Sequence[VersionRecord]) -> str:
+    """Return the feed of some versions of a crate, which come with the latest first."""
+    root = f"{settings.PUBLIC_URL}{crate.root}"
+    feed = Atom1Feed(
+        title=f"Versions of {crate.name}",
+        link=root,
+        feed_url=f"{root}/feed.atom",
+        description=printable(crate.version.description),
+        feed_guid=root,
+    )
+    for version in versions:
+        feed.add_item(
+            title=f"{version.crate} {version.num}{' (yanked)' if version.yanked else ''}",
+            link=f"{root}/{version.num}",
+            unique_id=f"{root}/{version.num}",
+            description=printable(summary_of(version)),
+            author_name=version.published_by.username if version.published_by else None,
+            pubdate=version.created_at,
+            updateddate=version.updated_at,
+        )
+    return feed.writeString("utf-8")
+
+
+def summary_of(version: VersionRecord) -> str:
+    if version.held_back:
+        return f"Held back: {version.held_back}"
+    if version.yanked:
+        return f"Yanked. {version.yank_message}".strip()
+    return f"Version {version.num} was published."
+
+
+def printable(text: str) -> str:
+    return CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+@require_safe
+def badge(request: HttpRequest, name: str) -> HttpResponseBase:
+    """`GET /badge/{name}.svg`: the version that describes a crate"""
+    readers.require_reader(request)
+    if not names.PATTERN.fullmatch(name):
+        raise ownership.missing(name)
+    svg: str | None = cache.get_or_set(f"badge-{names.canonical(name)}", lambda: badge_of(name), BADGE_SECONDS)
+    return unless_unchanged(request, svg or badge_of(name), "image/svg+xml")
+
+
+def badge_of(name: str) -> str:
+    """Return the badge of a crate; raises as `OwnCrate.get`."""
+    crate = OwnCrate.get(name)
+    if crate.version.yanked:
+        return badges.render("yanked", badges.GREY)
+    return badges.render(f"v{crate.version.num}", badges.ORANGE if crate.is_prerelease else badges.BLUE)
+
+
+def unless_unchanged(request: HttpRequest, text: str, content_type: str) -> HttpResponse:
+    """Respond with a text, or with 304 to a client that has it."""
+    etag = quote_etag(hashlib.sha256(text.encode()).hexdigest()[:32])
+    response = HttpResponse(
+        text, content_type=content_type, headers={"ETag": etag, "X-Content-Type-Options": "nosniff"}
+    )
+    return get_conditional_response(request, etag=etag, response=response) or response

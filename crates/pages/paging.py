@@ -1,0 +1,28 @@
+"""Numbered pages of lists, and the ways between them."""
+
+from django.http import HttpRequest
+
+from crates.listing import MAX_PAGE
+from registry_site.errors import Invalid
+
+
+def number_of(request: HttpRequest) -> int:
+    """Return the number in `?page=`, which begins with 1; raises `Invalid`."""
+    text = request.GET.get("page", "1")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE:
+        raise Invalid(f"page: give a number from 1 to {MAX_PAGE}.")
+    return int(text)
+
+
+def ways(request: HttpRequest, number: int, has_next: bool) -> dict[str, str]:
+    """Return the addresses of the pages around one, as the template of all lists takes them; empty if there is none."""
+
+    def address(page: int) -> str:
+        query = request.GET.copy()
+        query["page"] = str(page)
+        return f"?{query.urlencode()}"
+
+    return {
+        "previous": address(number - 1) if number > 1 else "",
+        "next": address(number + 1) if has_next and number < MAX_PAGE else "",
+    }

@@ -1,0 +1,362 @@
+"""Crates as their pages show them: one of this registry here, a mirrored one in `crates.mirror.presentation`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from django.core.cache import cache
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+
+from accounts.models import User
+from crates import (
+    catalogue,
+    dependency_links,
+    dependents,
+    download_chart,
+    download_counts,
+    install_lines,
+    ownership,
+    removal,
+    taxonomy,
+)
+from crates.dependency_links import LinkedDependency
+from crates.dependents import DependentPage
+from crates.download_chart import Chart
+from crates.install_lines import FeatureChoice, InstallLines
+from crates.models import Crate, Dependency, Version, VersionContents
+from crates.records import DependencyRecord, VersionRecord
+from registry_site import download_counts as all_counts
+from registry_site import semantic_versions
+from registry_site.cargo_config import REGISTRY_NAME
+from registry_site.errors import Gone, NotFound
+
+VERSIONS_PER_PAGE = 100
+DEPENDENTS_PER_PAGE = 50
+MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
+MANY_VERSIONS = 100  # a crate with more has its chart counted at most once in a while
+CHART_SECONDS = 300
+FEED_LENGTH = 50
+
+# No large column, for a page has a hundred versions.
+LISTED_COLUMNS = (
+    "crate__name",
+    "number",
+    "checksum",
+    "size",
+    "published_at",
+    "published_with",
+    "yanked",
+    "yanked_at",
+    "yank_message",
+    "rust_version",
+    "edition",
+    "license_expression",
+    "license_file",
+    "published_by__username",
+    "published_by__avatar_uri",
+    "downloads__total",
+)
+SHOWN_COLUMNS = (
+    *catalogue.VERSION_COLUMNS,
+    "keywords",
+    "categories",
+    "downloads__total",
+)
+CRATE_COLUMNS = (
+    "name",
+    "canonical_name",
+    "created_at",
+    "updated_at",
+    "version_count",
+    "default_version__number",
+    "downloads__total",
+    "downloads__recent",
+)
+
+
+@dataclass(frozen=True)
+class VersionPage:
+    """Some versions of a crate, and the ways to the pages around them."""
+
+    versions: Sequence[VersionRecord]
+    total: int
+    number: int
+    has_next: bool
+
+
+class PresentedCrate(ABC):
+    """A crate and one of its versions. What a page does not show is not read."""
+
+    is_mirrored: ClassVar[bool]
+    base: ClassVar[str]  # of the addresses of all such crates
+    registry: ClassVar[str]  # the name by which cargo knows it in a manifest; empty for that of cargo itself
+
+    name: str
+    keywords: Sequence[str]
+    categories: Sequence[str]
+    default_number: str  # of the version that describes the crate
+    version_count: int
+    downloads: int
+    recent_downloads: int
+    is_pinned: bool  # the address names the version
+    described_by: str = ""  # the number of another version, whose file describes the crate
+    is_unread: bool = False  # the file is stored, but only its manifest has been read
+
+    @classmethod
+    @abstractmethod
+    def get(cls, name: str, number: str = "") -> Self:
+        """Return a crate with the version of this number, or else with the one that describes it; raises `NotFound`."""
+
+    @property
+    def root(self) -> str:
+        """The address of the crate."""
+        return f"{self.base}/{self.name}"
+
+    @property
+    def address(self) -> str:
+        """The address of what is shown: of the crate, or of the version that was named."""
+        return f"{self.root}/{self.version.num}" if self.is_pinned else self.root
+
+    @property
+    def source(self) -> str:
+        """The address of the files of the version."""
+        return f"{self.address}/source"
+
+    @property
+    @abstractmethod
+    def version(self) -> VersionRecord: ...
+
+    @property
+    def newer(self) -> str:
+        """The number of the version to choose instead, if it is a higher one."""
+        default, shown = (semantic_versions.parse(number) for number in (self.default_number, self.version.num))
+        return self.default_number if default > shown else ""
+
+    @property
+    def is_prerelease(self) -> bool:
+        return semantic_versions.parse(self.version.num).prerelease is not None
+
+    @property
+    @abstractmethod
+    def owners(self) -> Sequence[User]: ...
+
+    @property
+    @abstractmethod
+    def readme_html(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def readme_text(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def license_text(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def dependencies(self) -> Sequence[DependencyRecord]: ...
+
+    @property
+    @abstractmethod
+    def dependent_count(self) -> str: ...
+
+    @abstractmethod
+    def count_by_day(self) -> list[tuple[date, int]]:
+        """Return the downloads on each of the recent days that has any."""
+
+    @abstractmethod
+    def list_dependents(self, page: int) -> DependentPage:
+        """Return a page of the crates of this registry that need the crate, the most downloaded first."""
+
+    @abstractmethod
+    def list_versions(self, page: int, per_page: int = VERSIONS_PER_PAGE, *, by_date: bool = False) -> VersionPage:
+        """Return a page of the versions, the highest or the latest first."""
+
+    @cached_property
+    def feature_count(self) -> int:
+        return len(install_lines.choose_features(self.version, self.dependencies).features)
+
+    @cached_property
+    def linked_dependencies(self) -> list[tuple[str, list[LinkedDependency]]]:
+        """The dependencies by their kinds, each with the way to it."""
+        linked = dependency_links.link(self.dependencies)
+        kinds = {str(kind): [each for each in linked if each.record.kind == kind] for kind in Dependency.Kind}
+        return [(kind, some) for kind, some in kinds.items() if some]
+
+    @cached_property
+    def chart(self) -> Chart:
+        return download_chart.draw(self.count_by_day(), all_counts.today(), all_counts.RECENT_DAYS)
+
+    def choose_features(self, ticked: Collection[str], *, without_default: bool) -> FeatureChoice:
+        return install_lines.choose_features(
+            self.version, self.dependencies, frozenset(ticked), without_default=without_default
+        )
+
+    def install_lines(self, choice: FeatureChoice) -> InstallLines:
+        return install_lines.lines_of(self.version, choice, self.registry, is_pinned=self.is_pinned)
+
+
+class OwnCrate(PresentedCrate):
+    """A crate of this registry."""
+
+    is_mirrored = False
+    base = "/crates"
+    registry = REGISTRY_NAME
+
+    def __init__(self, crate: Crate, version: Version, *, is_pinned: bool) -> None:
+        self.crate = crate
+        self.row = version
+        self.is_pinned = is_pinned
+        self.name = crate.name
+        self.keywords = [word for keyword in version.keywords if (word := taxonomy.normal_word(keyword))]
+        self.categories = [slug.lower() for slug in version.categories if slug]
+        self.default_number = crate.default_version.number if crate.default_version else version.number
+        self.version_count = crate.version_count
+        counts = getattr(crate, "downloads", None)
+        self.downloads, self.recent_downloads = (counts.total, counts.recent) if counts else (0, 0)
+
+    @classmethod
+    def get(cls, name: str, number: str = "") -> Self:
+        """Return a crate with the version of this number, or else with the one that describes it.
+
+        Raises `NotFound`, and `Gone` with the reason for what was removed.
+        """
+        related = Crate.objects.named(name).select_related("default_version", "downloads").only(*CRATE_COLUMNS)
+        crate = related.first()
+        if crate is None:
+            raise absence_of_crate(name)
+        versions = crate.versions.select_related("published_by", "downloads", "crate").only(*SHOWN_COLUMNS)
+        if number:
+            version = versions.filter(release=semantic_versions.without_build(number)).first()
+        else:
+            version = versions.filter(pk=crate.default_version_id or 0).first()
+        if version is None:
+            raise absence_of_version(crate, number)
+        return cls(crate, version, is_pinned=bool(number))
+
+    @cached_property
+    def version(self) -> VersionRecord:
+        return shown_record(self.row)
+
+    @cached_property
+    def owners(self) -> Sequence[User]:
+        rows = self.crate.ownerships.select_related("user")
+        return [row.user for row in rows.only("crate", "user__username", "user__avatar_uri")]
+
+    @cached_property
+    def contents(self) -> dict[str, Any]:
+        """The texts of a page: of the README as HTML, and of the license, if that is not too long."""
+        rows: Any = VersionContents.objects.filter(version=self.row)
+        license_text = Left("license_text", MAX_LICENSE_TEXT + 1)
+        return rows.values("readme_html", license_start=license_text).first() or {
+            "readme_html": "",
+            "license_start": "",
+        }
+
+    @property
+    def readme_html(self) -> str:
+        html: str = self.contents["readme_html"]
+        return html
+
+    @property
+    def readme_text(self) -> str:
+        return VersionContents.objects.filter(version=self.row).values_list("readme_text", flat=True).first() or ""
+
+    @property
+    def license_text(self) -> str:
+        text: str = self.contents["license_start"]
+        return text if len(text) <= MAX_LICENSE_TEXT else ""
+
+    @cached_property
+    def dependencies(self) -> Sequence[DependencyRecord]:
+        rows = Dependency.objects.filter(version=self.row).order_by("position")
+        return [catalogue.dependency_record(row, row.name, 0) for row in rows]
+
+    @cached_property
+    def dependent_count(self) -> str:
+        return dependents.count_up_to_many("", self.name)
+
+    def count_by_day(self) -> list[tuple[date, int]]:
+        rows = download_counts.rows_of(self.crate)
+        if self.version_count <= MANY_VERSIONS:
+            return all_counts.by_day(rows)
+        counts: Any = cache.get_or_set(
+            f"downloads-by-day-{self.crate.pk}", lambda: all_counts.by_day(rows), CHART_SECONDS
+        )
+        return list(counts)
+
+    def list_dependents(self, page: int) -> DependentPage:
+        return dependents.describe_dependents("", self.name, self.default_number, page, DEPENDENTS_PER_PAGE)
+
+    def list_versions(self, page: int, per_page: int = VERSIONS_PER_PAGE, *, by_date: bool = False) -> VersionPage:
+        start, end = (page - 1) * per_page, page * per_page
+        if by_date:
+            keys = list(self.crate.versions.values_list("pk", flat=True)[start:end])
+        else:
+            numbers = list(self.crate.versions.order_by().values_list("number", "pk"))
+            numbers.sort(key=lambda row: semantic_versions.order_of(row[0]), reverse=True)
+            keys = [pk for _, pk in numbers[start:end]]
+        rows = listed_versions().in_bulk(keys)
+        records = [listed_record(rows[pk]) for pk in keys if pk in rows]
+        return VersionPage(records, self.version_count, page, has_next=end < self.version_count)
+
+
+def listed_versions() -> QuerySet[Version]:
+    return Version.objects.select_related("crate", "published_by", "downloads").only(*LISTED_COLUMNS)
+
+
+def listed_record(version: Version) -> VersionRecord:
+    """Return a version of a list, without what is large: its license is that which SPDX knows."""
+    return VersionRecord(
+        id=version.pk,
+        crate=version.crate.name,
+        num=version.number,
+        created_at=version.published_at,
+        updated_at=version.yanked_at or version.published_at,
+        checksum=version.checksum,
+        crate_size=version.size,
+        yanked=version.yanked,
+        features={},
+        downloads=total_of(version),
+        yank_message=version.yank_message,
+        license=version.license_expression or (catalogue.WITHOUT_LICENSE if version.license_file else ""),
+        published_by=version.published_by,
+        rust_version=version.rust_version,
+        edition=version.edition,
+        published_with=version.published_with,
+        yanked_at=version.yanked_at,
+    )
+
+
+def shown_record(version: Version) -> VersionRecord:
+    """Return the version of a page, with all that its row says."""
+    return catalogue.version_record(version, total_of(version), [])
+
+
+def total_of(version: Version) -> int:
+    counts = getattr(version, "downloads", None)
+    return counts.total if counts else 0
+
+
+# --- What is not there ---------------------------------------------------------------------------------------------
+
+
+def absence_of_crate(name: str) -> NotFound:
+    """Return the error for a crate that is not there: it was removed, for a reason, or never was."""
+    removed = Crate.with_removed.named(name).exclude(removed_at=None).first()
+    if removed is None:
+        return ownership.missing(name)
+    return Gone(removal.sentence_about_crate(removed))
+
+
+def absence_of_version(crate: Crate, number: str) -> NotFound:
+    """Return the error for a version that is not there, or for a crate without any that is."""
+    removed = Version.with_removed.filter(crate=crate).exclude(removed_at=None).select_related("crate")
+    if number:
+        removed = removed.filter(release=semantic_versions.without_build(number))
+    version = removed.only("number", "removal_reason", "crate__name").first()
+    return catalogue.missing_version(crate.name, number) if version is None else Gone(removal.sentence(version))
