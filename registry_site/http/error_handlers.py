@@ -7,16 +7,25 @@ from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from itertools import accumulate
+from math import ceil
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import BadRequest, DisallowedHost
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponsePermanentRedirect,
+    HttpResponseRedirect,
+)
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.utils.cache import patch_vary_headers
-from django.utils.http import urlencode
+from django.utils.http import escape_leading_slashes, urlencode
 
 from registry_site.context_processors import site
 from registry_site.errors import RegistryError, RetryLater, Unauthenticated, WrongPassword
@@ -24,11 +33,29 @@ from registry_site.http import url_map
 from registry_site.http.dialects import Dialect, Outernet, Yapkg, dialect_of, status_of
 from registry_site.http.negotiation import accepts_html, wants_page
 from registry_site.http.request_log import annotate_refusal
+from registry_site.logs import request_id
 
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
 SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
 ADMIN_PATH = "/admin/"
 SIGN_IN_PATH = "/sign-in"
+# What pages say above the message, by its status or code.
+TITLES: dict[int | str, str] = {
+    HTTPStatus.BAD_REQUEST: "This request cannot be understood",
+    HTTPStatus.UNAUTHORIZED: "Sign in first",
+    HTTPStatus.FORBIDDEN: "This is not allowed",
+    HTTPStatus.NOT_FOUND: "There is nothing here",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This page takes no such request",
+    HTTPStatus.CONFLICT: "Something has changed meanwhile",
+    HTTPStatus.GONE: "This is gone for good",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This is too large",
+    HTTPStatus.TOO_MANY_REQUESTS: "That was too often",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The registry has failed",
+    HTTPStatus.BAD_GATEWAY: "Another server does not answer",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not available at present",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The registry is full",
+    "csrf": "This form has grown old",
+}
 FILE_PATHS = re.compile(r"/[0-9]*")  # the catalogue and its files; a browser sees the home page at /
 
 
@@ -68,10 +95,8 @@ def domain_error_response(request: HttpRequest, error: RegistryError) -> HttpRes
         patch_vary_headers(redirect, ["Accept"])
         return redirect
     annotate_refusal(status_of(error), error.code, error.message)
-    response = error_response(request, HTTPStatus(status_of(error)), error.message, error.code)
-    if isinstance(error, RetryLater):
-        response["Retry-After"] = str(error.retry_after)
-    return response
+    seconds = error.retry_after if isinstance(error, RetryLater) else None
+    return error_response(request, HTTPStatus(status_of(error)), error.message, error.code, seconds)
 
 
 def is_sign_in_missing(request: HttpRequest, error: RegistryError) -> bool:
@@ -97,14 +122,39 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str) -> HttpResponseBase:
+    annotate_refusal(HTTPStatus.FORBIDDEN, "csrf", reason)
     message = (
-        f"This form does not come from a page that was opened just now: {reason} Load the page again, and send it."
+        "This form does not come from a page that was opened just now. Go back, load the page again, and send it once "
+        f"more. If that does not help, allow cookies, and open this registry at {settings.PUBLIC_URL}."
     )
-    return error_response(request, HTTPStatus.FORBIDDEN, message)
+    return error_response(request, HTTPStatus.FORBIDDEN, message, "csrf")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if path := misspelt_page(request):
+        query = request.META.get("QUERY_STRING", "")
+        return HttpResponsePermanentRedirect(f"{path}?{query}" if query else path)
     return error_response(request, HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+
+def misspelt_page(request: HttpRequest) -> str:
+    """Return the path of the page that a browser means by one with a slash too much or too few; empty without one.
+
+    The pages of the admin site end with a slash, all others have none. Paths of machines stay as they are.
+    """
+    path = request.path_info
+    if not wants_page(request):
+        return ""
+    if f"{path}/".startswith(ADMIN_PATH):
+        path = "" if path.endswith("/") else f"{path}/"
+    else:
+        path = path.rstrip("/") if path.endswith("/") else ""
+    try:
+        view = resolve(path).func
+    except Resolver404:
+        return ""
+    has_page = hasattr(view, "page") or not hasattr(view, "cls")
+    return escape_leading_slashes(quote(path, safe="/@:+~!$&'()*,;=")) if has_page else ""
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
@@ -113,20 +163,34 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         return domain_error_response(request, error)
     if isinstance(error, OperationalError | InterfaceError):
         message = "The registry's database does not answer at present."
-        response = error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, message)
-        response["Retry-After"] = "5"
-        return response
+        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=5)
     message = "The registry failed on this request; the cause is in its log."
     return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
 
-def error_response(request: HttpRequest, status: HTTPStatus, message: str, code: str = "") -> HttpResponseBase:
+def error_response(
+    request: HttpRequest, status: HTTPStatus, message: str, code: str = "", retry_after: int | None = None
+) -> HttpResponseBase:
     """Return the response in the dialect of the path, or a page where browsers look and where no dialect is."""
-    code = code or status.name.lower()
+    response = shaped_response(request, status, message, code or status.name.lower(), retry_after)
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def shaped_response(
+    request: HttpRequest, status: HTTPStatus, message: str, code: str, retry_after: int | None
+) -> HttpResponseBase:
     dialect = dialect_of_error(request)
     if dialect is not None:
         return dialect.failure_response(status, code, message)
-    context = {"title": status.phrase, "message": message}
+    context = {
+        "title": TITLES.get(code) or TITLES.get(status, status.phrase),
+        "message": message,
+        "status": int(status),
+        "wait": "" if retry_after is None else waiting_time(retry_after),
+        "request_id": request_id.get() if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
+    }
     if f"{request.path_info}/".startswith(ADMIN_PATH):
         return admin_error_page(request, status, context)
     # Programs send `*/*` or nothing; browsers name HTML.
@@ -140,6 +204,15 @@ def error_response(request: HttpRequest, status: HTTPStatus, message: str, code:
         response = Yapkg.failure_response(status, code, message)
     patch_vary_headers(response, ["Accept"])
     return response
+
+
+def waiting_time(seconds: int) -> str:
+    """Return how long to wait, as people say it, and never too short."""
+    for unit, length, most in (("second", 1, 90), ("minute", 60, 5400), ("hour", 3600, None)):
+        if most is None or seconds <= most:
+            count = max(1, ceil(seconds / length))
+            return f"{count} {unit}{'s' * (count > 1)}"
+    raise AssertionError  # the last unit has no end
 
 
 def error_page_of(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:

@@ -31,6 +31,7 @@ def by_accept(page: View, api: View, methods: Collection[str] = SAFE_METHODS, ma
         patch_vary_headers(response, ["Accept"])
         return response
 
+    view.page = page  # type: ignore[attr-defined]  # tells the paths that people visit from those of machines alone
     return view
 
 

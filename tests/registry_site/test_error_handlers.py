@@ -6,7 +6,7 @@ import pytest
 from django.contrib import admin
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import path, re_path
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +14,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.permissions import AllowAny
 from registry_site import urls
+from registry_site.errors import TooManyRequests
 from registry_site.http import error_handlers
 from registry_site.http.dialects import Cargo
 from tests.support.cast import CargoClient
@@ -168,12 +169,65 @@ def test_csrf_failure_keeps_the_frame_of_the_admin() -> None:
     text = response.content.decode()
     assert response.status_code == 403
     assert ADMIN_HEADER in text
-    assert "CSRF cookie not set. Load the page again, and send it." in text
+    assert "load the page again, and send it once more" in text
 
 
 def test_nul_keeps_the_frame_of_the_admin(client: Client) -> None:
     response = client.get("/admin/?q=%00")
     assert (response.status_code, ADMIN_HEADER in response.content.decode()) == (400, True)
+
+
+# --- Pages of errors ---------------------------------------------------------------------------------------------
+
+
+def test_unknown_page_offers_a_search(client: Client) -> None:
+    page = client.get("/nothing", headers={"Accept": "text/html"}).content.decode()
+    assert "There is nothing here" in page
+    assert '<form class="finder" action="/search" role="search">' in page
+
+
+def test_waiting_times_are_never_too_short() -> None:
+    times = {0: "1 second", 1: "1 second", 90: "90 seconds", 91: "2 minutes", 5400: "90 minutes", 5401: "2 hours"}
+    assert {seconds: error_handlers.waiting_time(seconds) for seconds in times} == times
+
+
+def test_rate_limit_says_how_long_to_wait(rf: RequestFactory) -> None:
+    request = rf.get("/somewhere", headers={"Accept": "text/html"})
+    request.resolver_match = None
+    response = error_handlers.domain_error_response(request, TooManyRequests("Too often.", retry_after=600))
+    assert (response.status_code, response["Retry-After"]) == (429, "600")
+    assert isinstance(response, HttpResponse)
+    assert "Try again in <strong>10 minutes</strong>" in response.content.decode()
+
+
+def test_slash_behind_a_page_is_forgiven(client: Client) -> None:
+    forgiven = {
+        "/search/?q=a%20b": "/search?q=a%20b",
+        "/crates/demo/": "/crates/demo",
+        "/crates/d%C3%A9mo//": "/crates/d%C3%A9mo",
+        "/mirror/crates/demo/": "/mirror/crates/demo",
+        "/me/": "/me",
+        "/admin": "/admin/",
+    }
+    answers = {path_info: client.get(path_info, headers={"Accept": "text/html"}) for path_info in forgiven}
+    assert {path_info: answer.get("Location") for path_info, answer in answers.items()} == forgiven
+
+
+def test_slashes_of_machines_are_not_forgiven(client: Client) -> None:
+    for path_info in ("/api/v1/crates/", "/index/config.json/", "/nothing/", "/search/"):
+        headers = {"Accept": "*/*" if path_info == "/search/" else "text/html"}
+        assert client.get(path_info, headers=headers).status_code == 404, path_info
+
+
+def test_slash_of_an_admin_page_is_forgiven(as_root: Client) -> None:
+    answer = as_root.get("/admin/accounts/user", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer["Location"]) == (301, "/admin/accounts/user/")
+
+
+def test_two_slashes_lead_to_no_other_host(rf: RequestFactory) -> None:
+    request = rf.get("/", headers={"Accept": "text/html"})
+    request.path_info = "//evil.example/"
+    assert error_handlers.misspelt_page(request) == ""
 
 
 # --- Wrong methods -----------------------------------------------------------------------------------------------
