@@ -349,6 +349,12 @@ class Credential(models.Model):
     app_key_type = models.CharField(max_length=20, choices=AppKeyType, blank=True, editable=False)
     secret = models.TextField(blank=True, editable=False)
     ip_address = models.GenericIPAddressField("from", null=True, blank=True, editable=False, unpack_ipv4=True)
+    user_agent = models.CharField(
+        max_length=client_address.MAX_USER_AGENT_LENGTH,
+        blank=True,
+        editable=False,
+        help_text="Of the client that began the session.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -14,3 +14,7 @@ co_members_wanted = Signal()  # arguments: sender (the class User), viewer, user
 # Another question: what has a person made that a viewer, or an anonymous visitor, may see? A receiver returns
 # `accounts.works.Works`.
 works_wanted = Signal()  # arguments: sender (the class User), user, viewer: a user or None
+
+# Another question: what has no other owner whose account is open? A receiver returns up to `limit` names, each with the
+# word for what it is, such as `crate serde`.
+sole_ownerships_wanted = Signal()  # arguments: sender (the class User), user, limit

@@ -5,7 +5,7 @@ from django.urls import path
 
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
-from accounts.pages import account, default_token, identities, password_reset, sign_in, sign_up
+from accounts.pages import account, default_token, identities, password_reset, sessions, sign_in, sign_up
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -46,6 +46,14 @@ urlpatterns = [
     path("password-reset", password_reset.request_link),
     path("password-reset/<str:token>", password_reset.new_password),
     path("account", account.profile),
+    path("account/name", account.name),
+    path("account/email", account.email),
+    path("account/avatar", account.avatar),
+    path("account/password", account.password),
+    path("account/close", account.close),
+    path("account/sessions", sessions.sessions),
+    path("account/identities", identities.list_identities),
+    path("account/events", sessions.events),
     path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.
     path(

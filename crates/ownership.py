@@ -9,10 +9,10 @@ from django.db.models import Exists, OuterRef, Sum
 from django.dispatch import receiver
 
 from accounts import names
-from accounts.models import User, UserQuerySet
+from accounts.models import User, UserQuerySet, good_standing
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from accounts.signals import co_members_wanted
+from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from crates.models import Crate, CrateDownloads, Ownership, Version
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -49,6 +49,14 @@ def downloads_of(user_id: int) -> int:
         raise NotFound("There is no user of this id.", code="user_missing")
     rows = CrateDownloads.objects.filter(crate__ownerships__user=user_id, crate__removed_at=None)
     return rows.aggregate(sum=Sum("total"))["sum"] or 0
+
+
+@receiver(sole_ownerships_wanted)
+def solely_owned(sender: type[User], user: User, limit: int, **kwargs: Any) -> list[str]:
+    """Return the crates that have no other owner whose account is open."""
+    others = Ownership.objects.filter(good_standing("user__"), crate=OuterRef("pk")).exclude(user=user)
+    crates = Crate.objects.filter(~Exists(others), ownerships__user=user).order_by("name")
+    return [f"crate {name}" for name in crates.values_list("name", flat=True)[:limit]]
 
 
 @receiver(co_members_wanted)

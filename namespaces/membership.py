@@ -11,10 +11,10 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from accounts import roles
-from accounts.models import NameReservation, User
+from accounts.models import NameReservation, User, good_standing
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from accounts.signals import co_members_wanted
+from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from namespaces import names, role_assignments
 from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import Invitation
@@ -54,6 +54,16 @@ def list_members(namespace: Namespace) -> list[Membership]:
     """Return the owners, then all others, each group in the order of joining."""
     memberships = namespace.memberships.select_related("user")
     return sorted(memberships, key=lambda membership: membership.role != Role.OWNER)
+
+
+@receiver(sole_ownerships_wanted)
+def solely_owned(sender: type[User], user: User, limit: int, **kwargs: Any) -> list[str]:
+    """Return the shared namespaces that have no other owner whose account is open."""
+    owners = Membership.objects.filter(role=Role.OWNER)
+    others = owners.filter(good_standing("user__"), namespace=OuterRef("pk")).exclude(user=user)
+    own = owners.filter(user=user).values("namespace")
+    namespaces = Namespace.objects.present().filter(~Exists(others), user=None, pk__in=own).order_by("name")
+    return [f"namespace {name}" for name in namespaces.values_list("name", flat=True)[:limit]]
 
 
 @receiver(co_members_wanted)

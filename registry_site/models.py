@@ -83,6 +83,7 @@ class Action(models.TextChoices):
     USER_CHANGE_AVATAR = "user.change_avatar"
     USER_CHANGE_EMAIL = "user.change_email"
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
+    USER_CLOSE = "user.close"
     USER_DEMOTE = "user.demote"
     USER_EXPIRE = "user.expire"
     USER_IMPORT = "user.import"
@@ -129,7 +130,8 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["-at", "-id"], name="audit_by_time"),
             models.Index(fields=["actor", "action", "at"], name="audit_by_actor"),
-            models.Index(fields=["object_type", "object_id"], name="audit_by_object"),
+            models.Index(fields=["actor", "-id"], name="audit_newest_of_actor"),
+            models.Index(fields=["object_type", "object_id", "-id"], name="audit_newest_of_object"),
         ]
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ def open_session(
             digest=digest,
             scopes=ALL_SCOPES,
             ip_address=client_address.client_ip(),
+            user_agent=client_address.user_agent().replace("\0", ""),
             expires_at=expires_at,
         )
         audit.record(user, audit.Action.USER_LOG_IN, user, door=kind.label, **detail)

@@ -13,10 +13,11 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import names
+from accounts import names, roles
 from accounts.models import Identity, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
+from accounts.scopes import Scope
 from registry_site import audit
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.http import client_address
@@ -88,6 +89,27 @@ def unlink_identity(user: User, issuer: str, subject: str, *, actor: User | None
         audit.record(
             actor, audit.Action.IDENTITY_UNLINK, user, issuer=issuer, subject=subject, closed=not locked.is_active
         )
+
+
+def unlink_own(principal: Principal, key: int) -> None:
+    """Unlink an identity from the principal's account.
+
+    Raises `NotFound`, and `Conflict` for the last way to sign in, and for that of the only administrator.
+    """
+    principal.require(Scope.ACCOUNT)
+    user = principal.user
+    with transaction.atomic():
+        principal.revalidate_and_lock(*roles.administrators())
+        identity = user.identities.filter(pk=key).first()
+        if identity is None:
+            raise NotFound("Your account has no such identity.")
+        has_password = settings.PASSWORD_LOGIN and user.has_usable_password()
+        has_other = settings.OIDC_LOGIN and user.identities.filter(issuer=settings.OIDC_ISSUER).exclude(pk=key).exists()
+        if not (has_password or has_other):
+            raise Conflict("This is the last way to sign in to your account.")
+        if identity.administers:
+            roles.require_other_administrator(user, actor=user)
+        unlink_identity(user, identity.issuer, identity.subject, actor=user)
 
 
 def is_allowed(claims: Claims) -> bool:

@@ -1,14 +1,20 @@
 """Pages of a person's identities at the OpenID provider."""
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.credentials import browser_sessions
+from accounts.forms.account import UnlinkForm
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
+from accounts.pages.account import posted
+from accounts.pages.frame import own_page
+from accounts.principals import Principal
+from registry_site.forms import render_form
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -26,3 +32,14 @@ def link_identity(request: HttpRequest) -> HttpResponse:
         context = {"login": principal.user.login, "issuer": settings.OIDC_ISSUER, "action": request.get_full_path()}
         return render(request, "accounts/link_identity.html", context)
     return flow.redirect_by_page(request, flow.begin_sign_in(request, "link"))
+
+
+@own_page
+def list_identities(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """`/account/identities`: the identities at the provider, and the buttons to link and unlink them."""
+    form = UnlinkForm(principal, posted(request))
+    if form.is_bound and form.submit():
+        messages.success(request, "The identity is unlinked.")
+        return HttpResponseRedirect(request.path)
+    context = {"identities": principal.user.identities.all(), "issuer": settings.OIDC_ISSUER}
+    return render_form(request, "accounts/identities.html", form, **context)

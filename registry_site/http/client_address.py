@@ -1,4 +1,4 @@
-"""The IP address of the client whose request is being answered, also behind trusted proxies."""
+"""The client whose request is being answered: its IP address, also behind trusted proxies, and its `User-Agent`."""
 
 import ipaddress
 import re
@@ -10,11 +10,14 @@ from django.http import HttpRequest, HttpResponseBase
 
 IPV6_SITE = 64  # bits; whoever has one address of such a network has all of them
 
+MAX_USER_AGENT_LENGTH = 200
+
 _client_ip: ContextVar[str | None] = ContextVar("client_ip", default=None)
+_user_agent: ContextVar[str] = ContextVar("user_agent", default="")
 
 
 class ClientAddressMiddleware:
-    """Middleware that makes the client's address available as `client_ip` until the request is answered."""
+    """Middleware that makes `client_ip` and `user_agent` available until the request is answered."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -22,15 +25,22 @@ class ClientAddressMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         address = resolve_client_ip(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
         token = _client_ip.set(address)
+        agent_token = _user_agent.set(request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH])
         try:
             return self.get_response(request)
         finally:
+            _user_agent.reset(agent_token)
             _client_ip.reset(token)  # the thread answers other requests, and background work, after this one
 
 
 def client_ip() -> str | None:
     """Return the client's address; None outside of a request, as in a command, and over a Unix socket."""
     return _client_ip.get()
+
+
+def user_agent() -> str:
+    """Return the beginning of the client's `User-Agent`; an empty text outside of a request."""
+    return _user_agent.get()
 
 
 def client_network() -> str:

@@ -413,6 +413,47 @@ def test_passwords_set_by_staff_leave_events(world: World) -> None:
     assert offenders_of(cases) == []
 
 
+# --- Pages of one's own account ------------------------------------------------------------------------------------
+
+
+def another_session() -> str:
+    Browser().force_login(user("owner"))
+    return str(Credential.objects.of_kind(Credential.Kind.BROWSER_SESSION).filter(user=user("owner")).latest("pk").pk)
+
+
+def own_identity() -> str:
+    return str(identities.link_identity(user("owner"), "https://id.example.com", "9", actor=None).pk)
+
+
+NEW_PASSWORD = {"current_password": PASSWORD, "password": "battery staple", "confirmation": "battery staple"}
+# By the path of the page: the fields that change something. The pages of tokens have their own events' tests.
+OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
+    "/account/name": lambda: {"username": "renamed"},
+    "/account/email": lambda: {"email": "owner@example.com"},
+    "/account/avatar": lambda: {"avatar_uri": "https://example.com/b.png"},
+    "/account/password": lambda: NEW_PASSWORD,
+    "/account/sessions": lambda: {"end": another_session()},
+    "/account/sessions#others": lambda: {"others": another_session()},
+    "/account/identities": lambda: {"unlink": own_identity()},
+    "/account/close": lambda: {"password": PASSWORD},
+    "/sign-out": dict,
+}
+
+
+def test_own_pages_leave_events(world: World) -> None:
+    def case(path: str) -> Case:
+        def prepare() -> Callable[[], object]:
+            browser, fields = Browser(), OWN_PAGES[path]()
+            if path == "/account/name":
+                Package.objects.filter(namespace__user=user("owner")).delete()
+            browser.force_login(user("owner"))
+            return lambda: browser.post(path.partition("#")[0], fields)
+
+        return prepare
+
+    assert offenders_of({path: case(path) for path in OWN_PAGES}) == []
+
+
 # --- Commands ------------------------------------------------------------------------------------------------------
 
 

@@ -14,8 +14,8 @@ PAGE = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 class FormBrowser(Client):
     """A browser whose forms are checked for CSRF, as those of people are."""
 
-    def __init__(self) -> None:
-        super().__init__(enforce_csrf_checks=True)
+    def __init__(self, **headers: str) -> None:
+        super().__init__(enforce_csrf_checks=True, headers=headers)
 
     def fill_in(self, path: str, /, button: str = "", **fields: str) -> Any:
         """Load a page, fill in fields of its form, and send it. `button` is `name=value` of the one that is pressed."""

@@ -19,5 +19,18 @@ class Page:
 
 PAGES: Sequence[Page] = (
     Page("home", "/"),
+    Page("sign-in", "/sign-in"),
+    Page("sign-up", "/sign-up"),
+    Page("sign-out", "/sign-out", "alice"),
+    Page("password-reset", "/password-reset"),
+    Page("password-link-ended", "/password-reset/none", status=400),
+    Page("account", "/account", "alice"),
+    Page("account-name", "/account/name", "alice"),
+    Page("account-email", "/account/email", "alice"),
+    Page("account-avatar", "/account/avatar", "alice"),
+    Page("account-password", "/account/password", "alice"),
+    Page("account-close", "/account/close", "alice"),
+    Page("account-sessions", "/account/sessions", "alice"),
+    Page("account-events", "/account/events", "alice"),
     Page("unknown-path", "/nothing-at-this-path", status=404),
 )

@@ -1,0 +1,35 @@
+"""What an account did, and what others did to it: its events of the audit log, page by page."""
+
+from heapq import merge
+from itertools import islice
+from typing import NamedTuple
+
+from accounts.models import User
+from accounts.principals import Principal
+from accounts.scopes import Scope
+from registry_site.models import AuditEvent
+
+PAGE_SIZE = 50
+
+
+class EventPage(NamedTuple):
+    """The events of a page, latest first, and the key to give for the next page, if there is one."""
+
+    events: list[AuditEvent]
+    next_before: int | None
+
+
+def list_events(principal: Principal, before: int | None = None) -> EventPage:
+    """Return the events by the principal and about the account, older than the event of the key `before`."""
+    principal.require(Scope.ACCOUNT)
+    user = principal.user
+    by_user = AuditEvent.objects.filter(actor=user)
+    about_user = AuditEvent.objects.filter(object_type=User._meta.label_lower, object_id=user.pk)
+    # Two queries, each along its index: one with OR would sort all events of the account.
+    newest = []
+    for events in (by_user, about_user):
+        older = events if before is None else events.filter(pk__lt=before)
+        newest.append(older.order_by("-pk")[: PAGE_SIZE + 1])
+    merged = {event.pk: event for event in merge(*newest, key=lambda event: event.pk, reverse=True)}
+    page = list(islice(merged.values(), PAGE_SIZE))
+    return EventPage(page, page[-1].pk if len(merged) > PAGE_SIZE else None)

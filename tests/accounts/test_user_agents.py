@@ -1,0 +1,28 @@
+"""Names of clients, for the list of sessions."""
+
+import pytest
+
+from accounts import user_agents
+
+pytestmark = pytest.mark.database_independent
+
+CASES = {
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0": "Firefox on Linux",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36": (
+        "Chrome on Windows"
+    ),
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 "
+    "Edg/140.0.0.0": "Edge on Windows",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 "
+    "Mobile/15E148 Safari/604.1": "Safari on iPhone",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 "
+    "Safari/605.1.15": "Safari on macOS",
+    "curl/8.5.0": "curl/8.5.0",
+    "python-requests/2.32 CPython/3.13": "python-requests/2.32",
+    "": "",
+    "<script>": "<script>",
+}
+
+
+def test_clients_get_short_names() -> None:
+    assert {agent: user_agents.describe(agent) for agent in CASES} == CASES
