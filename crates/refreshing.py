@@ -10,7 +10,7 @@ from crates.models import Crate, Version, VersionContents
 from crates.package import archive, facts, manifest
 from crates.package.facts import Facts
 from registry_site import audit
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, Lost
 from registry_site.storage import blobs, free_space
 
 PAGE_SIZE = 100
@@ -37,7 +37,12 @@ def refresh(version: Version) -> bool:
 
     Raises `Lost` and `Invalid` for bytes that are gone or damaged, and `Unavailable` if no more can be read at present.
     """
-    read = read_stored(version)
+    try:
+        read = read_stored(version)
+    except Lost:
+        if Version.objects.filter(pk=version.pk).exists():
+            raise
+        return False
     former = version.examined
     version_facts.assign(version, read)
     contents = version_facts.new_contents(read, version.repository)

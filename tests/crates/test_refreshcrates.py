@@ -142,6 +142,14 @@ def test_destroyed_version_gets_no_texts_back(root: User) -> None:
     assert run() == "2 of 2 versions read, 2 have new facts.\n"
 
 
+def test_file_of_a_destroyed_version_is_not_missed(root: User, blob_directory: Path) -> None:
+    forget()
+    (page,) = refreshing.pages(everything=False)
+    removal.remove_version(page[0], "a secret", actor=root)
+    blob_of(blob_directory, "1.0.0").unlink()
+    assert [refreshing.refresh(version) for version in page] == [False, True, True]
+
+
 def test_index_text_is_neither_read_nor_written() -> None:
     forget()
     with CaptureQueriesContext(connection) as queries:
