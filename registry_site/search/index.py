@@ -28,8 +28,17 @@ SQLITE = [
     "INSERT INTO {index} ({index}) VALUES ('rebuild')",  # indexes the present rows
 ]
 
-INDEXES_OF_POSTGRESQL = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef LIKE %s"
-INDEXES_OF_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE %s"
+INDEXES_OF_POSTGRESQL = (
+    "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef LIKE %s"
+)
+INDEXES_OF_SQLITE = "SELECT tbl_name, name FROM sqlite_master WHERE type = 'table' AND sql LIKE %s"
+REWRITE_IN_POSTGRESQL = [
+    # Even a transaction that has read the table keeps its index from being written, and waits for that when it writes.
+    # So all that is locked is locked at once.
+    "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE",
+    "REINDEX INDEX {index}",
+]
+REWRITE_IN_SQLITE = ["INSERT INTO {index} ({index}) VALUES ('optimize')"]
 
 
 def index_name(table: str, column: str) -> str:
@@ -97,18 +106,20 @@ class RestoreTriggers(CreateWordIndex):
 def rewrite_indexes() -> int:
     """Write all indexes of words anew, without the words of deleted rows, and return their number.
 
-    SQLite keeps deleted words until it merges parts of an index, and PostgreSQL for ever. Writers wait meanwhile: about
-    a second for 100,000 crates.
+    SQLite keeps deleted words until it merges parts of an index, and PostgreSQL for ever. Writers wait meanwhile, and
+    in PostgreSQL readers: about a second for 100,000 crates.
     """
     is_postgresql = connection.vendor == "postgresql"
-    select, pattern = (
-        (INDEXES_OF_POSTGRESQL, "%USING gin (array_to_tsvector(%") if is_postgresql else (INDEXES_OF_SQLITE, "%fts5%")
+    select, pattern, statements = (
+        (INDEXES_OF_POSTGRESQL, "%USING gin (array_to_tsvector(%", REWRITE_IN_POSTGRESQL)
+        if is_postgresql
+        else (INDEXES_OF_SQLITE, "%fts5%", REWRITE_IN_SQLITE)
     )
-    rewrite = "REINDEX INDEX {0}" if is_postgresql else "INSERT INTO {0} ({0}) VALUES ('optimize')"
     with connection.cursor() as cursor:
         cursor.execute(select, [pattern])
-        indexes = [name for (name,) in cursor.fetchall()]
-        for name in indexes:
-            with transaction.atomic():  # of its own, so that no writer waits for more than one index
-                cursor.execute(rewrite.format(name))
+        indexes = cursor.fetchall()
+        for table, index in indexes:
+            with transaction.atomic():  # of its own, so that nobody waits for more than one index
+                for statement in statements:
+                    cursor.execute(statement.format(table=table, index=index))
     return len(indexes)
