@@ -145,8 +145,8 @@ def test_destroyed_version_gets_no_texts_back(root: User) -> None:
 def test_file_of_a_destroyed_version_is_not_missed(root: User, blob_directory: Path) -> None:
     forget()
     (page,) = refreshing.pages(everything=False)
-    removal.remove_version(page[0], "a secret", actor=root)
     blob_of(blob_directory, "1.0.0").unlink()
+    removal.remove_version(page[0], "a secret", actor=root)
     assert [refreshing.refresh(version) for version in page] == [False, True, True]
 
 
