@@ -45,11 +45,26 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests of this database, and put long modules first."""
     leave_out_other_database(config, items)
-    for item in items:
-        if item.get_closest_marker("hypothesis"):
-            item.add_marker("no_cover")  # hundreds of examples for lines that other tests reach
+    leave_unmeasured(items)
     sizes = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.get_closest_marker("long") is None, -sizes[item.path]))
+
+
+def leave_unmeasured(items: list[pytest.Item]) -> None:
+    """Measure no coverage, which doubles the time, in tests that reach only lines that others reach, or migrations.
+
+    The first is nearly true of examples of a property, and of all cases of a test but one.
+    """
+    measured: set[str] = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if (
+            item.get_closest_marker("hypothesis")
+            or "newest_state" in getattr(item, "fixturenames", ())
+            or function in measured
+        ):
+            item.add_marker("no_cover")
+        measured.add(function)
 
 
 def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -583,6 +583,7 @@ MAX_ROWS: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("thousands")
 def test_list_reads_few_rows(as_box: FileClient) -> None:
     headers = {"Authorization": f"Bearer {as_box.token}"}

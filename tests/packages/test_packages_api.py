@@ -357,6 +357,7 @@ def names_of(page: int) -> list[str]:
     return [f"tool-{number:02}" for number in range(45)][page * 20 - 20 : page * 20]
 
 
+@pytest.mark.no_cover
 def test_page_out_of_range_is_nearest_page(three_pages: None) -> None:
     for path in (f"{NS}?", "/packages?query=tool&"):
         for parameter, page in PAGES.items():
@@ -369,6 +370,7 @@ LINKS = {1: {"first": 1, "next": 2, "last": 3}, 2: {"first": 1, "prev": 1, "next
 LINKS[3] = {"first": 1, "prev": 2, "last": 3}
 
 
+@pytest.mark.no_cover
 def test_links_lead_to_other_pages(three_pages: None) -> None:
     for path in (f"{NS}?", "/namespace/acme/packages?", "/packages?query=tool&"):
         for page, pages in LINKS.items():
@@ -908,6 +910,7 @@ ODD_NAMES = [
 ]
 
 
+@pytest.mark.no_cover
 def test_odd_package_names_are_unknown(browser: Browser, tool: Package) -> None:
     for name in ODD_NAMES:
         methods = ("GET", "PUT", "PATCH", "DELETE")
@@ -995,6 +998,7 @@ def register_users(first: int) -> list[User]:
     return [registration.register(f"user{number}", PASSWORD) for number in range(first, MANY)]
 
 
+@pytest.mark.no_cover
 def test_queries_of_lists_do_not_grow(browser: Browser, acme: Principal, bob: User) -> None:
     paths = (NS, "/packages?query=tool", "/packages?query=")
     create_package(acme, "tool-0")
