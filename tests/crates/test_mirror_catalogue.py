@@ -126,7 +126,7 @@ def test_stored_crate_has_the_shapes(stored: MirrorClient) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [1, 100, 1000])
+@pytest.mark.parametrize("count", [1, 101])  # more than one page
 def test_index_file_alone_has_the_shapes(anonymous: CargoClient, count: int) -> None:
     store(index_of(count))
     assert offenders(ask_for_json(anonymous), BASE, ROUTES, name="demo", number="0.0.0") == []
