@@ -223,7 +223,7 @@ def _rows(
         ]
         releases += len(package_releases)
         package.newest = package_releases[-1]
-        search.update_search_fields(package)
+        search.set_listing(package)
         yield package, package_releases
 
 

@@ -31,6 +31,7 @@ class Status(models.TextChoices):
 
 # The database derives its search index from these columns of a package.
 SEARCH_COLUMNS = ("search_name", "search_text", "search_spelling")
+LISTING_COLUMNS = ("is_listed", *SEARCH_COLUMNS)  # which `search.update_listing` sets
 
 
 class PackageQuerySet(models.QuerySet["Package"]):
@@ -51,6 +52,10 @@ class PackageQuerySet(models.QuerySet["Package"]):
         """Select the package of this name in the namespace of this name, both without regard to case."""
         namespaces = Namespace.objects.named(namespace)
         return self.filter(namespace__in=namespaces, canonical_name=names.canonical(name))
+
+    def listed(self) -> Self:
+        """Select the packages that everybody may read."""
+        return self.filter(is_listed=True)
 
     def visible_to(self, user: User | None) -> Self:
         """Select what a user, or an anonymous visitor, may read: the rule of `rights` for many packages at once."""
@@ -93,7 +98,10 @@ class Package(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Empty for private and removed packages.
+    is_listed = models.BooleanField(
+        default=False, editable=False, help_text="Public, and neither it nor its namespace is in the trash."
+    )
+    # Empty for packages that are not listed.
     search_name = models.TextField(default="", editable=False)
     search_text = models.TextField(default="", editable=False)
     search_spelling = models.TextField(default="", editable=False)
@@ -106,8 +114,19 @@ class Package(models.Model):
             models.UniqueConstraint(fields=["namespace", "canonical_name"], name="each_package_once_in_its_namespace"),
             models.UniqueConstraint(fields=["namespace", "skeleton"], name="no_package_looks_like_another"),
             models.CheckConstraint(condition=Q(type__in=Type.values), name="package_has_a_known_type"),
+            models.CheckConstraint(
+                condition=Q(is_listed=False) | Q(type=Type.PUBLIC, removed_at=None), name="no_private_package_is_listed"
+            ),
         ]
-        indexes = [models.Index(fields=["canonical_name", "id"], name="packages_by_name")]
+        indexes = [
+            models.Index(fields=["canonical_name", "id"], condition=Q(is_listed=True), name="listed_packages_by_name"),
+            models.Index(fields=["created_at", "id"], condition=Q(is_listed=True), name="listed_packages_by_creation"),
+            models.Index(fields=["updated_at", "id"], condition=Q(is_listed=True), name="listed_packages_by_change"),
+            # All that a list of those visible to a user needs.
+            models.Index(
+                fields=["namespace", "removed_at", "canonical_name", "type"], name="packages_of_namespace_by_name"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -255,11 +274,17 @@ class ReleaseDownloads(DownloadTotal):
 
 
 class PackageDownloads(RecentDownloadTotal):
-    """Downloads of a package; the row comes with the first."""
+    """Downloads of a package; each has such a row from its first release on."""
 
     KEY = ("package",)
 
     package = models.OneToOneField(Package, primary_key=True, on_delete=models.CASCADE, related_name="downloads")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-total", "package"], name="packages_by_downloads"),
+            models.Index(fields=["-recent", "package"], name="packages_by_recent_downloads"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.package}: {self.total}"

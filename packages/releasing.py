@@ -17,7 +17,7 @@ from namespaces import membership
 from namespaces.models import Namespace, NamespaceQuerySet, Role
 from packages import archives, lookup, names, release_input, rights, search, texts, versions
 from packages.archives import StoredArchive
-from packages.models import SEARCH_COLUMNS, Collaboration, Package, Release, Status, Type
+from packages.models import LISTING_COLUMNS, Collaboration, Package, PackageDownloads, Release, Status, Type
 from packages.release_input import ReleaseEdit, ReleaseInput
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
@@ -54,6 +54,7 @@ def create_package(
                 package.save()
         except IntegrityError as error:
             raise name_taken(namespace, name) from error
+        PackageDownloads.objects.create(package=package)
         Collaboration.objects.create(package=package, user=principal.user, role=Role.OWNER, added_by=principal.user)
         release = Release(package=package)
         _save_release(release, release, content, archive, principal.user)
@@ -154,10 +155,10 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
         package = lookup.lock_for_update(package)
         former_name = str(package)
         package.namespace = namespace
-        search.update_search_fields(package)
+        search.update_listing(package)
         try:
             with transaction.atomic():
-                package.save(update_fields=["namespace", *SEARCH_COLUMNS])
+                package.save(update_fields=["namespace", *LISTING_COLUMNS])
         except IntegrityError as error:
             raise name_taken(namespace, package.name) from error
         audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name)
@@ -184,8 +185,8 @@ def set_removed(package: Package, *, removed: bool, actor: User | None) -> bool:
     if (package.removed_at is not None) == removed:
         return False
     package.removed_at = timezone.now() if removed else None
-    search.update_search_fields(package)
-    package.save(update_fields=["removed_at", *SEARCH_COLUMNS])
+    search.update_listing(package)
+    package.save(update_fields=["removed_at", *LISTING_COLUMNS])
     audit.record(actor, audit.Action.PACKAGE_REMOVE if removed else audit.Action.PACKAGE_RESTORE, package)
     return True
 
@@ -196,7 +197,7 @@ def update_derived_fields(package: Package, release: Release) -> None:
     if newest is None or package.release_order(release) >= package.release_order(newest):
         package.newest = release
     package.updated_at = timezone.now()
-    search.update_search_fields(package)
+    search.update_listing(package)
     package.save()
 
 

@@ -1,6 +1,5 @@
 """Search over public packages, best matches first."""
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,8 +8,8 @@ from django.dispatch import receiver
 
 from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
-from packages import names
-from packages.models import SEARCH_COLUMNS, Package, Release, Type
+from packages import counters, names
+from packages.models import LISTING_COLUMNS, SEARCH_COLUMNS, Package, Release, Type
 from registry_site.search import spelling
 from registry_site.search.lookup import WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
@@ -21,46 +20,56 @@ MAX_RESULTS = 500
 BATCH_SIZE = 500
 
 
-def update_search_fields(package: Package) -> None:
-    """Set the columns of a package that the search index is derived from; empty unless everybody may read it."""
-    newest = package.newest
-    if package.type != Type.PUBLIC or package.removed_at or package.namespace.removed_at or newest is None:
+def update_listing(package: Package) -> None:
+    """Set the columns of a package for lists and search, in the transaction that saves them."""
+    counters.listed_packages.add(set_listing(package), package.pk)
+
+
+def set_listing(package: Package) -> int:
+    """Set the columns of a package for lists and search; return the change of the number of listed packages."""
+    was_listed, newest = package.is_listed, package.newest
+    package.is_listed = package.type == Type.PUBLIC and not (package.removed_at or package.namespace.removed_at)
+    if not package.is_listed or newest is None:
         package.search_name = package.search_text = package.search_spelling = ""
-        return
+        return package.is_listed - was_listed
     package.search_name = " ".join(tokenize(f"{package.namespace.name} {package.name}"))
     texts = [package.namespace.name, package.name, package.field, newest.description, *newest.keywords]
     package.search_text = " ".join(tokenize(" ".join(texts)))
     package.search_spelling = " ".join(spelling.spelling_words(package.name))
+    return package.is_listed - was_listed
 
 
 @receiver(namespace_visibility_changed)
 def update_packages_of_namespace(sender: type[Namespace], namespace: Namespace, **kwargs: Any) -> None:
-    """Take the packages of a removed namespace out of the index, or put those of a restored one back.
+    """Take the packages of a removed namespace out of lists and search, or put those of a restored one back.
 
     Results are limited, so packages that nobody may read must not use up the limit.
     """
-    packages = Package.objects.filter(namespace=namespace)
+    # Locked, so that a change of a package comes first, or finds the namespace as it is now.
+    packages = Package.objects.filter(namespace=namespace).order_by("pk").select_for_update(no_key=True, of=("self",))
     if namespace.removed_at is not None:
-        packages.update(**dict.fromkeys(SEARCH_COLUMNS, ""))
+        listed = sum(packages.values_list("is_listed", flat=True).iterator(BATCH_SIZE))
+        Package.objects.filter(namespace=namespace).update(is_listed=False, **dict.fromkeys(SEARCH_COLUMNS, ""))
+        counters.listed_packages.add(-listed, namespace.pk)
         return
     unused = (f"newest__{column}" for column in Release.LARGE_COLUMNS)
     present = packages.filter(removed_at=None).select_related("newest").defer(*unused).iterator(BATCH_SIZE)
+    added = 0
     while batch := list(islice(present, BATCH_SIZE)):
         for package in batch:
             package.namespace = namespace
-            update_search_fields(package)
-        Package.objects.bulk_update(batch, SEARCH_COLUMNS)
+            added += set_listing(package)
+        Package.objects.bulk_update(batch, LISTING_COLUMNS)
+    counters.listed_packages.add(added, namespace.pk)
 
 
-def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
-    """Return primary keys of the public packages that match all words of a query, by prefix; the best first.
+def search_packages(query: str) -> list[int]:
+    """Return primary keys of the listed packages that match all words of a query, by prefix; the best first.
 
     `rank` orders the results, then the name; there are at most `MAX_RESULTS`. If nothing matches, names that are spelt
-    one or two letters off do. An empty query lists all packages by name.
+    one or two letters off do. A query without words has no results.
     """
-    public = Package.objects.present().filter(type=Type.PUBLIC)
-    if not query.strip():
-        return public.order_by("canonical_name", "pk").values_list("pk", flat=True)
+    listed = Package.objects.listed()
     words = tokenize_query(query)
     if not words:
         return []
@@ -68,12 +77,12 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
     # Good matches must not fall victim to the limit of the last query, so they have queries of their own.
     wanted_name = names.canonical(query.strip())
     namespace, name = names.split_qualified(wanted_name)
-    exact = public.named(namespace, name) if namespace else public.filter(canonical_name=name)
-    by_name = name_rows(public.filter(search_name__matches=all_of(words, limit=MAX_NAME_MATCHES)), MAX_NAME_MATCHES)
-    by_text = name_rows(public.filter(search_text__matches=all_of(words, limit=MAX_RESULTS)), MAX_RESULTS)
+    exact = listed.named(namespace, name) if namespace else listed.filter(canonical_name=name)
+    by_name = name_rows(listed.filter(search_name__matches=all_of(words, limit=MAX_NAME_MATCHES)), MAX_NAME_MATCHES)
+    by_text = name_rows(listed.filter(search_text__matches=all_of(words, limit=MAX_RESULTS)), MAX_RESULTS)
     rows = {**by_text, **by_name, **name_rows(exact, MAX_NAME_MATCHES)}
     if not rows:
-        return misspelt(public, name)
+        return misspelt(listed, name)
     ranked = sorted(rows, key=lambda pk: (rank(wanted_name, *rows[pk], matches_name=pk in by_name), rows[pk]))
     return ranked[:MAX_RESULTS]
 
@@ -81,7 +90,7 @@ def search_packages(query: str) -> "Sequence[int] | QuerySet[Package, int]":
 def matching_names(text: str, number: int) -> list[Package]:
     """Return the first public packages with all words of a text in their names and namespaces."""
     words = tokenize_query(text)
-    rows = Package.objects.with_newest().present().filter(type=Type.PUBLIC).order_by()
+    rows = Package.objects.with_newest().listed().order_by()
     return list(rows.filter(search_name__matches=all_of(words, limit=number))[:number]) if words else []
 
 

@@ -8,8 +8,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts import names
 from namespaces.models import Namespace
-from packages import listing, search
-from packages.models import Package, Type
+from packages import counters, listing, search
+from packages.models import Package
 from registry_site.sections import SUGGESTIONS, Entry, Results, SearchQuery, Section
 
 LAST_CHARACTER = "\U0010ffff"
@@ -43,12 +43,12 @@ def package_entry(package: Package, exact: str = "") -> Entry:
 
 
 def package_counts() -> Sequence[tuple[int, str]]:
-    return [(Package.objects.present().filter(type=Type.PUBLIC).count(), "package")]
+    return [(counters.listed_packages.value(), "package")]
 
 
 def find_namespaces(query: SearchQuery) -> Results:
     """Return a page of the namespaces that have public packages and whose names begin with a text, by name."""
-    public = Package.objects.filter(namespace=OuterRef("pk"), type=Type.PUBLIC, removed_at=None)
+    public = Package.objects.listed().filter(namespace=OuterRef("pk"))
     rows = beginning_with(names.canonical(query.text.strip())).filter(Exists(public))
     start, end = (query.page - 1) * query.per_page, query.page * query.per_page
     fetched = list(rows.order_by("reservation__name")[start : end + 1])

@@ -15,6 +15,7 @@ from registry_site import counters
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import Listing, create_crate_of, create_crates
+from tests.support.database import plan_of
 from tests.support.rows_read import rows_read
 
 REGISTRY = 'registry-index = "sparse+http://testserver/index/"'
@@ -321,14 +322,3 @@ def test_pages_come_from_indexes(anonymous: CargoClient, monkeypatch: pytest.Mon
         if "TEMP B-TREE" in plans or "Sort" in plans:
             offenders[path] = plans
     assert offenders == {}
-
-
-def plan_of(sql: str) -> str:
-    """Return how the database will answer a query, where it never sorts if it can follow an index."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off")
-            cursor.execute(f"EXPLAIN {sql}")
-        else:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
-        return "; ".join(str(row[-1]) for row in cursor.fetchall())

@@ -7,6 +7,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from packages import counters
+from packages.listing import listed_page
 from tests.support.migrations import migrate
 
 BEFORE = ("packages", "0006_large_columns_last")
@@ -59,4 +61,6 @@ def test_packages_survive_the_migrations() -> None:
     assert get(f"{packages['npm']}/versions/1.0.1")["version"] == "1.0.1+b"
     assert get(f"{packages['python']}/versions/1.0.1+b")["version"] == "1.0.1+b"
     queries = {query: len(get(f"/packages?query={query}")) for query in ("words0", "words1", "words2", "Demo-Python")}
+    assert [package.field for package in listed_page("downloads", 1).packages] == ["npm", "python"]
+    assert counters.listed_packages.value() == 2
     assert queries == {"words0": 1, "words1": 0, "words2": 1, "Demo-Python": 1}

@@ -16,6 +16,7 @@ from namespaces import membership
 from namespaces.models import Namespace
 from packages import names, search
 from packages.models import SEARCH_COLUMNS, Package, Release
+from registry_site import counters
 from registry_site.search.words import tokenize_query
 from tests.support.admin import run_action
 from tests.support.browser import Browser
@@ -43,6 +44,7 @@ def create_packages(publisher: User, listings: Iterable[Listing]) -> None:
     pairs = [build_rows(namespaces[listing.namespace], listing, publisher) for listing in listings]
     Package.objects.bulk_create(package for package, _ in pairs)
     Release.objects.bulk_create(release for _, release in pairs)
+    counters.recount_all()
     Package.objects.update(newest=Subquery(Release.objects.filter(package=OuterRef("pk")).values("pk")))
 
 
@@ -51,7 +53,7 @@ def build_rows(namespace: Namespace, listing: Listing, publisher: User) -> tuple
     content: dict[str, Any] = {"description": listing.description, "keywords": list(listing.keywords)}
     release = Release(package=package, version="1.0.0", canonical_version="1.0.0", publisher=publisher, **content)
     package.newest = release
-    search.update_search_fields(package)
+    search.set_listing(package)
     package.newest = None  # the release has no primary key yet
     return package, release
 
