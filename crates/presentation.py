@@ -1,5 +1,6 @@
 """Crates as their pages show them: one of this registry here, a mirrored one in `crates.mirror.presentation`."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -34,8 +35,10 @@ from registry_site import semantic_versions
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.errors import Gone, NotFound
 
-VERSIONS_PER_PAGE = 100
+VERSIONS_PER_PAGE = 50
 DEPENDENTS_PER_PAGE = 50
+LICENSE_NAME = re.compile(r"(UN)?LICEN[CS]E[^/]*|COPYING[^/]*", re.IGNORECASE)
+MAX_LICENSE_FILES = 5
 MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
 MANY_VERSIONS = 100  # a crate with more has its chart counted at most once in a while
 CHART_SECONDS = 300
@@ -158,6 +161,10 @@ class PresentedCrate(ABC):
 
     @property
     @abstractmethod
+    def license_files(self) -> Sequence[str]: ...
+
+    @property
+    @abstractmethod
     def dependencies(self) -> Sequence[DependencyRecord]: ...
 
     @property
@@ -249,13 +256,10 @@ class OwnCrate(PresentedCrate):
 
     @cached_property
     def contents(self) -> dict[str, Any]:
-        """The texts of a page: of the README as HTML, and of the license, if that is not too long."""
+        """The texts of a page: of the README as HTML, and of the license, if that is not too long; and its files."""
         rows: Any = VersionContents.objects.filter(version=self.row)
-        license_text = Left("license_text", MAX_LICENSE_TEXT + 1)
-        return rows.values("readme_html", license_start=license_text).first() or {
-            "readme_html": "",
-            "license_start": "",
-        }
+        columns = rows.values("readme_html", "files", license_start=Left("license_text", MAX_LICENSE_TEXT + 1))
+        return columns.first() or {"readme_html": "", "files": [], "license_start": ""}
 
     @property
     def readme_html(self) -> str:
@@ -270,6 +274,11 @@ class OwnCrate(PresentedCrate):
     def license_text(self) -> str:
         text: str = self.contents["license_start"]
         return text if len(text) <= MAX_LICENSE_TEXT else ""
+
+    @property
+    def license_files(self) -> Sequence[str]:
+        """The paths of files that are named like a license."""
+        return [path for path, *_ in self.contents["files"] if LICENSE_NAME.fullmatch(path)][:MAX_LICENSE_FILES]
 
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:

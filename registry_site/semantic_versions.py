@@ -1,5 +1,6 @@
 """Versions by Semantic Versioning 2.0."""
 
+from functools import lru_cache
 from typing import Any
 
 import semver
@@ -28,6 +29,7 @@ def without_build(text: str) -> str:
     return text.partition("+")[0]
 
 
+@lru_cache(maxsize=16384)  # a page sorts all versions of a crate, of which it shows some
 def order_of(text: str) -> tuple[Any, ...]:
     """Return a key by which texts are sorted as SemVer sorts their versions, many times as fast; raises `Invalid`."""
     version = parse(text)

@@ -115,6 +115,10 @@ class MirroredCrate(PresentedCrate):
     def license_text(self) -> str:
         return ""
 
+    @property
+    def license_files(self) -> Sequence[str]:
+        return [self.facts.license_file] if self.facts.license_file and not self.described_by else []
+
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:
         records = catalogue.dependency_records(self.index_file.name, self.shown)

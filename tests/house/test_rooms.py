@@ -12,7 +12,17 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
 
 # Inside a room, a sub-folder may import those to the right of it, never those to the left.
 INNER_ORDER = {
-    "registry_site": ("management", "server", "http", "storage", "archives", "markdown", "search", "sqlite"),
+    "registry_site": (
+        "management",
+        "templatetags",
+        "server",
+        "http",
+        "storage",
+        "archives",
+        "markdown",
+        "search",
+        "sqlite",
+    ),
     "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords"),
     "crates": ("management", "pages", "api", "mirror", "package"),
     "namespaces": ("api",),

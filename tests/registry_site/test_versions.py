@@ -111,6 +111,14 @@ def test_versions_are_ordered() -> None:
     assert [pair for pair in pairs if not semantic_versions.parse(pair[0]) < semantic_versions.parse(pair[1])] == []
 
 
+def test_keys_sort_as_versions_do() -> None:
+    assert sorted(reversed(ORDER), key=semantic_versions.order_of) == ORDER
+    keys = [semantic_versions.order_of(text) for text in VERSIONS]
+    assert sorted(keys) == [
+        semantic_versions.order_of(str(version)) for version in sorted(map(semantic_versions.parse, VERSIONS))
+    ]
+
+
 def test_build_metadata_is_left_out() -> None:
     releases = {"1.0.0": "1.0.0", "1.0.0+a": "1.0.0", "1.0.0-a.1+b-c.d": "1.0.0-a.1", "1.0.0-a": "1.0.0-a"}
     assert {text: semantic_versions.without_build(text) for text in releases} == releases

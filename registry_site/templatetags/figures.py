@@ -1,0 +1,35 @@
+"""Numbers, sizes and days as pages write them. Lists have hundreds, and Django's own filters take ten times as long."""
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils.safestring import SafeString, mark_safe
+
+KILOBYTE = 1000
+UNITS = ("kB", "MB", "GB", "TB")
+
+register = template.Library()
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return a whole number with commas: `1,234`."""
+    return f"{number:,}"
+
+
+@register.filter
+def size(number: int) -> str:
+    """Return a number of bytes in a unit that leaves few digits: `12.3 kB`."""
+    if number < KILOBYTE:
+        return f"{number} B"
+    power = 1
+    while power < len(UNITS) and number >= KILOBYTE ** (power + 1):
+        power += 1
+    return f"{number / KILOBYTE**power:.1f} {UNITS[power - 1]}"
+
+
+@register.filter
+def day(moment: datetime) -> SafeString:
+    """Return the element `<time>` with the day of a moment in UTC."""
+    text = f"{moment.astimezone(UTC):%Y-%m-%d}"
+    return mark_safe(f'<time datetime="{text}">{text}</time>')  # noqa: S308 - digits
