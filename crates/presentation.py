@@ -263,8 +263,7 @@ class OwnCrate(PresentedCrate):
 
     @property
     def readme_html(self) -> str:
-        html: str = self.contents["readme_html"]
-        return html
+        return reachable_by_keyboard(self.contents["readme_html"])
 
     @property
     def readme_text(self) -> str:
@@ -312,6 +311,11 @@ class OwnCrate(PresentedCrate):
         rows = listed_versions().in_bulk(keys)
         records = [listed_record(rows[pk]) for pk in keys if pk in rows]
         return VersionPage(records, self.version_count, page, has_next=end < self.version_count)
+
+
+def reachable_by_keyboard(readme: str) -> str:
+    """Return the HTML of a README whose code can be scrolled without a mouse."""
+    return readme.replace("<pre>", '<pre tabindex="0">')
 
 
 def listed_versions() -> QuerySet[Version]:

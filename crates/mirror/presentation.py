@@ -26,7 +26,13 @@ from crates.mirror.models import CachedIndexFile, CrateDownloads, CrateFacts, Da
 from crates.mirror.overrides import ActiveOverride
 from crates.mirror.stored_crates import StoredCrate
 from crates.package.dependencies import CRATES_IO
-from crates.presentation import DEPENDENTS_PER_PAGE, VERSIONS_PER_PAGE, PresentedCrate, VersionPage
+from crates.presentation import (
+    DEPENDENTS_PER_PAGE,
+    VERSIONS_PER_PAGE,
+    PresentedCrate,
+    VersionPage,
+    reachable_by_keyboard,
+)
 from crates.records import DependencyRecord, VersionRecord
 from registry_site import download_counts as all_counts
 from registry_site import markdown
@@ -105,7 +111,7 @@ class MirroredCrate(PresentedCrate):
 
     @property
     def readme_html(self) -> str:
-        return render_readme(*self.readme) if self.readme[0] else ""
+        return reachable_by_keyboard(render_readme(*self.readme)) if self.readme[0] else ""
 
     @property
     def readme_text(self) -> str:

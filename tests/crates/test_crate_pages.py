@@ -36,7 +36,11 @@ extra = ["std"]
 
 def publish(client: CargoClient, name: str = "My-Demo", version: str = "1.0.0", extra: str = MANIFEST) -> None:
     toml = packing.manifest(name, version, extra)
-    files = {"README.md": "# Read me\n\n![a](https://example.com/a.png)", "LICENSE": "All <rights>", "src/main.rs": ""}
+    files = {
+        "README.md": "# Read me\n\n![a](https://example.com/a.png)\n\n    code",
+        "LICENSE": "All <rights>",
+        "src/main.rs": "",
+    }
     body = packing.frame(packing.metadata(name, version), packing.crate(name, version, toml, files))
     assert client.publish(body).status_code == 200
 
@@ -70,6 +74,7 @@ def test_page_shows_facts_and_readme(client: Client) -> None:
         'href="/categories/network-programming"',
         'href="https://example.com/demo"',
         "Read me",
+        '<pre tabindex="0"><code>code',
         'href="/crates/My-Demo/source"',
     )
     assert [part for part in parts if part not in text] == []
