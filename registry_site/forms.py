@@ -1,16 +1,29 @@
 """Forms of pages: they call one verb of the domain, and show its refusals where the input stands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from registry_site.errors import RegistryError, RetryLater
 from registry_site.http.dialects import status_of
 from registry_site.http.request_log import annotate_refusal
+
+
+def validator(check: Callable[[str], Any]) -> Callable[[str], None]:
+    """Return a validator of a field that calls a check of the domain: all bad fields are marked at once."""
+
+    def validate(value: str) -> None:
+        try:
+            check(value)
+        except RegistryError as error:
+            raise ValidationError(error.message) from error
+
+    return validate
 
 
 class VerbForm(forms.Form):

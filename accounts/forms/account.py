@@ -6,7 +6,7 @@ from django import forms
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts import closing, names, profiles
+from accounts import closing, profiles
 from accounts.credentials import browser_sessions, own_sessions
 from accounts.forms.fields import (
     EMAIL_CODES,
@@ -15,6 +15,7 @@ from accounts.forms.fields import (
     AddressField,
     NameField,
     PasswordField,
+    RepeatedPasswordField,
     password_rule,
 )
 from accounts.models import User
@@ -22,11 +23,15 @@ from accounts.oidc import identities
 from accounts.passwords import change
 from accounts.principals import Principal
 from accounts.profiles import ProfileChanges
+from registry_site.errors import RegistryError, WrongPassword
 from registry_site.forms import VerbForm
 
 
 class OwnForm(VerbForm):
     """A form about the account of the signed-in principal."""
+
+    def message_of(self, error: RegistryError) -> str:
+        return "This is not your password." if isinstance(error, WrongPassword) else error.message
 
     def __init__(self, principal: Principal, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -34,7 +39,7 @@ class OwnForm(VerbForm):
 
 
 class NameForm(OwnForm):
-    username = NameField(label="New user name", max_length=names.MAX_LENGTH)
+    username = NameField(label="New user name", is_new=True)
 
     fields_of_codes = dict.fromkeys((*NAME_CODES, "name_in_use"), "username")
 
@@ -76,7 +81,7 @@ class AvatarForm(OwnForm):
 class PasswordForm(OwnForm):
     current_password = PasswordField(label="Present password")
     password = PasswordField(label="New password", is_new=True)
-    confirmation = PasswordField(label="New password again", is_new=True)
+    confirmation = RepeatedPasswordField(label="New password again")
 
     fields_of_codes = {
         "wrong_password": "current_password",

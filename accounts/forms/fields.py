@@ -6,7 +6,10 @@ from django import forms
 from django.conf import settings
 
 from accounts import emails, names
+from accounts.models import User
+from accounts.passwords.change import validate_password
 from accounts.passwords.login import MAX_PASSWORD_BYTES
+from registry_site.forms import validator
 
 # The field that a refusal belongs to, by its code.
 NAME_CODES = ("name_taken", "name_invalid", "name_too_similar")
@@ -15,20 +18,22 @@ PASSWORD_CODES = ("password_too_short", "password_too_long", "password_content",
 
 
 class NameField(forms.CharField):
-    """The name of a user."""
+    """The name of a user, or one to sign in with."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, is_new: bool = False, **options: Any) -> None:
         attributes = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
-        options = {"max_length": names.MAX_LOGIN_LENGTH, **options}
-        super().__init__(widget=forms.TextInput(attributes), **options)
+        validators, max_length = [], names.MAX_LOGIN_LENGTH
+        if is_new:
+            validators, max_length = [validator(names.validate_for_signup)], names.MAX_LENGTH
+        super().__init__(widget=forms.TextInput(attributes), max_length=max_length, validators=validators, **options)
 
 
 class AddressField(forms.CharField):
-    """An e-mail address. The domain checks its syntax, so that there is one rule for all forms and APIs."""
+    """An e-mail address, by the syntax of the domain, which is the same for all forms and APIs."""
 
     def __init__(self, **options: Any) -> None:
-        widget = forms.EmailInput({"autocomplete": "email"})
-        super().__init__(widget=widget, max_length=emails.MAX_LENGTH, **options)
+        options = {"widget": forms.EmailInput({"autocomplete": "email"}), "max_length": emails.MAX_LENGTH, **options}
+        super().__init__(validators=[validator(emails.normalize)], **options)
 
 
 class PasswordField(forms.CharField):
@@ -37,6 +42,16 @@ class PasswordField(forms.CharField):
     def __init__(self, *, is_new: bool = False, **options: Any) -> None:
         widget = forms.PasswordInput({"autocomplete": "new-password" if is_new else "current-password"})
         super().__init__(widget=widget, strip=False, max_length=MAX_PASSWORD_BYTES, **options)
+        if is_new:
+            self.validators.append(validator(lambda password: validate_password(password, User())))
+
+
+class RepeatedPasswordField(PasswordField):
+    """A new password once more: only whether it is the same counts."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.widget.attrs["autocomplete"] = "new-password"
 
 
 def password_rule() -> str:

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from accounts.forms.fields import EMAIL_CODES, PASSWORD_CODES, AddressField, PasswordField, password_rule
+from accounts.forms.fields import (
+    EMAIL_CODES,
+    PASSWORD_CODES,
+    AddressField,
+    PasswordField,
+    RepeatedPasswordField,
+    password_rule,
+)
 from accounts.models import User
 from accounts.passwords import reset
 from registry_site.forms import VerbForm
@@ -19,7 +26,7 @@ class LinkForm(VerbForm):
 
 class NewPasswordForm(VerbForm):
     password = PasswordField(label="New password", is_new=True)
-    confirmation = PasswordField(label="New password again", is_new=True)
+    confirmation = RepeatedPasswordField(label="New password again")
 
     fields_of_codes = {**dict.fromkeys(PASSWORD_CODES, "password"), "passwords_differ": "confirmation"}
 

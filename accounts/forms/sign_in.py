@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts import names, registration
+from accounts import registration
 from accounts.credentials import browser_sessions
 from accounts.forms.fields import (
     EMAIL_CODES,
@@ -14,6 +14,7 @@ from accounts.forms.fields import (
     AddressField,
     NameField,
     PasswordField,
+    RepeatedPasswordField,
     password_rule,
 )
 from accounts.models import User
@@ -42,10 +43,10 @@ class SignInForm(VerbForm):
 
 
 class SignUpForm(VerbForm):
-    username = NameField(label="User name", max_length=names.MAX_LENGTH, help_text="Letters, digits, -, _ and dots.")
+    username = NameField(label="User name", is_new=True, help_text="Letters, digits, -, _ and dots.")
     email = AddressField(label="E-mail address", required=False)
     password = PasswordField(label="Password", is_new=True)
-    confirmation = PasswordField(label="Password again", is_new=True)
+    confirmation = RepeatedPasswordField(label="Password again")
 
     fields_of_codes = {
         **dict.fromkeys(NAME_CODES, "username"),

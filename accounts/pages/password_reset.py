@@ -32,7 +32,7 @@ def request_link(request: HttpRequest) -> HttpResponse:
 @never_cache
 def new_password(request: HttpRequest, token: str) -> HttpResponse:
     """`/password-reset/{token}`: choose a new password. The link is used up by POST alone."""
-    set_error_page(request, "accounts/link_ended.html", again="/password-reset")
+    set_error_page(request, "accounts/link_ended.html", again="/password-reset", way_on="Ask for another link")
     user = reset.read_link(token)
     form = NewPasswordForm(token, request.POST if request.method == "POST" else None)
     if not (form.is_bound and form.submit()):

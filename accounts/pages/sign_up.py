@@ -45,7 +45,7 @@ def verify_email(request: HttpRequest, token: str) -> HttpResponse:
 
     Servers that look into mails for malware follow links, and press no buttons.
     """
-    set_error_page(request, "accounts/link_ended.html", again="/sign-in")
+    set_error_page(request, "accounts/link_ended.html", again="/sign-in", way_on="Sign in")
     if request.method != "POST":
         return render(request, "accounts/verify_email.html", {"link": email_verification.read_link(token)})
     link = email_verification.verify(token)

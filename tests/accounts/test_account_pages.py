@@ -135,7 +135,7 @@ def test_password_changes_and_other_sessions_end(browser: FormBrowser, alice: Us
 def test_refused_passwords_are_marked(browser: FormBrowser) -> None:
     fields = {"current_password": PASSWORD, "password": NEW, "confirmation": NEW}
     cases = {
-        ("current_password", "wrong"): "The user name or the password is wrong.",
+        ("current_password", "wrong"): "This is not your password.",
         ("password", "short"): "The password has 5 characters; use 6 to 64.",
         ("confirmation", "other"): "The two passwords differ.",
     }
@@ -299,7 +299,7 @@ def test_closed_account_ends_everywhere(browser: FormBrowser, alice: User) -> No
 
 def test_wrong_password_closes_nothing(browser: FormBrowser) -> None:
     response = browser.fill_in("/account/close", password=NEW)
-    assert error_of(response, "password") == "The user name or the password is wrong."
+    assert error_of(response, "password") == "This is not your password."
     assert User.objects.get().is_active
 
 

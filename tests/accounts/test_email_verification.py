@@ -1,18 +1,14 @@
 """Verification of addresses by links in mails, which go through a real mail server on loopback."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from django.core import signing
 from django.test import Client
 from django.utils import timezone
@@ -22,12 +18,12 @@ from accounts.credentials import jwt_sessions
 from accounts.models import User
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
+from tests.support.mail_server import MailServer, running_mail_server
 from tests.support.servers import Server, free_port, running
 
 HTTP = Client(raise_request_exception=False)  # shared by all tests: it loads the middleware once
 OTHER_PASSWORD = "battery staple"
 ADDRESS = "dora@example.org"
-LINK = re.compile(r"^(http://\S+)(/v1/user/email/verify/\S+)\r?$", re.MULTILINE)
 
 DONE = "Email verified, you can close this page."
 UNVERIFIED = {"error": "Please verify your email before logging in"}
@@ -36,60 +32,10 @@ BAD_EMAIL = {"error": "Please enter a valid email address"}
 NOT_SENT = {"error": "Failed to send verification email."}
 
 
-class MailServer:
-    """A mail server that keeps its mails; `refusals` answers SMTP commands, `drops` is a command that ends it."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.delivered: list[tuple[list[str], EmailMessage]] = []
-        self.refusals: dict[str, str] = {}
-        self.drops = ""
-
-    async def handle_MAIL(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        envelope.mail_from = address
-        return self._reply(server, "MAIL")
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        envelope.rcpt_tos.append(address)
-        return self._reply(server, "RCPT")
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        reply = self._reply(server, "DATA")
-        if reply.startswith("250") and isinstance(envelope.content, bytes):
-            message = message_from_bytes(envelope.content, policy=policy.default)
-            self.delivered.append((envelope.rcpt_tos, message))
-        return reply
-
-    def _reply(self, server: SMTP, command: str) -> str:
-        if command == self.drops and server.transport is not None:
-            server.transport.close()
-        return self.refusals.get(command, "250 OK")
-
-    def recipients(self) -> list[list[str]]:
-        return [recipients for recipients, _ in self.delivered]
-
-    def link(self) -> str:
-        """Return the path of the link in the last mail."""
-        return self.match_link()[2]
-
-    def match_link(self) -> re.Match[str]:
-        match = LINK.search(self.delivered[-1][1].get_content())
-        assert match is not None
-        return match
-
-
 @pytest.fixture(scope="module")
 def controller() -> Iterator[Controller]:
-    controller = Controller(MailServer(), hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield controller
-    controller.stop()
+    with running_mail_server() as controller:
+        yield controller
 
 
 @pytest.fixture

@@ -1080,7 +1080,7 @@ def test_typed_address_of_signing_out_shows_its_button(both: Site) -> None:
     browser, _ = local_user(both, "typist")
     page = browser.get("/sign-out")
     assert (page.status_code, browser.signed_in_name()) == (200, "ktra-secure-auth:typist")
-    assert "You are signed in as ktra-secure-auth:typist." in text_of_page(page)
+    assert "You are signed in as typist." in text_of_page(page)
     assert browser.press_button("/sign-out", "/sign-out").headers["Location"] == "/"
     assert browser.signed_in_name() is None
     assert "You are not signed in." in text_of_page(browser.get("/sign-out"))

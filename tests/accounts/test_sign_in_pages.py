@@ -173,12 +173,14 @@ def test_refusals_stand_at_their_fields(visitor: FormBrowser, alice: User, setti
         ("username", "Alice"): "This user name is taken; choose another.",
         ("username", "a1ice"): "The name 'a1ice' looks too much like one that is taken; choose another.",
         ("username", "admin"): "The user name 'admin' is reserved; choose another.",
-        ("username", "a" * 300): "Ensure this value has at most 255 characters (it has 300).",
+        ("username", "a b"): "The user name 'a b' is not allowed: use 1 to 255 of A-Z, a-z, 0-9, -, _ and ., "
+        "with at least one letter or digit, and dots only between two others.",
         ("email", ""): "This field is required.",
         ("email", "nobody"): "The e-mail address is not valid: 'nobody'.",
         ("email", "ALICE@example.org"): "The address ALICE@example.org belongs to an account already.",
         ("password", "short"): "The password has 5 characters; use 6 to 64.",
-        ("password", "dora"): "The password has 4 characters; use 6 to 64. The password is the user name.",
+        ("password", "dora"): "The password has 4 characters; use 6 to 64.",
+        ("password", " " * 8): "The password is blank or has control characters.",
         ("confirmation", OTHER): "The two passwords differ.",
     }
     offenders = []
@@ -188,6 +190,17 @@ def test_refusals_stand_at_their_fields(visitor: FormBrowser, alice: User, setti
         if error_of(response, field) != sentence:
             offenders.append((field, value, error_of(response, field), response.status_code))
     assert offenders == []
+
+
+def test_password_like_the_name_is_marked(visitor: FormBrowser) -> None:
+    response = visitor.fill_in("/sign-up", username="dorothea", email="", password="Dorothea", confirmation="Dorothea")
+    assert error_of(response, "password") == "The password is the user name."
+
+
+def test_all_bad_fields_are_marked_at_once(visitor: FormBrowser) -> None:
+    response = visitor.fill_in("/sign-up", username="new", email="nobody", password="short", confirmation="short")
+    marked = [field for field in ("username", "email", "password", "confirmation") if error_of(response, field)]
+    assert marked == ["username", "email", "password"]
 
 
 def test_refused_sign_up_keeps_all_but_passwords(visitor: FormBrowser, alice: User) -> None:

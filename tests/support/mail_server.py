@@ -1,0 +1,74 @@
+"""A real mail server on loopback, which keeps its mails."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.support.servers import free_port
+
+LINK = re.compile(r"^(http://[^/\s]+)(/(?:v1/user/email/verify|password-reset)/\S+)\r?$", re.MULTILINE)
+
+
+class MailServer:
+    """A mail server that keeps its mails; `refusals` answers SMTP commands, `drops` is a command that ends it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.delivered: list[tuple[list[str], EmailMessage]] = []
+        self.refusals: dict[str, str] = {}
+        self.drops = ""
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.mail_from = address
+        return self._reply(server, "MAIL")
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        return self._reply(server, "RCPT")
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        reply = self._reply(server, "DATA")
+        if reply.startswith("250") and isinstance(envelope.content, bytes):
+            message = message_from_bytes(envelope.content, policy=policy.default)
+            self.delivered.append((envelope.rcpt_tos, message))
+        return reply
+
+    def _reply(self, server: SMTP, command: str) -> str:
+        if command == self.drops and server.transport is not None:
+            server.transport.close()
+        return self.refusals.get(command, "250 OK")
+
+    def recipients(self) -> list[list[str]]:
+        return [recipients for recipients, _ in self.delivered]
+
+    def link(self) -> str:
+        """Return the path of the link in the last mail."""
+        return self.match_link()[2]
+
+    def match_link(self) -> re.Match[str]:
+        """Return the match of the link in the last mail: the origin, and the path."""
+        match = LINK.search(self.delivered[-1][1].get_content())
+        assert match is not None
+        return match
+
+
+@contextmanager
+def running_mail_server() -> Iterator[Controller]:
+    """Run a mail server, the handler of the controller."""
+    controller = Controller(MailServer(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        yield controller
+    finally:
+        controller.stop()
