@@ -20,7 +20,14 @@ class VersionConverter(StringConverter):
     regex = "[0-9][^/]*"
 
 
+class WordConverter(StringConverter):
+    """Keywords and slugs can have a slash, but not at the end, where people's paths are forgiven one."""
+
+    regex = ".*[^/]"
+
+
 register_converter(VersionConverter, "version")
+register_converter(WordConverter, "word")
 
 
 def pages_beneath(root: str, name: str, kind: type[PresentedCrate]) -> list[URLPattern]:
@@ -181,9 +188,9 @@ urlpatterns = [
     ),
     path("badge/<str:name>.svg", feeds.badge, name="badge"),
     path("keywords", lists.keywords, name="keywords"),
-    path("keywords/<path:word>", lists.keyword, name="keyword"),
+    path("keywords/<word:word>", lists.keyword, name="keyword"),
     path("categories", lists.categories, name="categories"),
-    path("categories/<path:slug>", lists.category, name="category"),
+    path("categories/<word:slug>", lists.category, name="category"),
     path("people/<str:login>", people.person, name="person"),
     path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
     *(MIRROR if settings.MIRROR else []),

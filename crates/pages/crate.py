@@ -72,7 +72,12 @@ class Versions(CratePage):
     def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
         by_date = request.GET.get("sort") == "date"
         page = crate.list_versions(paging.number_of(request), by_date=by_date)
-        return {"tab": "versions", "page": page, "by_date": by_date, **paging.ways(request, page.number, page.has_next)}
+        return {
+            "tab": "versions",
+            "page": page,
+            "by_date": by_date,
+            **paging.ways(request, page.number, page.versions, page.has_next),
+        }
 
 
 class Dependencies(CratePage):
@@ -91,7 +96,7 @@ class Dependents(CratePage):
 
     def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
         page = crate.list_dependents(paging.number_of(request))
-        return {"tab": "dependents", "page": page, **paging.ways(request, page.number, page.has_next)}
+        return {"tab": "dependents", "page": page, **paging.ways(request, page.number, page.dependents, page.has_next)}
 
 
 class Markdown(CratePage):

@@ -57,7 +57,7 @@ def word_sort(request: HttpRequest) -> str:
 def word_context(request: HttpRequest, rows: list[Any], total: int) -> dict[str, Any]:
     number = paging.number_of(request)
     has_next = number * WORDS_PER_PAGE < total
-    return {"rows": rows, "total": total, "sort": word_sort(request), **paging.ways(request, number, has_next)}
+    return {"rows": rows, "total": total, "sort": word_sort(request), **paging.ways(request, number, rows, has_next)}
 
 
 def crate_context(request: HttpRequest, **filters: Any) -> dict[str, Any]:
@@ -66,5 +66,5 @@ def crate_context(request: HttpRequest, **filters: Any) -> dict[str, Any]:
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else "downloads"
     crates = listing.list_crates(CrateQuery(sort=sort, page=number, per_page=CRATES_PER_PAGE, **filters))
-    ways = paging.ways(request, number, crates.next_page is not None)
+    ways = paging.ways(request, number, crates.crates, crates.next_page is not None)
     return {"crates": crates.crates, "total": crates.total, "sort": sort, "sorts": SORTS, **ways}

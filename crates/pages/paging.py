@@ -1,9 +1,11 @@
 """Numbered pages of lists, and the ways between them."""
 
+from collections.abc import Sized
+
 from django.http import HttpRequest
 
 from crates.listing import MAX_PAGE
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, NotFound
 
 
 def number_of(request: HttpRequest) -> int:
@@ -14,8 +16,13 @@ def number_of(request: HttpRequest) -> int:
     return int(text)
 
 
-def ways(request: HttpRequest, number: int, has_next: bool) -> dict[str, str]:
-    """Return the addresses of the pages around one, as the template of all lists takes them; empty if there is none."""
+def ways(request: HttpRequest, number: int, rows: Sized, has_next: bool) -> dict[str, str]:
+    """Return the addresses of the pages around one, as the template of all lists takes them; empty if there is none.
+
+    Raises `NotFound` for a page behind the last.
+    """
+    if number > 1 and not rows:
+        raise NotFound(f"This list has no page {number}.")
 
     def address(page: int) -> str:
         query = request.GET.copy()

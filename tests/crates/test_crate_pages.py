@@ -146,6 +146,12 @@ def test_unknown_crates_and_pages_are_missing(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("demo")
+def test_page_behind_the_last_is_missing(client: Client) -> None:
+    paths = ("/crates/My-Demo/versions", "/crates/My-Demo/dependents", "/keywords", "/keywords/net", "/people/alice")
+    assert {path: client.get(path, {"page": "2"}).status_code for path in paths} == dict.fromkeys(paths, 404)
+
+
+@pytest.mark.usefixtures("demo")
 def test_numbers_of_pages_are_checked(client: Client) -> None:
     for page in ("0", "-1", "x", "201", "\u0661", "9" * 400):
         for path in ("/crates/My-Demo/versions", "/crates/My-Demo/dependents", "/keywords", "/keywords/net"):

@@ -109,7 +109,7 @@ def test_pages_show_thousands_of_versions(
             text = mirror.page(f"demo/versions?page={page}").content.decode()
         assert text.count("<strong>Held back.</strong>") == 51  # and the notice above them
         assert len(queries) <= 10
-    assert mirror.page("demo/versions?page=41").content.count(b"<strong>Held back.</strong>") == 1
+    assert mirror.page("demo/versions?page=41").status_code == 404
 
 
 def test_page_shows_the_file_of_a_version(mirror: MirrorClient, upstream: BadUpstream) -> None:
