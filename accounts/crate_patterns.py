@@ -25,11 +25,13 @@ def parse_patterns(patterns: Sequence[str]) -> list[str]:
         if not PATTERN.fullmatch(pattern):
             raise Invalid(
                 f"{pattern[:80]!r} is no crate pattern: write the name of a crate such as serde_json, "
-                "or the beginning of names and a star such as serde*."
+                "or the beginning of names and a star such as serde*.",
+                code="crate_pattern",
             )
         unique.setdefault(canonical(pattern), pattern)
     if len(unique) > MAX_PATTERNS:
-        raise Invalid(f"{len(unique)} crate patterns are too many: a token has at most {MAX_PATTERNS}.")
+        message = f"{len(unique)} crate patterns are too many: a token has at most {MAX_PATTERNS}."
+        raise Invalid(message, code="crate_pattern")
     return list(unique.values())
 
 

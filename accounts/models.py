@@ -1,6 +1,6 @@
 """Users, their names, identities, credentials and roles, and bans."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
 
@@ -318,6 +318,9 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
         return self.unrevoked().update(revoked_at=timezone.now())
 
 
+ENDS_SOON = timedelta(days=7)
+
+
 class Credential(models.Model):
     """Something that proves a user. It is looked up by the SHA-256 of the text that its holder sends.
 
@@ -403,6 +406,11 @@ class Credential(models.Model):
     @property
     def is_live(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether it ends within a week."""
+        return self.expires_at is not None and self.expires_at <= timezone.now() + ENDS_SOON
 
     @property
     def updated_at(self) -> datetime:

@@ -29,6 +29,7 @@ FORMER_NAMES = {"publish": (Scope.PUBLISH_NEW, Scope.PUBLISH_UPDATE), "owners": 
 def parse_scopes(words: Sequence[str]) -> list[Scope]:
     """Return the scopes of a cargo token by their names of today or of before, each once; raises `Invalid`."""
     if unknown := set(words).difference(CARGO_SCOPES, FORMER_NAMES):
-        raise Invalid(f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(CARGO_SCOPES)}.")
+        message = f"There is no scope {', '.join(sorted(unknown))}; there are: {', '.join(CARGO_SCOPES)}."
+        raise Invalid(message, code="scope")
     scopes = [scope for word in words for scope in FORMER_NAMES.get(word) or (Scope(word),)]
     return list(dict.fromkeys(scopes))

@@ -5,7 +5,17 @@ from django.urls import path
 
 from accounts.api import backups, ktra, torrust, yapkg
 from accounts.oidc import flow
-from accounts.pages import account, default_token, identities, password_reset, sessions, sign_in, sign_up
+from accounts.pages import (
+    account,
+    app_keys,
+    default_token,
+    identities,
+    password_reset,
+    sessions,
+    sign_in,
+    sign_up,
+    tokens,
+)
 from registry_site.http.negotiation import by_accept
 
 WITH_PASSWORD = [
@@ -46,6 +56,9 @@ urlpatterns = [
     path("password-reset", password_reset.request_link),
     path("password-reset/<str:token>", password_reset.new_password),
     path("account", account.profile),
+    path("account/tokens", tokens.tokens),
+    path("account/tokens/new", tokens.new_token),
+    path("account/app-keys", app_keys.own_app_keys),
     path("account/name", account.name),
     path("account/email", account.email),
     path("account/avatar", account.avatar),

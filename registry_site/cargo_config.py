@@ -19,6 +19,11 @@ def cargo_config() -> str:
     )
 
 
+def token_variable() -> str:
+    """Return the environment variable from which cargo takes a token of this registry, as on a build server."""
+    return f"CARGO_REGISTRIES_{REGISTRY_NAME.upper()}_TOKEN"
+
+
 def mirror_config() -> str:
     """Return the configuration that replaces crates.io by the mirror; empty without a mirror."""
     if not settings.MIRROR:

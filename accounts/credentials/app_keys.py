@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.credentials import last_uses, revocation
+from accounts.credentials import last_uses, repeated_forms, revocation
 from accounts.models import Credential, CredentialQuerySet, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import ALL_SCOPES, Scope
@@ -51,10 +51,10 @@ class AppKey:
         self.type = credential.app_key_type
 
 
-def issue(principal: Principal, key_type: str) -> AppKey:
-    """Create an app key of the principal's.
+def issue(principal: Principal, key_type: str, newest: int | None = None) -> AppKey:
+    """Create an app key of the principal's. `newest` is what the form of a page carries.
 
-    Raises `Invalid` for another type, `PermissionDenied`, and `Conflict` if the user has too many keys.
+    Raises `Invalid` for another type, `PermissionDenied`, and `Conflict` for too many keys or a form sent again.
     """
     principal.require(Scope.ACCOUNT)
     if key_type not in Type.values:
@@ -63,6 +63,7 @@ def issue(principal: Principal, key_type: str) -> AppKey:
     appid = f"app_{secrets.token_hex(12)}"
     with transaction.atomic():
         principal.revalidate_and_lock()  # before the count, which two requests at once could pass otherwise
+        repeated_forms.require_first(user, Credential.Kind.APP_KEY, newest)
         if unrevoked_keys(user).count() >= MAX_KEYS_PER_USER:
             raise Conflict(f"You have {MAX_KEYS_PER_USER} app keys already; delete one first.", code="too_many_keys")
         credential = Credential.objects.create(
@@ -77,6 +78,12 @@ def issue(principal: Principal, key_type: str) -> AppKey:
         )
         audit.record(user, audit.Action.APP_KEY_ISSUE, user, appid=appid, type=key_type)
     return AppKey(credential)
+
+
+def list_rows(principal: Principal) -> list[Credential]:
+    """Return the rows of the principal's app keys, newest first, without their secrets; raises `PermissionDenied`."""
+    principal.require(Scope.ACCOUNT)
+    return list(unrevoked_keys(principal.user).defer("secret"))
 
 
 def list_owned(principal: Principal) -> list[AppKey]:

@@ -79,6 +79,12 @@ def get_or_create_default(user: User) -> DefaultToken:
         return DefaultToken(decrypt_text(credential), is_new=False)
 
 
+def find_default(user: User) -> DefaultToken | None:
+    """Return the user's default token, if there is one."""
+    credential = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME).first()
+    return None if credential is None else DefaultToken(decrypt_text(credential), is_new=False)
+
+
 def rotate_default(user: User) -> DefaultToken:
     """Replace the user's default token by a new one. Named tokens stay. Raises `Unauthenticated`."""
     with transaction.atomic():
@@ -141,14 +147,14 @@ def create(
     validate_name(name)
     scopes, crate_patterns = parse_scopes(allowed), parse_patterns(patterns)
     if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid("The token would be expired from the start.")
+        raise Invalid("The token would be expired from the start.", code="token_end")
     with transaction.atomic():
         Principal(user).revalidate_and_lock()
         of_this_name = unrevoked_tokens(user).filter(name=name)
         # The unique constraint cannot know the time: an expired token would keep its name for ever.
         of_this_name.filter(expires_at__lte=timezone.now()).mark_revoked()
         if of_this_name.exists():
-            raise Conflict(f"{user} has a token named {name!r} already; revoke it first.")
+            raise Conflict(f"{user} has a token named {name!r} already; revoke it first.", code="token_name_taken")
         return _issue(user, name, scopes, expires_at, crate_patterns)
 
 
@@ -156,10 +162,11 @@ def validate_name(name: str) -> None:
     """Raise `Invalid` for a name that is blank, too long, the default token's, or that would not show on a terminal."""
     if not name.strip() or len(name) > MAX_NAME_LENGTH or name.strip() == Credential.DEFAULT_NAME:
         raise Invalid(
-            f"Give the token a name of 1 to {MAX_NAME_LENGTH} characters other than {Credential.DEFAULT_NAME!r}."
+            f"Give the token a name of 1 to {MAX_NAME_LENGTH} characters other than {Credential.DEFAULT_NAME!r}.",
+            code="token_name",
         )
     if not name.isprintable():
-        raise Invalid("The name of the token has control characters or others that do not show.")
+        raise Invalid("The name of the token has control characters or others that do not show.", code="token_name")
 
 
 def authenticate(text: str) -> Principal:

@@ -1,6 +1,5 @@
 """Cargo tokens that end soon. Their users get word once, a week before; a token for less than that needs none."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -8,12 +7,11 @@ from django.db.models import F
 from django.dispatch import receiver
 from django.utils import timezone
 
-from accounts.models import Credential, CredentialQuerySet, good_standing
+from accounts.models import ENDS_SOON, Credential, CredentialQuerySet, good_standing
 from accounts.signals import token_ending
 from registry_site.logs import log_event
 from registry_site.signals import purge_requested
 
-NOTICE = timedelta(days=7)
 BATCH_SIZE = 100
 
 
@@ -25,8 +23,8 @@ def ending_tokens() -> CredentialQuerySet:
         revoked_at=None,
         end_announced_at=None,
         expires_at__gt=now,
-        expires_at__lte=now + NOTICE,
-        created_at__lt=F("expires_at") - NOTICE,
+        expires_at__lte=now + ENDS_SOON,
+        created_at__lt=F("expires_at") - ENDS_SOON,
     )
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.credentials import cargo_tokens, revocation
+from accounts.credentials import cargo_tokens, repeated_forms, revocation
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.principals import Principal
 from accounts.scopes import parse_scopes
@@ -32,17 +32,24 @@ def list_expired_tokens(principal: Principal) -> list[Credential]:
 
 
 def create_token(
-    principal: Principal, name: str, scopes: Sequence[str], expires_at: datetime | None, patterns: Sequence[str] = ()
+    principal: Principal,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    patterns: Sequence[str] = (),
+    newest: int | None = None,
 ) -> tuple[Credential, str]:
-    """Create a named token, and return it with its text.
+    """Create a named token, and return it with its text. `newest` is what the form of a page carries.
 
-    Raises `PermissionDenied`, and what `cargo_tokens.create` raises; also `Conflict` for too many tokens.
+    Raises `PermissionDenied`, and what `cargo_tokens.create` raises; also `Conflict` for too many tokens or a form
+    that is sent again.
     """
     require_full(principal)
     for scope in parse_scopes(scopes):
         principal.require_any(scope)
     with transaction.atomic():
         principal.revalidate_and_lock()
+        repeated_forms.require_first(principal.user, Credential.Kind.CARGO_TOKEN, newest)
         if live_tokens(principal.user).count() >= MAX_TOKENS:
             raise Conflict(f"You have {MAX_TOKENS} tokens; revoke one of them first.")
         text = cargo_tokens.create(principal.user, name, scopes, expires_at, patterns)

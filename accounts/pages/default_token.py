@@ -1,8 +1,10 @@
 """Pages of the default cargo token, the one that single sign-on gives."""
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_safe
@@ -11,29 +13,21 @@ from accounts import cross_site
 from accounts.credentials import browser_sessions, cargo_tokens
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
-from registry_site.cargo_config import REGISTRY_NAME
+from accounts.pages.tokens import PATH as TOKENS_PATH
 
 
 @require_safe
 @never_cache
 def me(request: HttpRequest) -> HttpResponse:
     """`GET /me` in a browser: the address that `cargo login` prints."""
-    if not settings.OIDC_LOGIN:
-        context = {"public_url": settings.PUBLIC_URL, "signup_open": settings.SIGNUP_OPEN}
-        return render(request, "accounts/me.html", context)
     principal = browser_sessions.get_principal(request)
-    if principal is None:
+    if principal is None and settings.OIDC_LOGIN:
         return flow.begin_sign_in(request, "me")
-    cross_site.require_top_level_navigation(request)
-    user = principal.user
-    context = {
-        "token": cargo_tokens.get_or_create_default(user),
-        "login": user.login,
-        "registry": REGISTRY_NAME,
-        "identities": user.identities.all(),
-        "issuer": settings.OIDC_ISSUER,
-    }
-    return render(request, "accounts/token.html", context)
+    if principal is not None and settings.OIDC_LOGIN:
+        cross_site.require_top_level_navigation(request)
+        if cargo_tokens.get_or_create_default(principal.user).is_new:
+            messages.success(request, "Your default token is new.")
+    return HttpResponseRedirect(TOKENS_PATH if principal else f"/sign-in?{urlencode({'next': ACCOUNT_PATH})}")
 
 
 @csrf_protect

@@ -637,7 +637,7 @@ def test_session_survives_while_the_provider_is_down(
 
 def sign_out(browser: LiveBrowser) -> str:
     """Sign out and return the URL that the registry sends the browser to."""
-    csrf = browser.get("/me").text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    csrf = browser.get("/account/tokens").text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
     response = requests.post(
         f"{browser.registry.url}/sign-out",
         {"csrfmiddlewaretoken": csrf},

@@ -439,7 +439,7 @@ def test_signed_in_person_signs_in_as_somebody_else(both: Site) -> None:
     browser = both.browser()
     both.provider.add_person("second", nickname="second")
     browser.sign_in(both.provider.add_person("first", nickname="first"))
-    link = link_of(browser.get("/me"), "Sign in as somebody else")
+    link = link_of(browser.get("/account/tokens"), "Sign in as somebody else")
     prompts = [query_of(browser.get(link).headers["Location"])["prompt"] for _ in range(2)]
     assert prompts == ["select_account", "login"]
     browser.get(browser.callback_url("second", link))
@@ -569,7 +569,8 @@ def test_linked_identity_signs_in_to_the_local_account(both: Site) -> None:
     browser, token = local_user(both, "lena")
     page = text_of_page(link_identity(browser, both.provider.add_person("lena-there", nickname="other")))
     assert "You are signed in as ktra-secure-auth:lena" in page
-    assert f"signs in at {both.provider.issuer} as lena-there" in page
+    identities = text_of_page(browser.get("/account/identities"))
+    assert f"lena-there at {both.provider.issuer}" in identities
     assert both.client().sign_in("lena-there").json() == {
         "username": "ktra-secure-auth:lena",
         "existing_token": token,
@@ -623,7 +624,7 @@ def test_linking_needs_a_csrf_token_and_own_origin(both: Site) -> None:
     browser, _ = local_user(both, "forged")
     assert browser.request("POST", "/openid/link").status_code == 403
     foreign = {"Origin": "https://evil.example"}
-    form = {"csrfmiddlewaretoken": browser.csrf_token("/me")}
+    form = {"csrfmiddlewaretoken": browser.csrf_token("/account/tokens")}
     assert browser.request("POST", "/openid/link", form, foreign).status_code == 403
 
 
@@ -928,7 +929,7 @@ def test_foreign_origin_or_referer_replaces_no_token(reader: Browser, header: di
 def test_form_replaces_the_token_and_leads_back(both: Site, with_origin: bool) -> None:
     browser, token = both.new_person(f"presses-{with_origin}")
     browser.session.headers["Accept"] = PAGE
-    form = {"csrfmiddlewaretoken": browser.csrf_token("/me")}
+    form = {"csrfmiddlewaretoken": browser.csrf_token("/account/tokens")}
     origin = {"Origin": both.server.url} if with_origin else {}
     response = browser.request("POST", "/replace_token", form, origin)
     assert (response.status_code, response.headers.get("Location")) in [(302, "/me"), (303, "/me")], response.text
@@ -969,20 +970,23 @@ def test_other_site_cannot_read_a_token(reader: Browser, site: str, accept: str)
         ("cors", "empty"),
     ):
         headers = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": destination}
-        response = reader.get("/me", Accept=accept, **headers)
-        assert response.status_code == 403, headers
-        assert OTHER_SITE in response.text
-        assert "entc_" not in response.text
+        for path in ("/me", "/account/tokens"):
+            response = reader.get(path, Accept=accept if path == "/me" else PAGE, **headers)
+            assert response.status_code == 403, headers
+            assert OTHER_SITE in response.text
+            assert "entc_" not in response.text
 
 
 @pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
 def test_other_site_may_link_to_me(reader: Browser, accept: str) -> None:
-    assert reader.get("/me", Accept=accept, Sec_Fetch_Site="cross-site", **NAVIGATION).status_code == 200
+    path = "/me" if accept == DATA else "/account/tokens"  # where /me leads browsers
+    assert reader.get(path, Accept=accept, Sec_Fetch_Site="cross-site", **NAVIGATION).status_code == 200
 
 
 @pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
 def test_head_of_me_has_the_headers_of_get(reader: Browser, accept: str) -> None:
-    response = reader.request("HEAD", "/me", headers={"Accept": accept})
+    path = "/me" if accept == DATA else "/account/tokens"
+    response = reader.request("HEAD", path, headers={"Accept": accept})
     assert (response.status_code, response.text) == (200, "")
     assert "no-store" in response.headers["Cache-Control"]
     assert response.headers["X-Frame-Options"] == "DENY"
@@ -1038,7 +1042,7 @@ def test_second_sign_in_shows_no_form(both: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "page"), [("leaving", "/sign-out", "/me"), ("boss", "/admin/logout/", "/admin/")]
+    ("name", "path", "page"), [("leaving", "/sign-out", "/account/tokens"), ("boss", "/admin/logout/", "/admin/")]
 )
 def test_sign_out_ends_both_sessions(closed: Site, name: str, path: str, page: str) -> None:
     browser, _ = closed.new_person(name, groups=["ops"])
@@ -1066,7 +1070,7 @@ def test_password_session_signs_out_without_the_provider(both: Site) -> None:
 
 def test_other_site_cannot_sign_a_user_out(both: Site) -> None:
     client, _ = both.new_person("staying")
-    form = {"csrfmiddlewaretoken": client.csrf_token("/me")}
+    form = {"csrfmiddlewaretoken": client.csrf_token("/account/tokens")}
     responses = [
         client.get("/sign-out"),
         client.request("POST", "/sign-out"),

@@ -184,7 +184,7 @@ class Browser:
         """Send a GET request; `Sec_Fetch_Site="none"` is the header of that name."""
         return self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
-    def press_button(self, path: str, page: str = "/me") -> requests.Response:
+    def press_button(self, path: str, page: str = "/account/tokens") -> requests.Response:
         """Submit the form of a page that is sent to `path`."""
         return self.request("POST", path, {"csrfmiddlewaretoken": self.csrf_token(page)}, {"Origin": self.url})
 

@@ -17,7 +17,7 @@ class FormBrowser(Client):
     def __init__(self, **headers: str) -> None:
         super().__init__(enforce_csrf_checks=True, headers=headers)
 
-    def fill_in(self, path: str, /, button: str = "", **fields: str) -> Any:
+    def fill_in(self, path: str, /, button: str = "", **fields: Any) -> Any:
         """Load a page, fill in fields of its form, and send it. `button` is `name=value` of the one that is pressed."""
         values = FormFields(self.get(path, headers=PAGE).content.decode()).values
         name, _, value = button.partition("=")
