@@ -20,7 +20,7 @@ ATTRIBUTES = {
     "details": {"open"},
     "hr": {"size", "width"},
     "img": {"alt", "height", "src", "width"},
-    "input": {"checked", "disabled", "type"},
+    "input": {"aria-label", "checked", "disabled", "type"},
     "ins": {"cite", "datetime"},
     "li": {"id", "value"},
     "ol": {"reversed", "start", "type"},
@@ -57,7 +57,10 @@ def sanitize(html: str, path: str, repository: str) -> str:
         clean_content_tags=set(),
         attributes=ATTRIBUTES,
         # An input shows whether a task of a list is done, no more. Images are fetched once a reader comes to them.
-        set_tag_attribute_values={"input": {"disabled": "", "type": "checkbox"}, "img": {"loading": "lazy"}},
+        set_tag_attribute_values={
+            "input": {"aria-label": "Task", "disabled": "", "type": "checkbox"},
+            "img": {"loading": "lazy"},
+        },
         attribute_filter=partial(filter_attribute, tree),
         allowed_classes=CLASSES,
         url_schemes={"http", "https", "irc", "ircs", "mailto", "xmpp"},

@@ -45,7 +45,7 @@ DIALECT = [
     (
         "- [x] a",
         '<ul class="contains-task-list">\n<li class="task-list-item">'
-        '<input type="checkbox" checked="" disabled=""> a</li>\n</ul>',
+        '<input type="checkbox" checked="" disabled="" aria-label="Task"> a</li>\n</ul>',
     ),
     (
         "> [!NOTE]\n> a",

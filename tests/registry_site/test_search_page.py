@@ -15,7 +15,7 @@ from packages import release_input, releasing
 from tests.support.bad_upstream import line
 from tests.support.crate_rows import Listing, create_crates
 
-HEADING = '<h3><a href="'
+HEADING = '<h2><a href="'
 
 
 def search(client: Client, /, **fields: str) -> str:

@@ -19,6 +19,16 @@ class Page:
 
 PAGES: Sequence[Page] = (
     Page("home", "/"),
+    Page("home-signed-in", "/", "alice"),
+    Page("search", "/search?q=harbour"),
+    Page("search-all", "/search"),
+    Page("search-keyword", "/search?keyword=shipping&sort=new"),
+    Page("search-nothing", "/search?q=nothing-of-this-name"),
+    Page("search-refused", "/search?q=harbour&page=0", status=400),
+    Page("search-mirror", "/search?source=mirror&q=serde"),
+    Page("search-packages", "/search?source=packages"),
+    Page("search-namespaces", "/search?source=namespaces"),
+    Page("crate-version", "/crates/manifest-parser/0.3.0"),
     Page("sign-in", "/sign-in"),
     Page("sign-up", "/sign-up"),
     Page("sign-out", "/sign-out", "alice"),

@@ -43,3 +43,12 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     setTimeout(() => { label.textContent = before; if (announcement) announcement.textContent = ""; }, 3000);
   });
 }
+
+// What scrolls sideways can be reached by keyboard; most browsers do so by themselves.
+function letFocusScroll() {
+  for (const block of document.querySelectorAll("pre, article table, .scrolled")) {
+    if (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight) block.tabIndex = 0;
+  }
+}
+letFocusScroll();
+addEventListener("resize", letFocusScroll);

@@ -1,0 +1,195 @@
+"""Every page in Chromium: axe finds nothing, no other host is asked, no policy is violated, JavaScript is no need.
+
+The accessible outline of each page stands in `tests/registry_site/outlines/`; `WRITE_OUTLINES=1` writes them anew.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Page as Tab
+
+from tests.support.pages import PAGES, Page
+from tests.support.sample_registry import PASSWORD
+from tests.support.servers import ROOT, Server, running
+
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+OUTLINES = Path(__file__).parent / "outlines"
+# Names are resolved to nothing, so that a page which asks for more fails here as it does without a network.
+OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
+RULES = "{resultTypes: ['violations']}"
+CONTRAST = "{resultTypes: ['violations'], runOnly: ['color-contrast']}"
+# What is another one on each run.
+CHANGING = {
+    re.compile(r"127\.0\.0\.1:\d+"): "HOST",
+    re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?(?: UTC)?"): "DATE",
+}
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
+    pytest.mark.database_independent,
+    pytest.mark.long,
+]
+
+
+@dataclass
+class Visit:
+    """What a browser found on a page."""
+
+    violations: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    too_wide: bool = False
+    outline: str = ""
+    outline_without_scripts: str = ""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("pages") / "data") as server:
+        environment = server.environment | {"DJANGO_SETTINGS_MODULE": "registry_site.settings"}
+        subprocess.run([sys.executable, "-m", "tests.support.sample_registry"], cwd=ROOT, env=environment, check=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def visits(site: Server) -> dict[str, Visit]:
+    """A visit to each page, with scripts and without."""
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS) as browser,
+    ):
+        visits = {page.name: Visit() for page in PAGES}
+        for visitor in sorted({page.visitor for page in PAGES}):
+            pages = [page for page in PAGES if page.visitor == visitor]
+            walk_with_scripts(browser, site, visitor, pages, visits)
+            walk_without_scripts(browser, site, visitor, pages, visits)
+    return visits
+
+
+def signed_in(browser: Browser, site: Server, visitor: str, *, scripts: bool) -> BrowserContext:
+    context = browser.new_context(
+        base_url=site.url, viewport=DESKTOP, java_script_enabled=scripts, reduced_motion="reduce"
+    )
+    if visitor:
+        tab = context.new_page()
+        tab.goto("/sign-in")
+        tab.get_by_label("Name").or_(tab.get_by_label("Username")).first.fill(visitor)
+        tab.get_by_label("Password").first.fill(PASSWORD)
+        tab.get_by_role("main").get_by_role("button", name="Sign in").click()
+        tab.close()
+    return context
+
+
+def walk_with_scripts(
+    browser: Browser, site: Server, visitor: str, pages: list[Page], visits: dict[str, Visit]
+) -> None:
+    context = signed_in(browser, site, visitor, scripts=True)
+    tab = context.new_page()
+    tab.set_default_timeout(20_000)
+    for page in pages:
+        visit = visits[page.name]
+        visit_at_once(tab, page, visit)
+    context.close()
+
+
+def visit_at_once(tab: Tab, page: Page, visit: Visit) -> None:
+    """Open a page once, and look at it wide and narrow, light and dark."""
+
+    def note(text: str) -> None:
+        if str(page.status) not in text:  # Chromium notes the status of an error page, too
+            visit.complaints.append(text)
+
+    console = lambda message: note(message.text) if message.type in ("error", "warning") else None  # noqa: E731
+    request = lambda sent: visit.hosts.add(urlsplit(sent.url).hostname or "")  # noqa: E731
+    tab.on("console", console)
+    tab.on("request", request)
+    tab.set_viewport_size(DESKTOP)
+    tab.emulate_media(color_scheme="light")
+    tab.goto(page.path)
+    visit.outline = tab.locator("body").aria_snapshot()
+    # The tool of the test, which the page's own policy would not load.
+    tab.evaluate(AXE.read_text())
+    visit.violations += offenders(tab, RULES, "wide")
+    tab.emulate_media(color_scheme="dark")
+    visit.violations += offenders(tab, CONTRAST, "dark")
+    tab.set_viewport_size(PHONE)
+    visit.violations += offenders(tab, CONTRAST, "dark, narrow")
+    tab.emulate_media(color_scheme="light")
+    visit.violations += offenders(tab, RULES, "narrow")
+    visit.too_wide = tab.evaluate("document.documentElement.scrollWidth > innerWidth")
+    tab.remove_listener("console", console)
+    tab.remove_listener("request", request)
+
+
+def offenders(tab: Tab, options: str, look: str) -> list[str]:
+    results = tab.evaluate(f"axe.run(document, {options})")
+    return [
+        f"{look}: {violation['id']} at {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for violation in results["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def walk_without_scripts(
+    browser: Browser, site: Server, visitor: str, pages: list[Page], visits: dict[str, Visit]
+) -> None:
+    context = signed_in(browser, site, visitor, scripts=False)
+    tab = context.new_page()
+    for page in pages:
+        tab.goto(page.path)
+        visits[page.name].outline_without_scripts = tab.locator("body").aria_snapshot()
+    context.close()
+
+
+def normalized(outline: str) -> str:
+    for pattern, word in CHANGING.items():
+        outline = pattern.sub(word, outline)
+    return outline.strip() + "\n"
+
+
+def test_axe_finds_nothing_on_any_page(visits: dict[str, Visit]) -> None:
+    assert {name: visit.violations for name, visit in visits.items() if visit.violations} == {}
+
+
+def test_browser_has_no_complaints(visits: dict[str, Visit]) -> None:
+    assert {name: visit.complaints for name, visit in visits.items() if visit.complaints} == {}
+
+
+def test_no_other_host_is_asked(visits: dict[str, Visit]) -> None:
+    assert {name: visit.hosts for name, visit in visits.items() if visit.hosts - {"127.0.0.1", ""}} == {}
+
+
+def test_pages_fit_a_phone(visits: dict[str, Visit]) -> None:
+    assert [name for name, visit in visits.items() if visit.too_wide] == []
+
+
+def test_pages_are_whole_without_scripts(visits: dict[str, Visit]) -> None:
+    """All but the buttons that copy, which need one."""
+    copying = re.compile(r'^ *- button "Copy.*\n?', re.MULTILINE)
+    differing = [
+        name
+        for name, visit in visits.items()
+        if copying.sub("", normalized(visit.outline)) != normalized(visit.outline_without_scripts)
+    ]
+    assert differing == []
+
+
+def test_outlines_are_those_of_before(visits: dict[str, Visit]) -> None:
+    if os.environ.get("WRITE_OUTLINES"):
+        OUTLINES.mkdir(exist_ok=True)
+        for name, visit in visits.items():
+            (OUTLINES / f"{name}.yaml").write_text(normalized(visit.outline))
+    stored = {path.stem: path.read_text() for path in OUTLINES.glob("*.yaml")}
+    assert stored.keys() == visits.keys()
+    assert {name: normalized(visit.outline) for name, visit in visits.items()} == stored
