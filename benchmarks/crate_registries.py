@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from itertools import accumulate
 from pathlib import Path
@@ -56,6 +56,8 @@ class Benchmark:
     plan: Callable[[], list[Measure]]
     tables: Sequence[str]
     describe_result: Callable[[HTTPResponse, bytes], str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    result_title: str = "total"
 
     def run(self) -> None:
         """Create the crates, measure, print."""
@@ -83,9 +85,10 @@ class Benchmark:
                 registries.append(registry)
             self.time(registries)
             for registry in registries:
-                for measure, rows in zip(registry.measures, json.loads(registry.run("--count-rows")), strict=True):
+                rows_read = json.loads(registry.run("--count-rows")) if self.tables else [None] * len(registry.measures)
+                for measure, rows in zip(registry.measures, rows_read, strict=True):
                     measure.rows = rows
-            print(f"{describe_setup()}\n\n{render(registries)}")
+            print(f"{describe_setup()}\n\n{render(registries, self.result_title)}")
 
     def time(self, registries: "Sequence[Registry]") -> None:
         """Send each request to each registry in turn, by one client."""
@@ -100,7 +103,7 @@ class Benchmark:
             for number in range(-WARM_UP, ROUNDS):
                 for measures in zip(*(registry.measures for registry in registries), strict=True):
                     for connection, measure in zip(connections, measures, strict=True):
-                        time_request(connection, measure, self.describe_result, is_counted=number >= 0)
+                        time_request(connection, measure, self.describe_result, self.headers, is_counted=number >= 0)
 
     def count_rows(self) -> None:
         """Print the number of rows that each request reads."""
@@ -211,10 +214,10 @@ def crate_name(number: int) -> str:
 # --- Output ------------------------------------------------------------------------------------------------------
 
 
-def render(registries: Sequence[Registry]) -> str:
+def render(registries: Sequence[Registry], result_title: str) -> str:
     """Write a table in Markdown: times, their ratios to those of the first registry, rows, and results."""
     counts = [f"{registry.count:,}" for registry in registries]
-    head = ["request", *(f"p50, ms, {count}" for count in counts), "ratio", "rows read", "total"]
+    head = ["request", *(f"p50, ms, {count}" for count in counts), "ratio", "rows read", result_title]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for measures in zip(*(registry.measures for registry in registries), strict=True):
         times = [percentile(measure.milliseconds, 50) for measure in measures]
