@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, sync_playwright
 from playwright.sync_api import Page as Tab
 
 from tests.support.pages import PAGES, Page
@@ -26,12 +26,15 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 OUTLINES = Path(__file__).parent / "outlines"
 # Names are resolved to nothing, so that a page which asks for more fails here as it does without a network.
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=400, height=800)
 RULES = "{resultTypes: ['violations']}"
 CONTRAST = "{resultTypes: ['violations'], runOnly: ['color-contrast']}"
 # What is another one on each run.
 CHANGING = {
     re.compile(r"127\.0\.0\.1:\d+"): "HOST",
+    re.compile(r"\b[0-9a-f]{12,64}(?:…|\b)"): "DIGEST",
+    re.compile(r"\b[\d.]+ kB\b"): "SIZE",
+    re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d+\b"): "DAY",
     re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?(?: UTC)?"): "DATE",
 }
 
