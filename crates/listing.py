@@ -4,9 +4,10 @@ Each order has an index. The keys of a page are read by that index, or out of fe
 the rows of these keys alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
@@ -83,6 +84,15 @@ class Order:
         equal = Q(**{self.column: value, f"{self.crate}__{'lt' if self.is_tie_descending else 'gt'}": crate})
         # The index begins at the last of these conditions.
         return rows.filter(behind | equal, **{f"{self.column}__{'lte' if self.is_descending else 'gte'}": value})
+
+    def sort_few(self, rows: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+        """Sort pairs of a crate and its value."""
+        by_crate = sorted(rows, key=itemgetter(0), reverse=self.is_tie_descending)
+        return sorted(by_crate, key=itemgetter(1), reverse=self.is_descending)
+
+    def is_after(self, row: tuple[int, Any], value: Any, crate: int) -> bool:
+        """Return whether a pair of a crate and its value follows another one."""
+        return row[::-1] != (value, crate) and self.sort_few([(crate, value), row])[0] != row
 
 
 ORDERS = {
@@ -243,11 +253,17 @@ def _page_of_matches(query: CrateQuery, selection: Selection, matches: Sequence[
 def _page_of_order(query: CrateQuery, selection: Selection, sort: str) -> tuple[CrateList, list[int]]:
     """Return a page in some order, without its crates, and their primary keys."""
     order = ORDERS[sort]
-    rows, total = order.sort(selection.rows(order)), selection.count()
-    if query.seek:
-        rows = order.after(rows, *_read_cursor(query.seek, sort))
+    rows, cursor = selection.rows(order), _read_cursor(query.seek, sort) if query.seek else None
     start = 0 if query.page is None else (query.page - 1) * query.per_page
-    fetched = list(rows.values_list(order.crate, order.column)[start : start + query.per_page + 1])
+    end = start + query.per_page + 1
+    if selection.keys is None:
+        total = selection.count()
+        rows = order.sort(rows if cursor is None else order.after(rows, *cursor))
+        fetched = list(rows.values_list(order.crate, order.column)[start:end])
+    else:  # few: PostgreSQL would follow the index of the order past all others to find the first of them
+        few = order.sort_few(rows.order_by().values_list(order.crate, order.column))
+        total = len(few)
+        fetched = [row for row in few if cursor is None or order.is_after(row, *cursor)][start:end]
     page, has_more = fetched[: query.per_page], len(fetched) > query.per_page
     keys = [key for key, _ in page]
     if query.page is None:

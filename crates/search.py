@@ -1,13 +1,13 @@
 """Search for crates by the words of names, descriptions, keywords, categories and READMEs, best matches first."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
 from django.db import transaction
-from django.db.models import Manager
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.dispatch import receiver
 
@@ -84,7 +84,7 @@ def update_popular_words(**kwargs: Any) -> str:
             list(Crate.objects.filter(pk__in=some).order_by("pk").for_update().values_list("pk", flat=True))
             rows = CrateWords.objects.filter(crate__in=some).values("crate_id", "version_id", *COLUMNS)
             PopularWords.objects.bulk_create([PopularWords(**row) for row in rows], ignore_conflicts=True)
-    return f"{len(keys)} crates are popular; {len(keys - former)} are so since now."
+    return f"Search prefers the {len(keys)} most downloaded crates; {len(keys - former)} are new among them."
 
 
 def batched(keys: list[int]) -> Iterator[list[int]]:
@@ -141,7 +141,7 @@ def matching(text: str) -> list[int]:
         if len(rows) == MAX_MATCHES:  # worse matches would not be seen
             break
     if not matches:
-        close = spelling.closest(name, lambda query: read_names(CrateWords.objects, "spelling", query))
+        close = spelling.closest(name, names_of_spelling)
         matches = {pk: Match(edits, other) for pk, (edits, other) in close.items()}
     downloads = dict(CrateDownloads.objects.filter(pk__in=matches).values_list("pk", "total"))
     return sorted(matches, key=lambda pk: (matches[pk].rank, -downloads.get(pk, 0), matches[pk].name))
@@ -149,12 +149,21 @@ def matching(text: str) -> list[int]:
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:
     """Return the names without separators of crates whose words match, by primary key; popular crates come first."""
-    names_by_key = read_names(CrateWords.objects, column, query)
-    if len(names_by_key) < query.limit:  # these are all
-        return names_by_key
-    return dict(islice((read_names(PopularWords.objects, column, query) | names_by_key).items(), query.limit))
+    popular, all_crates = (rows_with(model, column, query) for model in (PopularWords, CrateWords))
+    # PostgreSQL does not begin with all crates if the popular ones are enough; it would read all matches in the index.
+    rows = popular.union(all_crates, all=True)[: 2 * query.limit]  # a crate can come twice
+    return dict(islice(first_words(rows).items(), query.limit))
 
 
-def read_names(words: Manager[Any], column: str, query: WordQuery) -> dict[int, str]:
-    rows = words.filter(**{f"{column}__matches": query}).values_list("crate_id", "name_words")
-    return {pk: text.partition(" ")[0] for pk, text in rows[: query.limit]}
+def names_of_spelling(query: WordQuery) -> dict[int, str]:
+    """Return the names without separators of crates whose spelling matches, by primary key."""
+    return first_words(rows_with(CrateWords, "spelling", query)[: query.limit])
+
+
+def rows_with(model: type[CrateWords | PopularWords], column: str, query: WordQuery) -> QuerySet[Any, tuple[int, str]]:
+    rows = model._default_manager.filter(**{f"{column}__matches": query})
+    return rows.order_by().values_list("crate_id", "name_words")
+
+
+def first_words(rows: Iterable[tuple[int, str]]) -> dict[int, str]:
+    return {pk: text.partition(" ")[0] for pk, text in rows}

@@ -1,6 +1,7 @@
 """Lists of crates, their dependents, keywords and categories: filters, orders, pages, and what they read."""
 
 from datetime import date, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -154,8 +155,9 @@ def test_hostile_parameters_are_refused(anonymous: CargoClient) -> None:
 @pytest.mark.usefixtures("crates")
 def test_seeking_visits_each_crate_once(anonymous: CargoClient) -> None:
     Crate.objects.filter(name__in=("alpha", "zeta", "gamma")).update(created_at=timezone.now())
-    for sort in SORTS:
-        query, visited = f"?sort={sort}&per_page=2", []
+    Keyword.objects.create(word="all", crate_count=5).crates.add(*Crate.objects.all())
+    for sort, few in product(SORTS, ("", "&keyword=all")):  # along an index, and out of few
+        query, visited = f"?sort={sort}&per_page=2{few}", []
         for _ in range(3):
             answer = anonymous.get(f"/api/v1/crates{query}").json()
             visited += [crate["name"] for crate in answer["crates"]]

@@ -302,10 +302,10 @@ def test_popular_crates_are_those_with_most_downloads(
     monkeypatch.setattr(crate_search, "POPULAR_CRATES", 2)
     create_crates([Listing("smtp", "first", downloads=9), Listing("imap", downloads=8), Listing("pop3")], alice)
     popular = PopularWords.objects.order_by("crate__name").values_list("crate__name", flat=True)
-    assert crate_search.update_popular_words() == "2 crates are popular; 2 are so since now."
+    assert crate_search.update_popular_words() == "Search prefers the 2 most downloaded crates; 2 are new among them."
     assert list(popular.all()) == ["imap", "smtp"]
     CrateDownloads.objects.filter(crate__name="pop3").update(total=10)
-    assert crate_search.update_popular_words() == "2 crates are popular; 1 are so since now."
+    assert crate_search.update_popular_words() == "Search prefers the 2 most downloaded crates; 1 are new among them."
     assert list(popular.all()) == ["pop3", "smtp"]
     crate = Crate.objects.get(name="smtp")
     Version.objects.filter(crate=crate).update(description="second")
