@@ -13,7 +13,7 @@ from accounts.credentials import cargo_tokens, own_tokens
 from accounts.models import Credential, User
 from crates import follows, ownership
 from crates.models import CrateDownloads, Follow
-from registry_site import counters
+from registry_site import counters, write_buffers
 from tests.support import packing
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import create_crate_of
@@ -129,8 +129,9 @@ def test_account_needs_a_token_that_reads(alice: User, as_alice: CargoClient) ->
 def test_token_is_created_used_and_revoked(as_alice: CargoClient) -> None:
     expires = (timezone.now() + timedelta(days=1)).isoformat()
     fields = {"name": "ci", "endpoint_scopes": ["publish-update", "publish-new", "read"], "expired_at": expires}
-    response = as_alice.put_json(TOKENS, {"api_token": {**fields, "crate_scopes": None}})
+    response = as_alice.put_json(TOKENS, {"api_token": {**fields, "crate_scopes": ["demo", "serde*"]}})
     token = response.json()["api_token"]
+    assert (token["crate_scopes"], token["last_used_at"]) == (["demo", "serde*"], None)
     assert "no-store" in response.headers["Cache-Control"]
     assert token["endpoint_scopes"] == ["publish-new", "publish-update", "read"]
     client = CargoClient(token=token["token"])
@@ -139,6 +140,10 @@ def test_token_is_created_used_and_revoked(as_alice: CargoClient) -> None:
     listed = as_alice.get(TOKENS).json()["api_tokens"]
     assert [row["name"] for row in listed] == ["ci", "default"]
     assert all("token" not in row for row in listed)
+    assert [row["crate_scopes"] for row in listed] == [["demo", "serde*"], None]
+    assert [row["last_used_at"] is None for row in listed] == [True, True]
+    write_buffers.flush()
+    assert [row["last_used_at"] is None for row in as_alice.get(TOKENS).json()["api_tokens"]] == [False, False]
     assert as_alice.delete(f"{TOKENS}/{token['id']}").json() == {}
     assert client.get(f"{BASE}/me").status_code == 401
     assert [row["name"] for row in as_alice.get(TOKENS).json()["api_tokens"]] == ["default"]

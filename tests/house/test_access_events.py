@@ -18,8 +18,11 @@ from django.test import RequestFactory
 from pytest_django import DjangoDbBlocker
 
 from accounts import bans, roles
+from accounts.credentials import app_keys
+from accounts.credentials.repeated_forms import newest_key
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
+from accounts.principals import Principal
 from crates import removal, reserved_names, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
@@ -426,7 +429,18 @@ def own_identity() -> str:
 
 
 NEW_PASSWORD = {"current_password": PASSWORD, "password": "battery staple", "confirmation": "battery staple"}
-# By the path of the page: the fields that change something. The pages of tokens have their own events' tests.
+
+
+def newest(kind: Credential.Kind) -> str:
+    return str(newest_key(user("owner"), kind))
+
+
+def new_token() -> dict[str, str]:
+    fields = {"name": "fresh", "scopes": "read", "reach": "all", "lifetime": "90"}
+    return {**fields, "newest": newest(Credential.Kind.CARGO_TOKEN)}
+
+
+# By the path of the page: the fields that change something.
 OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/name": lambda: {"username": "renamed"},
     "/account/email": lambda: {"email": "owner@example.com"},
@@ -435,6 +449,10 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/sessions": lambda: {"end": another_session()},
     "/account/sessions#others": lambda: {"others": another_session()},
     "/account/identities": lambda: {"unlink": own_identity()},
+    "/account/tokens": lambda: {"revoke": str(user("owner").credentials.filter(kind="cargo_token")[0].pk)},
+    "/account/tokens/new": new_token,
+    "/account/app-keys": lambda: {"type": "ALL", "newest": newest(Credential.Kind.APP_KEY)},
+    "/account/app-keys#revoke": lambda: {"revoke": app_keys.issue(Principal(user("owner")), "ALL").appid},
     "/account/close": lambda: {"password": PASSWORD},
     "/sign-out": dict,
 }
