@@ -186,6 +186,12 @@ def page_of_keys(query: CrateQuery) -> tuple[CrateList, list[int]]:
     return _page_of_order(query, selection, query.sort if query.sort in ORDERS else "alpha")
 
 
+def numbered_page(crates: Sequence[CrateRecord], total: int, number: int, per_page: int) -> CrateList:
+    """Return a page with the numbers of those around it."""
+    has_more = number * per_page < total and number < MAX_PAGE
+    return CrateList(crates, total, None, number + 1 if has_more else None, number - 1 or None)
+
+
 def first_keys(sort: str, number: int) -> list[int]:
     """Return the primary keys of the first usable crates in an order."""
     order = ORDERS[sort]
@@ -246,8 +252,7 @@ def _page_of_matches(query: CrateQuery, selection: Selection, matches: Sequence[
     keys = [key for key in matches if key in selected]
     number = query.page or 1
     end = number * query.per_page
-    page = CrateList([], len(keys), None, number + 1 if end < len(keys) else None, number - 1 or None)
-    return page, keys[end - query.per_page : end]
+    return numbered_page([], len(keys), number, query.per_page), keys[end - query.per_page : end]
 
 
 def _page_of_order(query: CrateQuery, selection: Selection, sort: str) -> tuple[CrateList, list[int]]:

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
+from accounts.models import User
 from accounts.permissions import ReadAccess, TokenOrReadAccess, TokenRequired
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -47,22 +48,27 @@ class RemovalQuery(serializers.Serializer[None]):
     message = serializers.CharField(default="", allow_blank=True, max_length=removal.MAX_REASON_LENGTH)
 
 
-class CrateListQuery(serializers.Serializer[None]):
+class CrateFilters(serializers.Serializer[None]):
+    """The filters and orders of lists of crates, of this registry and of the mirror."""
+
     q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
     sort = serializers.ChoiceField(choices=listing.SORTS, default="", allow_blank=True)
-    page = Page(default=None)
     per_page = PerPage()
-    seek = Seek()
     keyword = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     all_keywords = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     category = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     letter = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     user_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
-    following = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
     team_id = serializers.IntegerField(default=None, min_value=0, max_value=MAX_KEY)
 
     def get_fields(self) -> dict[str, Any]:
         return {**super().get_fields(), "ids[]": value_list(names.MAX_LENGTH)}
+
+
+class CrateListQuery(CrateFilters):
+    page = Page(default=None)
+    seek = Seek()
+    following = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS_LENGTH)
 
 
 class ReadView(CargoView):
@@ -81,17 +87,8 @@ class Crates(ReadView):
     def search(self, request: Request) -> Response:
         """`GET /api/v1/crates?q=&sort=&page=&per_page=`"""
         query = self.validated(CrateListQuery, request.query_params)
-        keywords = [query.pop("keyword"), *query.pop("all_keywords").split()]
-        crates = listing.list_crates(
-            listing.CrateQuery(
-                text=query.pop("q"),
-                keywords=[word for word in keywords if word],
-                names=query.pop("ids[]"),
-                follower=self.required_principal(request).user if query.pop("following") else None,
-                **query,
-            )
-        )
-        return crate_list(request, crates)
+        follower = self.required_principal(request).user if query.pop("following") else None
+        return crate_list(request, listing.list_crates(crate_query(query, follower=follower)))
 
 
 class Crate(ReadView):
@@ -186,6 +183,18 @@ class Readmes(Cargo, ViewSet):
     def retrieve(self, request: Request, name: str, number: str) -> HttpResponseBase:
         """`GET /dl/{crate}/{version}/readme`"""
         return readmes.render_page(name, number)
+
+
+def crate_query(query: dict[str, Any], *, follower: User | None = None) -> listing.CrateQuery:
+    """Return the domain's query for validated parameters."""
+    keywords = [query.pop("keyword"), *query.pop("all_keywords").split()]
+    return listing.CrateQuery(
+        text=query.pop("q"),
+        keywords=[word for word in keywords if word],
+        names=query.pop("ids[]"),
+        follower=follower,
+        **query,
+    )
 
 
 def crate_list(request: Request, crates: listing.CrateList) -> Response:

@@ -13,19 +13,21 @@ from rest_framework.viewsets import ViewSet
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates import catalogue as own_catalogue
-from crates import names, readmes, search
+from crates import readmes
 from crates.api import shapes, streaming
 from crates.api.crates import (
     REDIRECT,
+    CrateFilters,
     CrateQuery,
     VersionListQuery,
     crate_list,
+    crate_query,
     dependent_list,
     lead,
     version_list,
     version_query,
 )
-from crates.api.paging import PageQuery, value_list
+from crates.api.paging import PageQuery
 from crates.mirror import catalogue, listing
 from registry_site.http.dialects import Cargo, CargoFailure
 
@@ -42,12 +44,8 @@ class NoTeams(serializers.Serializer[Any]):
     teams = shapes.UserShape(many=True)
 
 
-class MirrorListQuery(PageQuery):
-    q = serializers.CharField(default="", allow_blank=True, max_length=search.MAX_QUERY_LENGTH)
-    sort = serializers.ChoiceField(choices=listing.SORTS, default="", allow_blank=True)
-
-    def get_fields(self) -> dict[str, Any]:
-        return {**super().get_fields(), "ids[]": value_list(names.MAX_LENGTH)}
+class MirrorListQuery(CrateFilters, PageQuery):
+    """The parameters of lists of mirrored crates."""
 
 
 class MirrorView(Cargo, ViewSet):
@@ -71,10 +69,7 @@ class MirrorCrates(MirrorView):
     def search(self, request: Request) -> Response:
         """`GET /mirror/api/v1/crates?q=&sort=&page=&per_page=`"""
         query = self.validated(MirrorListQuery, request.query_params)
-        crates = listing.list_crates(
-            listing.ListQuery(query["q"], query["sort"], query["page"], query["per_page"], query["ids[]"])
-        )
-        return crate_list(request, crates)
+        return crate_list(request, listing.list_crates(crate_query(query)))
 
 
 class MirrorCrate(MirrorView):

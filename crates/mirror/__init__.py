@@ -4,8 +4,8 @@ The modules in their order. Each imports only modules of the lines above its own
 
     models  index_lines  resolving  licenses  concurrency  metrics
     download_counts  incidents  upstreams  advisories  overrides  summaries  crate_facts
-    shared_names  examination
-    index_cache  policies
+    shared_names  descriptions
+    examination  index_cache  policies
     crate_cache
     serving  maintenance
     downloads  stored_crates

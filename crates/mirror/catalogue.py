@@ -1,18 +1,21 @@
 """Mirrored crates as crates.io's API shows them, which takes no changes here."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Count
 
 from crates import catalogue, cursors, dependents, taxonomy
 from crates.catalogue import CrateDetails, VersionList, VersionQuery
 from crates.dependents import DependentList
 from crates.mirror import crate_facts, download_counts, stored_crates
-from crates.mirror.models import CachedCrate, CrateDownloads, CrateFacts
+from crates.mirror.examination import examiner
+from crates.mirror.models import CachedCrate, CrateDownloads, CrateFacts, IndexSummary, Topic
 from crates.mirror.stored_crates import StoredCrate, StoredVersion
 from crates.models import Category, Keyword
 from crates.package.dependencies import CRATES_IO
@@ -42,7 +45,8 @@ def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
     """Return a crate with some of its parts; raises as `stored_crates.get_crate`."""
     crate = stored_crates.get_crate(name)
     facts = facts_of(crate.described_file())
-    record, versions = crate_record(crate, facts), None
+    downloads = CrateDownloads.objects.filter(pk=crate.index_file.name).first() or CrateDownloads()
+    record, versions = crate_record(crate.summary, facts, downloads), None
     if "versions" in parts:
         versions = version_records(crate, crate.versions[::-1])
         record = replace(record, versions=[version.id for version in reversed(crate.versions)])
@@ -50,12 +54,20 @@ def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
         versions = version_records(crate, [v for v in crate.versions if v.line.version == record.default_version])
     keywords = categories = None
     if "keywords" in parts:
-        # Crates by keyword are not counted here: this one has it.
-        keywords = [Keyword(word=word, created_at=record.created_at, crate_count=1) for word in facts.keywords]
+        counts = count_crates(Topic.Kind.KEYWORD, facts.keywords)
+        keywords = [
+            Keyword(word=word, created_at=record.created_at, crate_count=counts.get(word, 0)) for word in facts.keywords
+        ]
         record = replace(record, keywords=facts.keywords)
     if "categories" in parts:
+        counts = count_crates(Topic.Kind.CATEGORY, facts.categories)
         categories = [
-            Category(slug=slug, name=taxonomy.category_name(slug), created_at=record.created_at, crate_count=1)
+            Category(
+                slug=slug,
+                name=taxonomy.category_name(slug),
+                created_at=record.created_at,
+                crate_count=counts.get(slug, 0),
+            )
             for slug in facts.categories
         ]
         record = replace(record, categories=facts.categories)
@@ -64,26 +76,33 @@ def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
     return CrateDetails(record, versions, keywords, categories)
 
 
-def crate_record(crate: StoredCrate, facts: CrateFacts) -> CrateRecord:
-    foremost = crate.foremost
-    downloads = CrateDownloads.objects.filter(pk=crate.index_file.name).first() or CrateDownloads()
-    times = [version.published_at for version in crate.versions] or [crate.index_file.changed_at]
+def count_crates(kind: Topic.Kind, words: Sequence[str]) -> Mapping[str, int]:
+    """Return how many mirrored crates have each of some keywords, or categories."""
+    rows = Topic.objects.filter(kind=kind, word__in=words)
+    return dict(rows.values_list("word").annotate(count=Count("pk")))
+
+
+def crate_record(
+    summary: IndexSummary, facts: CrateFacts, downloads: CrateDownloads, *, is_exact: bool = False
+) -> CrateRecord:
+    """Return the record of a crate from a summary to which policies are applied."""
     return CrateRecord(
-        name=crate.name,
-        created_at=min(times),
-        updated_at=max(times),
-        default_version=foremost.default or None,
-        max_version=foremost.highest or NO_VERSION,
-        newest_version=foremost.newest or NO_VERSION,
-        max_stable_version=foremost.highest_stable or None,
-        num_versions=len(crate.versions),
-        yanked=foremost.is_default_yanked,
+        name=summary.name,
+        created_at=summary.created_at,
+        updated_at=summary.updated_at,
+        default_version=summary.default_version or None,
+        max_version=summary.max_version or NO_VERSION,
+        newest_version=summary.newest_version or NO_VERSION,
+        max_stable_version=summary.max_stable_version or None,
+        num_versions=summary.version_count,
+        yanked=bool(summary.default_version) and not summary.max_version,
         downloads=downloads.total,
         recent_downloads=downloads.recent,
         description=facts.description,
         homepage=facts.homepage,
         documentation=facts.documentation,
         repository=facts.repository,
+        exact_match=is_exact,
         api_root=API_ROOT,
     )
 
@@ -193,22 +212,23 @@ def texts_of(value: Any) -> list[str]:
 
 
 def get_readme(name: str, number: str) -> str:
-    """Render the README of a version, for at most half a second; its file is read first if that was not done yet.
+    """Render the README of a version, for at most half a second; a file that was not examined yet is read for it.
 
     Raises as `stored_crates.get_crate`, and `NotFound` if its file is not stored or has none.
     """
     crate = stored_crates.get_crate(name)
     version = crate.get_version(number)
     files = crate.index_file.cached_crates().filter(version=number, sha256=version.line.checksum)
-    file = files.select_related("facts").defer("facts__readme_text").first()
+    file = files.select_related("facts").first()
     if file is None:
         raise NotFound(
             f"The mirror has not stored the file of {crate.name}@{number} yet; it does so when cargo downloads it."
         )
+    facts = facts_of(file)
     if not crate_facts.is_examined(file):
-        crate_facts.examine(file)
-    facts = CrateFacts.objects.filter(pk=file.pk).only("readme_text", "readme_path", "repository").first()
-    if facts is None or not facts.readme_text:
+        facts = CrateFacts(**crate_facts.read_stored(file))
+        transaction.on_commit(lambda: examiner.submit(file))
+    if not facts.readme_text:
         raise NotFound(f"{crate.name}@{number} has no README.")
     return markdown.render_readme(facts.readme_text, facts.readme_path, facts.repository)
 

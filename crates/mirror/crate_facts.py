@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
-from django.db import transaction
-
+from crates import taxonomy
 from crates.mirror import licenses
-from crates.mirror.models import CachedCrate, CrateFacts
+from crates.mirror.models import CachedCrate
 from crates.package import archive, facts, manifest
 from crates.package.archive import Contents
 from crates.package.facts import Facts
@@ -26,7 +25,6 @@ NOT_EXAMINED = 0
 PAGE_SIZE = 100
 MAX_WORDS = 20  # keywords, and categories
 MAX_WORD_LENGTH = 64
-FACT_COLUMNS = [field.name for field in CrateFacts._meta.concrete_fields if not field.primary_key]
 
 
 def read_manifest(crate: IO[bytes], size: int) -> tuple[str, dict[str, Any]]:
@@ -107,8 +105,8 @@ def address(package: Mapping[str, Any], key: str) -> str:
 def words(package: Mapping[str, Any], key: str) -> list[str]:
     values = package.get(key)
     values = values if isinstance(values, list) else []
-    usable = [value.lower() for value in values if isinstance(value, str) and 0 < len(value) <= MAX_WORD_LENGTH]
-    return [value for value in dict.fromkeys(usable) if value.isprintable()][:MAX_WORDS]
+    texts = dict.fromkeys(taxonomy.normal_word(value) for value in values if isinstance(value, str))
+    return [text for text in texts if 0 < len(text) <= MAX_WORD_LENGTH and text.isprintable()][:MAX_WORDS]
 
 
 # --- Crates that were stored under older rules ----------------------------------------------------------------------
@@ -139,23 +137,6 @@ def read_stored(crate: CachedCrate) -> dict[str, Any]:
         if blobs.sha256_of(file) != crate.sha256:
             raise Lost("The stored bytes are damaged.")
         return read(file, crate.size)
-
-
-def examine(crate: CachedCrate) -> bool:
-    """Read and store the facts of a crate; return False if it is deleted meanwhile.
-
-    Raises `Lost`, also for damaged bytes, and `Unavailable`.
-    """
-    return store({crate.pk: read_stored(crate)}) == 1
-
-
-def store(columns: Mapping[int, Mapping[str, Any]]) -> int:
-    """Store the columns of facts by the primary keys of their crates; return how many of these are not deleted."""
-    with transaction.atomic():
-        present = CachedCrate.objects.filter(pk__in=columns).order_by("pk").select_for_update(no_key=True)
-        rows = [CrateFacts(crate_id=pk, **columns[pk]) for pk in present.values_list("pk", flat=True)]
-        CrateFacts.objects.bulk_create(rows, update_conflicts=True, unique_fields=["crate"], update_fields=FACT_COLUMNS)
-    return len(rows)
 
 
 def record(number: int) -> None:

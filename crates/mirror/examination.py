@@ -4,15 +4,15 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
-from crates.mirror import crate_facts
-from crates.mirror.models import CachedCrate
+from crates.mirror import crate_facts, descriptions
+from crates.mirror.models import CachedCrate, CrateFacts
 from registry_site.errors import RegistryError
 
 START_AFTER_SECONDS = 1  # in which a build fetches many more
@@ -21,7 +21,28 @@ MAX_TOGETHER = 20
 MAX_SECONDS_TOGETHER = 1
 MAX_WAITING = 1000  # crates of which a process remembers that it has fetched them
 
+COLUMNS = [field.name for field in CrateFacts._meta.concrete_fields if not field.primary_key]
+
 _log = logging.getLogger(__name__)
+
+
+def examine(crate: CachedCrate) -> bool:
+    """Read and store the facts of a crate; return False if it is deleted meanwhile.
+
+    Raises `Lost`, also for damaged bytes, and `Unavailable`.
+    """
+    return store({crate.pk: crate_facts.read_stored(crate)}) == 1
+
+
+def store(columns: Mapping[int, Mapping[str, Any]]) -> int:
+    """Store the columns of facts by the primary keys of their crates; return how many of these are not deleted."""
+    with transaction.atomic():
+        locked = CachedCrate.objects.filter(pk__in=columns).order_by("pk").select_for_update(no_key=True)
+        present = list(locked.only("name"))
+        rows = [CrateFacts(crate=crate, **columns[crate.pk]) for crate in present]
+        CrateFacts.objects.bulk_create(rows, update_conflicts=True, unique_fields=["crate"], update_fields=COLUMNS)
+        descriptions.update({crate.name for crate in present})
+    return len(rows)
 
 
 class Examiner:
@@ -82,6 +103,6 @@ def examine_all(crates: Iterable[CachedCrate]) -> None:
         with suppress(RegistryError):  # `mirror examine` says what it is
             facts[crate.pk] = crate_facts.read_stored(crate)
         if len(facts) >= MAX_TOGETHER or time.monotonic() > deadline:
-            crate_facts.store(facts)
+            store(facts)
             facts, deadline = {}, time.monotonic() + MAX_SECONDS_TOGETHER
-    crate_facts.store(facts)
+    store(facts)

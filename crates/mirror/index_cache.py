@@ -11,9 +11,18 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates import names
-from crates.mirror import concurrency, incidents, index_lines, metrics, shared_names, summaries, upstreams
+from crates.mirror import (
+    concurrency,
+    descriptions,
+    incidents,
+    index_lines,
+    metrics,
+    shared_names,
+    summaries,
+    upstreams,
+)
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
-from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, Incident, IndexSummary
+from crates.mirror.models import ABSENCE_TTL, CachedIndexFile, CrateDownloads, Incident, IndexSummary
 from crates.mirror.upstreams import NO_HEADERS, Upstream, UpstreamFault
 from registry_site import audit, file_locks
 from registry_site.errors import NotFound, Unavailable, UpstreamError
@@ -23,7 +32,6 @@ from registry_site.upstream_limiter import limiter
 
 RETRY_AFTER_FAULT = timedelta(seconds=30)  # a failing upstream must not delay every request
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 _refreshes = concurrency.BackgroundTasks[CachedIndexFile](threads=8)
 _prefetches = concurrency.BackgroundTasks[object](threads=8)  # threads of its own: a client that waits goes first
 
@@ -98,8 +106,11 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             index_file.last_modified = _validator(headers, "last-modified", 100)
             index_file.checked_at = timezone.now()
             index_file.save()
-            summary = summaries.columns(name, lines, index_file.changed_at)
+            shown = summaries.distinct(lines)
+            summary = {**summaries.columns(name, shown, index_file.changed_at), "lines": summaries.pack(shown)}
             IndexSummary.objects.update_or_create(index_file=index_file, defaults=summary)
+            descriptions.update([name])
+            CrateDownloads.objects.bulk_create([CrateDownloads(name=name)], ignore_conflicts=True)
     # After the transaction, for the fault would roll the incident back.
     if changes:
         text = "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]
@@ -213,7 +224,11 @@ def _store_absence(path: str, status: int) -> CachedIndexFile:
     """
     now = timezone.now()
     absence = {"status": status, "body": b"", "upstream": "", "checked_at": now}
-    if not CachedIndexFile.objects.filter(path=path).update(**absence):
+    with transaction.atomic():
+        had_crate = CachedIndexFile.objects.filter(path=path).update(**absence)
+        if had_crate:
+            IndexSummary.objects.filter(index_file__path=path).delete()
+    if not had_crate:
         caches["mirror"].set(f"absence-{path}", (status, now), ABSENCE_TTL.total_seconds())
     return CachedIndexFile(path=path, name=path.rpartition("/")[2], **absence)
 

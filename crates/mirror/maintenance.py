@@ -12,7 +12,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import incidents
+from crates.mirror import descriptions, incidents
 from crates.mirror.crate_cache import WrongBytes, lock_bytes, refuse_links
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site import audit
@@ -73,6 +73,7 @@ def delete_crate(crate: CachedCrate, *, actor: User | None) -> None:
             rows = CachedCrate.objects.filter(pk=crate.pk)
             list(rows.select_for_update())  # before the facts of the crate, as all who change these do
             rows.delete()
+            descriptions.update([crate.name])
 
 
 def delete_crates(crates: Iterable[CachedCrate], *, actor: User | None) -> tuple[int, str]:

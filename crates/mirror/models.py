@@ -78,8 +78,6 @@ class CachedCrate(models.Model):
 class CrateFacts(models.Model):
     """What a cached `.crate` file says of its version, which the index lacks; empty is what nobody can read."""
 
-    LARGE_COLUMNS = ("readme_text",)
-
     crate = models.OneToOneField(CachedCrate, primary_key=True, on_delete=models.CASCADE, related_name="facts")
     examined = models.PositiveSmallIntegerField(
         db_index=True, help_text="Revision of the rules by which the file was read; 0 if its manifest alone was."
@@ -106,10 +104,14 @@ class CrateFacts(models.Model):
 
 
 class IndexSummary(models.Model):
-    """What lists show of an index file, worked out when it is stored: they cannot read megabytes for each line."""
+    """What lists show of an index file, worked out when it is stored: they cannot read megabytes for each crate.
+
+    Crates that upstream has removed have none.
+    """
 
     index_file = models.OneToOneField(CachedIndexFile, on_delete=models.CASCADE, related_name="summary")
-    name = models.CharField(max_length=64, db_index=True, help_text="As upstream spells it.")
+    name = models.CharField(max_length=64, help_text="As upstream spells it.")
+    canonical_name = models.CharField(max_length=64)
     name_words = models.CharField(max_length=300, help_text="The name without separators, then its words.")
     version_count = models.PositiveIntegerField()
     max_version = models.CharField(max_length=150, blank=True, help_text="The highest that is not yanked.")
@@ -118,14 +120,44 @@ class IndexSummary(models.Model):
     newest_version = models.CharField(max_length=150, blank=True, help_text="The last that is not yanked.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField(db_index=True)
+    first_usable_at = models.DateTimeField(
+        null=True, help_text="Publication of the first version that is not yanked, long ago if the index does not say."
+    )
+    # Without a constraint: its check would wait for a file that is being deleted, and that for this row.
+    described_by = models.ForeignKey(
+        CachedCrate, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    lines = models.JSONField(help_text="What policies need of each version: number, checksum, yanked, publication.")
 
     class Meta:
-        ordering = ("name",)
-        indexes = [models.Index(fields=["-created_at"], name="mirrored_by_creation")]
+        ordering = ("canonical_name",)
+        indexes = [
+            models.Index(fields=["canonical_name", "first_usable_at"], name="mirrored_by_name"),  # counts read it alone
+            models.Index(fields=["-created_at"], name="mirrored_by_creation"),
+        ]
         verbose_name_plural = "index summaries"
 
     def __str__(self) -> str:
         return self.name
+
+
+class Topic(models.Model):
+    """A keyword or category of a mirrored crate, from the file that describes it."""
+
+    class Kind(models.TextChoices):
+        KEYWORD = "keyword"
+        CATEGORY = "category"
+        PARENT = "parent", "a category above one of the crate"
+
+    summary = models.ForeignKey(IndexSummary, on_delete=models.CASCADE, related_name="topics")
+    kind = models.CharField(max_length=16, choices=Kind)
+    word = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["word", "kind", "summary"], name="each_topic_of_a_crate_once")]
+
+    def __str__(self) -> str:
+        return f"{self.summary}: {self.word}"
 
 
 class Incident(models.Model):

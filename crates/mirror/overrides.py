@@ -1,11 +1,13 @@
 """Overrides by staff: versions that are blocked for everybody, or exempt from the policies."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -84,12 +86,23 @@ def active_overrides_for(name: str) -> list[ActiveOverride]:
     return [ActiveOverride.of(override) for override in Override.objects.active().filter(name=names.canonical(name))]
 
 
-def active_overrides_by_crate() -> dict[str, list[ActiveOverride]]:
-    """Return all overrides in force, by the canonical names of the crates."""
+def active_overrides_by_crate(crates: Collection[str] | None = None) -> Mapping[str, list[ActiveOverride]]:
+    """Return the overrides in force of all crates, or of some, by the canonical names of the crates."""
+    active = Override.objects.active()
     overrides = defaultdict(list)
-    for override in Override.objects.active():
+    for override in active if crates is None else active.filter(name__in=crates):
         overrides[override.name].append(ActiveOverride.of(override))
     return overrides
+
+
+def wholly_blocked() -> QuerySet[Any]:
+    """Select the canonical names of the crates that are blocked in all versions."""
+    return Override.objects.active().filter(kind=Override.Kind.BLOCKED, requirement="*").values("name")
+
+
+def exempt() -> QuerySet[Any]:
+    """Select the canonical names of the crates of which some versions are exempt from the policies."""
+    return Override.objects.active().filter(kind=Override.Kind.EXEMPT).values("name")
 
 
 def refuse_blocked(name: str, version: str) -> None:

@@ -5,7 +5,9 @@ overrides of staff go first: a blocked version is quarantined, too, and an exemp
 """
 
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -17,6 +19,7 @@ from django.utils import timezone
 
 from crates import names
 from crates.mirror import advisories, licenses, resolving
+from crates.mirror.advisories import Advisory
 from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedCrate
 from crates.mirror.overrides import ActiveOverride
@@ -26,6 +29,7 @@ LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
 
 Reasons = dict[str, str]  # by version; versions that pass have none
+Licenses = Mapping[tuple[str, str], str]  # by version and checksum
 LicenseOf = Callable[[Line], str | None]  # may fetch the crate; None if that is not possible now
 
 
@@ -55,12 +59,19 @@ def describe() -> list[str]:
     return [sentence for sentence, is_set in sentences.items() if is_set]
 
 
-def quarantine_reasons(name: str, lines: list[Line], overrides: list[ActiveOverride], license_of: LicenseOf) -> Reasons:
+def quarantine_reasons(
+    name: str,
+    lines: Sequence[Line],
+    overrides: Sequence[ActiveOverride],
+    license_of: LicenseOf,
+    cached: Licenses | None = None,
+) -> Reasons:
     """Return why each version of a crate is quarantined, or blocked by staff.
 
-    `license_of` is called only for versions that nothing else quarantines, since it may have to fetch their crates.
+    `license_of` is called only for versions that nothing else quarantines, since it may have to fetch their crates;
+    `cached` are the licenses of the crates that are here, if the caller has read them.
     """
-    check = _policy_check(name)
+    policies = CratePolicies.of(name)
     reasons: Reasons = {}
     passed = []
     for line in lines:
@@ -68,13 +79,14 @@ def quarantine_reasons(name: str, lines: list[Line], overrides: list[ActiveOverr
             continue
         against = [f"It is blocked: {override.reason}" for override in overrides if override.blocks(line.version)]
         if not against and not any(override.exempts(line.version) for override in overrides):
-            against = check(line)
+            against = policies.reasons_against(line)
             if not against:
                 passed.append(line)
         if against:
             reasons[line.version] = " ".join(against)
     if settings.MIRROR_LICENSES:
-        reasons |= _license_reasons(name, passed, license_of)
+        licenses_here = cached_licenses([name])[name] if cached is None else cached
+        reasons |= _license_reasons(passed, licenses_here, license_of)
     return reasons
 
 
@@ -86,26 +98,54 @@ def old_enough_at(line: Line) -> datetime | None:
     return time if time > timezone.now() else None
 
 
-def _policy_check(name: str) -> Callable[[Line], list[str]]:
-    """Return a function for the reasons against one version, which reads settings and advisories only once."""
-    min_age = timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
-    youngest = timezone.now() - min_age
-    canonical = names.canonical(name)
-    denials = [(word, *_parse_denial(word)) for word in settings.MIRROR_DENYLIST]
-    denied_ranges = [(word, contains) for word, pattern, contains in denials if fnmatchcase(canonical, pattern)]
-    crate_advisories = advisories.advisories_for(name)
+def may_concern(name: str, last_published_at: datetime, overrides: Sequence[ActiveOverride]) -> bool:
+    """Return whether a policy or an override may concern any version of a crate, the last of which came then."""
+    if overrides or settings.MIRROR_LICENSES:
+        return True
+    policies = CratePolicies.of(name)
+    return bool(policies.denied or policies.advisories or (policies.youngest and last_published_at > policies.youngest))
 
-    def check(line: Line) -> list[str]:
+
+def youngest_allowed() -> datetime | None:
+    """Return when a version has to be published at the latest; None if that does not count."""
+    days = settings.MIRROR_MIN_AGE_DAYS
+    return timezone.now() - timedelta(days=days) if days else None
+
+
+def cached_licenses(crates: Collection[str]) -> Mapping[str, Licenses]:
+    """Return the licenses of cached crates by their names in lower case."""
+    licenses_here: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    rows = CachedCrate.objects.filter(name__in=crates).values_list("name", "version", "sha256", "license")
+    for name, version, sha256, license_ in rows:
+        licenses_here[name][version, sha256] = license_
+    return licenses_here
+
+
+@dataclass(frozen=True)
+class CratePolicies:
+    """The policies, except for licenses, as far as they concern one crate: settings and advisories are read once."""
+
+    youngest: datetime | None
+    denied: Sequence[tuple[str, Callable[[str], bool]]]
+    advisories: Sequence[Advisory]
+
+    @classmethod
+    def of(cls, name: str) -> "CratePolicies":
+        canonical = names.canonical(name)
+        denials = [(word, *_parse_denial(word)) for word in settings.MIRROR_DENYLIST]
+        denied = [(word, contains) for word, pattern, contains in denials if fnmatchcase(canonical, pattern)]
+        return cls(youngest_allowed(), denied, advisories.advisories_for(name))
+
+    def reasons_against(self, line: Line) -> list[str]:
         reasons = []
         # Like cargo, take a version as old enough if the index does not say when it was published.
-        if min_age and line.published_at is not None and line.published_at > youngest:
+        if self.youngest and line.published_at is not None and line.published_at > self.youngest:
             published = f"{line.published_at:%Y-%m-%d}"
-            reasons.append(f"It was published on {published}, and is held back for {min_age.days} days.")
-        reasons += [f"It is on the deny list, as {word}." for word, contains in denied_ranges if contains(line.version)]
-        reasons += [str(advisory) for advisory in crate_advisories if advisory.affects(line.version)]
+            days = settings.MIRROR_MIN_AGE_DAYS
+            reasons.append(f"It was published on {published}, and is held back for {days} days.")
+        reasons += [f"It is on the deny list, as {word}." for word, contains in self.denied if contains(line.version)]
+        reasons += [str(advisory) for advisory in self.advisories if advisory.affects(line.version)]
         return reasons
-
-    return check
 
 
 @lru_cache(maxsize=1024)
@@ -117,7 +157,7 @@ def _parse_denial(word: str) -> tuple[str, Callable[[str], bool]]:
     return names.canonical(pattern), resolving.range_matcher(requirement if at else "*")
 
 
-def _license_reasons(name: str, lines: list[Line], license_of: LicenseOf) -> Reasons:
+def _license_reasons(lines: list[Line], cached: Licenses, license_of: LicenseOf) -> Reasons:
     """Return the reasons against versions whose license is not allowed.
 
     Fetching every crate would take minutes. So a version whose crate is not here is taken to be under the license of
@@ -125,7 +165,7 @@ def _license_reasons(name: str, lines: list[Line], license_of: LicenseOf) -> Rea
     """
     numbers = {line.version: resolving.parse(line.version) or semver.Version(0) for line in lines}
     usable = sorted((line for line in lines if not line.yanked), key=lambda line: numbers[line.version], reverse=True)
-    licenses_by_version = _find_licenses(name, usable, license_of)
+    licenses_by_version = _find_licenses(usable, cached, license_of)
     nearest = next((licenses_by_version[line.version] for line in usable if line.version in licenses_by_version), None)
     reasons: Reasons = {}
     for line in usable:
@@ -137,10 +177,8 @@ def _license_reasons(name: str, lines: list[Line], license_of: LicenseOf) -> Rea
     return reasons
 
 
-def _find_licenses(name: str, usable: list[Line], license_of: LicenseOf) -> dict[str, str]:
+def _find_licenses(usable: list[Line], cached: Licenses, license_of: LicenseOf) -> dict[str, str]:
     """Return the licenses of cached crates, and of the newest others until one is allowed: cargo chooses that one."""
-    rows = CachedCrate.objects.filter(name=name).values_list("version", "sha256", "license")
-    cached = {(version, sha256): license_ for version, sha256, license_ in rows}
     result = {line.version: cached[key] for line in usable if (key := (line.version, line.checksum)) in cached}
 
     def is_prerelease(line: Line) -> bool:

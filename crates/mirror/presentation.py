@@ -16,7 +16,6 @@ from crates.mirror import (
     download_counts,
     overrides,
     policies,
-    resolving,
     serving,
     stored_crates,
     summaries,
@@ -49,11 +48,11 @@ class MirroredCrate(PresentedCrate):
     registry = ""
 
     def __init__(self, crate: StoredCrate, states: "VersionStates", number: str) -> None:
-        foremost = crate.foremost
+        default = crate.summary.default_version
         self.crate = crate
         self.states = states
         self.is_pinned = bool(number)
-        self.shown = crate.get_version(number or foremost.default)
+        self.shown = crate.get_version(number or default)
         self.name = crate.name
         self.file = crate.files_of([self.shown]).get(self.shown.line.version)
         # Of the newest version there is often no file yet. Then that of another one describes the crate.
@@ -62,7 +61,7 @@ class MirroredCrate(PresentedCrate):
         self.described_by = self.described.version if self.described and not self.file else ""
         self.is_unread = self.described is not None and not crate_facts.is_examined(self.described)
         self.keywords, self.categories = self.facts.keywords, self.facts.categories
-        self.default_number = foremost.default
+        self.default_number = default
         self.version_count = len(crate.versions)
         counts = CrateDownloads.objects.filter(pk=crate.index_file.name).first() or CrateDownloads()
         self.downloads, self.recent_downloads = counts.total, counts.recent
@@ -76,12 +75,11 @@ class MirroredCrate(PresentedCrate):
         """
         index_file = find_index_file(name)
         active = overrides.active_overrides_for(index_file.name)
-        lines = [line for line in serving.available_lines(index_file) if resolving.parse(line.version)]
+        lines = summaries.distinct(serving.available_lines(index_file))
         if not lines:
             raise NotFound(f"None of the versions of {index_file.name} can be read.")
         reasons = serving.quarantine_reasons(index_file, lines, active)
-        spelt = summaries.spelling_of(index_file.name, lines)
-        crate = StoredCrate(index_file, spelt, stored_crates.stored_versions(index_file, lines, reasons))
+        crate = stored_crates.describe_lines(index_file, lines, reasons)
         return cls(crate, VersionStates(lines, reasons, active), number)
 
     @property

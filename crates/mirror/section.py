@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from crates.listing import CrateQuery
 from crates.mirror import listing
-from crates.mirror.listing import ListQuery
 from crates.mirror.models import IndexSummary
 from crates.records import CrateRecord
 from registry_site.sections import ENTRIES_AT_HOME, SUGGESTIONS, Column, Entry, Results, SearchQuery, Section
@@ -21,7 +21,7 @@ SORTS = (
 def find(query: SearchQuery) -> Results:
     """Return a page of the mirrored crates that match."""
     sort = query.sort or SECTION.sort_for(query.text)
-    page = listing.list_crates(ListQuery(query.text, sort, query.page, query.per_page))
+    page = listing.list_crates(CrateQuery(query.text, sort, query.page, query.per_page))
     return Results([entry(record) for record in page.crates], page.total, page.next_page is not None)
 
 
@@ -33,7 +33,7 @@ def suggest(text: str) -> Sequence[Entry]:
 def columns() -> Sequence[Column]:
     """Return the crates that were updated last, and the most downloaded ones."""
     orders = {"recent-updates": "Updated upstream", "downloads": "Most downloaded here"}
-    pages = {sort: listing.list_crates(ListQuery("", sort, 1, ENTRIES_AT_HOME)).crates for sort in orders}
+    pages = {sort: listing.list_crates(CrateQuery("", sort, 1, ENTRIES_AT_HOME)).crates for sort in orders}
     return [
         Column(orders[sort], [entry(record) for record in crates], f"/search?source={SECTION.source}&sort={sort}")
         for sort, crates in pages.items()

@@ -1,6 +1,6 @@
 """Names of crates that exist here and upstream: the mirror serves upstream's, and a publish of a new one is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from itertools import combinations, islice, product
@@ -77,6 +77,12 @@ def refuse_unserved_name(name: str) -> Crate | None:
     if crate is not None:
         refuse_crate_of_ours(crate)
     return crate
+
+
+def unserved_names(canonical: Collection[str]) -> set[str]:
+    """Return those canonical names that `refuse_unserved_name` refuses."""
+    ours = Crate.with_removed.filter(canonical_name__in=canonical, upstream=Crate.Upstream.LACKS)
+    return {name for name in canonical if is_private(name)} | set(ours.values_list("canonical_name", flat=True))
 
 
 def refuse_crate_of_ours(crate: Crate) -> None:

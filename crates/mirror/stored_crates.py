@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import semver
+from django.conf import settings
 
 from crates import names
 from crates.mirror import index_lines, overrides, policies, resolving, serving, shared_names, summaries, upstreams
 from crates.mirror.index_lines import Line
-from crates.mirror.models import CANONICAL_NAME, CachedCrate, CachedIndexFile
+from crates.mirror.models import CANONICAL_NAME, CachedCrate, CachedIndexFile, IndexSummary
 from crates.mirror.policies import Reasons
-from crates.mirror.summaries import Foremost
 from registry_site.errors import NotFound
 
 
@@ -33,15 +33,16 @@ class StoredVersion:
 
 @dataclass(frozen=True)
 class StoredCrate:
-    """A crate with its versions in the order of their publication; `name` is upstream's spelling."""
+    """A crate with its versions in the order of their publication, and a summary of these, which is not stored."""
 
     index_file: CachedIndexFile
-    name: str
+    summary: IndexSummary
     versions: Sequence[StoredVersion]
 
     @property
-    def foremost(self) -> Foremost:
-        return summaries.choose_foremost([version.line for version in self.versions])
+    def name(self) -> str:
+        """The name as upstream spells it."""
+        return self.summary.name
 
     def get_version(self, number: str) -> StoredVersion:
         """Return a version; raises `NotFound`."""
@@ -59,14 +60,10 @@ class StoredCrate:
         return {key[0]: files[key] for key in keys if key in files}
 
     def described_file(self) -> CachedCrate | None:
-        """Return the file that describes the crate: that of its default version, or else of the highest stored one."""
-        checksums = {version.line.version: version.line.checksum for version in self.versions}
-        stored = self.index_file.cached_crates().exclude(facts=None).values_list("pk", "version", "sha256")
-        keys = {number: pk for pk, number, sha256 in stored if checksums.get(number) == sha256}
-        default = self.foremost.default
-        number = default if default in keys else max(keys, key=lambda text: (resolving.parse(text), text), default="")
-        facts = CachedCrate.objects.select_related("facts").defer("facts__readme_text")
-        return facts.get(pk=keys[number]) if number else None
+        """Return the file that describes the crate, with its facts, but without the README."""
+        chosen = IndexSummary.objects.filter(index_file=self.index_file).values("described_by")
+        described = CachedCrate.objects.filter(pk__in=chosen).select_related("facts")
+        return described.defer("facts__readme_text").first()
 
 
 def get_crate(name: str) -> StoredCrate:
@@ -76,28 +73,61 @@ def get_crate(name: str) -> StoredCrate:
     answered so.
     """
     index_file = get_index_file(name)
-    lines = {line.version: line for line in serving.available_lines(index_file) if resolving.parse(line.version)}
+    lines = summaries.distinct(serving.available_lines(index_file))
     active = overrides.active_overrides_for(index_file.name)
     # A license that only a fetch would tell stays unknown.
-    reasons = policies.quarantine_reasons(index_file.name, list(lines.values()), active, lambda line: None)
-    return StoredCrate(
-        index_file,
-        summaries.spelling_of(index_file.name, list(lines.values())),
-        stored_versions(index_file, list(lines.values()), reasons),
+    return describe_lines(
+        index_file, lines, policies.quarantine_reasons(index_file.name, lines, active, lambda line: None)
     )
 
 
-def stored_versions(index_file: CachedIndexFile, lines: Sequence[Line], reasons: Reasons) -> list[StoredVersion]:
-    times = summaries.publication_times(lines, index_file.changed_at)
-    return [
-        StoredVersion(
-            replace(line, yanked=line.yanked or line.version in reasons),
-            reasons.get(line.version, ""),
-            time,
-            stable_id(index_file.name, line.version),
-        )
-        for line, time in zip(lines, times, strict=True)
+def describe_lines(index_file: CachedIndexFile, lines: Sequence[Line], reasons: Reasons) -> StoredCrate:
+    """Return a crate with the versions of `distinct` lines, some of which are held back for a reason."""
+    shown = as_served(lines, reasons)
+    times = summaries.publication_times(shown, index_file.changed_at)
+    versions = [
+        StoredVersion(line, reasons.get(line.version, ""), time, stable_id(index_file.name, line.version))
+        for line, time in zip(shown, times, strict=True)
     ]
+    columns = summaries.columns(index_file.name, shown, index_file.changed_at)
+    return StoredCrate(index_file, IndexSummary(index_file=index_file, **columns), versions)
+
+
+def apply_policies(rows: Sequence[IndexSummary]) -> list[IndexSummary]:
+    """Return summaries as those of `get_crate` are, without crates that it refuses; nothing is stored.
+
+    Of all crates together it takes a query for names, one for overrides, and two for versions that may be held back.
+    """
+    canonical = {row.canonical_name for row in rows}
+    refused = shared_names.unserved_names(canonical)
+    active = overrides.active_overrides_by_crate(canonical)
+    served = [row for row in rows if row.canonical_name not in refused]
+    concerned = [
+        row
+        for row in served
+        if settings.MIRROR_OFFLINE
+        or policies.may_concern(row.index_file.name, row.updated_at, active.get(row.canonical_name, []))
+    ]
+    if concerned:
+        packed = IndexSummary.objects.filter(pk__in=[row.pk for row in concerned]).values_list("pk", "lines")
+        lines, cached = dict(packed), policies.cached_licenses([row.index_file.name for row in concerned])
+        for row in concerned:
+            name, index_file = row.name, row.index_file
+            available = summaries.unpack(lines.get(row.pk, []), name)
+            files = cached.get(index_file.name, {})
+            if settings.MIRROR_OFFLINE:
+                available = [line for line in available if (line.version, line.checksum) in files]
+            overrides_here = active.get(row.canonical_name, [])
+            reasons = policies.quarantine_reasons(index_file.name, available, overrides_here, lambda line: None, files)
+            columns = summaries.columns(index_file.name, as_served(available, reasons), index_file.changed_at)
+            for column, value in columns.items():
+                setattr(row, column, value)
+    return served
+
+
+def as_served(lines: Sequence[Line], reasons: Reasons) -> list[Line]:
+    """Return lines as yanked that are held back for a reason."""
+    return [replace(line, yanked=line.yanked or line.version in reasons) for line in lines]
 
 
 def get_index_file(name: str) -> CachedIndexFile:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crates import names
-from crates.mirror import crate_cache, crate_facts, index_cache, index_lines, overrides
+from crates.mirror import crate_cache, crate_facts, examination, index_cache, index_lines, overrides
 from crates.mirror.maintenance import iterate_pages
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from crates.mirror.upstreams import UpstreamFault
@@ -86,7 +86,7 @@ def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
                     continue
                 with crate_cache.lock_bytes(line.checksum):
                     crate = crate_cache.store(index_file, line, file)
-                crate_facts.store({crate.pk: crate_facts.read(file, crate.size)})
+                examination.store({crate.pk: crate_facts.read(file, crate.size)})
             yield f"{name}@{line.version}", True
 
 

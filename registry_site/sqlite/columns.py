@@ -23,7 +23,8 @@ class AddColumn(AddField):
         model = to_state.apps.get_model(app_label, self.model_name)
         field = model._meta.get_field(self.name)
         table, column = map(schema_editor.quote_name, (model._meta.db_table, field.column))
-        default = schema_editor.quote_value(schema_editor.effective_default(field))
+        # The field of the operation, for that of the state has no default if it is not preserved.
+        default = schema_editor.quote_value(schema_editor.effective_default(self.field))
         sql = f"ALTER TABLE {table} ADD COLUMN {column} {field.db_type(schema_editor.connection)} NOT NULL"
         schema_editor.execute(f"{sql} DEFAULT {default}", params=None)
 

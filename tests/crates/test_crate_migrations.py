@@ -1,11 +1,16 @@
 """Migrations of crates: stored rows survive them."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import connection
 
 from crates.mirror.models import IndexSummary
+from registry_site.search.lookup import all_of
 from tests.support.bad_upstream import line
 from tests.support.migrations import migrate
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.only_sqlite
@@ -22,10 +27,21 @@ def test_added_columns_keep_no_default() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("newest_state")
 def test_stored_index_files_are_summarized() -> None:
-    index_files = migrate(("mirror", "0011_facts")).get_model("mirror", "CachedIndexFile").objects
+    models = migrate(("mirror", "0013_readmes_as_text"))
+    index_files = models.get_model("mirror", "CachedIndexFile").objects
     body = line("Demo", "1.0.0", b"one") + b"\n" + line("Demo", "1.1.0-rc.1", b"two") + b"\n"
-    index_files.create(path="de/mo/demo", name="demo", status=200, body=body)
-    index_files.create(path="ab/se/absent", name="absent", status=404)
+    demo = index_files.create(path="de/mo/demo", name="demo", status=200, body=body)
+    index_files.create(path="ot/he/other", name="other", status=200, body=line("other", "1.0.0", b"three"))
+    absent = index_files.create(path="ab/se/absent", name="absent", status=404)
+    for index_file in (demo, absent):
+        models.get_model("mirror", "IndexSummary").objects.create(
+            index_file=index_file, name="x", name_words="x", version_count=9, created_at=NOW, updated_at=NOW
+        )
     migrate()
-    columns = ("name", "name_words", "version_count", "max_version", "default_version")
-    assert list(IndexSummary.objects.values_list(*columns)) == [("Demo", "demo", 2, "1.1.0-rc.1", "1.0.0")]
+    columns = ("name", "canonical_name", "name_words", "version_count", "max_version", "default_version")
+    assert list(IndexSummary.objects.values_list(*columns)) == [
+        ("Demo", "demo", "demo", 2, "1.1.0-rc.1", "1.0.0"),
+        ("other", "other", "other", 1, "1.0.0", "1.0.0"),
+    ]
+    matches = IndexSummary.objects.filter(name_words__matches=all_of(["dem"], limit=2))
+    assert [len(summary.lines) for summary in matches] == [2]

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from crates.catalogue import VERSIONS_AT_ONCE
-from crates.mirror import download_counts, index_cache, index_lines, overrides
-from crates.mirror.models import CachedCrate, CachedIndexFile, CrateFacts, Override
+from crates.mirror import download_counts, examination, index_cache, index_lines, overrides
+from crates.mirror.models import CachedCrate, CachedIndexFile, Override
 from crates.models import Crate
 from crates.names import index_path
 from crates.package.dependencies import CRATES_IO
@@ -64,6 +64,13 @@ def index_of(count: int, name: str = "demo") -> bytes:
 
 def store(body: bytes, name: str = "demo") -> CachedIndexFile:
     return index_cache.store(index_path(name.lower()), "https://index.example.com/", body)
+
+
+def store_facts(name: str, version: str, sha256: str, **columns: Any) -> CachedCrate:
+    """Store a cached crate without bytes, and what was read from it."""
+    crate = CachedCrate.objects.create(name=name, version=version, sha256=sha256, size=1)
+    examination.store({crate.pk: {"examined": 1, **columns}})
+    return crate
 
 
 @pytest.fixture
@@ -170,10 +177,8 @@ def test_crate_is_described_by_its_stored_file(stored: MirrorClient) -> None:
 def test_highest_stored_file_describes_other_versions(anonymous: CargoClient) -> None:
     index_file = store(index_of(3))
     for parsed in index_lines.parse(bytes(index_file.body))[:2]:
-        cached = CachedCrate.objects.create(name="demo", version=parsed.version, sha256=parsed.checksum, size=1)
-        CrateFacts.objects.create(crate=cached, examined=1, description=f"of {parsed.version}")
-    other = CachedCrate.objects.create(name="demo", version="0.2.0", sha256="0" * 64, size=1)  # of other bytes
-    CrateFacts.objects.create(crate=other, examined=1, description="of nobody")
+        store_facts("demo", parsed.version, parsed.checksum, description=f"of {parsed.version}")
+    store_facts("demo", "0.2.0", "0" * 64, description="of nobody")  # of other bytes
     crate = crate_of(anonymous)
     assert (crate["description"], crate["default_version"]) == ("of 0.1.0", "0.2.0")
 
@@ -280,60 +285,6 @@ def test_dependents_are_crates_of_the_registry(mirror: MirrorClient, as_alice: C
     assert [version["crate"] for version in answer["versions"]] == ["ours"]
     assert (answer["dependencies"][0]["crate_id"], answer["meta"]["total"]) == ("demo", 1)
     assert answer["versions"][0]["dl_path"] == "/api/v1/crates/ours/1.0.0/download"
-
-
-# --- Lists --------------------------------------------------------------------------------------------------------
-
-
-def names_in(client: CargoClient, query: str = "") -> list[str]:
-    return [crate["name"] for crate in client.get(f"{CRATES}{query}").json()["crates"]]
-
-
-@pytest.fixture
-def some(db: None) -> None:
-    """Three stored crates and an absent one, the last published first in the alphabet."""
-    for month, name in enumerate(["serde_json", "serde", "json-rpc"], start=1):
-        store(line(name, "1.0.0", b"x", pubtime=f"2026-0{month}-01T00:00:00Z"), name)
-    store(index_of(1, "absent"), "absent")
-    CachedIndexFile.objects.filter(name="absent").update(status=404)
-    download_counts.store({("serde", "1.0.0", today()): 1, ("json-rpc", "1.0.0", today()): 2})
-
-
-@pytest.mark.usefixtures("some")
-def test_crates_are_listed_in_each_order(anonymous: CargoClient) -> None:
-    orders = {
-        "": ["json-rpc", "serde", "serde_json"],
-        "alpha": ["json-rpc", "serde", "serde_json"],
-        "new": ["json-rpc", "serde", "serde_json"],
-        "recent-updates": ["json-rpc", "serde", "serde_json"],
-        "downloads": ["json-rpc", "serde"],
-        "recent-downloads": ["json-rpc", "serde"],
-    }
-    assert {sort: names_in(anonymous, f"?sort={sort}") for sort in orders} == orders
-    store(line("serde", "1.0.0", b"x", pubtime="2026-09-01T00:00:00Z"), "serde")
-    assert names_in(anonymous, "?sort=new")[0] == "serde"
-
-
-@pytest.mark.usefixtures("some")
-def test_search_finds_words_of_names(anonymous: CargoClient) -> None:
-    searches = {
-        "serde": ["serde", "serde_json"],
-        "json": ["json-rpc", "serde_json"],
-        "SERDE-json": ["serde_json"],
-        "rp js": ["json-rpc"],
-        "absent": [],
-        "§": [],
-    }
-    assert {text: names_in(anonymous, f"?q={text}") for text in searches} == searches
-    assert names_in(anonymous, "?q=serde&sort=new") == ["serde", "serde_json"]
-    assert names_in(anonymous, "?ids[]=Serde-JSON&ids[]=none") == ["serde_json"]
-
-
-@pytest.mark.usefixtures("some")
-def test_list_has_pages(anonymous: CargoClient) -> None:
-    answer = anonymous.get(f"{CRATES}?per_page=2").json()
-    assert answer["meta"] == {"total": 3, "next_page": "?per_page=2&page=2", "prev_page": None}
-    assert names_in(anonymous, "?per_page=2&page=2") == ["serde_json"]
 
 
 # --- Policies -----------------------------------------------------------------------------------------------------

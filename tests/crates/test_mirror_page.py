@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror import crate_facts
+from crates.mirror import examination
 from crates.mirror.models import CachedCrate, CachedIndexFile
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, line
@@ -121,7 +121,7 @@ def test_page_shows_the_file_of_a_version(mirror: MirrorClient, upstream: BadUps
     upstream.script_crate("demo", "1.0.0", bad_upstream.file(content))
     assert mirror.crate().status_code == 200
     assert "The mirror reads this crate just now." in mirror.page("demo/1.0.0").content.decode()
-    crate_facts.examine(CachedCrate.objects.get())
+    examination.examine(CachedCrate.objects.get())
     text = mirror.page("demo/1.0.0").content.decode()
     parts = (
         "A &lt;demo&gt;",

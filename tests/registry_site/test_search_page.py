@@ -43,6 +43,7 @@ def crates(alice: User, bob: User) -> None:
 
 def mirror(name: str = "http-client") -> None:
     index_cache.store(index_path(name), "https://index.example.com/", line(name, "0.3.0", b"") + b"\n")
+    Crate.objects.filter(name=name).update(upstream=Crate.Upstream.HAS)  # or the mirror would refuse the name
 
 
 def create_package(user: User) -> None:

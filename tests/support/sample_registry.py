@@ -350,7 +350,7 @@ def daily_counts(random: Random, average: int, since: date) -> Iterator[tuple[da
 
 def mirror_crates() -> None:
     """Store index files as upstream sends them, with one file of each newest version."""
-    from crates.mirror import crate_cache, crate_facts, index_cache, index_lines
+    from crates.mirror import crate_cache, examination, index_cache, index_lines
     from crates.mirror.models import CachedCrate, CrateDownloads
     from crates.names import index_path
     from tests.support import packing
@@ -381,9 +381,9 @@ def mirror_crates() -> None:
         index_file = index_cache.store(index_path(name), "https://index.crates.io/", body)
         line = index_lines.parse(body)[-1]
         crate_cache.store(index_file, line, io.BytesIO(crates[line.version]))
-        CrateDownloads.objects.create(name=name, total=downloads * 40, recent=downloads * 9)
+        CrateDownloads.objects.filter(name=name).update(total=downloads * 40, recent=downloads * 9)
     for cached in CachedCrate.objects.all():
-        crate_facts.examine(cached)
+        examination.examine(cached)
 
 
 def create_packages(cast: "dict[str, User]") -> None:

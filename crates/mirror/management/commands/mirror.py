@@ -11,8 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 from tqdm import tqdm
 
-from crates.mirror import crate_facts, downloads, maintenance, policies, prefetch, transfer
-from crates.mirror.examination import examiner
+from crates.mirror import crate_facts, downloads, examination, maintenance, policies, prefetch, transfer
 from crates.mirror.models import CachedCrate, Incident, Override
 from registry_site import audit
 from registry_site.errors import Lost, RegistryError
@@ -97,7 +96,7 @@ class Command(BaseCommand):
                 fetched += is_new
             except RegistryError as error:  # go on: an operator wants all that can be fetched
                 failures.append(f"{name}@{version}: {error.message}")
-        examiner.finish()
+        examination.examiner.finish()
         if fetched:
             audit.record(None, audit.Action.MIRROR_PREFETCH, options["source"], fetched=fetched)
         self.stdout.write(f"{fetched} fetched, {len(versions) - fetched - len(failures)} were here before.")
@@ -118,7 +117,7 @@ class Command(BaseCommand):
         examined, failures = 0, []
         for crate in show_progress(crate_facts.outdated_crates(), crate_facts.count_outdated()):
             try:
-                examined += crate_facts.examine(crate)
+                examined += examination.examine(crate)
             except Lost as error:  # the next request, or `verify`, mends the file
                 failures.append(f"{crate}: {error.message}")
         if examined:
