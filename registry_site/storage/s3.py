@@ -12,9 +12,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
+import boto3
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -59,6 +61,12 @@ class _TLSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
+@lru_cache(maxsize=2)
+def shared_session(key: str | None, secret: str | None, token: str | None) -> boto3.Session:
+    """Return one session for both buckets and all workers: it has read the description of S3, many megabytes."""
+    return boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
+
+
 def client_config(endpoint: str) -> Config:
     return Config(
         connect_timeout=5,
@@ -81,7 +89,6 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
     def __init__(self, **options: Any) -> None:
         super().__init__(client_config=client_config(options.get("endpoint_url") or ""), **options)
         self.process = 0
-        self.session: Any = None
         self.resource: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
@@ -99,10 +106,8 @@ class S3Blobs(S3Storage):  # type: ignore[misc]  # django-storages ships no type
                 session._pool_classes_by_scheme.update(http=_PlainPool, https=_TLSPool)
             return self.resource
 
-    def _create_session(self) -> Any:
-        """Return one session: it has read the description of S3, which forked workers share."""
-        self.session = self.session or super()._create_session()
-        return self.session
+    def _create_session(self) -> boto3.Session:
+        return shared_session(self.access_key, self.secret_key, self.security_token)
 
     @property
     def client(self) -> Any:
