@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 NEIGHBOUR = "127.0.0.2"  # a client at another address than the publishers
 CLIENTS = 40
-MAX_WORKER_MEMORY = 150_000_000  # bytes of both workers; shared pages count in parts
+MAX_WORKER_MEMORY = 140_000_000  # bytes of both workers; shared pages count in parts
 
 
 @contextmanager
