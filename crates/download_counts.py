@@ -12,7 +12,7 @@ from django.dispatch import receiver
 from crates import counters
 from crates.models import Crate, CrateDownloads, DailyDownloads, Version, VersionDownloads
 from registry_site import download_counts, semantic_versions
-from registry_site.download_counts import Counts, DownloadCounter, add_to_rows, summed
+from registry_site.download_counts import Counts, DownloadCounter, add_to_parts_and_wholes
 from registry_site.signals import purge_requested
 
 SHOWN_VERSIONS = 5  # the highest, of which crates.io shows the downloads of each day
@@ -27,13 +27,10 @@ class DownloadsByDay:
 
 
 def store(counts: Counts) -> None:
-    """Add downloads by version and day to all rows that count them; those of deleted versions count no more."""
-    crates = dict(Version.objects.filter(pk__in={pk for pk, _ in counts}).values_list("pk", "crate"))
-    by_day = {(pk, day): count for (pk, day), count in counts.items() if pk in crates}
-    add_to_rows(DailyDownloads, by_day)
-    add_to_rows(VersionDownloads, summed(by_day, lambda pk, day: (pk,)))
-    add_to_rows(CrateDownloads, summed(by_day, lambda pk, day: (crates[pk],)))
-    counters.downloads.add(sum(by_day.values()), os.getpid())  # each worker has a shard, or shares it with few
+    added = add_to_parts_and_wholes(
+        counts, Version.objects.all(), "crate", DailyDownloads, VersionDownloads, CrateDownloads
+    )
+    counters.downloads.add(added, os.getpid())  # each worker has a shard, or shares it with few
 
 
 versions = DownloadCounter("crate", store)

@@ -8,17 +8,14 @@ from django.dispatch import receiver
 
 from packages.models import DailyDownloads, PackageDownloads, Release, ReleaseDownloads
 from registry_site import download_counts
-from registry_site.download_counts import Counts, DownloadCounter, add_to_rows, summed
+from registry_site.download_counts import Counts, DownloadCounter, add_to_parts_and_wholes
 from registry_site.signals import purge_requested
 
 
 def store(counts: Counts) -> None:
-    """Add downloads by release and day to all rows that count them; those of deleted releases count no more."""
-    packages = dict(Release.objects.filter(pk__in={pk for pk, _ in counts}).values_list("pk", "package"))
-    by_day = {(pk, day): count for (pk, day), count in counts.items() if pk in packages}
-    add_to_rows(DailyDownloads, by_day)
-    add_to_rows(ReleaseDownloads, summed(by_day, lambda pk, day: (pk,)))
-    add_to_rows(PackageDownloads, summed(by_day, lambda pk, day: (packages[pk],)))
+    add_to_parts_and_wholes(
+        counts, Release.objects.all(), "package", DailyDownloads, ReleaseDownloads, PackageDownloads
+    )
 
 
 releases = DownloadCounter("package", store)

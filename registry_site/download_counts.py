@@ -86,6 +86,26 @@ def summed(counts: Counts, key_of: Callable[..., tuple[Any, ...]]) -> dict[tuple
     return dict(sums)
 
 
+def add_to_parts_and_wholes(
+    counts: Counts,
+    parts: QuerySet[Any],
+    whole: str,
+    by_day: type[CounterRow],
+    by_part: type[CounterRow],
+    by_whole: type[CounterRow],
+) -> int:
+    """Add downloads by part and day to all rows that count them, and return their number.
+
+    The parts, such as versions, have a foreign key to their whole. Downloads of deleted parts count no more.
+    """
+    wholes = dict(parts.filter(pk__in={pk for pk, _ in counts}).values_list("pk", whole))
+    present = {(pk, day): count for (pk, day), count in counts.items() if pk in wholes}
+    add_to_rows(by_day, present)
+    add_to_rows(by_part, summed(present, lambda pk, day: (pk,)))
+    add_to_rows(by_whole, summed(present, lambda pk, day: (wholes[pk],)))
+    return sum(present.values())
+
+
 # --- Reading ------------------------------------------------------------------------------------------------------
 
 

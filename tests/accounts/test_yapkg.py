@@ -12,7 +12,7 @@ from accounts.models import Credential, Role, User
 from accounts.principals import Principal
 from registry_site.models import AuditEvent
 from tests.support.app_keys import sign_empty_request
-from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
+from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, WRONG_TEXTS, Browser
 from tests.support.cast import PASSWORD
 from tests.support.headers import comparable_headers
 from tests.support.responses import answer_of
@@ -72,15 +72,7 @@ def test_registration_makes_nobody_an_administrator() -> None:
 
 @pytest.mark.django_db
 def test_each_field_of_a_registration_is_text() -> None:
-    reasons = [
-        (None, "This field may not be null."),
-        ("", "This field may not be blank."),
-        (7, "Not a valid string."),
-        (True, "Not a valid string."),
-        (["x"], "Not a valid string."),
-        ({"x": "y"}, "Not a valid string."),
-        ("x" * 5000, "Ensure this field has no more than 4096 characters."),
-    ]
+    reasons = [*WRONG_TEXTS, ("x" * 5000, "Ensure this field has no more than 4096 characters.")]
     answers = {
         (field, reason): answer_of(register(**{field: value}))
         for field in ("username", "password", "email")

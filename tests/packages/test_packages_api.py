@@ -16,10 +16,10 @@ from namespaces.models import Membership, Role
 from namespaces.role_assignments import Invitation
 from packages import release_input, releasing
 from packages.models import Collaboration, Package, Release
-from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
+from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, WRONG_TEXTS, Browser
 from tests.support.cast import PASSWORD
 from tests.support.headers import comparable_headers
-from tests.support.roles import assert_refused, collaborators_of
+from tests.support.roles import BAD_ROLES, NAMES_WITHOUT_ROLE, assert_refused, collaborators_of
 
 NS = "/namespaces/acme/packages"
 TOOL = f"{NS}/tool"
@@ -166,16 +166,6 @@ def test_name_version_and_field_are_required(browser: Browser) -> None:
     for field in ("package_name", "version", "field"):
         response = browser.send("POST", NS, **omit(CREATION, field))
         assert_refused(response, 400, "malformed", f"{field}: This field is required.")
-
-
-WRONG_TEXTS = [
-    (None, "This field may not be null."),
-    ("", "This field may not be blank."),
-    (7, "Not a valid string."),
-    (True, "Not a valid string."),
-    (["x"], "Not a valid string."),
-    ({"x": "y"}, "Not a valid string."),
-]
 
 
 def test_values_that_are_no_texts_are_refused(browser: Browser) -> None:
@@ -642,14 +632,14 @@ def test_collaborator_is_removed(browser: Browser, tool: Package, bob: User) -> 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 def test_account_without_role_is_missing(browser: Browser, tool: Package, bob: User, method: str) -> None:
-    for name in ("bob", "nobody", "%ff", "%2e%2e", "a" * 300, "%E4%B8%AD"):
+    for name in NAMES_WITHOUT_ROLE:
         response = browser.send(method, f"{COLLABORATORS}/{name}", role="MEMBER")
         assert (response.status_code, response.json()["error"]) == (404, "collaborator_missing")
 
 
 def test_bad_role_is_refused(browser: Browser, tool: Package, bob: User) -> None:
     add_collaborators(browser, [BOB])
-    for role in (None, "", "member", "BOSS", 7, True, ["MEMBER"], {"role": "MEMBER"}):
+    for role in BAD_ROLES:
         response = browser.send("PATCH", f"{COLLABORATORS}/bob", role=role)
         assert (response.status_code, response.json()["error"]) == (400, "malformed")
     assert collaborators_of(tool)["bob"] == "MEMBER"

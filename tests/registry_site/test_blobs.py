@@ -288,38 +288,22 @@ def script(settings: Any, credentials: None) -> Iterator[Callable[[Behaviour], N
         yield partial(server.script, f"/bucket/{NAME[:2]}/{NAME[2:4]}/{NAME}")
 
 
-def answer_404(exchange: Exchange) -> None:
-    exchange.head(404, Content_Length="9")
-    exchange.send(b"not found")
-
-
-def no_such_key(exchange: Exchange) -> None:
-    body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
-    exchange.head(404, Content_Length=str(len(body)))
-    exchange.send(body)
-
-
 def test_404_of_a_proxy_is_no_missing_object(script: Callable[[Behaviour], None]) -> None:
-    script(answer_404)
+    script(bad_upstream.file(b"not found", 404))
     requests = (lambda: blobs.put(io.BytesIO(DATA)), WHOLE.read, WHOLE.require_present, lambda: blobs.delete(WHOLE))
     for request in requests:
         with pytest.raises(Unavailable, match=r"refuses us \(404\)"):
             request()
 
 
-def damaged_object(exchange: Exchange) -> None:
-    checksum = base64.b64encode(bytes.fromhex(NAME)).decode()
-    exchange.head(Content_Length=str(len(DATA)), x_amz_checksum_sha256=checksum)
-    exchange.send(b"x" + DATA[1:])
-
-
 def test_object_is_damaged_against_its_checksum(script: Callable[[Behaviour], None]) -> None:
-    script(damaged_object)
+    checksum = base64.b64encode(bytes.fromhex(NAME)).decode()
+    script(bad_upstream.file(b"x" + DATA[1:], x_amz_checksum_sha256=checksum))
     assert not blobs.is_intact(WHOLE)
 
 
 def test_unknown_object_is_deleted(script: Callable[[Behaviour], None]) -> None:
-    script(no_such_key)
+    script(bad_upstream.file(b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", 404))
     blobs.delete(WHOLE)
     with pytest.raises(Lost):
         WHOLE.read()

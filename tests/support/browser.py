@@ -36,6 +36,15 @@ class Browser(Client):
         return self.send("POST", "/settings/appids", type=key_type)
 
 
+# Values that are no text, and why.
+WRONG_TEXTS = (
+    (None, "This field may not be null."),
+    ("", "This field may not be blank."),
+    (7, "Not a valid string."),
+    (True, "Not a valid string."),
+    (["x"], "Not a valid string."),
+    ({"x": "y"}, "Not a valid string."),
+)
 BAD_BODIES = [
     (b'["alice"]', "Invalid data. Expected a dictionary, but got list."),
     (b'"alice"', "Invalid data. Expected a dictionary, but got str."),

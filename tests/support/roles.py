@@ -5,6 +5,9 @@ from typing import Any
 from namespaces.models import Membership, Namespace
 from packages.models import Collaboration, Package
 
+NAMES_WITHOUT_ROLE = ("bob", "nobody", "%2e%2e", "%ff", "a" * 300, "%E4%B8%AD")
+BAD_ROLES = (None, "", "member", "BOSS", 7, True, ["MEMBER"], {"role": "MEMBER"})
+
 
 def assert_refused(response: Any, status: int, code: str, message: str) -> None:
     assert (response.status_code, response.json()) == (status, {"error": code, "message": message})
