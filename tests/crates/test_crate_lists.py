@@ -279,6 +279,7 @@ def test_total_leaves_out_yanked_crates(anonymous: CargoClient, bob: User, monke
 # --- Costs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> None:
     paths = [f"crates?sort={sort}&per_page=100" for sort in SORTS]
     paths += ["crates/other/reverse_dependencies", "crates/crate0/downloads", "keywords", "categories/web"]

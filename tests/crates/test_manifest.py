@@ -773,6 +773,7 @@ EXPENSIVE_TOML = {
 }
 
 
+@pytest.mark.no_cover
 def test_expensive_toml_is_refused() -> None:
     assert [name for name, toml in EXPENSIVE_TOML.items() if not refusal_of(parse_packed, toml)] == []
 

@@ -349,6 +349,7 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, django_assert_num
             search(anonymous, text, per_page=count)
 
 
+@pytest.mark.no_cover
 @pytest.mark.only_sqlite  # PostgreSQL reads so small a table whole; `benchmarks.search` counts its rows in a large one
 def test_search_reads_few_rows(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crate_search, "POPULAR_CRATES", 300)

@@ -744,6 +744,7 @@ def response_for(
     return response.status_code, response.content.replace(package.encode(), b"NAME"), comparable_headers(response)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("role", [None, Role.MEMBER])
 def test_private_package_looks_missing_to_users(
     acme: Principal, secret: Package, charlie: User, role: Role | None
@@ -776,6 +777,7 @@ def test_private_package_costs_as_much_as_none(secret: Package, charlie: User) -
             assert statements_for(client, method, path) == statements_for(client, method, missing), (method, path)
 
 
+@pytest.mark.no_cover
 def test_stranger_cannot_change_private_package(secret: Package, charlie: User) -> None:
     for route in ROUTES:
         response_for(Browser(charlie), "secret", route, secret.pk)

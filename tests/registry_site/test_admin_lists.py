@@ -127,6 +127,7 @@ def test_declared_filters_still_filter(as_root: Client) -> None:
     assert "dora" in as_root.get("/admin/accounts/user/?is_staff__exact=0&_facets=True").content.decode()
 
 
+@pytest.mark.no_cover
 def test_search_takes_32_words(as_root: Client) -> None:
     for path, model_admin in lists():
         if model_admin.search_fields:
@@ -142,6 +143,7 @@ def test_odd_selection_is_refused_in_words(as_root: Client) -> None:
         assert "select the rows again" in response.content.decode(), key
 
 
+@pytest.mark.no_cover
 def test_odd_key_in_a_form_is_refused(as_root: Client, root: User) -> None:
     fields = (
         ("accounts/ban/add/", "user"),
