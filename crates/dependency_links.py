@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
@@ -41,7 +41,7 @@ def link_of(record: DependencyRecord, own: dict[str, str], mirrored: dict[str, s
     elif record.registry == CRATES_IO and canonical in mirrored:
         url, origin, newest = f"/mirror/crates/{record.crate_id}", "crates.io", mirrored[canonical]
     elif record.registry == CRATES_IO:
-        url, origin, newest = f"https://crates.io/crates/{record.crate_id}", "crates.io", ""
+        url, origin, newest = f"https://crates.io/crates/{quote(record.crate_id, safe='')}", "crates.io", ""
     else:
         url, origin, newest = "", urlsplit(record.registry.removeprefix("sparse+")).hostname or "", ""
     return LinkedDependency(record, url, origin, newest, is_outdated(record.req, newest))

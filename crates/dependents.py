@@ -32,6 +32,15 @@ class DependentList:
 
 
 @dataclass(frozen=True)
+class Need:
+    """A dependency of a dependent: which versions it admits, and for what."""
+
+    requirement: str
+    kind: str
+    is_optional: bool
+
+
+@dataclass(frozen=True)
 class Dependent:
     """A crate whose default version needs another one, with all the dependencies by which it does."""
 
@@ -40,7 +49,7 @@ class Dependent:
     description: str
     published_at: datetime
     downloads: int
-    dependencies: Sequence[DependencyRecord]
+    needs: Sequence[Need]
     is_outdated: bool  # one of the requirements does not admit the newest version
 
 
@@ -80,14 +89,15 @@ def describe_dependents(registry: str, name: str, newest: str, page: int, per_pa
     start = (page - 1) * per_page
     rows = list(select_dependents(current).values_list(*DEPENDENT_COLUMNS)[start : start + per_page + 1])
     shown = rows[:per_page]
-    by_version: defaultdict[int, list[DependencyRecord]] = defaultdict(list)
-    for row in current.filter(version__in=[version for version, *_ in shown]).order_by("version_id", "position"):
-        by_version[row.version_id].append(catalogue.dependency_record(row, name, 0))
+    needs: defaultdict[int, list[Need]] = defaultdict(list)
+    dependencies = current.filter(version__in=[row[0] for row in shown]).order_by("version_id", "position")
+    rows_of_needs = dependencies.values_list("version_id", "requirement", "kind", "is_optional")
+    for version, requirement, kind, is_optional in rows_of_needs:
+        needs[version].append(Need(requirement, kind, is_optional))
     dependents = []
     for version, crate, number, description, published_at, downloads in shown:
-        records = by_version[version]
-        is_outdated = any(dependency_links.is_outdated(record.req, newest) for record in records)
-        dependents.append(Dependent(crate, number, description, published_at, downloads, records, is_outdated))
+        is_outdated = any(dependency_links.is_outdated(need.requirement, newest) for need in needs[version])
+        dependents.append(Dependent(crate, number, description, published_at, downloads, needs[version], is_outdated))
     return DependentPage(dependents, page, has_next=len(rows) > per_page)
 
 

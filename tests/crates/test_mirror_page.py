@@ -169,6 +169,16 @@ def test_stored_crate_is_shown_without_upstream(mirror: MirrorClient, upstream: 
     assert upstream.requests == []
 
 
+def test_pages_escape_hostile_lines(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    dependency = {"name": f"../{HOSTILE}", "req": HOSTILE, "target": HOSTILE, "features": [HOSTILE], "kind": "build"}
+    fields = {"deps": [dependency], "features": {HOSTILE: [HOSTILE]}, "links": HOSTILE, "rust_version": HOSTILE}
+    publish(upstream, {"1.0.0": fields})
+    for path in ("demo", "demo/1.0.0", "demo/versions", "demo/dependencies", "demo/feed.atom"):
+        response = mirror.page(path)
+        assert (response.status_code, HOSTILE in response.content.decode()) == (200, False), path
+    assert 'href="https://crates.io/crates/..%2F%3Cscript%3E' in mirror.page("demo/dependencies").content.decode()
+
+
 def test_dependents_here_are_shown(mirror: MirrorClient, upstream: BadUpstream, as_alice: CargoClient) -> None:
     publish(upstream, {"1.0.0": "MIT", "2.0.0": "MIT"})
     needing = packing.manifest("ours", "1.0.0", '[dependencies]\ndemo = "1"')
