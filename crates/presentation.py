@@ -44,7 +44,7 @@ MANY_VERSIONS = 100  # a crate with more has its chart counted at most once in a
 CHART_SECONDS = 300
 FEED_LENGTH = 50
 
-# No large column, for a page has a hundred versions.
+# No large column, for a page has many versions.
 LISTED_COLUMNS = (
     "crate__name",
     "number",
@@ -83,7 +83,7 @@ CRATE_COLUMNS = (
 
 @dataclass(frozen=True)
 class VersionPage:
-    """Some versions of a crate, and the ways to the pages around them."""
+    """Some versions of a crate, the number of all, and whether more follow."""
 
     versions: Sequence[VersionRecord]
     total: int

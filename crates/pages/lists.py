@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts.credentials import browser_sessions
-from crates import listing, taxonomy_lists
+from crates import listing, section, taxonomy_lists
 from crates.listing import CrateQuery
 from crates.pages import paging
 
@@ -65,6 +65,8 @@ def crate_context(request: HttpRequest, **filters: Any) -> dict[str, Any]:
     number = paging.number_of(request)
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else "downloads"
-    crates = listing.list_crates(CrateQuery(sort=sort, page=number, per_page=CRATES_PER_PAGE, **filters))
-    ways = paging.ways(request, number, crates.crates, crates.next_page is not None)
-    return {"crates": crates.crates, "total": crates.total, "sort": sort, "sorts": SORTS, **ways}
+    page, keys = listing.page_of_keys(CrateQuery(sort=sort, page=number, per_page=CRATES_PER_PAGE, **filters))
+    rows = section.entries(keys)
+    crates = [rows[key] for key in keys if key in rows]
+    ways = paging.ways(request, number, crates, page.next_page is not None)
+    return {"crates": crates, "total": page.total, "sort": sort, "sorts": SORTS, **ways}
