@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from crates import download_counts, listing
+from crates import download_counts, listing, summary
 from crates.models import Category, Crate, CrateDownloads, Keyword, Ownership, Version
 from registry_site import counters
 from tests.support import packing
@@ -296,6 +296,17 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> N
             counts[path].append(len(queries))
     assert {path: pair for path, pair in counts.items() if len(set(pair)) != 1} == {}
     assert max(pair[0] for pair in counts.values()) <= 8
+
+
+@pytest.mark.only_sqlite  # PostgreSQL reads so small tables whole
+def test_totals_need_no_rows_of_crates(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "MAX_CHANGES", 20)
+    listings = (Listing(f"crate-{number}", downloads=number, recent_downloads=999 - number) for number in range(400))
+    create_crates(listings, alice)
+    tables = ("crates_crate", "crates_cratedownloads", "crates_version")
+    paths = ("summary", *(f"crates?sort={sort}" for sort in SORTS))
+    rows = {path: sum(rows_read(f"/api/v1/{path}", table)[0] for table in tables) for path in paths}
+    assert {path: count for path, count in rows.items() if not 20 < count < 200} == {}
 
 
 def test_dependents_beyond_the_page_are_not_read(alice: User) -> None:
