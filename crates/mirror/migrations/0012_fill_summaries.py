@@ -4,7 +4,7 @@ from registry_site.search.index import CreateWordIndex
 
 
 class Migration(migrations.Migration):
-    """The index of the words of names; 0014 fills the table."""
+    """The index of the words of names; 0015 fills the table."""
 
     dependencies = [("mirror", "0011_facts")]
 

@@ -1,23 +1,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from crates.mirror import index_lines, summaries
 from registry_site.search.index import RestoreTriggers
 from registry_site.sqlite.columns import AddColumn, PutLast
-
-
-def fill(apps, schema_editor):
-    """Summarize the stored index files; `mirror examine` chooses the files that describe them."""
-    summary = apps.get_model("mirror", "IndexSummary").objects
-    downloads = apps.get_model("mirror", "CrateDownloads")
-    index_files = apps.get_model("mirror", "CachedIndexFile").objects
-    summary.exclude(index_file__status=200).delete()
-    for pk in list(index_files.filter(status=200).order_by("pk").values_list("pk", flat=True)):
-        index_file = index_files.get(pk=pk)  # one after another: each may have megabytes
-        lines = summaries.distinct(index_lines.parse(bytes(index_file.body)))
-        columns = summaries.columns(index_file.name, lines, index_file.changed_at)
-        summary.update_or_create(index_file_id=pk, defaults={**columns, "lines": summaries.pack(lines)})
-        downloads.objects.bulk_create([downloads(name=index_file.name)], ignore_conflicts=True)
 
 
 class Migration(migrations.Migration):
@@ -95,5 +80,4 @@ class Migration(migrations.Migration):
             "topic",
             models.UniqueConstraint(fields=["word", "kind", "summary"], name="each_topic_of_a_crate_once"),
         ),
-        migrations.RunPython(fill, migrations.RunPython.noop),
     ]
