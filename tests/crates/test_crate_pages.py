@@ -100,6 +100,15 @@ def test_other_spellings_lead_to_the_page(client: Client) -> None:
     assert {path: client.get(path, headers=HTML).headers.get("Location") for path in paths} == paths
 
 
+@pytest.mark.usefixtures("demo")
+def test_owners_alone_are_led_to_a_token(client: Client, alice: User, bob: User) -> None:
+    way = 'href="/account/tokens/new?preset=ci&amp;crate=My-Demo"'
+    client.login(username=bob.username, password=PASSWORD)
+    assert way not in text_of(client, "/crates/My-Demo")
+    client.login(username=alice.username, password=PASSWORD)
+    assert way in text_of(client, "/crates/My-Demo")
+
+
 def test_state_of_a_version_is_plain(client: Client, as_alice: CargoClient) -> None:
     for version in ("1.0.0", "1.1.0", "2.0.0-rc.1"):
         publish(as_alice, "demo", version)
