@@ -22,7 +22,13 @@ def find(query: SearchQuery) -> Results:
     """Return a page of the mirrored crates that match."""
     sort = query.sort or SECTION.sort_for(query.text)
     page = listing.list_crates(CrateQuery(query.text, sort, query.page, query.per_page))
-    return Results([entry(record) for record in page.crates], page.total, page.next_page is not None)
+    crates = list(page.crates)
+    if query.text and query.page == 1 and not any(crate.exact_match for crate in crates):
+        # Lists leave out crates of which nothing is offered; whoever gives the name is told about it.
+        exact = CrateQuery(names=["-".join(query.text.split())])
+        crates = [*listing.list_crates(exact).crates, *crates]
+    total = page.total + len(crates) - len(page.crates)
+    return Results([entry(record) for record in crates], total, page.next_page is not None)
 
 
 def suggest(text: str) -> Sequence[Entry]:
@@ -51,7 +57,7 @@ def entry(record: CrateRecord) -> Entry:
         url=f"/mirror/crates/{record.name}",
         version=record.default_version or "",
         summary=record.description,
-        badges=[("bad", "yanked")] if record.yanked else [],
+        badges=[("warn", "yanked or held back")] if record.yanked else [],
         downloads=record.downloads,
         updated_at=record.updated_at,
         is_exact=record.exact_match,

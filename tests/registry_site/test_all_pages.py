@@ -14,7 +14,6 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
 from crates.mirror.models import STORE
-from registry_site import counters
 from tests.support import sample_registry
 from tests.support.pages import PAGES, Page
 
@@ -41,7 +40,6 @@ def sample(
     }
     with django_db_blocker.unblock(), override_settings(STORAGES={**settings.STORAGES, **disks}), transaction.atomic():
         sample_registry.fill()
-        counters.recount_all()
         yield
         transaction.set_rollback(True)
 

@@ -1,13 +1,16 @@
 """`/search`: results, filters, orders and pages; refusals that keep what was typed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from accounts.principals import Principal
-from crates.mirror import index_cache
+from crates.mirror import index_cache, overrides
+from crates.mirror.models import Override
 from crates.models import Crate, Ownership
 from crates.names import index_path
 from namespaces import membership
@@ -116,6 +119,19 @@ def test_yanked_crate_says_so(client: Client, crates: None, bob: User) -> None:
     page = search(client, owner="bob")
     assert titles(page) == ["parser"]
     assert '<span class="badge bad">yanked</span>' in page
+
+
+def test_held_back_crate_says_so(client: Client, root: User, settings: Any) -> None:
+    for name in ("denied", "blocked", "offered", "young"):
+        time = timezone.now() if name == "young" else datetime(2020, 1, 1, tzinfo=UTC)
+        body = line(name, "0.3.0", b"", pubtime=time.isoformat(timespec="seconds").replace("+00:00", "Z"))
+        index_cache.store(index_path(name), "https://index.example.com/", body + b"\n")
+    overrides.create_override(Override.Kind.BLOCKED, "blocked", "*", actor=root, reason="Malware")
+    settings.MIRROR_DENYLIST, settings.MIRROR_MIN_AGE_DAYS = ["den*"], 3
+    pages = {name: search(client, source="mirror", q=name) for name in ("denied", "blocked", "offered", "young")}
+    assert {name: titles(page) for name, page in pages.items()} == {name: [name] for name in pages}
+    marked = [name for name, page in pages.items() if "yanked or held back" in page]
+    assert marked == ["denied", "blocked", "young"]
 
 
 def test_pages_lead_to_each_other(client: Client, alice: User) -> None:

@@ -218,6 +218,7 @@ def fill() -> None:
     """Create accounts, crates with downloads, mirrored crates, namespaces and packages."""
     from accounts import registration
     from accounts.principals import Principal
+    from registry_site import counters
 
     cast = {
         name: registration.register(name, PASSWORD, email=f"{name}@example.com") for name in ("alice", "bob", "charlie")
@@ -230,6 +231,7 @@ def fill() -> None:
     count_downloads()
     mirror_crates()
     create_packages(cast)
+    counters.recount_all()  # the rows of downloads were written by hand
 
 
 def publish(principal: Any, sample: Sample, number: str, age: int) -> None:
@@ -349,7 +351,7 @@ def daily_counts(random: Random, average: int, since: date) -> Iterator[tuple[da
 
 
 def mirror_crates() -> None:
-    """Store index files as upstream sends them, with one file of each newest version."""
+    """Store index files as upstream sends them, with the files of all versions."""
     from crates.mirror import crate_cache, examination, index_cache, index_lines
     from crates.mirror.models import CachedCrate, CrateDownloads
     from crates.names import index_path
@@ -379,8 +381,8 @@ def mirror_crates() -> None:
             for number, age in versions
         )
         index_file = index_cache.store(index_path(name), "https://index.crates.io/", body)
-        line = index_lines.parse(body)[-1]
-        crate_cache.store(index_file, line, io.BytesIO(crates[line.version]))
+        for line in index_lines.parse(body):
+            crate_cache.store(index_file, line, io.BytesIO(crates[line.version]))
         CrateDownloads.objects.filter(name=name).update(total=downloads * 40, recent=downloads * 9)
     for cached in CachedCrate.objects.all():
         examination.examine(cached)
