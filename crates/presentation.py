@@ -29,11 +29,13 @@ from crates.dependents import DependentPage
 from crates.download_chart import Chart
 from crates.install_lines import FeatureChoice, InstallLines
 from crates.models import Crate, Dependency, Version, VersionContents
+from crates.package.archive import Member
 from crates.records import DependencyRecord, VersionRecord
 from registry_site import download_counts as all_counts
 from registry_site import semantic_versions
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.errors import Gone, NotFound
+from registry_site.storage.blobs import Blob
 
 VERSIONS_PER_PAGE = 50
 DEPENDENTS_PER_PAGE = 50
@@ -165,6 +167,15 @@ class PresentedCrate(ABC):
 
     @property
     @abstractmethod
+    def blob(self) -> Blob:
+        """The `.crate` file of the version; raises `NotFound` if it is not stored."""
+
+    @property
+    @abstractmethod
+    def members(self) -> Sequence[Member]: ...
+
+    @property
+    @abstractmethod
     def dependencies(self) -> Sequence[DependencyRecord]: ...
 
     @property
@@ -278,6 +289,14 @@ class OwnCrate(PresentedCrate):
     def license_files(self) -> Sequence[str]:
         """The paths of files that are named like a license."""
         return [path for path, *_ in self.contents["files"] if LICENSE_NAME.fullmatch(path)][:MAX_LICENSE_FILES]
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(self.row.checksum, self.row.size)
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return [Member(*file) for file in self.contents["files"]]
 
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Self
 
 from accounts.models import User
-from crates import dependents, names
+from crates import dependents, names, source
 from crates.dependents import DependentPage
 from crates.mirror import (
     catalogue,
@@ -24,6 +24,7 @@ from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedIndexFile, CrateDownloads, CrateFacts, DailyDownloads
 from crates.mirror.overrides import ActiveOverride
 from crates.mirror.stored_crates import StoredCrate
+from crates.package.archive import Member
 from crates.package.dependencies import CRATES_IO
 from crates.presentation import (
     DEPENDENTS_PER_PAGE,
@@ -36,6 +37,7 @@ from crates.records import DependencyRecord, VersionRecord
 from registry_site import download_counts as all_counts
 from registry_site import markdown
 from registry_site.errors import NotFound
+from registry_site.storage.blobs import Blob
 
 render_readme = lru_cache(maxsize=64)(markdown.render_readme)  # which takes up to half a second
 
@@ -122,6 +124,16 @@ class MirroredCrate(PresentedCrate):
     @property
     def license_files(self) -> Sequence[str]:
         return [self.facts.license_file] if self.facts.license_file and not self.described_by else []
+
+    @property
+    def blob(self) -> Blob:
+        if self.file is None:
+            raise NotFound(f"The mirror has not stored the file of {self.name}@{self.shown.line.version} yet.")
+        return self.file.blob()
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return source.read_members(self.blob)
 
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:

@@ -97,6 +97,19 @@ def read_leniently(crate: IO[bytes], compressed_size: int, *, until_manifest: bo
     return Contents(cargo_toml, reader.members, reader.texts, reader.lines.counts)
 
 
+def list_leniently(crate: IO[bytes], compressed_size: int, limit: int) -> list[Member]:
+    """List the files of a crate of another registry, of those that begin in its first `limit` unpacked bytes."""
+    tar = BoundedGzipReader(crate, min(unpacked_limit(compressed_size), limit), "crate")
+    members: dict[str, Member] = {}
+    with suppress(Invalid):
+        for entry in read_entries(tar, lenient=True):
+            path = entry.path.partition("/")[2]
+            if path and not entry.is_directory and len(members) < MAX_ENTRIES:
+                members.setdefault(path, Member(path, entry.size, tar.offset))
+            tar.skip(entry.size + -entry.size % BLOCK)
+    return list(members.values())
+
+
 def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes:
     """Return the bytes of one file of a crate that was read before; raises `Invalid`."""
     crate.seek(0)

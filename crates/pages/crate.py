@@ -23,11 +23,11 @@ class CratePage(View):
     kind: type[PresentedCrate] = OwnCrate
     template_name: ClassVar[str]
 
-    def get(self, request: HttpRequest, name: str, number: str = "") -> HttpResponseBase:
+    def get(self, request: HttpRequest, name: str, number: str = "", **parts: str) -> HttpResponseBase:
         """Respond with the page, at the address that spells name and number as they were published."""
         self.require_reader(request)
         crate = self.kind.get(name, number)
-        spelt = {"name": crate.name, **({"number": crate.version.num} if number else {})}
+        spelt = {"name": crate.name, **({"number": crate.version.num} if number else {}), **parts}
         match = request.resolver_match
         if match is not None and match.kwargs != spelt:
             query = request.META.get("QUERY_STRING", "")

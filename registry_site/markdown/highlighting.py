@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from functools import cache
-from itertools import groupby
+from itertools import groupby, starmap
 from operator import itemgetter
 from typing import Any
 
@@ -51,6 +51,8 @@ LANGUAGES = {
 MAX_BLOCK_CHARACTERS = 16 * 1024
 MAX_LINE_CHARACTERS = 1024
 MAX_CHARACTERS = 32 * 1024  # of all blocks of a README
+# Of a file in these languages, whose lexers were tried with such pairs over all of it.
+MAX_FILE_CHARACTERS = {"rust": 96 * 1024, "toml": 96 * 1024}
 TOKENS_AT_ONCE = 20  # between two looks at the clock, which costs as much as a token
 
 lexer_class = cache(find_lexer_class_by_name)
@@ -77,15 +79,36 @@ def highlight(html: str, deadline: float) -> str:
     return CODE_BLOCK.sub(replace, html)
 
 
-def is_small(code: str) -> bool:
-    return len(code) <= MAX_BLOCK_CHARACTERS and max(map(len, code.split("\n"))) <= MAX_LINE_CHARACTERS
+def highlight_lines(code: str, language: str, deadline: float) -> list[str]:
+    """Return each line of code as spans; what is large or comes after the deadline as plain text."""
+    if not is_small(code, MAX_FILE_CHARACTERS.get(language, MAX_BLOCK_CHARACTERS)):
+        return entities.escape(code).split("\n")
+    lexer = lexer_class(language)(stripnl=False, ensurenl=False)
+    lines, position = [""], 0
+    for name, value in merged_tokens(code, lexer, deadline):
+        position += len(value)
+        first, *others = value.split("\n")
+        lines[-1] += span(name, first)
+        lines += [span(name, line) for line in others]
+    first, *others = entities.escape(code[position:]).split("\n")
+    return [*lines[:-1], lines[-1] + first, *others]
+
+
+def is_small(code: str, limit: int = MAX_BLOCK_CHARACTERS) -> bool:
+    return len(code) <= limit and max(map(len, code.split("\n"))) <= MAX_LINE_CHARACTERS
 
 
 def highlighted(code: str, lexer: Lexer, deadline: float) -> str:
     """Return code as spans; what comes after the deadline as plain text."""
-    tokens = [(class_of(kind), value) for kind, value in tokens_before(deadline, code, lexer)]
-    spans = [span(name, "".join(value for _, value in same)) for name, same in groupby(tokens, itemgetter(0))]
-    return "".join(spans) + entities.escape(code[sum(len(value) for _, value in tokens) :])
+    tokens = list(merged_tokens(code, lexer, deadline))
+    return "".join(starmap(span, tokens)) + entities.escape(code[sum(len(value) for _, value in tokens) :])
+
+
+def merged_tokens(code: str, lexer: Lexer, deadline: float) -> Iterator[tuple[str, str]]:
+    """Yield the class and the text of each run of tokens that look alike, until the deadline."""
+    tokens = ((class_of(kind), value) for kind, value in tokens_before(deadline, code, lexer))
+    for name, same in groupby(tokens, itemgetter(0)):
+        yield name, "".join(value for _, value in same)
 
 
 def tokens_before(deadline: float, code: str, lexer: Lexer) -> Iterator[tuple[Any, str]]:
@@ -105,4 +128,4 @@ def class_of(kind: Any) -> str:
 
 def span(name: str, value: str) -> str:
     text = entities.escape(value)
-    return f'<span class="{name}">{text}</span>' if name and not value.isspace() else text
+    return f'<span class="{name}">{text}</span>' if name and value.strip() else text
