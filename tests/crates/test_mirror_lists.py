@@ -147,6 +147,9 @@ def test_keywords_and_categories_count_stored_crates(anonymous: CargoClient) -> 
     assert {word["id"]: word["crates_cnt"] for word in crate["keywords"]} == {"no_std": 1, "serde": 2}
     counts = {category["id"]: category["crates_cnt"] for category in crate["categories"]}
     assert counts == {"encoding": 2, "development-tools::testing": 1}
+    store_facts("serde_json", "1.0.0", categories=["development-tools"])
+    (category,) = anonymous.get(f"{CRATES}/serde_json").json()["categories"]
+    assert category["crates_cnt"] == 1
 
 
 # --- Descriptions -------------------------------------------------------------------------------------------------
@@ -277,6 +280,7 @@ def test_crates_without_usable_versions_are_not_listed(anonymous: CargoClient, s
     overrides.create_override(Override.Kind.EXEMPT, "trusted", "*", actor=None, reason="We know it.")
     settings.MIRROR_MIN_AGE_DAYS, settings.MIRROR_DENYLIST, settings.PRIVATE_NAMES = 30, ["evil-*"], ["secret"]
     assert sorted(names_in(anonymous)) == ["trusted", "undated", "usable"]
+    assert total_of(anonymous) == 6  # with those that columns do not tell: denied, private, ours
     for sort in SORTS:
         assert (sort, sorted(names_in(anonymous, f"?sort={sort}"))) == (sort, ["trusted", "undated", "usable"])
     searches = {name: names_in(anonymous, f"?q={name}") for name in ("evil", "bad_one", "young", "yanked", "usable")}
