@@ -73,12 +73,12 @@ def test_person_signs_up_and_changes_lost_password(page: Page, server: Server, m
     page.locator("main").get_by_role("link", name="Sign up").click()
     page.get_by_label("User name").fill("dora")
     page.get_by_label("E-mail address").fill(ADDRESS)
-    page.get_by_label("Password:").fill(PASSWORD)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password again").fill(NEW)
     page.get_by_role("button", name="Open the account").click()
     expect(page.get_by_text("The two passwords differ.")).to_be_visible()
     expect(page.get_by_label("E-mail address")).to_have_value(ADDRESS)
-    page.get_by_label("Password:").fill(PASSWORD)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password again").fill(PASSWORD)
     page.get_by_role("button", name="Open the account").click()
 
@@ -105,7 +105,7 @@ def test_person_signs_up_and_changes_lost_password(page: Page, server: Server, m
     link = mails.link()
     page.goto(link)
     page.goto(link)  # as a scanner did before
-    page.get_by_label("New password:").fill(NEW)
+    page.get_by_label("New password", exact=True).fill(NEW)
     page.get_by_label("New password again").fill(NEW)
     page.get_by_role("button", name="Change the password").click()
     expect(page.get_by_text("Your password is changed, and all sessions have ended.")).to_be_visible()
