@@ -7,7 +7,7 @@ import contextvars
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -33,16 +33,20 @@ def submit(function: Callable[..., Any], *arguments: Any) -> None:
 
 def run_pending() -> None:
     """Run the jobs that wait, one after the other."""
-    while not _jobs.empty():
-        run(_jobs.get())
+    for job in take_all():
+        run(job)
 
 
 def discard() -> int:
     """Forget the jobs that wait, and return how many those are."""
-    number = 0
-    while not _jobs.empty():
-        number += _jobs.get() is not None
-    return number
+    return sum(job is not None for job in take_all())
+
+
+def take_all() -> Iterator[Callable[[], Any] | None]:
+    """Take the jobs that wait, without waiting for more: another thread may take the last one."""
+    with suppress(queue.Empty):
+        while True:
+            yield _jobs.get_nowait()
 
 
 def run(job: Callable[[], Any] | None) -> None:
