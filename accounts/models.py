@@ -310,8 +310,11 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
         return self.filter(kind__in=kinds)
 
     def unrevoked(self) -> Self:
-        """Exclude the revoked ones. Expired ones stay: `Credential.is_live` excludes them, too."""
+        """Exclude the revoked ones. Expired ones stay: `live` excludes them, too."""
         return self.filter(revoked_at=None)
+
+    def live(self) -> Self:
+        return self.unrevoked().filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
     def mark_revoked(self) -> int:
         """Revoke the unrevoked ones; return how many there were. `revocation.revoke` also locks, and records it."""

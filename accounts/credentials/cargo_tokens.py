@@ -73,10 +73,7 @@ def get_or_create_default(user: User) -> DefaultToken:
     """Return the user's default token, or a new one if there is none. Raises `Unauthenticated`."""
     with transaction.atomic():
         Principal(user).revalidate_and_lock()
-        credential = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME).first()
-        if credential is None:
-            return DefaultToken(_issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES), is_new=True)
-        return DefaultToken(decrypt_text(credential), is_new=False)
+        return find_default(user) or DefaultToken(_issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES), is_new=True)
 
 
 def find_default(user: User) -> DefaultToken | None:

@@ -1,8 +1,6 @@
 """A user's own sessions, in browsers and of programs: list them, and end them."""
 
 from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
 
 from accounts.credentials import revocation
 from accounts.models import Credential, CredentialQuerySet
@@ -46,5 +44,4 @@ def end_other_sessions(principal: Principal) -> int:
 
 
 def _live_sessions(principal: Principal) -> CredentialQuerySet:
-    sessions = principal.user.credentials.of_kind(*Credential.SESSION_KINDS).unrevoked()
-    return sessions.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    return principal.user.credentials.of_kind(*Credential.SESSION_KINDS).live()

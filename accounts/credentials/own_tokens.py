@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from accounts.credentials import cargo_tokens, repeated_forms, revocation
@@ -67,7 +66,7 @@ def revoke_token(principal: Principal, key: int) -> Credential:
 
 
 def live_tokens(user: User) -> CredentialQuerySet:
-    return cargo_tokens.unrevoked_tokens(user).filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    return cargo_tokens.unrevoked_tokens(user).live()
 
 
 def require_full(principal: Principal) -> None:
