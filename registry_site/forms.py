@@ -65,6 +65,11 @@ class VerbForm(forms.Form):
         return HTTPStatus.BAD_REQUEST if self.errors else HTTPStatus.OK
 
 
+def posted(request: HttpRequest) -> Any:
+    """Return the fields of a form that was sent, or None for one that is to be shown."""
+    return request.POST if request.method == "POST" else None
+
+
 def render_form(request: HttpRequest, template: str, form: VerbForm, **context: Any) -> HttpResponse:
     """Return the page of a form, with the status of its refusal; after a rate limit also with Retry-After."""
     response = render(request, template, {"form": form, **context}, status=form.status)

@@ -12,11 +12,10 @@ from django.utils.safestring import SafeString
 
 from accounts.credentials import app_keys, cargo_tokens, own_tokens
 from accounts.credentials.repeated_forms import newest_key
+from accounts.forms.account import OwnForm
 from accounts.models import Credential
-from accounts.principals import Principal
 from accounts.scopes import CARGO_SCOPES, Scope
 from registry_site.errors import RegistryError
-from registry_site.forms import VerbForm
 
 KEY = re.compile(r"[0-9]{1,18}")
 SEPARATORS = re.compile(r"[\s,]+")
@@ -47,14 +46,10 @@ def scope_label(scope: Scope) -> SafeString:
     return format_html('<code>{}</code> <span class="muted">{}</span>', scope.value, scope.label)
 
 
-class MakingForm(VerbForm):
+class MakingForm(OwnForm):
     """A form that makes a credential. It carries the newest one, so that a reload makes no other."""
 
     kind: Credential.Kind
-
-    def __init__(self, principal: Principal, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.principal = principal
 
     @property
     def newest_key(self) -> int:
@@ -155,12 +150,8 @@ def preset_values(name: str, crate: str = "") -> dict[str, Any]:
     return {**values, "reach": SOME, "patterns": crate} if crate else values
 
 
-class RevokeTokenForm(VerbForm):
+class RevokeTokenForm(OwnForm):
     revoke = forms.IntegerField(min_value=1, max_value=2**63 - 1)
-
-    def __init__(self, principal: Principal, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.principal = principal
 
     def act(self) -> Credential:
         return own_tokens.revoke_token(self.principal, self.cleaned_data["revoke"])
@@ -184,12 +175,8 @@ class AppKeyForm(MakingForm):
         return app_keys.issue(self.principal, self.cleaned_data["type"], self.sent_key)
 
 
-class RevokeAppKeyForm(VerbForm):
+class RevokeAppKeyForm(OwnForm):
     revoke = forms.CharField(max_length=64)
-
-    def __init__(self, principal: Principal, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.principal = principal
 
     def act(self) -> str:
         appid: str = self.cleaned_data["revoke"]

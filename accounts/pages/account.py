@@ -11,7 +11,7 @@ from accounts.credentials import browser_sessions
 from accounts.forms.account import AvatarForm, CloseForm, EmailForm, NameForm, PasswordForm
 from accounts.pages.frame import own_page
 from accounts.principals import Principal
-from registry_site.forms import VerbForm, render_form
+from registry_site.forms import VerbForm, posted, render_form
 
 PROFILE = "/account"
 
@@ -64,11 +64,6 @@ def close(request: HttpRequest, principal: Principal) -> HttpResponse:
         return HttpResponseRedirect("/")
     sole_ownerships = closing.list_sole_ownerships(principal.user)
     return render_form(request, "accounts/close.html", form, sole_ownerships=sole_ownerships, account=principal.user)
-
-
-def posted(request: HttpRequest) -> Any:
-    """Return the fields of a form that was sent, or None for one that is to be shown."""
-    return request.POST if request.method == "POST" else None
 
 
 def answer(request: HttpRequest, form: VerbForm, template: str, sentence: str, **context: Any) -> HttpResponse:

@@ -11,7 +11,7 @@ from accounts.forms.tokens import AppKeyForm, RevokeAppKeyForm
 from accounts.pages.frame import own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 
 PATH = "/account/app-keys"
 
@@ -23,7 +23,7 @@ def own_app_keys(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/app-keys`: the list and a form; by POST it makes a key, and shows its secret once, or revokes one."""
     if "revoke" in request.POST:
         return revoke(request, principal)
-    form = AppKeyForm(principal, request.POST if request.method == "POST" else None)
+    form = AppKeyForm(principal, posted(request))
     if form.is_bound and form.submit():
         return render(request, "accounts/app_key_made.html", {"key": form.result})
     return render_form(request, "accounts/app_keys.html", form, keys=app_keys.list_rows(principal))

@@ -11,10 +11,9 @@ from accounts.credentials import browser_sessions
 from accounts.forms.account import UnlinkForm
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
-from accounts.pages.account import posted
 from accounts.pages.frame import own_page
 from accounts.principals import Principal
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

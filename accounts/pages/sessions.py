@@ -8,11 +8,10 @@ from accounts import own_events, user_agents
 from accounts.credentials import own_sessions
 from accounts.forms.account import EndSessionsForm
 from accounts.forms.events import BeforeForm
-from accounts.pages.account import posted
 from accounts.pages.frame import own_page
 from accounts.principals import Principal
 from registry_site.event_sentences import sentence_of
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 
 
 @own_page

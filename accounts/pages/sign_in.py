@@ -17,7 +17,7 @@ from accounts.models import User
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
 from accounts.principals import Principal
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 from registry_site.http.negotiation import wants_page
 
 FORM_METHODS = ["GET", "HEAD", "POST"]
@@ -30,7 +30,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     path = cross_site.next_path(request, default=ACCOUNT_PATH)
     if request.method != "POST" and browser_sessions.get_principal(request) is not None:
         return HttpResponseRedirect(path)
-    form = SignInForm(request, request.POST if settings.PASSWORD_LOGIN and request.method == "POST" else None)
+    form = SignInForm(request, posted(request) if settings.PASSWORD_LOGIN else None)
     if form.is_bound and form.submit():
         return HttpResponseRedirect(path)
     return render_form(request, "accounts/sign_in.html", form, next=path, issuer=settings.OIDC_ISSUER)

@@ -12,7 +12,7 @@ from accounts.credentials import browser_sessions
 from accounts.forms.sign_in import SignUpForm
 from accounts.oidc.flow import ACCOUNT_PATH
 from accounts.pages.sign_in import FORM_METHODS
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 from registry_site.http.error_handlers import set_error_page
 
 
@@ -24,7 +24,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect("/account")
     if not (settings.SIGNUP_OPEN and settings.PASSWORD_LOGIN):
         return render(request, "accounts/sign_up_closed.html", {"issuer": settings.OIDC_ISSUER})
-    form = SignUpForm(request.POST if request.method == "POST" else None)
+    form = SignUpForm(posted(request))
     if not (form.is_bound and form.submit()):
         return render_form(request, "accounts/sign_up.html", form)
     if email_verification.is_missing(form.result):

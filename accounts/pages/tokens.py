@@ -17,7 +17,7 @@ from accounts.pages.frame import own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME, cargo_config, token_variable
-from registry_site.forms import render_form
+from registry_site.forms import posted, render_form
 
 PATH = "/account/tokens"
 
@@ -58,8 +58,7 @@ def revoke(request: HttpRequest, principal: Principal) -> HttpResponse:
 def new_token(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/tokens/new`: the form, and by POST the new token, which is shown this once."""
     preset, crate = request.GET.get("preset", ""), request.GET.get("crate", "")
-    data = request.POST if request.method == "POST" else None
-    form = TokenForm(principal, data, initial=preset_values(preset, crate))
+    form = TokenForm(principal, posted(request), initial=preset_values(preset, crate))
     if not (form.is_bound and form.submit()):
         return render_form(request, "accounts/new_token.html", form, presets=PRESETS, preset=preset)
     token, text = form.result
