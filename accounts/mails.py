@@ -31,5 +31,5 @@ def send(address: str, subject: str, template: str, **context: Any) -> None:
         if isinstance(error, SMTPRecipientsRefused) and all(code >= 500 for code, _ in error.recipients.values()):
             raise Invalid(f"The mail server refuses the address {address}.", code="email_invalid") from error
         raise Unavailable(
-            "The verification mail could not be sent; nothing was changed.", retry_after=60, code="mail_failed"
+            "The mail could not be sent; nothing was changed.", retry_after=60, code="mail_failed"
         ) from error

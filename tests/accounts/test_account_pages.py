@@ -189,7 +189,6 @@ def test_sessions_of_others_do_not_end(browser: FormBrowser, bob: User) -> None:
     for value in (key, 0, "x", 2**70):
         response = browser.fill_in("/account/sessions", button=f"end={value}")
         assert response.status_code in (400, 404), value
-    assert notices(response.content.decode()) or response.status_code == 400
     assert Credential.objects.unrevoked().filter(user=bob).exists()
 
 
