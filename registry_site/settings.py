@@ -220,7 +220,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",
     "django_htmx",  # for its file of htmx alone
     "rest_framework",
     "drf_spectacular",
