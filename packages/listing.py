@@ -62,11 +62,6 @@ def listed_page(order: str, page: int) -> Page:
     return _page(listed_keys(order), counters.listed_packages.value(), page)
 
 
-def first_listed(order: str, number: int) -> list[Package]:
-    """Return the first listed packages in an order, with all that a list shows."""
-    return _packages(listed_keys(order)[:number])
-
-
 def listed_keys(order: str) -> QuerySet[Package, int] | QuerySet[PackageDownloads, int]:
     """Select the primary keys of all listed packages in an order."""
     if order in ORDERS_BY_DOWNLOADS:

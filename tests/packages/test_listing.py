@@ -12,7 +12,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from packages import counters, download_counts, lookup, releasing
-from packages.listing import ORDERS, ORDERS_BY_DOWNLOADS, first_listed, listed_page, namespace_page
+from packages.listing import ORDERS, ORDERS_BY_DOWNLOADS, listed_page, namespace_page
 from packages.models import Package, PackageDownloads
 from registry_site.download_counts import today
 from tests.support.browser import Browser
@@ -32,7 +32,6 @@ def packages(browser: Browser) -> dict[str, Package]:
 
 def names(order: str) -> str:
     page = listed_page(order, 1)
-    assert [package.name for package in first_listed(order, 2)] == [package.name for package in page.packages][:2]
     assert page.total == len(page.packages)
     return "".join(package.name for package in page.packages)
 
