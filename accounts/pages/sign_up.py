@@ -5,6 +5,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from accounts import cross_site, email_verification
@@ -39,6 +40,7 @@ def to_sign_up(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect("/sign-up")
 
 
+@csrf_protect
 @never_cache
 def verify_email(request: HttpRequest, token: str) -> HttpResponse:
     """`/v1/user/email/verify/{token}` in a browser: a button, and by POST what the link is for.

@@ -262,6 +262,11 @@ def test_button_verifies_the_address(visitor: FormBrowser, link: str) -> None:
     assert "This address is verified" in visitor.get(link, headers=PAGE).content.decode()
 
 
+def test_form_elsewhere_verifies_nothing(visitor: FormBrowser, link: str) -> None:
+    assert visitor.post(link, headers=PAGE).status_code == 403
+    assert not User.objects.get().has_verified_email
+
+
 def test_ended_link_says_so_on_a_page(visitor: FormBrowser, link: str) -> None:
     for path in (f"{link}x", "/v1/user/email/verify/none"):
         response = visitor.get(path, headers=PAGE)
