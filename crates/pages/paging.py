@@ -7,11 +7,14 @@ from django.http import HttpRequest
 from crates.listing import MAX_PAGE
 from registry_site.errors import Invalid, NotFound
 
+MAX_DIGITS = 9  # zeros at the beginning included
+
 
 def number_of(request: HttpRequest) -> int:
     """Return the number in `?page=`, which begins with 1; raises `Invalid`."""
     text = request.GET.get("page", "1")
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE:
+    is_number = len(text) <= MAX_DIGITS and text.isascii() and text.isdigit()
+    if not is_number or not 1 <= int(text) <= MAX_PAGE:
         raise Invalid(f"page: give a number from 1 to {MAX_PAGE}.")
     return int(text)
 
