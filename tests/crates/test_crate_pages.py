@@ -374,6 +374,13 @@ def test_keywords_and_categories_lead_to_crates(client: Client, alice: User) -> 
     assert ">two</a>" in text
 
 
+def test_keyword_with_a_last_slash_has_no_link(client: Client, as_alice: CargoClient) -> None:
+    publish(as_alice, extra='keywords = ["net/", "/"]')
+    for path in ("/crates/My-Demo", "/keywords"):
+        text = text_of(client, path)
+        assert ("<a>#net/</a>" in text, "<a>#/</a>" in text) == (True, True), path
+
+
 def test_publisher_is_shown_with_the_token(client: Client, alice: User) -> None:
     publish(CargoClient(token=cargo_tokens.create(alice, "pipeline <1>")))
     assert Version.objects.get().published_with == "token pipeline <1>"
