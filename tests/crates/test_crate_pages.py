@@ -351,7 +351,7 @@ def test_chart_shows_the_days_of_three_months(client: Client, as_alice: CargoCli
     assert "7,777" not in text
 
 
-def test_person_has_crates_and_visible_packages(client: Client, as_alice: CargoClient, alice: User) -> None:
+def test_page_of_a_person_lists_crates(client: Client, as_alice: CargoClient, alice: User) -> None:
     publish(as_alice)
     text = text_of(client, "/people/alice")
     assert '<a href="/crates/My-Demo">My-Demo</a>' in text
@@ -394,7 +394,7 @@ def test_account_of_a_provider_published_by_sign_on(alice: User, as_alice: Cargo
     assert Version.objects.get().published_with == "sign-on"
 
 
-def test_page_stays_small_with_a_long_readme(client: Client, as_alice: CargoClient) -> None:
+def test_page_leaves_out_what_is_too_long(client: Client, as_alice: CargoClient) -> None:
     publish(as_alice)
     features = {f"feature-{number}": ["std"] * 3 for number in range(2000)}
     Version.objects.update(features=features)
