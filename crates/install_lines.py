@@ -106,7 +106,7 @@ def lines_of(version: VersionRecord, choice: FeatureChoice, registry: str, *, is
     `is_pinned` says that the reader has chosen this version; else cargo takes the latest.
     """
     number = semantic_versions.without_build(version.num)
-    options = [*(["--registry", registry] if registry else [])]
+    options = ["--registry", registry] if registry else []
     chosen = [*options, f"{version.crate}@{number}" if is_pinned else version.crate]
     flags = ["--no-default-features"] if choice.without_default else []
     if choice.ticked:

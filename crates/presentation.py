@@ -62,7 +62,6 @@ LISTED_COLUMNS = (
     "license_expression",
     "license_file",
     "published_by__username",
-    "published_by__avatar_uri",
     "downloads__total",
 )
 SHOWN_COLUMNS = (
@@ -85,10 +84,9 @@ CRATE_COLUMNS = (
 
 @dataclass(frozen=True)
 class VersionPage:
-    """Some versions of a crate, the number of all, and whether more follow."""
+    """Some versions of a crate, and whether more follow."""
 
     versions: Sequence[VersionRecord]
-    total: int
     number: int
     has_next: bool
 
@@ -263,11 +261,11 @@ class OwnCrate(PresentedCrate):
     @cached_property
     def owners(self) -> Sequence[User]:
         rows = self.crate.ownerships.select_related("user")
-        return [row.user for row in rows.only("crate", "user__username", "user__avatar_uri")]
+        return [row.user for row in rows.only("crate", "user__username")]
 
     @cached_property
     def contents(self) -> dict[str, Any]:
-        """The texts of a page: of the README as HTML, and of the license, if that is not too long; and its files."""
+        """The README as HTML, the beginning of the license, and the files."""
         rows: Any = VersionContents.objects.filter(version=self.row)
         columns = rows.values("readme_html", "files", license_start=Left("license_text", MAX_LICENSE_TEXT + 1))
         return columns.first() or {"readme_html": "", "files": [], "license_start": ""}
@@ -276,7 +274,7 @@ class OwnCrate(PresentedCrate):
     def readme_html(self) -> str:
         return reachable_by_keyboard(self.contents["readme_html"])
 
-    @property
+    @cached_property
     def readme_text(self) -> str:
         return VersionContents.objects.filter(version=self.row).values_list("readme_text", flat=True).first() or ""
 
@@ -296,7 +294,8 @@ class OwnCrate(PresentedCrate):
 
     @property
     def members(self) -> Sequence[Member]:
-        return [Member(*file) for file in self.contents["files"]]
+        files = VersionContents.objects.filter(version=self.row).values_list("files", flat=True).first() or []
+        return [Member(*file) for file in files]
 
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:
@@ -329,7 +328,7 @@ class OwnCrate(PresentedCrate):
             keys = [pk for _, pk in numbers[start:end]]
         rows = listed_versions().in_bulk(keys)
         records = [listed_record(rows[pk]) for pk in keys if pk in rows]
-        return VersionPage(records, self.version_count, page, has_next=end < self.version_count)
+        return VersionPage(records, page, has_next=end < self.version_count)
 
 
 def reachable_by_keyboard(readme: str) -> str:

@@ -162,7 +162,7 @@ class MirroredCrate(PresentedCrate):
             for number in [version.line.version]
         ]
         shown = [self.states.explain(record) for record in records]
-        return VersionPage(shown, self.version_count, page, has_next=end < self.version_count)
+        return VersionPage(shown, page, has_next=end < self.version_count)
 
 
 class VersionStates:
