@@ -39,7 +39,7 @@ def store(columns: Mapping[int, Mapping[str, Any]]) -> int:
     with transaction.atomic():
         locked = CachedCrate.objects.filter(pk__in=columns).order_by("pk").select_for_update(no_key=True)
         present = list(locked.only("name"))
-        rows = [CrateFacts(crate=crate, **columns[crate.pk]) for crate in present]
+        rows = [CrateFacts(crate_id=crate.pk, **columns[crate.pk]) for crate in present]
         CrateFacts.objects.bulk_create(rows, update_conflicts=True, unique_fields=["crate"], update_fields=COLUMNS)
         descriptions.update({crate.name for crate in present})
     return len(rows)

@@ -108,7 +108,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             index_file.save()
             shown = summaries.distinct(lines)
             summary = {**summaries.columns(name, shown, index_file.changed_at), "lines": summaries.pack(shown)}
-            IndexSummary.objects.update_or_create(index_file=index_file, defaults=summary)
+            IndexSummary.objects.update_or_create(index_file_id=index_file.pk, defaults=summary)
             descriptions.update([name])
             CrateDownloads.objects.bulk_create([CrateDownloads(name=name)], ignore_conflicts=True)
     # After the transaction, for the fault would roll the incident back.

@@ -90,7 +90,8 @@ def describe_lines(index_file: CachedIndexFile, lines: Sequence[Line], reasons: 
         for line, time in zip(shown, times, strict=True)
     ]
     columns = summaries.columns(index_file.name, shown, index_file.changed_at)
-    return StoredCrate(index_file, IndexSummary(index_file=index_file, **columns), versions)
+    # By its key: the two rows would refer to each other, and megabytes wait for the collector of garbage.
+    return StoredCrate(index_file, IndexSummary(index_file_id=index_file.pk, **columns), versions)
 
 
 def apply_policies(rows: Sequence[IndexSummary]) -> list[IndexSummary]:

@@ -1,6 +1,8 @@
 """crates.io's API for mirrored crates: answers from what is stored, and refusals of changes."""
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -12,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from crates.catalogue import VERSIONS_AT_ONCE
-from crates.mirror import download_counts, examination, index_cache, index_lines, overrides
+from crates.mirror import download_counts, examination, index_cache, index_lines, overrides, stored_crates
 from crates.mirror.models import CachedCrate, CachedIndexFile, Override
 from crates.models import Crate
 from crates.names import index_path
@@ -389,3 +391,14 @@ def test_lines_are_parsed_once(anonymous: CargoClient, monkeypatch: pytest.Monke
         anonymous.get(f"{CRATES}/demo{path}", {"include": ""} if not path else {})
         counts[path] = sum(b'"cksum"' in text for text in parsed if isinstance(text, bytes))
     assert counts == {"": 100, "/0.0.0": 101, "/0.0.0/dependencies": 101, "/versions?per_page=2": 102}
+
+
+@pytest.mark.django_db
+def test_index_file_is_freed_after_its_answer() -> None:
+    store(index_of(1))
+    gc.disable()  # memory of a cycle would wait for it
+    try:
+        index_file = weakref.ref(stored_crates.get_crate("demo").index_file)
+        assert index_file() is None
+    finally:
+        gc.enable()
