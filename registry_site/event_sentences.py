@@ -95,5 +95,6 @@ SENTENCES: dict[str, str] = {
 
 def sentence_of(event: AuditEvent) -> str:
     """Return what happened, without who did it."""
-    fields: defaultdict[str, object] = defaultdict(str, {**event.detail, "target": event.target})
+    detail = {name: "none" if value == "" else value for name, value in event.detail.items()}
+    fields: defaultdict[str, object] = defaultdict(str, {**detail, "target": event.target})
     return SENTENCES.get(event.action, f"{event.action} {{target}}").format_map(fields)

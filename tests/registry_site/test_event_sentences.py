@@ -19,6 +19,11 @@ def test_sentence_has_target_and_detail() -> None:
     assert sentence_of(event) == "The account alice is now called alicia."
 
 
+def test_first_address_came_after_none() -> None:
+    event = AuditEvent(action="user.change_email", target="alice", detail={"former": "", "email": "a@example.org"})
+    assert sentence_of(event) == "The e-mail address was changed from none to a@example.org."
+
+
 def test_braces_in_an_event_are_text() -> None:
     event = AuditEvent(action="token.issue", target="x", detail={"token": "{target.__class__}"})
     assert sentence_of(event) == "The token {target.__class__} was made."
