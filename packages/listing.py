@@ -87,6 +87,10 @@ def _packages(keys: Sequence[int] | QuerySet[Package, int] | QuerySet[PackageDow
     return [packages[key] for key in order if key in packages]
 
 
+def page_path(package: Package) -> str:
+    return f"/namespaces/{quote(package.namespace.name)}/packages/{quote(package.name, safe='@/')}"
+
+
 @receiver(works_wanted)
 def packages_of(sender: type[User], user: User, viewer: User | None, **kwargs: Any) -> Works:
     """Return packages that a person manages or works on, the latest first: those that the viewer may see."""
@@ -98,7 +102,7 @@ def packages_of(sender: type[User], user: User, viewer: User | None, **kwargs: A
     works = [
         Work(
             str(package),
-            f"/namespaces/{quote(package.namespace.name, safe='')}/packages/{quote(package.name, safe='@/')}",
+            page_path(package),
             package.newest.description if package.newest else "",
         )
         for package in some[:MAX_WORKS]

@@ -28,10 +28,9 @@ def suggest_packages(text: str) -> Sequence[Entry]:
 
 
 def package_entry(package: Package, exact: str = "") -> Entry:
-    path = f"{quote(package.namespace.name)}/packages/{quote(package.name, safe='@/')}"
     return Entry(
-        title=f"{package.namespace.name}/{package.name}",
-        url=f"/namespaces/{path}",
+        title=str(package),
+        url=listing.page_path(package),
         version=package.newest.version if package.newest else "",
         summary=package.newest.description if package.newest else "",
         badges=[("", package.field)],
