@@ -18,7 +18,9 @@ MIN_LENGTH, MAX_LENGTH = 3, 64  # letters of a name
 MIN_LENGTH_FOR_TWO = 5  # shorter names may have one edit: two would make them another
 MAX_EDITS = 2
 SIDE = 7  # letters at each end; with fewer, too many names would share the words of a common beginning
-MAX_CANDIDATES = 300  # of 100,000 names some 100 share words with a query
+# Of 100,000 names some 100 share words with a query. More can if many names differ in a number alone; then a close one
+# may be missed.
+MAX_CANDIDATES = 300
 
 
 def joined(name: str) -> str:
