@@ -73,7 +73,7 @@ def printable(text: str) -> str:
 def badge(request: HttpRequest, name: str) -> HttpResponseBase:
     """`GET /badge/{name}.svg`: the version that describes a crate"""
     readers.require_reader(request)
-    if not names.PATTERN.fullmatch(name):
+    if not names.PATTERN.fullmatch(name) or len(name) > names.MAX_LENGTH:
         raise ownership.missing(name)
     svg: Any = cache.get_or_set(f"badge-{names.canonical(name)}", lambda: badge_of(name), BADGE_SECONDS)
     return unless_unchanged(request, svg, "image/svg+xml")

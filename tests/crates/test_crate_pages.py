@@ -150,7 +150,7 @@ def test_removed_crate_is_gone_for_a_reason(client: Client, as_alice: CargoClien
 @pytest.mark.usefixtures("demo")
 def test_unknown_crates_and_pages_are_missing(client: Client) -> None:
     crates = ("/crates/none", "/crates/My-Demo/9.0.0", "/crates/none/dependents", "/crates/none.md", "/badge/none.svg")
-    paths = (*crates, "/badge/a b.svg", "/keywords/none", "/categories/none", "/people/none")
+    paths = (*crates, "/badge/a b.svg", f"/badge/{'x' * 300}.svg", "/keywords/none", "/categories/none", "/people/none")
     assert {path: client.get(path, headers=HTML).status_code for path in paths} == dict.fromkeys(paths, 404)
 
 
