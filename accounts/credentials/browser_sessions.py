@@ -20,7 +20,6 @@ from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
-from registry_site import visitors
 from registry_site.encoding import token_digest
 from registry_site.errors import Revoked, Unauthenticated, WrongPassword
 
@@ -97,11 +96,6 @@ def require_principal(request: HttpRequest) -> Principal:
     if principal is None:
         raise Unauthenticated("Sign in first.")
     return principal
-
-
-def require_reader(request: HttpRequest) -> None:
-    """Require a signed-in user for a page about content where `REGISTRY_AUTH_REQUIRED` is set."""
-    visitors.require_reader(request)
 
 
 def is_of_program(request: HttpRequest) -> bool:

@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views import View
 
-from accounts.credentials import browser_sessions
 from crates.pages import paging, readers
 from crates.presentation import OwnCrate, PresentedCrate
+from registry_site import visitors
 
 MAX_TICKED = 500  # features of a request
 
@@ -35,7 +35,7 @@ class CratePage(View):
         return self.respond(request, crate)
 
     def require_reader(self, request: HttpRequest) -> None:
-        browser_sessions.require_reader(request)
+        visitors.require_reader(request)
 
     def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
         return render(request, self.template_name, {"crate": crate, **self.context(request, crate)})

@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from accounts.credentials import browser_sessions
 from crates import names
+from registry_site import visitors
 from registry_site.errors import NotFound
 
 
@@ -22,7 +22,7 @@ def from_mirror_index(request: HttpRequest, path: str) -> HttpResponse:
 
 
 def _redirect(request: HttpRequest, page: str, path: str) -> HttpResponse:
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     match = names.MISSPELT_INDEX_PATH.fullmatch(path)
     if match is None:
         raise NotFound("There is no such crate in this index.")

@@ -6,10 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts.credentials import browser_sessions
 from crates import listing, section, taxonomy_lists
 from crates.listing import CrateQuery
 from crates.pages import paging
+from registry_site import visitors
 
 CRATES_PER_PAGE = 30
 WORDS_PER_PAGE = 100
@@ -19,7 +19,7 @@ SORTS = {"downloads": "Most downloaded", "recent-updates": "Latest", "new": "New
 @require_safe
 def keywords(request: HttpRequest) -> HttpResponse:
     """`GET /keywords?sort=alpha&page=`"""
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     rows, total = taxonomy_lists.list_keywords(word_sort(request), paging.number_of(request), WORDS_PER_PAGE)
     return render(request, "crates/keywords.html", word_context(request, rows, total))
 
@@ -27,7 +27,7 @@ def keywords(request: HttpRequest) -> HttpResponse:
 @require_safe
 def categories(request: HttpRequest) -> HttpResponse:
     """`GET /categories?sort=alpha&page=`"""
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     rows, total = taxonomy_lists.list_categories(word_sort(request), paging.number_of(request), WORDS_PER_PAGE)
     return render(request, "crates/categories.html", word_context(request, rows, total))
 
@@ -35,7 +35,7 @@ def categories(request: HttpRequest) -> HttpResponse:
 @require_safe
 def keyword(request: HttpRequest, word: str) -> HttpResponse:
     """`GET /keywords/{keyword}?sort=&page=`"""
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     row = taxonomy_lists.get_keyword(word)
     return render(request, "crates/keyword.html", {"keyword": row, **crate_context(request, keywords=[row.word])})
 
@@ -43,7 +43,7 @@ def keyword(request: HttpRequest, word: str) -> HttpResponse:
 @require_safe
 def category(request: HttpRequest, slug: str) -> HttpResponse:
     """`GET /categories/{slug}?sort=&page=`, with all that is beneath it"""
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     family = taxonomy_lists.describe_category(slug)
     return render(
         request, "crates/category.html", {"family": family, **crate_context(request, category=family.category.slug)}

@@ -11,12 +11,13 @@ from accounts import works
 from accounts.credentials import browser_sessions
 from accounts.models import User
 from crates.pages import lists
+from registry_site import visitors
 
 
 @require_safe
 def person(request: HttpRequest, login: str) -> HttpResponse:
     """`GET /people/{login}?sort=&page=`"""
-    browser_sessions.require_reader(request)
+    visitors.require_reader(request)
     user = User.objects.get_named(login)
     if user.username != login:
         return HttpResponseRedirect(reverse("person", args=[user.username]))

@@ -4,8 +4,9 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from accounts.authentication import CargoTokenAuthentication
-from accounts.credentials import browser_sessions, cargo_tokens
+from accounts.credentials import cargo_tokens
 from accounts.scopes import Scope
+from registry_site import visitors
 
 
 def require_reader(request: HttpRequest) -> None:
@@ -15,6 +16,6 @@ def require_reader(request: HttpRequest) -> None:
     """
     token = request.headers.get("Authorization") if settings.AUTH_REQUIRED else None
     if token is None:
-        browser_sessions.require_reader(request)
+        visitors.require_reader(request)
     else:
         cargo_tokens.authenticate(CargoTokenAuthentication.plain_token(token)).require(Scope.READ)
