@@ -72,8 +72,8 @@ class MirroredCrate(PresentedCrate):
     def get(cls, name: str, number: str = "") -> Self:
         """Return a crate with the version of this number, or else with the one that describes it.
 
-        Only the index file of a crate that is not stored yet is fetched. Raises as `serving.get_index_file`, and
-        `NotFound`.
+        Of a crate that is not stored yet, the index file is fetched, and what policies on licences need. Raises as
+        `serving.get_index_file`, and `NotFound`.
         """
         index_file = find_index_file(name)
         active = overrides.active_overrides_for(index_file.name)
