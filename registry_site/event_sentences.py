@@ -27,6 +27,7 @@ SENTENCES: dict[str, str] = {
     Action.CRATE_UNYANK: "{target} is no longer yanked.",
     Action.CRATE_YANK: "{target} was yanked.",
     Action.CREDENTIAL_REVOKE: "The {kind} {name} was revoked.",
+    Action.CREDENTIAL_REVOKE_OTHERS: "All sessions but one were ended.",
     Action.FILE_ADD: "The file {target} was added.",
     Action.FILE_DELETE: "The file {target} was deleted.",
     Action.FILE_EXPIRE: "The file {target} expired.",

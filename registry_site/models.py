@@ -31,6 +31,7 @@ class Action(models.TextChoices):
     CRATE_UNYANK = "crate.unyank"
     CRATE_YANK = "crate.yank"
     CREDENTIAL_REVOKE = "credential.revoke"
+    CREDENTIAL_REVOKE_OTHERS = "credential.revoke_others"
     FILE_ADD = "file.add"
     FILE_DELETE = "file.delete"
     FILE_EXPIRE = "file.expire"

@@ -30,6 +30,7 @@ ALPHABET = string.ascii_letters + string.digits
 RANDOM_LENGTH = 32  # 190 bits
 CHECKSUM_LENGTH = 6
 MAX_NAME_LENGTH = 64
+MAX_DAYS = 36500  # a hundred years; far more would overflow a date
 
 
 class DefaultToken(NamedTuple):

@@ -37,9 +37,7 @@ def end_other_sessions(principal: Principal) -> int:
             others = others.exclude(pk=principal.credential.pk)
         number = others.mark_revoked()
         if number:
-            audit.record(
-                principal.user, audit.Action.CREDENTIAL_REVOKE, principal.user, kind="session", name="all others"
-            )
+            audit.record(principal.user, audit.Action.CREDENTIAL_REVOKE_OTHERS, principal.user, count=number)
     return number
 
 

@@ -20,7 +20,6 @@ from registry_site.errors import RegistryError
 KEY = re.compile(r"[0-9]{1,18}")
 SEPARATORS = re.compile(r"[\s,]+")
 MAX_PATTERNS_LENGTH = 10_000  # characters of the field: more than the most and longest patterns of a token
-LAST_DAY = timedelta(days=36_500)  # a hundred years; far more would overflow a date
 
 ALL, SOME = "all", "some"
 ON_DATE, NEVER = "date", "never"
@@ -118,7 +117,7 @@ class TokenForm(MakingForm):
 
     def clean_last_day(self) -> Any:
         day = self.cleaned_data["last_day"]
-        if day is not None and day > timezone.now().date() + LAST_DAY:
+        if day is not None and day > timezone.now().date() + timedelta(days=cargo_tokens.MAX_DAYS):
             raise forms.ValidationError("This is more than a hundred years away: choose “never”.")
         return day
 

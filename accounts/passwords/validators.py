@@ -20,7 +20,7 @@ class LengthValidator:
         length = len(password) if len(password) > 4 * self.maximum else len(prepare(password))
         if not self.minimum <= length <= self.maximum:
             raise ValidationError(
-                f"The password has {length} characters; use {self.minimum} to {self.maximum}.",
+                f"Use {self.minimum} to {self.maximum} characters; the password has {length}.",
                 code="password_too_short" if length < self.minimum else "password_too_long",
             )
 

@@ -136,7 +136,7 @@ def test_refused_passwords_are_marked(browser: FormBrowser) -> None:
     fields = {"current_password": PASSWORD, "password": NEW, "confirmation": NEW}
     cases = {
         ("current_password", "wrong"): "This is not your password.",
-        ("password", "short"): "The password has 5 characters; use 6 to 64.",
+        ("password", "short"): "Use 6 to 64 characters; the password has 5.",
         ("confirmation", "other"): "The two passwords differ.",
     }
     offenders = []
@@ -200,8 +200,8 @@ def test_all_other_sessions_end_at_once(browser: FormBrowser, alice: User) -> No
     assert [other.get("/account", headers=PAGE).status_code for other in others] == [302, 302]
     assert page_of(browser, "/account")
     assert cargo_tokens.authenticate(token or "")
-    event = AuditEvent.objects.filter(action="credential.revoke").latest("pk")
-    assert event.detail == {"kind": "session", "name": "all others"}
+    event = AuditEvent.objects.filter(action="credential.revoke_others").latest("pk")
+    assert event.detail == {"count": 3}
 
 
 # --- Identities -----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_empty_standard_input_is_refused() -> None:
-    with pytest.raises(CommandError, match="The password has 0 characters"):
+    with pytest.raises(CommandError, match="the password has 0"):
         run("createuser", "alice", "--password-stdin")
     assert not User.objects.exists()
 

@@ -294,8 +294,8 @@ def test_bad_change_is_refused_with_its_reason(alice: User) -> None:
         ({}, "old_password: This field is required. new_password: This field is required."),
         ({"old_password": PASSWORD}, "new_password: This field is required."),
         ({"new_password": OTHER}, "old_password: This field is required."),
-        ({"old_password": PASSWORD, "new_password": "abc"}, "The password has 3 characters; use 6 to 64."),
-        ({"old_password": PASSWORD, "new_password": "x" * 65}, "The password has 65 characters; use 6 to 64."),
+        ({"old_password": PASSWORD, "new_password": "abc"}, "Use 6 to 64 characters; the password has 3."),
+        ({"old_password": PASSWORD, "new_password": "x" * 65}, "Use 6 to 64 characters; the password has 65."),
         ({"old_password": PASSWORD, "new_password": "x\ty\nz\r"}, "The password is blank or has control characters."),
         ({"old_password": PASSWORD, "new_password": " " * 8}, "The password is blank or has control characters."),
     ]

@@ -235,7 +235,7 @@ def test_link_ends_by_time_and_changes(visitor: FormBrowser, alice: User, settin
 
 def test_refused_password_keeps_the_link(visitor: FormBrowser, link: str) -> None:
     short, differing = choose(visitor, link, "short", "short"), choose(visitor, link, NEW, PASSWORD)
-    assert error_of(short, "password") == "The password has 5 characters; use 6 to 64."
+    assert error_of(short, "password") == "Use 6 to 64 characters; the password has 5."
     assert error_of(differing, "confirmation") == "The two passwords differ."
     assert choose(visitor, link).status_code == 302
 

@@ -158,11 +158,11 @@ def test_password_of_6_to_64_characters_is_allowed() -> None:
 
 def test_other_password_is_refused() -> None:
     cases = [
-        ("", "The password has 0 characters; use 6 to 64."),
-        ("short", "The password has 5 characters; use 6 to 64."),
-        ("e\u0301" * 5, "The password has 5 characters; use 6 to 64."),
-        ("x" * 65, "The password has 65 characters; use 6 to 64."),
-        ("x" * 1024 * 1024, "The password has 1048576 characters; use 6 to 64."),
+        ("", "Use 6 to 64 characters; the password has 0."),
+        ("short", "Use 6 to 64 characters; the password has 5."),
+        ("e\u0301" * 5, "Use 6 to 64 characters; the password has 5."),
+        ("x" * 65, "Use 6 to 64 characters; the password has 65."),
+        ("x" * 1024 * 1024, "Use 6 to 64 characters; the password has 1048576."),
         ("      ", "The password is blank or has control characters."),
         ("\u3000" * 6, "The password is blank or has control characters."),
         ("secret\0", "The password is blank or has control characters."),

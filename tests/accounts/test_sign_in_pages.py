@@ -178,8 +178,8 @@ def test_refusals_stand_at_their_fields(visitor: FormBrowser, alice: User, setti
         ("email", ""): "This field is required.",
         ("email", "nobody"): "The e-mail address is not valid: 'nobody'.",
         ("email", "ALICE@example.org"): "The address ALICE@example.org belongs to an account already.",
-        ("password", "short"): "The password has 5 characters; use 6 to 64.",
-        ("password", "dora"): "The password has 4 characters; use 6 to 64.",
+        ("password", "short"): "Use 6 to 64 characters; the password has 5.",
+        ("password", "dora"): "Use 6 to 64 characters; the password has 4.",
         ("password", " " * 8): "The password is blank or has control characters.",
         ("confirmation", OTHER): "The two passwords differ.",
     }

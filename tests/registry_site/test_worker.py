@@ -79,8 +79,9 @@ def test_query_of_failed_request_is_not_logged() -> None:
 def test_worker_stops_if_asked_right_after_the_fork(server: Server) -> None:
     (former,) = server.workers()
     os.kill(former, signal.SIGKILL)
+    end = time.monotonic() + 30
     while not (workers := server.workers()) or workers == [former]:
-        pass  # sleeping, this would see the new worker too late
+        assert time.monotonic() < end  # without a sleep, which would see the new worker too late
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
         os.kill(workers[0], number)
     wait_until(lambda: server.workers() not in ([], workers))

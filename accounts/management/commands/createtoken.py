@@ -11,8 +11,6 @@ from accounts.credentials import cargo_tokens
 from accounts.management.account_command import AccountCommand
 from accounts.scopes import CARGO_SCOPES, FORMER_NAMES
 
-MAX_DAYS = 36500  # a hundred years; far more would overflow a date
-
 
 class Command(AccountCommand):
     help = "Print a new named cargo token; the account's default token stays."
@@ -35,8 +33,8 @@ class Command(AccountCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = self.get_user(options["user"])
         days = options["days"]
-        if days is not None and not 0 < days <= MAX_DAYS:
-            raise CommandError(f"Give --days from 1 to {MAX_DAYS}.")
+        if days is not None and not 0 < days <= cargo_tokens.MAX_DAYS:
+            raise CommandError(f"Give --days from 1 to {cargo_tokens.MAX_DAYS}.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
         allowed = tuple(options["scope"] or CARGO_SCOPES)
         self.stdout.write(cargo_tokens.create(user, options["name"], allowed, expires_at, options["crate"]))
