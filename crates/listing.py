@@ -17,8 +17,8 @@ from crates import catalogue, counters, cursors, names, search, taxonomy
 from crates.models import Category, Crate, CrateDownloads, Follow, Keyword, Ownership
 from crates.records import CrateRecord
 from registry_site.errors import Invalid
+from registry_site.paging import MAX_PAGE
 
-MAX_PAGE = 200  # a later one has to skip all before it, which `seek` does not
 FEW = 1000  # crates that are sorted; if the filters leave more, the index of the order is followed
 USABLE: dict[str, Any] = {"max_version__isnull": False}
 NOT_REMOVED: dict[str, Any] = {"removed_at": None}

@@ -17,7 +17,6 @@ from crates import (
     catalogue,
     dependency_links,
     dependents,
-    download_chart,
     download_counts,
     install_lines,
     ownership,
@@ -26,14 +25,14 @@ from crates import (
 )
 from crates.dependency_links import LinkedDependency
 from crates.dependents import DependentPage
-from crates.download_chart import Chart
 from crates.install_lines import FeatureChoice, InstallLines
 from crates.models import Crate, Dependency, Version, VersionContents
 from crates.package.archive import Member
 from crates.records import DependencyRecord, VersionRecord
+from registry_site import download_chart, semantic_versions
 from registry_site import download_counts as all_counts
-from registry_site import semantic_versions
 from registry_site.cargo_config import REGISTRY_NAME
+from registry_site.download_chart import Chart
 from registry_site.errors import Gone, NotFound
 from registry_site.storage.blobs import Blob
 

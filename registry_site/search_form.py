@@ -9,9 +9,9 @@ from django.http import QueryDict
 
 from registry_site import sections
 from registry_site.forms import VerbForm
+from registry_site.paging import MAX_PAGE
 from registry_site.sections import Entry, Results, SearchQuery, Section
 
-MAX_PAGE = 200
 FILTERS = ("keyword", "category", "owner")
 
 

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from crates import cursors
 from crates.catalogue import MAX_PER_PAGE
-from crates.listing import MAX_PAGE
+from registry_site.paging import MAX_PAGE
 
 MAX_INTEGER = 2**31
 MAX_VALUES = 100  # of a parameter that may come several times

@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views import View
 
-from crates.pages import paging, readers
+from crates.pages import readers
 from crates.presentation import OwnCrate, PresentedCrate
-from registry_site import visitors
+from registry_site import paging, visitors
 
 MAX_TICKED = 500  # features of a request
 

@@ -8,8 +8,7 @@ from django.views.decorators.http import require_safe
 
 from crates import listing, section, taxonomy_lists
 from crates.listing import CrateQuery
-from crates.pages import paging
-from registry_site import visitors
+from registry_site import paging, visitors
 
 CRATES_PER_PAGE = 30
 WORDS_PER_PAGE = 100
