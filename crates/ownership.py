@@ -32,6 +32,10 @@ def missing(name: str) -> NotFound:
     return NotFound(f"The crate {name!r} does not exist here.")
 
 
+def not_an_owner(user: User, name: str) -> PermissionDenied:
+    return PermissionDenied(f"{user} does not own the crate {name}; ask one of its owners (`cargo owner --list`).")
+
+
 def owners(name: str) -> list[User]:
     """Return the owners of a crate in the order in which they were added; raises `NotFound`."""
     return [ownership.user for ownership in get_crate(name).ownerships.select_related("user")]
@@ -72,9 +76,7 @@ def co_owners(sender: type[User], viewer: User, users: Sequence[User], **kwargs:
 def require_owner(crate: Crate, principal: Principal) -> None:
     """Require that the principal owns the crate; raises `PermissionDenied`."""
     if not crate.ownerships.filter(user=principal.user).exists():
-        raise PermissionDenied(
-            f"{principal.user} does not own the crate {crate}; ask one of its owners (`cargo owner --list`)."
-        )
+        raise not_an_owner(principal.user, crate.name)
 
 
 def lock_for_update(crate: Crate) -> Crate:
@@ -150,5 +152,6 @@ def _get_users(logins: Sequence[str], candidates: UserQuerySet, reason: str) -> 
     users = {user.reservation.name: user for user in candidates.named(*logins).select_related("reservation")}
     unknown = [login for login in logins if names.canonical(names.strip_ktra_prefix(login)) not in users]
     if unknown:
-        raise Invalid(f"one or more invalid login names are detected: {json.dumps(unknown)} ({reason})")
+        message = f"one or more invalid login names are detected: {json.dumps(unknown)} ({reason})"
+        raise Invalid(message, code="logins_unknown")
     return list(users.values())

@@ -146,6 +146,9 @@ class PresentedCrate(ABC):
     @abstractmethod
     def owners(self) -> Sequence[User]: ...
 
+    def is_owned_by(self, user: User) -> bool:
+        return user in self.owners
+
     @property
     @abstractmethod
     def readme_html(self) -> str: ...

@@ -9,7 +9,7 @@ from crates.api.index import Index
 from crates.api.mirror import Mirror
 from crates.mirror.presentation import MirroredCrate
 from crates.pages import crate as crate_pages
-from crates.pages import feeds, index_paths, lists, people
+from crates.pages import feeds, index_paths, lists, owners, people
 from crates.pages.source import Source
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site.http.negotiation import by_accept, page_first
@@ -191,6 +191,9 @@ urlpatterns = [
         ),
         name="crate-version",
     ),
+    path("crates/<str:name>/settings", owners.Settings.as_view(), name="crate-settings"),
+    path("crates/<str:name>/<version:number>/yank", owners.Yank.as_view(), name="crate-version-yank"),
+    path("crates/<str:name>/<version:number>/unyank", owners.Unyank.as_view(), name="crate-version-unyank"),
     path("badge/<str:name>.svg", feeds.badge, name="badge"),
     path("keywords", lists.keywords, name="keywords"),
     path("keywords/<word:word>", lists.keyword, name="keyword"),

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views import View
 
+from accounts.credentials import browser_sessions
 from crates.pages import readers
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site import paging, visitors
@@ -38,7 +39,10 @@ class CratePage(View):
         visitors.require_reader(request)
 
     def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
-        return render(request, self.template_name, {"crate": crate, **self.context(request, crate)})
+        principal = browser_sessions.get_principal(request)
+        is_owner = principal is not None and crate.is_owned_by(principal.user)
+        context = {"crate": crate, "is_owner": is_owner, **self.context(request, crate)}
+        return render(request, self.template_name, context)
 
     def context(self, request: HttpRequest, crate: PresentedCrate) -> dict[str, Any]:
         return {}

@@ -455,6 +455,10 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/app-keys#revoke": lambda: {"revoke": app_keys.issue(Principal(user("owner")), "ALL").appid},
     "/account/close": lambda: {"password": PASSWORD},
     "/sign-out": dict,
+    "/crates/demo/settings": lambda: {"login": "bystander"},
+    "/crates/demo/settings#remove": lambda: {"remove": "banned"},
+    "/crates/demo/1.0.0/yank": lambda: {"reason": "It panics."},
+    "/crates/demo/1.0.0/unyank": lambda: {"yanked": yanked().number},
 }
 
 
