@@ -50,6 +50,19 @@ def role_of(namespace: Namespace, user: User | None) -> Role | None:
     return None if role is None else Role(role)
 
 
+def givable_roles(namespace: Namespace, user: User | None) -> tuple[Role, ...]:
+    """Return the roles that `user` may give and take in a shared namespace."""
+    own_role = role_of(namespace, user)
+    return () if own_role is None else roles_below(own_role)
+
+
+def roles_below(own_role: Role) -> tuple[Role, ...]:
+    """Return the roles that somebody of this role may give and take: owners all, managers those below their own."""
+    if own_role is Role.OWNER:
+        return tuple(Role)
+    return tuple(role for role in Role if own_role is Role.MANAGER and role.rank < own_role.rank)
+
+
 def list_members(namespace: Namespace) -> list[Membership]:
     """Return the owners, then all others, each group in the order of joining."""
     memberships = namespace.memberships.select_related("user")
@@ -209,8 +222,7 @@ def _check_rate(user: User) -> None:
 
 
 def _require_rank(own_role: Role, roles: Iterable[Role]) -> None:
-    """Let owners deal with all roles, and managers with the roles below their own; raises `PermissionDenied`."""
-    if own_role is Role.OWNER:
-        return
-    if own_role is not Role.MANAGER or any(role.rank >= own_role.rank for role in roles):
+    """Raise `PermissionDenied` unless somebody of this role may give and take all these roles."""
+    givable = roles_below(own_role)
+    if not givable or not set(givable).issuperset(roles):
         raise PermissionDenied(f"As {own_role.label} you may not do this to somebody in this role, or give it.")

@@ -1,4 +1,4 @@
-"""Namespaces, their members, and the base of all role assignments."""
+"""Namespaces, their members, and the bases of all roles and invitations to them."""
 
 from typing import ClassVar, Self
 
@@ -71,21 +71,13 @@ class Namespace(models.Model):
         return self.name
 
 
-class RoleAssignment(models.Model):
-    """The role of a user in a namespace or a package, which is called its subject.
-
-    `namespaces.role_assignments` holds the rules that all kinds share.
-    """
+class RoleInSubject(models.Model):
+    """The role of a user in a namespace or a package, which is called its subject."""
 
     subject_field: ClassVar[str]  # the foreign key to the subject, and its name in the audit log
-    noun: ClassVar[str]  # the word for the user in messages, error codes and the audit log
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="%(class)ss")
     role = models.CharField(max_length=16, choices=Role, default=Role.MEMBER)
-    added_by = models.ForeignKey(
-        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
-    )
-    added_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         abstract = True
@@ -93,13 +85,48 @@ class RoleAssignment(models.Model):
 
     @classmethod
     def in_subject(cls, subject: models.Model) -> models.QuerySet[Self]:
-        """Select all assignments of one subject, with their users."""
+        """Select all rows of one subject, with their users."""
         return cls._default_manager.filter(**{cls.subject_field: subject}).select_related("user")
 
     @property
     def subject(self) -> models.Model:
         subject: models.Model = getattr(self, self.subject_field)
         return subject
+
+
+class RoleAssignment(RoleInSubject):
+    """A role that a user has. `namespaces.role_assignments` holds the rules that all kinds share."""
+
+    noun: ClassVar[str]  # the word for the user in messages, error codes and the audit log
+
+    added_by = models.ForeignKey(
+        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    added_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta(RoleInSubject.Meta):
+        abstract = True
+
+
+class RoleInvitation(RoleInSubject):
+    """A role that a user is offered. `namespaces.invitations` holds the rules that all kinds share.
+
+    A user has one row in a subject at most. It goes when the invitation is accepted or withdrawn, and stays for a while
+    when it is declined.
+    """
+
+    inviter = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    invited_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField()
+    declined_at = models.DateTimeField(null=True)
+
+    class Meta(RoleInSubject.Meta):
+        abstract = True
+
+    @classmethod
+    def open_ones(cls) -> models.QuerySet[Self]:
+        """Select the invitations that can be accepted."""
+        return cls._default_manager.filter(declined_at=None, ends_at__gt=timezone.now())
 
 
 class Membership(RoleAssignment):
@@ -118,3 +145,22 @@ class Membership(RoleAssignment):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.namespace}"
+
+
+class MemberInvitation(RoleInvitation):
+    """An invitation to become a member of a namespace."""
+
+    subject_field = "namespace"
+
+    namespace = models.ForeignKey(
+        Namespace, on_delete=models.CASCADE, related_name="invitations", db_index=False
+    )  # the constraint has an index that begins with it
+
+    class Meta(RoleInvitation.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "user"], name="each_invited_member_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="invited_member_has_a_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} to {self.namespace}"

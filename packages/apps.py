@@ -8,7 +8,15 @@ class PackagesConfig(AppConfig):
     verbose_name = "Packages"
 
     def ready(self) -> None:
-        from packages import collaboration, download_counts, listing, purge, search, section  # noqa: F401 - receivers
+        from packages import (  # noqa: F401 - receivers
+            collaboration,
+            download_counts,
+            invitations,
+            listing,
+            purge,
+            search,
+            section,
+        )
         from registry_site import sections
 
         sections.register(section.PACKAGES)

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.models import User
-from namespaces.models import Namespace, Role, RoleAssignment
+from namespaces.models import Namespace, Role, RoleAssignment, RoleInvitation
 from packages import ecosystems, names, versions
 from registry_site import semantic_versions
 from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
@@ -246,6 +246,25 @@ class Collaboration(RoleAssignment):
 
     def __str__(self) -> str:
         return f"{self.user} at {self.package}"
+
+
+class CollaboratorInvitation(RoleInvitation):
+    """An invitation to become a collaborator of a package."""
+
+    subject_field = "package"
+
+    package = models.ForeignKey(
+        Package, on_delete=models.CASCADE, related_name="invitations", db_index=False
+    )  # the constraint has an index that begins with it
+
+    class Meta(RoleInvitation.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["package", "user"], name="each_invited_collaborator_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="invited_collaborator_has_a_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} to {self.package}"
 
 
 class DailyDownloads(DownloadsOfDay):

@@ -52,6 +52,11 @@ class Rights:
         highest = max((own.rank for own in (self.in_namespace, self.in_package) if own in MANAGERS), default=None)
         return highest is not None and role.rank <= highest
 
+    @property
+    def givable_roles(self) -> tuple[Role, ...]:
+        """The roles that the user may give and take."""
+        return tuple(role for role in Role if self.may_give(role))
+
 
 def rights_of(package: Package, user: User | None) -> Rights:
     """Return the rights of a user, or of an anonymous visitor."""

@@ -127,6 +127,7 @@ X_ACCEL_PREFIX = REGISTRY.read(
     "X_ACCEL_PREFIX", "", parse_url_path, "give a path without a slash at its end, such as /_files"
 )
 NAMESPACES_PER_DAY = REGISTRY.number("NAMESPACES_PER_DAY", 100, minimum=0)
+INVITATIONS_PER_DAY = REGISTRY.number("INVITATIONS_PER_DAY", 50, minimum=0)
 MIN_FREE_SPACE = REGISTRY.number("MIN_FREE_SPACE", 256 * 1024 * 1024, minimum=0)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
