@@ -9,8 +9,9 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, purge  # noqa: F401 - registers the check, connects a signal receiver
+        from accounts import checks, email_verification, purge  # noqa: F401 - registers a check, mails and receivers
         from accounts.credentials import browser_sessions, ending_tokens  # noqa: F401 - connects signal receivers
+        from accounts.passwords import reset  # noqa: F401 - registers mails
 
 
 class RegistryAdminConfig(AdminConfig):

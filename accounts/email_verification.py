@@ -1,9 +1,11 @@
 """Verification of e-mail addresses by signed links in mails.
 
-A link verifies one address of one account, and expires after some days. No row stores it. A new address of an account
-that has a verified one needs two links: first that to the new address, then one to the former, which allows the change.
+A link verifies one address of one account, and expires some days after its mail was written. No row stores it. A new
+address of an account that has a verified one needs two links: first that to the new address, then one to the former,
+which allows the change.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -15,13 +17,15 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import User, UserQuerySet
-from registry_site import audit
-from registry_site.errors import Conflict, Invalid, RegistryError, TooManyRequests
-from registry_site.models import AuditEvent
+from registry_site import audit, outbox
+from registry_site.errors import Conflict, Invalid, TooManyRequests
+from registry_site.models import AuditEvent, OutboxEntry
+from registry_site.outbox import Mail
 from registry_site.rate_limits import RateLimit
 
 LINK_ENDED = "This link has ended, or is not whole. Sign in, or ask for another one."
 SALT = "verify an e-mail address"
+KIND = "accounts.verify_email"
 LIFETIME = timedelta(days=3)
 RESEND_INTERVAL = timedelta(minutes=10)
 # Of mails to new addresses; without a limit, a user could have strangers flooded.
@@ -31,45 +35,29 @@ CHANGE_LIMIT = RateLimit(
 
 
 def send_for_signup(username: str, address: str) -> None:
-    """Send a link that verifies the address of an account, which need not exist yet.
-
-    Raises `Invalid` when the mail server refuses the address, `TooManyRequests` after too many mails to it, and
-    `Unavailable` when the mail cannot be sent.
-    """
-    # By name, not by primary key: the account is opened only once the mail is out.
-    _send(username, address, {"user": username, "email": address})
+    """Send a link that verifies the address of an account. Raises `TooManyRequests` after too many mails to it."""
+    mails.queue_link(KIND, address, claims={"user": username, "email": address})
 
 
 def send_for_change(user: User, address: str) -> None:
-    """Send a link that makes the address the account's.
-
-    Raises as `send_for_signup` does, and `TooManyRequests` after too many mails.
-    """
+    """Send a link that makes the address the account's. Raises `TooManyRequests` after too many mails."""
     CHANGE_LIMIT.check_rows(AuditEvent.objects.filter(actor=user, action=audit.Action.USER_ASK_FOR_EMAIL))
     audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=address)
     # The link is void once the account's address changes in another way: it must not undo a later change.
     state = {"former": user.email, "since": _verified_since(user)}
-    _send(user.username, address, {"pk": user.pk, "email": address, **state})
+    mails.queue_link(KIND, address, claims={"pk": user.pk, "email": address, **state})
 
 
 def resend(user: User) -> None:
-    """Send the link to the account's address again, at most once in ten minutes; raises as `send_for_signup` does."""
-    sent_at, now = user.verification_sent_at, timezone.now()
+    """Send the link to the account's address again, at most once in ten minutes."""
+    now = timezone.now()
     is_due = Q(verification_sent_at=None) | Q(verification_sent_at__lt=now - RESEND_INTERVAL)
     if User.objects.with_claim_to_email(user.email).exists():
         return  # the address has been proven to be another's
-    with transaction.atomic():
-        if not User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
-            return
-        audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=user.email)
-    try:
-        send_for_signup(user.username, user.email)
-    except TooManyRequests:
-        return  # many mails with links are there
-    except RegistryError:
-        # A mail that failed must not delay the next attempt.
-        User.objects.filter(pk=user.pk, verification_sent_at=now).update(verification_sent_at=sent_at)
-        raise
+    with suppress(TooManyRequests), transaction.atomic():  # many mails with links are there
+        if User.objects.filter(is_due, pk=user.pk).update(verification_sent_at=now):
+            audit.record(user, audit.Action.USER_ASK_FOR_EMAIL, user, email=user.email)
+            send_for_signup(user.username, user.email)
 
 
 def is_missing(user: User) -> bool:
@@ -94,12 +82,12 @@ def verify(token: str) -> EmailLink:
     """Verify the address of a link; a second visit of the link changes nothing.
 
     The link that a change needs beside this one is sent to the former address instead. Raises `Invalid` for a forged,
-    expired or outdated link, `Conflict` when another account has the address, and as `send_for_signup` does.
+    expired or outdated link, `Conflict` when another account has the address, and `TooManyRequests`.
     """
     claims = _read_claims(token)
     link = _open(claims, User.objects.all())
     if link.needs_former:
-        _send(link.user.username, link.user.email, {**claims, "proven": True}, new_address=link.address)
+        mails.queue_link(KIND, link.user.email, claims={**claims, "proven": True})
         return link
     with transaction.atomic():
         user, address, _ = _open(claims, User.objects.select_for_update(no_key=True))
@@ -151,12 +139,16 @@ def _verified_since(user: User) -> str:
     return user.email_verified_at.isoformat() if user.email_verified_at else ""
 
 
-def _send(username: str, address: str, claims: dict[str, Any], new_address: str = "") -> None:
-    """Send a link that verifies the address, or one to the former address that allows the change to a new one."""
+@outbox.mail_kind(KIND)
+def write_link(entry: OutboxEntry) -> Mail | None:
+    """Write the mail with a link that verifies the address, or with one that allows the change to a new one."""
+    claims = entry.arguments["claims"]
+    try:
+        user, address, _ = _open(claims, User.objects.all())
+    except Invalid:
+        return None  # the account has changed meanwhile
     link = f"{settings.PUBLIC_URL}/v1/user/email/verify/{signing.dumps(claims, salt=SALT)}"
-    context = {"username": username, "link": link, "days": LIFETIME.days}
-    if new_address:
-        subject, template = "Allow the change of your e-mail address", "mail/allow_new_email.txt"
-    else:
-        subject, template = "Verify your e-mail address", "mail/verify.txt"
-    mails.send(address, subject, template, new_address=new_address, **context)
+    context = {"username": user.username, "link": link, "days": LIFETIME.days, "new_address": address}
+    if "proven" in claims:
+        return mails.write("Allow the change of your e-mail address", "mail/allow_new_email.txt", **context)
+    return mails.write("Verify your e-mail address", "mail/verify.txt", **context)

@@ -42,7 +42,7 @@ def update_profile(principal: Principal, user_id: int | None, changes: ProfileCh
 
     Where addresses are verified, a new address counts from the visit of its link on. Raises `PermissionDenied` for
     the account of another user and for login data by an app key, `Invalid`, `Conflict` for what is taken, and
-    `Unavailable` when the verification mail cannot be sent.
+    `TooManyRequests`.
     """
     principal.require(Scope.ACCOUNT)
     user = principal.user
@@ -52,16 +52,16 @@ def update_profile(principal: Principal, user_id: int | None, changes: ProfileCh
     if is_app_key and changes.has_login_data:
         raise PermissionDenied("An app key cannot change the name, the password or the e-mail address; log in.")
     changes = _validated(user, changes)
-    # Hashing and sending a mail are slow: they come before the transaction, which other writers wait for.
+    # Hashing is slow: it comes before the transaction, which other writers wait for.
     encoded = None if changes.password is None else make_password(changes.password)
-    if changes.email and settings.EMAIL_VERIFICATION:
-        email_verification.send_for_change(user, changes.email)
     with transaction.atomic():
         principal.revalidate_and_lock()
         user.refresh_from_db(fields=["username", "reservation", "email"])
         if changes.username is not None:
             _rename(user, changes.username)
-        if changes.email and not settings.EMAIL_VERIFICATION:
+        if changes.email and settings.EMAIL_VERIFICATION:
+            email_verification.send_for_change(user, changes.email)
+        elif changes.email:
             _set_email(user, changes.email)
         if changes.avatar_uri is not None:
             former, user.avatar_uri = user.avatar_uri, changes.avatar_uri

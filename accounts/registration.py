@@ -21,8 +21,7 @@ def sign_up(username: str, password: str, email: str = "", *, confirmation: str 
     """Open an account over the web; it never has rights over others.
 
     Raises `PermissionDenied` while sign-up is closed, `Invalid` for the name, the password or the e-mail address,
-    `Conflict` if the name, one that looks alike, or the address is taken, `TooManyRequests`, and `Unavailable` when
-    the verification mail cannot be sent.
+    `Conflict` if the name, one that looks alike, or the address is taken, and `TooManyRequests`.
     """
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied(
@@ -39,12 +38,12 @@ def sign_up(username: str, password: str, email: str = "", *, confirmation: str 
     _require_free(username, email)
     _check_rate()
     encoded = make_password(password)
-    sent_at = None
-    if email and settings.EMAIL_VERIFICATION:
-        # The mail is sent before the account exists: a mail that fails must leave no account behind.
+    with transaction.atomic():
+        if not (email and settings.EMAIL_VERIFICATION):
+            return _open_account(username, email, encoded)
+        user = _open_account(username, email, encoded, verification_sent_at=timezone.now())
         email_verification.send_for_signup(username, email)
-        sent_at = timezone.now()
-    return _open_account(username, email, encoded, verification_sent_at=sent_at)
+    return user
 
 
 def register(

@@ -17,9 +17,10 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 
+from registry_site import outbox
 from registry_site.errors import Invalid, RegistryError
 from registry_site.http.request_log import annotate
-from registry_site.models import AuditEvent
+from registry_site.models import AuditEvent, OutboxEntry
 
 MAX_SEARCH_WORDS = 32  # each adds conditions to the query, of which SQLite takes a thousand
 
@@ -194,3 +195,21 @@ class AuditEvents(ReadOnlyAdmin):
     @admin.display
     def details(self, event: AuditEvent) -> str:
         return ", ".join(f"{key}: {value}" for key, value in event.detail.items())
+
+
+@admin.register(OutboxEntry)
+class OutboxEntries(ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "recipient", "state", "attempts", "due_at", "ended_at", "error")
+    list_filter = ("state", "kind")
+    search_fields = ("recipient",)
+    exclude = ("arguments",)
+    show_full_result_count = False
+    actions = ("send_again",)
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("registry_site.change_outboxentry")
+
+    @admin.action(description="Send the selected failed mails again", permissions=["send"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[OutboxEntry]) -> None:
+        number = outbox.send_again(queryset, actor=request.user)  # type: ignore[arg-type]  # staff have signed in
+        self.message_user(request, f"{number} wait to be sent again.")

@@ -1,4 +1,4 @@
-"""The audit log: events are written in the transaction of their change, and announced after its commit."""
+"""The audit log: events are written in the transaction of their change, announced in it, and again after its commit."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from django.utils import timezone
 from registry_site.http import client_address
 from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
-from registry_site.signals import event_recorded
+from registry_site.signals import event_recorded, event_recording
 
 __all__ = ["OPERATOR", "Action", "new_event", "record", "record_all"]
 
@@ -54,8 +54,10 @@ def new_event(
 
 
 def record_all(events: Sequence[AuditEvent]) -> None:
-    """Add events in one statement, and announce each after the commit."""
+    """Add events in one statement, and announce each, now and after the commit."""
     AuditEvent.objects.bulk_create(events)
+    for event in events:
+        event_recording.send(sender=AuditEvent, event=event)
 
     def announce() -> None:
         for event in events:

@@ -63,6 +63,7 @@ SENTENCES: dict[str, str] = {
     Action.NAMESPACE_REMOVE_MEMBER: "The namespace {target} lost a member.",
     Action.NAMESPACE_RESTORE: "The namespace {target} was restored.",
     Action.NAMESPACE_WITHDRAW: "The invitation of {member} to the namespace {target} was withdrawn.",
+    Action.OUTBOX_SEND_AGAIN: "The mail {target} was to be sent again.",
     Action.PACKAGE_ACCEPT: "{collaborator} accepted the invitation to the package {target}.",
     Action.PACKAGE_ADD_COLLABORATOR: "The package {target} got a collaborator.",
     Action.PACKAGE_ADD_COLLABORATORS: "The package {target} got collaborators.",

@@ -1,4 +1,4 @@
-"""Mail to an SMTP server, within a deadline and the share of threads that may wait for other servers."""
+"""Mail to an SMTP server, within a deadline. The thread of the outbox sends it, and no request waits for that."""
 
 import smtplib
 import ssl
@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
 
 from registry_site import http_client, trust
-from registry_site.errors import Unavailable
 from registry_site.http_client import Limits, RequestFailed
 from registry_site.upstream_failures import logged_failure
-from registry_site.upstream_limiter import Kind, limiter
 
 SECONDS = 15  # for the whole conversation; smtplib's own timeout begins again with each line
-MAIL = Kind(
-    quarters=1, refusal="The mail server is slow, and enough requests wait for it; try again.", error=Unavailable
-)
+
+
+def is_configured() -> bool:
+    """Tell whether there is a mail server. Without one, mails with links are printed, and no others are made."""
+    return bool(settings.EMAIL_HOST)
 
 
 class WatchedConnection(smtplib.SMTP):
@@ -39,7 +40,7 @@ class WatchedTLSConnection(smtplib.SMTP_SSL, WatchedConnection):
 
 
 class EmailBackend(smtp.EmailBackend):
-    """Django's back end for SMTP within limits. Raises `Unavailable` when too many mails are on their way."""
+    """Django's back end for SMTP within limits."""
 
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
@@ -52,7 +53,6 @@ class EmailBackend(smtp.EmailBackend):
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         errors = (smtplib.SMTPException, OSError)
         with (
-            limiter.slot(MAIL),
             closing(Limits(SECONDS)) as limits,
             limits.applied(),
             logged_failure("mail", "send", self.host, errors) as line,

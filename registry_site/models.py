@@ -1,6 +1,7 @@
-"""The audit log, one row for each change in any room; stored blobs; counters; bases of all counts of downloads."""
+"""The audit log, one row for each change in any room; stored blobs; mails; counters; bases of counts of downloads."""
 
 from typing import ClassVar
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
@@ -67,6 +68,7 @@ class Action(models.TextChoices):
     NAMESPACE_REMOVE_MEMBER = "namespace.remove_member"
     NAMESPACE_RESTORE = "namespace.restore"
     NAMESPACE_WITHDRAW = "namespace.withdraw"
+    OUTBOX_SEND_AGAIN = "outbox.send_again"
     PACKAGE_ACCEPT = "package.accept"
     PACKAGE_ADD_COLLABORATOR = "package.add_collaborator"
     PACKAGE_ADD_COLLABORATORS = "package.add_collaborators"
@@ -157,6 +159,42 @@ class StoredBlob(models.Model):
 
     def __str__(self) -> str:
         return self.sha256
+
+
+class OutboxEntry(models.Model):
+    """A mail that is to be sent, or work that leads to mails; see `registry_site.outbox`."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+
+    uuid = models.UUIDField(default=uuid4, editable=False, help_text="Stands in the Message-ID, so it stays the same.")
+    kind = models.CharField(max_length=64)
+    recipient = models.EmailField(blank=True)
+    key = models.CharField(max_length=64, blank=True, help_text="Mails of one kind, recipient and key may be joined.")
+    created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(
+        default=timezone.now, help_text="Of the next attempt; during one, when another worker may begin its own."
+    )
+    give_up_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    ended_at = models.DateTimeField(null=True, help_text="When it was sent, or given up.")
+    error = models.CharField(max_length=500, blank=True, help_text="Of the last attempt.")
+    arguments = models.JSONField(default=dict, help_text="What its kind needs to write it; never a secret.")
+
+    class Meta:
+        verbose_name_plural = "outbox entries"
+        ordering = ("-created_at", "-pk")
+        indexes = [
+            models.Index(fields=["due_at", "id"], condition=models.Q(state="pending"), name="outbox_by_due_time"),
+            models.Index(fields=["recipient", "created_at"], name="outbox_by_recipient"),
+            models.Index(fields=["-created_at", "-id"], name="outbox_newest_first"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
 
 
 class CounterRow(models.Model):

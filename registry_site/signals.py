@@ -6,6 +6,13 @@ from django.dispatch import Signal
 # other receiver.
 event_recorded = Signal()
 
+# Sent in the transaction of each change with `event`, its `AuditEvent`, which is stored. Receivers add what must not be
+# lost, such as entries of the outbox, and nothing slow; whatever they raise undoes the change.
+event_recording = Signal()
+
+# Sent about once an hour by each worker of the server, without arguments.
+hour_passed = Signal()
+
 # Sent by `manage.py purge` without arguments. Each receiver deletes what has expired in its room, and returns a
 # sentence about it.
 purge_requested = Signal()

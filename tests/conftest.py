@@ -20,7 +20,6 @@ from hypothesis import settings as properties
 from accounts import registration
 from accounts.models import User
 from accounts.principals import Principal
-from registry_site import background
 from registry_site.write_buffers import buffers
 from tests.support import servers
 from tests.support.admin import sign_in_to_admin
@@ -148,13 +147,6 @@ def newest_state() -> Iterator[None]:
     """Migrate to the newest state after the test."""
     yield
     migrate()
-
-
-@pytest.fixture(autouse=True)
-def no_pending_jobs() -> Iterator[None]:
-    """Forget what the requests of a test have left to the thread of a worker."""
-    yield
-    background.discard()
 
 
 @pytest.fixture

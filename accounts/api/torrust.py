@@ -30,7 +30,6 @@ MESSAGES = {
     "passwords_differ": "Passwords don't match",
     "password_too_short": "Password too short",
     "password_too_long": "Password too long",
-    "mail_failed": "Failed to send verification email.",
     "wrong_password": "Invalid username/email or password",
     "unverified": "Please verify your email before logging in",
     "no_credential": "Unauthorized actions for guest users. "

@@ -4,6 +4,7 @@ A link is signed. It ends after an hour, with the password that it replaces, and
 row stores it.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,15 +15,18 @@ from accounts import email_verification, emails, mails
 from accounts.models import User, UserQuerySet
 from accounts.passwords import login_throttle
 from accounts.passwords.change import encode_password, store_password
-from registry_site import audit, background
+from registry_site import audit, outbox
 from registry_site.encoding import token_digest
 from registry_site.errors import Invalid, PermissionDenied, TooManyRequests
 from registry_site.http import client_address
-from registry_site.models import AuditEvent
+from registry_site.logs import request_id
+from registry_site.models import AuditEvent, OutboxEntry
+from registry_site.outbox import Mail
 from registry_site.rate_limits import RateLimit
 
 VISITOR = "visitor"  # the actor of events: whoever asks for a link has proven nothing
 LINK_ENDED = "This link has ended, was used, or is not whole. Ask for another one."
+REQUEST_KIND, LINK_KIND = "accounts.lost_password", "accounts.reset_password"
 HOUR = timedelta(hours=1)
 NETWORK_LIMIT = RateLimit(
     "password-resets", 20, HOUR, "Too many links were asked for from your network; wait {seconds} seconds.", True
@@ -49,6 +53,8 @@ link_tokens = LinkTokens()
 def request_link(address: str) -> None:
     """Let a link be sent to the account of this address, if there is one: the answer and its time tell nothing of that.
 
+    The account is looked for when the outbox is worked off.
+
     Raises `Invalid` for what is no address, `TooManyRequests`, and `PermissionDenied` where passwords are good nowhere.
     """
     if not settings.PASSWORD_LOGIN:
@@ -56,16 +62,16 @@ def request_link(address: str) -> None:
     address = emails.normalize(address.strip())
     NETWORK_LIMIT.count(client_address.client_network())
     ADDRESS_LIMIT.count(token_digest(emails.mailbox_of(address)))
-    background.submit(send_link, address)
+    outbox.add(REQUEST_KIND, address, ip_address=client_address.client_ip(), request_id=request_id.get())
 
 
-def send_link(address: str) -> None:
-    """Send a link to the account of this address; to one that waits for its verification, that link first.
+@outbox.work_kind(REQUEST_KIND)
+def send_link(entry: OutboxEntry) -> None:
+    """Send a link to the account of an address; to one that waits for its verification, that link first.
 
-    Nothing is sent to an account that must not be used, and to one that was sent several within an hour. Raises
-    `Unavailable` when the mail cannot be sent.
+    Nothing is sent to an account that must not be used, and to one that was sent several within an hour.
     """
-    user: User | None = User.objects.with_email(address).first()
+    user: User | None = User.objects.with_email(entry.recipient).first()
     if user is None or not User.objects.in_good_standing().filter(pk=user.pk).exists():
         return
     if email_verification.is_missing(user):
@@ -73,20 +79,32 @@ def send_link(address: str) -> None:
         return
     action = audit.Action.USER_ASK_FOR_PASSWORD
     events = AuditEvent.objects.filter(object_type=User._meta.label_lower, object_id=user.pk, action=action)
-    try:
+    with suppress(TooManyRequests), transaction.atomic():
         ACCOUNT_LIMIT.check_rows(events)
-    except TooManyRequests:
-        return
-    link = make_link(user, actor=VISITOR)
+        mails.queue_link(LINK_KIND, user.email, user=user.pk)
+        event = audit.new_event(VISITOR, action, user)
+        event.ip_address, event.request_id = entry.arguments["ip_address"], entry.arguments["request_id"]
+        audit.record_all([event])
+
+
+@outbox.mail_kind(LINK_KIND)
+def write_link(entry: OutboxEntry) -> Mail | None:
+    """Write the mail with a link to choose a new password."""
+    user = User.objects.in_good_standing().filter(pk=entry.arguments["user"], email=entry.recipient).first()
+    if user is None:
+        return None  # the account has changed meanwhile
     minutes = settings.PASSWORD_RESET_TIMEOUT // 60
-    mails.send(
-        user.email, "Choose a new password", "mail/reset_password.txt", username=user, link=link, minutes=minutes
-    )
+    link = link_of(user)
+    return mails.write("Choose a new password", "mail/reset_password.txt", username=user, link=link, minutes=minutes)
 
 
-def make_link(user: User, *, actor: str | None) -> str:
+def make_link(user: User, *, actor: User | None) -> str:
     """Return a link by which the password of the account can be changed; `actor` is None for the operator."""
     audit.record(actor, audit.Action.USER_ASK_FOR_PASSWORD, user)
+    return link_of(user)
+
+
+def link_of(user: User) -> str:
     return f"{settings.PUBLIC_URL}/password-reset/{user.pk}-{link_tokens.make_token(user)}"
 
 

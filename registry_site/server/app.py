@@ -18,9 +18,9 @@ from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from registry_site.background import JobThread
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
+from registry_site.outbox_thread import OutboxThread
 from registry_site.server import metrics
 from registry_site.server.worker import STOP_SIGNALS
 from registry_site.signals import server_loading
@@ -87,13 +87,13 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
 
 def start_threads(worker: Any) -> None:
     """Start the threads of a worker beside those for requests; gunicorn calls this in the worker."""
-    worker.own_threads = [FlushThread(), JobThread()]
+    worker.own_threads = [FlushThread(), OutboxThread()]
     for thread in worker.own_threads:
         thread.start()
 
 
 def stop_threads(arbiter: Any, worker: Any) -> None:
-    """Store the last values in the memory of a worker, and run its last jobs; gunicorn calls this at its end."""
+    """Store the last values in the memory of a worker, and let its mail go out; gunicorn calls this at its end."""
     for thread in getattr(worker, "own_threads", ()):  # there are none if its start has failed before
         thread.stop()
 

@@ -37,7 +37,7 @@ def server(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def mails(controller: Controller) -> MailServer:
-    handler: MailServer = controller.handler
+    handler: MailServer = controller.handler.mails
     return handler
 
 
@@ -91,6 +91,7 @@ def test_person_signs_up_and_changes_lost_password(page: Page, server: Server, m
     expect(page.get_by_text(f"Now follow the link that was sent to {ADDRESS}, and sign in.")).to_be_visible()
     sign_in(page, PASSWORD)
     expect(page.get_by_role("alert")).to_contain_text("Verify your e-mail address first")
+    wait_until(lambda: bool(mails.delivered))
     page.goto(mails.link())
     page.get_by_role("button", name="Yes, verify the address").click()
     expect(page.get_by_text(f"The address {ADDRESS} is verified.")).to_be_visible()

@@ -5,7 +5,6 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
@@ -23,6 +22,7 @@ from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import PASSWORD
 from tests.support.page_forms import PAGE, FormBrowser, error_of, notices
+from tests.support.sent_mails import sent_mails
 
 NEW = "battery staple"
 ISSUER = "https://id.example.org"
@@ -101,8 +101,8 @@ def test_address_changes_after_both_links(browser: FormBrowser, alice: User, set
     browser.fill_in("/account/email", email="new@example.org")
     for number, address in enumerate(("new@example.org", "old@example.org"), start=1):
         assert User.objects.get().email == "old@example.org"
-        assert [message.to for message in mail.outbox][number - 1 :] == [[address]]
-        [link] = [line for line in str(mail.outbox[-1].body).splitlines() if "/verify/" in line]
+        assert [message.to for message in sent_mails()][number - 1 :] == [[address]]
+        [link] = [line for line in str(sent_mails()[-1].body).splitlines() if "/verify/" in line]
         assert browser.fill_in(link.removeprefix("http://testserver"))["Location"] == "/account"
     assert User.objects.get().email == "new@example.org"
     assert "The address new@example.org is verified." in page_of(browser, "/account")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.concurrency import wait_until
 from tests.support.servers import PASSWORD, Server, running
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -51,9 +52,9 @@ class Shell:
 
     def link_to(self, address: str) -> str:
         """Return the token of the link in a mail. Without a mail server, mails are in the log."""
-        match = re.search(rf"To: {re.escape(address)}\n.*?/email/verify/(\S+)", self.server.log.read_text(), re.DOTALL)
-        assert match
-        return match[1]
+        mail = re.compile(rf"To: {re.escape(address)}\n.*?/email/verify/(\S+)", re.DOTALL)
+        wait_until(lambda: mail.search(self.server.log.read_text()) is not None)
+        return str(mail.findall(self.server.log.read_text())[0])
 
 
 @pytest.fixture(scope="module")

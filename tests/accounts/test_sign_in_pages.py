@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import Client
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -15,6 +14,7 @@ from accounts.models import Credential, User
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
 from tests.support.page_forms import PAGE, FormBrowser, error_of, notices
+from tests.support.sent_mails import sent_mails
 
 OTHER = "battery staple"
 SIGN_UP = {"username": "dora", "email": "dora@example.org", "password": PASSWORD, "confirmation": PASSWORD}
@@ -124,7 +124,7 @@ def test_unverified_account_gets_another_link(visitor: FormBrowser, alice: User,
     settings.EMAIL_VERIFICATION = True
     User.objects.update(email="alice@example.org")
     response = sign_in(visitor)
-    assert (response.status_code, len(mail.outbox)) == (403, 1)
+    assert (response.status_code, len(sent_mails())) == (403, 1)
     assert "Verify your e-mail address first" in notices(response.content.decode())[0]
     assert "Sign in again in ten minutes" in response.content.decode()
 
@@ -163,7 +163,7 @@ def test_sign_up_with_verification_sends_a_link(visitor: FormBrowser, settings: 
     assert response["Location"] == "/sign-in?next=%2Faccount"
     page = visitor.get(response["Location"], headers=PAGE).content.decode()
     assert "Now follow the link that was sent to dora@example.org, and sign in." in page
-    assert (len(mail.outbox), Credential.objects.count()) == (1, 0)
+    assert (len(sent_mails()), Credential.objects.count()) == (1, 0)
 
 
 def test_refusals_stand_at_their_fields(visitor: FormBrowser, alice: User, settings: Any) -> None:
@@ -239,7 +239,7 @@ def test_closed_sign_up_says_so(visitor: FormBrowser, settings: Any) -> None:
 def link(visitor: FormBrowser, settings: Any) -> str:
     settings.EMAIL_VERIFICATION = True
     visitor.fill_in("/sign-up", **SIGN_UP)
-    match = re.search(r"http://testserver(/v1/user/email/verify/\S+)", str(mail.outbox[-1].body))
+    match = re.search(r"http://testserver(/v1/user/email/verify/\S+)", str(sent_mails()[-1].body))
     assert match
     return match[1]
 

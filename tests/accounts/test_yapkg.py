@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import Client, override_settings
 
 from accounts import bans, profiles, roles
@@ -16,6 +15,7 @@ from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, O
 from tests.support.cast import PASSWORD
 from tests.support.headers import comparable_headers
 from tests.support.responses import answer_of
+from tests.support.sent_mails import sent_mails
 
 OTHER = "battery staple"
 EMAIL = "alice@example.org"
@@ -152,7 +152,7 @@ def test_address_is_verified_before_the_first_login() -> None:
     response = Browser().send("POST", "/login", username="dora", password=PASSWORD)
     assert (response.status_code, response.json()["error"]) == (403, "unverified")
     assert not response.cookies
-    assert mail.outbox[0].to == [EMAIL]
+    assert sent_mails()[0].to == [EMAIL]
 
 
 # --- POST /login -------------------------------------------------------------------------------------------------
@@ -401,13 +401,13 @@ def test_new_address_counts_when_it_is_verified(browser: Browser) -> None:
     User.objects.update(email_verified_at="2026-01-01T00:00:00Z")
     response = browser.change(email="alicia@example.org")
     assert (response.status_code, response.json()["email"]) == (200, EMAIL)
-    assert mail.outbox[0].to == ["alicia@example.org"]
+    assert sent_mails()[0].to == ["alicia@example.org"]
 
 
 @override_settings(EMAIL_VERIFICATION=True)
 def test_refused_change_sends_no_mail(browser: Browser, bob: User) -> None:
     assert browser.change(username="bob", email="alicia@example.org").status_code == 400
-    assert not mail.outbox
+    assert not sent_mails()
 
 
 # --- Another name ------------------------------------------------------------------------------------------------

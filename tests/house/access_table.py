@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core import mail
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client, override_settings
@@ -33,6 +32,7 @@ from packages import collaboration, release_input, releasing
 from registry_site.storage import blobs
 from tests.support import packing
 from tests.support.cast import PASSWORD
+from tests.support.sent_mails import sent_mails
 
 OTHER = "battery staple"
 ARCHIVE = gzip.compress(bytes(1024))  # a tar of nothing
@@ -530,7 +530,7 @@ class World:
         """Return the token of a verification link, read from the mail."""
         with override_settings(EMAIL_VERIFICATION=True):
             registration.sign_up("erin", PASSWORD, "erin@example.com")
-        link = re.search(r"/v1/user/email/verify/(\S+)", str(mail.outbox[-1].body))
+        link = re.search(r"/v1/user/email/verify/(\S+)", str(sent_mails()[-1].body))
         assert link
         return link[1]
 

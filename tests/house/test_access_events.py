@@ -32,8 +32,9 @@ from namespaces import membership
 from namespaces.models import Namespace
 from packages import releasing
 from packages.models import Package
+from registry_site import outbox
 from registry_site.http import client_address
-from registry_site.models import AuditEvent
+from registry_site.models import AuditEvent, OutboxEntry
 from registry_site.storage import blobs
 from tests.house.access_table import TABLE, Row, World, populated
 from tests.house.source_code import MAY_IMPORT
@@ -55,6 +56,7 @@ UNRECORDED = frozenset(
         "files.AnsweredChallenge",
         "files.Session",
         "registry_site.StoredBlob",
+        "registry_site.OutboxEntry",
     )
 )
 # Statements of other kinds may change rows.
@@ -216,6 +218,12 @@ def incident() -> Incident:
     return Incident.objects.get()
 
 
+def failed_mail() -> OutboxEntry:
+    outbox.add("accounts.reset_password", "bystander@example.com", user=user().pk)
+    OutboxEntry.objects.update(state="failed")
+    return OutboxEntry.objects.latest("pk")
+
+
 def override() -> Override:
     return overrides.create_override(Override.Kind.BLOCKED, "foreign", "*", actor=None, reason="It steals.")
 
@@ -263,6 +271,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.cachedcrate delete_and_block": cached_crate,
     "mirror.override end": override,
     "mirror.incident settle": incident,
+    "registry_site.outboxentry send_again": failed_mail,
     "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),
 }
 # These change rows of unrecorded tables, or none; they leave events nevertheless.
@@ -273,6 +282,7 @@ ON_UNRECORDED_TABLES = frozenset(
         "files.client end_sessions",
         "files.session end",
         "passwordlink",
+        "registry_site.outboxentry send_again",
     )
 )
 

@@ -48,6 +48,7 @@ SMALL = {
     "packages.SnapshotRevision.keywords",
     "registry_site.AuditEvent.detail",
     "registry_site.AuditEvent.target",
+    "registry_site.OutboxEntry.arguments",
 }
 # The page of one row may show a description or dependencies of it, but not these.
 NEVER_SHOWN = {

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import requests
-from django.core import mail
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import RequestFactory
@@ -27,6 +26,7 @@ from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit, TokenBucket
 from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 from tests.support.redis import redis_server
+from tests.support.sent_mails import sent_mails
 from tests.support.servers import free_port, running
 
 pytestmark = pytest.mark.long
@@ -198,7 +198,7 @@ def test_links_to_new_addresses_are_limited(alice: User) -> None:
     with pytest.raises(TooManyRequests, match="5 links were sent within an hour") as raised:
         email_verification.send_for_change(alice, "victim@example.com")
     assert raised.value.retry_after == 3600
-    assert len(mail.outbox) == 5
+    assert len(sent_mails()) == 5
 
 
 # --- In rows -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A real mail server on loopback, which keeps its mails."""
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -15,39 +16,25 @@ LINK = re.compile(r"^(http://[^/\s]+)(/(?:v1/user/email/verify|password-reset)/\
 
 
 class MailServer:
-    """A mail server that keeps its mails; `refusals` answers SMTP commands, `drops` is a command that ends it."""
+    """A mail server that keeps its mails; `refusals` answers SMTP commands, `drops` is a command that ends it.
+
+    `deliver` brings what waits in an outbox, before a test looks at the mails.
+    """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.delivered: list[tuple[list[str], EmailMessage]] = []
+        self.received: list[tuple[list[str], EmailMessage]] = []
         self.refusals: dict[str, str] = {}
         self.drops = ""
+        self.is_stalled = False
+        self.deliver: Callable[[], object] = bool  # nothing
 
-    async def handle_MAIL(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        envelope.mail_from = address
-        return self._reply(server, "MAIL")
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        envelope.rcpt_tos.append(address)
-        return self._reply(server, "RCPT")
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        reply = self._reply(server, "DATA")
-        if reply.startswith("250") and isinstance(envelope.content, bytes):
-            message = message_from_bytes(envelope.content, policy=policy.default)
-            self.delivered.append((envelope.rcpt_tos, message))
-        return reply
-
-    def _reply(self, server: SMTP, command: str) -> str:
-        if command == self.drops and server.transport is not None:
-            server.transport.close()
-        return self.refusals.get(command, "250 OK")
+    @property
+    def delivered(self) -> list[tuple[list[str], EmailMessage]]:
+        self.deliver()
+        return self.received
 
     def recipients(self) -> list[list[str]]:
         return [recipients for recipients, _ in self.delivered]
@@ -63,10 +50,43 @@ class MailServer:
         return match
 
 
+class Hooks:
+    """What aiosmtpd calls. It reads all attributes of this, so the mails are apart."""
+
+    def __init__(self) -> None:
+        self.mails = MailServer()
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.mail_from = address
+        return self._reply(server, "MAIL")
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        return self._reply(server, "RCPT")
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        while self.mails.is_stalled:
+            await asyncio.sleep(0.02)
+        reply = self._reply(server, "DATA")
+        if reply.startswith("250") and isinstance(envelope.content, bytes):
+            message = message_from_bytes(envelope.content, policy=policy.default)
+            self.mails.received.append((envelope.rcpt_tos, message))
+        return reply
+
+    def _reply(self, server: SMTP, command: str) -> str:
+        if command == self.mails.drops and server.transport is not None:
+            server.transport.close()
+        return self.mails.refusals.get(command, "250 OK")
+
+
 @contextmanager
 def running_mail_server() -> Iterator[Controller]:
-    """Run a mail server, the handler of the controller."""
-    controller = Controller(MailServer(), hostname="127.0.0.1", port=free_port())
+    """Run a mail server; `handler.mails` of its controller has what it got."""
+    controller = Controller(Hooks(), hostname="127.0.0.1", port=free_port())
     controller.start()
     try:
         yield controller
