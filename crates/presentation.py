@@ -8,7 +8,6 @@ from datetime import date
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
-from django.core.cache import cache
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 
@@ -41,8 +40,6 @@ DEPENDENTS_PER_PAGE = 50
 LICENSE_NAME = re.compile(r"(UN)?LICEN[CS]E[^/]*|COPYING[^/]*", re.IGNORECASE)
 MAX_LICENSE_FILES = 5
 MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
-MANY_VERSIONS = 100  # a crate with more has its chart counted at most once in a while
-CHART_SECONDS = 300
 FEED_LENGTH = 50
 
 # No large column, for a page has many versions.
@@ -310,12 +307,7 @@ class OwnCrate(PresentedCrate):
 
     def count_by_day(self) -> list[tuple[date, int]]:
         rows = download_counts.rows_of(self.crate)
-        if self.version_count <= MANY_VERSIONS:
-            return all_counts.by_day(rows)
-        counts: Any = cache.get_or_set(
-            f"downloads-by-day-{self.crate.pk}", lambda: all_counts.by_day(rows), CHART_SECONDS
-        )
-        return list(counts)
+        return all_counts.by_day_of_parts(rows, self.version_count, f"crate-{self.crate.pk}")
 
     def list_dependents(self, page: int) -> DependentPage:
         return dependents.describe_dependents("", self.name, self.default_number, page, DEPENDENTS_PER_PAGE)

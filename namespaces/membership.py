@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Case, Exists, OuterRef, QuerySet, When
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -31,6 +31,14 @@ def get_namespace(name: str) -> Namespace:
     A personal one is not found either: yapkg's document knows shared namespaces only.
     """
     namespace = Namespace.objects.present().shared().named(name).first()
+    if namespace is None:
+        raise no_such_namespace()
+    return namespace
+
+
+def get_any_namespace(name: str) -> Namespace:
+    """Return a shared or a personal namespace, with its user; raises `NotFound`."""
+    namespace = Namespace.objects.present().named(name).select_related("user").first()
     if namespace is None:
         raise no_such_namespace()
     return namespace
@@ -63,10 +71,15 @@ def roles_below(own_role: Role) -> tuple[Role, ...]:
     return tuple(role for role in Role if own_role is Role.MANAGER and role.rank < own_role.rank)
 
 
-def list_members(namespace: Namespace) -> list[Membership]:
-    """Return the owners, then all others, each group in the order of joining."""
-    memberships = namespace.memberships.select_related("user")
-    return sorted(memberships, key=lambda membership: membership.role != Role.OWNER)
+def may_manage(namespace: Namespace, role: Role | None) -> bool:
+    """Return whether a role allows changes of members; a personal namespace has its user alone."""
+    return namespace.user_id is None and role is not None and bool(roles_below(role))
+
+
+def members_of(namespace: Namespace) -> QuerySet[Membership]:
+    """Select the owners, then all others, each group in the order of joining, with their users."""
+    owners_first = Case(When(role=Role.OWNER, then=0), default=1)
+    return Membership.in_subject(namespace).order_by(owners_first, "pk")
 
 
 @receiver(sole_ownerships_wanted)

@@ -1,6 +1,7 @@
 """Namespaces, their members, and the bases of all roles and invitations to them."""
 
 from typing import ClassVar, Self
+from urllib.parse import quote
 
 from django.db import models
 from django.db.models import Q
@@ -69,6 +70,11 @@ class Namespace(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def page_path(self) -> str:
+        """The path of the page."""
+        return f"/namespaces/{quote(self.name)}"
 
 
 class RoleInSubject(models.Model):

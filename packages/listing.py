@@ -6,22 +6,22 @@ Each order of all listed packages has an index, and a counter says how many they
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.dispatch import receiver
 
 from accounts.models import User
 from accounts.signals import works_wanted
 from accounts.works import Work, Works
-from namespaces.models import Namespace, Role
+from namespaces.models import Membership, Namespace, Role
 from packages import counters, search
 from packages.models import Collaboration, Package, PackageDownloads
 from registry_site.errors import Invalid, NotFound
 
 PAGE_SIZE = 20  # yapkg's document leaves it open
-MAX_WORKS = 50  # packages on the page of a person
+MAX_WORKS = 50  # packages or namespaces on the page of a person
 ORDERS = {"name": "canonical_name", "new": "-created_at", "updated": "-updated_at"}
+BY_RELEVANCE = "relevance"  # of the names and texts of packages to the words of a query
 ORDERS_BY_DOWNLOADS = {"downloads": "-total", "recent-downloads": "-recent"}
 
 
@@ -40,20 +40,36 @@ def namespace_page(user: User | None, name: str, page: int) -> Page:
     namespace = Namespace.objects.present().named(name).first()
     if namespace is None:
         raise NotFound(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
-    packages = Package.objects.filter(namespace=namespace, removed_at=None).visible_to(user).order_by("canonical_name")
-    return _page(packages.values_list("pk", flat=True), packages.count(), page)
+    return page_of_namespace(namespace, user, "name", page)
 
 
-def search_page(query: str, page: int) -> Page:
-    """Return a page of the listed packages that match a query, the best match first; raises `Invalid`.
+def page_of_namespace(namespace: Namespace, user: User | None, order: str, page: int) -> Page:
+    """Return a page of the packages in a namespace that `user` may read, in an order as `listed_page` has them."""
+    packages = Package.objects.filter(namespace=namespace, removed_at=None).visible_to(user)
+    return _page(in_order(packages, order).values_list("pk", flat=True), packages.count(), page)
 
-    An empty query lists all by name.
+
+def in_order(packages: QuerySet[Package], order: str) -> QuerySet[Package]:
+    """Sort packages of which no index has the order."""
+    if order == "name":
+        return packages.order_by("canonical_name")  # alone: it is the order of an index of the namespace
+    if order in ORDERS:
+        return packages.order_by(ORDERS[order], "-pk")
+    return packages.order_by(f"-downloads__{ORDERS_BY_DOWNLOADS[order].removeprefix('-')}", "pk")
+
+
+def search_page(query: str, page: int, order: str = BY_RELEVANCE) -> Page:
+    """Return a page of the listed packages that match a query, the best match or another one first; raises `Invalid`.
+
+    An empty query lists all, those of the best match by name.
     """
     if len(query) > search.MAX_QUERY:
         raise Invalid(f"A query has at most {search.MAX_QUERY} characters.", code="query_too_long")
     if not query.strip():
-        return listed_page("name", page)
+        return listed_page("name" if order == BY_RELEVANCE else order, page)
     keys = search.search_packages(query)
+    if order != BY_RELEVANCE:
+        keys = list(in_order(Package.objects.filter(pk__in=keys), order).values_list("pk", flat=True))
     return _page(keys, len(keys), page)
 
 
@@ -83,12 +99,8 @@ def _page(
 def _packages(keys: Sequence[int] | QuerySet[Package, int] | QuerySet[PackageDownloads, int]) -> list[Package]:
     """Return the packages of primary keys in their order; one can be deleted meanwhile."""
     order = list(keys)
-    packages = Package.objects.with_newest().order_by().in_bulk(order)
+    packages = Package.objects.with_newest().annotate(download_count=F("downloads__total")).order_by().in_bulk(order)
     return [packages[key] for key in order if key in packages]
-
-
-def page_path(package: Package) -> str:
-    return f"/namespaces/{quote(package.namespace.name)}/packages/{quote(package.name, safe='@/')}"
 
 
 @receiver(works_wanted)
@@ -102,9 +114,20 @@ def packages_of(sender: type[User], user: User, viewer: User | None, **kwargs: A
     works = [
         Work(
             str(package),
-            page_path(package),
+            package.page_path,
             package.newest.description if package.newest else "",
         )
         for package in some[:MAX_WORKS]
     ]
     return Works("Packages", works, has_more=len(some) > MAX_WORKS)
+
+
+@receiver(works_wanted)
+def namespaces_of(sender: type[User], user: User, viewer: User | None, **kwargs: Any) -> Works:
+    """Return namespaces in which a person has a role: those with public packages, and shared ones of the viewer."""
+    public = Exists(Package.objects.listed().filter(namespace=OuterRef("pk")))
+    common = Q(user=None, pk__in=Membership.objects.filter(user=viewer).values("namespace"))
+    namespaces = Namespace.objects.present().filter(public | common, memberships__user=user).order_by("name")
+    some = list(namespaces[: MAX_WORKS + 1])
+    works = [Work(each.name, each.page_path, "Personal" if each.user_id else "") for each in some[:MAX_WORKS]]
+    return Works("Namespaces", works, has_more=len(some) > MAX_WORKS)

@@ -1,5 +1,7 @@
 """Packages and their versions by name. For users without read access they do not exist."""
 
+from collections.abc import Sequence
+
 from accounts.models import User
 from packages import rights, texts, versions
 from packages.models import Package, Release, Type
@@ -11,6 +13,14 @@ def find_package(user: User | None, namespace_name: str, name: str, *, for_updat
 
     `for_update` locks its row until the transaction ends.
     """
+    package = find_visible(user, namespace_name, name, for_update=for_update)
+    if package is None or package.type == Type.PUBLIC:
+        return package
+    return package if rights.rights_of(package, user).may_read else None
+
+
+def find_visible(user: User | None, namespace_name: str, name: str, *, for_update: bool = False) -> Package | None:
+    """Return a package that the query of visible ones has; `rights` has the last word."""
     packages = Package.objects.for_update() if for_update else Package.objects.with_newest()
     packages = packages.present().named(namespace_name, name)
     # Queries leave out what the user may not read: the work, and so the time, is the same as for a missing package.
@@ -20,9 +30,7 @@ def find_package(user: User | None, namespace_name: str, name: str, *, for_updat
     if package is not None and for_update:
         # PostgreSQL joined the namespace before it waited for the lock. It may have been removed in the meantime.
         package.namespace.refresh_from_db(fields=["removed_at"])
-    if package is None or package.namespace.removed_at is not None:
-        return None
-    return package if package.type == Type.PUBLIC or rights.rights_of(package, user).may_read else None
+    return None if package is None or package.namespace.removed_at is not None else package
 
 
 def get_package(user: User | None, namespace_name: str, name: str, *, for_update: bool = False) -> Package:
@@ -31,6 +39,14 @@ def get_package(user: User | None, namespace_name: str, name: str, *, for_update
     if package is None:
         raise no_such_package(namespace_name, name)
     return package
+
+
+def get_with_rights(user: User | None, namespace_name: str, name: str) -> tuple[Package, rights.Rights]:
+    """Return a package and what `user` may do with it; raises `NotFound` like `get_package`."""
+    package = find_visible(user, namespace_name, name)
+    if package is not None and (own_rights := rights.rights_of(package, user)).may_read:
+        return package, own_rights
+    raise no_such_package(namespace_name, name)
 
 
 def lock_for_update(package: Package) -> Package:
@@ -48,12 +64,31 @@ def list_releases(user: User | None, namespace_name: str, name: str) -> list[Rel
     return sorted(releases, key=package.release_order, reverse=True)
 
 
+def sorted_keys(package: Package) -> list[int]:
+    """Return the primary keys of all versions of a package, the newest first."""
+    releases = package.releases.only("package", "version", "published_at")
+    return [release.pk for release in sorted(releases, key=package.release_order, reverse=True)]
+
+
+def releases_of_keys(package: Package, keys: Sequence[int]) -> list[Release]:
+    """Return versions of a package in the order of their primary keys, with publishers and numbers of downloads."""
+    releases = Release.objects.select_related("publisher", "downloads").defer(*Release.LARGE_COLUMNS)
+    rows = releases.order_by().in_bulk(keys)
+    for release in rows.values():
+        release.package = package  # saves a query for each
+    return [rows[key] for key in keys if key in rows]
+
+
 def get_release(user: User | None, namespace_name: str, name: str, version: str) -> Release:
     """Return one version by its number, in SemVer with or without build metadata; raises `NotFound`.
 
     The list of its files is loaded by whoever reads it: downloads do not.
     """
-    package = get_package(user, namespace_name, name)
+    return release_of(get_package(user, namespace_name, name), version)
+
+
+def release_of(package: Package, version: str) -> Release:
+    """Return one version of a package like `get_release`; raises `NotFound`."""
     number = versions.canonical(version, package.field)
     releases = package.releases.select_related("publisher").defer("files")
     release = releases.filter(canonical_version=number).first()

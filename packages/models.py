@@ -1,6 +1,7 @@
 """Packages, their releases and their collaborators."""
 
 from typing import Any, ClassVar, Self
+from urllib.parse import quote
 
 from django.db import models
 from django.db.models import Prefetch, Q
@@ -131,6 +132,11 @@ class Package(models.Model):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def page_path(self) -> str:
+        """The path of the page."""
+        return f"{self.namespace.page_path}/packages/{quote(self.name, safe='@/')}"
+
     def release_order(self, release: "Release") -> Any:
         """Return what orders the releases of this package: the version by SemVer, or the time of the release."""
         if ecosystems.follows_semver(self.field):
@@ -195,6 +201,11 @@ class Release(ReleaseContent):
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
+
+    @property
+    def page_path(self) -> str:
+        """The path of the page."""
+        return f"{self.package.page_path}/versions/{quote(self.version, safe=':')}"
 
     def content(self) -> dict[str, Any]:
         """Return the published content by its fields."""

@@ -1,7 +1,6 @@
 """Packages, and the namespaces with public ones, on the home page and in the search."""
 
-from collections.abc import Sequence
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
@@ -9,15 +8,23 @@ from django.db.models import Exists, OuterRef, QuerySet
 from accounts import names
 from namespaces.models import Namespace
 from packages import counters, listing, search
-from packages.models import Package
+from packages.models import Package, Status, Type
 from registry_site.sections import SUGGESTIONS, Entry, Results, SearchQuery, Section
 
 LAST_CHARACTER = "\U0010ffff"
+SORTS = (
+    (listing.BY_RELEVANCE, "Relevance"),
+    ("recent-downloads", "Recent downloads"),
+    ("downloads", "All downloads"),
+    ("updated", "Recently updated"),
+    ("new", "Newly added"),
+    ("name", "Name"),
+)
 
 
 def find_packages(query: SearchQuery) -> Results:
     """Return a page of the public packages that match; raises `Invalid`."""
-    page = listing.search_page(query.text, query.page)
+    page = listing.search_page(query.text, query.page, query.sort or PACKAGES.sort_for(query.text))
     exact = names.canonical(query.text.strip())
     entries = [package_entry(package, exact) for package in page.packages]
     return Results(entries if page.number == query.page else [], page.total, page.number < page.last)
@@ -27,18 +34,26 @@ def suggest_packages(text: str) -> Sequence[Entry]:
     return [package_entry(package) for package in search.matching_names(text, SUGGESTIONS)]
 
 
-def package_entry(package: Package, exact: str = "") -> Entry:
+def package_entry(package: Package, exact: str = "", title: str = "") -> Entry:
     return Entry(
-        title=str(package),
-        url=listing.page_path(package),
+        title=title or str(package),
+        url=package.page_path,
         version=package.newest.version if package.newest else "",
         summary=package.newest.description if package.newest else "",
-        badges=[("", package.field)],
+        badges=[("", package.field), *badges_of_state(package)],
+        downloads=getattr(package, "download_count", None),
         updated_at=package.updated_at,
         is_exact=exact
         in (package.canonical_name, f"{names.canonical(package.namespace.name)}/{package.canonical_name}"),
         source=PACKAGES.title,
     )
+
+
+def badges_of_state(package: Package) -> Iterator[tuple[str, str]]:
+    if package.type == Type.PRIVATE:
+        yield "warn", "private"
+    if package.newest is not None and package.newest.status == Status.DEPRECATED:
+        yield "bad", "deprecated"
 
 
 def package_counts() -> Sequence[tuple[int, str]]:
@@ -51,7 +66,7 @@ def find_namespaces(query: SearchQuery) -> Results:
     rows = beginning_with(names.canonical(query.text.strip())).filter(Exists(public))
     start, end = (query.page - 1) * query.per_page, query.page * query.per_page
     fetched = list(rows.order_by("reservation__name")[start : end + 1])
-    entries = [Entry(row.name, f"/namespaces/{quote(row.name)}") for row in fetched[: query.per_page]]
+    entries = [Entry(row.name, row.page_path) for row in fetched[: query.per_page]]
     return Results(entries, rows.count(), len(fetched) > query.per_page)
 
 
@@ -63,5 +78,7 @@ def beginning_with(name: str) -> QuerySet[Namespace]:
     return present.filter(reservation__name__startswith=name)
 
 
-PACKAGES = Section("packages", "Packages", "package", find_packages, suggest=suggest_packages, counts=package_counts)
+PACKAGES = Section(
+    "packages", "Packages", "package", find_packages, SORTS, suggest=suggest_packages, counts=package_counts
+)
 NAMESPACES = Section("namespaces", "Namespaces", "namespace", find_namespaces)

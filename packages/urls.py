@@ -1,9 +1,20 @@
-"""Routes of packages, under both spellings of the first segment."""
+"""Routes of packages and of the namespaces that have them, under both spellings of the first segment.
+
+Browsers are led from `/namespace/…` to the pages under `/namespaces/…`.
+"""
+
+from typing import Any
 
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
+from namespaces.api import yapkg as namespaces_api
+from namespaces.pages import frame
 from packages.api import yapkg
+from packages.pages import package as package_pages
+from packages.pages.namespace import PackagesOfNamespace
+from registry_site.http.negotiation import View, by_accept
+from registry_site.pages import to_search
 
 
 class PackageName(StringConverter):
@@ -16,16 +27,43 @@ register_converter(PackageName, "package_name")
 
 
 def routes_under(prefix: str) -> list[URLPattern]:
-    package = f"{prefix}/<str:namespace>/packages/<package_name:name>"
+    def route(path_: str, name: str, page: View, api: Any, markdown: View | None = None) -> URLPattern:
+        if prefix == "namespace":
+            return path(path_, by_accept(frame.to_plural, api))
+        return path(path_, by_accept(page, api, markdown=markdown), name=name)
+
+    namespace = f"{prefix}/<str:namespace>"
+    package = f"{namespace}/packages/<package_name:name>"
+    version = f"{package}/versions/<str:version>"
+    overview, markdown = package_pages.Overview.as_view(), package_pages.Markdown.as_view()
     return [
-        path(f"{prefix}/<str:namespace>/packages", yapkg.Packages.as_view({"get": "list", "post": "create_package"})),
-        path(
-            package,
-            yapkg.Packages.as_view({"get": "retrieve", "put": "publish", "patch": "edit", "delete": "destroy"}),
+        route(
+            namespace,
+            "namespace",
+            PackagesOfNamespace.as_view(),
+            namespaces_api.Namespaces.as_view({"get": "retrieve", "delete": "destroy"}),
         ),
-        path(f"{package}/versions", yapkg.Versions.as_view({"get": "list"})),
-        path(f"{package}/versions/<str:version>", yapkg.Versions.as_view({"get": "retrieve"})),
-        path(f"{package}/versions/<str:version>/download", yapkg.Versions.as_view({"get": "download"})),
+        route(
+            f"{namespace}/packages",
+            "namespace-packages",
+            frame.to_namespace,
+            yapkg.Packages.as_view({"get": "list", "post": "create_package"}),
+        ),
+        route(
+            package,
+            "package",
+            overview,
+            yapkg.Packages.as_view({"get": "retrieve", "put": "publish", "patch": "edit", "delete": "destroy"}),
+            markdown,
+        ),
+        route(
+            f"{package}/versions",
+            "package-versions",
+            package_pages.Versions.as_view(),
+            yapkg.Versions.as_view({"get": "list"}),
+        ),
+        route(version, "package-version", overview, yapkg.Versions.as_view({"get": "retrieve"}), markdown),
+        path(f"{version}/download", yapkg.Versions.as_view({"get": "download"})),
         path(f"{package}/collaborators", yapkg.Collaborators.as_view({"get": "list", "post": "add"})),
         path(
             f"{package}/collaborators/<str:username>",
@@ -34,8 +72,20 @@ def routes_under(prefix: str) -> list[URLPattern]:
     ]
 
 
+def pages_beneath(address: str, name: str) -> list[URLPattern]:
+    """Return the pages of a package or of one version that no endpoint of the API has."""
+    return [
+        path(f"{address}/dependencies", package_pages.Dependencies.as_view(), name=f"{name}-dependencies"),
+        path(f"{address}/files", package_pages.Files.as_view(), name=f"{name}-files"),
+    ]
+
+
+PACKAGE = "namespaces/<str:namespace>/packages/<package_name:name>"
+
 urlpatterns = [
-    path("packages", yapkg.Packages.as_view({"get": "search"})),
+    path("packages", by_accept(to_search("packages"), yapkg.Packages.as_view({"get": "search"})), name="packages"),
     *routes_under("namespace"),
     *routes_under("namespaces"),
+    *pages_beneath(PACKAGE, "package"),
+    *pages_beneath(f"{PACKAGE}/versions/<str:version>", "package-version"),
 ]

@@ -1,6 +1,8 @@
 """Numbered pages of lists, and the ways between them."""
 
-from collections.abc import Sized
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -17,6 +19,26 @@ def number_of(request: HttpRequest) -> int:
     if not is_number or not 1 <= int(text) <= MAX_PAGE:
         raise Invalid(f"page: give a number from 1 to {MAX_PAGE}.")
     return int(text)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a page, and whether more follow."""
+
+    rows: Sequence[Any]
+    has_next: bool
+
+
+def part_of(rows: Sequence[Any], number: int, per_page: int) -> Part:
+    """Return the rows of one page of all."""
+    return Part(rows[(number - 1) * per_page : number * per_page], len(rows) > number * per_page)
+
+
+def part_of_list(request: HttpRequest, list_part: Callable[[int], Part]) -> dict[str, Any]:
+    """Return the rows of the page in `?page=` and the ways from it, as templates take them; raises as `ways`."""
+    number = number_of(request)
+    part = list_part(number)
+    return {"rows": part.rows, **ways(request, number, part.rows, part.has_next)}
 
 
 def ways(request: HttpRequest, number: int, rows: Sized, has_next: bool) -> dict[str, str]:

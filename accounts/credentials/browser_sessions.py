@@ -90,6 +90,11 @@ def get_principal(request: HttpRequest) -> Principal | None:
     return Principal(user, user.session) if isinstance(user, User) else None
 
 
+def get_viewer(request: HttpRequest) -> User | None:
+    """Return the signed-in user, or None for an anonymous visitor."""
+    return request.user if isinstance(request.user, User) else None
+
+
 def require_principal(request: HttpRequest) -> Principal:
     """Return the signed-in user and the session. Raises `Unauthenticated`; a browser goes to `/sign-in` then."""
     principal = get_principal(request)

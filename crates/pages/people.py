@@ -21,10 +21,9 @@ def person(request: HttpRequest, login: str) -> HttpResponse:
     user = User.objects.get_named(login)
     if user.username != login:
         return HttpResponseRedirect(reverse("person", args=[user.username]))
-    principal = browser_sessions.get_principal(request)
     context: dict[str, Any] = {
         "person": user,
-        "works": works.works_of(user, viewer=principal.user if principal else None),
+        "works": works.works_of(user, viewer=browser_sessions.get_viewer(request)),
         **lists.crate_context(request, user_id=user.pk),
     }
     return render(request, "crates/person.html", context)

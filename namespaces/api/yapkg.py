@@ -40,7 +40,7 @@ class NamespacesView(Yapkg, ViewSet):
 
     def respond(self, namespace: Namespace) -> Response:
         """Return a namespace with its members."""
-        members = membership.list_members(namespace)
+        members = list(membership.members_of(namespace))
         # The document knows one owner. Of several, it is the one who joined first.
         owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
         data = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}

@@ -36,7 +36,16 @@ from registry_site.http.request_log import annotate_refusal
 from registry_site.logs import request_id
 
 BINARY_QUERY_PATHS = ("/auth_verify",)  # a raw ciphertext in the query may hold NUL
-SHARED_PATHS = ("/me", "/replace_token", "/ktra/api/v1/openid", "/mirror/crates")  # for browsers and for machines
+# For browsers and for machines.
+SHARED_PATHS = (
+    "/me",
+    "/replace_token",
+    "/ktra/api/v1/openid",
+    "/mirror/crates",
+    "/namespace",
+    "/namespaces",
+    "/packages",
+)
 ADMIN_PATH = "/admin/"
 SIGN_IN_PATH = "/sign-in"
 # What pages say above the message, by its status or code.

@@ -25,8 +25,8 @@ INNER_ORDER = {
     ),
     "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords"),
     "crates": ("management", "pages", "api", "mirror", "package"),
-    "namespaces": ("api",),
-    "packages": ("api",),
+    "namespaces": ("pages", "api"),
+    "packages": ("pages", "api"),
     "files": ("management", "api"),
 }
 

@@ -1,13 +1,19 @@
 """The packages client in `examples/`, against a running server."""
 
+import html
 import json
+import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener, urlopen
 
 from tests.support.servers import ROOT, Server, free_port
 
@@ -98,3 +104,59 @@ def test_wrong_arguments_print_the_usage() -> None:
         done = run_client(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("Usage: python3 ")
+
+
+# --- The lines that pages of packages have to copy -------------------------------------------------------------------
+
+
+def lines_of(page: str) -> dict[str, str]:
+    """Return the lines to copy by their names."""
+    lines = re.findall(r'<div class="copied"><pre id="([^"]+)" tabindex="0"><code>(.*?)</code>', page)
+    return {name: html.unescape(line) for name, line in lines}
+
+
+def run_lines(lines: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    script = "set -e\n" + "\n".join(lines)
+    quiet = {**os.environ, "npm_config_audit": "false", "npm_config_fund": "false", "npm_config_cache": str(directory)}
+    return subprocess.run(["sh", "-c", script], cwd=directory, env=quiet, capture_output=True, text=True, check=False)
+
+
+def get_page(opener: OpenerDirector, url: str) -> str:
+    with opener.open(Request(url, headers={"Accept": "text/html"})) as answer:
+        return str(answer.read().decode())
+
+
+def test_lines_of_pages_fetch_the_archives(server: Server, tmp_path: Path) -> None:
+    client = runpy.run_path(str(ROOT / "examples" / "packages_client.py"))
+    password = "a password of fay's"
+    registry = client["Registry"].sign_up(server.url, "fay", password)
+    archive = client["pack"]({"package/package.json": '{"name": "@fay/it", "version": "1.0.0"}'})
+    for name, field, version, kind in (
+        ("@fay/it", "npm", "1.0.0", "PUBLIC"),
+        ("it+s", "debian", "1:2 'x'", "PUBLIC"),
+        ("hidden", "go", "1.0.0", "PRIVATE"),
+    ):
+        new = {"package_name": name, "field": field, "version": version, "type": kind}
+        registry.upload("POST", "/namespaces/fay/packages", new, archive)
+    browser = build_opener(HTTPCookieProcessor(CookieJar()))
+    body = json.dumps({"username": "fay", "password": password}).encode()
+    browser.open(Request(f"{server.url}/login", body, {"Content-Type": "application/json"})).close()
+    shown = [
+        lines_of(get_page(browser, f"{server.url}/namespaces/fay/packages/{name}"))
+        for name in ("@fay/it", "it+s", "hidden")
+    ]
+    assert [list(lines) for lines in shown] == [
+        ["curl", "check", "npm"],
+        ["curl", "check"],
+        ["log-in", "curl", "check"],
+    ]
+    lines = [line.replace("PASSWORD", password.replace("'", "'\\''")) for each in shown for line in each.values()]
+    done = run_lines([line for line in lines if not line.startswith("npm")], tmp_path)
+    assert (done.returncode, done.stdout.count(": OK")) == (0, 3), done.stderr
+    names = {"fay-it-1.0.0.tgz", "it+s-1-2 'x'.tgz", "hidden-1.0.0.tgz"}
+    assert {path.name for path in tmp_path.glob("*.tgz")} == names
+    if shutil.which("npm"):
+        (tmp_path / "package.json").write_text("{}")
+        done = run_lines([shown[0]["npm"]], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "node_modules" / "@fay" / "it" / "package.json").exists()

@@ -389,11 +389,13 @@ def mirror_crates() -> None:
 
 
 def create_packages(cast: "dict[str, User]") -> None:
+    """Create a shared namespace with packages of three ecosystems, in two versions each."""
     from accounts.principals import Principal
     from namespaces import membership
     from namespaces.models import Role
     from namespaces.role_assignments import Invitation
-    from packages import release_input, releasing
+    from packages import collaboration, download_counts, release_input, releasing
+    from packages.models import Release
     from tests.support.package_archives import pack_tgz
 
     alice = Principal(cast["alice"])
@@ -412,9 +414,13 @@ def create_packages(cast: "dict[str, User]") -> None:
                     "package/README.md": f"# {name}\n",
                 }
             )
+            needs = [release_input.Dependency(name=f"harbour-{part}", version="^2.1") for part in ("icons", "theme")]
             content = release_input.ReleaseInput(
                 version=version,
+                status="SNAPSHOT" if (name, version) == ("berth-report", "1.1.0") else "RELEASE",
                 type=kind,
+                dependencies=needs if ecosystem == "javascript" else [],
+                dev_dependencies=needs[1:] if ecosystem == "javascript" else [],
                 description=description,
                 keywords=["harbour"],
                 archive=release_input.Upload(io.BytesIO(archive), len(archive)),
@@ -423,6 +429,13 @@ def create_packages(cast: "dict[str, User]") -> None:
                 releasing.create_package(alice, "harbour", name, ecosystem, content)
             else:
                 releasing.publish_release(alice, "harbour", name, content)
+    releasing.edit_package(alice, "harbour", "yard-dashboard", release_input.ReleaseEdit(status="DEPRECATED"))
+    guest = [Invitation("charlie", Role.READ_ONLY)]
+    collaboration.add_collaborators(alice, "harbour", "gate-keys", guest)
+    random, since = Random(5), NOW.date() - timedelta(days=60)
+    for release in Release.objects.order_by("pk"):
+        counts = daily_counts(random, 20 if release.version == "1.1.0" else 6, since)
+        download_counts.store({(release.pk, day): count for day, count in counts})
 
 
 if __name__ == "__main__":

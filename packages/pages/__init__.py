@@ -1,0 +1,1 @@
+"""Web pages of packages, and of the namespaces in which they live."""
