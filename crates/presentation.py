@@ -41,6 +41,7 @@ LICENSE_NAME = re.compile(r"(UN)?LICEN[CS]E[^/]*|COPYING[^/]*", re.IGNORECASE)
 MAX_LICENSE_FILES = 5
 MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
 FEED_LENGTH = 50
+MAX_CHOICES = 100  # versions to compare with; the number of another one can be typed
 
 # No large column, for a page has many versions.
 LISTED_COLUMNS = (
@@ -162,10 +163,39 @@ class PresentedCrate(ABC):
     @abstractmethod
     def license_files(self) -> Sequence[str]: ...
 
+    @abstractmethod
+    def at(self, number: str) -> Self:
+        """Return the crate with the version of this number; raises `NotFound`."""
+
     @property
     @abstractmethod
+    def version_numbers(self) -> Sequence[str]:
+        """The numbers of all versions, the highest first."""
+
+    @cached_property
+    def numbers_before(self) -> dict[str, str]:
+        """By the number of each version that of the one to compare it with: the next lower, of a stable one stable."""
+        return semantic_versions.numbers_before(self.version_numbers)
+
+    @property
+    def version_choices(self) -> Sequence[str]:
+        return self.version_numbers[:MAX_CHOICES]
+
+    @property
+    def number_before(self) -> str:
+        return self.numbers_before.get(self.version.num, "")
+
+    @property
+    @abstractmethod
+    def stored_blob(self) -> Blob | None:
+        """The `.crate` file of the version; None if it is not stored."""
+
+    @property
     def blob(self) -> Blob:
         """The `.crate` file of the version; raises `NotFound` if it is not stored."""
+        if self.stored_blob is None:
+            raise NotFound(f"The mirror has not stored the file of {self.name}@{self.version.num} yet.")
+        return self.stored_blob
 
     @property
     @abstractmethod
@@ -244,14 +274,15 @@ class OwnCrate(PresentedCrate):
         crate = related.first()
         if crate is None:
             raise absence_of_crate(name)
-        versions = crate.versions.select_related("published_by", "downloads", "crate").only(*SHOWN_COLUMNS)
-        if number:
-            version = versions.filter(release=semantic_versions.without_build(number)).first()
-        else:
-            version = versions.filter(pk=crate.default_version_id or 0).first()
-        if version is None:
-            raise absence_of_version(crate, number)
-        return cls(crate, version, is_pinned=bool(number))
+        return cls(crate, get_version(crate, number), is_pinned=bool(number))
+
+    def at(self, number: str) -> Self:
+        return type(self)(self.crate, get_version(self.crate, number), is_pinned=True)
+
+    @cached_property
+    def version_numbers(self) -> Sequence[str]:
+        numbers = self.crate.versions.order_by().values_list("number", flat=True)
+        return sorted(numbers, key=semantic_versions.order_of, reverse=True)
 
     @cached_property
     def version(self) -> VersionRecord:
@@ -288,7 +319,7 @@ class OwnCrate(PresentedCrate):
         return [path for path, *_ in self.contents["files"] if LICENSE_NAME.fullmatch(path)][:MAX_LICENSE_FILES]
 
     @property
-    def blob(self) -> Blob:
+    def stored_blob(self) -> Blob:
         return Blob(self.row.checksum, self.row.size)
 
     @property
@@ -323,6 +354,18 @@ class OwnCrate(PresentedCrate):
         rows = listed_versions().in_bulk(keys)
         records = [listed_record(rows[pk]) for pk in keys if pk in rows]
         return VersionPage(records, page, has_next=end < self.version_count)
+
+
+def get_version(crate: Crate, number: str) -> Version:
+    """Return the version of this number, or else the one that describes the crate; raises `NotFound`, and `Gone`."""
+    versions = crate.versions.select_related("published_by", "downloads", "crate").only(*SHOWN_COLUMNS)
+    if number:
+        version = versions.filter(release=semantic_versions.without_build(number)).first()
+    else:
+        version = versions.filter(pk=crate.default_version_id or 0).first()
+    if version is None:
+        raise absence_of_version(crate, number)
+    return version
 
 
 def reachable_by_keyboard(readme: str) -> str:

@@ -10,6 +10,7 @@ from crates.api.mirror import Mirror
 from crates.mirror.presentation import MirroredCrate
 from crates.pages import crate as crate_pages
 from crates.pages import feeds, index_paths, lists, owners, people
+from crates.pages.diff import ChooseVersions, Diff
 from crates.pages.source import Source
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site.http.negotiation import by_accept, page_first
@@ -40,6 +41,8 @@ def pages_beneath(root: str, name: str, kind: type[PresentedCrate]) -> list[URLP
         path(f"{crate}/dependencies", views.Dependencies.as_view(kind=kind), name=f"{name}-dependencies"),
         path(f"{crate}/dependents", views.Dependents.as_view(kind=kind), name=f"{name}-dependents"),
         path(f"{crate}/feed.atom", feeds.Feed.as_view(kind=kind), name=f"{name}-feed"),
+        path(f"{crate}/diff", ChooseVersions.as_view(kind=kind), name=f"{name}-diff"),
+        path(f"{crate}/diff/<version:start>...<version:number>", Diff.as_view(kind=kind), name=f"{name}-diff-page"),
         path(f"{crate}/source", Source.as_view(kind=kind), name=f"{name}-source"),
         path(f"{crate}/source/<path:path>", Source.as_view(kind=kind), name=f"{name}-source-file"),
         path(f"{version}/source", Source.as_view(kind=kind), name=f"{name}-version-source"),

@@ -1,5 +1,6 @@
 """Versions by Semantic Versioning 2.0."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,3 +37,18 @@ def order_of(text: str) -> tuple[Any, ...]:
     identifiers = (version.prerelease or "").split(".")
     prerelease = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in identifiers)
     return version.major, version.minor, version.patch, version.prerelease is None, prerelease, version.build or ""
+
+
+def numbers_before(numbers: Sequence[str]) -> dict[str, str]:
+    """Return by each number the next lower one, of a stable version that of a stable one if there is any.
+
+    `numbers` begin with the highest; the lowest has none before it.
+    """
+    before: dict[str, str] = {}
+    last = last_stable = ""
+    for number in reversed(numbers):
+        is_stable = "-" not in without_build(number)
+        if lower := (last_stable if is_stable else "") or last:
+            before[number] = lower
+        last, last_stable = number, number if is_stable else last_stable
+    return before

@@ -125,11 +125,17 @@ class MirroredCrate(PresentedCrate):
     def license_files(self) -> Sequence[str]:
         return [self.facts.license_file] if self.facts.license_file and not self.described_by else []
 
+    def at(self, number: str) -> Self:
+        return type(self)(self.crate, self.states, number)
+
+    @cached_property
+    def version_numbers(self) -> Sequence[str]:
+        versions = sorted(self.crate.versions, key=attrgetter("rank"), reverse=True)
+        return [version.line.version for version in versions]
+
     @property
-    def blob(self) -> Blob:
-        if self.file is None:
-            raise NotFound(f"The mirror has not stored the file of {self.name}@{self.shown.line.version} yet.")
-        return self.file.blob()
+    def stored_blob(self) -> Blob | None:
+        return self.file.blob() if self.file else None
 
     @property
     def members(self) -> Sequence[Member]:

@@ -42,7 +42,7 @@ def read(document: Mapping[str, Any], package: Mapping[str, Any], paths: Collect
         library_name=name if is_name(name) else "",
         is_proc_macro=is_proc_macro or (isinstance(kinds, list) and "proc-macro" in kinds),
         binary_names=[name for name in binaries if is_name(name)][:MAX_BINARIES],
-        has_build_script=has_build_script(package, paths),
+        has_build_script=bool(build_scripts(package, paths)),
     )
 
 
@@ -58,9 +58,14 @@ def binary_names(document: Mapping[str, Any], package: Mapping[str, Any], paths:
         yield from (match[1] for path in paths if (match := _BINARY_FILE.fullmatch(path)))
 
 
-def has_build_script(package: Mapping[str, Any], paths: Collection[str]) -> bool:
+def build_scripts(package: Mapping[str, Any], paths: Collection[str]) -> list[str]:
+    """Return the paths of the build scripts, of which nightly cargo takes several."""
     script = package.get("build")
-    return "build.rs" in paths if script is None else bool(script)
+    if script is None:
+        return ["build.rs"] if "build.rs" in paths else []
+    if isinstance(script, bool):
+        return ["build.rs"] if script else []
+    return [str(path).removeprefix("./") for path in (script if isinstance(script, list) else [script]) if path]
 
 
 def is_name(name: Any) -> bool:

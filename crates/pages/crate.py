@@ -78,7 +78,7 @@ class Versions(CratePage):
         page = crate.list_versions(paging.number_of(request), by_date=by_date)
         return {
             "tab": "versions",
-            "page": page,
+            "rows": [(version, crate.numbers_before.get(version.num, "")) for version in page.versions],
             "by_date": by_date,
             **paging.ways(request, page.number, page.versions, page.has_next),
         }

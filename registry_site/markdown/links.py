@@ -14,6 +14,8 @@ PAGES_AND_RAW_FILES = {
     "codeberg.org": ("src/branch/HEAD", "raw/branch/HEAD"),
 }
 
+COMMITS = {"github.com": "commit", "gitlab.com": "-/commit", "bitbucket.org": "commits", "codeberg.org": "commit"}
+
 RAW_SUFFIXES = ("apng", "avif", "bmp", "gif", "ico", "jpeg", "jpg", "mp4", "ogg", "png", "svg", "webm", "webp")
 
 
@@ -27,22 +29,35 @@ class SourceTree(NamedTuple):
 
 def source_tree(repository: str, path: str) -> SourceTree | None:
     """Return the tree that holds the README at `path`; None for a site whose URLs are unknown."""
+    host, root = repository_root(repository)
+    if not host:
+        return None
+    pages, raw_files = PAGES_AND_RAW_FILES[host]
+    return SourceTree(f"{root}/{pages}", f"{root}/{raw_files}", path.rpartition("/")[0])
+
+
+def commit_page(repository: str, commit: str) -> str:
+    """Return the URL of a commit; empty for a site whose URLs are unknown."""
+    host, root = repository_root(repository)
+    return f"{root}/{COMMITS[host]}/{commit}" if host and commit else ""
+
+
+def repository_root(repository: str) -> tuple[str, str]:
+    """Return the site of a repository and the URL of its page; empty texts for a site whose URLs are unknown."""
     try:
         url = urlsplit(repository)
     except ValueError:
-        return None
+        return "", ""
     host = (url.hostname or "").removeprefix("www.")
     if url.scheme not in {"http", "https"} or host not in PAGES_AND_RAW_FILES:
-        return None
+        return "", ""
     names = url.path.split("/-/")[0].strip("/").split("/")
     if host != "gitlab.com":  # which has groups in groups
         names = names[:2]
     names[-1] = names[-1].removesuffix(".git")
     if len(names) < 2 or not all(re.fullmatch(r"[\w.~-]+", name, re.ASCII) for name in names):
-        return None
-    pages, raw_files = PAGES_AND_RAW_FILES[host]
-    root = f"https://{host}/{'/'.join(names)}"
-    return SourceTree(f"{root}/{pages}", f"{root}/{raw_files}", path.rpartition("/")[0])
+        return "", ""
+    return host, f"https://{host}/{'/'.join(names)}"
 
 
 def resolve(url: str, tree: SourceTree | None) -> str | None:

@@ -132,6 +132,31 @@ SAMPLES: Sequence[Sample] = (
     ),
 )
 
+
+class Revision(NamedTuple):
+    """Changes that came with a version."""
+
+    files: dict[str, str]
+    license: str
+    rust_version: str
+    dependencies: tuple[tuple[str, str], ...]
+
+
+USUAL = Revision({}, "MIT OR Apache-2.0", "1.85", ())
+REVISIONS = {
+    ("crane-protocol", "0.2.0"): Revision(
+        {
+            "build.rs": 'fn main() {\n    println!("cargo:rerun-if-changed=tables.txt");\n}\n',
+            "src/frames.rs": "/// Never `unsafe` for callers.\npub fn first(frame: &[u8]) -> u8 {\n"
+            "    unsafe { *frame.get_unchecked(0) }\n}\n",
+            "tables.bin": "\0",
+        },
+        "MIT",
+        "1.88",
+        (("anyhow", "^1.0"),),
+    )
+}
+
 README = """# {name}
 
 {description}.
@@ -253,10 +278,11 @@ def pack(sample: Sample, number: str) -> tuple[dict[str, Any], bytes]:
     from crates.package.dependencies import CRATES_IO
     from tests.support import packing
 
+    revision = REVISIONS.get((sample.name, number), USUAL)
     own = {other.name for other in SAMPLES}
     needs = [
         packing.dependency(name, requirement, **({} if name in own else {"registry": CRATES_IO}))
-        for name, requirement in sample.dependencies
+        for name, requirement in sample.dependencies + revision.dependencies
     ]
     words = {
         "name": sample.name,
@@ -264,27 +290,28 @@ def pack(sample: Sample, number: str) -> tuple[dict[str, Any], bytes]:
         "description": sample.description,
         "module": sample.name.replace("-", "_"),
     }
-    toml = packing.manifest(sample.name, number, manifest_lines(sample) + dependency_lines(needs))
+    toml = packing.manifest(sample.name, number, manifest_lines(sample, revision) + dependency_lines(needs))
     files = {
         "README.md": README.format(**words),
         "src/lib.rs": LIBRARY.format(**words),
         "CHANGELOG.md": f"# Changes\n\n## {number}\n\n- See the history.\n",
         "LICENSE-MIT": "Permission is hereby granted, free of charge, to any person …\n",
         "tests/builds.rs": "#[test]\nfn builds() {}\n",
+        **revision.files,
     }
-    described = {"description": sample.description, "license": "MIT OR Apache-2.0", "deps": needs}
+    described = {"description": sample.description, "license": revision.license, "deps": needs}
     features = {"default": ["std"], "std": [], "serde": [], "tracing": []}
     metadata = packing.metadata(sample.name, number, **described, features=features)
     return metadata, packing.crate(sample.name, number, toml, files)
 
 
-def manifest_lines(sample: Sample) -> str:
+def manifest_lines(sample: Sample, revision: Revision) -> str:
     return "\n".join(
         (
             f"description = {json.dumps(sample.description)}",
-            'license = "MIT OR Apache-2.0"',
+            f'license = "{revision.license}"',
             'readme = "README.md"',
-            'rust-version = "1.85"',
+            f'rust-version = "{revision.rust_version}"',
             f'repository = "https://github.com/harbour/{sample.name}"',
             f'documentation = "https://docs.example.com/{sample.name}"',
             f"keywords = {json.dumps(sample.keywords)}",
