@@ -20,6 +20,7 @@ from accounts import bans, emails, names, profiles, registration, roles
 from accounts.credentials import revocation
 from accounts.models import (
     RESERVES_EMAIL,
+    Authenticator,
     Ban,
     Credential,
     Identity,
@@ -29,6 +30,7 @@ from accounts.models import (
     User,
 )
 from accounts.passwords import change, login_throttle
+from accounts.second_factor import authenticators
 from registry_site import audit
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
@@ -107,14 +109,21 @@ class IdentityInline(ReadOnlyInline):
     fields = readonly_fields = ("issuer", "subject", "administers", "created_at", "last_seen_at", "refused_at")
 
 
+class AuthenticatorInline(ReadOnlyInline):
+    """The second factors of a user, without their secrets."""
+
+    model = Authenticator
+    fields = readonly_fields = ("kind", "name", "created_at", "last_used_at")
+
+
 @admin.register(User)
 class Users(DomainAdmin, UserAdmin):
     list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", "date_joined")
     search_fields = ("username", "email")
     ordering = ("username",)
-    inlines = [RoleInline, IdentityInline]
-    actions = ["ban", "unban", "revoke_tokens", "unlock"]
+    inlines = [RoleInline, IdentityInline, AuthenticatorInline]
+    actions = ["ban", "unban", "revoke_tokens", "unlock", "remove_second_factor"]
     form = UserForm
     add_form = NewUserForm
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
@@ -218,6 +227,13 @@ class Users(DomainAdmin, UserAdmin):
     @admin.action(description="Unlock the selected users after failed log-ins", permissions=["change"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         unlock(self, request, (names.canonical(user.username) for user in within_rank(self, request, queryset)))
+
+    @admin.action(description="Remove the second factor of the selected users", permissions=["change"])
+    def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        # One's own goes with a fresh proof, at /account/security.
+        users = [user for user in within_rank(self, request, queryset) if user != staff(request)]
+        removed = sum(authenticators.reset(user, actor=staff(request)) > 0 for user in users)
+        self.message_user(request, f"{removed} sign in by the password alone from now on.")
 
 
 def within_rank(model_admin: admin.ModelAdmin, request: HttpRequest, users: Iterable[User]) -> list[User]:

@@ -13,7 +13,11 @@ from django.db.models import ForeignKey
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.http import urlencode
 
+from accounts import cross_site
+from accounts.credentials import pending_sign_ins
+from accounts.credentials.browser_sessions import SecondFactorPending
 from accounts.models import User
 from accounts.passwords import change, login
 from registry_site.errors import WrongPassword
@@ -26,7 +30,7 @@ class OwnPasswordForm(AdminPasswordChangeForm):
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
         try:
-            self.user.password = login.authenticate(self.user.username, old).password
+            self.user.password = login.authenticate_password(self.user.username, old).password
         except WrongPassword as error:
             raise ValidationError(error.message, code="password_incorrect") from error
         return old
@@ -57,7 +61,12 @@ class RegistryAdminSite(admin.AdminSite):
             "password_login": settings.PASSWORD_LOGIN,
             "openid_issuer": settings.OIDC_ISSUER if settings.OIDC_LOGIN else "",
         }
-        return super().login(request, {**login_methods, **(extra_context or {})})
+        try:
+            return super().login(request, {**login_methods, **(extra_context or {})})
+        except SecondFactorPending as error:
+            path = cross_site.next_path(request, default=reverse("admin:index"))
+            pending_sign_ins.begin(request, error.user)
+            return HttpResponseRedirect(f"{pending_sign_ins.PATH}?{urlencode({'next': path})}")
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Sign out, at the OpenID provider, too, if the session began there. Who types the address gets the button."""

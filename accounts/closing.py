@@ -12,6 +12,7 @@ from accounts.models import User
 from accounts.passwords import login
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.second_factor import proofs
 from accounts.signals import sole_ownerships_wanted
 from registry_site import audit
 from registry_site.errors import PermissionDenied
@@ -34,13 +35,14 @@ def list_sole_ownerships(user: User) -> list[str]:
 def close_account(principal: Principal, password: str = "") -> None:
     """Close the principal's account, which ends all its credentials.
 
-    Raises what `login.authenticate` raises for the password, `PermissionDenied` without a recent sign-in where there is
-    no password, and `Conflict` for the only administrator.
+    Raises what `login.authenticate_password` raises, `ConfirmationRequired` with a second factor, `PermissionDenied`
+    without a recent sign-in where there is no password, and `Conflict` for the only administrator.
     """
     principal.require(Scope.ACCOUNT)
     user = principal.user
+    proofs.require_recent(principal)
     if needs_password(user):
-        login.authenticate(user.username, password)
+        login.authenticate_password(user.username, password)
     elif principal.credential is not None and principal.credential.created_at < timezone.now() - RECENT:
         raise PermissionDenied("Sign out, and sign in again: this needs a sign-in within the last 15 minutes.")
     with transaction.atomic():

@@ -373,6 +373,12 @@ class Credential(models.Model):
     end_announced_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When its user got word that the token ends soon."
     )
+    proven_at = models.DateTimeField(
+        null=True,
+        default=timezone.now,
+        editable=False,
+        help_text="When the user of the session last signed in, or confirmed it. Empty: must do so before changes.",
+    )
 
     objects = CredentialQuerySet.as_manager()
 
@@ -435,6 +441,46 @@ class Credential(models.Model):
         return not self.crate_patterns or crate_patterns.match(self.crate_patterns, crate)
 
 
+class Authenticator(models.Model):
+    """A second factor of a user, beside the password: an app that shows codes, or a passkey.
+
+    The secret of an app is stored encrypted. A passkey has no secret here: only its public key is stored.
+    """
+
+    class Kind(models.TextChoices):
+        APP = "app", "authenticator app"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="authenticators")
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=64)
+    secret = models.CharField(max_length=300, blank=True, editable=False)
+    last_step = models.BigIntegerField(
+        default=0, editable=False, help_text="The time step of the last code that was accepted: none counts twice."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("created_at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.name}"
+
+
+class RecoveryCode(models.Model):
+    """A code that replaces a lost second factor once. Its row goes with its use."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="recovery_codes")
+    digest = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "digest"], name="each_recovery_code_once")]
+
+    def __str__(self) -> str:
+        return f"recovery code of {self.user}"
+
+
 class Nonce(models.Model):
     """A random value of a signed request. The unique constraint lets only one request use it."""
 
@@ -457,7 +503,7 @@ class LoginFailureQuerySet(models.QuerySet["LoginFailure"]):
 
 
 class LoginFailure(models.Model):
-    """A log-in with a wrong name or password. The throttle of log-ins counts these rows."""
+    """A log-in with a wrong name, password or second factor. The throttle of log-ins counts these rows."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     name = models.CharField(max_length=255, help_text="The name of the attempt, in canonical form.")
@@ -465,6 +511,9 @@ class LoginFailure(models.Model):
     network = models.CharField(max_length=64, help_text="Failures from one network count together.")
     forgiven = models.BooleanField(default=False, help_text="The right password followed from this network.")
     unlocked = models.BooleanField(default=False, help_text="Staff unlocked the account: this failure counts no more.")
+    of_code = models.BooleanField(
+        default=False, help_text="The password was right, and the code of the second factor was wrong."
+    )
 
     objects = LoginFailureQuerySet.as_manager()
 

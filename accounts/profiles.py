@@ -14,6 +14,7 @@ from accounts.models import Credential, NameReservation, User
 from accounts.passwords.change import store_password, validate_password
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.second_factor import proofs
 from accounts.signals import account_renamed, co_members_wanted
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
@@ -41,8 +42,8 @@ def update_profile(principal: Principal, user_id: int | None, changes: ProfileCh
     """Change the principal's own account, all of it or nothing; a new password ends their other sessions.
 
     Where addresses are verified, a new address counts from the visit of its link on. Raises `PermissionDenied` for
-    the account of another user and for login data by an app key, `Invalid`, `Conflict` for what is taken, and
-    `TooManyRequests`.
+    the account of another user and for login data by an app key, `ConfirmationRequired` for login data, `Invalid`,
+    `Conflict` for what is taken, and `TooManyRequests`.
     """
     principal.require(Scope.ACCOUNT)
     user = principal.user
@@ -51,6 +52,8 @@ def update_profile(principal: Principal, user_id: int | None, changes: ProfileCh
     is_app_key = principal.credential is not None and principal.credential.kind == Credential.Kind.APP_KEY
     if is_app_key and changes.has_login_data:
         raise PermissionDenied("An app key cannot change the name, the password or the e-mail address; log in.")
+    if changes.has_login_data:
+        proofs.require_recent(principal)
     changes = _validated(user, changes)
     # Hashing is slow: it comes before the transaction, which other writers wait for.
     encoded = None if changes.password is None else make_password(changes.password)

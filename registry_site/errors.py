@@ -65,10 +65,28 @@ class AccountClosed(WrongPassword):
         self.explanation = explanation
 
 
+class WrongCode(Unauthenticated):
+    """The code of the second factor is wrong, or was used before."""
+
+    default_code = "wrong_code"
+
+
 class PermissionDenied(RegistryError):
     """The principal is authenticated, and may not do this."""
 
     default_code = "denied"
+
+
+class SecondFactorRequired(PermissionDenied):
+    """The password is right, and the account has or needs a second factor as well."""
+
+    default_code = "second_factor_required"
+
+
+class ConfirmationRequired(PermissionDenied):
+    """The session is signed in, but has not proven its user for long: the change needs a fresh proof."""
+
+    default_code = "confirmation_required"
 
 
 class NotFound(RegistryError):

@@ -86,6 +86,12 @@ class Action(models.TextChoices):
     REGISTRY_PURGE = "registry.purge"
     ROLE_GRANT = "role.grant"
     ROLE_TAKE = "role.take"
+    SECOND_FACTOR_ADD = "second_factor.add"
+    SECOND_FACTOR_CONFIRM = "second_factor.confirm"
+    SECOND_FACTOR_MAKE_CODES = "second_factor.make_codes"
+    SECOND_FACTOR_REMOVE = "second_factor.remove"
+    SECOND_FACTOR_RESET = "second_factor.reset"
+    SECOND_FACTOR_USE_CODE = "second_factor.use_code"
     TOKEN_ISSUE = "token.issue"  # noqa: S105 - an action, not a password
     USER_ASK_FOR_EMAIL = "user.ask_for_email"
     USER_ASK_FOR_PASSWORD = "user.ask_for_password"  # noqa: S105

@@ -239,6 +239,7 @@ MIDDLEWARE = [
     "registry_site.http.caching.control_caches",
     "django.middleware.security.SecurityMiddleware",
     "registry_site.http.client_address.ClientAddressMiddleware",
+    "accounts.second_factor.header.read_one_time_code",
     "registry_site.http.request_log.RequestLogMiddleware",
     "registry_site.http.error_handlers.reject_nul_bytes",
     "registry_site.http.charsets.reject_unreadable_charset",

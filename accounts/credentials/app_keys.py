@@ -18,6 +18,7 @@ from accounts.credentials import last_uses, repeated_forms, revocation
 from accounts.models import Credential, CredentialQuerySet, Nonce, User
 from accounts.principals import Principal, principal_of
 from accounts.scopes import ALL_SCOPES, Scope
+from accounts.second_factor import proofs
 from registry_site import audit
 from registry_site.encoding import decode_base64url, token_digest
 from registry_site.encryption import decrypt, encrypt
@@ -54,9 +55,11 @@ class AppKey:
 def issue(principal: Principal, key_type: str, newest: int | None = None) -> AppKey:
     """Create an app key of the principal's. `newest` is what the form of a page carries.
 
-    Raises `Invalid` for another type, `PermissionDenied`, and `Conflict` for too many keys or a form sent again.
+    Raises `Invalid` for another type, `PermissionDenied`, `ConfirmationRequired`, and `Conflict` for too many keys or a
+    form sent again.
     """
     principal.require(Scope.ACCOUNT)
+    proofs.require_recent(principal)
     if key_type not in Type.values:
         raise Invalid(f"There is no type {key_type[:40]!r}; there are: {', '.join(Type.values)}.")
     user = principal.user

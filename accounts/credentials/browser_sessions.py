@@ -20,12 +20,14 @@ from accounts.credentials.base_session import open_session
 from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
+from accounts.second_factor import proofs
 from registry_site.encoding import token_digest
-from registry_site.errors import Revoked, Unauthenticated, WrongPassword
+from registry_site.errors import Revoked, SecondFactorRequired, Unauthenticated, WrongPassword
 
 # Keys in Django's session.
 DIGEST_KEY = "grant"  # the digest of the row
 PASSWORD_BACKEND = "accounts.credentials.browser_sessions.PasswordBackend"  # noqa: S105 - a path
+PENDING_KEY = "pending_sign_in"  # of a user who still has to pass the second factor
 PROGRAM_KEY = "by_json"  # set if the log-in was JSON, which no form of another site can send
 
 
@@ -45,30 +47,34 @@ class PasswordBackend(ModelBackend):
         if username is None or password is None:
             return None
         try:
-            user = login.authenticate(username, password)
+            user = login.authenticate_password(username, password)
         except WrongPassword:
             return None
+        if proofs.has_second_factor(user):
+            raise SecondFactorPending(user)
         if request is not None:
             _revoke_session_of(request)  # Django drops the former user's session without the signal for a log-out
         return user
 
 
+class SecondFactorPending(SecondFactorRequired):
+    """The password of a log-in form of Django's is right, and the second factor comes next."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__("Give your second factor, too.")
+        self.user = user
+
+
 def log_in(request: HttpRequest, username: str, password: str) -> User:
     """Sign the sender of JSON in, under a new session key. Raises what `passwords.login.authenticate` raises."""
-    user = sign_in(request, username, password)
+    user = login.authenticate(username, password)
+    begin(request, user)
     request.session[PROGRAM_KEY] = True
     return user
 
 
-def sign_in(request: HttpRequest, username: str, password: str) -> User:
-    """Sign the sender of a form in, under a new session key. Raises what `passwords.login.authenticate` raises."""
-    user = login.authenticate(username, password)
-    begin(request, user)
-    return user
-
-
 def begin(request: HttpRequest, user: User) -> None:
-    """Begin the session of a user who has just proven the password. Raises `Unauthenticated`."""
+    """Begin the session of a user who has just proven all that the account needs. Raises `Unauthenticated`."""
     auth.logout(request)  # Django drops the session of another user without the signal that revokes its row
     auth.login(request, user, backend=PASSWORD_BACKEND)
 
@@ -129,6 +135,7 @@ def open_on_log_in(sender: type[User], request: HttpRequest, user: User, **kwarg
         # Django keeps the key if the same user signs in again, also after the last row was revoked.
         request.session.cycle_key()
     request.session[DIGEST_KEY] = digest
+    request.session.pop(PENDING_KEY, None)  # of a sign-in that was begun here, and ended at a provider
     request.session.pop(PROGRAM_KEY, None)  # Django keeps the session if the same user signs in again, by a form
     request.session.set_expiry(None)  # a session for the way to a provider and back has a short one
 

@@ -17,6 +17,7 @@ from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
 from accounts.scopes import CARGO_SCOPES, parse_scopes
+from accounts.second_factor import proofs
 from registry_site import audit
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
@@ -77,6 +78,18 @@ def get_or_create_default(user: User) -> DefaultToken:
         return find_default(user) or DefaultToken(_issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES), is_new=True)
 
 
+def get_or_create_default_for(principal: Principal) -> DefaultToken:
+    """Return the default token, or make one; a browser must have proven its user recently for that.
+
+    Raises `ConfirmationRequired` and `Unauthenticated`.
+    """
+    token = find_default(principal.user)
+    if token is None:
+        proofs.require_recent(principal)
+        token = get_or_create_default(principal.user)
+    return token
+
+
 def find_default(user: User) -> DefaultToken | None:
     """Return the user's default token, if there is one."""
     credential = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME).first()
@@ -98,12 +111,13 @@ def rotate_default(user: User) -> DefaultToken:
 def reveal_default_to(principal: Principal, presented: str | None) -> DefaultToken:
     """Get or create the default token for a principal that may see it, or return the one that it has presented.
 
-    Raises `PermissionDenied` for a named token, `Conflict` if only a digest is stored, and `Unauthenticated`.
+    Raises `PermissionDenied` for a named token, `Conflict` if only a digest is stored, and what
+    `get_or_create_default_for` raises.
     """
     require_default_or_session(principal)
     if presented is not None:
         return DefaultToken(presented, is_new=False)
-    token = get_or_create_default(principal.user)
+    token = get_or_create_default_for(principal)
     if not token.text:
         raise Conflict(
             "Your token was shown when it was made and is not kept. Take another at /replace_token, which ends it.",
@@ -115,9 +129,10 @@ def reveal_default_to(principal: Principal, presented: str | None) -> DefaultTok
 def rotate_default_for(principal: Principal, presented: str | None) -> DefaultToken:
     """Rotate the default token for a principal that may see it, and has perhaps presented it.
 
-    Raises `PermissionDenied` for a named token, and `Unauthenticated`.
+    Raises `PermissionDenied` for a named token, `ConfirmationRequired`, and `Unauthenticated`.
     """
     require_default_or_session(principal)
+    proofs.require_recent(principal)
     token = rotate_default(principal.user)
     return token._replace(previous=token.previous or presented)
 

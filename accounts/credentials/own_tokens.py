@@ -10,6 +10,7 @@ from accounts.credentials import cargo_tokens, repeated_forms, revocation
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.principals import Principal
 from accounts.scopes import parse_scopes
+from accounts.second_factor import proofs
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 
 MAX_TOKENS = 100  # live ones of a user
@@ -40,10 +41,11 @@ def create_token(
 ) -> tuple[Credential, str]:
     """Create a named token, and return it with its text. `newest` is what the form of a page carries.
 
-    Raises `PermissionDenied`, and what `cargo_tokens.create` raises; also `Conflict` for too many tokens or a form
-    that is sent again.
+    Raises `PermissionDenied`, `ConfirmationRequired`, and what `cargo_tokens.create` raises; also `Conflict` for too
+    many tokens or a form that is sent again.
     """
     require_full(principal)
+    proofs.require_recent(principal)
     for scope in parse_scopes(scopes):
         principal.require_any(scope)
     with transaction.atomic():

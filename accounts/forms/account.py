@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from accounts import closing, profiles
 from accounts.credentials import browser_sessions, own_sessions
@@ -23,7 +24,8 @@ from accounts.oidc import identities
 from accounts.passwords import change
 from accounts.principals import Principal
 from accounts.profiles import ProfileChanges
-from registry_site.errors import RegistryError, WrongPassword
+from accounts.second_factor import proofs
+from registry_site.errors import ConfirmationRequired, RegistryError, WrongPassword
 from registry_site.forms import VerbForm
 
 
@@ -31,6 +33,13 @@ class OwnForm(VerbForm):
     """A form about the account of the signed-in principal."""
 
     def message_of(self, error: RegistryError) -> str:
+        if isinstance(error, ConfirmationRequired):
+            # In another tab: what was typed here stays.
+            return format_html(
+                "It is more than 15 minutes since you signed in. "
+                '<a href="{}" target="_blank">Confirm that it is you</a> in another tab, then send this form again.',
+                proofs.CONFIRM_PATH,
+            )
         return "This is not your password." if isinstance(error, WrongPassword) else error.message
 
     def __init__(self, principal: Principal, *args: Any, **options: Any) -> None:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from accounts import registration
-from accounts.credentials import browser_sessions
+from accounts.credentials import pending_sign_ins
 from accounts.forms.fields import (
     EMAIL_CODES,
     NAME_CODES,
@@ -30,8 +30,8 @@ class SignInForm(VerbForm):
         super().__init__(*args, **options)
         self.request = request
 
-    def act(self) -> User:
-        return browser_sessions.sign_in(self.request, **self.cleaned_data)
+    def act(self) -> User | None:
+        return pending_sign_ins.sign_in(self.request, **self.cleaned_data)
 
     def message_of(self, error: RegistryError) -> str:
         # Only who knows the password learns the state of the account.

@@ -139,7 +139,7 @@ class TokenForm(MakingForm):
     def message_of(self, error: RegistryError) -> str:
         if error.code == "token_name_taken":
             return "You have a token of this name; choose another, or revoke that one first."
-        return "This day is over." if error.code == "token_end" else error.message
+        return "This day is over." if error.code == "token_end" else super().message_of(error)
 
 
 def preset_values(name: str, crate: str = "") -> dict[str, Any]:

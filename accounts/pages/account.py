@@ -9,7 +9,7 @@ from django.shortcuts import render
 from accounts import closing
 from accounts.credentials import browser_sessions
 from accounts.forms.account import AvatarForm, CloseForm, EmailForm, NameForm, PasswordForm
-from accounts.pages.frame import own_page
+from accounts.pages.frame import confirmed_page, own_page
 from accounts.principals import Principal
 from registry_site.forms import VerbForm, posted, render_form
 
@@ -22,14 +22,14 @@ def profile(request: HttpRequest, principal: Principal) -> HttpResponse:
     return render(request, "accounts/profile.html", {"account": principal.user})
 
 
-@own_page
+@confirmed_page
 def name(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/name`"""
     form = NameForm(principal, posted(request), initial={"username": principal.user.username})
     return answer(request, form, "accounts/change_name.html", "Your user name is changed.", account=principal.user)
 
 
-@own_page
+@confirmed_page
 def email(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/email`: in effect once the new address and the former one have been confirmed."""
     form = EmailForm(principal, posted(request))
@@ -46,7 +46,7 @@ def avatar(request: HttpRequest, principal: Principal) -> HttpResponse:
     return answer(request, form, "accounts/change_avatar.html", "Your picture is changed.")
 
 
-@own_page
+@confirmed_page
 def password(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/password`"""
     form = PasswordForm(principal, request, posted(request))
@@ -54,7 +54,7 @@ def password(request: HttpRequest, principal: Principal) -> HttpResponse:
     return answer(request, form, "accounts/change_password.html", done, account=principal.user)
 
 
-@own_page
+@confirmed_page
 def close(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/close`"""
     form = CloseForm(principal, posted(request))

@@ -13,7 +13,9 @@ from accounts import cross_site
 from accounts.credentials import browser_sessions, cargo_tokens
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
+from accounts.pages.frame import to_confirmation
 from accounts.pages.tokens import PATH as TOKENS_PATH
+from accounts.second_factor import proofs
 
 
 @require_safe
@@ -25,7 +27,8 @@ def me(request: HttpRequest) -> HttpResponse:
         return flow.begin_sign_in(request, "me")
     if principal is not None and settings.OIDC_LOGIN:
         cross_site.require_top_level_navigation(request)
-        if cargo_tokens.get_or_create_default(principal.user).is_new:
+        # A browser that has to prove its user first makes it by the button of the page.
+        if not proofs.is_due(principal) and cargo_tokens.get_or_create_default(principal.user).is_new:
             messages.success(request, "Your default token is new.")
     return HttpResponseRedirect(TOKENS_PATH if principal else f"/sign-in?{urlencode({'next': ACCOUNT_PATH})}")
 
@@ -39,5 +42,7 @@ def replace_token(request: HttpRequest) -> HttpResponse:
     principal = browser_sessions.get_principal(request)
     if principal is None:
         return flow.redirect_by_page(request, flow.begin_sign_in(request, "replace"))
-    cargo_tokens.rotate_default(principal.user)
+    if proofs.is_due(principal):
+        return to_confirmation(TOKENS_PATH)
+    cargo_tokens.rotate_default_for(principal, presented=None)
     return HttpResponseRedirect(ACCOUNT_PATH)

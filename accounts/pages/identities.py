@@ -11,8 +11,9 @@ from accounts.credentials import browser_sessions
 from accounts.forms.account import UnlinkForm
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
-from accounts.pages.frame import own_page
+from accounts.pages.frame import own_page, to_confirmation
 from accounts.principals import Principal
+from accounts.second_factor import proofs
 from registry_site.forms import posted, render_form
 
 
@@ -27,6 +28,8 @@ def link_identity(request: HttpRequest) -> HttpResponse:
     principal = browser_sessions.get_principal(request)
     if principal is None:
         return HttpResponseRedirect("/sign-in" if settings.PASSWORD_LOGIN else ACCOUNT_PATH)
+    if proofs.is_due(principal):  # whoever has that identity signs in without the second factor
+        return to_confirmation(request.get_full_path())
     if request.method != "POST":
         context = {"login": principal.user.login, "issuer": settings.OIDC_ISSUER, "action": request.get_full_path()}
         return render(request, "accounts/link_identity.html", context)

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from mozilla_django_oidc.views import get_next_url
@@ -11,7 +12,8 @@ from mozilla_django_oidc.views import get_next_url
 from accounts import cross_site
 from accounts.api import ktra
 from accounts.api.serializers import NO_STORE
-from accounts.credentials import browser_sessions, cargo_tokens
+from accounts.credentials import browser_sessions, cargo_tokens, pending_sign_ins
+from accounts.forms.second_factor import CodeForm
 from accounts.forms.sign_in import SignInForm
 from accounts.models import User
 from accounts.oidc import flow
@@ -31,9 +33,28 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" and browser_sessions.get_principal(request) is not None:
         return HttpResponseRedirect(path)
     form = SignInForm(request, posted(request) if settings.PASSWORD_LOGIN else None)
+    if not (form.is_bound and form.submit()):
+        return render_form(request, "accounts/sign_in.html", form, next=path, issuer=settings.OIDC_ISSUER)
+    if form.result is None:  # the second factor comes next
+        path = f"{pending_sign_ins.PATH}?{urlencode({'next': path})}"
+    return HttpResponseRedirect(path)
+
+
+@require_http_methods(FORM_METHODS)
+@never_cache
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """`/sign-in/code`: the second factor of a sign-in by password; then on to the path in `?next=`."""
+    path = cross_site.next_path(request, default=ACCOUNT_PATH)
+    if request.method != "POST" and browser_sessions.get_principal(request) is not None:
+        return HttpResponseRedirect(path)
+    user = pending_sign_ins.find_user(request)
+    if user is None:
+        messages.info(request, "Sign in with your password first. The code follows within five minutes.")
+        return HttpResponseRedirect(f"/sign-in?{urlencode({'next': path})}")
+    form = CodeForm(request, posted(request))
     if form.is_bound and form.submit():
         return HttpResponseRedirect(path)
-    return render_form(request, "accounts/sign_in.html", form, next=path, issuer=settings.OIDC_ISSUER)
+    return render_form(request, "accounts/second_factor.html", form, account=user, next=path)
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:

@@ -13,7 +13,7 @@ from accounts import cross_site
 from accounts.credentials import cargo_tokens, own_tokens
 from accounts.forms.tokens import PRESETS, RevokeTokenForm, TokenForm, preset_values
 from accounts.models import User
-from accounts.pages.frame import own_page
+from accounts.pages.frame import confirmed_page, own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
 from registry_site.cargo_config import REGISTRY_NAME, cargo_config, token_variable
@@ -54,7 +54,7 @@ def revoke(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 @require_http_methods(FORM_METHODS)
 @never_cache
-@own_page
+@confirmed_page
 def new_token(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/tokens/new`: the form, and by POST the new token, which is shown this once."""
     preset, crate = request.GET.get("preset", ""), request.GET.get("crate", "")

@@ -10,6 +10,7 @@ from accounts import names, roles
 from accounts.models import User
 from accounts.passwords import login
 from accounts.principals import Principal
+from accounts.second_factor import proofs
 from registry_site import audit
 from registry_site.errors import Invalid, WrongPassword
 
@@ -37,14 +38,16 @@ def change_password(
     """Change the password of `username`, which ends all other sessions of that user.
 
     Administrators may change the passwords of others. The current password is always the principal's own.
-    Raises `PermissionDenied`, `NotFound`, `Invalid` for the new password, and what `login.authenticate` raises.
+    Raises `PermissionDenied`, `ConfirmationRequired`, `NotFound`, `Invalid` for the new password, and what
+    `login.authenticate_password` raises.
     """
     own = principal.user
+    proofs.require_recent(principal)
     is_own = names.canonical(username) == names.canonical(own.username)
     if not is_own:
         roles.require_administrator(own, "You can change your own password only.")
-    # `authenticate` may replace an outdated hash; `store_password` compares with the new one.
-    own.password = login.authenticate(own.username, current_password).password
+    # `authenticate_password` may replace an outdated hash; `store_password` compares with the new one.
+    own.password = login.authenticate_password(own.username, current_password).password
     user = own if is_own else User.objects.get_named(username)
     if new_password != confirmation:
         raise Invalid("The two passwords differ.", code="passwords_differ")

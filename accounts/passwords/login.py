@@ -1,4 +1,4 @@
-"""Log-in by password, the only one for all dialects, the pages and the admin site."""
+"""Log-in by password, the only one for all dialects, the pages and the admin site, and its second factor."""
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
@@ -8,18 +8,37 @@ from accounts.models import Ban, User
 from accounts.passwords.login_throttle import LoginThrottle
 from accounts.passwords.opaque_strings import prepare
 from accounts.passwords.verification import verify_password
-from registry_site.errors import AccountClosed, PermissionDenied, WrongPassword
+from accounts.second_factor import codes, header, proofs
+from registry_site.errors import AccountClosed, PermissionDenied, SecondFactorRequired, WrongPassword
 from registry_site.http import client_address
 
 MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
 
 
 def authenticate(login: str, password: str) -> User:
+    """Return the user of this name or e-mail address and password, for every dialect.
+
+    An account with a second factor needs a code of it in the header X-OTP. Raises what `authenticate_password` raises;
+    after the right password also `SecondFactorRequired`, and what `codes.use` raises.
+    """
+    user = authenticate_password(login, password)
+    if proofs.has_second_factor(user):
+        code = header.one_time_code()
+        if not code:
+            raise SecondFactorRequired(
+                f"This account has a second factor. Send a code of it in the header {header.NAME}, or use a token that "
+                f"you make at {settings.PUBLIC_URL}/account/tokens."
+            )
+        codes.use(user, code)
+    return user
+
+
+def authenticate_password(login: str, password: str) -> User:
     """Return the user of this name or e-mail address and password, if the account may be used.
 
-    Raises `WrongPassword` for every other case alike, `TooManyRequests` after too many failures, this or `Unavailable`
-    while too many threads check passwords, and `PermissionDenied` for the right password of an account whose address is
-    not verified yet.
+    The caller sees to the second factor. Raises `WrongPassword` for every other case alike, `TooManyRequests` after too
+    many failures, this or `Unavailable` while too many threads check passwords, and `PermissionDenied` for the right
+    password of an account whose address is not verified yet.
     """
     users = User.objects.with_email(login) if "@" in login else User.objects.named(login)
     user: User | None = users.first()

@@ -51,7 +51,7 @@ class LoginThrottle:
         elif error is None:
             # Hashing takes long: other attempts may have failed meanwhile.
             self._check(includes_own=False)
-            recent = self.own_failures.filter(at__gt=timezone.now() - WINDOW)
+            recent = self.own_failures.filter(at__gt=timezone.now() - WINDOW, of_code=False)
             # Reading first spares nearly every log-in a write, for which SQLite has one lock.
             if recent.exists():
                 recent.update(forgiven=True)
@@ -82,7 +82,7 @@ def forgive(user: User) -> None:
     failures = LoginFailure.objects.counted().filter(
         name=names.canonical(user.username), network=client_address.client_network()
     )
-    failures.filter(forgiven=False, at__gt=timezone.now() - WINDOW).update(forgiven=True)
+    failures.filter(forgiven=False, of_code=False, at__gt=timezone.now() - WINDOW).update(forgiven=True)
 
 
 def unlock(name: str, *, actor: User | None) -> int:

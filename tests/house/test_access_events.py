@@ -23,6 +23,7 @@ from accounts.credentials.repeated_forms import newest_key
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
 from accounts.principals import Principal
+from accounts.second_factor import apps as authenticator_apps
 from crates import removal, reserved_names, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
@@ -40,6 +41,7 @@ from tests.house.access_table import TABLE, Row, World, populated
 from tests.house.source_code import MAY_IMPORT
 from tests.support import packing
 from tests.support.admin import FormFields, run_action, sign_in_to_admin
+from tests.support.authenticator_apps import PhoneApp, add_app
 from tests.support.cast import PASSWORD
 from tests.support.user_import import import_line
 
@@ -157,6 +159,11 @@ def locked_out() -> User:
     return user()
 
 
+def with_second_factor() -> User:
+    add_app(user())
+    return user()
+
+
 def served_crate() -> Crate:
     shared_names.set_served(Crate.objects.all(), served=True, actor=None)
     return Crate.objects.get()
@@ -239,6 +246,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user unban": lambda: banned().user,
     "accounts.user revoke_tokens": lambda: user("owner"),
     "accounts.user unlock": locked_out,
+    "accounts.user remove_second_factor": with_second_factor,
     "accounts.credential revoke": lambda: Credential.objects.unrevoked().filter(user=user("owner")).first(),
     "accounts.loginfailure unlock": failure,
     "accounts.ban lift": banned,
@@ -441,6 +449,16 @@ def own_identity() -> str:
 NEW_PASSWORD = {"current_password": PASSWORD, "password": "battery staple", "confirmation": "battery staple"}
 
 
+def own_app() -> str:
+    add_app(user("owner"))
+    return str(user("owner").authenticators.get().pk)
+
+
+def new_app() -> dict[str, str]:
+    app = PhoneApp()
+    return {"name": "Phone", "code": app.code(), "sealed": authenticator_apps.seal(user("owner"), app.secret)}
+
+
 def newest(kind: Credential.Kind) -> str:
     return str(newest_key(user("owner"), kind))
 
@@ -461,6 +479,8 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/identities": lambda: {"unlink": own_identity()},
     "/account/tokens": lambda: {"revoke": str(user("owner").credentials.filter(kind="cargo_token")[0].pk)},
     "/account/tokens/new": new_token,
+    "/account/security": lambda: {"remove": own_app()},
+    "/account/security/app": new_app,
     "/account/app-keys": lambda: {"type": "ALL", "newest": newest(Credential.Kind.APP_KEY)},
     "/account/app-keys#revoke": lambda: {"revoke": app_keys.issue(Principal(user("owner")), "ALL").appid},
     "/account/close": lambda: {"password": PASSWORD},
@@ -543,6 +563,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "passwordlink": lambda folder: ["passwordlink", "bystander"],
     "refreshcrates": lambda folder: unexamined(),
     "rotatekey": lambda folder: ["rotatekey", "owner"],
+    "resetsecondfactor": lambda folder: ["resetsecondfactor", with_second_factor().username],
     "unbanuser": lambda folder: ["unbanuser", banned().user.username],
 }
 UNCHANGING = {

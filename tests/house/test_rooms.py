@@ -23,7 +23,7 @@ INNER_ORDER = {
         "search",
         "sqlite",
     ),
-    "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords"),
+    "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
     "crates": ("management", "pages", "api", "mirror", "package"),
     "namespaces": ("pages", "api"),
     "packages": ("pages", "api"),

@@ -24,9 +24,8 @@ def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str
 
 
 # What the form of a user sends for its empty tables.
-EMPTY_INLINES = {
-    f"{table}-{key}": "0" for table in ("role_grants", "identities") for key in ("TOTAL_FORMS", "INITIAL_FORMS")
-}
+INLINES = ("role_grants", "identities", "authenticators")
+EMPTY_INLINES = {f"{table}-{key}": "0" for table in INLINES for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
 
 
 def new_user_form(**changes: str) -> dict[str, str]:

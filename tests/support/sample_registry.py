@@ -1,7 +1,8 @@
 """A small registry as a company would have it, made by the verbs of the domain: for pages, snapshots and screenshots.
 
 `fill()` works in any process with Django set up; `python -m tests.support.sample_registry` fills the registry of the
-environment. The cast: `alice` and `bob` publish, `charlie` has an account, `root` administers; all have one password.
+environment. The cast: `alice` and `bob` publish, `charlie` has an account with a second factor, `root` administers;
+all have one password.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC).replace(hour=9, minute=30, second=0, microsecond=0) - timedelta(days=1)
 PASSWORD = "correct horse"
+RECOVERY_CODE = "abcdefghjkmnpqrs"  # of charlie, who has a second factor
 DAYS = 90
 
 
@@ -256,7 +258,19 @@ def fill() -> None:
     count_downloads()
     mirror_crates()
     create_packages(cast)
+    protect(cast["charlie"])
     counters.recount_all()  # the rows of downloads were written by hand
+
+
+def protect(user: "User") -> None:
+    """Give an account a second factor, with a recovery code that tests know."""
+    from accounts.models import RecoveryCode
+    from registry_site.encoding import token_digest
+    from tests.support.authenticator_apps import add_app
+
+    add_app(user)
+    RecoveryCode.objects.filter(user=user).latest("pk").delete()
+    RecoveryCode.objects.create(user=user, digest=token_digest(RECOVERY_CODE))
 
 
 def publish(principal: Any, sample: Sample, number: str, age: int) -> None:
