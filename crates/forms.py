@@ -33,7 +33,7 @@ class AddOwnerForm(CrateForm):
         return ownership.add(self.principal, self.crate, [self.cleaned_data["login"]])
 
     def message_of(self, error: RegistryError) -> str:
-        return "There is no open account of this name." if error.code == "logins_unknown" else error.message
+        return "There is no open account of this name." if error.code == "logins_unknown" else super().message_of(error)
 
 
 class RemoveOwnerForm(CrateForm):
@@ -45,7 +45,7 @@ class RemoveOwnerForm(CrateForm):
         ownership.remove(self.principal, self.crate, [self.cleaned_data["remove"]])
 
     def message_of(self, error: RegistryError) -> str:
-        return "This account is not an owner any more." if error.code == "logins_unknown" else error.message
+        return "This account is not an owner any more." if error.code == "logins_unknown" else super().message_of(error)
 
 
 class VersionForm(CrateForm):

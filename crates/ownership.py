@@ -12,6 +12,7 @@ from accounts import names
 from accounts.models import User, UserQuerySet, good_standing
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.second_factor import proofs
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from crates.models import Crate, CrateDownloads, Ownership, Version
 from registry_site import audit
@@ -101,9 +102,10 @@ def get_owned_for_update(principal: Principal, name: str) -> Crate:
 def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     """Make accounts owners, all or none, and return a sentence for cargo to print. Present owners stay owners.
 
-    Raises `Invalid` for unknown or closed accounts, `NotFound` and `PermissionDenied`.
+    Raises `Invalid` for unknown or closed accounts, `NotFound`, `PermissionDenied` and `ConfirmationRequired`.
     """
     principal.require(Scope.CHANGE_OWNERS, crate=name)
+    proofs.require_recent(principal)
     users = _get_users(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
@@ -118,9 +120,10 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
     """Remove owners, all or none.
 
     Raises `Invalid` for an account that is not an owner, `Conflict` if no open account would be left as owner,
-    `NotFound` and `PermissionDenied`.
+    `NotFound`, `PermissionDenied` and `ConfirmationRequired`.
     """
     principal.require(Scope.CHANGE_OWNERS, crate=name)
+    proofs.require_recent(principal)
     with transaction.atomic():
         crate = get_owned_for_update(principal, name)
         users = _get_users(logins, User.objects.filter(ownerships__crate=crate), "not an owner")

@@ -8,12 +8,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 
 from accounts import names
 from accounts.credentials import browser_sessions
+from accounts.pages.frame import to_confirmation
 from accounts.principals import Principal
+from accounts.second_factor import proofs
 from crates import ownership
 from crates.forms import AddOwnerForm, RemoveOwnerForm, UnyankForm, VersionForm, YankForm
 from crates.pages.crate import CratePage
 from crates.presentation import PresentedCrate
+from registry_site.errors import ConfirmationRequired
 from registry_site.forms import VerbForm, posted, render_form
+from registry_site.http.negotiation import SAFE_METHODS
 
 
 class OwnersPage(CratePage):
@@ -48,6 +52,8 @@ class Settings(OwnersPage):
     template_name = "crates/settings.html"
 
     def answer(self, request: HttpRequest, principal: Principal, crate: PresentedCrate) -> HttpResponse:
+        if request.method in SAFE_METHODS and proofs.is_due(principal):
+            return to_confirmation(request.path)
         if "remove" in request.POST:
             return remove_owner(request, principal, crate)
         form = AddOwnerForm(principal, crate.name, posted(request))
@@ -60,7 +66,10 @@ class Settings(OwnersPage):
 def remove_owner(request: HttpRequest, principal: Principal, crate: PresentedCrate) -> HttpResponse:
     """Remove an owner, and go back to the settings, or to the crate if it is the own account."""
     form = RemoveOwnerForm(principal, crate.name, request.POST)
-    if not form.submit():
+    submitted = form.submit()
+    if isinstance(form.refusal, ConfirmationRequired):
+        return to_confirmation(request.path)
+    if not submitted:
         messages.error(request, " ".join(map(str, form.non_field_errors())) or "This is not the name of an owner.")
         return HttpResponseRedirect(request.path)
     login = form.cleaned_data["remove"]

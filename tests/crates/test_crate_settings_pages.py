@@ -2,17 +2,20 @@
 
 import html
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts import bans
-from accounts.models import User
+from accounts.models import Credential, User
 from crates.models import Crate, Version
 from registry_site.models import AuditEvent
 from tests.support import packing
+from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.page_forms import PAGE, FormBrowser, error_of, notices
 
@@ -134,6 +137,19 @@ def test_removal_of_others_says_why_not(owner: FormBrowser, charlie: User) -> No
     for login, sentence in refusals.items():
         owner.fill_in(SETTINGS, f"remove={login}")
         assert sentence in page_of(owner, SETTINGS)
+
+
+def test_owners_change_behind_a_fresh_proof(owner: FormBrowser, alice: User, bob: User) -> None:
+    token = {"csrfmiddlewaretoken": owner.cookies["csrftoken"].value}
+    add_app(alice)
+    Credential.objects.update(proven_at=timezone.now() - timedelta(hours=1))
+    way = "/account/confirm?next=%2Fcrates%2Fdemo%2Fsettings"
+    assert owner.get(SETTINGS, headers=PAGE)["Location"] == way
+    response = owner.post(SETTINGS, {**token, "login": "bob"}, headers=PAGE)
+    assert "Confirm that it is you" in notices(response.content.decode())[0]
+    assert owner_names() == ["alice"]
+    assert owner.post(SETTINGS, {**token, "remove": "alice"}, headers=PAGE)["Location"] == way
+    assert owner.get(YANK, headers=PAGE).status_code == 200  # which can be taken back
 
 
 # --- Yank and unyank ----------------------------------------------------------------------------------------------
