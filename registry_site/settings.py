@@ -111,6 +111,7 @@ if MIN_PASSWORD_LENGTH > MAX_PASSWORD_LENGTH:
     raise REGISTRY.refusal("MIN_PASSWORD_LENGTH", f"the longest password has {MAX_PASSWORD_LENGTH} characters")
 SESSION_HOURS = REGISTRY.number("SESSION_HOURS", 24, maximum=24 * 3650)
 MAX_LOGIN_FAILURES = REGISTRY.number("MAX_LOGIN_FAILURES", 10, maximum=1000)
+REQUIRE_SECOND_FACTOR = REGISTRY.choice("REQUIRE_SECOND_FACTOR", "none", ("none", "staff", "all"))
 AUTH_REQUIRED = REGISTRY.flag("AUTH_REQUIRED", default=False)
 MAX_CRATE_SIZE = REGISTRY.number("MAX_CRATE_SIZE", 10 * 1024 * 1024)
 MAX_PACKAGE_SIZE = REGISTRY.number("MAX_PACKAGE_SIZE", 100 * 1024 * 1024)
@@ -253,6 +254,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "registry_site.http.error_handlers.DomainErrorMiddleware",
+    "accounts.pages.required_setup.require_second_factor",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import roles
-from accounts.api.serializers import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, ONE_TIME_CODE, Text
 from accounts.authentication import BackupsSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.passwords import login
@@ -91,7 +91,7 @@ class BackupsLogin(Backups, ViewSet):
         """Return the challenge of the other views. An authenticator here would refuse a log-in with a stale token."""
         return BackupsSessionAuthentication.challenge
 
-    @extend_schema(request=LogIn, responses=Session)
+    @extend_schema(parameters=[ONE_TIME_CODE], request=LogIn, responses=Session)
     def log_in(self, request: Request) -> Response:
         """`POST /api/stable/auth/login`"""
         data = self.validated(LogIn, request.data)

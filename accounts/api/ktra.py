@@ -14,8 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import registration
-from accounts.api.serializers import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, ONE_TIME_CODE, Text
 from accounts.authentication import BrowserSessionAuthentication, CargoTokenAuthentication, get_principal
 from accounts.credentials import cargo_tokens
 from accounts.models import User
@@ -51,16 +50,15 @@ class KtraUsers(Cargo, ViewSet):
     def new_user(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/new_user/{user_name}`, body `{ "password": "PASSWORD" }`"""
         data = self.validated(Password, request.data)
-        user = registration.sign_up(user_name, data["password"])
-        return token_response(cargo_tokens.rotate_default(user).text)
+        return token_response(cargo_tokens.sign_up(user_name, data["password"]))
 
-    @extend_schema(request=Password, responses=Token)
+    @extend_schema(parameters=[ONE_TIME_CODE], request=Password, responses=Token)
     def login(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/login/{user_name}`, body `{ "password": "PASSWORD" }`"""
         data = self.validated(Password, request.data)
         return token_response(cargo_tokens.log_in(user_name, data["password"]))
 
-    @extend_schema(request=PasswordChange, responses=Token)
+    @extend_schema(parameters=[ONE_TIME_CODE], request=PasswordChange, responses=Token)
     def change_password(self, request: Request, user_name: str) -> Response:
         """`POST /ktra/api/v1/change_password/{user_name}`, body `{ "old_password": …, "new_password": … }`"""
         data = self.validated(PasswordChange, request.data)

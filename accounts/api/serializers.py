@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
+
+from accounts.second_factor import header
 
 
 class Text(serializers.CharField):
@@ -24,4 +27,9 @@ class Status(serializers.Serializer[Any]):
 
 
 DONE = {"status": "ok"}
+ONE_TIME_CODE = OpenApiParameter(
+    header.NAME,
+    location=OpenApiParameter.HEADER,
+    description="A code of the account's second factor, or a recovery code, if the account has one.",
+)
 NO_STORE = {"Cache-Control": "no-store"}  # for answers with a secret

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import bans, email_verification, registration, roles
-from accounts.api.serializers import NO_STORE, Text
+from accounts.api.serializers import NO_STORE, ONE_TIME_CODE, Text
 from accounts.authentication import TorrustSessionAuthentication, get_principal
 from accounts.credentials import jwt_sessions
 from accounts.models import User
@@ -106,7 +106,7 @@ class TorrustUsers(TorrustView):
         )
         return Response({"user_id": user.pk})
 
-    @extend_schema(request=LogIn, responses=LoggedIn)
+    @extend_schema(parameters=[ONE_TIME_CODE], request=LogIn, responses=LoggedIn)
     def log_in(self, request: Request) -> Response:
         """`POST /v1/user/login`"""
         data = self.validated(LogIn, request.data)

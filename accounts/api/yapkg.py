@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts import profiles, registration
-from accounts.api.serializers import DONE, NO_STORE, Status, Text
+from accounts.api.serializers import DONE, NO_STORE, ONE_TIME_CODE, Status, Text
 from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthentication, get_principal
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
@@ -71,7 +71,7 @@ class YapkgLogin(Yapkg, ViewSet):
 
     permission_classes = [AllowAnySameOrigin]
 
-    @extend_schema(request=LogIn, responses=UserShape)
+    @extend_schema(parameters=[ONE_TIME_CODE], request=LogIn, responses=UserShape)
     def log_in(self, request: Request) -> Response:
         """`POST /login`"""
         data = self.validated(LogIn, request.data)

@@ -11,13 +11,14 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import registration
 from accounts.crate_patterns import parse_patterns
 from accounts.credentials import last_uses
 from accounts.models import Credential, CredentialQuerySet, User
 from accounts.passwords import change, login
 from accounts.principals import NOT_GOOD, Principal, principal_of
 from accounts.scopes import CARGO_SCOPES, parse_scopes
-from accounts.second_factor import proofs
+from accounts.second_factor import policy, proofs
 from registry_site import audit
 from registry_site.encoding import token_digest
 from registry_site.encryption import decrypt, encrypt
@@ -43,6 +44,15 @@ class DefaultToken(NamedTuple):
     text: str
     is_new: bool
     previous: str | None = None
+
+
+def sign_up(username: str, password: str) -> str:
+    """Sign up as Ktra's clients do, and return the default token. Raises what `registration.sign_up` raises.
+
+    Raises `SecondFactorRequired` where each account needs a second factor before it gets a token.
+    """
+    policy.require_none_of_new_accounts()
+    return rotate_default(registration.sign_up(username, password)).text
 
 
 def log_in(username: str, password: str) -> str:

@@ -20,7 +20,7 @@ from accounts.forms.second_factor import (
 from accounts.pages.frame import confirmed_page, own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
-from accounts.second_factor import apps, authenticators, proofs, recovery_codes
+from accounts.second_factor import apps, authenticators, policy, proofs, recovery_codes
 from registry_site.forms import posted, render_form
 
 PATH = "/account/security"
@@ -37,6 +37,7 @@ def security(request: HttpRequest, principal: Principal) -> HttpResponse:
         return HttpResponseRedirect(PATH)
     context = {
         "authenticators": authenticators.list_authenticators(principal),
+        "is_required": policy.is_missing(principal.user),
         "codes_left": recovery_codes.count(principal.user),
     }
     return render_form(request, "accounts/security.html", form, **context)

@@ -8,7 +8,7 @@ from accounts.models import Ban, User
 from accounts.passwords.login_throttle import LoginThrottle
 from accounts.passwords.opaque_strings import prepare
 from accounts.passwords.verification import verify_password
-from accounts.second_factor import codes, header, proofs
+from accounts.second_factor import codes, header, policy, proofs
 from registry_site.errors import AccountClosed, PermissionDenied, SecondFactorRequired, WrongPassword
 from registry_site.http import client_address
 
@@ -18,7 +18,8 @@ MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
 def authenticate(login: str, password: str) -> User:
     """Return the user of this name or e-mail address and password, for every dialect.
 
-    An account with a second factor needs a code of it in the header X-OTP. Raises what `authenticate_password` raises;
+    An account with a second factor needs a code of it in the header X-OTP, and one that has to have it is refused
+    without. Raises what `authenticate_password` raises;
     after the right password also `SecondFactorRequired`, and what `codes.use` raises.
     """
     user = authenticate_password(login, password)
@@ -30,6 +31,8 @@ def authenticate(login: str, password: str) -> User:
                 f"you make at {settings.PUBLIC_URL}/account/tokens."
             )
         codes.use(user, code)
+    elif policy.is_missing(user):
+        raise policy.missing()
     return user
 
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from tests.support.authenticator_apps import PhoneApp
 from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently, send_json
 from tests.support.servers import Server
 
@@ -73,3 +74,23 @@ def test_concurrent_registrations_all_succeed(server: Server) -> None:
     )
     assert count_statuses(responses) == {200: 20}
     assert len({response.token for response in responses}) == 20
+
+
+ADD_APP = """
+from accounts.models import Authenticator, User
+from tests.support.authenticator_apps import add_app
+app, codes = add_app(User.objects.get(username={name!r}))
+print(app.secret, codes[0])
+"""
+
+
+def test_one_of_many_uses_of_a_code_succeeds(server: Server) -> None:
+    post_to_ktra(server, "new_user", "gina", password=PASSWORD)
+    secret, recovery_code = server.manage("shell", "--no-imports", "-c", ADD_APP.format(name="gina")).split()
+    # Each wrong code counts as a failed log-in: after the fifth racer the others may wait.
+    for code in (recovery_code, PhoneApp(secret).code()):
+        log_in = partial(
+            send_json, server, "POST", "/ktra/api/v1/login/gina", {"password": PASSWORD}, headers={"X-OTP": code}
+        )
+        responses = run_concurrently([log_in] * 5)
+        assert count_statuses(responses) == {200: 1, 401: 4}

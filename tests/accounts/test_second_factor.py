@@ -22,6 +22,7 @@ from registry_site.errors import TooManyRequests, WrongCode
 from registry_site.models import AuditEvent
 from tests.support.authenticator_apps import PhoneApp, add_app, count_rows
 from tests.support.cast import PASSWORD
+from tests.support.log_ins import LOG_INS, post_json
 from tests.support.page_forms import PAGE, FormBrowser, error_of, notices
 
 OTHER = "battery staple"
@@ -306,18 +307,6 @@ def test_hostile_codes_are_wrong(alice: User, phone: PhoneApp, settings: Any) ->
 # --- APIs -----------------------------------------------------------------------------------------------------------
 
 
-def ask(path: str, body: dict[str, str], code: str = "") -> Any:
-    headers = {"X-OTP": code} if code else {}
-    return Client(headers=headers).post(path, json.dumps(body), content_type="application/json")
-
-
-LOG_INS: dict[str, dict[str, str]] = {
-    "/ktra/api/v1/login/alice": {"password": PASSWORD},
-    "/ktra/api/v1/change_password/alice": {"old_password": PASSWORD, "new_password": OTHER},
-    "/api/stable/auth/login": {"username": "alice", "password": PASSWORD},
-    "/v1/user/login": {"login": "alice", "password": PASSWORD},
-    "/login": {"username": "alice", "password": PASSWORD},
-}
 SENTENCE = (
     "This account has a second factor. Send a code of it in the header X-OTP, or use a token that you make at "
     "http://testserver/account/tokens."
@@ -336,9 +325,9 @@ def test_log_ins_by_password_alone_are_refused(alice: User, settings: Any) -> No
     }
     offenders = []
     for path, body in LOG_INS.items():
-        refused = ask(path, body)
-        wrong_password = ask(path, {**body, **dict.fromkeys(set(body) & {"password", "old_password"}, "wrong")})
-        wrong_code = ask(path, body, app.wrong_code())
+        refused = post_json(path, body)
+        wrong_password = post_json(path, {**body, **dict.fromkeys(set(body) & {"password", "old_password"}, "wrong")})
+        wrong_code = post_json(path, body, app.wrong_code())
         outcome = (
             (refused.status_code, refused.json()),
             SENTENCE in wrong_password.content.decode(),
@@ -354,7 +343,7 @@ def test_log_ins_by_password_alone_are_refused(alice: User, settings: Any) -> No
 def test_log_ins_with_a_code_succeed(alice: User) -> None:
     _, made = add_app(alice)
     statuses = {
-        path: ask(path, body, code).status_code
+        path: post_json(path, body, code).status_code
         for (path, body), code in zip(sorted(LOG_INS.items(), key=lambda row: "change" in row[0]), made, strict=False)
     }
     assert statuses == dict.fromkeys(LOG_INS, 200)
