@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from accounts.admin import staff
 from accounts.models import User
 from namespaces import membership
-from namespaces.models import Membership, Namespace, Role
-from registry_site.admin import DomainAdmin
+from namespaces.models import MemberInvitation, Membership, Namespace, Role
+from registry_site.admin import DomainAdmin, ReadOnlyInline
 
 
 class RoleAssignmentForm(ModelForm):
@@ -33,6 +33,23 @@ class RoleAssignmentInline(admin.TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("user", "added_by")
+
+
+class InvitationInline(ReadOnlyInline):
+    """Invitations that wait for an answer, have ended or were declined. Administrators withdraw them on the pages."""
+
+    fields = ("user", "role", "inviter", "invited_at", "ends_at", "declined_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "inviter")
+
+
+class MemberInvitationInline(InvitationInline):
+    model = MemberInvitation
+    fk_name = "namespace"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("namespace")
 
 
 class MembershipInline(RoleAssignmentInline):
@@ -94,7 +111,7 @@ class NamespaceAdmin(TrashAdmin):
         "created_at",
     )
     search_fields = ("name",)
-    inlines = [MembershipInline]
+    inlines = [MembershipInline, MemberInvitationInline]
     fields = ("name", "user", "created_at", "removed_at")
     readonly_fields = fields
 

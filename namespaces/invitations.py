@@ -44,7 +44,6 @@ class RoleKind:
     present: Q  # the condition that the subject of an invitation is not in the trash
     related: tuple[str, ...]  # what a list of invitations shows of their subjects
     deferred: tuple[str, ...]  # large columns of these
-    get: Callable[..., Any]  # a viewer or None, and the names of a subject → the subject
     lock_named: Callable[..., Any]  # a principal, and the names of a subject → the subject, locked
     lock: Callable[[Any], Any]  # a subject → its current row, locked
     givable_roles: Callable[[Any, User | None], Sequence[Role]]  # in a subject, by a user
@@ -250,11 +249,6 @@ def _record(kind: RoleKind, actor: User, action: str, invitation: RoleInvitation
 # --- Namespaces ------------------------------------------------------------------------------------------------------
 
 
-def get_for_viewer(viewer: User | None, name: str) -> Namespace:
-    """Return a shared namespace, which everybody may see with its members; raises `NotFound`."""
-    return membership.get_namespace(name)
-
-
 def lock_named(principal: Principal, name: str) -> Namespace:
     """Lock a namespace of the principal's; raises `NotFound`, and `PermissionDenied` without a role."""
     namespace, _ = membership.lock_as_member(principal, name)
@@ -273,7 +267,6 @@ NAMESPACE = RoleKind(
     present=Q(namespace__removed_at=None),
     related=("namespace",),
     deferred=(),
-    get=get_for_viewer,
     lock_named=lock_named,
     lock=membership.lock_for_update,
     givable_roles=membership.givable_roles,

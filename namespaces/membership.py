@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, OuterRef, QuerySet, When
+from django.db.models import Exists, OuterRef, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -78,8 +78,7 @@ def may_manage(namespace: Namespace, role: Role | None) -> bool:
 
 def members_of(namespace: Namespace) -> QuerySet[Membership]:
     """Select the owners, then all others, each group in the order of joining, with their users."""
-    owners_first = Case(When(role=Role.OWNER, then=0), default=1)
-    return Membership.in_subject(namespace).order_by(owners_first, "pk")
+    return role_assignments.owners_first(Membership, namespace)
 
 
 @receiver(sole_ownerships_wanted)

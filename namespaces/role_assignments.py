@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from django.db.models import Model
+from django.db.models import Case, Model, QuerySet, When
 
 from accounts import names as account_names
 from accounts.models import User
@@ -45,6 +45,11 @@ def add(model: type[RoleAssignment], subject: Model, invitations: Sequence[Invit
     added = {invitation.username: invitation.role.value for invitation in invitations}
     action = audit.Action(f"{model.subject_field}.add_{model.noun}s")
     audit.record(actor, action, subject, **{f"{model.noun}s": added})
+
+
+def owners_first(model: type[Assignment], subject: Model) -> QuerySet[Assignment]:
+    """Select the owners, then all others, each group in the order of joining, with their users."""
+    return model.in_subject(subject).order_by(Case(When(role=Role.OWNER, then=0), default=1), "pk")
 
 
 def get(model: type[Assignment], subject: Model, username: str) -> Assignment:

@@ -5,7 +5,9 @@ The routes of a namespace itself stand in `packages.urls`: its page lists packag
 
 from django.urls import URLPattern, path
 
+from accounts.pages.sign_in import FORM_METHODS
 from namespaces.api import yapkg
+from namespaces.pages import frame, members
 from registry_site.http.negotiation import by_accept
 from registry_site.pages import to_search
 
@@ -13,12 +15,23 @@ from registry_site.pages import to_search
 def routes_under(prefix: str) -> list[URLPattern]:
     return [
         path(prefix, by_accept(to_search("namespaces"), yapkg.Namespaces.as_view({"post": "open"}))),
-        path(f"{prefix}/<str:namespace>/members", yapkg.Members.as_view({"post": "add"})),
+        path(
+            f"{prefix}/<str:namespace>/members",
+            by_accept(frame.page_under(prefix, members.Members), yapkg.Members.as_view({"post": "add"})),
+        ),
         path(
             f"{prefix}/<str:namespace>/members/<str:username>",
-            yapkg.Members.as_view({"patch": "change", "delete": "remove"}),
+            by_accept(
+                frame.page_under(prefix, members.Member),
+                yapkg.Members.as_view({"patch": "change", "delete": "remove"}),
+                methods=FORM_METHODS,
+            ),
         ),
     ]
 
 
-urlpatterns = [*routes_under("namespace"), *routes_under("namespaces")]
+urlpatterns = [
+    *routes_under("namespace"),
+    *routes_under("namespaces"),
+    path("namespaces/<str:namespace>/invitations", members.Invitations.as_view()),
+]

@@ -10,9 +10,9 @@ from django.utils.functional import cached_property
 
 from accounts.admin import staff
 from accounts.models import User
-from namespaces.admin import RoleAssignmentInline, TrashAdmin
+from namespaces.admin import InvitationInline, RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
-from packages.models import SEARCH_COLUMNS, Collaboration, Package, Release, SnapshotRevision
+from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
 from registry_site.admin import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 # Large columns of the package, or of the release, that a row belongs to.
@@ -51,6 +51,14 @@ class CollaborationInline(RoleAssignmentInline):
         return collaborations.select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
 
 
+class CollaboratorInvitationInline(InvitationInline):
+    model = CollaboratorInvitation
+    fk_name = "package"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
+
+
 @admin.register(Package)
 class PackageAdmin(TrashAdmin, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
@@ -68,7 +76,7 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
-    inlines = [ReleaseInline, CollaborationInline]
+    inlines = [ReleaseInline, CollaborationInline, CollaboratorInvitationInline]
     fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
     readonly_fields = fields[1:]
 

@@ -44,7 +44,6 @@ PACKAGE = RoleKind(
     present=Q(package__removed_at=None, package__namespace__removed_at=None),
     related=("package__namespace",),
     deferred=tuple(f"package__{column}" for column in SEARCH_COLUMNS),
-    get=lookup.get_package,
     lock_named=collaboration.lock_for_principal,
     lock=lock,
     givable_roles=givable_roles,

@@ -8,9 +8,11 @@ from typing import Any
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
+from accounts.pages.sign_in import FORM_METHODS
 from namespaces.api import yapkg as namespaces_api
 from namespaces.pages import frame
 from packages.api import yapkg
+from packages.pages import collaborators, own_roles
 from packages.pages import package as package_pages
 from packages.pages.namespace import PackagesOfNamespace
 from registry_site.http.negotiation import View, by_accept
@@ -64,10 +66,20 @@ def routes_under(prefix: str) -> list[URLPattern]:
         ),
         route(version, "package-version", overview, yapkg.Versions.as_view({"get": "retrieve"}), markdown),
         path(f"{version}/download", yapkg.Versions.as_view({"get": "download"})),
-        path(f"{package}/collaborators", yapkg.Collaborators.as_view({"get": "list", "post": "add"})),
+        path(
+            f"{package}/collaborators",
+            by_accept(
+                frame.page_under(prefix, collaborators.Collaborators),
+                yapkg.Collaborators.as_view({"get": "list", "post": "add"}),
+            ),
+        ),
         path(
             f"{package}/collaborators/<str:username>",
-            yapkg.Collaborators.as_view({"patch": "change", "delete": "remove"}),
+            by_accept(
+                frame.page_under(prefix, collaborators.Collaborator),
+                yapkg.Collaborators.as_view({"patch": "change", "delete": "remove"}),
+                methods=FORM_METHODS,
+            ),
         ),
     ]
 
@@ -86,6 +98,9 @@ urlpatterns = [
     path("packages", by_accept(to_search("packages"), yapkg.Packages.as_view({"get": "search"})), name="packages"),
     *routes_under("namespace"),
     *routes_under("namespaces"),
+    path("account/namespaces", own_roles.namespaces),
+    path("account/invitations", own_roles.invitations),
+    path(f"{PACKAGE}/invitations", collaborators.Invitations.as_view()),
     *pages_beneath(PACKAGE, "package"),
     *pages_beneath(f"{PACKAGE}/versions/<str:version>", "package-version"),
 ]

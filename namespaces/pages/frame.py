@@ -1,5 +1,6 @@
 """What all pages of a namespace share: the lookup, the usual spelling of their addresses, and the frame."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -46,6 +47,11 @@ def redirect_to_spelling(request: HttpRequest, **spelling: str) -> HttpResponse:
     match = request.resolver_match
     assert match is not None  # noqa: S101 - a view runs, so its route matched
     return HttpResponseRedirect(with_query(reverse(match.view_name, kwargs={**match.kwargs, **spelling}), request))
+
+
+def page_under(prefix: str, page: type[View]) -> Callable[..., HttpResponseBase]:
+    """Return the view of a page for one spelling of its first segment: only `namespaces` has pages."""
+    return page.as_view() if prefix == "namespaces" else to_plural
 
 
 @require_safe

@@ -232,9 +232,17 @@ def error_page_of(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
 
 def dialect_of_error(request: HttpRequest) -> type[Dialect] | None:
     """Return the dialect for an error of this request; None for a page."""
+    return None if is_for_page(request) else dialect_of_path(request)
+
+
+def is_for_page(request: HttpRequest) -> bool:
+    """Return whether a browser asks for a page, or sends a form to one."""
+    if not accepts_html(request):
+        return False
     is_shared = any(f"{request.path_info}/".startswith(f"{path}/") for path in SHARED_PATHS)
-    is_page = (is_shared and wants_page(request)) or (error_page_of(request) is not None and accepts_html(request))
-    return None if is_page else dialect_of_path(request)
+    match = request.resolver_match
+    is_form = match is not None and not hasattr(match.func, "cls")  # which views of the API have
+    return error_page_of(request) is not None or (is_shared and (is_form or wants_page(request)))
 
 
 def render_page(request: HttpRequest, status: HTTPStatus, template: str, context: dict[str, Any]) -> str:

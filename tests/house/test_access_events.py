@@ -29,9 +29,12 @@ from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
 from crates.models import Crate, Version
 from files.models import Client, File, Session
-from namespaces import membership
+from namespaces import invitations, membership
+from namespaces.invitations import NAMESPACE, RoleKind
 from namespaces.models import Namespace
+from namespaces.models import Role as NamespaceRole
 from packages import releasing
+from packages.invitations import PACKAGE
 from packages.models import Package
 from registry_site import outbox
 from registry_site.http import client_address
@@ -468,6 +471,17 @@ def new_token() -> dict[str, str]:
     return {**fields, "newest": newest(Credential.Kind.CARGO_TOKEN)}
 
 
+def invitation(kind: RoleKind, *names: str) -> str:
+    return str(invitations.invite(kind, Principal(user("owner")), names, "user", NamespaceRole.MEMBER).pk)
+
+
+def invitation_to_owner() -> dict[str, str]:
+    principal = Principal(user("administrator"))
+    membership.create_namespace(principal, "other")
+    row = invitations.invite(NAMESPACE, principal, ["other"], "owner", NamespaceRole.MEMBER)
+    return {"kind": "namespace", "invitation": str(row.pk), "role": row.role}
+
+
 # By the path of the page: the fields that change something.
 OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/name": lambda: {"username": "renamed"},
@@ -483,6 +497,17 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/account/security/app": new_app,
     "/account/app-keys": lambda: {"type": "ALL", "newest": newest(Credential.Kind.APP_KEY)},
     "/account/app-keys#revoke": lambda: {"revoke": app_keys.issue(Principal(user("owner")), "ALL").appid},
+    "/account/namespaces": lambda: {"namespace": "fresh"},
+    "/account/invitations": lambda: {"answer": "accept", **invitation_to_owner()},
+    "/account/invitations#decline": lambda: {"answer": "decline", **invitation_to_owner()},
+    "/namespaces/acme/invitations": lambda: {"username": "user", "role": "MEMBER"},
+    "/namespaces/acme/invitations#withdraw": lambda: {"withdraw": invitation(NAMESPACE, "acme")},
+    "/namespaces/acme/members/bystander": lambda: {"role": "READ_ONLY"},
+    "/namespaces/acme/members/bystander#remove": lambda: {"remove": "1"},
+    "/namespaces/acme/packages/tool/invitations": lambda: {"username": "user", "role": "MEMBER"},
+    "/namespaces/acme/packages/tool/invitations#withdraw": lambda: {"withdraw": invitation(PACKAGE, "acme", "tool")},
+    "/namespaces/acme/packages/tool/collaborators/bystander": lambda: {"role": "READ_ONLY"},
+    "/namespaces/acme/packages/tool/collaborators/bystander#remove": lambda: {"remove": "1"},
     "/account/close": lambda: {"password": PASSWORD},
     "/sign-out": dict,
     "/crates/demo/settings": lambda: {"login": "bystander"},
@@ -499,7 +524,7 @@ def test_own_pages_leave_events(world: World) -> None:
             if path == "/account/name":
                 Package.objects.filter(namespace__user=user("owner")).delete()
             browser.force_login(user("owner"))
-            return lambda: browser.post(path.partition("#")[0], fields)
+            return lambda: browser.post(path.partition("#")[0], fields, headers={"Accept": "text/html"})
 
         return prepare
 

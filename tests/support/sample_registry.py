@@ -432,10 +432,12 @@ def mirror_crates() -> None:
 def create_packages(cast: "dict[str, User]") -> None:
     """Create a shared namespace with packages of three ecosystems, in two versions each."""
     from accounts.principals import Principal
-    from namespaces import membership
+    from namespaces import invitations, membership
+    from namespaces.invitations import NAMESPACE
     from namespaces.models import Role
     from namespaces.role_assignments import Invitation
     from packages import collaboration, download_counts, release_input, releasing
+    from packages.invitations import PACKAGE
     from packages.models import Release
     from tests.support.package_archives import pack_tgz
 
@@ -473,6 +475,9 @@ def create_packages(cast: "dict[str, User]") -> None:
     releasing.edit_package(alice, "harbour", "yard-dashboard", release_input.ReleaseEdit(status="DEPRECATED"))
     guest = [Invitation("charlie", Role.READ_ONLY)]
     collaboration.add_collaborators(alice, "harbour", "gate-keys", guest)
+    invitations.invite(NAMESPACE, alice, ["harbour"], "charlie", Role.MANAGER)
+    invitations.invite(PACKAGE, alice, ["harbour", "berth-report"], "charlie", Role.MEMBER)
+    invitations.invite(PACKAGE, alice, ["harbour", "gate-keys"], "bob", Role.READ_ONLY)
     random, since = Random(5), NOW.date() - timedelta(days=60)
     for release in Release.objects.order_by("pk"):
         counts = daily_counts(random, 20 if release.version == "1.1.0" else 6, since)
