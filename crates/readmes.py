@@ -1,5 +1,6 @@
 """READMEs of versions, as HTML for browsers."""
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.utils.html import escape
 
@@ -9,7 +10,12 @@ from registry_site.errors import NotFound
 
 # The HTML is sanitised; this holds if a rule of that is wrong: no script, no form, no style from elsewhere, and an
 # origin of its own, whose pages read nothing of ours.
-CONTENT_POLICY = "default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; sandbox allow-popups"
+CONTENT_POLICY = "default-src 'none'; img-src {images}; style-src 'unsafe-inline'; sandbox allow-popups"
+
+
+def image_sources() -> list[str]:
+    """Return the sources from which pages with READMEs may show images, beside those of each page."""
+    return ["https:"] if settings.README_IMAGES == "all" else []
 
 
 def render_page(name: str, number: str) -> HttpResponse:
@@ -24,5 +30,6 @@ def render_page(name: str, number: str) -> HttpResponse:
 def page_of(title: str, html: str) -> HttpResponse:
     """Respond with a README, which is sanitised HTML, as a page."""
     page = f"<!DOCTYPE html><meta charset=utf-8><title>{escape(title)}</title>{html}"
-    headers = {"Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff"}
+    policy = CONTENT_POLICY.format(images=" ".join(image_sources()) or "'none'")
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
     return HttpResponse(page, content_type="text/html; charset=utf-8", headers=headers)

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.credentials import browser_sessions
+from crates import readmes
 from crates.pages import readers
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site import paging, visitors
@@ -55,8 +56,7 @@ class Readme(CratePage):
 
     def respond(self, request: HttpRequest, crate: PresentedCrate) -> HttpResponse:
         """Respond with the page; browsers fetch the images of its README from other sites, if that is allowed."""
-        sources = ["https:"] if settings.README_IMAGES == "all" else []
-        respond: Any = csp_update({"img-src": sources})(super().respond)  # type: ignore[arg-type]  # takes any view
+        respond: Any = csp_update({"img-src": readmes.image_sources()})(super().respond)  # type: ignore[arg-type]  # takes any view
         response: HttpResponse = respond(request, crate)
         return response
 

@@ -31,6 +31,10 @@ SHOWN_AS_TEXT = frozenset({"iframe", "noembed", "noframes", "plaintext", "script
 # Characters of formatting tags that a parser may have to open again, over the whole README.
 MAX_REOPENED_CHARACTERS = 1024 * 1024
 
+ATTRIBUTE = re.compile(
+    r"""[ \t\n\f\r/](src|alt)[ \t\n\f\r]*+=[ \t\n\f\r]*+("[^"]*+"|'[^']*+'|[^ \t\n\f\r"'<>`]++)""", re.IGNORECASE
+)
+
 # A comment without an end goes to the end of the text, as in browsers.
 COMMENT = re.compile(r"<!--(?:-?>|.*?-->|.*)", re.DOTALL)
 
@@ -57,6 +61,8 @@ def balance(html: str) -> str:
         elif name in TAGS:
             if tag["slash"]:
                 tree.close(name)
+            elif name == "img":
+                tree.add_image(tag["attributes"])
             else:
                 tree.open(name, f"<{name}{tag['attributes']}>")
     tree.pieces.append(html[position:])
@@ -88,6 +94,19 @@ class Tree:
         if len(self.path) > MAX_DEPTH or self.reopened > MAX_REOPENED_CHARACTERS:
             raise TooComplex
         self.pieces.append(tag)
+
+    def add_image(self, attributes: str) -> None:
+        """Add an image; one that is fetched without TLS, which no page shows, as a link unless it stands in one."""
+        values = {
+            name.lower(): value[1:-1] if value[0] in "\"'" else value for name, value in ATTRIBUTE.findall(attributes)
+        }
+        url = values.get("src", "")
+        if not url.lower().startswith("http:") or self.open_names["a"]:
+            self.open("img", f"<img{attributes}>")
+            return
+        self.open("a", '<a href="{}">'.format(url.replace('"', "&quot;")))
+        self.pieces.append((values.get("alt", "").strip() or url).replace("<", "&lt;").replace(">", "&gt;"))
+        self.close("a")
 
     def close(self, name: str) -> None:
         """Close the innermost element of a name, and those inside it; nothing if none is open."""

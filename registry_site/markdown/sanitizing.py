@@ -77,5 +77,5 @@ def filter_attribute(tree: SourceTree | None, tag: str, attribute: str, value: s
     if attribute == "srcset":
         return resolve_images(value, tree) or None
     if tag == "img" and attribute == "src" and value.lower().startswith("http:"):
-        return None  # no page shows an image without TLS; its `alt` is shown
+        return None  # no page shows an image without TLS: `balance` makes a link of it, or its `alt` is shown in one
     return value

@@ -199,8 +199,10 @@ def test_images_of_readmes_can_be_switched_off(client: Client, settings: Any) ->
 
     assert policy("/crates/My-Demo") == "img-src 'self' data: https:"
     assert policy("/crates/My-Demo/versions") == "img-src 'self' data:"
+    assert policy("/dl/My-Demo/1.0.0/readme") == "img-src https:"
     settings.README_IMAGES = "none"
     assert policy("/crates/My-Demo") == "img-src 'self' data:"
+    assert policy("/dl/My-Demo/1.0.0/readme") == "img-src 'none'"
 
 
 def test_private_registry_shows_pages_to_readers(

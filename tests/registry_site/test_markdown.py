@@ -76,7 +76,16 @@ DIALECT = [
     ),
     (
         '![a](http://b.c/d) <img alt="e" src="HTTP://b.c/d" srcset="http://b.c/d 2x">',
-        '<p><img loading="lazy" alt="a"> <img alt="e" loading="lazy"></p>',
+        '<p><a href="http://b.c/d" REL>a</a> <a href="HTTP://b.c/d" REL>e</a></p>',
+    ),
+    (
+        "[![a](http://b.c/d)](https://e.f) <img src=http://b.c/g> <img src='http://b.c/&quot;h' alt='&lt;i>\"'>",
+        '<p><a href="https://e.f" REL><img loading="lazy" alt="a"></a> <a href="http://b.c/g" REL>http://b.c/g</a> '
+        '<a href="http://b.c/&quot;h" REL>&lt;i&gt;"</a></p>',
+    ),
+    (
+        """<img src='http:"><table><table onclick=a>' alt='"><p>'>""",
+        '<a REL>"&gt;&lt;p&gt;</a>',
     ),
     (
         "<b><i>a</b></i> Vec<T> a < b",
