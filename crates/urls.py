@@ -166,7 +166,7 @@ urlpatterns = [
     path("api/v1/summary", site.Site.as_view({"get": "summary"})),
     path("api/v1/site_metadata", site.Site.as_view({"get": "metadata"})),
     path("api/v1/keywords", taxonomy.Keywords.as_view({"get": "index"})),
-    path("api/v1/keywords/<str:word>", taxonomy.Keywords.as_view({"get": "retrieve"})),
+    path("api/v1/keywords/<path:word>", taxonomy.Keywords.as_view({"get": "retrieve"})),
     path("api/v1/categories", taxonomy.Categories.as_view({"get": "index"})),
     path("api/v1/categories/<str:slug>", taxonomy.Categories.as_view({"get": "retrieve"})),
     path("api/v1/category_slugs", taxonomy.Categories.as_view({"get": "slugs"})),

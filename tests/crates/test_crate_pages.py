@@ -383,6 +383,13 @@ def test_keyword_with_a_last_slash_has_no_link(client: Client, as_alice: CargoCl
         assert ("<a>#net/</a>" in text, "<a>#/</a>" in text) == (True, True), path
 
 
+def test_api_reaches_keywords_with_slashes(client: Client, as_alice: CargoClient) -> None:
+    publish(as_alice, extra='keywords = ["tcp/ip", "net/"]')
+    for path, word in (("tcp/ip", "tcp/ip"), ("tcp%2Fip", "tcp/ip"), ("net/", "net/")):
+        assert client.get(f"/api/v1/keywords/{path}").json()["keyword"]["id"] == word, path
+    assert client.get("/api/v1/keywords/tcp").status_code == 404
+
+
 def test_publisher_is_shown_with_the_token(client: Client, alice: User) -> None:
     publish(CargoClient(token=cargo_tokens.create(alice, "pipeline <1>")))
     assert Version.objects.get().published_with == "token pipeline <1>"
