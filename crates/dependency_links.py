@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 from django.conf import settings
 
 from crates import names
+from crates.mirror import shared_names
 from crates.mirror.models import IndexSummary
 from crates.models import Crate
 from crates.package.dependencies import CRATES_IO
@@ -61,6 +62,12 @@ def newest_of_mirrored(some: Collection[str]) -> dict[str, str]:
         return {}
     rows = IndexSummary.objects.filter(index_file__name__in={name.lower() for name in some}, index_file__status=200)
     return {names.canonical(name): number for name, number in rows.values_list("name", "default_version")}
+
+
+def address_in_mirror(name: str) -> str:
+    """Return the address of a crate of the mirror's stored index files; empty if none has this name."""
+    is_served = any(newest_of_mirrored([name]).values()) and not shared_names.unserved_names([names.canonical(name)])
+    return f"/mirror/crates/{quote(name, safe='')}" if is_served else ""
 
 
 def is_outdated(requirement: str, newest: str) -> bool:

@@ -111,6 +111,11 @@ class PresentedCrate(ABC):
     def get(cls, name: str, number: str = "") -> Self:
         """Return a crate with the version of this number, or else with the one that describes it; raises `NotFound`."""
 
+    @classmethod
+    def address_elsewhere(cls, name: str) -> str:
+        """Return the address of a stored crate of this name that is of the other kind; empty if there is none."""
+        return ""
+
     @property
     def root(self) -> str:
         """The address of the crate."""
@@ -275,6 +280,10 @@ class OwnCrate(PresentedCrate):
         if crate is None:
             raise absence_of_crate(name)
         return cls(crate, get_version(crate, number), is_pinned=bool(number))
+
+    @classmethod
+    def address_elsewhere(cls, name: str) -> str:
+        return dependency_links.address_in_mirror(name)
 
     def at(self, number: str) -> Self:
         return type(self)(self.crate, get_version(self.crate, number), is_pinned=True)

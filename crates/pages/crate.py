@@ -1,5 +1,6 @@
 """The pages of one crate: README, versions, dependencies and dependents, and all of it as Markdown."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from csp.decorators import csp_update
@@ -14,6 +15,7 @@ from crates import readmes
 from crates.pages import readers
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site import paging, visitors
+from registry_site.http.error_handlers import set_error_page
 
 MAX_TICKED = 500  # features of a request
 
@@ -28,6 +30,7 @@ class CratePage(View):
     def get(self, request: HttpRequest, name: str, number: str = "", **parts: str) -> HttpResponseBase:
         """Respond with the page, at the address that spells name and number as they were published."""
         self.require_reader(request)
+        set_error_page(request, "crates/missing.html", name=name, elsewhere=partial(self.kind.address_elsewhere, name))
         crate = self.kind.get(name, number)
         spelt = {"name": crate.name, **({"number": crate.version.num} if number else {}), **parts}
         match = request.resolver_match

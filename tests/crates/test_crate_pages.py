@@ -11,9 +11,12 @@ from django.utils import timezone
 from accounts.credentials import cargo_tokens
 from accounts.models import User
 from crates import removal
+from crates.mirror import index_cache
 from crates.models import Crate, Version, VersionContents
+from crates.names import index_path
 from registry_site.download_counts import today
 from tests.support import crate_rows, packing
+from tests.support.bad_upstream import line
 from tests.support.cast import PASSWORD, CargoClient
 
 HTML = {"Accept": "text/html"}
@@ -152,6 +155,21 @@ def test_unknown_crates_and_pages_are_missing(client: Client) -> None:
     crates = ("/crates/none", "/crates/My-Demo/9.0.0", "/crates/none/dependents", "/crates/none.md", "/badge/none.svg")
     paths = (*crates, "/badge/a b.svg", f"/badge/{'x' * 300}.svg", "/keywords/none", "/categories/none", "/people/none")
     assert {path: client.get(path, headers=HTML).status_code for path in paths} == dict.fromkeys(paths, 404)
+
+
+def test_missing_crate_leads_to_the_mirror(
+    client: Client, as_alice: CargoClient, settings: Any, django_assert_max_num_queries: Any
+) -> None:
+    publish(as_alice)
+    for name in ("serde", "my-demo"):
+        index_cache.store(index_path(name), "https://index.crates.io/", line(name, "1.0.0", b""))
+    way = 'href="/mirror/crates/serde"'
+    with django_assert_max_num_queries(10):
+        assert way in text_of(client, "/crates/serde", 404)
+    assert way in text_of(client, "/crates/serde/1.0.0/source", 404)
+    assert "/mirror/" not in text_of(client, "/crates/none", 404)
+    settings.PRIVATE_NAMES = ["ser*"]
+    assert [path for path in ("serde", "My-Demo/9.9.9") if "/mirror/" in text_of(client, f"/crates/{path}", 404)] == []
 
 
 @pytest.mark.usefixtures("demo")
