@@ -58,7 +58,7 @@ class InviteForm(RoleForm):
         )
 
     def message_of(self, error: RegistryError) -> str:
-        return "There is no open account of this name." if error.code == "user_missing" else error.message
+        return "There is no open account of this name." if error.code == "user_missing" else super().message_of(error)
 
 
 class WithdrawForm(RoleForm):
@@ -85,12 +85,12 @@ class ChangeRoleForm(OneRoleForm):
 
     def act(self) -> Any:
         role = Role(self.cleaned_data["role"])
-        return self.kind.change_role(self.principal, *self.subject_names, self.username, role)
+        return invitations.change_role(self.kind, self.principal, self.subject_names, self.username, role)
 
 
 class RemoveForm(OneRoleForm):
     def act(self) -> None:
-        self.kind.remove(self.principal, *self.subject_names, self.username)
+        invitations.remove(self.kind, self.principal, self.subject_names, self.username)
 
 
 class NamespaceForm(OwnForm):

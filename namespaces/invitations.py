@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.second_factor import proofs
 from namespaces import membership, role_assignments
 from namespaces.models import MemberInvitation, Membership, Namespace, Role, RoleAssignment, RoleInvitation
 from namespaces.signals import role_removed
@@ -63,10 +64,11 @@ def invite(kind: RoleKind, principal: Principal, names: Sequence[str], username:
     """Invite an account to the subject of these names, or renew its invitation with this role.
 
     Raises `NotFound`, `PermissionDenied` if the principal may not give the role, `Invalid` for an unknown or closed
-    account, `Conflict` for one that has a role already or has declined lately and for too many open invitations, and
-    `TooManyRequests`.
+    account, `Conflict` for one that has a role already or has declined lately and for too many open invitations,
+    `TooManyRequests` and `ConfirmationRequired`.
     """
     principal.require(Scope.MANAGE)
+    proofs.require_recent(principal)
     with transaction.atomic():
         subject = kind.lock_named(principal, *names)
         _require_givable(kind, subject, principal.user, role)
@@ -111,6 +113,20 @@ def withdraw(kind: RoleKind, principal: Principal, names: Sequence[str], key: in
         invitation.delete()
         _record(kind, principal.user, "withdraw", invitation, subject)
     return invitation
+
+
+def change_role(
+    kind: RoleKind, principal: Principal, names: Sequence[str], username: str, role: Role
+) -> RoleAssignment:
+    """Give an account another role, like the API, but with a fresh proof. Raises what the verb of the kind raises."""
+    proofs.require_recent(principal)
+    return kind.change_role(principal, *names, username, role)
+
+
+def remove(kind: RoleKind, principal: Principal, names: Sequence[str], username: str) -> None:
+    """Remove an account, like the API, but with a fresh proof. Raises what the verb of the kind raises."""
+    proofs.require_recent(principal)
+    kind.remove(principal, *names, username)
 
 
 def accept(kind: RoleKind, principal: Principal, key: int, role: str) -> RoleInvitation:

@@ -17,7 +17,9 @@ from django.views.decorators.csrf import csrf_protect
 
 from accounts.credentials import browser_sessions
 from accounts.models import User
+from accounts.pages.frame import to_confirmation
 from accounts.principals import Principal
+from accounts.second_factor import proofs
 from namespaces import role_assignments, role_lists
 from namespaces.forms import ChangeRoleForm, InviteForm, OneRoleForm, RemoveForm, WithdrawForm
 from namespaces.invitations import RoleKind
@@ -154,6 +156,8 @@ class RoleView(RolesView):
 
     def get(self, request: HttpRequest, username: str, **names: str) -> HttpResponse:
         self.load(username)
+        if proofs.is_due(self.principal):
+            return to_confirmation(request.path)
         form = self.form(ChangeRoleForm)
         return self.show_role(form, role_form=form, remove_form=self.form(RemoveForm))
 

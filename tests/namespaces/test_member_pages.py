@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import registration
-from accounts.models import User
+from accounts.models import Credential, User
 from accounts.principals import Principal
 from namespaces import invitations, membership
 from namespaces.invitations import NAMESPACE, RoleKind
@@ -17,6 +19,7 @@ from namespaces.models import Role, RoleInvitation
 from packages import release_input, releasing
 from packages.invitations import PACKAGE
 from tests.support.admin import FormFields
+from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 from tests.support.page_forms import PAGE, FormBrowser, error_of, notices
 
@@ -239,6 +242,21 @@ def test_who_leaves_needs_no_rank(subject: Subject, bob: User) -> None:
     assert send(browser, path, path, remove="1")["Location"] == "/account/namespaces"
     assert f"You have left {subject.row}." in page_of(browser, "/account/namespaces")
     assert "bob" not in subject.roles()
+
+
+def test_roles_change_behind_a_fresh_proof(subject: Subject, alice: User, charlie: User) -> None:
+    browser, role_path = browser_of(alice), f"{subject.roles_path}/bob"
+    add_app(alice)
+    Credential.objects.update(proven_at=timezone.now() - timedelta(hours=1))
+    assert browser.get(role_path, headers=PAGE)["Location"].startswith("/account/confirm?next=%2Fnamespaces")
+    for path, fields in (
+        (f"{subject.path}/invitations", {"username": "charlie", "role": "OWNER"}),
+        (role_path, {"role": "OWNER"}),
+        (role_path, {"remove": "1"}),
+    ):
+        response = send(browser, subject.roles_path, path, **fields)
+        assert "Confirm that it is you" in notices(response.content.decode())[0], fields
+    assert (subject.invited(), subject.roles()) == ({}, {"alice": "OWNER", "bob": "MEMBER"})
 
 
 # --- Staff -----------------------------------------------------------------------------------------------------------
