@@ -10,6 +10,7 @@ from email.message import EmailMessage
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.support.concurrency import wait_until
 from tests.support.servers import free_port
 
 LINK = re.compile(r"^(http://[^/\s]+)(/(?:v1/user/email/verify|password-reset)/\S+)\r?$", re.MULTILINE)
@@ -42,6 +43,17 @@ class MailServer:
     def link(self) -> str:
         """Return the path of the link in the last mail."""
         return self.match_link()[2]
+
+    def wait_for_link(self, recipient: str, beginning: str) -> str:
+        """Wait for a mail to somebody with a link whose path begins so, and return the path of the newest one."""
+        wait_until(lambda: any(self.links(recipient, beginning)))
+        return list(self.links(recipient, beginning))[-1]
+
+    def links(self, recipient: str, beginning: str) -> Iterator[str]:
+        for recipients, mail in self.delivered:
+            match = LINK.search(mail.get_content())
+            if match and recipients == [recipient] and match[2].startswith(beginning):
+                yield match[2]
 
     def match_link(self) -> re.Match[str]:
         """Return the match of the link in the last mail: the origin, and the path."""
