@@ -21,6 +21,18 @@ class AuditAction:
 
 
 @dataclass(frozen=True)
+class VersionState:
+    """What one has to know before using a version, for pages, Markdown and feeds; `tone` is that of a notice."""
+
+    tone: str
+    title: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.reason}".strip()
+
+
+@dataclass(frozen=True)
 class VersionRecord:
     """A version. Empty texts are shown as null; `api_root` begins the paths of its links."""
 
@@ -62,6 +74,21 @@ class VersionRecord:
     held_back: str = ""  # the reason why the mirror shows the version to cargo as yanked
     exempt: str = ""  # the reason why staff offer it nevertheless
     old_enough_at: datetime | None = None
+
+    @property
+    def states(self) -> list[VersionState]:
+        """What holds beside that the version exists: that it is held back, offered nevertheless, or yanked."""
+        states = []
+        if self.held_back:
+            old_enough = f" Old enough on {self.old_enough_at:%Y-%m-%d}." if self.old_enough_at else ""
+            states.append(VersionState("warn", "Held back.", self.held_back + old_enough))
+        if self.exempt:
+            states.append(VersionState("", "Offered: exempt from the policies.", self.exempt))
+        if self.yanked:
+            by_owners = f" on {self.yanked_at:%Y-%m-%d}" if self.yanked_at else ""
+            circumstance = by_owners if self.api_root == API_ROOT else " upstream"
+            states.append(VersionState("bad", f"Yanked{circumstance}.", self.yank_message))
+        return states
 
     @property
     def linecounts(self) -> dict[str, Any] | None:

@@ -58,11 +58,7 @@ def feed_of(crate: PresentedCrate, versions: Sequence[VersionRecord]) -> str:
 
 
 def summary_of(version: VersionRecord) -> str:
-    if version.held_back:
-        return f"Held back: {version.held_back}"
-    if version.yanked:
-        return f"Yanked. {version.yank_message}".strip()
-    return f"Version {version.num} was published."
+    return " ".join(map(str, version.states)) or f"Version {version.num} was published."
 
 
 def printable(text: str) -> str:

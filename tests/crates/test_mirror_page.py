@@ -144,8 +144,7 @@ def test_young_version_says_when_it_is_offered(mirror: MirrorClient, upstream: B
     publish(upstream, {"1.0.0": {"pubtime": ago(days=9)}, "1.1.0": {"pubtime": ago(days=3)}})
     until = f"{now + timedelta(days=4):%Y-%m-%d}"
     text = mirror.page("demo/1.1.0").content.decode()
-    assert "and is held back for 7 days. Old enough on <time" in text
-    assert f">{until}</time>" in text
+    assert f"and is held back for 7 days. Old enough on {until}." in text
     assert "Held back" not in mirror.page().content.decode()
     add_override(EXEMPT, "=1.1.0", "We need <it>.")
     assert "exempt from the policies.</strong> We need &lt;it&gt;." in mirror.page().content.decode()
