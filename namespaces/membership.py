@@ -17,7 +17,7 @@ from accounts.scopes import Scope
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from namespaces import names, role_assignments
 from namespaces.models import Membership, Namespace, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from namespaces.signals import namespace_visibility_changed
 from registry_site import audit
 from registry_site.errors import Invalid, NotFound, PermissionDenied
@@ -143,7 +143,7 @@ def set_removed(namespace: Namespace, *, removed: bool, actor: User | None) -> b
     return True
 
 
-def add_members(principal: Principal, name: str, invitations: Sequence[Invitation]) -> Namespace:
+def add_members(principal: Principal, name: str, new_roles: Sequence[NewRole]) -> Namespace:
     """Make accounts members, all or none.
 
     Raises `NotFound`, `PermissionDenied` if the principal may not give such a role, `Invalid` for an unknown or closed
@@ -152,8 +152,8 @@ def add_members(principal: Principal, name: str, invitations: Sequence[Invitatio
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         namespace, own_role = lock_as_member(principal, name)
-        _require_rank(own_role, [invitation.role for invitation in invitations])
-        role_assignments.add(Membership, namespace, invitations, actor=principal.user)
+        _require_rank(own_role, [new_role.role for new_role in new_roles])
+        role_assignments.add(Membership, namespace, new_roles, actor=principal.user)
     return namespace
 
 

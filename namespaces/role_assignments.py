@@ -17,32 +17,32 @@ from namespaces.signals import role_removed
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
 
-MAX_INVITATIONS = 50  # keeps the transaction, and its locks, short
+MAX_NEW_ROLES = 50  # keeps the transaction, and its locks, short
 
 Assignment = TypeVar("Assignment", bound=RoleAssignment)
 
 
 @dataclass(frozen=True)
-class Invitation:
+class NewRole:
     """An account, and the role that it receives."""
 
     username: str
     role: Role
 
 
-def add(model: type[RoleAssignment], subject: Model, invitations: Sequence[Invitation], *, actor: User) -> None:
+def add(model: type[RoleAssignment], subject: Model, new_roles: Sequence[NewRole], *, actor: User) -> None:
     """Give several accounts a role in `subject`, all or none.
 
     Raises `Invalid` for an unknown or closed account, and `Conflict` for an account that has a role already.
     """
-    users = open_accounts([invitation.username for invitation in invitations])
+    users = open_accounts([new_role.username for new_role in new_roles])
     if model.in_subject(subject).filter(user__in=users).exists():
         raise Conflict(f"One of them is a {model.noun} already.", code=f"already_{model.noun}")
     model._default_manager.bulk_create(
-        model(**{model.subject_field: subject}, user=user, role=invitation.role, added_by=actor)
-        for user, invitation in zip(users, invitations, strict=True)
+        model(**{model.subject_field: subject}, user=user, role=new_role.role, added_by=actor)
+        for user, new_role in zip(users, new_roles, strict=True)
     )
-    added = {invitation.username: invitation.role.value for invitation in invitations}
+    added = {new_role.username: new_role.role.value for new_role in new_roles}
     action = audit.Action(f"{model.subject_field}.add_{model.noun}s")
     audit.record(actor, action, subject, **{f"{model.noun}s": added})
 
@@ -119,8 +119,8 @@ def open_accounts(usernames: Sequence[str]) -> list[User]:
 
     Raises `Invalid` for a name without an open account, for one that stands twice, and for none or too many names.
     """
-    if not 0 < len(usernames) <= MAX_INVITATIONS:
-        raise Invalid(f"Name 1 to {MAX_INVITATIONS} accounts.")
+    if not 0 < len(usernames) <= MAX_NEW_ROLES:
+        raise Invalid(f"Name 1 to {MAX_NEW_ROLES} accounts.")
     names = [account_names.canonical(username) for username in usernames]
     users = User.objects.in_good_standing().filter(reservation__name__in=names).select_related("reservation")
     user_by_name = {user.reservation.name: user for user in users}

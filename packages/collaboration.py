@@ -13,7 +13,7 @@ from accounts.scopes import Scope
 from accounts.signals import account_ending, co_members_wanted
 from namespaces import role_assignments
 from namespaces.models import Membership, Namespace, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from namespaces.signals import namespace_renaming, role_removed
 from packages import lookup, rights
 from packages.models import Collaboration, Package, Release
@@ -36,7 +36,7 @@ def co_publishers(sender: type[User], viewer: User, users: Sequence[User], **kwa
 
 
 def add_collaborators(
-    principal: Principal, namespace_name: str, name: str, invitations: Sequence[Invitation]
+    principal: Principal, namespace_name: str, name: str, new_roles: Sequence[NewRole]
 ) -> list[Collaboration]:
     """Make accounts collaborators, all or none; return all collaborators.
 
@@ -46,8 +46,8 @@ def add_collaborators(
     principal.require(Scope.MANAGE)
     with transaction.atomic():
         package = lock_for_principal(principal, namespace_name, name)
-        rights.require_rank(package, principal.user, [invitation.role for invitation in invitations])
-        role_assignments.add(Collaboration, package, invitations, actor=principal.user)
+        rights.require_rank(package, principal.user, [new_role.role for new_role in new_roles])
+        role_assignments.add(Collaboration, package, new_roles, actor=principal.user)
         return list(Collaboration.in_subject(package))
 
 

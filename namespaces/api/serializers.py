@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from accounts.api.serializers import Text
 from namespaces.models import Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 
 
 class RoleField(serializers.ChoiceField):
@@ -21,8 +21,8 @@ class InvitationShape(serializers.Serializer[None]):
     username = Text(max_length=255)
     role = RoleField()
 
-    def to_internal_value(self, data: Any) -> Invitation:
-        return Invitation(**super().to_internal_value(data))
+    def to_internal_value(self, data: Any) -> NewRole:
+        return NewRole(**super().to_internal_value(data))
 
 
 class Invitations(serializers.Serializer[None]):

@@ -17,7 +17,7 @@ from accounts.scopes import ALL_SCOPES
 from crates.models import Crate, Ownership
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import releasing
 from packages.collaboration import add_collaborators
 from packages.release_input import ReleaseInput
@@ -130,10 +130,10 @@ def test_account_with_belongings_does_not_end(unverified: User, alice: User) -> 
     names = ("member", "collaborator", "heir", "owner", "holder", "manager", "imported")
     users = {name: sign_up_long_ago(name) for name in names}
     acme = membership.create_namespace(Principal(alice), "acme")
-    membership.add_members(Principal(alice), "acme", [Invitation("member", NamespaceRole.OWNER)])
+    membership.add_members(Principal(alice), "acme", [NewRole("member", NamespaceRole.OWNER)])
     content = ReleaseInput(version="1.0.0")
     releasing.create_package(Principal(alice), "acme", "tool", "java", content)
-    add_collaborators(Principal(alice), "acme", "tool", [Invitation("collaborator", NamespaceRole.MEMBER)])
+    add_collaborators(Principal(alice), "acme", "tool", [NewRole("collaborator", NamespaceRole.MEMBER)])
     gift = releasing.create_package(Principal(alice), acme.name, "gift", "java", content).package
     releasing.transfer_package(gift, users["heir"].namespace, actor=alice)
     Ownership.objects.create(crate=Crate.objects.create(name="demo", canonical_name="demo"), user=users["owner"])

@@ -27,7 +27,7 @@ from files.models import Client as Machine
 from files.models import Rights
 from namespaces import membership
 from namespaces.models import Role as NamespaceRole
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from registry_site.storage import blobs
 from tests.support import packing
@@ -471,7 +471,7 @@ class World:
         return user
 
     def _open_namespace(self, owner: Principal) -> None:
-        guest = [Invitation("bystander", NamespaceRole.MEMBER)]
+        guest = [NewRole("bystander", NamespaceRole.MEMBER)]
         membership.create_namespace(owner, "acme")
         membership.add_members(owner, "acme", guest)
         for name, kind in (("tool", "PUBLIC"), ("secret", "PRIVATE")):

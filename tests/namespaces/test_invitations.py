@@ -16,7 +16,7 @@ from accounts.profiles import ProfileChanges
 from namespaces import invitations, membership
 from namespaces.invitations import NAMESPACE, RoleKind
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from registry_site.errors import RegistryError, TooManyRequests
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
@@ -175,7 +175,7 @@ def ban(acme: Namespace) -> None:
 
 
 def add_by_api(acme: Namespace) -> None:
-    membership.add_members(Principal(User.objects.get_named("alice")), "acme", [Invitation("bob", Role.READ_ONLY)])
+    membership.add_members(Principal(User.objects.get_named("alice")), "acme", [NewRole("bob", Role.READ_ONLY)])
 
 
 def remove_namespace(acme: Namespace) -> None:

@@ -10,7 +10,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Membership, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from packages.models import PackageDownloads
 from tests.support.browser import Browser
@@ -30,7 +30,7 @@ def acme(alice: User, bob: User) -> Principal:
     """Alice, who owns `acme` with two public packages and a private one; bob is a member."""
     principal = Principal(alice)
     membership.create_namespace(principal, "acme")
-    membership.add_members(principal, "acme", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(principal, "acme", [NewRole("bob", Role.MEMBER)])
     publish(principal, "beta", "alpha")
     publish(principal, "gamma", kind="PRIVATE")
     return principal
@@ -48,7 +48,7 @@ def listed(text: str) -> list[str]:
 
 
 def test_page_lists_what_the_viewer_may_read(acme: Principal, client: Client, bob: User, charlie: User) -> None:
-    collaboration.add_collaborators(acme, "acme", "gamma", [Invitation("charlie", Role.READ_ONLY)])
+    collaboration.add_collaborators(acme, "acme", "gamma", [NewRole("charlie", Role.READ_ONLY)])
     viewers = {"anonymous": client, "member": Browser(bob), "guest": Browser(charlie), "owner": Browser(acme.user)}
     public, all_three = ["alpha", "beta"], ["alpha", "beta", "gamma"]
     assert {name: listed(text_of(viewer, "/namespaces/acme")) for name, viewer in viewers.items()} == {
@@ -97,7 +97,7 @@ def test_missing_namespace_has_a_page(acme: Principal, client: Client) -> None:
 def test_person_has_packages_and_namespaces(acme: Principal, client: Client, bob: User) -> None:
     membership.create_namespace(acme, "hidden")
     publish(acme, "secret", namespace="hidden", kind="PRIVATE")
-    membership.add_members(acme, "hidden", [Invitation("bob", Role.READ_ONLY)])
+    membership.add_members(acme, "hidden", [NewRole("bob", Role.READ_ONLY)])
     way = '<a href="/namespaces/{}">'
     for viewer, expected in ((client, ["acme"]), (Browser(bob), ["acme", "hidden"])):
         text = text_of(viewer, "/people/alice")

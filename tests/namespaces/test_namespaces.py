@@ -19,7 +19,7 @@ from accounts.models import Role as SiteRole
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Membership, Namespace, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError
@@ -922,7 +922,7 @@ def test_shared_caches_do_not_store_answers(alice: User, acme: Namespace) -> Non
 
 def test_collaborator_has_no_rights_in_namespace(acme: Namespace, alice: User, charlie: User) -> None:
     add_package(alice, "tool")
-    collaboration.add_collaborators(Principal(alice), "acme", "tool", [Invitation("charlie", Role.OWNER)])
+    collaboration.add_collaborators(Principal(alice), "acme", "tool", [NewRole("charlie", Role.OWNER)])
     stranger = Browser(charlie)
     assert (stranger.delete(NS).status_code, add_members(stranger, BOB).status_code) == (403, 403)
     assert "charlie" not in {row["username"] for row in stranger.get(NS).json()["member"]}
@@ -1037,11 +1037,11 @@ def test_co_members_see_addresses_of_who_works_there(alice: User, bob: User, cha
     for user in (alice, bob):
         User.objects.filter(pk=user.pk).update(email=f"{user}@example.org")
     membership.create_namespace(Principal(alice), "acme")
-    membership.add_members(Principal(alice), "acme", [Invitation("bob", Role.MANAGER)])
+    membership.add_members(Principal(alice), "acme", [NewRole("bob", Role.MANAGER)])
     # Anybody can add anybody: that alone shows nobody's address.
     seen = [seen_address(bob, "alice"), seen_address(alice, "bob"), seen_address(charlie, "alice")]
     assert seen == ["alice@example.org", None, None]
-    membership.add_members(Principal(bob), "acme", [Invitation("charlie", Role.MEMBER)])
+    membership.add_members(Principal(bob), "acme", [NewRole("charlie", Role.MEMBER)])
     assert [seen_address(user, "bob") for user in (alice, charlie)] == ["bob@example.org"] * 2
     membership.remove_namespace(Principal(alice), "acme")
     assert seen_address(bob, "alice") is None

@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from tests.support.app_keys import issue_key, sign_request
 from tests.support.browser import Browser
@@ -49,7 +49,7 @@ def acme(alice: User, bob: User) -> Principal:
     """Alice, who owns `Acme` with a public and a private package; bob is a member."""
     principal = Principal(alice)
     membership.create_namespace(principal, "Acme")
-    membership.add_members(principal, "Acme", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(principal, "Acme", [NewRole("bob", Role.MEMBER)])
     needs = [release_input.Dependency(name="left-<pad>", version=">=1 <2")]
     publish(principal, "Tool", dependencies=needs, description="A <b>tool</b>.", keywords=["a&b"], status="RELEASE")
     publish(principal, "Secret", type="PRIVATE")
@@ -104,9 +104,9 @@ def test_collaborators_are_for_signed_in_viewers(acme: Principal, client: Client
 def test_private_pages_follow_the_rule_of_the_api(
     acme: Principal, client: Client, bob: User, charlie: User, root: User
 ) -> None:
-    collaboration.add_collaborators(acme, "Acme", "Secret", [Invitation("charlie", Role.READ_ONLY)])
+    collaboration.add_collaborators(acme, "Acme", "Secret", [NewRole("charlie", Role.READ_ONLY)])
     stranger, banned = (registration.register(name, PASSWORD) for name in ("dora", "erin"))
-    collaboration.add_collaborators(acme, "Acme", "Secret", [Invitation("erin", Role.OWNER)])
+    collaboration.add_collaborators(acme, "Acme", "Secret", [NewRole("erin", Role.OWNER)])
     browsers = {
         "anonymous": client,
         "stranger": Browser(stranger),
@@ -240,7 +240,7 @@ def test_large_package_takes_few_queries(acme: Principal, alice: User, django_as
         publish_again(acme, "Secret", f"1.0.{number + 1}")
         registration.register(f"user{number}", None)
     collaboration.add_collaborators(
-        acme, "Acme", "Secret", [Invitation(f"user{number}", Role.MEMBER) for number in range(50)]
+        acme, "Acme", "Secret", [NewRole(f"user{number}", Role.MEMBER) for number in range(50)]
     )
     browser = Browser(alice)
     for part in PARTS:

@@ -13,7 +13,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Membership, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import release_input, releasing
 from packages.models import Collaboration, Package, Release
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, WRONG_TEXTS, Browser
@@ -670,7 +670,7 @@ def test_banned_owner_does_not_count(browser: Browser, tool: Package, bob: User,
 def test_manager_acts_while_only_owner_is_banned(
     browser: Browser, acme: Principal, bob: User, charlie: User, method: str
 ) -> None:
-    membership.add_members(acme, "acme", [Invitation("bob", Role.MANAGER)])
+    membership.add_members(acme, "acme", [NewRole("bob", Role.MANAGER)])
     tool = create_package(Principal(bob), "tool")
     add_collaborators(browser, {"username": "charlie", "role": "MEMBER"})
     bans.ban(bob, actor=None)
@@ -750,7 +750,7 @@ def test_private_package_looks_missing_to_users(
     acme: Principal, secret: Package, charlie: User, role: Role | None
 ) -> None:
     if role:
-        membership.add_members(acme, "acme", [Invitation("charlie", role)])
+        membership.add_members(acme, "acme", [NewRole("charlie", role)])
     browser = Browser(charlie)
     for route in ROUTES:
         assert response_for(browser, "secret", route, secret.pk) == response_for(browser, "absent", route, secret.pk)
@@ -995,7 +995,7 @@ def test_queries_of_lists_do_not_grow(browser: Browser, acme: Principal, bob: Us
     paths = (NS, "/packages?query=tool", "/packages?query=")
     create_package(acme, "tool-0")
     before = [count_queries(browser, path) for path in paths]
-    membership.add_members(acme, "acme", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(acme, "acme", [NewRole("bob", Role.MEMBER)])
     for number in range(1, MANY):
         create_package(Principal(bob) if number % 2 else acme, f"tool-{number}")
     assert [count_queries(browser, path) for path in paths] == before

@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Membership, Role
-from namespaces.role_assignments import Invitation
+from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing, rights
 from packages.models import Collaboration, Package
 from tests.support.app_keys import KeyPair, issue_key, sign_request
@@ -175,9 +175,9 @@ def encode_body(body: Any) -> bytes:
     return b"" if body is None else json.dumps(body).encode()
 
 
-def invitations(*names: str) -> list[Invitation]:
+def invitations(*names: str) -> list[NewRole]:
     """Invite each account with the role that its name ends with."""
-    return [Invitation(name, Role(name.partition("-")[2])) for name in names]
+    return [NewRole(name, Role(name.partition("-")[2])) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -378,7 +378,7 @@ def test_read_only_key_shows_own_private_package(world: World) -> None:
 def test_publisher_shows_the_address_to_co_members(alice: User, bob: User, charlie: User) -> None:
     User.objects.filter(pk=bob.pk).update(email="bob@example.org")
     membership.create_namespace(Principal(alice), "guild")
-    membership.add_members(Principal(alice), "guild", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(Principal(alice), "guild", [NewRole("bob", Role.MEMBER)])
 
     def seen() -> list[Any]:
         return [Browser(viewer).get("/users/bob").json()["email"] for viewer in (alice, charlie)]

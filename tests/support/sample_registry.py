@@ -435,7 +435,7 @@ def create_packages(cast: "dict[str, User]") -> None:
     from namespaces import invitations, membership
     from namespaces.invitations import NAMESPACE
     from namespaces.models import Role
-    from namespaces.role_assignments import Invitation
+    from namespaces.role_assignments import NewRole
     from packages import collaboration, download_counts, release_input, releasing
     from packages.invitations import PACKAGE
     from packages.models import Release
@@ -443,7 +443,7 @@ def create_packages(cast: "dict[str, User]") -> None:
 
     alice = Principal(cast["alice"])
     membership.create_namespace(alice, "harbour")
-    membership.add_members(alice, "harbour", [Invitation("bob", Role.MEMBER)])
+    membership.add_members(alice, "harbour", [NewRole("bob", Role.MEMBER)])
     for name, ecosystem, description, kind in (
         ("tide-widget", "javascript", "A web component that shows the tide at a port", "PUBLIC"),
         ("yard-dashboard", "javascript", "The dashboard of the yard's foremen", "PUBLIC"),
@@ -473,7 +473,7 @@ def create_packages(cast: "dict[str, User]") -> None:
             else:
                 releasing.publish_release(alice, "harbour", name, content)
     releasing.edit_package(alice, "harbour", "yard-dashboard", release_input.ReleaseEdit(status="DEPRECATED"))
-    guest = [Invitation("charlie", Role.READ_ONLY)]
+    guest = [NewRole("charlie", Role.READ_ONLY)]
     collaboration.add_collaborators(alice, "harbour", "gate-keys", guest)
     invitations.invite(NAMESPACE, alice, ["harbour"], "charlie", Role.MANAGER)
     invitations.invite(PACKAGE, alice, ["harbour", "berth-report"], "charlie", Role.MEMBER)
