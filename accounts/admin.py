@@ -176,6 +176,8 @@ class Users(DomainAdmin, UserAdmin):
             if any(not form.cleaned_data[name] for name in standing.intersection(form.changed_data)):
                 roles.require_other_administrator(obj, actor=staff(request))
             if "email" in form.changed_data:
+                former = form.initial["email"]
+                audit.record(staff(request), audit.Action.USER_CHANGE_EMAIL, obj, former=former, email=obj.email)
                 obj.email_verified_at = timezone.now() if obj.email else None
             # Only the changed fields: the others may have changed elsewhere since the form was opened.
             columns = {column.name for column in User._meta.concrete_fields}

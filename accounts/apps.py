@@ -9,7 +9,12 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, email_verification, purge  # noqa: F401 - registers a check, mails and receivers
+        from accounts import (  # noqa: F401 - registers a check, mails and receivers
+            account_notices,
+            checks,
+            email_verification,
+            purge,
+        )
         from accounts.credentials import browser_sessions, ending_tokens  # noqa: F401 - connects signal receivers
         from accounts.passwords import reset  # noqa: F401 - registers mails
 

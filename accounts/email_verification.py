@@ -93,6 +93,7 @@ def verify(token: str) -> EmailLink:
         user, address, _ = _open(claims, User.objects.select_for_update(no_key=True))
         if user.email == address and user.email_verified_at:
             return link
+        former = {"former": user.email} if user.has_verified_email else {}
         user.email, user.email_verified_at = address, timezone.now()
         _take_from_others(user)
         try:
@@ -100,7 +101,7 @@ def verify(token: str) -> EmailLink:
                 user.save(update_fields=["email", "email_verified_at"])
         except IntegrityError as error:
             raise Conflict("This address belongs to another account meanwhile.", code="email_taken") from error
-        audit.record(user, audit.Action.USER_VERIFY_EMAIL, user, email=user.email)
+        audit.record(user, audit.Action.USER_VERIFY_EMAIL, user, email=user.email, **former)
     return link
 
 
@@ -132,7 +133,7 @@ def _take_from_others(user: User) -> None:
     others = User.objects.with_email(user.email).filter(email_verified_at=None, verification_sent_at=None)
     for other in others.exclude(pk=user.pk):
         User.objects.filter(pk=other.pk).update(email="")
-        audit.record(user, audit.Action.USER_CHANGE_EMAIL, other, former=other.email, email="")
+        audit.record(user, audit.Action.USER_CHANGE_EMAIL, other, former=other.email, email="", proven_by=user.username)
 
 
 def _verified_since(user: User) -> str:
@@ -148,7 +149,7 @@ def write_link(entry: OutboxEntry) -> Mail | None:
     except Invalid:
         return None  # the account has changed meanwhile
     link = f"{settings.PUBLIC_URL}/v1/user/email/verify/{signing.dumps(claims, salt=SALT)}"
-    context = {"username": user.username, "link": link, "days": LIFETIME.days, "new_address": address}
+    context: dict[str, Any] = {"username": user.username, "link": link, "days": LIFETIME.days, "new_address": address}
     if "proven" in claims:
         return mails.write("Allow the change of your e-mail address", "mail/allow_new_email.txt", **context)
     return mails.write("Verify your e-mail address", "mail/verify.txt", **context)

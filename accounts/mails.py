@@ -1,5 +1,6 @@
 """Mails to the owners of accounts: queued in the transaction of their cause, and written when they are sent."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ def queue_link(kind: str, address: str, **arguments: Any) -> None:
     outbox.add(kind, address, **arguments)
 
 
-def write(subject: str, template: str, **context: Any) -> Mail:
+def write(subject: str, template: str, headers: Mapping[str, str] | None = None, **context: Any) -> Mail:
     """Return a mail from a template."""
-    return Mail(subject, render_to_string(template, {"public_url": settings.PUBLIC_URL, **context}))
+    text = render_to_string(template, {"public_url": settings.PUBLIC_URL, **context})
+    return Mail(subject, text, headers or {})

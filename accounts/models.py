@@ -282,6 +282,22 @@ class User(AbstractBaseUser, PermissionsMixin):
         )
 
 
+class NotificationChoices(models.Model):
+    """Which mails a user wants. Without a row, all of them."""
+
+    user = models.OneToOneField(
+        User, primary_key=True, on_delete=models.CASCADE, related_name="notification_choices", editable=False
+    )
+    new_versions = models.BooleanField("new versions of your crates", default=True)
+    owners_changed = models.BooleanField("changes of the owners of your crates", default=True)
+    tokens_made = models.BooleanField("new tokens and app keys", default=True)
+    tokens_ending = models.BooleanField("tokens that end within a week", default=True)
+    new_sign_ins = models.BooleanField("sign-ins from a new network or a new program", default=True)
+
+    def __str__(self) -> str:
+        return f"mails to {self.user}"
+
+
 class Identity(models.Model):
     """A user's identity at an OpenID provider: the issuer, and its subject, which it never gives to another user."""
 

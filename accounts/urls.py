@@ -10,6 +10,7 @@ from accounts.pages import (
     app_keys,
     default_token,
     identities,
+    notifications,
     password_reset,
     security,
     sessions,
@@ -72,7 +73,9 @@ urlpatterns = [
     path("account/close", account.close),
     path("account/sessions", sessions.sessions),
     path("account/identities", identities.list_identities),
+    path("account/notifications", notifications.choices),
     path("account/events", sessions.events),
+    path("unsubscribe/<str:token>", notifications.unsubscribe),
     path("me", by_accept(page=default_token.me, api=ktra.Me.as_view({"get": "retrieve"}))),
     # The page signs in at the provider, and shows the token afterwards.
     path(

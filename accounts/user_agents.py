@@ -2,6 +2,8 @@
 
 import re
 
+MAX_KIND_LENGTH = 40
+
 # The first that matches counts: many browsers name others, too.
 PROGRAMS = (
     (r"Edg(?:e|A|iOS)?/", "Edge"),
@@ -26,6 +28,12 @@ def describe(user_agent: str) -> str:
     program = first_match(PROGRAMS, user_agent) or user_agent.partition(" ")[0]
     system = first_match(SYSTEMS, user_agent)
     return f"{program} on {system}" if program and system else program
+
+
+def kind_of(user_agent: str) -> str:
+    """Return the same without a version, and fit for a mail: clients send what they like."""
+    kind = describe(user_agent).partition("/")[0][:MAX_KIND_LENGTH]
+    return "".join(character if character.isprintable() else " " for character in kind).strip()
 
 
 def first_match(names: tuple[tuple[str, str], ...], text: str) -> str:

@@ -8,7 +8,7 @@ class CratesConfig(AppConfig):
     verbose_name = "Crates"
 
     def ready(self) -> None:
-        from crates import download_counts, ownership, purge, search, section  # noqa: F401 - some connect receivers
+        from crates import download_counts, owner_notices, ownership, purge, search, section  # noqa: F401 - connect receivers
         from registry_site import sections
 
         sections.register(section.SECTION)

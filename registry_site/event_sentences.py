@@ -94,6 +94,7 @@ SENTENCES: dict[str, str] = {
     Action.USER_CHANGE: "The account {target} was changed by staff.",
     Action.USER_CHANGE_AVATAR: "The picture was changed.",
     Action.USER_CHANGE_EMAIL: "The e-mail address was changed from {former} to {email}.",
+    Action.USER_CHANGE_NOTIFICATIONS: "The mails that the account gets were changed.",
     Action.USER_CHANGE_PASSWORD: "The password of {target} was changed.",
     Action.USER_CLOSE: "The account {target} was closed.",
     Action.USER_DEMOTE: "{target} no longer administers.",

@@ -99,6 +99,7 @@ class Action(models.TextChoices):
     USER_CHANGE = "user.change"
     USER_CHANGE_AVATAR = "user.change_avatar"
     USER_CHANGE_EMAIL = "user.change_email"
+    USER_CHANGE_NOTIFICATIONS = "user.change_notifications"
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
     USER_CLOSE = "user.close"
     USER_DEMOTE = "user.demote"
@@ -178,6 +179,7 @@ class OutboxEntry(models.Model):
     uuid = models.UUIDField(default=uuid4, editable=False, help_text="Stands in the Message-ID, so it stays the same.")
     kind = models.CharField(max_length=64)
     recipient = models.EmailField(blank=True)
+    mailbox = models.EmailField(blank=True, help_text="The recipient without what many mail servers ignore.")
     key = models.CharField(max_length=64, blank=True, help_text="Mails of one kind, recipient and key may be joined.")
     created_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(
@@ -195,7 +197,7 @@ class OutboxEntry(models.Model):
         ordering = ("-created_at", "-pk")
         indexes = [
             models.Index(fields=["due_at", "id"], condition=models.Q(state="pending"), name="outbox_by_due_time"),
-            models.Index(fields=["recipient", "created_at"], name="outbox_by_recipient"),
+            models.Index(fields=["mailbox", "created_at"], name="outbox_by_mailbox"),
             models.Index(fields=["-created_at", "-id"], name="outbox_newest_first"),
         ]
 

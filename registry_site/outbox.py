@@ -84,11 +84,25 @@ def add(kind: str, recipient: str = "", **arguments: Any) -> None:
     add_all([new_entry(kind, recipient, **arguments)])
 
 
-def new_entry(kind: str, recipient: str = "", *, due_at: datetime | None = None, **arguments: Any) -> OutboxEntry:
+def new_entry(
+    kind: str,
+    recipient: str = "",
+    *,
+    mailbox: str = "",
+    key: str = "",
+    due_at: datetime | None = None,
+    **arguments: Any,
+) -> OutboxEntry:
     """Return an entry that is not stored yet, for `add_all`."""
     due_at = due_at or timezone.now()
     return OutboxEntry(
-        kind=kind, recipient=recipient, due_at=due_at, give_up_at=due_at + GIVE_UP_AFTER, arguments=arguments
+        kind=kind,
+        recipient=recipient,
+        mailbox=mailbox,
+        key=key,
+        due_at=due_at,
+        give_up_at=due_at + GIVE_UP_AFTER,
+        arguments=arguments,
     )
 
 

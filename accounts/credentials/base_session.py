@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts import user_agents
 from accounts.models import Credential, User
 from accounts.principals import Principal
 from accounts.scopes import ALL_SCOPES
@@ -36,7 +37,8 @@ def open_session(
             user_agent=client_address.user_agent().replace("\0", ""),
             expires_at=expires_at,
         )
-        audit.record(user, audit.Action.USER_LOG_IN, user, door=kind.label, **detail)
+        client = user_agents.kind_of(client_address.user_agent())
+        audit.record(user, audit.Action.USER_LOG_IN, user, door=kind.label, client=client, **detail)
     return session
 
 

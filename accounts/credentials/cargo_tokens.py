@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import registration
+from accounts import registration, user_agents
 from accounts.crate_patterns import parse_patterns
 from accounts.credentials import last_uses
 from accounts.models import Credential, CredentialQuerySet, User
@@ -63,7 +63,8 @@ def log_in(username: str, password: str) -> str:
     user = login.authenticate(username, password)
     with transaction.atomic():
         token = rotate_default(user)
-        audit.record(user, audit.Action.USER_LOG_IN, user, door="cargo")
+        client = user_agents.kind_of(client_address.user_agent())
+        audit.record(user, audit.Action.USER_LOG_IN, user, door="cargo", client=client)
         return token.text
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import ENDS_SOON, Credential, CredentialQuerySet, good_standing
 from accounts.signals import token_ending
 from registry_site.logs import log_event
-from registry_site.signals import purge_requested
+from registry_site.signals import hour_passed, purge_requested
 
 BATCH_SIZE = 100
 
@@ -50,7 +50,7 @@ def _announce_batch() -> int:
     return len(tokens)
 
 
-@receiver(purge_requested)
+@receiver([purge_requested, hour_passed])
 def announce(**kwargs: Any) -> str:
-    """Announce the ends of tokens, for registries without a thread that does it sooner."""
+    """Announce the ends of tokens."""
     return f"{announce_ending_tokens()} tokens end soon, of which their users get word now."

@@ -508,6 +508,7 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/namespaces/acme/packages/tool/invitations#withdraw": lambda: {"withdraw": invitation(PACKAGE, "acme", "tool")},
     "/namespaces/acme/packages/tool/collaborators/bystander": lambda: {"role": "READ_ONLY"},
     "/namespaces/acme/packages/tool/collaborators/bystander#remove": lambda: {"remove": "1"},
+    "/account/notifications": lambda: {"new_versions": "on"},
     "/account/close": lambda: {"password": PASSWORD},
     "/sign-out": dict,
     "/crates/demo/settings": lambda: {"login": "bystander"},

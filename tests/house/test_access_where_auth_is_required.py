@@ -48,6 +48,7 @@ OPEN = {
     "v1/user/token/verify": "takes the token in its body",
     "v1/user/token/renew": "takes the token in its body",
     "v1/user/email/verify/<str:token>": "the link that verifies an address of a new account",
+    "unsubscribe/<str:token>": "the link that switches off a kind of mails",
     "logout": SIGN_OUT,
     "sign-out": SIGN_OUT,
     "index.git/<path:path>": "never served, to nobody",

@@ -30,7 +30,7 @@ DIALECT_BY_PREFIX = {
 FIRST_SEGMENTS = """
     account admin api auth auth_verify badge categories crates dl docs health index index.git keywords ktra login
     logout me metrics mirror namespace namespaces openapi.json openid packages password-reset people ready register
-    replace_token search settings sign-in sign-out sign-up users v1
+    replace_token search settings sign-in sign-out sign-up unsubscribe users v1
 """
 
 

@@ -41,6 +41,7 @@ PAGES: Sequence[Page] = (
     Page("account-password", "/account/password", "alice"),
     Page("account-close", "/account/close", "alice"),
     Page("account-sessions", "/account/sessions", "alice"),
+    Page("account-notifications", "/account/notifications", "alice"),
     Page("account-events", "/account/events", "alice"),
     Page("account-tokens", "/account/tokens", "alice"),
     Page("account-new-token", "/account/tokens/new?preset=ci&crate=harbour-core", "alice"),
