@@ -59,14 +59,9 @@ class InstallLines:
 
 
 def choose_features(
-    version: VersionRecord,
-    dependencies: Sequence[DependencyRecord],
-    ticked: Collection[str] = (),
-    *,
-    without_default: bool = False,
+    features: Mapping[str, Sequence[str]], ticked: Collection[str], *, without_default: bool
 ) -> FeatureChoice:
     """Return the features of a version by name; names in `ticked` that are none of them are left out."""
-    features = {**implicit_features(version.features, dependencies), **version.features}
     by_default = features_of_default(features)
     return FeatureChoice(
         [

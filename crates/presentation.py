@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -227,8 +227,14 @@ class PresentedCrate(ABC):
         """Return a page of the versions, the highest or the latest first."""
 
     @cached_property
+    def features(self) -> Mapping[str, Sequence[str]]:
+        """The features by name, with those that cargo adds."""
+        named = self.version.features
+        return {**install_lines.implicit_features(named, self.dependencies), **named}
+
+    @property
     def feature_count(self) -> int:
-        return len(install_lines.choose_features(self.version, self.dependencies).features)
+        return len(self.features.keys() - {install_lines.DEFAULT})
 
     @cached_property
     def linked_dependencies(self) -> list[tuple[str, list[LinkedDependency]]]:
@@ -242,9 +248,7 @@ class PresentedCrate(ABC):
         return download_chart.draw(self.count_by_day(), all_counts.today(), all_counts.RECENT_DAYS)
 
     def choose_features(self, ticked: Collection[str], *, without_default: bool) -> FeatureChoice:
-        return install_lines.choose_features(
-            self.version, self.dependencies, frozenset(ticked), without_default=without_default
-        )
+        return install_lines.choose_features(self.features, frozenset(ticked), without_default=without_default)
 
     def install_lines(self, choice: FeatureChoice) -> InstallLines:
         return install_lines.lines_of(self.version, choice, self.registry, is_pinned=self.is_pinned)
