@@ -20,6 +20,7 @@ SORTS = (
     ("new", "Newly added"),
     ("alpha", "Name"),
 )
+FILTERS = ("keyword", "category", "owner")
 
 
 def find(query: SearchQuery) -> Results:
@@ -90,4 +91,4 @@ def entry(crate: Crate, *, is_exact: bool) -> Entry:
     )
 
 
-SECTION = Section("crates", "Crates", "crate", find, SORTS, has_filters=True, columns=columns, counts=counts)
+SECTION = Section("crates", "Crates", "crate", find, SORTS, FILTERS, columns=columns, counts=counts)

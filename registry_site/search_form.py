@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django import forms
+from django.forms.boundfield import BoundField
 from django.http import QueryDict
 
 from registry_site import sections
@@ -46,7 +47,7 @@ class SearchForm(VerbForm):
     def act(self) -> Results:
         """Search in the chosen section; raises `Invalid`."""
         data = self.cleaned_data
-        filters = {name: data[name] for name in FILTERS if self.section.has_filters}
+        filters = {name: data[name] for name in self.section.filters}
         return self.section.search(SearchQuery(data["q"], self.order, **filters, page=data["page"] or 1))
 
     @property
@@ -69,6 +70,14 @@ class SearchForm(VerbForm):
         for section in sections.registered.values():
             yield Link(section.title, self.url(source=section.source, **others), section is self.section)
 
+    def filters(self) -> list[BoundField]:
+        """Return the fields of the section's filters."""
+        return [self[name] for name in self.section.filters]
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(field.value() for field in self.filters())
+
     def orders(self) -> Iterator[Link]:
         """Iterate over the orders of the section; relevance needs words."""
         for sort, title in self.section.sorts:
@@ -77,7 +86,7 @@ class SearchForm(VerbForm):
 
     def active_filters(self) -> Iterator[Link]:
         """Iterate over the filters that are set, each with the search without it."""
-        for name in FILTERS if self.section.has_filters else ():
+        for name in self.section.filters:
             if value := self.cleaned_data[name]:
                 yield Link(f"{self.fields[name].label}: {value}", self.url(**{name: None}))
 

@@ -83,7 +83,7 @@ class Section:
     """A kind of things: `search` finds them, `columns` are lists with a heading, `counts` numbers with a noun.
 
     `suggest` finds the first few by their names, in one query. `sorts` are the orders that `search` has, each with its
-    label; `has_filters` says that it heeds keyword, category and owner.
+    label, and `filters` the fields of a `SearchQuery` that it heeds beside the text.
     """
 
     source: str  # in `?source=`
@@ -91,7 +91,7 @@ class Section:
     noun: str  # for one of them
     search: Callable[[SearchQuery], Results]
     sorts: Sequence[tuple[str, str]] = ()
-    has_filters: bool = False
+    filters: Sequence[str] = ()  # of keyword, category and owner
     suggest: Callable[[str], Sequence[Entry]] = field(default=no_suggestions)
     columns: Callable[[], Sequence[Column]] = field(default=no_columns)
     counts: Callable[[], Sequence[tuple[int, str]]] = field(default=no_counts)

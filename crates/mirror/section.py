@@ -1,6 +1,7 @@
 """Mirrored crates on the home page and in the search."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crates.listing import CrateQuery
 from crates.mirror import listing
@@ -21,11 +22,12 @@ SORTS = (
 def find(query: SearchQuery) -> Results:
     """Return a page of the mirrored crates that match."""
     sort = query.sort or SECTION.sort_for(query.text)
-    page = listing.list_crates(CrateQuery(query.text, sort, query.page, query.per_page))
+    filters = CrateQuery(keywords=[query.keyword] if query.keyword else [], category=query.category)
+    page = listing.list_crates(replace(filters, text=query.text, sort=sort, page=query.page, per_page=query.per_page))
     crates = list(page.crates)
     if query.text and query.page == 1 and not any(crate.exact_match for crate in crates):
         # Lists leave out crates of which nothing is offered; whoever gives the name is told about it.
-        exact = CrateQuery(names=["-".join(query.text.split())])
+        exact = replace(filters, names=["-".join(query.text.split())])
         crates = [*listing.list_crates(exact).crates, *crates]
     total = page.total + len(crates) - len(page.crates)
     return Results([entry(record) for record in crates], total, page.next_page is not None)
@@ -65,5 +67,13 @@ def entry(record: CrateRecord) -> Entry:
 
 
 SECTION = Section(
-    "mirror", "Mirrored crates", "mirrored crate", find, SORTS, suggest=suggest, columns=columns, counts=counts
+    "mirror",
+    "Mirrored crates",
+    "mirrored crate",
+    find,
+    SORTS,
+    ("keyword", "category"),
+    suggest=suggest,
+    columns=columns,
+    counts=counts,
 )

@@ -1,6 +1,7 @@
 """Lists of mirrored crates: filters, orders, what describes a crate, and what policies leave of it."""
 
 import hashlib
+import re
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -109,6 +110,30 @@ def test_list_has_pages(anonymous: CargoClient) -> None:
     assert answer["meta"] == {"total": 3, "next_page": "?per_page=2&page=2", "prev_page": None}
     assert names_in(anonymous, "?per_page=2&page=2") == ["serde_json"]
     assert names_in(anonymous, "?per_page=2&page=2&sort=downloads") == ["serde_json"]
+
+
+@pytest.mark.usefixtures("some")
+def test_search_page_filters_mirrored_crates(client: Client) -> None:
+    def listed(query: str) -> list[str]:
+        page = client.get(f"/search?source=mirror&sort=alpha&{query}").content.decode()
+        return re.findall(r'<h2><a href="/mirror/crates/([^"]+)"', page)
+
+    searches = {
+        "keyword=SERDE": ["Json-rpc", "serde"],
+        "keyword=no_std": ["serde"],
+        "keyword=none": [],
+        "category=development-tools": ["serde"],
+        "keyword=serde&q=json": ["Json-rpc"],
+        "keyword=no_std&q=Json-rpc": [],
+        "keyword=serde&page=2": [],
+    }
+    assert {query: listed(query) for query in searches} == searches
+    page = client.get("/search?source=mirror&keyword=serde").content.decode()
+    assert ('name="keyword"' in page, 'name="owner"' in page) == (True, False)
+    assert (
+        'href="/search?source=mirror&amp;keyword=no_std"'
+        in client.get("/mirror/crates/serde/versions").content.decode()
+    )
 
 
 # --- Filters ------------------------------------------------------------------------------------------------------
