@@ -24,7 +24,7 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.mail import EmailMessage
 from django.db import Error, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -119,11 +119,10 @@ def work_off(is_stopping: Callable[[], bool] = lambda: False) -> bool:
     """Do what is due; return whether all of it was tried. It ends at a failure that all other mails would have, too."""
     while not is_stopping() and (entry := claim()) is not None:
         try:
+            require_time_left(entry)
             process(entry)
-        except Error:
-            raise  # of the database; the claim ends by itself
         except Exception as error:  # whatever it is, the other entries are to be tried
-            put_off(entry, error)
+            put_off(entry, error)  # raises while the database is away; then the claim ends by itself
             if is_failure_of_server(error):
                 return False
     return True
@@ -140,6 +139,12 @@ def claim() -> OutboxEntry | None:
             entry.due_at, entry.attempts = timezone.now() + LEASE, entry.attempts + 1
             entry.save(update_fields=["due_at", "attempts"])
     return entry
+
+
+def require_time_left(entry: OutboxEntry) -> None:
+    """Raise `TimeoutError` for an entry whose time was over before an attempt ended, as if it kills its workers."""
+    if entry.attempts > 1 and timezone.now() > entry.give_up_at:
+        raise TimeoutError("its time was over before an attempt ended")
 
 
 def claimed(entry: OutboxEntry) -> QuerySet[OutboxEntry]:
@@ -205,8 +210,8 @@ def is_refusal_of_recipient(error: Exception) -> bool:
 
 
 def is_failure_of_server(error: Exception) -> bool:
-    """Tell whether the failure concerns every mail, instead of this recipient or this text."""
-    return isinstance(error, OSError) and not isinstance(error, SMTPRecipientsRefused | SMTPDataError)
+    """Tell whether the failure concerns every entry, instead of this recipient or this text."""
+    return isinstance(error, OSError | Error) and not isinstance(error, SMTPRecipientsRefused | SMTPDataError)
 
 
 # --- Staff and the purge -------------------------------------------------------------------------------------------
@@ -225,6 +230,13 @@ def send_again(entries: Iterable[OutboxEntry], *, actor: AbstractBaseUser) -> in
                 transaction.on_commit(added.set)
                 restarted += 1
     return restarted
+
+
+def backlog() -> tuple[int, float]:
+    """Return how many entries wait, and the age of the oldest in seconds."""
+    waiting = OutboxEntry.objects.filter(state=PENDING).aggregate(number=Count("pk"), oldest=Min("created_at"))
+    age = timezone.now() - waiting["oldest"] if waiting["oldest"] else timedelta()
+    return waiting["number"], max(age.total_seconds(), 0.0)
 
 
 @receiver([purge_requested, hour_passed])

@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from itertools import accumulate, product
 
 from django.conf import settings
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+
+from registry_site import outbox
 
 CELL_SIZE = 8  # bytes of a float
 
@@ -135,6 +138,18 @@ class FamilyCollector(Collector):
         return (family.collect() for family in _families)
 
 
+class OutboxCollector(Collector):
+    """Mails that wait, of all nodes together: read from the database whenever Prometheus asks."""
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            pending, oldest_seconds = outbox.backlog()
+        except Error:  # the other figures are needed most while the database is away
+            return
+        yield GaugeMetricFamily("outbox_pending", "Mails, and events whose mails are to be added, that wait.", pending)
+        yield GaugeMetricFamily("outbox_oldest_seconds", "Age of the oldest of these.", oldest_seconds)
+
+
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """`GET /metrics`"""
@@ -145,4 +160,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("The token of REGISTRY_METRICS_TOKEN is wanted.\n", "text/plain", 401, headers=headers)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FamilyCollector())
+    registry.register(OutboxCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -4,19 +4,26 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from crates.mirror import metrics as mirror_metrics
+from registry_site import outbox
+from registry_site.models import OutboxEntry
 from registry_site.server import metrics
 from tests.support import bad_upstream
 from tests.support.servers import Server, running
+
+pytestmark = pytest.mark.django_db  # figures of the outbox are read there
 
 TOKEN = "for prometheus"
 REQUESTS = "entrepot_mirror_requests_total"
@@ -109,6 +116,31 @@ def test_new_process_counts_on_in_a_free_row(counters: metrics.SharedCounters) -
         counters.claim_row([0, 2])
         mirror_metrics.requests.add("crate", "miss")
     assert (counters.row, counters.total(mirror_metrics.requests.cell(("crate", "miss")))) == (1, 2)
+
+
+def test_waiting_mails_are_figures(client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    for age in (90, 30):
+        outbox.add("kind", "dora@example.org")
+        entry = OutboxEntry.objects.latest("pk")
+        OutboxEntry.objects.filter(pk=entry.pk).update(created_at=timezone.now() - timedelta(seconds=age))
+    text = fetch_metrics(client).content.decode()
+    assert sample_value(text, "outbox_pending") == 2
+    assert 90 <= sample_value(text, "outbox_oldest_seconds") < 100
+    OutboxEntry.objects.update(state="failed")
+    text = fetch_metrics(client).content.decode()
+    assert (sample_value(text, "outbox_pending"), sample_value(text, "outbox_oldest_seconds")) == (0, 0)
+
+
+def test_figures_do_without_the_database(client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.METRICS_TOKEN = TOKEN
+
+    def fail() -> None:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(outbox, "backlog", fail)
+    text = fetch_metrics(client).content.decode()
+    assert ("outbox_pending" in text, "entrepot_" in text) == (False, True)
 
 
 # --- On a running server -------------------------------------------------------------------------------------------

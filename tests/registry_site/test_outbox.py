@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -108,7 +108,7 @@ def test_pauses_grow_until_it_is_given_up(greeting: Greeting, caplog: pytest.Log
         end_pause()
     assert pauses == [10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800]
     assert (entry.state, logged(caplog)) == ("pending", [])
-    end_pause(give_up_at=timezone.now())
+    end_pause(give_up_at=timezone.now() + timedelta(seconds=5))
     outbox.work_off()
     entry = OutboxEntry.objects.get()
     assert (entry.state, entry.error) == ("failed", "ConnectionRefusedError: nobody listens")
@@ -132,6 +132,17 @@ def test_failing_server_is_left_alone(greeting: Greeting) -> None:
     assert sorted(OutboxEntry.objects.values_list("attempts", flat=True)) == [0, 0, 1]
 
 
+def test_failing_statement_is_given_up(greeting: Greeting) -> None:
+    """It is no sign that the database is away: the same statement may fail for ever."""
+    add()
+    greeting.error = DataError("value too long")
+    outbox.work_off()
+    assert OutboxEntry.objects.get().error == "DataError: value too long"
+    end_pause(give_up_at=timezone.now() + timedelta(seconds=5))
+    outbox.work_off()
+    assert OutboxEntry.objects.get().state == "failed"
+
+
 # --- Claims --------------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +152,16 @@ def test_claim_of_a_killed_worker_ends(greeting: Greeting) -> None:
     assert outbox.claim() is None
     OutboxEntry.objects.update(due_at=timezone.now())  # a minute later
     assert len(sent_mails()) == 1
+
+
+def test_mail_that_kills_its_workers_is_given_up(greeting: Greeting) -> None:
+    add()
+    for _ in range(2):
+        assert outbox.claim() is not None
+        end_pause(give_up_at=timezone.now())
+    assert sent_mails() == []
+    entry = OutboxEntry.objects.get()
+    assert (entry.state, entry.error) == ("failed", "TimeoutError: its time was over before an attempt ended")
 
 
 def test_lost_claim_changes_nothing(greeting: Greeting) -> None:
