@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, StorageState, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, StorageState, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
 from tests.support.pages import PAGES, Page
@@ -218,3 +218,20 @@ def test_outlines_are_those_of_before(visits: dict[str, Visit]) -> None:
     stored = {path.stem: path.read_text() for path in OUTLINES.glob("*.yaml")}
     assert stored.keys() == visits.keys()
     assert {name: normalized(visit.outline) for name, visit in visits.items()} == stored
+
+
+def test_results_show_while_typing(site: Server) -> None:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS) as browser,
+    ):
+        tab = browser.new_page(base_url=site.url)
+        tab.goto("/")
+        tab.keyboard.press("/")  # leads to the box
+        tab.keyboard.type("harb")
+        results = tab.locator("#results")
+        expect(results.get_by_role("status")).to_contain_text("for “harb”")
+        expect(results.get_by_role("link", name="harbour-core", exact=True)).to_be_visible()
+        tab.keyboard.type("our-auth nothing")
+        expect(results.get_by_text("Nothing matches all of these words.")).to_be_visible()
+        assert urlsplit(tab.url).path == "/"
