@@ -66,8 +66,9 @@ def list_releases(user: User | None, namespace_name: str, name: str) -> list[Rel
 
 def sorted_keys(package: Package) -> list[int]:
     """Return the primary keys of all versions of a package, the newest first."""
-    releases = package.releases.only("package", "version", "published_at")
-    return [release.pk for release in sorted(releases, key=package.release_order, reverse=True)]
+    rows = list(package.releases.order_by().values_list("version", "published_at", "pk"))
+    rows.sort(key=lambda row: package.order_of(*row), reverse=True)
+    return [pk for _, _, pk in rows]
 
 
 def releases_of_keys(package: Package, keys: Sequence[int]) -> list[Release]:

@@ -1,5 +1,6 @@
 """Packages, their releases and their collaborators."""
 
+from datetime import datetime
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
@@ -138,10 +139,14 @@ class Package(models.Model):
         return f"{self.namespace.page_path}/packages/{quote(self.name, safe='@/')}"
 
     def release_order(self, release: "Release") -> Any:
-        """Return what orders the releases of this package: the version by SemVer, or the time of the release."""
+        """Return what orders the releases of this package."""
+        return self.order_of(release.version, release.published_at, release.pk)
+
+    def order_of(self, version: str, published_at: datetime, pk: int) -> Any:
+        """Return what orders releases by their columns: the version by SemVer, or the time of the release."""
         if ecosystems.follows_semver(self.field):
-            return semantic_versions.parse(release.version)
-        return release.published_at, release.pk
+            return semantic_versions.order_of(semantic_versions.without_build(version))
+        return published_at, pk
 
     def newest_release(self) -> "Release":
         """Return the newest release with its dependencies, and with this package as its `package`."""
