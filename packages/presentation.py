@@ -21,6 +21,7 @@ from registry_site.paging import Part, part_of
 VERSIONS_PER_PAGE = 50
 FILES_PER_PAGE = 200
 DEPENDENCIES_PER_PAGE = 100
+FEED_LENGTH = 50
 MAX_COLLABORATORS = 12  # beside the package; the page of collaborators has all
 
 
@@ -150,6 +151,11 @@ class PresentedPackage:
         """Return a page of the versions, the newest first."""
         keys = part_of(lookup.sorted_keys(self.row), number, VERSIONS_PER_PAGE)
         return Part(lookup.releases_of_keys(self.row, keys.rows), keys.has_next)
+
+    def list_latest(self) -> Sequence[Release]:
+        """Return the versions that were published last, the latest first."""
+        keys = self.row.releases.order_by("-published_at", "-pk").values_list("pk", flat=True)
+        return lookup.releases_of_keys(self.row, list(keys[:FEED_LENGTH]))
 
     @cached_property
     def collaborators(self) -> Sequence[Collaboration]:

@@ -14,6 +14,7 @@ from namespaces.pages import frame
 from packages.api import yapkg
 from packages.pages import collaborators, own_roles
 from packages.pages import package as package_pages
+from packages.pages.feeds import Feed
 from packages.pages.namespace import PackagesOfNamespace
 from registry_site.http.negotiation import View, by_accept
 from registry_site.pages import to_search
@@ -102,5 +103,6 @@ urlpatterns = [
     path("account/invitations", own_roles.invitations),
     path(f"{PACKAGE}/invitations", collaborators.Invitations.as_view()),
     *pages_beneath(PACKAGE, "package"),
+    path(f"{PACKAGE}/feed.atom", Feed.as_view(), name="package-feed"),
     *pages_beneath(f"{PACKAGE}/versions/<str:version>", "package-version"),
 ]

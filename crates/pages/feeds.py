@@ -1,16 +1,12 @@
 """Atom feeds and badges of crates: small files that other programs fetch again and again."""
 
-import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response
 from django.utils.feedgenerator import Atom1Feed
-from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
 from crates import badges, names, ownership
@@ -18,9 +14,9 @@ from crates.pages import readers
 from crates.pages.crate import CratePage
 from crates.presentation import FEED_LENGTH, OwnCrate, PresentedCrate
 from crates.records import VersionRecord
+from registry_site.http.small_files import printable, unless_unchanged
 
 BADGE_SECONDS = 60
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # which no XML may have
 
 
 class Feed(CratePage):
@@ -61,10 +57,6 @@ def summary_of(version: VersionRecord) -> str:
     return " ".join(map(str, version.states)) or f"Version {version.num} was published."
 
 
-def printable(text: str) -> str:
-    return CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 @require_safe
 def badge(request: HttpRequest, name: str) -> HttpResponseBase:
     """`GET /badge/{name}.svg`: the version that describes a crate"""
@@ -81,10 +73,3 @@ def badge_of(name: str) -> str:
     if crate.version.yanked:
         return badges.render("yanked", badges.GREY)
     return badges.render(f"v{crate.version.num}", badges.ORANGE if crate.is_prerelease else badges.BLUE)
-
-
-def unless_unchanged(request: HttpRequest, text: str, content_type: str) -> HttpResponse:
-    """Respond with a text, or with 304 to a client that has it."""
-    etag = quote_etag(hashlib.sha256(text.encode()).hexdigest()[:32])
-    response = HttpResponse(text, content_type=content_type, headers={"ETag": etag})
-    return get_conditional_response(request, etag=etag, response=response) or response

@@ -12,7 +12,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from packages import counters, download_counts, lookup, releasing
-from packages.listing import ORDERS, ORDERS_BY_DOWNLOADS, listed_page, namespace_page
+from packages.listing import BY_RELEVANCE, ORDERS, ORDERS_BY_DOWNLOADS, listed_page, namespace_page, search_page
 from packages.models import Package, PackageDownloads
 from registry_site.download_counts import today
 from tests.support.browser import Browser
@@ -106,3 +106,12 @@ def plans_of(list_packages: Any) -> str:
         list_packages()
     chosen = [query["sql"] for query in queries if "publisher_id" not in query["sql"]]
     return "; ".join(f"{sql}: {plan_of(sql)}" for sql in chosen if "packages_package" in sql)
+
+
+def test_results_of_a_search_have_orders(packages: dict[str, Package]) -> None:
+    for position, name in enumerate("bca"):
+        PackageDownloads.objects.filter(package__name=name).update(total=position)
+    orders = {order: search_page("alice", 1, order) for order in ("name", "downloads", BY_RELEVANCE)}
+    found_names = {order: "".join(package.name for package in page.packages) for order, page in orders.items()}
+    assert found_names == {"name": "abc", "downloads": "acb", BY_RELEVANCE: "abc"}
+    assert search_page(" ", 1, "downloads").packages[0].name == "a"

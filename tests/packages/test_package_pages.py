@@ -4,6 +4,7 @@ import re
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 from django.db import connection
@@ -27,7 +28,8 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 NS = "/namespaces/Acme"
 TOOL, SECRET = f"{NS}/packages/Tool", f"{NS}/packages/Secret"
 CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
-PARTS = ("", "/versions", "/dependencies", "/files", "/versions/1.0.0", "/versions/1.0.0/files")
+ATOM = "{http://www.w3.org/2005/Atom}"
+PARTS = ("", "/versions", "/dependencies", "/files", "/versions/1.0.0", "/versions/1.0.0/files", "/feed.atom")
 
 
 def publish(
@@ -228,6 +230,16 @@ def test_agents_get_markdown(acme: Principal, client: Client) -> None:
         assert text.startswith("# Acme/Tool 1.0.0\n\nA <b>tool</b>.")
         assert f"curl -fLOJ http://testserver{TOOL}/versions/1.0.0/download" in text
     assert client.get(SECRET, headers={"Accept": "text/markdown"}).status_code == 404
+
+
+def test_feed_has_the_latest_versions(acme: Principal, client: Client) -> None:
+    publish_again(acme, "Tool", "1.1.0")
+    response = client.get(f"{TOOL}/feed.atom")
+    feed = ElementTree.fromstring(response.content)
+    entries = [entry.findtext(f"{ATOM}id") for entry in feed.iter(f"{ATOM}entry")]
+    assert entries == [f"http://testserver{TOOL}/versions/{number}" for number in ("1.1.0", "1.0.0")]
+    headers = {"If-None-Match": response.headers["ETag"]}
+    assert client.get(f"{TOOL}/feed.atom", headers=headers).status_code == 304
 
 
 # --- Size ------------------------------------------------------------------------------------------------------------
