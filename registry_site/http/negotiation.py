@@ -10,6 +10,7 @@ from django.utils.cache import patch_vary_headers
 View = Callable[..., HttpResponseBase]
 
 SAFE_METHODS = ("GET", "HEAD")
+DEFAULT_OF_JAVA = "text/html, image/gif, image/jpeg,"  # of HttpURLConnection, whatever its program reads
 HTML, MARKDOWN, JSON = "text/html", "text/markdown", "application/json"
 
 
@@ -62,7 +63,8 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def accepts_html(request: HttpRequest) -> bool:
-    return "text/html" in request.headers.get("Accept", "")
+    accept = request.headers.get("Accept", "")
+    return "text/html" in accept and not accept.startswith(DEFAULT_OF_JAVA)
 
 
 def accepts_json(request: HttpRequest) -> bool:

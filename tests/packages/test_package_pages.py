@@ -27,6 +27,13 @@ from tests.support.package_archives import pack_tgz
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 NS = "/namespaces/Acme"
 TOOL, SECRET = f"{NS}/packages/Tool", f"{NS}/packages/Secret"
+ACCEPTS_OF_MACHINES = (
+    "*/*",
+    "application/json",
+    "application/json, text/plain, */*",
+    "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",  # Java, until it is told better
+    "text/html, image/gif, image/jpeg, */*; q=0.2",
+)
 CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
 ATOM = "{http://www.w3.org/2005/Atom}"
 PARTS = ("", "/versions", "/dependencies", "/files", "/versions/1.0.0", "/versions/1.0.0/files", "/feed.atom")
@@ -206,7 +213,7 @@ def test_machines_get_the_json_of_before(acme: Principal, client: Client) -> Non
     paths = (NS, f"{NS}/packages", TOOL, f"{TOOL}/versions", f"{TOOL}/versions/1.0.0", "/packages?query=tool", SECRET)
     for path in paths:
         for spelling in (path, path.replace("/namespaces/", "/namespace/")):
-            accepts: tuple[dict[str, str], ...] = ({}, {"Accept": "*/*"}, {"Accept": "application/json"})
+            accepts: tuple[dict[str, str], ...] = ({}, *({"Accept": accept} for accept in ACCEPTS_OF_MACHINES))
             answers = [client.get(spelling, headers=accept) for accept in accepts]
             assert {answer.headers["Content-Type"] for answer in answers} == {"application/json"}, spelling
             assert len({answer.content.replace(b"/namespace/", b"/namespaces/") for answer in answers}) == 1
