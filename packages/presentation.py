@@ -53,6 +53,11 @@ class PresentedPackage:
         return self.release.page_path if self.is_pinned else self.root
 
     @property
+    def has_settings(self) -> bool:
+        """Whether there is something that the viewer may change or remove."""
+        return self.rights.may_publish or self.rights.may_remove
+
+    @property
     def is_private(self) -> bool:
         return self.row.type == Type.PRIVATE
 

@@ -102,9 +102,17 @@ def publish_release(
 
 
 def edit_package(
-    principal: Principal, namespace_name: str, name: str, edit: ReleaseEdit, package_id: int | None = None
+    principal: Principal,
+    namespace_name: str,
+    name: str,
+    edit: ReleaseEdit,
+    package_id: int | None = None,
+    *,
+    expected_release: int | None = None,
 ) -> Release:
     """Change the content of the newest release, or the type of the package.
+
+    `expected_release` is the primary key of the release that the principal has seen as the newest one.
 
     Raises `NotFound`, `PermissionDenied`, `Invalid`, `TooManyRequests`, and `Conflict` for content that a RELEASE has
     fixed.
@@ -121,6 +129,8 @@ def edit_package(
         release = package.newest
         if release is None:
             raise Invalid("The package has no release to edit.")
+        if expected_release not in (None, release.pk):
+            raise Conflict(f"{release} was published meanwhile: load this page again first.", code="version_published")
         fields = ("dependencies", "dev_dependencies", "description", "keywords")
         changes = {field: value for field in fields if (value := getattr(edit, field)) is not None}
         status = Status(edit.status or release.status)

@@ -12,7 +12,7 @@ from accounts.pages.sign_in import FORM_METHODS
 from namespaces.api import yapkg as namespaces_api
 from namespaces.pages import frame
 from packages.api import yapkg
-from packages.pages import collaborators, own_roles
+from packages.pages import collaborators, own_roles, settings
 from packages.pages import package as package_pages
 from packages.pages.feeds import Feed
 from packages.pages.namespace import PackagesOfNamespace
@@ -103,6 +103,8 @@ urlpatterns = [
     path("account/invitations", own_roles.invitations),
     path(f"{PACKAGE}/invitations", collaborators.Invitations.as_view()),
     *pages_beneath(PACKAGE, "package"),
+    path(f"{PACKAGE}/settings", settings.Settings.as_view(), name="package-settings"),
+    path(f"{PACKAGE}/remove", settings.Remove.as_view(), name="package-removal"),
     path(f"{PACKAGE}/feed.atom", Feed.as_view(), name="package-feed"),
     *pages_beneath(f"{PACKAGE}/versions/<str:version>", "package-version"),
 ]

@@ -22,7 +22,7 @@ class PackagePage(View):
 
     def get(self, request: HttpRequest, namespace: str, name: str, version: str = "") -> HttpResponseBase:
         """Respond with the page, at the address that spells all names as they were published."""
-        visitors.require_reader(request)
+        self.require_reader(request)
         package = PresentedPackage.get(browser_sessions.get_viewer(request), namespace, name, version)
         spelling = {"namespace": package.namespace.name, "name": package.name}
         if version:
@@ -30,6 +30,9 @@ class PackagePage(View):
         if self.kwargs != spelling:
             return redirect_to_spelling(request, **spelling)
         return self.respond(request, package)
+
+    def require_reader(self, request: HttpRequest) -> None:
+        visitors.require_reader(request)
 
     def respond(self, request: HttpRequest, package: PresentedPackage) -> HttpResponse:
         context = {"package": package, "tab": self.tab, **self.context(request, package)}

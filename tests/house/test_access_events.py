@@ -462,6 +462,11 @@ def new_app() -> dict[str, str]:
     return {"name": "Phone", "code": app.code(), "sealed": authenticator_apps.seal(user("owner"), app.secret)}
 
 
+def edit_of_tool() -> dict[str, str]:
+    tool = Package.objects.get(name="tool")
+    return {"shown": str(tool.newest_id), "type": "PRIVATE", "promise": "RELEASE"}
+
+
 def newest(kind: Credential.Kind) -> str:
     return str(newest_key(user("owner"), kind))
 
@@ -514,6 +519,8 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "/crates/demo/settings": lambda: {"login": "bystander"},
     "/crates/demo/settings#remove": lambda: {"remove": "banned"},
     "/crates/demo/1.0.0/yank": lambda: {"reason": "It panics."},
+    "/namespaces/acme/packages/tool/settings": edit_of_tool,
+    "/namespaces/acme/packages/tool/remove": dict,
     "/crates/demo/1.0.0/unyank": lambda: {"yanked": yanked().number},
 }
 
