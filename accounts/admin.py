@@ -13,11 +13,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
 from accounts import bans, emails, names, profiles, registration, roles
-from accounts.credentials import revocation
+from accounts.credentials import browser_sessions, revocation
 from accounts.models import (
     RESERVES_EMAIL,
     Authenticator,
@@ -30,7 +30,7 @@ from accounts.models import (
     User,
 )
 from accounts.passwords import change, login_throttle
-from accounts.second_factor import authenticators
+from accounts.second_factor import authenticators, proofs
 from registry_site import audit
 from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
@@ -162,6 +162,9 @@ class Users(DomainAdmin, UserAdmin):
         return user
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        own = browser_sessions.require_principal(request)
+        if id == str(own.user.pk) and proofs.is_due(own):
+            return HttpResponseRedirect(proofs.confirm_url(request.path))
         page: Any = copy(self)  # one instance serves all requests, and the form has to know who sent this one
         page.change_password_form = partial(StaffPasswordForm, actor=staff(request))
         page.log_change = super().log_change  # the verb has recorded the new password
@@ -342,8 +345,8 @@ class Credentials(ReadOnlyAdmin):
 
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "ip_address", "forgiven", "unlocked")
-    list_filter = ("at", "forgiven", "unlocked")
+    list_display = ("at", "name", "ip_address", "of_code", "forgiven", "unlocked")
+    list_filter = ("at", "of_code", "forgiven", "unlocked")
     search_fields = ("name", "ip_address")
     date_hierarchy = "at"
     actions = ["unlock"]

@@ -16,10 +16,11 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from accounts import cross_site
-from accounts.credentials import pending_sign_ins
+from accounts.credentials import browser_sessions, pending_sign_ins
 from accounts.credentials.browser_sessions import SecondFactorPending
 from accounts.models import User
 from accounts.passwords import change, login
+from accounts.second_factor import proofs
 from registry_site.errors import WrongPassword
 from registry_site.http.negotiation import SAFE_METHODS
 
@@ -82,6 +83,8 @@ class RegistryAdminSite(admin.AdminSite):
         return super().logout(request, extra_context)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if (principal := browser_sessions.get_principal(request)) and proofs.is_due(principal):
+            return HttpResponseRedirect(proofs.confirm_url(request.path))
         view = PasswordChangeView.as_view(
             form_class=OwnPasswordForm,
             success_url=reverse("admin:password_change_done"),

@@ -465,6 +465,7 @@ class Authenticator(models.Model):
 
     class Kind(models.TextChoices):
         APP = "app", "authenticator app"
+        PASSKEY = "passkey", "passkey"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="authenticators")
     kind = models.CharField(max_length=10, choices=Kind)
@@ -473,6 +474,12 @@ class Authenticator(models.Model):
     last_step = models.BigIntegerField(
         default=0, editable=False, help_text="The time step of the last code that was accepted: none counts twice."
     )
+    # Of a passkey: what it is looked up by; its id and its public key, both in URL-safe base64.
+    digest = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 - apps have none
+    credential_id = models.CharField(max_length=1400, blank=True, editable=False)
+    public_key = models.CharField(max_length=1400, blank=True, editable=False)
+    sign_count = models.BigIntegerField(default=0, editable=False, help_text="Grows with each use of some passkeys.")
+    transports = models.JSONField(default=list, editable=False, help_text="Ways by which browsers reach the passkey.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 

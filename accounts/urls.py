@@ -64,6 +64,7 @@ urlpatterns = [
     path("account/app-keys", app_keys.own_app_keys),
     path("account/security", security.security),
     path("account/security/app", security.new_app),
+    path("account/security/passkey", security.new_passkey),
     path("account/security/recovery-codes", security.new_recovery_codes),
     path("account/confirm", security.confirm),
     path("account/name", account.name),

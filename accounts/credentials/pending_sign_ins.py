@@ -6,6 +6,7 @@ account is closed or banned, or its password changes.
 
 import secrets
 import time
+from collections.abc import Callable
 
 from django.contrib import auth
 from django.http import HttpRequest
@@ -15,7 +16,7 @@ from accounts.credentials import browser_sessions
 from accounts.credentials.browser_sessions import PENDING_KEY
 from accounts.models import User
 from accounts.passwords import login
-from accounts.second_factor import codes, proofs
+from accounts.second_factor import proofs
 from registry_site.errors import Unauthenticated
 
 LIFETIME = 300  # seconds
@@ -61,14 +62,19 @@ def find_user(request: HttpRequest) -> User | None:
     return user
 
 
-def pass_by_code(request: HttpRequest, code: str) -> User:
-    """Pass by a code, and sign the browser in.
+def state_of(request: HttpRequest) -> str:
+    """Return what the challenge of a passkey is bound to: this pending sign-in, which its use ends."""
+    return f"sign-in {request.session.get(PENDING_KEY, {}).get('id')}"
 
-    Raises `Unauthenticated` without a pending sign-in, `WrongCode`, and `TooManyRequests`.
+
+def complete(request: HttpRequest, use: Callable[[User], None]) -> User:
+    """Use a second factor of the user up, and sign the browser in.
+
+    Raises `Unauthenticated` without a pending sign-in, and what `use` raises.
     """
     user = find_user(request)
     if user is None:
         raise Unauthenticated("The sign-in has ended: begin again.")
-    codes.use(user, code)
+    use(user)
     browser_sessions.begin(request, user)
     return user

@@ -1,6 +1,6 @@
 """The forms of the second factor: pass it, prove oneself again, add and remove authenticators."""
 
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 from django.http import HttpRequest
@@ -11,7 +11,7 @@ from accounts.forms.fields import PasswordField
 from accounts.models import Authenticator, User
 from accounts.passwords import proof
 from accounts.principals import Principal
-from accounts.second_factor import apps, authenticators, codes, proofs
+from accounts.second_factor import apps, authenticators, codes, passkeys, proofs
 from registry_site.forms import VerbForm
 
 DIGITS = {"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"}
@@ -45,13 +45,21 @@ class CodeFields(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         if not self.errors and not self.typed_code:
-            self.add_error("code", "Type the six digits that the app shows, or a recovery code below.")
+            missing = "the six digits that the app shows, or " if "code" in self.fields else ""
+            self.add_error(next(iter(self.fields)), f"Type {missing}a recovery code.")
         return self.cleaned_data
 
     @property
     def typed_code(self) -> str:
-        code: str = self.cleaned_data["code"] or self.cleaned_data["recovery_code"]
+        code: str = self.cleaned_data.get("code") or self.cleaned_data["recovery_code"]
         return code
+
+    def fit_to(self, user: User) -> Self:
+        """Ask an account without an app for a recovery code alone."""
+        if Authenticator.Kind.APP not in authenticators.kinds_of(user):
+            del self.fields["code"]
+            self.fields["recovery_code"].label = "A recovery code"
+        return self
 
 
 class CodeForm(CodeFields, VerbForm):
@@ -62,7 +70,47 @@ class CodeForm(CodeFields, VerbForm):
         self.request = request
 
     def act(self) -> User:
-        return pending_sign_ins.pass_by_code(self.request, self.typed_code)
+        return pending_sign_ins.complete(self.request, lambda user: codes.use(user, self.typed_code))
+
+
+class PasskeyFields(forms.Form):
+    """The browser's answer, and the signed challenge of the form. Without JavaScript there is no answer."""
+
+    credential = forms.CharField(required=False, max_length=passkeys.MAX_ANSWER_LENGTH, widget=forms.HiddenInput)
+    challenge = forms.CharField(required=False, max_length=1000, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        if not self.cleaned_data.get("credential"):
+            self.add_error(None, "Your browser sent no passkey. This needs JavaScript.")
+        return self.cleaned_data
+
+
+class PasskeyForm(PasskeyFields, VerbForm):
+    """The second step of a sign-in, by a passkey."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.request = request
+
+    def act(self) -> User:
+        state = pending_sign_ins.state_of(self.request)
+        challenge, credential = self.cleaned_data["challenge"], self.cleaned_data["credential"]
+        return pending_sign_ins.complete(self.request, lambda user: passkeys.use(user, state, challenge, credential))
+
+
+class ConfirmByPasskeyForm(PasskeyFields, OwnForm):
+    def act(self) -> None:
+        passkeys.prove(self.principal, self.cleaned_data["challenge"], self.cleaned_data["credential"])
+
+
+class NewPasskeyForm(PasskeyFields, OwnForm):
+    name = NameOfAuthenticator(initial="Passkey", help_text="For yourself: where it is stored.")
+
+    fields_of_codes = {"authenticator_name": "name"}
+
+    def act(self) -> list[str]:
+        data = self.cleaned_data
+        return passkeys.add(self.principal, data["name"], data["challenge"], data["credential"])
 
 
 class ConfirmByCodeForm(CodeFields, OwnForm):

@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.http import urlencode
 
 from accounts.credentials import browser_sessions
 from accounts.principals import Principal
@@ -48,4 +47,4 @@ def confirmed_page(
 
 def to_confirmation(path: str) -> HttpResponse:
     """Lead to the page that asks for a fresh proof, and from there to a path."""
-    return HttpResponseRedirect(f"{proofs.CONFIRM_PATH}?{urlencode({'next': path})}")
+    return HttpResponseRedirect(proofs.confirm_url(path))

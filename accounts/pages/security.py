@@ -1,26 +1,28 @@
 """`/account/security`: the second factor of one's own account; and `/account/confirm`, which asks for a fresh proof."""
 
 from functools import partial
+from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import cross_site
+from accounts import closing, cross_site
 from accounts.forms.second_factor import (
     AppForm,
     ConfirmByCodeForm,
+    ConfirmByPasskeyForm,
     ConfirmByPasswordForm,
+    NewPasskeyForm,
     RecoveryCodesForm,
     RemoveForm,
 )
 from accounts.pages.frame import confirmed_page, own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
-from accounts.second_factor import apps, authenticators, policy, proofs, recovery_codes
+from accounts.second_factor import apps, authenticators, passkeys, policy, proofs, recovery_codes
 from registry_site.forms import posted, render_form
 
 PATH = "/account/security"
@@ -81,11 +83,34 @@ def new_recovery_codes(request: HttpRequest, principal: Principal) -> HttpRespon
 def confirm(request: HttpRequest, principal: Principal) -> HttpResponse:
     """`/account/confirm`: a fresh proof, by the second factor or, without one, by the password; then on to `?next=`."""
     path = cross_site.next_path(request, default=PATH)
-    by_code = proofs.has_second_factor(principal.user)
-    form_class = ConfirmByCodeForm if by_code else ConfirmByPasswordForm
-    form = form_class(principal, posted(request))
+    by_passkey = "credential" in request.POST
+    typed_form = form_to_confirm(principal, None if by_passkey else posted(request))
+    form = ConfirmByPasskeyForm(principal, posted(request)) if by_passkey else typed_form
     if form.is_bound and form.submit():
         messages.success(request, "Confirmed: for 15 minutes you are not asked again.")
         return HttpResponseRedirect(path)
-    can_confirm = by_code or (settings.PASSWORD_LOGIN and principal.user.has_usable_password())
-    return render_form(request, "accounts/confirm.html", form, by_code=by_code, can_confirm=can_confirm, next=path)
+    context = {
+        "typed_form": typed_form,
+        "ceremony": passkeys.begin_use(principal.user, passkeys.state_of_confirming(principal)),
+        "can_confirm": isinstance(typed_form, ConfirmByCodeForm) or closing.needs_password(principal.user),
+    }
+    return render_form(request, "accounts/confirm.html", form, next=path, **context)
+
+
+def form_to_confirm(principal: Principal, data: Any) -> ConfirmByCodeForm | ConfirmByPasswordForm:
+    """Return the form for a code, or for the password where there is no second factor."""
+    if proofs.has_second_factor(principal.user):
+        return ConfirmByCodeForm(principal, data).fit_to(principal.user)
+    return ConfirmByPasswordForm(principal, data)
+
+
+@require_http_methods(FORM_METHODS)
+@never_cache
+@partial(confirmed_page, always=True)
+def new_passkey(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """`/account/security/passkey`: a button, which the browser answers with a new passkey."""
+    form = NewPasskeyForm(principal, posted(request))
+    if form.is_bound and form.submit():
+        return added(request, form.cleaned_data["name"], form.result)
+    context = {"ceremony": passkeys.begin_adding(principal), "are_possible": passkeys.are_possible()}
+    return render_form(request, "accounts/new_passkey.html", form, **context)

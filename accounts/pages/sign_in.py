@@ -13,12 +13,13 @@ from accounts import cross_site
 from accounts.api import ktra
 from accounts.api.serializers import NO_STORE
 from accounts.credentials import browser_sessions, cargo_tokens, pending_sign_ins
-from accounts.forms.second_factor import CodeForm
+from accounts.forms.second_factor import CodeForm, PasskeyForm
 from accounts.forms.sign_in import SignInForm
 from accounts.models import User
 from accounts.oidc import flow
 from accounts.oidc.flow import ACCOUNT_PATH
 from accounts.principals import Principal
+from accounts.second_factor import passkeys
 from registry_site.forms import posted, render_form
 from registry_site.http.negotiation import wants_page
 
@@ -51,10 +52,14 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     if user is None:
         messages.info(request, "Sign in with your password first. The code follows within five minutes.")
         return HttpResponseRedirect(f"/sign-in?{urlencode({'next': path})}")
-    form = CodeForm(request, posted(request))
+    by_passkey = "credential" in request.POST
+    code_form = CodeForm(request, None if by_passkey else posted(request)).fit_to(user)
+    form = PasskeyForm(request, posted(request)) if by_passkey else code_form
     if form.is_bound and form.submit():
         return HttpResponseRedirect(path)
-    return render_form(request, "accounts/second_factor.html", form, account=user, next=path)
+    ceremony = passkeys.begin_use(user, pending_sign_ins.state_of(request))
+    context = {"code_form": code_form, "ceremony": ceremony, "account": user}
+    return render_form(request, "accounts/second_factor.html", form, **context)
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:

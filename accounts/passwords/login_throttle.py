@@ -12,7 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import emails, names, roles
-from accounts.models import Credential, LoginFailure, User
+from accounts.models import LoginFailure, User
+from accounts.second_factor.throttle import has_signed_in_from_network
 from registry_site import audit
 from registry_site.errors import TooManyRequests, WrongPassword
 from registry_site.http import client_address
@@ -66,15 +67,8 @@ class LoginThrottle:
             _limit(ACCOUNT_FACTOR).check_rows(counted.filter(name=self.name), includes_own=includes_own)
         except TooManyRequests:
             # An attack from many networks must not lock out the owner, whose network has logged in before.
-            if not self._has_logged_in_from_network():
+            if self.user is None or not has_signed_in_from_network(self.user):
                 raise
-
-    def _has_logged_in_from_network(self) -> bool:
-        if self.user is None:
-            return False
-        credentials = Credential.objects.filter(user=self.user).exclude(ip_address=None).order_by()
-        addresses = credentials.values_list("ip_address", flat=True).distinct()
-        return any(client_address.network_of(address) == self.network for address in addresses if address)
 
 
 def forgive(user: User) -> None:

@@ -12,13 +12,19 @@ from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound
 
 MAX_NAME_LENGTH = 64
-LIMITS = {Authenticator.Kind.APP: 5}
+MAX_KEY_LENGTH = 1400  # of the columns for the id and the public key of a passkey
+LIMITS = {Authenticator.Kind.APP: 5, Authenticator.Kind.PASSKEY: 20}
 
 
 def list_authenticators(principal: Principal) -> list[Authenticator]:
     """Return the authenticators, the oldest first, without their secrets; raises `PermissionDenied`."""
     principal.require(Scope.ACCOUNT)
-    return list(principal.user.authenticators.defer("secret"))
+    return list(principal.user.authenticators.defer("secret", "credential_id", "public_key", "transports"))
+
+
+def kinds_of(user: User) -> set[str]:
+    """Return the kinds of the user's authenticators."""
+    return set(user.authenticators.order_by().values_list("kind", flat=True).distinct())
 
 
 def add_app(principal: Principal, name: str, sealed: str, code: str) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from accounts.models import Credential, User
 from accounts.principals import Principal
@@ -18,6 +19,11 @@ from registry_site.errors import ConfirmationRequired
 
 RECENT = timedelta(minutes=15)
 CONFIRM_PATH = "/account/confirm"
+
+
+def confirm_url(path: str) -> str:
+    """Return the address of the page that asks for a fresh proof, and leads to a path then."""
+    return f"{CONFIRM_PATH}?{urlencode({'next': path})}"
 
 
 def has_second_factor(user: User) -> bool:

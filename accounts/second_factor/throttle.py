@@ -1,6 +1,7 @@
-"""The limit of wrong codes: for each account, from all networks together.
+"""The limit of wrong codes: for each account from one network, and from all networks together.
 
-Only who has given the right password gets here. So nobody else can use up the limit of an account.
+Only who has given the right password gets here. Whoever else knows it must not keep out the owner, so that the second
+limit does not hold for networks from which the account has signed in before.
 """
 
 from datetime import timedelta
@@ -9,8 +10,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts import names
-from accounts.models import LoginFailure, User
-from registry_site.errors import WrongCode
+from accounts.models import Credential, LoginFailure, User
+from registry_site.errors import TooManyRequests, WrongCode
 from registry_site.http import client_address
 from registry_site.http.request_log import annotate
 from registry_site.rate_limits import RateLimit
@@ -26,6 +27,7 @@ class CodeThrottle:
     """
 
     def __init__(self, user: User) -> None:
+        self.user = user
         self.name = names.canonical(user.username)
         self.failures = LoginFailure.objects.counted().filter(name=self.name, of_code=True, forgiven=False)
 
@@ -51,4 +53,18 @@ class CodeThrottle:
     def _check(self, *, includes_own: bool) -> None:
         message = "Too many wrong codes; wait {seconds} seconds before the next."
         limit = RateLimit("codes", settings.MAX_LOGIN_FAILURES, WINDOW, message, is_exact=True)
-        limit.check_rows(self.failures, includes_own=includes_own)
+        from_network = self.failures.filter(network=client_address.client_network())
+        limit.check_rows(from_network, includes_own=includes_own)
+        try:
+            limit.check_rows(self.failures, includes_own=includes_own)
+        except TooManyRequests:
+            if not has_signed_in_from_network(self.user):
+                raise
+
+
+def has_signed_in_from_network(user: User) -> bool:
+    """Return whether the account has a credential that was issued to the network of the client."""
+    network = client_address.client_network()
+    credentials = Credential.objects.filter(user=user).exclude(ip_address=None).order_by()
+    addresses = credentials.values_list("ip_address", flat=True).distinct()
+    return any(client_address.network_of(address) == network for address in addresses if address)

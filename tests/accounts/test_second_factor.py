@@ -278,6 +278,14 @@ def test_wrong_codes_are_limited_from_all_networks(alice: User, phone: PhoneApp,
     assert list(LoginFailure.objects.values_list("of_code", flat=True)) == [True] * 3
 
 
+def test_wrong_codes_of_others_stop_no_owner(alice: User, phone: PhoneApp, settings: Any) -> None:
+    settings.MAX_LOGIN_FAILURES = 2
+    Credential.objects.create(user=alice, kind="browser_session", digest="1", ip_address="127.0.0.1")
+    failure = {"name": "alice", "of_code": True, "ip_address": "192.0.2.1", "network": "192.0.2.1"}
+    LoginFailure.objects.bulk_create([LoginFailure(**failure), LoginFailure(**failure)])
+    assert signed_in().fill_in(CODE_PAGE, code=phone.code()).status_code == 302
+
+
 def test_right_password_forgives_no_wrong_codes(alice: User, phone: PhoneApp, settings: Any) -> None:
     settings.MAX_LOGIN_FAILURES = 3
     statuses = []
@@ -444,6 +452,28 @@ def test_password_confirms_only_without_a_second_factor(alice: User) -> None:
     assert browser.fill_in("/account/confirm", password=OTHER).status_code == 401
     assert browser.fill_in("/account/confirm", password=PASSWORD)["Location"] == "/account/security"
     assert browser.get("/account/security/app", headers=PAGE).status_code == 200
+
+
+def test_own_password_needs_proof_in_admin(root: User) -> None:
+    add_app(root)
+    browser = Client()
+    browser.force_login(root)
+    age_proofs()
+    new = {"old_password": PASSWORD, "new_password1": OTHER, "new_password2": OTHER}
+    set_by_staff = {"password1": OTHER, "password2": OTHER, "usable_password": "true"}
+    for path, fields in (("/admin/password_change/", new), (f"/admin/accounts/user/{root.pk}/password/", set_by_staff)):
+        assert browser.post(path, fields)["Location"].startswith("/account/confirm?next=%2Fadmin%2F")
+    assert User.objects.get().check_password(PASSWORD)
+
+
+def test_action_leaves_the_own_factor(root: User, alice: User) -> None:
+    add_app(root)
+    add_app(alice)
+    browser = Client()
+    browser.force_login(root)
+    data = {"action": "remove_second_factor", "_selected_action": [root.pk, alice.pk]}
+    assert browser.post("/admin/accounts/user/", data).status_code == 302
+    assert (count_rows(root), count_rows(alice)) == ((1, 10), (0, 0))
 
 
 def test_first_factor_ages_other_sessions(alice: User) -> None:

@@ -27,6 +27,7 @@ OTHER_TGZ = pack_tgz({"other": "1"})
 
 # Columns without a length of their own, whose writers limit it to a few kilobytes.
 SMALL = {
+    "accounts.Authenticator.transports",
     "accounts.Credential.crate_patterns",
     "accounts.Credential.scopes",
     "accounts.Credential.secret",

@@ -49,6 +49,7 @@ PAGES: Sequence[Page] = (
     Page("account-security", "/account/security", "alice"),
     Page("account-security-on", "/account/security", "charlie"),
     Page("account-new-app", "/account/security/app", "alice"),
+    Page("account-new-passkey", "/account/security/passkey", "alice"),
     Page("account-recovery-codes", "/account/security/recovery-codes", "charlie"),
     Page("account-confirm", "/account/confirm", "charlie"),
     Page("account-app-keys", "/account/app-keys", "alice"),
