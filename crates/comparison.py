@@ -18,19 +18,28 @@ from crates.trust_changes import Side, Summary
 from registry_site.errors import NotFound, Unavailable
 from registry_site.storage.blobs import Blob
 
-# Whoever compares many large crates takes the processor for a while: the other threads serve the rest.
+# Whoever compares many large crates takes the processor for a while: most threads serve the rest, and of those that
+# compare, two work at a time, for they do not become quicker by being more.
 slots = threading.BoundedSemaphore(max(settings.THREADS // 4, 1))
+processors = threading.BoundedSemaphore(2)
+PATIENCE = 5  # seconds
 
 
 @contextmanager
 def slot() -> Iterator[None]:
-    """Keep one of the few threads that may compare files at a time; raises `Unavailable` if there is none left."""
-    if not slots.acquire(blocking=False):
+    """Keep one of the few threads that may compare files, and wait for its turn; raises `Unavailable`."""
+    with taken(slots, 0), taken(processors, PATIENCE):
+        yield
+
+
+@contextmanager
+def taken(semaphore: threading.BoundedSemaphore, seconds: float) -> Iterator[None]:
+    if not semaphore.acquire(timeout=seconds):
         raise Unavailable("The server compares other versions just now. Try again in a moment.", retry_after=2)
     try:
         yield
     finally:
-        slots.release()
+        semaphore.release()
 
 
 @lru_cache(maxsize=8)

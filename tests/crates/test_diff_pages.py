@@ -10,10 +10,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
+from accounts.models import User
 from crates import comparison
 from crates.models import Version
 from registry_site.storage.blobs import Blob
-from tests.support import packing
+from tests.support import crate_rows, packing
 from tests.support.bad_upstream import BadUpstream
 from tests.support.cast import CargoClient
 from tests.support.mirror_client import MirrorClient
@@ -118,6 +119,14 @@ def test_form_leads_to_the_comparison(client: Client) -> None:
     assert "<option selected>1.1.0</option>" in text
     response = client.get("/crates/Demo/diff?from=1.1.0&to=+1.0.0", headers=HTML, follow=True)
     assert response.redirect_chain[-1] == ("/crates/demo/diff/1.1.0...1.0.0", 302)
+
+
+def test_number_of_many_versions_is_typed(client: Client, alice: User, django_assert_max_num_queries: Any) -> None:
+    crate_rows.create_crate_of(250, alice)
+    with django_assert_max_num_queries(10):
+        text = text_of(client, "/crates/demo/diff")
+    assert 'name="to" list="numbers"' in text
+    assert text.count("<option") == 100
 
 
 @pytest.mark.usefixtures("demo")
