@@ -12,7 +12,7 @@ from accounts.admin import staff
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
-from registry_site.admin import DomainAdmin, ReadOnlyInline
+from registry_site.admin import DomainAdmin, ReadOnlyAdmin
 
 
 class RoleAssignmentForm(ModelForm):
@@ -33,23 +33,6 @@ class RoleAssignmentInline(admin.TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("user", "added_by")
-
-
-class InvitationInline(ReadOnlyInline):
-    """Invitations that wait for an answer, have ended or were declined. Administrators withdraw them on the pages."""
-
-    fields = ("user", "role", "inviter", "invited_at", "ends_at", "declined_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user", "inviter")
-
-
-class MemberInvitationInline(InvitationInline):
-    model = MemberInvitation
-    fk_name = "namespace"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("namespace")
 
 
 class MembershipInline(RoleAssignmentInline):
@@ -111,7 +94,7 @@ class NamespaceAdmin(TrashAdmin):
         "created_at",
     )
     search_fields = ("name",)
-    inlines = [MembershipInline, MemberInvitationInline]
+    inlines = [MembershipInline]
     fields = ("name", "user", "created_at", "removed_at")
     readonly_fields = fields
 
@@ -135,3 +118,17 @@ class NamespaceAdmin(TrashAdmin):
 
     def set_row_removed(self, row: Namespace, *, removed: bool, actor: User) -> bool:
         return membership.set_removed(row, removed=removed, actor=actor)
+
+
+class InvitationAdmin(ReadOnlyAdmin):
+    """Invitations that wait for an answer, have ended or were declined. Administrators withdraw them on the pages."""
+
+    columns = ("user", "role", "inviter", "invited_at", "ends_at", "declined_at")
+    list_filter = ("role", "invited_at", ("declined_at", admin.EmptyFieldListFilter))
+    search_fields = ("user__username", "inviter__username")
+
+
+@admin.register(MemberInvitation)
+class MemberInvitationAdmin(InvitationAdmin):
+    list_display = fields = ("namespace", *InvitationAdmin.columns)
+    list_select_related = ("namespace", "user", "inviter")

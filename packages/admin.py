@@ -10,7 +10,7 @@ from django.utils.functional import cached_property
 
 from accounts.admin import staff
 from accounts.models import User
-from namespaces.admin import InvitationInline, RoleAssignmentInline, TrashAdmin
+from namespaces.admin import InvitationAdmin, RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
 from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
 from registry_site.admin import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
@@ -51,14 +51,6 @@ class CollaborationInline(RoleAssignmentInline):
         return collaborations.select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
 
 
-class CollaboratorInvitationInline(InvitationInline):
-    model = CollaboratorInvitation
-    fk_name = "package"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
-
-
 @admin.register(Package)
 class PackageAdmin(TrashAdmin, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
@@ -76,7 +68,7 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "namespace__name")
     autocomplete_fields = ("namespace",)
-    inlines = [ReleaseInline, CollaborationInline, CollaboratorInvitationInline]
+    inlines = [ReleaseInline, CollaborationInline]
     fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
     readonly_fields = fields[1:]
 
@@ -139,3 +131,12 @@ class ReleaseAdmin(ReadOnlyAdmin, CountedAdmin):
         releases = super().get_queryset(request).select_related("package__namespace", "publisher")
         without_large: QuerySet[Release] = releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
         return without_large
+
+
+@admin.register(CollaboratorInvitation)
+class CollaboratorInvitationAdmin(InvitationAdmin):
+    list_display = fields = ("package", *InvitationAdmin.columns)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        invitations = super().get_queryset(request).select_related("package__namespace", "user", "inviter")
+        return invitations.defer(*LARGE_COLUMNS_OF_PACKAGE)
