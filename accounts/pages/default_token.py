@@ -23,7 +23,7 @@ from accounts.second_factor import proofs
 def me(request: HttpRequest) -> HttpResponse:
     """`GET /me` in a browser: the address that `cargo login` prints."""
     principal = browser_sessions.get_principal(request)
-    if principal is None and settings.OIDC_LOGIN:
+    if principal is None and settings.OIDC_LOGIN and not settings.PASSWORD_LOGIN:  # there is nothing to choose
         return flow.begin_sign_in(request, "me")
     if principal is not None and settings.OIDC_LOGIN:
         cross_site.require_top_level_navigation(request)

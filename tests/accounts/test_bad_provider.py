@@ -41,7 +41,7 @@ from tests.support.bad_provider import (
 )
 from tests.support.concurrency import run_concurrently
 from tests.support.log_lines import request_failures
-from tests.support.openid import refresh_url
+from tests.support.openid import SIGN_IN, refresh_url
 from tests.support.servers import Server, certificate, running_with
 
 pytestmark = [pytest.mark.database_independent, pytest.mark.long]
@@ -133,16 +133,16 @@ class LiveBrowser:
         self.cookies.update({name: value or "" for name, value in response.cookies.get_dict().items()})
         return response
 
-    def begin(self, path: str = "/me") -> str:
+    def begin(self, path: str = "") -> str:
         """Return the address at the provider that the registry redirects to."""
-        response = self.get(path)
+        response = self.get(path or (SIGN_IN if self.headers["Accept"] == "text/html" else "/me"))
         assert response.status_code == 302, response.text
         return response.headers["Location"]
 
     def come_back(self, location: str, script: Script) -> requests.Response:
         return self.get(self.provider.authorize(location, script))
 
-    def sign_in(self, script: Script, path: str = "/me") -> requests.Response:
+    def sign_in(self, script: Script, path: str = "") -> requests.Response:
         return self.come_back(self.begin(path), script)
 
     def begin_with_state(self) -> str:
@@ -483,7 +483,7 @@ def test_fault_of_discovery_is_an_upstream_error(registry: Server, provider: Bad
 
 
 @pytest.mark.usefixtures("empty_cache")
-@pytest.mark.parametrize("path", ["/me", "/replace_token", "/openid/sign-in?next=/admin/"])
+@pytest.mark.parametrize("path", [SIGN_IN, "/replace_token", "/openid/sign-in?next=/admin/"])
 def test_page_about_a_fault_leads_on(registry: Server, provider: BadProvider, path: str) -> None:
     browser = LiveBrowser(registry, provider, accept="text/html")
     with provider.faulty("discovery", "broken"):
@@ -525,7 +525,7 @@ def test_provider_with_another_issuer_is_refused(registry: Server, provider: Bad
     for case, issuer in OTHER_ISSUERS.items():
         provider.metadata_changes = {"issuer": issuer}
         response = LiveBrowser(registry, provider).get("/me")
-        page = LiveBrowser(registry, provider, "text/html").get("/me")
+        page = LiveBrowser(registry, provider, "text/html").get(SIGN_IN)
         statuses, texts = (response.status_code, page.status_code), (response.text, page.text)
         if statuses != (502, 502) or max(map(len, texts)) > 10_000 or "<script>" in page.text:
             offenders.append((case, statuses, texts))

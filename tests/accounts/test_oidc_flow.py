@@ -29,6 +29,7 @@ from tests.support.openid import (
     CALLBACKS,
     DATA,
     PAGE,
+    SIGN_IN,
     Browser,
     Site,
     hidden_fields,
@@ -116,9 +117,10 @@ def enters_admin(browser: Browser) -> bool:
 
 
 @pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
-@pytest.mark.parametrize(("path", "callback"), [("/me", CALLBACKS[0]), ("/replace_token", CALLBACKS[1])])
+@pytest.mark.parametrize(("path", "callback"), [("", CALLBACKS[0]), ("/replace_token", CALLBACKS[1])])
 def test_visitor_is_redirected_to_the_provider(both: Site, path: str, callback: str, accept: str) -> None:
-    response = Browser(both, accept).get(path)
+    browser = Browser(both, accept)
+    response = browser.get(path or browser.way_in)
     assert response.status_code == 302
     assert "no-store" in response.headers["Cache-Control"]
     url, _, _ = response.headers["Location"].partition("?")
@@ -132,6 +134,12 @@ def test_visitor_is_redirected_to_the_provider(both: Site, path: str, callback: 
         "redirect_uri": both.server.url + callback,
         "code_challenge_method": "S256",
     }
+
+
+def test_person_who_can_choose_is_asked(both: Site, closed: Site) -> None:
+    assert both.browser().get("/me").headers["Location"] == "/sign-in?next=%2Fme"
+    assert "/openid/sign-in?next=%2Fme" in both.browser().get("/sign-in?next=/me").text
+    assert closed.browser().get("/me").headers["Location"].startswith(closed.provider.issuer)
 
 
 def test_scope_openid_is_always_requested(closed: Site) -> None:
@@ -682,7 +690,7 @@ def test_callback_works_once(both: Site) -> None:
     assert client.signed_in_name() is None
 
 
-@pytest.mark.parametrize("path", ["/me", "/replace_token"])
+@pytest.mark.parametrize("path", ["", "/replace_token"])
 def test_replayed_callback_leads_on(both: Site, path: str) -> None:
     """Without another change: the token is replaced once."""
     subject = both.provider.add_person("returner", nickname="returner")
@@ -770,8 +778,8 @@ def test_aborted_sign_in_is_reported(both: Site) -> None:
     page = both.browser().abort()
     assert page.status_code == 403
     assert "the provider did not sign you in (access_denied)" in text_of_page(page)
-    assert link_of(page, "Begin again") == "/openid/sign-in"
-    assert link_of(page, "Sign in as somebody else") == "/openid/sign-in?other_account=1"
+    assert link_of(page, "Begin again") == "/openid/sign-in?next=%2Fme"
+    assert link_of(page, "Sign in as somebody else") == "/openid/sign-in?other_account=1&next=%2Fme"
 
 
 def test_sign_in_of_another_person_ends_the_session(both: Site) -> None:
@@ -851,10 +859,10 @@ def test_closed_account_cannot_sign_in(both: Site, reason: str) -> None:
     assert count_sessions(both, f"127.0.0.1:{reason}") == 1  # from the first sign-in
 
 
-@pytest.mark.parametrize("path", ["/me", "/replace_token"])
+@pytest.mark.parametrize("path", ["", "/replace_token"])
 @pytest.mark.parametrize("accept", [PAGE, DATA], ids=["page", "data"])
 def test_sign_in_from_forbidden_networks_keeps_the_token(both: Site, path: str, accept: str) -> None:
-    name = f"abroad-{path[1]}-{len(accept)}"
+    name = f"abroad-{len(path)}-{len(accept)}"
     _, token = both.new_person(name)
     both.run_sql(CLOSING["abroad"].format(name))
     response = Browser(both, accept).sign_in(name, path)
@@ -866,7 +874,7 @@ def test_sign_in_from_forbidden_networks_keeps_the_token(both: Site, path: str, 
 def test_password_session_has_its_full_lifetime(both: Site) -> None:
     both.server.sign_up("patient")
     browser = both.browser()
-    browser.get("/me")
+    browser.get(SIGN_IN)
     response = browser.log_in_with_password("patient", PASSWORD)
     assert "registry_session" in response.headers["Set-Cookie"]
     [age] = re.findall(r"registry_session=[^,]*, [^,]*Max-Age=(\d+)", response.headers["Set-Cookie"])
@@ -1167,7 +1175,7 @@ def test_sign_in_leads_to_no_other_site(both: Site) -> None:
 def test_concurrent_sign_ins_keep_their_targets(both: Site) -> None:
     browser = both.browser()
     both.provider.add_person("busy", nickname="busy")
-    locations = [browser.get(path).headers["Location"] for path in ("/me", "/openid/sign-in?next=/admin/")]
+    locations = [browser.get(path).headers["Location"] for path in (SIGN_IN, "/openid/sign-in?next=/admin/")]
     responses = [browser.get(browser.through_provider(location, "busy")) for location in locations]
     assert [response.headers["Location"] for response in responses] == ["/me", "/admin/"]
 

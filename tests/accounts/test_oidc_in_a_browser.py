@@ -75,8 +75,9 @@ def sign_in(page: Page, subject: str) -> None:
 
 
 def open_token_page(page: Page, subject: str) -> str:
-    """Sign in at `/me` and return the token that the page shows."""
+    """Go to `/me`, sign in at the provider, and return the token that the page shows."""
     page.goto("/me")
+    page.get_by_role("link", name="Sign in at").click()
     sign_in(page, subject)
     expect(page).to_have_url(re.compile("/account/tokens$"))
     return shown_token(page)

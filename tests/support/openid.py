@@ -28,6 +28,7 @@ CLIENT = "registry"
 SECRET = "s3cret/+ x:%"  # characters that need encoding
 CALLBACKS = ("/ktra/api/v1/openid/me", "/ktra/api/v1/openid/replace")
 PAGE, DATA = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "*/*"  # the `Accept` of browsers, and of curl
+SIGN_IN = "/openid/sign-in?next=/me"  # the button of the page
 
 
 def install() -> None:
@@ -194,16 +195,21 @@ class Browser:
             response = self._follow(response)
         return response
 
-    def callback_url(self, subject: str, path: str = "/me") -> str:
-        """Fill in the provider's forms and return the URL that the provider redirects back to."""
-        return self.through_provider(self.get(path).headers["Location"], subject)
+    @property
+    def way_in(self) -> str:
+        """The path where a sign-in begins: programs ask `/me`, people follow the link of `/sign-in`."""
+        return "/me" if self.session.headers["Accept"] == DATA else SIGN_IN
 
-    def sign_in(self, subject: str, path: str = "/me") -> requests.Response:
+    def callback_url(self, subject: str, path: str = "") -> str:
+        """Fill in the provider's forms and return the URL that the provider redirects back to."""
+        return self.through_provider(self.get(path or self.way_in).headers["Location"], subject)
+
+    def sign_in(self, subject: str, path: str = "") -> requests.Response:
         return self.follow_redirects(self.get(self.callback_url(subject, path)))
 
-    def abort(self, path: str = "/me") -> requests.Response:
+    def abort(self, path: str = "") -> requests.Response:
         """Follow the link of the provider's first form that aborts the sign-in."""
-        form = self._follow(self._follow(self.get(path)))
+        form = self._follow(self._follow(self.get(path or self.way_in)))
         [link] = re.findall(r'href="([^"]+/abort)"', form.text)
         return self._follow(self._follow(self.get(link)))
 
