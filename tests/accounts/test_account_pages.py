@@ -336,3 +336,9 @@ def test_account_without_password_needs_recent_sign_in(sign_on: None, alice: Use
     assert (response.status_code, User.objects.get().is_active) == (403, True)
     Credential.objects.update(created_at=timezone.now() - timedelta(minutes=14))
     assert browser.fill_in("/account/close")["Location"] == "/"
+
+
+def test_pages_without_passwords_speak_of_none(browser: FormBrowser, settings: Any) -> None:
+    settings.PASSWORD_LOGIN, settings.OIDC_LOGIN, settings.OIDC_ISSUER = False, True, "https://id.example.com"
+    for path in ("/account", "/account/name", "/account/email", "/account/security", "/account/close"):
+        assert "assword" not in page_of(browser, path).partition("<main")[2], path
