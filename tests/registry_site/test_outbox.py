@@ -18,6 +18,7 @@ from django.utils import timezone
 from registry_site import outbox, outbox_thread
 from registry_site.models import AuditEvent, OutboxEntry
 from registry_site.outbox import Mail
+from registry_site.signals import hour_passed
 from tests.support.admin import run_action
 from tests.support.cast import PASSWORD
 from tests.support.concurrency import send_json, wait_until
@@ -257,6 +258,28 @@ def test_stopped_thread_waits_for_its_mail(monkeypatch: pytest.MonkeyPatch) -> N
     began.wait(10)
     thread.stop()
     assert ended == [True]
+
+
+def test_thread_announces_each_hour(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    hours: list[int] = []
+
+    def receive(**kwargs: Any) -> None:
+        hours.append(1)
+
+    def fail(**kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    thread = outbox_thread.OutboxThread()
+    hour_passed.connect(fail)
+    hour_passed.connect(receive)
+    thread.announce_hour()  # not at the start
+    assert hours == []
+    thread.next_hour = 0.0
+    for _ in range(2):
+        thread.announce_hour()
+    hour_passed.disconnect(fail)
+    hour_passed.disconnect(receive)
+    assert (hours, logged(caplog)) == ([1], [("WARNING", "outbox_failed")])
 
 
 @pytest.mark.long
