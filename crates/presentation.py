@@ -100,8 +100,6 @@ class PresentedCrate(ABC):
     categories: Sequence[str]
     default_number: str  # of the version that describes the crate
     version_count: int
-    downloads: int
-    recent_downloads: int
     is_pinned: bool  # the address names the version
     described_by: str = ""  # the number of another version, whose file describes the crate
     is_unread: bool = False  # the file is stored, but only its manifest has been read
@@ -214,6 +212,14 @@ class PresentedCrate(ABC):
     @abstractmethod
     def dependent_count(self) -> str: ...
 
+    @property
+    @abstractmethod
+    def downloads(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def recent_downloads(self) -> int: ...
+
     @abstractmethod
     def count_by_day(self) -> list[tuple[date, int]]:
         """Return the downloads on each of the recent days that has any."""
@@ -270,8 +276,6 @@ class OwnCrate(PresentedCrate):
         self.categories = [slug.lower() for slug in version.categories if slug]
         self.default_number = crate.default_version.number if crate.default_version else version.number
         self.version_count = crate.version_count
-        counts = getattr(crate, "downloads", None)
-        self.downloads, self.recent_downloads = (counts.total, counts.recent) if counts else (0, 0)
 
     @classmethod
     def get(cls, name: str, number: str = "") -> Self:
@@ -348,6 +352,14 @@ class OwnCrate(PresentedCrate):
     @cached_property
     def dependent_count(self) -> str:
         return dependents.count_up_to_many("", self.name)
+
+    @property
+    def downloads(self) -> int:
+        return self.crate.downloads.total if hasattr(self.crate, "downloads") else 0
+
+    @property
+    def recent_downloads(self) -> int:
+        return self.crate.downloads.recent if hasattr(self.crate, "downloads") else 0
 
     def count_by_day(self) -> list[tuple[date, int]]:
         rows = download_counts.rows_of(self.crate)

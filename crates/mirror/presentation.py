@@ -65,8 +65,6 @@ class MirroredCrate(PresentedCrate):
         self.keywords, self.categories = self.facts.keywords, self.facts.categories
         self.default_number = default
         self.version_count = len(crate.versions)
-        counts = CrateDownloads.objects.filter(pk=crate.index_file.name).first() or CrateDownloads()
-        self.downloads, self.recent_downloads = counts.total, counts.recent
 
     @classmethod
     def get(cls, name: str, number: str = "") -> Self:
@@ -149,6 +147,18 @@ class MirroredCrate(PresentedCrate):
     @cached_property
     def dependent_count(self) -> str:
         return dependents.count_up_to_many(CRATES_IO, self.name)
+
+    @cached_property
+    def counts(self) -> CrateDownloads:
+        return CrateDownloads.objects.filter(pk=self.index_file.name).first() or CrateDownloads()
+
+    @property
+    def downloads(self) -> int:
+        return self.counts.total
+
+    @property
+    def recent_downloads(self) -> int:
+        return self.counts.recent
 
     def count_by_day(self) -> list[tuple[date, int]]:
         return all_counts.by_day(DailyDownloads.objects.filter(name=self.index_file.name))
