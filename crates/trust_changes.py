@@ -1,8 +1,9 @@
 """What differs between two versions of a crate for those who trust it: how it is built, by whom, and out of what."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from crates import dependency_links
 from crates.package.inventory import Inventory
 from crates.presentation import LICENSE_NAME, PresentedCrate
 from crates.records import DependencyRecord
@@ -55,7 +56,9 @@ class DependencyChange:
     scope: str
     before: str
     after: str
-    details: Sequence[str] = ()
+    details: Sequence[str]
+    record: DependencyRecord
+    url: str = ""
 
     @property
     def size(self) -> int:
@@ -85,9 +88,15 @@ def summarize(old: Side, new: Side) -> Summary:
     return Summary(
         changes=[change for change in compared if change.before != change.after],
         unchanged=[change.label for change in compared if change.before == change.after],
-        dependencies=shown,
+        dependencies=with_links(shown),
         hidden_dependencies=len(dependencies) - len(shown),
     )
+
+
+def with_links(changes: Sequence[DependencyChange]) -> list[DependencyChange]:
+    """Return changes with the addresses of the crates that are needed."""
+    linked = dependency_links.link([change.record for change in changes])
+    return [replace(change, url=each.url) for change, each in zip(changes, linked, strict=True)]
 
 
 # --- How it is built, and by whom ---------------------------------------------------------------------------------
@@ -185,15 +194,23 @@ def compare_dependencies(
     before, after = ({key_of(record): record for record in records} for records in (old, new))
     for key, record in after.items():
         if key not in before:
-            yield DependencyChange("added", shown_name(record), scope_of(record), "", record.req, options_of(record))
+            yield DependencyChange(
+                "added", shown_name(record), scope_of(record), "", record.req, options_of(record), record
+            )
     for key, record in before.items():
         if key not in after:
-            yield DependencyChange("removed", shown_name(record), scope_of(record), record.req, "")
+            yield DependencyChange("removed", shown_name(record), scope_of(record), record.req, "", (), record)
     for key, record in after.items():
         details = differences(before[key], record) if key in before else []
         if details or (key in before and before[key].req != record.req):
             yield DependencyChange(
-                "changed", shown_name(record), scope_of(record), shorten(before[key].req), shorten(record.req), details
+                "changed",
+                shown_name(record),
+                scope_of(record),
+                shorten(before[key].req),
+                shorten(record.req),
+                details,
+                record,
             )
 
 

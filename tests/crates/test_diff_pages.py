@@ -66,7 +66,7 @@ def test_page_shows_each_part(client: Client) -> None:
     parts = (
         "What differs from 1.0.0 to 1.1.0",
         'Build script <span class="badge warn">check</span></th><td data-label="1.0.0">none</td>',
-        "needed <span class",
+        '<a href="/crates/needed">needed</a> <span class',
         "3 added, 1 removed, 3 changed, 1 renamed",
         'moved.txt before. <a href="/crates/demo/1.0.0/source/moved.txt">',
         "<del>-line 21</del>\n<ins>+&lt;new&gt; ",
@@ -256,5 +256,5 @@ def test_missing_file_leaves_the_index_lines(mirror: MirrorClient, upstream: Bad
     assert mirror.crate(version="1.0.0").status_code == 200
     text = mirror.page("demo/diff/1.0.0...1.1.0").content.decode()
     assert "The mirror has not stored the file of 1.1.0 yet" in text
-    assert "needed <span" in text
+    assert ">needed</a> <span" in text
     assert mirror.page("demo/diff/1.0.0...1.1.0?path=Cargo.toml").status_code == 404
