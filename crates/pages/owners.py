@@ -1,6 +1,5 @@
 """Pages for the owners of a crate alone: its owners, and forms to yank and unyank versions."""
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -38,9 +37,9 @@ class OwnersPage(CratePage):
             raise ownership.not_an_owner(principal.user, crate.name)
         return self.answer(request, principal, crate)
 
-    @abstractmethod
     def answer(self, request: HttpRequest, principal: Principal, crate: PresentedCrate) -> HttpResponse:
         """Do what the form asks for, or show it."""
+        raise NotImplementedError
 
     def show(self, request: HttpRequest, crate: PresentedCrate, form: VerbForm, **context: Any) -> HttpResponse:
         return render_form(request, self.template_name, form, crate=crate, is_owner=True, **context)
