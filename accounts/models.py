@@ -293,6 +293,7 @@ class NotificationChoices(models.Model):
     tokens_made = models.BooleanField("new tokens and app keys", default=True)
     tokens_ending = models.BooleanField("tokens that end within a week", default=True)
     new_sign_ins = models.BooleanField("sign-ins from a new network or a new program", default=True)
+    invitations = models.BooleanField("invitations to namespaces and packages", default=True)
 
     def __str__(self) -> str:
         return f"mails to {self.user}"

@@ -11,6 +11,7 @@ class PackagesConfig(AppConfig):
         from packages import (  # noqa: F401 - receivers
             collaboration,
             download_counts,
+            invitation_notices,
             invitations,
             listing,
             purge,

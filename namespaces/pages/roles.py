@@ -1,7 +1,7 @@
 """Pages about the roles in a namespace or a package: the list, invitations to it, and the role of one account.
 
-Their forms go to addresses of their own. `POST …/members` of yapkg's document makes somebody a member at once, and its
-headers do not tell a form from a program: Java's client accepts HTML, and curl declares JSON as a form, by default.
+Their forms go to addresses of their own. `POST …/members` of yapkg's document makes somebody a member at once, and no
+header tells its clients from forms for sure: curl declares JSON as a form by default, and many accept everything.
 """
 
 from collections.abc import Sequence

@@ -264,7 +264,7 @@ def browser(dora: User, mails: MailServer) -> FormBrowser:
 
 def test_page_switches_mails_off_and_on(browser: FormBrowser, dora: User, mails: MailServer) -> None:
     assert "Mails go to dora@example.org." in browser.get("/account/notifications", headers=PAGE).content.decode()
-    others = {"new_versions": "on", "owners_changed": "on", "tokens_ending": "on", "new_sign_ins": "on"}
+    others = dict.fromkeys(("new_versions", "owners_changed", "tokens_ending", "new_sign_ins", "invitations"), "on")
     assert browser.fill_in("/account/notifications", **others)["Location"] == "/account/notifications"
     cargo_tokens.create(dora, "ci")
     assert subjects(mails) == []
