@@ -5,6 +5,7 @@ A code has 79 random bits. So its digest needs no salt and no slow hash, like th
 
 import secrets
 
+from django.db import transaction
 from django.db.models import Max
 
 from accounts.models import RecoveryCode, User
@@ -41,9 +42,10 @@ def use(user: User, code: str) -> bool:
     text = bare(code)
     if len(text) != LENGTH or not set(text) <= set(ALPHABET):
         return False
-    deleted, _ = RecoveryCode.objects.filter(user=user, digest=token_digest(text)).delete()
-    if deleted:
-        audit.record(user, audit.Action.SECOND_FACTOR_USE_CODE, user, left=count(user))
+    with transaction.atomic():
+        deleted, _ = RecoveryCode.objects.filter(user=user, digest=token_digest(text)).delete()
+        if deleted:
+            audit.record(user, audit.Action.SECOND_FACTOR_USE_CODE, user, left=count(user))
     return deleted > 0
 
 

@@ -22,8 +22,8 @@ WINDOW = timedelta(minutes=15)
 class CodeThrottle:
     """The context of one check of a code, which counts as a failed log-in when `WrongCode` leaves the block.
 
-    As for passwords, a failure is a row before the rows are counted: guesses at the same time, on any number of
-    workers, get no more answers than the limit. Raises `TooManyRequests` on entry and on exit.
+    The failure is a row before the code is checked, and goes again if the code is right. So guesses at the same time,
+    on any number of workers, get no more answers than the limit. Raises `TooManyRequests` on entry.
     """
 
     def __init__(self, user: User) -> None:
@@ -34,18 +34,24 @@ class CodeThrottle:
     def __enter__(self) -> None:
         annotate(account=self.name)
         self._check(includes_own=False)
+        self.attempt = LoginFailure.objects.create(
+            name=self.name,
+            ip_address=client_address.client_ip(),
+            network=client_address.client_network(),
+            of_code=True,
+        )
+        try:
+            self._check(includes_own=True)
+        except TooManyRequests:
+            self.attempt.delete()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, WrongCode):
             annotate(event="sign_in_failed")
-            LoginFailure.objects.create(
-                name=self.name,
-                ip_address=client_address.client_ip(),
-                network=client_address.client_network(),
-                of_code=True,
-            )
-            self._check(includes_own=True)
-        elif error is None:
+            return
+        self.attempt.delete()
+        if error is None:
             recent = self.failures.filter(at__gt=timezone.now() - WINDOW)
             if recent.exists():
                 recent.update(forgiven=True)

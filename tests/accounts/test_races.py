@@ -94,3 +94,19 @@ def test_one_of_many_uses_of_a_code_succeeds(server: Server) -> None:
         )
         responses = run_concurrently([log_in] * 5)
         assert count_statuses(responses) == {200: 1, 401: 4}
+
+
+def test_guesses_at_once_get_no_more_answers(server: Server) -> None:
+    post_to_ktra(server, "new_user", "hugo", password=PASSWORD)
+    secret, _ = server.manage("shell", "--no-imports", "-c", ADD_APP.format(name="hugo")).split()
+    guess = partial(
+        send_json,
+        server,
+        "POST",
+        "/ktra/api/v1/login/hugo",
+        {"password": PASSWORD},
+        headers={"X-OTP": PhoneApp(secret).wrong_code()},
+    )
+    statuses = count_statuses(run_concurrently([guess] * RACERS))
+    assert set(statuses) <= {401, 429}
+    assert statuses[401] <= 10  # REGISTRY_MAX_LOGIN_FAILURES
