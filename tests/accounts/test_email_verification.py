@@ -594,7 +594,8 @@ def test_proven_address_leaves_an_unasked_account(mail_server: MailServer, alice
     assert (email_of("alice"), email_of("emil")) == ("", ADDRESS)
     assert [log_in(name).status_code for name in ("alice", "emil")] == [200, 200]
     event = AuditEvent.objects.get(action="user.change_email")
-    assert (event.actor_name, event.target, event.detail) == ("emil", "alice", {"former": ADDRESS, "email": ""})
+    detail = {"former": ADDRESS, "email": "", "proven_by": "emil"}
+    assert (event.actor_name, event.target, event.detail) == ("emil", "alice", detail)
 
 
 def test_change_may_claim_an_unverified_address(dora: User, mail_server: MailServer) -> None:

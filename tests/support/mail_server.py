@@ -41,7 +41,7 @@ class MailServer:
         return [recipients for recipients, _ in self.delivered]
 
     def link(self) -> str:
-        """Return the path of the link in the last mail."""
+        """Return the path of the last link in a mail."""
         return self.match_link()[2]
 
     def wait_for_link(self, recipient: str, beginning: str) -> str:
@@ -56,10 +56,9 @@ class MailServer:
                 yield match[2]
 
     def match_link(self) -> re.Match[str]:
-        """Return the match of the link in the last mail: the origin, and the path."""
-        match = LINK.search(self.delivered[-1][1].get_content())
-        assert match is not None
-        return match
+        """Return the match of the last link in a mail: the origin, and the path."""
+        texts = (message.get_content() for _, message in reversed(self.delivered))
+        return next(match for match in map(LINK.search, texts) if match)
 
 
 class Hooks:
