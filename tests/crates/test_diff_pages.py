@@ -82,6 +82,20 @@ def test_page_shows_each_part(client: Client) -> None:
     assert text.index("build.rs <span") < text.index("Cargo.toml <span") < text.index("gone.txt <span")
 
 
+def test_commits_and_publishers_of_both_are_shown(client: Client, as_alice: CargoClient, bob: User) -> None:
+    for version, commit in (("1.0.0", "a" * 40), ("1.1.0", "b" * 40)):
+        info = f'{{"git": {{"sha1": "{commit}"}}}}'
+        toml = packing.manifest("demo", version, 'repository = "https://github.com/a/b"')
+        crate = packing.crate("demo", version, toml, {".cargo_vcs_info.json": info})
+        assert as_alice.publish(packing.frame(packing.metadata("demo", version), crate)).status_code == 200
+    Version.objects.filter(number="1.1.0").update(published_by=bob)
+    text = text_of(client, WAY)
+    for commit in ("a" * 40, "b" * 40):
+        assert f'href="https://github.com/a/b/commit/{commit}"' in text
+    cells = ('Publisher <span class="badge warn">', '<td data-label="1.0.0">alice<', '<td data-label="1.1.0">bob<')
+    assert [cell for cell in cells if cell not in text] == []
+
+
 @pytest.mark.usefixtures("demo")
 def test_other_order_shows_the_reverse(client: Client) -> None:
     text = text_of(client, "/crates/demo/diff/1.1.0...1.0.0")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from registry_site import markdown
-from registry_site.markdown import render_readme
+from registry_site.markdown import links, render_readme
 from registry_site.markdown.balanced_html import TAGS
 from registry_site.markdown.limits import MAX_HTML_CHARACTERS, MAX_TEXT_BYTES
 from tests.support.hostile_readmes import ATTACKS, MAKERS
@@ -151,6 +151,19 @@ def test_relative_links_lead_into_the_repository() -> None:
             if urls != ([expected] if expected else []):
                 offenders.append((repository, link, urls))
     assert offenders == []
+
+
+def test_commits_lead_to_sites_whose_urls_are_certain() -> None:
+    pages = {
+        "https://github.com/a/b.git": "https://github.com/a/b/commit/c0",
+        "https://gitlab.com/a/b/c": "https://gitlab.com/a/b/c/-/commit/c0",
+        "https://bitbucket.org/a/b": "https://bitbucket.org/a/b/commits/c0",
+        "https://codeberg.org/a/b": "https://codeberg.org/a/b/commit/c0",
+        "https://git.example/a/b": "",
+        "": "",
+    }
+    assert {repository: links.commit_page(repository, "c0") for repository in pages} == pages
+    assert links.commit_page("https://github.com/a/b", "") == ""
 
 
 def test_images_to_choose_from_are_resolved() -> None:

@@ -128,3 +128,14 @@ def test_build_metadata_is_left_out() -> None:
 def test_parsed_version_is_written_as_it_was(text: str) -> None:
     with suppress(Invalid):
         assert str(semantic_versions.parse(text)) == text
+
+
+def test_stable_versions_follow_stable_ones() -> None:
+    numbers = ["2.0.0", "2.0.0-rc.2", "2.0.0-rc.1", "1.1.0+a-b", "1.0.0", "1.0.0-rc.1"]
+    assert semantic_versions.numbers_before(numbers) == {
+        "2.0.0": "1.1.0+a-b",
+        "2.0.0-rc.2": "2.0.0-rc.1",
+        "2.0.0-rc.1": "1.1.0+a-b",
+        "1.1.0+a-b": "1.0.0",
+        "1.0.0": "1.0.0-rc.1",
+    }
