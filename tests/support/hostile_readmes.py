@@ -277,11 +277,8 @@ a
 """,
 }
 
-# Attacks by twos: what one opens can swallow the other, but not the page.
+# Attacks by threes: what one opens can swallow the others, but not the page.
 READMES: Mapping[str, str] = {
     **LARGER,
-    **{
-        f"{first} with {second}": f"{first}\n\n{second}\n"
-        for first, second in zip(ATTACKS[::2], ATTACKS[1::2], strict=False)
-    },
+    **{" with ".join(some): "\n\n".join(some) for some in zip(*(ATTACKS[start::3] for start in range(3)), strict=True)},
 }
