@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import bans
 from accounts.credentials import cargo_tokens
 from accounts.models import Authenticator, Credential, LoginFailure, RecoveryCode, User
+from accounts.pages import default_token, identities
 from accounts.second_factor import apps, codes, recovery_codes
 from registry_site.errors import TooManyRequests, WrongCode
 from registry_site.models import AuditEvent
@@ -474,6 +475,21 @@ def test_action_leaves_the_own_factor(root: User, alice: User) -> None:
     data = {"action": "remove_second_factor", "_selected_action": [root.pk, alice.pk]}
     assert browser.post("/admin/accounts/user/", data).status_code == 302
     assert (count_rows(root), count_rows(alice)) == ((1, 10), (0, 0))
+
+
+def test_pages_of_sign_on_need_a_fresh_proof(alice: User, phone: PhoneApp, rf: RequestFactory, settings: Any) -> None:
+    settings.OIDC_LOGIN = True
+    hour_ago = timezone.now() - timedelta(hours=1)
+    alice.session = Credential.objects.create(user=alice, kind="browser_session", digest="1", proven_at=hour_ago)
+    pages = (identities.link_identity, "/openid/link"), (default_token.replace_token, "/replace_token")
+    for view, path in pages:
+        request = rf.post(path)
+        request.user, request._dont_enforce_csrf_checks = alice, True  # type: ignore[attr-defined]
+        assert view(request)["Location"].startswith("/account/confirm?next="), path
+    request = rf.get("/me")
+    request.user = alice
+    assert default_token.me(request)["Location"] == "/account/tokens"
+    assert not Credential.objects.filter(kind="cargo_token").exists()
 
 
 def test_first_factor_ages_other_sessions(alice: User) -> None:
