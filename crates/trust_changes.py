@@ -124,7 +124,7 @@ def compare_builds(old: Inventory, new: Inventory) -> Iterator[Change]:
 def compare_build_scripts(old: Inventory, new: Inventory) -> Change:
     paths = [path for path in new.build_scripts if path in new.files]
     after = with_changes(listed(new.build_scripts), old, new, [path for path in paths if path in old.build_scripts])
-    return Change("Build script", listed(old.build_scripts), after, paths, is_grave=True)
+    return Change("Build script", listed(old.build_scripts), after, shown_paths(paths), is_grave=True)
 
 
 def compare_unsafe(old: Inventory, new: Inventory) -> Change:
@@ -135,7 +135,7 @@ def compare_unsafe(old: Inventory, new: Inventory) -> Change:
         "unsafe",
         number_of_unsafe(old),
         number_of_unsafe(new),
-        [path for path in grown if len(path) <= MAX_TEXT][:MAX_SHOWN_PATHS],
+        shown_paths(grown),
         is_grave=bool(grown) or not new.is_counted,
     )
 
@@ -149,7 +149,7 @@ def compare_license_texts(old: Inventory, new: Inventory) -> Change:
     before, after = license_files(old), license_files(new)
     remark = with_changes(listed(after), old, new, [path for path in after if path in before])
     differing = [path for path in after if digest_of(old, path) != digest_of(new, path)]
-    return Change("Licence text", listed(before), remark, differing, is_grave=True)
+    return Change("Licence text", listed(before), remark, shown_paths(differing), is_grave=True)
 
 
 def license_files(files: Inventory) -> list[str]:
@@ -174,6 +174,10 @@ def license_of(files: Inventory) -> str:
 
 def yes_or_no(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def shown_paths(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if len(path) <= MAX_TEXT][:MAX_SHOWN_PATHS]
 
 
 def listed(texts: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_BINARIES = 100
+MAX_BUILD_SCRIPTS = 20
 MAX_NAME_LENGTH = 128
 
 _BINARY_FILE = re.compile(r"src/bin/([^/]+)(?:\.rs|/main\.rs)")
@@ -65,7 +66,8 @@ def build_scripts(package: Mapping[str, Any], paths: Collection[str]) -> list[st
         return ["build.rs"] if "build.rs" in paths else []
     if isinstance(script, bool):
         return ["build.rs"] if script else []
-    return [str(path).removeprefix("./") for path in (script if isinstance(script, list) else [script]) if path]
+    scripts = script[:MAX_BUILD_SCRIPTS] if isinstance(script, list) else [script]
+    return [str(path).removeprefix("./") for path in scripts if path]
 
 
 def is_name(name: Any) -> bool:

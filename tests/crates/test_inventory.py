@@ -66,6 +66,11 @@ def test_junk_in_the_manifest_is_left_out() -> None:
         assert (crate.license, crate.build_scripts, list(crate.files)) == ("", [], ["Cargo.toml", "src/lib.rs"]), toml
 
 
+def test_few_build_scripts_are_taken() -> None:
+    names = ", ".join(f'"{number}.rs"' for number in range(1000))
+    assert read(extra=f"build = [{names}]").build_scripts == [f"{number}.rs" for number in range(20)]
+
+
 def test_reading_ends_at_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[str, bytes | str] = {f"{number}.txt": "x" * 1000 for number in range(20)}
     for name, limit in (("MAX_ENTRIES", 5), ("MAX_LENGTH_OF_PATHS", 40), ("MAX_UNPACKED", 9000)):
