@@ -1,14 +1,12 @@
-"""Passkeys: added, used to sign in and as a fresh proof; what is refused; and a journey in Chromium."""
+"""Passkeys: added, used to sign in and as a fresh proof; and what is refused. Chromium uses one in the journey."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect, sync_playwright
 
 from accounts.models import Authenticator, Credential, User
 from accounts.second_factor import codes, passkeys
@@ -16,10 +14,8 @@ from registry_site.errors import WrongCode
 from tests.support.authenticator_apps import add_app, count_rows
 from tests.support.cast import PASSWORD
 from tests.support.page_forms import PAGE, FormBrowser
-from tests.support.servers import Server, running
 from tests.support.software_passkey import SoftwarePasskey, ceremony_of
 
-CHROMIUM = Path("/usr/bin/chromium")
 NEW_PASSKEY, CODE_PAGE, CONFIRM = "/account/security/passkey", "/sign-in/code", "/account/confirm"
 
 
@@ -215,68 +211,3 @@ def test_no_more_than_twenty_passkeys(alice: User, passkey: SoftwarePasskey) -> 
 def test_app_beside_a_passkey_makes_no_new_codes(alice: User, passkey: SoftwarePasskey) -> None:
     _, made = add_app(alice)
     assert (made, count_rows(alice)) == ([], (2, 10))
-
-
-# --- In Chromium -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(
-        tmp_path_factory.mktemp("passkeys") / "data", REGISTRY_PUBLIC_URL="http://entrepot.localhost"
-    ) as server:
-        server.sign_up("alice")
-        yield server
-
-
-@pytest.fixture
-def page(server: Server) -> Iterator[Page]:
-    """A browser with an authenticator of its own. Passkeys need a name: it leads to the server's address."""
-    rules = f"MAP entrepot.localhost:80 127.0.0.1:{server.port}"
-    arguments = ["--no-sandbox", f"--host-resolver-rules={rules}"]
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as chromium,
-        chromium.new_context(base_url="http://entrepot.localhost") as context,
-    ):
-        complaints: list[str] = []
-        context.on(
-            "console", lambda message: complaints.append(message.text) if "Content Sec" in message.text else None
-        )
-        page = context.new_page()
-        devtools = context.new_cdp_session(page)
-        devtools.send("WebAuthn.enable")
-        authenticator = {"protocol": "ctap2", "transport": "internal", "hasUserVerification": True}
-        options = {**authenticator, "isUserVerified": True, "automaticPresenceSimulation": True}
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-        yield page
-    assert [text for text in complaints if "Content Security" in text] == []
-
-
-def give_password(page: Page) -> None:
-    page.goto("/sign-in")
-    page.get_by_label("User name or e-mail address").fill("alice")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
-def test_chromium_signs_in_by_a_new_passkey(page: Page) -> None:
-    give_password(page)
-    page.goto("/account/security")
-    page.get_by_role("link", name="Add a passkey").click()
-    page.get_by_role("textbox", name="Name", exact=True).fill("Laptop")
-    page.get_by_role("button", name="Add the passkey").click()
-    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible()
-    page.get_by_role("link", name="I have stored them").click()
-    expect(page.get_by_role("row", name="Laptop")).to_contain_text("passkey")
-    page.goto("/sign-out")
-    page.get_by_role("main").get_by_role("button", name="Sign out").click()
-    give_password(page)
-    expect(page).to_have_url("http://entrepot.localhost/sign-in/code?next=%2Fme")
-    page.get_by_role("button", name="Use a passkey").click()
-    expect(page).to_have_url("http://entrepot.localhost/account/tokens")
-    page.goto(NEW_PASSKEY)
-    page.get_by_role("button", name="Add the passkey").click()
-    expect(page.get_by_text("This device has a passkey for your account already.")).to_be_visible()

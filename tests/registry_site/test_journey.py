@@ -35,8 +35,13 @@ def controller() -> Iterator[Controller]:
 
 @pytest.fixture(scope="module")
 def server(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    mail = {"REGISTRY_EMAIL_URL": f"smtp://127.0.0.1:{controller.port}", "REGISTRY_EMAIL_VERIFICATION": "1"}
-    with running(tmp_path_factory.mktemp("journey") / "data", **mail) as server:
+    settings = {
+        "REGISTRY_EMAIL_URL": f"smtp://127.0.0.1:{controller.port}",
+        "REGISTRY_EMAIL_VERIFICATION": "1",
+        "REGISTRY_PUBLIC_URL": "http://entrepot.localhost:{port}",  # passkeys need a name, which is this machine
+    }
+    with running(tmp_path_factory.mktemp("journey") / "data", **settings) as server:
+        server.url = server.environment["REGISTRY_PUBLIC_URL"]
         yield server
 
 
@@ -116,13 +121,38 @@ def add_second_factor(page: Page, name: str) -> None:
     fill_in(page, "Add the app", Six_digits=app.code())
     expect(page.get_by_role("heading", level=1)).to_have_text("Your recovery codes")
     follow(page, "I have stored them")
-    page.get_by_role("banner").get_by_text(name).click()
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page, name)
     page.goto("/me")
     sign_in(page, PASSWORD, name)
     expect(page.get_by_role("heading", level=1)).to_have_text("Second factor")
     fill_in(page, "Sign in", Code_of_your=app.code(1))  # the first code has been used
     expect(page.get_by_role("heading", level=1)).to_have_text("Your tokens")
+
+
+def sign_in_by_passkey(page: Page, name: str) -> None:
+    """Add a passkey, sign out, and sign in with it."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    authenticator = {"protocol": "ctap2", "transport": "internal", "hasUserVerification": True}
+    options = {**authenticator, "isUserVerified": True, "automaticPresenceSimulation": True}
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    page.goto("/account/security")
+    follow(page, "Add a passkey")
+    fill_in(page, "Add the passkey", Name="Laptop")
+    expect(page.get_by_role("row", name="Laptop")).to_contain_text("passkey")
+    follow(page, "Add a passkey")
+    page.get_by_role("button", name="Add the passkey").click()
+    expect(page.get_by_text("This device has a passkey for your account already.")).to_be_visible()
+    sign_out(page, name)
+    page.goto("/me")
+    sign_in(page, PASSWORD, name)
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your tokens")
+
+
+def sign_out(page: Page, name: str) -> None:
+    page.get_by_role("banner").get_by_text(name).click()
+    page.get_by_role("button", name="Sign out").click()
 
 
 def make_token(page: Page, pattern: str) -> str:
@@ -175,6 +205,8 @@ def test_person_publishes_and_yanks(
     with visit(chromium, server, scripts=scripts) as page:
         sign_up(page, mails, name)
         add_second_factor(page, name)
+        if scripts:
+            sign_in_by_passkey(page, name)
         cargo = Cargo(tmp_path / "cargo", server, make_token(page, f"{name}-*"))
         for version in ("0.1.0", "0.2.0"):
             publish(cargo, write_crate(tmp_path, crate, version))

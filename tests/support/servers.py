@@ -61,7 +61,7 @@ def is_listening(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 
 class Server:
-    """A running registry; `url` has no slash at its end."""
+    """A running registry; `url` has no slash at its end. `{port}` in a setting stands for its port."""
 
     def __init__(self, data: Path, environment: dict[str, str], serve: tuple[str, ...] = SERVE) -> None:
         self.serve = serve
@@ -76,7 +76,7 @@ class Server:
             "REGISTRY_BIND": f"127.0.0.1:{self.port}",
             # A publish asks upstream for its name, and no test asks crates.io.
             "REGISTRY_MIRROR_OFFLINE": "0" if "REGISTRY_MIRROR_UPSTREAM" in environment else "1",
-            **environment,
+            **{name: value.replace("{port}", str(self.port)) for name, value in environment.items()},
         }
         self.log = data.parent / f"{data.name}.log"
 
