@@ -103,11 +103,20 @@ def list_leniently(crate: IO[bytes], compressed_size: int, limit: int) -> list[M
     members: dict[str, Member] = {}
     with suppress(Invalid):
         for entry in read_entries(tar, lenient=True):
-            path = entry.path.partition("/")[2]
+            path = unpacked_path(entry)
             if path and not entry.is_directory and len(members) < MAX_ENTRIES:
-                members.setdefault(path, Member(path, entry.size, tar.offset))
+                members[path] = Member(path, entry.size, tar.offset)
             tar.skip(entry.size + -entry.size % BLOCK)
     return list(members.values())
+
+
+def unpacked_path(entry: Entry) -> str:
+    """Return where cargo unpacks an entry of a foreign crate, below its root; empty for what it leaves out.
+
+    Of several entries with one path, cargo keeps the last.
+    """
+    parts = entry.path.split("/")[1:]
+    return "" if ".." in parts else "/".join(part for part in parts if part not in {"", "."})
 
 
 def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes:

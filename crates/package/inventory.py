@@ -113,13 +113,13 @@ class FileReader:
     def read(self) -> None:
         """Read all files within the limits; raises `Invalid` for what is damaged or over them."""
         for number, entry in enumerate(read_entries(self.tar, lenient=True)):
-            path = entry.path.partition("/")[2]
-            self.remaining_paths -= len(path.encode())
+            path = archive.unpacked_path(entry)
+            self.remaining_paths -= len(entry.path.encode())
             if number >= MAX_ENTRIES or self.remaining_paths < 0:
                 return
-            if path and not entry.is_directory and path not in self.files:
-                member = Member(path, entry.size, self.tar.offset)
-                self.files[path] = self.read_file(member)
+            if path and not entry.is_directory:
+                self.texts.pop(path, None)
+                self.files[path] = self.read_file(Member(path, entry.size, self.tar.offset))
             else:
                 self.tar.skip(entry.size)
             self.tar.skip(-entry.size % BLOCK)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crates.package import inventory, unsafe_code
+from crates.package import archive, inventory, unsafe_code
 from crates.package.inventory import Inventory
 from tests.support import packing
 
@@ -69,6 +69,23 @@ def test_junk_in_the_manifest_is_left_out() -> None:
 def test_few_build_scripts_are_taken() -> None:
     names = ", ".join(f'"{number}.rs"' for number in range(1000))
     assert read(extra=f"build = [{names}]").build_scripts == [f"{number}.rs" for number in range(20)]
+
+
+def test_files_are_those_that_cargo_unpacks() -> None:
+    entries = [
+        packing.entry("demo-1.0.0/a.txt", b"first"),
+        packing.entry("demo-1.0.0//b/./a.txt", b"b"),
+        packing.entry("demo-1.0.0/./a.txt", b"last"),
+        packing.entry("demo-1.0.0/b/../c.txt", b"c"),
+        packing.entry("demo-1.0.0/Cargo.toml", b'package.license = "MIT"'),
+    ]
+    data = packing.crate_around(*entries)
+    crate = read_crate(data)
+    files = list(crate.files.values())
+    texts = inventory.read_texts(io.BytesIO(data), len(data), [file.member for file in files])
+    assert (texts["a.txt"], sorted(texts), crate.license) == (b"last", ["Cargo.toml", "a.txt", "b/a.txt"], "MIT")
+    listed = archive.list_leniently(io.BytesIO(data), len(data), inventory.MAX_UNPACKED)
+    assert listed == [file.member for file in files]
 
 
 def test_reading_ends_at_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
