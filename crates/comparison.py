@@ -68,6 +68,15 @@ class VersionDiff:
         return [side.crate.version.num for side in (self.old, self.new) if side.inventory is None]
 
     @property
+    def without_manifest(self) -> list[str]:
+        """The numbers of versions of whose files no manifest could be read."""
+        return [
+            side.crate.version.num
+            for side in (self.old, self.new)
+            if side.inventory is not None and not side.inventory.has_manifest
+        ]
+
+    @property
     def is_complete(self) -> bool:
         return all(side.inventory is None or side.inventory.is_complete for side in (self.old, self.new))
 
@@ -114,7 +123,7 @@ def compare_file(old: PresentedCrate, new: PresentedCrate, path: str, page: int)
         sides, changes, comparer = read(old, new)
         change = file_diffs.find_change(sides[0].inventory, sides[1].inventory, changes, path)
         if comparer is None or change is None:
-            raise NotFound(f"There is no file {path[:200]!r} in these versions.")
+            raise NotFound(f"The file {path[:200]!r} is not among those that are compared.")
         diff, has_next = comparer.page_of(change, page)
     return VersionDiff(*sides, changes, DiffPage([diff])), has_next
 

@@ -118,12 +118,13 @@ def list_changes(old: Inventory, new: Inventory) -> list[FileChange]:
 def find_change(
     old: Inventory | None, new: Inventory | None, changes: Sequence[FileChange], path: str
 ) -> FileChange | None:
-    """Return how a file differs, also if it does not; None if neither version has it."""
+    """Return how a file differs, by its old path, too, or that it does not; None if it is not compared."""
     for change in changes:
-        if change.path == path:
+        if path in (change.path, change.old_path):
             return change
-    files = old.files.get(path) if old else None, new.files.get(path) if new else None
-    return FileChange(Kind.EQUAL, path, *files) if any(files) else None
+    if old and new and path in old.files and path in new.files:
+        return FileChange(Kind.EQUAL, path, old.files[path], new.files[path])
+    return None
 
 
 def pair_renamed(added: Mapping[str, File], removed: Mapping[str, File]) -> list[tuple[str, File]]:

@@ -103,7 +103,7 @@ def with_links(changes: Sequence[DependencyChange]) -> list[DependencyChange]:
 
 
 def compare_sides(old: Side, new: Side) -> Iterator[Change]:
-    if old.inventory and new.inventory:
+    if old.inventory and new.inventory and old.inventory.has_manifest and new.inventory.has_manifest:
         yield from compare_builds(old.inventory, new.inventory)
     if old.publisher or new.publisher:
         yield Change("Publisher", old.publisher, new.publisher, is_grave=True)

@@ -38,6 +38,7 @@ class Inventory:
 
     files: Mapping[str, File]
     is_complete: bool
+    has_manifest: bool  # which could be read
     build_scripts: Sequence[str] = ()  # their paths
     is_proc_macro: bool = False
     programs: Sequence[str] = ()
@@ -45,7 +46,6 @@ class Inventory:
     rust_version: str = ""
     license: str = ""
     license_file: str = ""
-    repository: str = ""
     vcs_commit: str = ""
 
     @property
@@ -78,6 +78,7 @@ def read(crate: IO[bytes], compressed_size: int) -> Inventory:
     return Inventory(
         files=reader.files,
         is_complete=reader.is_complete,
+        has_manifest=bool(package),
         build_scripts=[script[:MAX_LENGTH] for script in build_targets.build_scripts(package, reader.files.keys())],
         is_proc_macro=targets.is_proc_macro,
         programs=targets.binary_names,
@@ -85,7 +86,6 @@ def read(crate: IO[bytes], compressed_size: int) -> Inventory:
         rust_version=text_of(package, "rust-version"),
         license=licenses.normalize(license_text) or license_text,
         license_file=facts.named_file(package, "license-file", reader.files),
-        repository=text_of(package, "repository"),
         vcs_commit=facts.read_vcs_info(reader.texts.get(".cargo_vcs_info.json", b""))[0],
     )
 

@@ -13,6 +13,7 @@ from django.test import Client
 from accounts.models import User
 from crates import comparison
 from crates.models import Version
+from crates.package import inventory
 from registry_site.storage.blobs import Blob
 from tests.support import crate_rows, packing
 from tests.support.bad_upstream import BadUpstream
@@ -164,6 +165,31 @@ def test_yanked_version_says_so(client: Client) -> None:
 @pytest.mark.usefixtures("demo")
 def test_equal_file_says_so(client: Client) -> None:
     assert "It is the same in both versions." in text_of(client, f"{WAY}?path=src/lib.rs")
+
+
+@pytest.mark.usefixtures("demo")
+def test_old_path_shows_the_renaming(client: Client) -> None:
+    assert "Its bytes are those of moved.txt before." in text_of(client, f"{WAY}?path=moved.txt")
+
+
+def test_file_behind_the_limit_is_not_called_equal(
+    client: Client, as_alice: CargoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(as_alice, "1.0.0", {"b.txt": "b", "c.txt": "c"})
+    publish(as_alice, "1.1.0", {"a.txt": "a"})
+    monkeypatch.setattr(inventory, "MAX_ENTRIES", 3)
+    text_of(client, f"{WAY}?path=a.txt", 404)
+
+
+def test_build_is_not_compared_without_a_manifest(
+    client: Client, as_alice: CargoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(as_alice, "1.0.0", {})
+    publish(as_alice, "1.1.0", {"build.rs": ""})
+    monkeypatch.setitem(inventory.PARSED, "Cargo.toml", 10)
+    text = text_of(client, WAY)
+    assert text.count("could not be read") == 2
+    assert "Procedural macro" not in text
 
 
 @pytest.mark.usefixtures("demo")
