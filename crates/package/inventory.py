@@ -9,7 +9,7 @@ from typing import IO, Any
 from crates.package import archive, build_targets, facts, licenses, manifest, unsafe_code
 from crates.package.archive import Member
 from registry_site.archives.gzip_reader import CHUNK_SIZE, BoundedGzipReader, unpacked_limit
-from registry_site.archives.tar_reader import BLOCK, read_entries
+from registry_site.archives.tar_reader import BLOCK, MAX_PATH_BYTES, read_entries
 from registry_site.errors import Invalid
 
 MAX_UNPACKED = 64 * 1024 * 1024  # bytes of a crate that are read, in a fifth of a second
@@ -114,8 +114,10 @@ class FileReader:
         """Read all files within the limits; raises `Invalid` for what is damaged or over them."""
         for number, entry in enumerate(read_entries(self.tar, lenient=True)):
             path = archive.unpacked_path(entry)
-            self.remaining_paths -= len(entry.path.encode())
-            if number >= MAX_ENTRIES or self.remaining_paths < 0:
+            length = len(entry.path.encode())
+            self.remaining_paths -= length
+            # A longer path fits into no address of a page.
+            if number >= MAX_ENTRIES or length > MAX_PATH_BYTES or self.remaining_paths < 0:
                 return
             if path and not entry.is_directory:
                 self.texts.pop(path, None)

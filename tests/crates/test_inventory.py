@@ -98,6 +98,14 @@ def test_reading_ends_at_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(files).is_complete
 
 
+def test_path_that_no_address_has_ends_the_reading() -> None:
+    path = "demo-1.0.0/" + "a/" * 1000
+    record = f" path={path}x\n"
+    header = packing.entry(data=f"{len(record) + 4}{record}".encode(), kind=b"x")
+    crate = read_crate(packing.crate_around(header, packing.entry(), packing.entry("demo-1.0.0/y")))
+    assert (list(crate.files), crate.is_complete) == (["Cargo.toml"], False)
+
+
 def test_damaged_crate_is_read_to_the_damage() -> None:
     whole = packing.tar_of({"demo-1.0.0/a.txt": "x", "demo-1.0.0/b.txt": "y" * 5000})
     crate = read_crate(gzip.compress(whole[:3000]))
