@@ -66,7 +66,7 @@ def test_exempt_version_is_not_quarantined(
     publish(upstream, {version: {"pubtime": ago(days=1), "license": "GPL"} for version in ("1.0.0", "1.1.0")})
     add_override(EXEMPT, "=1.1.0", "We looked at it.")
     assert mirror.yanked() == ["1.0.0"]
-    assert "Offered: exempt from the policies. We looked at it." in mirror.page("demo/versions").content.decode()
+    assert "exempt from the policies.</strong> We looked at it." in mirror.page("demo/versions").content.decode()
     assert [version["exempt"] for version in mirror.versions()] == ["We looked at it.", ""]
 
 
