@@ -4,7 +4,8 @@ Browsers tell by fetch metadata which page sent a request (https://www.w3.org/TR
 them is no browser, or an old one: then `Origin` and `Referer` count.
 """
 
-from urllib.parse import urlsplit
+from posixpath import normpath
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -65,7 +66,8 @@ def next_path(request: HttpRequest, default: str) -> str:
     """
     target = request.GET.get("next", "")
     is_ours = target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None)
-    return target if is_ours and urlsplit(target).path.rstrip("/") not in CHANGING_PATHS else default
+    # Browsers drop `..`, and the URL map reads `%72` as `r`.
+    return target if is_ours and normpath(unquote(urlsplit(target).path)) not in CHANGING_PATHS else default
 
 
 def require_same_origin(request: HttpRequest) -> None:

@@ -55,6 +55,9 @@ def test_sign_in_goes_on_to_own_pages_only(visitor: FormBrowser, alice: User) ->
         "/replace_token": "/me",
         "/replace_token/?a=b": "/me",
         "/logout": "/me",
+        "/%6Cogout": "/me",
+        "/account/../replace_token": "/me",
+        "/account/%2e%2e/replace_token": "/me",
         "/\tevil.example": "/%09evil.example",
     }
     offenders = []
