@@ -30,6 +30,7 @@ class CodeThrottle:
         self.user = user
         self.name = names.canonical(user.username)
         self.failures = LoginFailure.objects.counted().filter(name=self.name, of_code=True, forgiven=False)
+        self.from_network = self.failures.filter(network=client_address.client_network())
 
     def __enter__(self) -> None:
         annotate(account=self.name)
@@ -52,15 +53,15 @@ class CodeThrottle:
             return
         self.attempt.delete()
         if error is None:
-            recent = self.failures.filter(at__gt=timezone.now() - WINDOW)
+            # Those from elsewhere stay: else each sign-in of the owner would give a guesser there new guesses.
+            recent = self.from_network.filter(at__gt=timezone.now() - WINDOW)
             if recent.exists():
                 recent.update(forgiven=True)
 
     def _check(self, *, includes_own: bool) -> None:
         message = "Too many wrong codes; wait {seconds} seconds before the next."
         limit = RateLimit("codes", settings.MAX_LOGIN_FAILURES, WINDOW, message, is_exact=True)
-        from_network = self.failures.filter(network=client_address.client_network())
-        limit.check_rows(from_network, includes_own=includes_own)
+        limit.check_rows(self.from_network, includes_own=includes_own)
         try:
             limit.check_rows(self.failures, includes_own=includes_own)
         except TooManyRequests:

@@ -306,6 +306,12 @@ def test_right_code_forgives_wrong_ones(alice: User, phone: PhoneApp, settings: 
         codes.use(alice, phone.code(steps))
 
 
+def test_right_code_gives_others_no_new_guesses(alice: User, phone: PhoneApp) -> None:
+    LoginFailure.objects.create(name="alice", of_code=True, ip_address="192.0.2.1", network="192.0.2.1")
+    codes.use(alice, phone.code())
+    assert LoginFailure.objects.get().forgiven is False
+
+
 def test_hostile_codes_are_wrong(alice: User, phone: PhoneApp, settings: Any) -> None:
     settings.MAX_LOGIN_FAILURES = 100
     for code in ("", " ", "٠١٢٣٤٥", "12345", "1" * 5000, "½½½½½½", "\ud800", "-00001", "0x1234", "1e5000"):
