@@ -162,8 +162,7 @@ class Users(DomainAdmin, UserAdmin):
         return user
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
-        own = browser_sessions.require_principal(request)
-        if id == str(own.user.pk) and proofs.is_due(own):
+        if proofs.is_due(browser_sessions.require_principal(request)):
             return HttpResponseRedirect(proofs.confirm_url(request.path))
         page: Any = copy(self)  # one instance serves all requests, and the form has to know who sent this one
         page.change_password_form = partial(StaffPasswordForm, actor=staff(request))
@@ -171,6 +170,7 @@ class Users(DomainAdmin, UserAdmin):
         return super(Users, page).user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
+        proofs.require_recent(browser_sessions.require_principal(request))
         if change:
             is_own = obj.pk == staff(request).pk
             if is_own and "allowed_networks" in form.changed_data:
@@ -235,7 +235,8 @@ class Users(DomainAdmin, UserAdmin):
 
     @admin.action(description="Remove the second factor of the selected users", permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        # One's own goes with a fresh proof, at /account/security.
+        proofs.require_recent(browser_sessions.require_principal(request))
+        # One's own goes at /account/security.
         users = [user for user in within_rank(self, request, queryset) if user != staff(request)]
         removed = sum(authenticators.reset(user, actor=staff(request)) > 0 for user in users)
         self.message_user(request, f"{removed} sign in by the password alone from now on.")

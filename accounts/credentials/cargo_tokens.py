@@ -89,18 +89,6 @@ def get_or_create_default(user: User) -> DefaultToken:
         return find_default(user) or DefaultToken(_issue(user, Credential.DEFAULT_NAME, CARGO_SCOPES), is_new=True)
 
 
-def get_or_create_default_for(principal: Principal) -> DefaultToken:
-    """Return the default token, or make one; a browser must have proven its user recently for that.
-
-    Raises `ConfirmationRequired` and `Unauthenticated`.
-    """
-    token = find_default(principal.user)
-    if token is None:
-        proofs.require_recent(principal)
-        token = get_or_create_default(principal.user)
-    return token
-
-
 def find_default(user: User) -> DefaultToken | None:
     """Return the user's default token, if there is one."""
     credential = unrevoked_tokens(user).filter(name=Credential.DEFAULT_NAME).first()
@@ -122,13 +110,14 @@ def rotate_default(user: User) -> DefaultToken:
 def reveal_default_to(principal: Principal, presented: str | None) -> DefaultToken:
     """Get or create the default token for a principal that may see it, or return the one that it has presented.
 
-    Raises `PermissionDenied` for a named token, `Conflict` if only a digest is stored, and what
-    `get_or_create_default_for` raises.
+    Raises `PermissionDenied` for a named token, `ConfirmationRequired`, `Conflict` if only a digest is stored, and
+    `Unauthenticated`.
     """
     require_default_or_session(principal)
     if presented is not None:
         return DefaultToken(presented, is_new=False)
-    token = get_or_create_default_for(principal)
+    proofs.require_recent(principal)
+    token = get_or_create_default(principal.user)
     if not token.text:
         raise Conflict(
             "Your token was shown when it was made and is not kept. Take another at /replace_token, which ends it.",

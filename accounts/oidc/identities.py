@@ -18,6 +18,7 @@ from accounts.models import Identity, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
 from accounts.scopes import Scope
+from accounts.second_factor import proofs
 from registry_site import audit
 from registry_site.errors import Conflict, NotFound, PermissionDenied
 from registry_site.http import client_address
@@ -94,9 +95,11 @@ def unlink_identity(user: User, issuer: str, subject: str, *, actor: User | None
 def unlink_own(principal: Principal, key: int) -> None:
     """Unlink an identity from the principal's account.
 
-    Raises `NotFound`, and `Conflict` for the last way to sign in, and for that of the only administrator.
+    Raises `ConfirmationRequired`, `NotFound`, and `Conflict` for the last way to sign in, and for that of the only
+    administrator.
     """
     principal.require(Scope.ACCOUNT)
+    proofs.require_recent(principal)
     user = principal.user
     with transaction.atomic():
         principal.revalidate_and_lock(*roles.administrators())

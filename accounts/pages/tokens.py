@@ -12,10 +12,10 @@ from django.views.decorators.http import require_http_methods
 from accounts import cross_site
 from accounts.credentials import cargo_tokens, own_tokens
 from accounts.forms.tokens import PRESETS, RevokeTokenForm, TokenForm, preset_values
-from accounts.models import User
 from accounts.pages.frame import confirmed_page, own_page
 from accounts.pages.sign_in import FORM_METHODS
 from accounts.principals import Principal
+from accounts.second_factor import proofs
 from registry_site.cargo_config import REGISTRY_NAME, cargo_config, token_variable
 from registry_site.forms import posted, render_form
 
@@ -32,15 +32,16 @@ def tokens(request: HttpRequest, principal: Principal) -> HttpResponse:
     context = {
         "tokens": own_tokens.list_tokens(principal),
         "expired": own_tokens.list_expired_tokens(principal),
-        **(sign_on_context(request, principal.user) if settings.OIDC_LOGIN else {}),
+        **(sign_on_context(request, principal) if settings.OIDC_LOGIN else {}),
     }
     return render(request, "accounts/tokens.html", context)
 
 
-def sign_on_context(request: HttpRequest, user: User) -> dict[str, Any]:
+def sign_on_context(request: HttpRequest, principal: Principal) -> dict[str, Any]:
     """Return what the page shows where a provider signs people in: their default token above all."""
     cross_site.require_top_level_navigation(request)  # no page of another site may read it
-    return {"default": cargo_tokens.find_default(user), "registry": REGISTRY_NAME}
+    default = cargo_tokens.find_default(principal.user)
+    return {"default": default, "is_proof_due": proofs.is_due(principal), "registry": REGISTRY_NAME}
 
 
 def revoke(request: HttpRequest, principal: Principal) -> HttpResponse:

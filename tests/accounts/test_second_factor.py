@@ -21,6 +21,7 @@ from accounts.pages import default_token, identities
 from accounts.second_factor import apps, codes, recovery_codes
 from registry_site.errors import TooManyRequests, WrongCode
 from registry_site.models import AuditEvent
+from tests.support.admin import new_user_form
 from tests.support.authenticator_apps import PhoneApp, add_app, count_rows
 from tests.support.cast import PASSWORD
 from tests.support.log_ins import LOG_INS, post_json
@@ -406,9 +407,14 @@ def test_changes_are_refused_without_a_fresh_proof(browser: FormBrowser, alice: 
     sealed = {"name": "Tablet", "code": phone.code(), "sealed": apps.seal(alice, phone.secret)}
     before = [User.objects.values().get(), Credential.objects.count(), count_rows(alice)]
     offenders = {}
-    key = Authenticator.objects.get().pk
-    posts = {**GUARDED, "/account/security/app": sealed, "/account/app-keys": {"type": "ALL", "newest": "0"}}
-    for path, fields in {**posts, "/account/security": {"remove": str(key)}}.items():
+    posts = {
+        **GUARDED,
+        "/account/security/app": sealed,
+        "/account/app-keys": {"type": "ALL", "newest": "0"},
+        "/account/security": {"remove": str(Authenticator.objects.get().pk)},
+        "/account/identities": {"unlink": "1"},
+    }
+    for path, fields in posts.items():
         response = browser.post(path, {**token, **fields}, headers=PAGE)
         if response.status_code != 403 or 'href="/account/confirm"' not in response.content.decode():
             offenders[path] = response.status_code
@@ -461,16 +467,31 @@ def test_password_confirms_only_without_a_second_factor(alice: User) -> None:
     assert browser.get("/account/security/app", headers=PAGE).status_code == 200
 
 
-def test_own_password_needs_proof_in_admin(root: User) -> None:
+def test_passwords_need_proof_in_admin(root: User, alice: User) -> None:
     add_app(root)
     browser = Client()
     browser.force_login(root)
     age_proofs()
     new = {"old_password": PASSWORD, "new_password1": OTHER, "new_password2": OTHER}
     set_by_staff = {"password1": OTHER, "password2": OTHER, "usable_password": "true"}
-    for path, fields in (("/admin/password_change/", new), (f"/admin/accounts/user/{root.pk}/password/", set_by_staff)):
-        assert browser.post(path, fields)["Location"].startswith("/account/confirm?next=%2Fadmin%2F")
-    assert User.objects.get().check_password(PASSWORD)
+    keys = (root.pk, f"0{root.pk}", alice.pk)
+    posts = {f"/admin/accounts/user/{key}/password/": set_by_staff for key in keys}
+    for path, fields in {"/admin/password_change/": new, **posts}.items():
+        assert browser.post(path, fields)["Location"].startswith("/account/confirm?next=%2Fadmin%2F"), path
+    assert all(user.check_password(PASSWORD) for user in User.objects.all())
+
+
+def test_changes_of_accounts_need_proof_in_admin(root: User, alice: User) -> None:
+    add_app(root)
+    add_app(alice)
+    browser = Client()
+    browser.force_login(root)
+    age_proofs()
+    action = {"action": "remove_second_factor", "_selected_action": [alice.pk]}
+    for path, fields in {"/admin/accounts/user/add/": new_user_form(), "/admin/accounts/user/": action}.items():
+        page = browser.post(path, fields, follow=True)
+        assert "/account/confirm" in page.content.decode(), path
+    assert (User.objects.count(), count_rows(alice)) == (2, (1, 10))
 
 
 def test_action_leaves_the_own_factor(root: User, alice: User) -> None:
@@ -496,6 +517,17 @@ def test_pages_of_sign_on_need_a_fresh_proof(alice: User, phone: PhoneApp, rf: R
     request.user = alice
     assert default_token.me(request)["Location"] == "/account/tokens"
     assert not Credential.objects.filter(kind="cargo_token").exists()
+
+
+def test_default_token_is_shown_after_a_fresh_proof(browser: FormBrowser, alice: User, settings: Any) -> None:
+    settings.OIDC_LOGIN = True
+    token = cargo_tokens.rotate_default(alice).text
+    shown = []
+    for _ in ("stale", "fresh"):
+        page = browser.get("/account/tokens", headers=PAGE).content.decode()
+        shown.append((token in page, 'href="/account/confirm?next=/account/tokens"' in page))
+        Credential.objects.update(proven_at=timezone.now())
+    assert shown == [(False, True), (True, False)]
 
 
 def test_first_factor_ages_other_sessions(alice: User) -> None:
