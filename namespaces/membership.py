@@ -71,11 +71,6 @@ def roles_below(own_role: Role) -> tuple[Role, ...]:
     return tuple(role for role in Role if own_role is Role.MANAGER and role.rank < own_role.rank)
 
 
-def may_manage(namespace: Namespace, role: Role | None) -> bool:
-    """Return whether a role allows changes of members; a personal namespace has its user alone."""
-    return namespace.user_id is None and role is not None and bool(roles_below(role))
-
-
 def members_of(namespace: Namespace) -> QuerySet[Membership]:
     """Select the owners, then all others, each group in the order of joining, with their users."""
     return role_assignments.owners_first(Membership, namespace)

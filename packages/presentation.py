@@ -163,8 +163,7 @@ class PresentedPackage:
         return lookup.releases_of_keys(self.row, list(keys[:FEED_LENGTH]))
 
     @cached_property
-    def collaborators(self) -> Sequence[Collaboration]:
+    def collaborators(self) -> Part:
         """The first collaborators; like the API, pages show them to those alone who have signed in."""
-        if self.viewer is None:
-            return []
-        return list(Collaboration.in_subject(self.row)[: MAX_COLLABORATORS + 1])
+        rows = Collaboration.in_subject(self.row)[: MAX_COLLABORATORS + 1] if self.viewer else []
+        return part_of(list(rows), 1, MAX_COLLABORATORS)

@@ -15,7 +15,7 @@ from packages.api import yapkg
 from packages.pages import collaborators, own_roles, settings
 from packages.pages import package as package_pages
 from packages.pages.feeds import Feed
-from packages.pages.namespace import PackagesOfNamespace
+from packages.pages.namespace import packages_of_namespace
 from registry_site.http.negotiation import View, by_accept
 from registry_site.pages import to_search
 
@@ -43,7 +43,7 @@ def routes_under(prefix: str) -> list[URLPattern]:
         route(
             namespace,
             "namespace",
-            PackagesOfNamespace.as_view(),
+            packages_of_namespace,
             namespaces_api.Namespaces.as_view({"get": "retrieve", "delete": "destroy"}),
         ),
         route(

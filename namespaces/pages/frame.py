@@ -1,45 +1,13 @@
-"""What all pages of a namespace share: the lookup, the usual spelling of their addresses, and the frame."""
+"""What pages of namespaces and packages share: the usual spelling of their addresses."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import reverse
 from django.views import View
 from django.views.decorators.http import require_safe
 
-from accounts.credentials import browser_sessions
-from accounts.models import User
-from namespaces import membership
-from namespaces.models import Namespace
 from registry_site import visitors
-
-
-class NamespacePage(View):
-    """A page of a shared or a personal namespace."""
-
-    http_method_names = ["get", "head"]
-    template_name: ClassVar[str]
-    tab: ClassVar[str]
-
-    def get(self, request: HttpRequest, namespace: str) -> HttpResponseBase:
-        """Respond with the page, at the address that spells the name as it was registered."""
-        visitors.require_reader(request)
-        row = membership.get_any_namespace(namespace)
-        if row.name != namespace:
-            return redirect_to_spelling(request, namespace=row.name)
-        context = self.context(request, row, browser_sessions.get_viewer(request))
-        return render(request, self.template_name, {**frame_of(row, request), "tab": self.tab, **context})
-
-    def context(self, request: HttpRequest, namespace: Namespace, viewer: User | None) -> dict[str, Any]:
-        return {}
-
-
-def frame_of(namespace: Namespace, request: HttpRequest) -> dict[str, Any]:
-    """Return the context of the template that pages of a namespace extend."""
-    role = membership.role_of(namespace, browser_sessions.get_viewer(request))
-    return {"namespace": namespace, "role": role, "may_manage": membership.may_manage(namespace, role)}
 
 
 def redirect_to_spelling(request: HttpRequest, **spelling: str) -> HttpResponse:

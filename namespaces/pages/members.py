@@ -3,7 +3,6 @@
 from accounts.models import User
 from namespaces import membership
 from namespaces.invitations import NAMESPACE
-from namespaces.pages.frame import frame_of
 from namespaces.pages.roles import InvitationsView, ListView, RolesView, RoleView, Subject
 from registry_site import visitors
 
@@ -15,9 +14,9 @@ class MembersView(RolesView):
     def get_subject(self, viewer: User | None) -> Subject:
         visitors.require_reader(self.request)
         namespace = membership.get_namespace(self.kwargs["namespace"])
-        frame = frame_of(namespace, self.request)
-        givable = membership.roles_below(frame["role"]) if frame["role"] else ()
-        return Subject(namespace, f"{namespace.page_path}/members", givable, {**frame, "tab": "members"})
+        givable = membership.givable_roles(namespace, viewer)
+        frame = {"namespace": namespace, "tab": "members"}
+        return Subject(namespace, f"{namespace.page_path}/members", givable, frame)
 
 
 class Members(MembersView, ListView):
