@@ -7,7 +7,7 @@ from django.urls import URLPattern, path
 
 from accounts.pages.sign_in import FORM_METHODS
 from namespaces.api import yapkg
-from namespaces.pages import frame, members
+from namespaces.pages import addresses, members
 from registry_site.http.negotiation import by_accept
 from registry_site.pages import to_search
 
@@ -17,12 +17,12 @@ def routes_under(prefix: str) -> list[URLPattern]:
         path(prefix, by_accept(to_search("namespaces"), yapkg.Namespaces.as_view({"post": "open"}))),
         path(
             f"{prefix}/<str:namespace>/members",
-            by_accept(frame.page_under(prefix, members.Members), yapkg.Members.as_view({"post": "add"})),
+            by_accept(addresses.page_under(prefix, members.Members), yapkg.Members.as_view({"post": "add"})),
         ),
         path(
             f"{prefix}/<str:namespace>/members/<str:username>",
             by_accept(
-                frame.page_under(prefix, members.Member),
+                addresses.page_under(prefix, members.Member),
                 yapkg.Members.as_view({"patch": "change", "delete": "remove"}),
                 methods=FORM_METHODS,
             ),

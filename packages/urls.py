@@ -10,7 +10,7 @@ from django.urls.converters import StringConverter
 
 from accounts.pages.sign_in import FORM_METHODS
 from namespaces.api import yapkg as namespaces_api
-from namespaces.pages import frame
+from namespaces.pages import addresses
 from packages.api import yapkg
 from packages.pages import collaborators, own_roles, settings
 from packages.pages import package as package_pages
@@ -32,7 +32,7 @@ register_converter(PackageName, "package_name")
 def routes_under(prefix: str) -> list[URLPattern]:
     def route(path_: str, name: str, page: View, api: Any, markdown: View | None = None) -> URLPattern:
         if prefix == "namespace":
-            return path(path_, by_accept(frame.to_plural, api))
+            return path(path_, by_accept(addresses.to_plural, api))
         return path(path_, by_accept(page, api, markdown=markdown), name=name)
 
     namespace = f"{prefix}/<str:namespace>"
@@ -49,7 +49,7 @@ def routes_under(prefix: str) -> list[URLPattern]:
         route(
             f"{namespace}/packages",
             "namespace-packages",
-            frame.to_namespace,
+            addresses.to_namespace,
             yapkg.Packages.as_view({"get": "list", "post": "create_package"}),
         ),
         route(
@@ -70,14 +70,14 @@ def routes_under(prefix: str) -> list[URLPattern]:
         path(
             f"{package}/collaborators",
             by_accept(
-                frame.page_under(prefix, collaborators.Collaborators),
+                addresses.page_under(prefix, collaborators.Collaborators),
                 yapkg.Collaborators.as_view({"get": "list", "post": "add"}),
             ),
         ),
         path(
             f"{package}/collaborators/<str:username>",
             by_accept(
-                frame.page_under(prefix, collaborators.Collaborator),
+                addresses.page_under(prefix, collaborators.Collaborator),
                 yapkg.Collaborators.as_view({"patch": "change", "delete": "remove"}),
                 methods=FORM_METHODS,
             ),

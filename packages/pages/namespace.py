@@ -10,7 +10,7 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import Namespace
-from namespaces.pages.frame import redirect_to_spelling
+from namespaces.pages.addresses import redirect_to_spelling
 from packages import listing, section
 from registry_site import paging, visitors
 

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views import View
 
 from accounts.credentials import browser_sessions
-from namespaces.pages.frame import redirect_to_spelling
+from namespaces.pages.addresses import redirect_to_spelling
 from packages.presentation import PresentedPackage
 from registry_site import paging, visitors
 
