@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 
 from csp.decorators import csp_update
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
 from django.views import View
 
 from accounts.credentials import browser_sessions
@@ -16,6 +15,7 @@ from crates.pages import readers
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site import paging, visitors
 from registry_site.http.error_handlers import set_error_page
+from registry_site.http.spelling import redirect_to_spelling
 
 MAX_TICKED = 500  # features of a request
 
@@ -32,11 +32,9 @@ class CratePage(View):
         self.require_reader(request)
         set_error_page(request, "crates/missing.html", name=name, elsewhere=partial(self.kind.address_elsewhere, name))
         crate = self.kind.get(name, number)
-        spelt = {"name": crate.name, **({"number": crate.version.num} if number else {}), **parts}
-        match = request.resolver_match
-        if match is not None and match.kwargs != spelt:
-            query = request.META.get("QUERY_STRING", "")
-            return HttpResponseRedirect(reverse(match.view_name, kwargs=spelt) + (f"?{query}" if query else ""))
+        spelling = {"name": crate.name, **({"number": crate.version.num} if number else {})}
+        if self.kwargs != {**self.kwargs, **spelling}:
+            return redirect_to_spelling(request, **spelling)
         return self.respond(request, crate)
 
     def require_reader(self, request: HttpRequest) -> None:

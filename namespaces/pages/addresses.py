@@ -1,4 +1,4 @@
-"""What pages of namespaces and packages share: the usual spelling of their addresses."""
+"""Other addresses of the pages of namespaces and packages, which lead to the usual ones."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,7 @@ from django.views import View
 from django.views.decorators.http import require_safe
 
 from registry_site import visitors
-
-
-def redirect_to_spelling(request: HttpRequest, **spelling: str) -> HttpResponse:
-    """Lead to the address of this page that spells its names so."""
-    match = request.resolver_match
-    assert match is not None  # noqa: S101 - a view runs, so its route matched
-    return HttpResponseRedirect(with_query(reverse(match.view_name, kwargs={**match.kwargs, **spelling}), request))
+from registry_site.http.spelling import with_query
 
 
 def page_under(prefix: str, page: type[View]) -> Callable[..., HttpResponseBase]:
@@ -34,8 +28,3 @@ def to_namespace(request: HttpRequest, namespace: str) -> HttpResponse:
     """`GET /namespaces/{namespace}/packages`: the page of the namespace lists them"""
     visitors.require_reader(request)
     return HttpResponseRedirect(with_query(reverse("namespace", args=[namespace]), request))
-
-
-def with_query(path: str, request: HttpRequest) -> str:
-    query = request.META.get("QUERY_STRING", "")
-    return f"{path}?{query}" if query else path

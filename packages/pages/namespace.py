@@ -10,9 +10,9 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import Namespace
-from namespaces.pages.addresses import redirect_to_spelling
 from packages import listing, section
 from registry_site import paging, visitors
+from registry_site.http.spelling import redirect_to_spelling
 
 MAX_MEMBERS = 12  # beside the packages; the page of members has all
 SORTS = {"name": "By name", "updated": "Latest", "new": "Newest", "downloads": "Most downloaded"}

@@ -8,9 +8,9 @@ from django.shortcuts import render
 from django.views import View
 
 from accounts.credentials import browser_sessions
-from namespaces.pages.addresses import redirect_to_spelling
 from packages.presentation import PresentedPackage
 from registry_site import paging, visitors
+from registry_site.http.spelling import redirect_to_spelling
 
 
 class PackagePage(View):
