@@ -7,6 +7,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from accounts.models import Credential, User, UserQuerySet
+from accounts.notification_choices import label_of
 from accounts.notifications import Topic, add_topic, notify, on, queue, with_address
 from accounts.signals import token_ending
 from registry_site import mail, outbox
@@ -143,6 +144,20 @@ def tell_of_identity(event: AuditEvent) -> None:
     notify(SECURITY, account_of(event), "Another way to sign in to your account", line_of(event))
 
 
+@on(Action.IDENTITY_UNLINK)
+def tell_of_lost_identity(event: AuditEvent) -> None:
+    notify(SECURITY, account_of(event), "A way to sign in to your account was removed", line_of(event))
+
+
+@on(Action.USER_CHANGE_NOTIFICATIONS)
+def tell_of_choices(event: AuditEvent) -> None:
+    """Tell which mails were switched off, for who did that may be a stranger who wants to act unseen."""
+    labels = [label_of(name) for name, is_on in event.detail.items() if is_on is False]
+    if labels:
+        line = f"{line_of(event)}; switched off: {', '.join(labels)}"
+        notify(SECURITY, account_of(event), "Mails to you were switched off", line)
+
+
 @on(Action.USER_CLOSE)
 def tell_of_closing(event: AuditEvent) -> None:
     users = {user.email: user for user in with_address(account_of(event))}
@@ -160,4 +175,6 @@ SECOND_FACTOR: dict[str, str] = {
 
 @on(*SECOND_FACTOR)
 def tell_of_second_factor(event: AuditEvent) -> None:
+    if event.detail.get("first"):
+        return  # the codes that come with a factor: the mail about that one is enough
     notify(SECURITY, account_of(event), SECOND_FACTOR[event.action], line_of(event))

@@ -21,6 +21,12 @@ def choices_of(user: User) -> NotificationChoices:
     return NotificationChoices.objects.filter(user=user).first() or NotificationChoices(user=user)
 
 
+def label_of(choice: str) -> str:
+    """Return what the mails of a choice are about."""
+    field: Any = NotificationChoices._meta.get_field(choice)
+    return str(field.verbose_name)
+
+
 def change_choices(principal: Principal, **choices: bool) -> None:
     """Change which mails the principal gets, by the names of the fields. Raises `PermissionDenied`."""
     principal.require(Scope.ACCOUNT)
@@ -44,8 +50,7 @@ class MailLink(NamedTuple):
 
     @property
     def label(self) -> str:
-        field: Any = NotificationChoices._meta.get_field(self.choice)
-        return str(field.verbose_name)
+        return label_of(self.choice)
 
 
 def read_link(token: str) -> MailLink:

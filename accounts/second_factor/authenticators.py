@@ -79,7 +79,7 @@ def insert(principal: Principal, authenticator: Authenticator, name: str) -> lis
     if principal.credential is not None:
         others = others.exclude(pk=principal.credential.pk)
     others.update(proven_at=None)
-    return recovery_codes.make(user)
+    return recovery_codes.make(user, first=True)
 
 
 def remove(principal: Principal, key: int) -> Authenticator:

@@ -18,12 +18,15 @@ LENGTH = 16
 GROUP = 4
 
 
-def make(user: User) -> list[str]:
-    """Make new codes, which end the former ones, and return them. The caller has locked the user's row."""
+def make(user: User, *, first: bool = False) -> list[str]:
+    """Make new codes, which end the former ones, and return them. The caller has locked the user's row.
+
+    The `first` ones come with the first authenticator.
+    """
     codes = [new_code() for _ in range(COUNT)]
     RecoveryCode.objects.filter(user=user).delete()
     RecoveryCode.objects.bulk_create(RecoveryCode(user=user, digest=token_digest(bare(code))) for code in codes)
-    audit.record(user, audit.Action.SECOND_FACTOR_MAKE_CODES, user, count=COUNT)
+    audit.record(user, audit.Action.SECOND_FACTOR_MAKE_CODES, user, count=COUNT, first=first)
     return codes
 
 

@@ -18,9 +18,11 @@ from accounts.passwords import change
 from accounts.principals import Principal
 from accounts.profiles import ProfileChanges
 from registry_site import audit, outbox
+from registry_site.logs import fields_of
 from registry_site.models import Action, AuditEvent, OutboxEntry
 from registry_site.signals import hour_passed
 from tests.support.admin import EMPTY_INLINES
+from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 from tests.support.mail_server import MailServer, running_mail_server
 from tests.support.page_forms import PAGE, FormBrowser
@@ -165,7 +167,9 @@ def test_security_is_told_whatever_was_chosen(dora: User, mails: MailServer, roo
     cargo_tokens.create(dora, "ci")
     change.set_password_as_staff(dora, NEW, actor=root)
     identities.link_identity(dora, "https://id.example.org", "7", actor=dora)
+    identities.unlink_identity(dora, "https://id.example.org", "7", actor=dora)
     assert [subject for _, subject in subjects(mails)] == [
+        "A way to sign in to your account was removed",
         "Another way to sign in to your account",
         "Your password was changed",
     ]
@@ -187,6 +191,11 @@ def test_changes_of_the_second_factor_are_mailed(dora: User, mails: MailServer) 
         audit.record(dora, action, dora, kind="app", name="phone", count=10, left=9)
     texts = [str(message.get_content()) for _, message in mails.delivered]
     assert [len(texts), "* The app phone was added as a second factor." in texts[0]] == [5, True]
+
+
+def test_first_factor_and_its_codes_are_one_mail(dora: User, mails: MailServer) -> None:
+    add_app(dora)
+    assert subjects(mails) == [("dora@example.org", "A second factor was added to your account")]
 
 
 def test_both_addresses_hear_of_a_change(dora: User, mails: MailServer) -> None:
@@ -254,6 +263,8 @@ def test_mailbox_gets_a_limited_number(mails: MailServer, caplog: pytest.LogCapt
 
 # --- Choices -------------------------------------------------------------------------------------------------------
 
+SWITCHED_OFF = ("dora@example.org", "Mails to you were switched off")
+
 
 @pytest.fixture
 def browser(dora: User, mails: MailServer) -> FormBrowser:
@@ -267,10 +278,11 @@ def test_page_switches_mails_off_and_on(browser: FormBrowser, dora: User, mails:
     others = dict.fromkeys(("new_versions", "owners_changed", "tokens_ending", "new_sign_ins", "invitations"), "on")
     assert browser.fill_in("/account/notifications", **others)["Location"] == "/account/notifications"
     cargo_tokens.create(dora, "ci")
-    assert subjects(mails) == []
+    assert subjects(mails) == [SWITCHED_OFF]
+    assert "; switched off: new tokens and app keys\n" in last_text(mails)
     browser.fill_in("/account/notifications", tokens_made="on", **others)
     cargo_tokens.create(dora, "laptop")
-    assert len(mails.delivered) == 1
+    assert subjects(mails) == [("dora@example.org", "A token for your account was made"), SWITCHED_OFF]
     events = AuditEvent.objects.filter(action="user.change_notifications").order_by("pk")
     assert [event.detail for event in events] == [{"tokens_made": False}, {"tokens_made": True}]
 
@@ -279,7 +291,7 @@ def test_choice_counts_for_mails_that_wait(browser: FormBrowser, dora: User, mai
     cargo_tokens.create(dora, "ci")
     outbox.work_off()
     browser.fill_in("/account/notifications")
-    assert subjects(mails) == []
+    assert subjects(mails) == [SWITCHED_OFF]
 
 
 def test_page_says_why_no_mail_comes(browser: FormBrowser, settings: Any) -> None:
@@ -317,7 +329,7 @@ def test_mail_program_switches_off_by_post(link: str, dora: User, mails: MailSer
         answer = client.post(link, {"List-Unsubscribe": "One-Click"}, headers={"Origin": "https://mail.example"})
         assert answer.status_code == 200
     cargo_tokens.create(dora, "laptop")
-    assert subjects(mails) == []
+    assert subjects(mails) == [SWITCHED_OFF]
     event = AuditEvent.objects.get(action="user.change_notifications")
     assert (event.actor, event.detail) == (dora, {"tokens_made": False, "by": "a link"})
 
@@ -334,4 +346,4 @@ def test_forged_links_do_nothing(link: str, caplog: pytest.LogCaptureFixture) ->
         assert (client.get(path).status_code, client.post(path).status_code) == (400, 400), path
     assert not NotificationChoices.objects.exists()
     client.post(link)
-    assert link.rpartition("/")[2] not in caplog.text
+    assert link.rpartition("/")[2] not in str([fields_of(record) for record in caplog.records])
