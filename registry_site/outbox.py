@@ -181,7 +181,7 @@ def put_off(entry: OutboxEntry, error: Exception) -> None:
     """Let an entry wait for its next attempt, or give it up."""
     now = timezone.now()
     due_at = now + min(FIRST_PAUSE * 2 ** min(entry.attempts - 1, 10), LONGEST_PAUSE)
-    cause = cause_of(error)
+    cause = cause_of(error, entry.recipient)
     if is_final := is_refusal_of_recipient(error) or due_at > entry.give_up_at:
         claimed(entry).update(state=FAILED, ended_at=now, error=cause)
     else:
@@ -194,13 +194,15 @@ def put_off(entry: OutboxEntry, error: Exception) -> None:
         log_event("mail_not_written", logging.ERROR, exc_info=error, **fields)
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: Exception, recipient: str) -> str:
     """Return a failure in words for staff and the log, without the address."""
     if isinstance(error, SMTPRecipientsRefused):
         answers = [f"{code} {text.decode('utf-8', 'replace')}" for code, text in error.recipients.values()]
         cause = f"the recipient is refused: {', '.join(answers)}"
     else:
         cause = f"{type(error).__name__}: {error}"
+    if recipient:  # many mail servers repeat it
+        cause = cause.replace(recipient, "the address")
     return cause.replace("\0", "")[:MAX_ERROR_LENGTH]
 
 

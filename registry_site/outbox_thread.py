@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from registry_site import outbox
 from registry_site.logs import log_event
@@ -34,9 +34,10 @@ class OutboxThread(threading.Thread):
             outbox.added.clear()
             if not (self.stopping.is_set() or self.work()):
                 self.stopping.wait(PAUSE_SECONDS)
+        connections.close_all()
 
     def work(self) -> bool:
-        """Work off what is due, without a connection to the database that would be open all the time."""
+        """Work off what is due. The connection to the database is kept as long as those of requests are."""
         try:
             self.announce_hour()
             is_done = outbox.work_off(self.stopping.is_set)
@@ -46,7 +47,7 @@ class OutboxThread(threading.Thread):
                 log_event("outbox_failed", logging.WARNING, cause=f"{type(error).__name__}: {error}")
             self.is_failing, is_done = True, False
         finally:
-            connections.close_all()
+            close_old_connections()
         return is_done
 
     def announce_hour(self) -> None:

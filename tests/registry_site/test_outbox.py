@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from registry_site import outbox, outbox_thread
+from registry_site.logs import fields_of
 from registry_site.models import AuditEvent, OutboxEntry
 from registry_site.outbox import Mail
 from registry_site.signals import hour_passed
@@ -75,7 +76,7 @@ def test_mails_go_out_in_order_and_once(greeting: Greeting, caplog: pytest.LogCa
     assert len(sent_mails()) == 2
     assert not OutboxEntry.objects.filter(pk=entry.pk).exists()  # there was nothing to send any more
     assert logged(caplog) == [("INFO", "mail_sent")] * 2
-    assert ADDRESS not in caplog.text
+    assert ADDRESS not in str([fields_of(record) for record in caplog.records])
 
 
 def test_mail_says_that_a_machine_sent_it(greeting: Greeting) -> None:
@@ -120,9 +121,12 @@ def test_pauses_grow_until_it_is_given_up(greeting: Greeting, caplog: pytest.Log
 def test_refused_recipient_is_final(greeting: Greeting, caplog: pytest.LogCaptureFixture) -> None:
     for code, state in ((550, "failed"), (450, "pending")):
         add()
-        greeting.error = smtplib.SMTPRecipientsRefused({ADDRESS: (code, b"no \0 mailbox")})
+        greeting.error = smtplib.SMTPRecipientsRefused({ADDRESS: (code, f"<{ADDRESS}>: no \0 mailbox".encode())})
         outbox.work_off()
-        assert OutboxEntry.objects.latest("pk").state == state, code
+        entry = OutboxEntry.objects.latest("pk")
+        expected = f"the recipient is refused: {code} <the address>: no  mailbox"
+        assert (entry.state, entry.error) == (state, expected)
+    assert ADDRESS not in str([fields_of(record) for record in caplog.records])
     assert logged(caplog) == [("WARNING", "mail_given_up")]
 
 
@@ -239,6 +243,26 @@ def test_thread_survives_the_database(monkeypatch: pytest.MonkeyPatch, caplog: p
     thread.stop()
     assert not thread.is_alive()
     assert logged(caplog) == [("WARNING", "outbox_failed")]
+
+
+@pytest.mark.only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_thread_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends: list[int] = []
+
+    def look(is_stopping: Any) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            backends.append(cursor.fetchone()[0])
+        return True
+
+    monkeypatch.setattr(outbox, "work_off", look)
+    monkeypatch.setattr(outbox_thread, "POLL_SECONDS", 0)
+    thread = outbox_thread.OutboxThread()
+    thread.start()
+    wait_until(lambda: len(backends) > 2)
+    thread.stop()
+    assert len(set(backends)) == 1
 
 
 @pytest.mark.database_independent
