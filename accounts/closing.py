@@ -1,11 +1,9 @@
 """Closing one's own account: what it published stays, its name stays reserved, and staff can open it again."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from accounts import roles
 from accounts.models import User
@@ -15,14 +13,12 @@ from accounts.scopes import Scope
 from accounts.second_factor import proofs
 from accounts.signals import sole_ownerships_wanted
 from registry_site import audit
-from registry_site.errors import PermissionDenied
 
-RECENT = timedelta(minutes=15)
 MAX_LISTED = 100  # of each kind
 
 
 def needs_password(user: User) -> bool:
-    """Return whether the owner proves the account by its password; others by a recent sign-in."""
+    """Return whether the owner proves the account by its password; others by a fresh proof."""
     return settings.PASSWORD_LOGIN and user.has_usable_password()
 
 
@@ -35,16 +31,14 @@ def list_sole_ownerships(user: User) -> list[str]:
 def close_account(principal: Principal, password: str = "") -> None:
     """Close the principal's account, which ends all its credentials.
 
-    Raises what `login.authenticate_password` raises, `ConfirmationRequired` with a second factor, `PermissionDenied`
-    without a recent sign-in where there is no password, and `Conflict` for the only administrator.
+    Raises what `login.authenticate_password` raises, `ConfirmationRequired` with a second factor and where there is no
+    password, and `Conflict` for the only administrator.
     """
     principal.require(Scope.ACCOUNT)
     user = principal.user
-    proofs.require_recent(principal)
+    proofs.require_recent(principal, always=not needs_password(user))
     if needs_password(user):
         login.authenticate_password(user.username, password)
-    elif principal.credential is not None and principal.credential.created_at < timezone.now() - RECENT:
-        raise PermissionDenied("Sign out, and sign in again: this needs a sign-in within the last 15 minutes.")
     with transaction.atomic():
         principal.revalidate_and_lock(*roles.administrators())
         roles.require_other_administrator(user, actor=user)

@@ -1,7 +1,7 @@
 """Fresh proofs: what an account must not lose to somebody at its open browser needs one of the last 15 minutes.
 
 A sign-in is such a proof, and so is the second factor on `/account/confirm`. Where an account has no second factor,
-only adding one asks for it, and the password is the proof.
+only adding one asks for it, and the password is the proof; without a password, also closing the account.
 """
 
 from datetime import timedelta

@@ -331,10 +331,11 @@ def test_account_without_password_needs_recent_sign_in(sign_on: None, alice: Use
     User.objects.update(password="!")
     browser = FormBrowser()
     browser.force_login(User.objects.get(), backend="accounts.oidc.flow.Backend")
-    Credential.objects.update(created_at=timezone.now() - timedelta(minutes=16))
+    Credential.objects.update(proven_at=timezone.now() - timedelta(minutes=16))
     response = browser.fill_in("/account/close")
+    assert "/account/confirm" in notices(response.content.decode())[0]
     assert (response.status_code, User.objects.get().is_active) == (403, True)
-    Credential.objects.update(created_at=timezone.now() - timedelta(minutes=14))
+    Credential.objects.update(proven_at=timezone.now() - timedelta(minutes=14))
     assert browser.fill_in("/account/close")["Location"] == "/"
 
 
