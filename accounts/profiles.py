@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,8 +20,14 @@ from accounts.signals import account_renamed, co_members_wanted
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 from registry_site.http import client_address
+from registry_site.models import AuditEvent
+from registry_site.rate_limits import RateLimit
 
 MAX_FORMER_NAMES = 10  # a former name stays reserved for ever
+# Of addresses that nothing proves: each change is mailed to both, so a user could have strangers flooded.
+EMAIL_LIMIT = RateLimit(
+    "unproven-emails", 5, timedelta(hours=1), "You changed your e-mail address 5 times within an hour; wait."
+)
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ def _own_reservation(user: User, username: str) -> NameReservation | None:
 
 
 def _set_email(user: User, email: str) -> None:
+    own_changes = AuditEvent.objects.filter(actor=user, action=audit.Action.USER_CHANGE_EMAIL, object_id=user.pk)
+    EMAIL_LIMIT.check_rows(own_changes)
     former = user.email
     user.email, user.email_verified_at, user.verification_sent_at = email, None, None
     try:

@@ -6,7 +6,7 @@ from accounts import bans, profiles
 from accounts.models import User
 from accounts.passwords import login
 from accounts.principals import Principal
-from registry_site.errors import Conflict, Unauthenticated
+from registry_site.errors import Conflict, TooManyRequests, Unauthenticated
 from tests.support.cast import PASSWORD
 
 
@@ -22,6 +22,14 @@ def test_number_of_renames_is_limited(alice: User) -> None:
     assert User.objects.get(pk=alice.pk).username == "alice-9"
     rename(alice, "alice-3")
     assert User.objects.get(pk=alice.pk).username == "alice-3"
+
+
+def test_unproven_addresses_are_limited(alice: User) -> None:
+    for number in range(5):
+        profiles.update_profile(Principal(alice), None, profiles.ProfileChanges(email=f"x{number}@example.org"))
+    with pytest.raises(TooManyRequests, match=r"^You changed your e-mail address 5 times within an hour; wait\.$"):
+        profiles.update_profile(Principal(alice), None, profiles.ProfileChanges(email="x5@example.org"))
+    assert User.objects.get(pk=alice.pk).email == "x4@example.org"
 
 
 def test_ban_during_the_change_refuses_it(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
