@@ -77,7 +77,7 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                     raise upstreams.ABSENCE_ERRORS[status](no_such_version(index_file.name, line.version))
                 if blobs.sha256_of(file) != line.checksum:
                     raise WrongBytes("it sends other bytes than its index says")
-                refuse_links(index_file.upstream, file)
+                check_archive(index_file.upstream, file)
                 stored = store(index_file, line, file)
         except WrongBytes as error:
             incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: {error} ({line.checksum})")
@@ -89,12 +89,12 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
     return stored
 
 
-def refuse_links(upstream: str, file: IO[bytes]) -> None:
-    """Raise `WrongBytes` for a crate of a private upstream that contains links (CVE-2026-5223)."""
+def check_archive(upstream: str, file: IO[bytes]) -> None:
+    """Raise `WrongBytes` for a crate of a private upstream that contains links (CVE-2026-5223) or two manifests."""
     if upstream == upstreams.CRATES_IO:
         return
     try:
-        archive.refuse_links(file, file.seek(0, SEEK_END))
+        archive.check_foreign(file, file.seek(0, SEEK_END))
     except Invalid as error:
         raise WrongBytes(f"it sends an archive that is refused here: {error.message.removesuffix('.')}") from error
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates.mirror import descriptions, incidents
-from crates.mirror.crate_cache import WrongBytes, lock_bytes, refuse_links
+from crates.mirror.crate_cache import WrongBytes, check_archive, lock_bytes
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site import audit
 from registry_site.errors import Unavailable
@@ -48,13 +48,13 @@ def verify_or_discard(crate: CachedCrate) -> bool:
     return is_intact
 
 
-def find_links(crate: CachedCrate) -> str:
-    """Return why the archive of a private upstream is refused, and delete it; empty for an archive without links."""
+def refusal_of_archive(crate: CachedCrate) -> str:
+    """Return why the archive of a private upstream is refused, and delete it; empty for one that may stay."""
     try:
         with free_space.TemporaryFile() as file:
             with crate.blob().read() as content:
                 shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
-            refuse_links(crate.upstream, file)
+            check_archive(crate.upstream, file)
     except WrongBytes as error:
         incidents.record(Incident.Kind.WRONG_BYTES, str(crate), str(error))
         delete_crate(crate, actor=None)

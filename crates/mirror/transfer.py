@@ -80,7 +80,7 @@ def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
                     yield f"{name}@{line.version}", False
                     continue
                 try:
-                    crate_cache.refuse_links(index_file.upstream, file)
+                    crate_cache.check_archive(index_file.upstream, file)
                 except UpstreamFault as error:
                     yield f"{name}@{line.version}: {error}", False
                     continue

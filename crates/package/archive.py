@@ -127,17 +127,23 @@ def read_member(crate: IO[bytes], compressed_size: int, member: Member) -> bytes
     return tar.read(member.size)
 
 
-def refuse_links(crate: IO[bytes], compressed_size: int) -> None:
-    """Raise `Invalid` for a crate of another registry with links, or one that cannot be read to its end.
+def check_foreign(crate: IO[bytes], compressed_size: int) -> None:
+    """Raise `Invalid` for a crate of another registry with links or two manifests, or one that is cut off.
 
-    A link leads cargo out of the folder to which it unpacks. Whatever is no gzip data, cargo cannot unpack.
+    A link leads cargo out of the folder to which it unpacks. Of two manifests, policies would read the license of one
+    and cargo build the other. Whatever is no gzip data, cargo cannot unpack.
     """
     crate.seek(0)
     is_gzip = crate.read(2) == b"\x1f\x8b"
     crate.seek(0)
     if is_gzip:
         tar = BoundedGzipReader(crate, unpacked_limit(compressed_size), "crate")
+        has_manifest = False
         for entry in read_entries(tar, lenient=True):
+            if unpacked_path(entry) == "Cargo.toml":
+                if has_manifest:
+                    raise Invalid("The crate contains two files Cargo.toml.")
+                has_manifest = True
             tar.skip(entry.size + -entry.size % BLOCK)
 
 

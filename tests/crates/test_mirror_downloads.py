@@ -161,11 +161,14 @@ def test_faulty_crate_is_not_cached(
     assert not CachedCrate.objects.exists()
 
 
-def test_crate_with_links_is_refused(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
+def test_crate_that_deceives_cargo_is_refused(mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path) -> None:
     broken = packing.crate()[:-9]
     cases = {b"2": "a symbolic link", b"1": "a hard link", b"K": "a GNU long link name"}
     crates = {packing.crate_around(packing.entry(kind=kind, linkname=b"/etc")): text for kind, text in cases.items()}
-    for number, (content, reason) in enumerate({**crates, broken: "is cut off"}.items()):
+    second = packing.crate_around(packing.entry("demo-1.0.0/./Cargo.toml"))
+    for number, (content, reason) in enumerate(
+        {**crates, second: "two files Cargo.toml", broken: "is cut off"}.items()
+    ):
         upstream.publish(f"demo{number}", content)
         response = mirror.crate(f"demo{number}")
         assert response.status_code == 502

@@ -108,7 +108,7 @@ class Command(BaseCommand):
         for crate in show_progress(maintenance.iterate(crates), crates.count()):
             if not maintenance.verify_or_discard(crate):
                 failures.append(f"{crate} was damaged, and is forgotten")
-            elif options["archives"] and (reason := maintenance.find_links(crate)):
+            elif options["archives"] and (reason := maintenance.refusal_of_archive(crate)):
                 failures.append(f"{crate} is forgotten, for {crate.upstream or 'its upstream'} is private: {reason}")
         self.stdout.write(f"{crates.count()} files are as they should be.")
         fail_with(failures)
