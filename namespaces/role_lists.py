@@ -9,7 +9,7 @@ from namespaces import invitations, role_assignments
 from namespaces.invitations import RoleKind
 from namespaces.models import Role, RoleAssignment, RoleInvitation
 
-PAGE_SIZE = 100
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class RoleList:
     assignments: Sequence[RoleAssignment]
     has_next: bool
     own: RoleAssignment | None  # of the viewer
-    givable: Sequence[Role]  # roles that the viewer may give and take
+    givable: tuple[Role, ...]  # roles that the viewer may give and take
     invitations: Sequence[RoleInvitation]  # the open ones, for those who may give a role
 
 
-def list_roles(kind: RoleKind, subject: Any, viewer: User | None, givable: Sequence[Role], number: int) -> RoleList:
+def list_roles(kind: RoleKind, subject: Any, viewer: User | None, givable: tuple[Role, ...], number: int) -> RoleList:
     """Return a page of the roles in a subject that `viewer` may read, with the roles that `viewer` may give there."""
     start = (number - 1) * PAGE_SIZE
     page = list(role_assignments.owners_first(kind.assignments, subject)[start : start + PAGE_SIZE + 1])

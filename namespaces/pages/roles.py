@@ -4,7 +4,6 @@ Their forms go to addresses of their own. `POST …/members` of yapkg's document
 header tells its clients from forms for sure: curl declares JSON as a form by default, and many accept everything.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,7 +35,7 @@ class Subject:
 
     row: Any
     list_path: str  # of the page with all roles
-    givable: Sequence[Role]  # roles that the viewer may give and take
+    givable: tuple[Role, ...]  # roles that the viewer may give and take
     frame: dict[str, Any]  # the context of the template that all pages of the subject extend
 
     def require_manager(self) -> None:

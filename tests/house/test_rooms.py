@@ -25,7 +25,7 @@ INNER_ORDER = {
     ),
     "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
     "crates": ("management", "pages", "api", "mirror", "package"),
-    "namespaces": ("pages", "api"),
+    "namespaces": ("pages", "api", "templatetags"),
     "packages": ("pages", "api"),
     "files": ("management", "api"),
 }
