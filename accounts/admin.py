@@ -277,6 +277,7 @@ class Groups(DomainAdmin, GroupAdmin):
         return staff(request).is_superuser
 
     def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
+        proofs.require_recent(browser_sessions.require_principal(request))
         group: Group = form.instance
         before = set(group.permissions.all())
         super().save_related(request, form, formsets, change)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -488,10 +489,15 @@ def test_changes_of_accounts_need_proof_in_admin(root: User, alice: User) -> Non
     browser.force_login(root)
     age_proofs()
     action = {"action": "remove_second_factor", "_selected_action": [alice.pk]}
-    for path, fields in {"/admin/accounts/user/add/": new_user_form(), "/admin/accounts/user/": action}.items():
+    posts = {
+        "/admin/accounts/user/add/": new_user_form(),
+        "/admin/accounts/user/": action,
+        "/admin/auth/group/add/": {"name": "heads"},
+    }
+    for path, fields in posts.items():
         page = browser.post(path, fields, follow=True)
         assert "/account/confirm" in page.content.decode(), path
-    assert (User.objects.count(), count_rows(alice)) == (2, (1, 10))
+    assert (User.objects.count(), Group.objects.count(), count_rows(alice)) == (2, 0, (1, 10))
 
 
 def test_action_leaves_the_own_factor(root: User, alice: User) -> None:
