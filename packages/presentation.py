@@ -9,11 +9,11 @@ from django.conf import settings
 from django.db.models import Count, Subquery
 
 from accounts.models import User
-from packages import downloads, fetch_lines, lookup
-from packages.fetch_lines import FetchLines
+from packages import downloads, lookup, shell_lines
 from packages.models import Collaboration, DailyDownloads, Package, Release, ReleaseDownloads, Status, Type
 from packages.release_input import Dependency
 from packages.rights import Rights
+from packages.shell_lines import FetchLines
 from registry_site import download_chart, download_counts
 from registry_site.download_chart import Chart
 from registry_site.paging import Part, part_of
@@ -93,7 +93,7 @@ class PresentedPackage:
     @cached_property
     def lines(self) -> FetchLines:
         has_to_log_in = self.needs_log_in and settings.PASSWORD_LOGIN
-        return fetch_lines.lines_of(
+        return shell_lines.lines_of(
             f"{settings.PUBLIC_URL}{self.download_path}",
             self.filename,
             self.release.sha256,
