@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Count, Subquery
 
 from accounts.models import User
+from accounts.second_factor.proofs import has_second_factor
 from packages import downloads, lookup, shell_lines
 from packages.models import Collaboration, DailyDownloads, Package, Release, ReleaseDownloads, Status, Type
 from packages.release_input import Dependency
@@ -23,6 +24,16 @@ FILES_PER_PAGE = 200
 DEPENDENCIES_PER_PAGE = 100
 FEED_LENGTH = 50
 MAX_COLLABORATORS = 12  # beside the package; the page of collaborators has all
+
+
+def log_in_line(viewer: User | None) -> str:
+    """Return the line that logs a viewer in; empty where nobody has a password."""
+    if not settings.PASSWORD_LOGIN:
+        return ""
+    needs_code = viewer is not None and has_second_factor(viewer)
+    return shell_lines.log_in_line(
+        f"{settings.PUBLIC_URL}/login", viewer.username if viewer else "", needs_code=needs_code
+    )
 
 
 class PresentedPackage:
@@ -92,14 +103,12 @@ class PresentedPackage:
 
     @cached_property
     def lines(self) -> FetchLines:
-        has_to_log_in = self.needs_log_in and settings.PASSWORD_LOGIN
         return shell_lines.lines_of(
             f"{settings.PUBLIC_URL}{self.download_path}",
             self.filename,
             self.release.sha256,
             self.row.field,
-            log_in_url=f"{settings.PUBLIC_URL}/login" if has_to_log_in else "",
-            username=self.viewer.username if self.viewer else "",
+            log_in=log_in_line(self.viewer) if self.needs_log_in else "",
         )
 
     # --- Numbers -----------------------------------------------------------------------------------------------------

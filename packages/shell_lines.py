@@ -1,4 +1,4 @@
-"""Lines to copy that fetch the archive of a version. Pure."""
+"""Lines to copy into a shell, which fetch the archive of a version or publish a package. Pure."""
 
 import shlex
 from dataclasses import dataclass
@@ -16,18 +16,25 @@ class FetchLines:
     npm: str
 
 
-def lines_of(
-    url: str, filename: str, sha256: str, ecosystem: str, *, log_in_url: str = "", username: str = ""
-) -> FetchLines:
-    """Return the lines for the archive at `url`; with `log_in_url` for those who have to log in first."""
-    log_in = cookies = ""
-    if log_in_url:
-        body = f'{{"username": "{username or "NAME"}", "password": "PASSWORD"}}'
-        log_in = f"curl -f -c cookies -H 'Content-Type: application/json' -d {shlex.quote(body)} {log_in_url}"
-        cookies = " -b cookies"
+def lines_of(url: str, filename: str, sha256: str, ecosystem: str, *, log_in: str = "") -> FetchLines:
+    """Return the lines for the archive at `url`; with `log_in`, a line of `log_in_line`, for those who need it."""
+    cookies = " -b cookies" if log_in else ""
     return FetchLines(
         log_in=log_in,
         curl=f"curl -fLOJ{cookies} {shlex.quote(url)}",
         check=f"echo {shlex.quote(f'{sha256}  {filename}')} | sha256sum -c",
-        npm=f"npm install {shlex.quote(url)}" if ecosystems.has_scopes(ecosystem) and not log_in_url else "",
+        npm=f"npm install {shlex.quote(url)}" if ecosystems.has_scopes(ecosystem) and not log_in else "",
     )
+
+
+def log_in_line(url: str, username: str, *, needs_code: bool) -> str:
+    """Return the line that stores the cookie of a log-in in a file; with `needs_code`, it has a second factor."""
+    body = f'{{"username": "{username or "NAME"}", "password": "PASSWORD"}}'
+    code = " -H 'X-OTP: CODE'" if needs_code else ""
+    return f"curl -f -c cookies -H 'Content-Type: application/json'{code} -d {shlex.quote(body)} {url}"
+
+
+def publish_line(url: str) -> str:
+    """Return the line that publishes the first version of a package, behind a log-in; `url` is its namespace's."""
+    fields = "-F package_name=NAME -F version=1.0.0 -F field=npm -F status=RELEASE -F file=@ARCHIVE.tgz"
+    return f"curl -b cookies {fields} {shlex.quote(url)}"

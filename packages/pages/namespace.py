@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -10,7 +11,8 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import Namespace
-from packages import listing, section
+from packages import listing, rights, section, shell_lines
+from packages.presentation import log_in_line
 from registry_site import paging, visitors
 from registry_site.http.spelling import redirect_to_spelling
 
@@ -45,5 +47,14 @@ def context_of(request: HttpRequest, namespace: Namespace, viewer: User | None) 
         "sorts": SORTS,
         "members": paging.part_of(list(members), 1, MAX_MEMBERS),
         "rows": rows,
+        **lines_to_publish(namespace, viewer),
         **paging.ways(request, number, rows, number < page.last),
     }
+
+
+def lines_to_publish(namespace: Namespace, viewer: User | None) -> dict[str, Any]:
+    """Return the lines that publish a package here, for those who may."""
+    if viewer is None or not rights.may_create(namespace, viewer):
+        return {}
+    url = f"{settings.PUBLIC_URL}{namespace.page_path}/packages"
+    return {"log_in_line": log_in_line(viewer), "publish_line": shell_lines.publish_line(url)}

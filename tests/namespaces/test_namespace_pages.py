@@ -13,6 +13,7 @@ from namespaces.models import Membership, Role
 from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from packages.models import PackageDownloads
+from tests.support.authenticator_apps import add_app
 from tests.support.browser import Browser
 
 HTML = {"Accept": "text/html"}
@@ -85,6 +86,16 @@ def test_personal_namespace_says_whose_it_is(acme: Principal, client: Client) ->
     assert 'The personal namespace of <a href="/people/alice">alice</a>.' in text
     assert (listed(text), "Members" in text) == (["beta"], False)
     assert client.get("/namespaces/alice").status_code == 404  # the API knows shared ones only
+
+
+def test_publishers_see_lines_to_publish(acme: Principal, client: Client, bob: User, charlie: User) -> None:
+    for viewer in (client, Browser(charlie)):
+        assert "Publish a package" not in text_of(viewer, "/namespaces/acme")
+    assert "X-OTP" not in text_of(Browser(bob), "/namespaces/acme")
+    add_app(bob)
+    text = text_of(Browser(bob), "/namespaces/acme")
+    assert "-H &#x27;X-OTP: CODE&#x27;" in text
+    assert "http://testserver/namespaces/acme/packages" in text
 
 
 def test_missing_namespace_has_a_page(acme: Principal, client: Client) -> None:

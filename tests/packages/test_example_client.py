@@ -160,3 +160,16 @@ def test_lines_of_pages_fetch_the_archives(server: Server, tmp_path: Path) -> No
         done = run_lines([shown[0]["npm"]], tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "node_modules" / "@fay" / "it" / "package.json").exists()
+
+
+def test_lines_of_a_namespace_publish_a_package(server: Server, tmp_path: Path) -> None:
+    client = runpy.run_path(str(ROOT / "examples" / "packages_client.py"))
+    client["Registry"].sign_up(server.url, "gil", "a password of gil")
+    browser = build_opener(HTTPCookieProcessor(CookieJar()))
+    body = json.dumps({"username": "gil", "password": "a password of gil"}).encode()
+    browser.open(Request(f"{server.url}/login", body, {"Content-Type": "application/json"})).close()
+    lines = lines_of(get_page(browser, f"{server.url}/namespaces/gil"))
+    (tmp_path / "ARCHIVE.tgz").write_bytes(client["pack"]({"package/a.txt": "a"}))
+    done = run_lines([line.replace("PASSWORD", "a password of gil") for line in lines.values()], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(lines_of(get_page(browser, f"{server.url}/namespaces/gil/packages/NAME"))) == ["curl", "check", "npm"]
