@@ -85,7 +85,7 @@ SENTENCES: dict[str, str] = {
     Action.SECOND_FACTOR_CONFIRM: "The browser proved itself again, by {by}.",
     Action.SECOND_FACTOR_MAKE_CODES: "{count} recovery codes were made; former ones have ended.",
     Action.SECOND_FACTOR_REMOVE: "The {kind} {name} is no second factor any more.",
-    Action.SECOND_FACTOR_RESET: "The second factor of {target} was removed by staff.",
+    Action.SECOND_FACTOR_RESET: "The second factor of {target} was removed.",
     Action.SECOND_FACTOR_USE_CODE: "A recovery code was used; {left} are left.",
     Action.TOKEN_ISSUE: "The token {token} was made.",
     Action.USER_ASK_FOR_EMAIL: "A link was sent to {email}, to verify the address.",

@@ -169,7 +169,7 @@ class RoleView(RolesView):
         form = self.form(ChangeRoleForm, self.request.POST)
         if not form.submit():
             return self.show_role(form, role_form=form, remove_form=self.form(RemoveForm))
-        messages.success(self.request, f"{self.assignment.user} is {form.result.get_role_display()} now.")
+        messages.success(self.request, f"The role of {self.assignment.user} is {form.result.get_role_display()} now.")
         return HttpResponseRedirect(self.subject.list_path)
 
     def remove(self) -> HttpResponse:

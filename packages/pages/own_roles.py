@@ -60,7 +60,7 @@ def answer(request: HttpRequest, principal: Principal) -> HttpResponse:
         return HttpResponseRedirect(INVITATIONS)
     subject = form.result.subject
     if form.is_accepted:
-        messages.success(request, f"You are {form.result.get_role_display()} of {subject} now.")
+        messages.success(request, f"Your role in {subject} is {form.result.get_role_display()} now.")
         return HttpResponseRedirect(subject.page_path)
     messages.success(request, f"You have declined the invitation to {subject}.")
     return HttpResponseRedirect(INVITATIONS)

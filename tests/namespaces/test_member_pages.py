@@ -296,7 +296,7 @@ def test_invited_sees_and_accepts(subject: Subject, alice: User, charlie: User) 
     )
     assert str(subject.row) not in page_of(browser_of(alice), "/account/invitations")
     assert answer(browser, invitation, "accept")["Location"] == subject.path
-    assert f"You are member of {subject.row} now." in page_of(browser, subject.path)
+    assert f"Your role in {subject.row} is member now." in page_of(browser, subject.path)
     assert subject.roles()["charlie"] == "MEMBER"
     assert str(subject.row) in page_of(browser, "/account/namespaces")
 
