@@ -12,6 +12,7 @@ from crates.package import inventory, line_diff
 from crates.package.archive import Member
 from crates.package.inventory import File, Inventory
 from crates.package.line_diff import Hunk, Line, Work
+from registry_site.bidirectional import mark_in_html
 from registry_site.errors import NotFound
 from registry_site.markdown import highlighting
 from registry_site.storage.blobs import Blob
@@ -236,7 +237,7 @@ class Comparer:
         old = [line for line in hunk.lines if line.new is None]
         new = [line for line in hunk.lines if line.new is not None]
         html = {
-            id(line): source.mark_bidirectional(text)
+            id(line): mark_in_html(text)
             for lines in (old, new)
             for line, text in zip(lines, self.spans([shortened(line.text) for line in lines], language), strict=True)
         }

@@ -1,6 +1,5 @@
 """The source of a version as people read it: folders, and one file without what stands behind it in the archive."""
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from html import escape
 
 from crates.package import archive
 from crates.package.archive import Member
+from registry_site.bidirectional import mark_in_html
 from registry_site.errors import NotFound
 from registry_site.markdown import highlighting
 from registry_site.storage.blobs import Blob
@@ -19,8 +19,6 @@ MAX_OFFSET = 64 * 1024 * 1024  # bytes
 MAX_LISTED = 1000  # entries of a folder on its page
 HIGHLIGHTING_SECONDS = 0.2
 FILE_LANGUAGES = {"cargo.lock": "toml", "cargo.toml.orig": "toml", "dockerfile": "docker", "makefile": "make"}
-# They let an editor show code in another order than the compiler reads it (CVE-2021-42574).
-BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def read_file(blob: Blob, member: Member) -> SourceFile:
     text = decode(content)
     if text is None:
         return SourceFile(member.path, member.size, obstacle="It is no text.")
-    return SourceFile(member.path, member.size, [mark_bidirectional(line) for line in lines_of(text, member.path)])
+    return SourceFile(member.path, member.size, [mark_in_html(line) for line in lines_of(text, member.path)])
 
 
 def decode(content: bytes) -> str | None:
@@ -120,14 +118,6 @@ def lines_of(text: str, path: str) -> list[str]:
 def language_of(path: str) -> str:
     name = path.rpartition("/")[2].lower()
     return FILE_LANGUAGES.get(name) or highlighting.LANGUAGES.get(name.rpartition(".")[2], "")
-
-
-def mark_bidirectional(line: str) -> str:
-    return BIDIRECTIONAL.sub(name_sign, line)
-
-
-def name_sign(match: re.Match[str]) -> str:
-    return f'<mark title="changes the order of the text">U+{ord(match[0]):X}</mark>'
 
 
 @lru_cache(maxsize=16)

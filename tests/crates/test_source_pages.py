@@ -21,6 +21,7 @@ FILES: dict[str, bytes | str] = {
     "latin.txt": b"caf\xe9",
     "long.txt": "x" * (source.MAX_TEXT_SIZE + 1),
     "a b#.txt": "odd name",
+    "logo\u202egnp.rs": "",
 }
 
 
@@ -67,9 +68,11 @@ def test_spans_end_with_their_lines(client: Client) -> None:
 
 @pytest.mark.usefixtures("demo")
 def test_signs_that_reorder_text_are_shown(client: Client) -> None:
-    page = text_of(client, "/crates/demo/source/src/lib.rs")
-    assert "\u202e" not in page
-    assert "U+202E</mark>" in page
+    """In the lines of a file, and in paths."""
+    for path, expected in {"/src/lib.rs": "U+202E</mark>", "": "U+202E</mark>gnp.rs</a>"}.items():
+        page = text_of(client, f"/crates/demo/source{path}")
+        assert "\u202e" not in page, path
+        assert expected in page, path
 
 
 @pytest.mark.usefixtures("demo")
