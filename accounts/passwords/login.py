@@ -19,8 +19,8 @@ def authenticate(login: str, password: str) -> User:
     """Return the user of this name or e-mail address and password, for every dialect.
 
     An account with a second factor needs a code of it in the header X-OTP, and one that has to have it is refused
-    without. Raises what `authenticate_password` raises;
-    after the right password also `SecondFactorRequired`, and what `codes.use` raises.
+    without. Raises what `authenticate_password` raises; after the right password also `SecondFactorRequired`, and what
+    `codes.use` raises.
     """
     user = authenticate_password(login, password)
     if proofs.has_second_factor(user):

@@ -34,7 +34,8 @@ def has_second_factor(user: User) -> bool:
 def is_due(principal: Principal, *, always: bool = False) -> bool:
     """Return whether a change needs a fresh proof first, with `always` also for an account without a second factor.
 
-    Only browsers are asked: tokens, keys and sessions of programs were made behind the second factor.
+    Only browsers are asked: tokens, keys and sessions of programs were made behind the second factor, or
+    before there was one.
     """
     credential = principal.credential
     if credential is None or credential.kind != Credential.Kind.BROWSER_SESSION:
