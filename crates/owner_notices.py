@@ -22,8 +22,8 @@ OWNERS = add_topic(
     Topic(
         "owners_changed",
         "the owners of a crate that you own, or owned until now, were changed:",
-        "If that is wrong, talk to the other owners, or ask the operator of the registry. What you own:",
-        "/account",
+        "If that is wrong, talk to the other owners, or ask the operator of the registry. What your account did:",
+        "/account/events",
         "You get this mail because your account owns the crate, or owned it.",
         choice="owners_changed",
     )
