@@ -42,6 +42,12 @@ def staff(request: HttpRequest) -> User:
     return request.user
 
 
+def confirmed_staff(request: HttpRequest) -> User:
+    """Return the member of staff who sent the request, with a fresh proof. Raises `ConfirmationRequired`."""
+    proofs.require_recent(browser_sessions.require_principal(request))
+    return staff(request)
+
+
 class EmailForm(ModelForm):
     """A form that stores e-mail addresses in their normal form."""
 

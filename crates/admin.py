@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.admin import staff
+from accounts.admin import confirmed_staff, staff
 from accounts.models import User
 from crates import ownership, removal, reserved_names, yanking
 from crates.mirror import shared_names
@@ -61,7 +61,8 @@ class RemovableAdmin(CountedAdmin):
     def destroy(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         reason = request.POST.get("reason", "")
         removal.require_reason(reason)
-        destroyed = sum(self.destroy_row(row, reason, actor=staff(request)) for row in queryset)
+        actor = confirmed_staff(request)
+        destroyed = sum(self.destroy_row(row, reason, actor=actor) for row in queryset)
         self.message_user(request, f"{destroyed} destroyed; the others are not removed, or are destroyed already.")
 
     def remove_row(self, row: Any, reason: str, *, actor: User) -> bool:
@@ -170,10 +171,11 @@ class CrateAdmin(RemovableAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         # The domain function saves, since it knows that the last owner has to stay; the formset only parses.
+        actor = confirmed_staff(request)
         formset.save(commit=False)
         added = [row.user for row in formset.new_objects]
         removed = [row.user for row in formset.deleted_objects]
-        ownership.change_as_staff(form.instance, added, removed, actor=staff(request))
+        ownership.change_as_staff(form.instance, added, removed, actor=actor)
 
 
 @admin.register(Version)

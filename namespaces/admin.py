@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin import staff
+from accounts.admin import confirmed_staff, staff
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
@@ -114,7 +114,7 @@ class NamespaceAdmin(TrashAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)
         saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
-        membership.set_members_by_staff(form.instance, saved, formset.deleted_objects, actor=staff(request))
+        membership.set_members_by_staff(form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request))
 
     def set_row_removed(self, row: Namespace, *, removed: bool, actor: User) -> bool:
         return membership.set_removed(row, removed=removed, actor=actor)

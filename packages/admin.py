@@ -8,7 +8,7 @@ from django.forms import BaseInlineFormSet, ModelForm
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from accounts.admin import staff
+from accounts.admin import confirmed_staff
 from accounts.models import User
 from namespaces.admin import InvitationAdmin, RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
@@ -83,14 +83,14 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Package, form: ModelForm, change: bool) -> None:
         if "namespace" in form.changed_data:
-            releasing.transfer_package(obj, obj.namespace, actor=staff(request))
+            releasing.transfer_package(obj, obj.namespace, actor=confirmed_staff(request))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)  # releases are read only, but Django reads the changes of every formset
         if formset.model is Collaboration:
             saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
             collaboration.set_collaborators_by_staff(
-                form.instance, saved, formset.deleted_objects, actor=staff(request)
+                form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request)
             )
 
     def set_row_removed(self, row: Package, *, removed: bool, actor: User) -> bool:

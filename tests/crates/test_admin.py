@@ -7,11 +7,12 @@ from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Credential, User
 from crates.models import Crate, Ownership, Version
 from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.admin import run_action, sign_in_to_admin
+from tests.support.authenticator_apps import add_app
 from tests.support.cast import CargoClient
 
 
@@ -90,6 +91,13 @@ def test_owner_is_added(as_root: Client, bob: User) -> None:
 def test_owner_is_replaced(as_root: Client, bob: User) -> None:
     change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": bob.pk})
     assert {owner.username for owner in Crate.objects.get().owners.all()} == {"bob"}
+
+
+def test_owners_need_a_fresh_proof(as_root: Client, bob: User) -> None:
+    add_app(User.objects.get(username="root"))
+    Credential.objects.update(proven_at=None)
+    assert "/account/confirm" in change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": bob.pk})
+    assert Crate.objects.get().owners.count() == 1
 
 
 def test_last_owner_stays(as_root: Client) -> None:
