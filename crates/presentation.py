@@ -35,8 +35,8 @@ from registry_site.download_chart import Chart
 from registry_site.errors import Gone, NotFound
 from registry_site.storage.blobs import Blob
 
-VERSIONS_PER_PAGE = 50
-DEPENDENTS_PER_PAGE = 50
+VERSIONS_PER_PAGE = 30
+DEPENDENTS_PER_PAGE = 30
 LICENSE_NAME = re.compile(r"(UN)?LICEN[CS]E[^/]*|COPYING[^/]*", re.IGNORECASE)
 MAX_LICENSE_FILES = 5
 MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
@@ -297,9 +297,15 @@ class OwnCrate(PresentedCrate):
         return type(self)(self.crate, get_version(self.crate, number), is_pinned=True)
 
     @cached_property
+    def keys_by_number(self) -> dict[str, int]:
+        """The primary keys of all versions by their numbers, the highest first."""
+        rows = list(self.crate.versions.order_by().values_list("number", "pk"))
+        rows.sort(key=lambda row: semantic_versions.order_of(row[0]), reverse=True)
+        return dict(rows)
+
+    @cached_property
     def version_numbers(self) -> Sequence[str]:
-        numbers = self.crate.versions.order_by().values_list("number", flat=True)
-        return sorted(numbers, key=semantic_versions.order_of, reverse=True)
+        return list(self.keys_by_number)
 
     @cached_property
     def version(self) -> VersionRecord:
@@ -373,9 +379,7 @@ class OwnCrate(PresentedCrate):
         if by_date:
             keys = list(self.crate.versions.values_list("pk", flat=True)[start:end])
         else:
-            numbers = list(self.crate.versions.order_by().values_list("number", "pk"))
-            numbers.sort(key=lambda row: semantic_versions.order_of(row[0]), reverse=True)
-            keys = [pk for _, pk in numbers[start:end]]
+            keys = list(self.keys_by_number.values())[start:end]
         rows = listed_versions().in_bulk(keys)
         records = [listed_record(rows[pk]) for pk in keys if pk in rows]
         return VersionPage(records, page, has_next=end < self.version_count)
