@@ -176,24 +176,24 @@ class Users(DomainAdmin, UserAdmin):
         return super(Users, page).user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
-        proofs.require_recent(browser_sessions.require_principal(request))
+        actor = confirmed_staff(request)
         if change:
-            is_own = obj.pk == staff(request).pk
+            is_own = obj.pk == actor.pk
             if is_own and "allowed_networks" in form.changed_data:
                 profiles.require_own_network(obj)
             standing = {"is_active", "is_staff", "is_superuser"}
             if any(not form.cleaned_data[name] for name in standing.intersection(form.changed_data)):
-                roles.require_other_administrator(obj, actor=staff(request))
+                roles.require_other_administrator(obj, actor=actor)
             if "email" in form.changed_data:
                 former = form.initial["email"]
-                audit.record(staff(request), audit.Action.USER_CHANGE_EMAIL, obj, former=former, email=obj.email)
+                audit.record(actor, audit.Action.USER_CHANGE_EMAIL, obj, former=former, email=obj.email)
                 obj.email_verified_at = timezone.now() if obj.email else None
             # Only the changed fields: the others may have changed elsewhere since the form was opened.
             columns = {column.name for column in User._meta.concrete_fields}
             obj.save(update_fields={*columns.intersection(form.changed_data), "email_verified_at"})
         else:
             password = form.cleaned_data["password1"]
-            user = registration.register(obj.username, password, obj.email, actor=staff(request))
+            user = registration.register(obj.username, password, obj.email, actor=actor)
             obj.pk = user.pk
             if hint := registration.missing_way_in(user):
                 self.message_user(request, hint, messages.WARNING)
@@ -241,10 +241,10 @@ class Users(DomainAdmin, UserAdmin):
 
     @admin.action(description="Remove the second factor of the selected users", permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        proofs.require_recent(browser_sessions.require_principal(request))
+        actor = confirmed_staff(request)
         # One's own goes at /account/security.
-        users = [user for user in within_rank(self, request, queryset) if user != staff(request)]
-        removed = sum(authenticators.reset(user, actor=staff(request)) > 0 for user in users)
+        users = [user for user in within_rank(self, request, queryset) if user != actor]
+        removed = sum(authenticators.reset(user, actor=actor) > 0 for user in users)
         self.message_user(request, f"{removed} sign in by the password alone from now on.")
 
 
@@ -283,7 +283,7 @@ class Groups(DomainAdmin, GroupAdmin):
         return staff(request).is_superuser
 
     def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
-        proofs.require_recent(browser_sessions.require_principal(request))
+        actor = confirmed_staff(request)
         group: Group = form.instance
         before = set(group.permissions.all())
         super().save_related(request, form, formsets, change)
@@ -291,7 +291,7 @@ class Groups(DomainAdmin, GroupAdmin):
             return
         after = set(group.permissions.all())
         audit.record(
-            staff(request),
+            actor,
             audit.Action.GROUP_CHANGE if change else audit.Action.GROUP_CREATE,
             group,
             added=codenames(after - before),

@@ -6,7 +6,7 @@ from accounts import roles
 from accounts.models import Authenticator, Credential, RecoveryCode, User
 from accounts.principals import Principal
 from accounts.scopes import Scope
-from accounts.second_factor import apps, proofs, recovery_codes
+from accounts.second_factor import apps, codes, proofs, recovery_codes
 from registry_site import audit
 from registry_site.encryption import decrypt, encrypt
 from registry_site.errors import Conflict, Invalid, NotFound
@@ -36,7 +36,7 @@ def add_app(principal: Principal, name: str, sealed: str, code: str) -> list[str
     require_may_add(principal, name)
     secret = apps.unseal(principal.user, sealed)
     text = recovery_codes.bare(code)
-    step = apps.matching_step(secret, text) if text.isascii() and text.isdigit() and len(text) == 6 else None
+    step = apps.matching_step(secret, text) if codes.APP_CODE.fullmatch(text) else None
     if step is None:
         raise Invalid(
             "This is not the code that the app shows now. If it stays so, set the clock of your phone.",

@@ -7,7 +7,7 @@ from accounts.second_factor import apps, recovery_codes
 from accounts.second_factor.throttle import CodeThrottle
 from registry_site.errors import WrongCode
 
-APP_CODE = re.compile(r"[0-9]{6}", re.ASCII)
+APP_CODE = re.compile(r"[0-9]{6}")
 MAX_LENGTH = 64  # of what is typed
 
 

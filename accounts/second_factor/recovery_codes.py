@@ -41,12 +41,11 @@ def bare(code: str) -> str:
 
 
 def use(user: User, code: str) -> bool:
-    """Use a code up; return whether it was one. Of many requests at once, one alone deletes its row."""
-    text = bare(code)
-    if len(text) != LENGTH or not set(text) <= set(ALPHABET):
+    """Use a bare code up; return whether it was one. Of many requests at once, one alone deletes its row."""
+    if len(code) != LENGTH or not set(code) <= set(ALPHABET):
         return False
     with transaction.atomic():
-        deleted, _ = RecoveryCode.objects.filter(user=user, digest=token_digest(text)).delete()
+        deleted, _ = RecoveryCode.objects.filter(user=user, digest=token_digest(code)).delete()
         if deleted:
             audit.record(user, audit.Action.SECOND_FACTOR_USE_CODE, user, left=count(user))
     return deleted > 0
