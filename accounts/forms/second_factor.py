@@ -62,13 +62,15 @@ class CodeFields(forms.Form):
         return self
 
 
-class CodeForm(CodeFields, VerbForm):
+class StepForm(VerbForm):
     """The second step of a sign-in."""
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.request = request
 
+
+class CodeForm(CodeFields, StepForm):
     def act(self) -> User:
         return pending_sign_ins.complete(self.request, lambda user: codes.use(user, self.typed_code))
 
@@ -85,13 +87,7 @@ class PasskeyFields(forms.Form):
         return self.cleaned_data
 
 
-class PasskeyForm(PasskeyFields, VerbForm):
-    """The second step of a sign-in, by a passkey."""
-
-    def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.request = request
-
+class PasskeyForm(PasskeyFields, StepForm):
     def act(self) -> User:
         state = pending_sign_ins.state_of(self.request)
         challenge, credential = self.cleaned_data["challenge"], self.cleaned_data["credential"]

@@ -20,7 +20,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import Authenticator, Credential, LoginFailure, RecoveryCode, User
 from accounts.pages import default_token, identities
 from accounts.second_factor import apps, codes, recovery_codes
-from registry_site.errors import TooManyRequests, WrongCode
+from registry_site.errors import Conflict, TooManyRequests, WrongCode
 from registry_site.models import AuditEvent
 from tests.support.admin import new_user_form
 from tests.support.authenticator_apps import PhoneApp, add_app, count_rows
@@ -126,7 +126,7 @@ def test_device_of_another_user_is_not_removed(alice: User, bob: User) -> None:
 def test_too_many_apps_are_refused(alice: User) -> None:
     for number in range(5):
         add_app(alice, f"Phone {number}")
-    with pytest.raises(Exception, match="You have 5"):
+    with pytest.raises(Conflict, match="You have 5"):
         add_app(alice, "Phone 6")
 
 
