@@ -6,6 +6,7 @@ from django import forms
 
 from accounts import names
 from accounts.forms.account import OwnForm
+from accounts.forms.fields import NameField
 from accounts.principals import Principal
 from crates import ownership, yanking
 from crates.models import Version
@@ -21,11 +22,7 @@ class CrateForm(OwnForm):
 
 
 class AddOwnerForm(CrateForm):
-    login = forms.CharField(
-        label="User name",
-        max_length=names.MAX_LOGIN_LENGTH,
-        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
-    )
+    login = NameField(label="User name", autocomplete="off")
 
     fields_of_codes = {"logins_unknown": "login"}
 

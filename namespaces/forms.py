@@ -40,7 +40,9 @@ class RoleForm(OwnForm):
 
 
 class InviteForm(RoleForm):
-    username = NameField(label="User name", help_text="The name of an account here, as it stands on its page.")
+    username = NameField(
+        label="User name", autocomplete="off", help_text="The name of an account here, as it stands on its page."
+    )
     role = forms.ChoiceField(widget=forms.RadioSelect, initial=Role.MEMBER)
 
     fields_of_codes = {

@@ -18,10 +18,10 @@ PASSWORD_CODES = ("password_too_short", "password_too_long", "password_content",
 
 
 class NameField(forms.CharField):
-    """The name of a user, or one to sign in with."""
+    """The name of a user, or one to sign in with. With `autocomplete="off"` it is that of somebody else."""
 
-    def __init__(self, *, is_new: bool = False, **options: Any) -> None:
-        attributes = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+    def __init__(self, *, is_new: bool = False, autocomplete: str = "username", **options: Any) -> None:
+        attributes = {"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
         validators, max_length = [], names.MAX_LOGIN_LENGTH
         if is_new:
             validators, max_length = [validator(names.validate_for_signup)], names.MAX_LENGTH
