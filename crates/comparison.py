@@ -65,20 +65,20 @@ class VersionDiff:
     @property
     def unread(self) -> list[str]:
         """The numbers of versions whose files are not stored."""
-        return [side.crate.version.num for side in (self.old, self.new) if side.inventory is None]
+        return [side.crate.version.num for side in self.sides if side.inventory is None]
 
     @property
     def without_manifest(self) -> list[str]:
         """The numbers of versions of whose files no manifest could be read."""
         return [
             side.crate.version.num
-            for side in (self.old, self.new)
+            for side in self.sides
             if side.inventory is not None and not side.inventory.has_manifest
         ]
 
     @property
     def is_complete(self) -> bool:
-        return all(side.inventory is None or side.inventory.is_complete for side in (self.old, self.new))
+        return all(side.inventory is None or side.inventory.is_complete for side in self.sides)
 
     @property
     def counts(self) -> list[tuple[str, int]]:

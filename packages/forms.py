@@ -7,6 +7,7 @@ from django import forms
 from accounts.forms.account import OwnForm
 from accounts.principals import Principal
 from namespaces import invitations
+from namespaces.forms import MAX_KEY
 from namespaces.models import RoleInvitation
 from packages import release_input, releasing
 from packages.models import Release, Status, Type
@@ -26,7 +27,7 @@ class AnswerForm(OwnForm):
     """The two buttons of an invitation; `role` is the one that stood beside them."""
 
     kind = forms.ChoiceField(choices=[(name, name) for name in KINDS])
-    invitation = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+    invitation = forms.IntegerField(min_value=1, max_value=MAX_KEY)
     role = forms.CharField(max_length=16)
     answer = forms.ChoiceField(choices=[(ACCEPT, ACCEPT), (DECLINE, DECLINE)])
 

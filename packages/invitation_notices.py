@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from accounts.models import User
 from accounts.notifications import Topic, add_topic, notify, on
-from namespaces.invitations import INVITE_ACTIONS, RoleKind
+from namespaces.invitations import INVITE_ACTIONS, LIFETIME, RoleKind
 from namespaces.models import Role
 from packages.own_roles import KINDS
 from registry_site.models import AuditEvent
@@ -15,7 +15,7 @@ INVITATIONS = add_topic(
     Topic(
         "invitations",
         "you are invited:",
-        "Accept or decline, or do nothing: an invitation ends after 30 days.",
+        f"Accept or decline, or do nothing: an invitation ends after {LIFETIME.days} days.",
         "/account/invitations",
         "You get this mail because somebody entered your user name.",
         choice="invitations",

@@ -122,7 +122,7 @@ class PresentedPackage:
         counts: Any = rows.values("downloads__total", "downloads__recent").annotate(**columns).get()
         return {name: count or 0 for name, count in counts.items()}
 
-    @cached_property
+    @property
     def version_count(self) -> int:
         return self.counts["versions"]
 

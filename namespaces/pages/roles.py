@@ -21,7 +21,7 @@ from accounts.principals import Principal
 from accounts.second_factor import proofs
 from namespaces import role_assignments, role_lists
 from namespaces.forms import ChangeRoleForm, InviteForm, OneRoleForm, RemoveForm, WithdrawForm
-from namespaces.invitations import RoleKind
+from namespaces.invitations import LIFETIME, RoleKind
 from namespaces.models import Role, RoleAssignment
 from registry_site import paging
 from registry_site.errors import PermissionDenied
@@ -108,7 +108,7 @@ class InvitationsView(RolesView):
         form = InviteForm(self.kind, principal, self.names, subject.givable, request.POST)
         if not form.submit():
             return self.show_list(subject, principal.user, form)
-        messages.success(request, f"{form.result.user} is invited, and has 30 days to accept.")
+        messages.success(request, f"{form.result.user} is invited, and has {LIFETIME.days} days to accept.")
         return HttpResponseRedirect(subject.list_path)
 
     def withdraw(self, principal: Principal, subject: Subject) -> HttpResponse:

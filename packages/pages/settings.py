@@ -1,6 +1,5 @@
 """Pages for those who publish a package: a form to edit it, and its removal."""
 
-from abc import abstractmethod
 from dataclasses import replace
 
 from django.conf import settings
@@ -35,12 +34,12 @@ class PublishersPage(PackagePage):
             raise PermissionDenied(f"You have no role that allows this in {package.row}.")
         return self.answer(request, browser_sessions.require_principal(request), package)
 
-    @abstractmethod
-    def is_allowed(self, package: PresentedPackage) -> bool: ...
+    def is_allowed(self, package: PresentedPackage) -> bool:
+        raise NotImplementedError
 
-    @abstractmethod
     def answer(self, request: HttpRequest, principal: Principal, package: PresentedPackage) -> HttpResponse:
         """Do what the form asks for, or show it."""
+        raise NotImplementedError
 
 
 class Settings(PublishersPage):
