@@ -26,6 +26,7 @@ from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 from tests.support.mail_server import MailServer, running_mail_server
 from tests.support.page_forms import PAGE, FormBrowser
+from tests.support.sent_mails import send_all
 
 NEW = "battery staple"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -38,20 +39,13 @@ def controller() -> Iterator[Controller]:
         yield controller
 
 
-def deliver() -> None:
-    """Find the users of all events, and send all mails, also those that wait to be joined."""
-    outbox.work_off()
-    OutboxEntry.objects.filter(state="pending").update(due_at=timezone.now())
-    outbox.work_off()
-
-
 @pytest.fixture
 def mails(db: None, controller: Controller, settings: Any) -> MailServer:
     settings.EMAIL_BACKEND = "registry_site.mail.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", controller.port
     server: MailServer = controller.handler.mails
     server.reset()
-    server.deliver = deliver
+    server.deliver = send_all
     return server
 
 
@@ -254,7 +248,7 @@ def test_mailbox_gets_a_limited_number(mails: MailServer, caplog: pytest.LogCapt
     for number in range(26):
         for user in users:
             cargo_tokens.create(user, f"ci-{number}")
-        deliver()
+        send_all()
     assert len(mails.received) == 50
     assert sum("mails_dropped" in str(getattr(record, "fields", "")) for record in caplog.records) == 2
     change.set_password_as_staff(users[0], NEW, actor=users[0])
@@ -319,7 +313,7 @@ def link(dora: User, mails: MailServer) -> str:
     match = re.fullmatch(r"<http://testserver(/unsubscribe/[\w:.-]+)>", message["List-Unsubscribe"].strip())
     assert match
     mails.reset()
-    mails.deliver = deliver
+    mails.deliver = send_all
     return match[1]
 
 

@@ -3,14 +3,13 @@
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from accounts.models import NotificationChoices, User
 from registry_site import outbox
 from registry_site.models import OutboxEntry
 from tests.support import packing
 from tests.support.cast import CargoClient
-from tests.support.sent_mails import sent_mails
+from tests.support.sent_mails import send_all, sent_mails
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +34,7 @@ def demo(addresses: None, as_alice: CargoClient, bob: User) -> str:
 
 def deliver() -> list[Any]:
     """Send all mails, also those that wait to be joined, and return those about crates by their recipients."""
-    outbox.work_off()
-    OutboxEntry.objects.filter(state="pending").update(due_at=timezone.now())
+    send_all()
     return sorted((mail for mail in sent_mails() if "token" not in mail.subject), key=lambda mail: mail.to)
 
 

@@ -175,7 +175,7 @@ def test_form_invites_and_withdraws(subject: Subject, alice: User, charlie: User
     assert browser.get(path, headers=PAGE)["Location"] == subject.roles_path
 
 
-def test_refused_invitation_is_marked_and_stays(subject: Subject, alice: User, charlie: User, settings: Any) -> None:
+def test_refused_invitation_is_marked_and_stays(subject: Subject, alice: User, charlie: User) -> None:
     browser, path = browser_of(alice), f"{subject.path}/invitations"
     invitations.decline(subject.kind, Principal(charlie), subject.invite(alice, "charlie").pk)
     for username, sentence in (
@@ -189,7 +189,6 @@ def test_refused_invitation_is_marked_and_stays(subject: Subject, alice: User, c
         assert page.index(sentence) < page.index("<table")  # of which fifty rows may follow
         assert re.search(rf'<input type="text" name="username" value="{username}"', page)
         assert re.search(r'value="READ_ONLY"[^>]* checked', page)
-    settings.INVITATIONS_PER_DAY = 1
     response = send(browser, subject.roles_path, path, username="bob", role="BOSS")
     assert "Select a valid choice" in error_of(response, "role")
 

@@ -993,18 +993,18 @@ def test_two_owners_cannot_both_leave(server: Server) -> None:
     assert member["role"] == "OWNER"
 
 
-def invite_second(first: LiveBrowser, second: LiveBrowser, name: str) -> tuple[dict[str, str], str]:
-    """Create a namespace and invite the second account; return the fields of its acceptance, and the key."""
+def invite_second(first: LiveBrowser, second: LiveBrowser, name: str) -> dict[str, str]:
+    """Create a namespace and invite the second account; return the fields of its acceptance."""
     first.send("POST", "/namespace", namespace=name)
     first.submit("/account/name", f"/namespaces/{name}/invitations", username=second.name, role="MEMBER")
     _, page = second.get_page("/account/invitations")
     [key] = re.findall(r'name="invitation" value="(\d+)"', page)
-    return {"kind": "namespace", "invitation": key, "role": "MEMBER", "answer": "accept"}, key
+    return {"kind": "namespace", "invitation": key, "role": "MEMBER", "answer": "accept"}
 
 
 def test_invitation_is_accepted_once(server: Server) -> None:
     first, second = LiveBrowser(server, "inviter"), LiveBrowser(server, "invited")
-    fields, _ = invite_second(first, second, "invitations")
+    fields = invite_second(first, second, "invitations")
     accept = partial(second.submit, "/account/name", "/account/invitations", **fields)
     answers = run_concurrently([accept] * RACERS)
     assert sorted(answers) == ["/account/invitations"] * (RACERS - 1) + ["/namespaces/invitations"]
@@ -1016,9 +1016,10 @@ def test_acceptance_and_withdrawal_exclude_each_other(server: Server) -> None:
     first, second = LiveBrowser(server, "withdrawer"), LiveBrowser(server, "accepter")
     for number in range(5):
         name = f"withdrawn-{number}"
-        fields, key = invite_second(first, second, name)
+        fields = invite_second(first, second, name)
         accept = partial(second.submit, "/account/name", "/account/invitations", **fields)
-        withdraw = partial(first.submit, "/account/name", f"/namespaces/{name}/invitations", withdraw=key)
+        key, path = fields["invitation"], f"/namespaces/{name}/invitations"
+        withdraw = partial(first.submit, "/account/name", path, withdraw=key)
         accepted, _ = run_concurrently([accept, withdraw])
         members = [member["username"] for member in first.send("GET", f"/namespace/{name}").body["member"]]
         assert ("accepter" in members) == (accepted == f"/namespaces/{name}")

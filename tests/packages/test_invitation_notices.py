@@ -14,10 +14,9 @@ from namespaces.invitations import NAMESPACE
 from namespaces.models import MemberInvitation, Role
 from packages import release_input, releasing
 from packages.invitations import PACKAGE
-from registry_site import outbox
-from registry_site.models import AuditEvent, OutboxEntry
+from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
-from tests.support.sent_mails import sent_mails
+from tests.support.sent_mails import send_all, sent_mails
 
 
 @pytest.fixture
@@ -37,8 +36,7 @@ def invite(inviter: Principal) -> None:
 
 def deliver() -> list[Any]:
     """Send all mails, also those that wait to be joined."""
-    outbox.work_off()
-    OutboxEntry.objects.filter(state="pending").update(due_at=timezone.now())
+    send_all()
     return sent_mails()
 
 

@@ -1,7 +1,5 @@
 """Invitations to packages: their own rows of the rules that `tests/namespaces/test_invitations.py` shows."""
 
-from collections.abc import Callable
-
 import pytest
 from django.core.management import call_command
 from django.db import transaction
@@ -15,9 +13,9 @@ from namespaces.models import Membership, Namespace, Role
 from packages import collaboration, release_input, releasing
 from packages.invitations import PACKAGE
 from packages.models import Collaboration, CollaboratorInvitation, Package
-from registry_site.errors import RegistryError
 from registry_site.models import AuditEvent
 from tests.support.cast import PASSWORD
+from tests.support.refusals import code_of
 from tests.support.roles import collaborators_of
 
 
@@ -42,14 +40,6 @@ def invite(inviter: User, username: str = "bob", role: Role = Role.MEMBER) -> Co
 def accept(user: User, invitation: CollaboratorInvitation) -> str:
     """Accept an invitation; return the code of the refusal, or nothing."""
     return code_of(lambda: invitations.accept(PACKAGE, Principal(user), invitation.pk, invitation.role))
-
-
-def code_of(act: Callable[[], object]) -> str:
-    try:
-        act()
-    except RegistryError as error:
-        return error.code
-    return ""
 
 
 UP_TO_MANAGER = set(Role) - {Role.OWNER}
@@ -165,4 +155,3 @@ def test_purge_deletes_ended_ones(secret: Package, alice: User, bob: User) -> No
     CollaboratorInvitation.objects.update(ends_at=timezone.now())
     call_command("purge")
     assert not CollaboratorInvitation.objects.exists()
-    assert set(PACKAGE.abilities) == set(Role)

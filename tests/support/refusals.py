@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, RegistryError
 
 
 def refusal_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -12,4 +12,13 @@ def refusal_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         function(*args, **kwargs)
     except Invalid as error:
         return str(error)
+    return ""
+
+
+def code_of(act: Callable[[], object]) -> str:
+    """Call a verb and return the code of its refusal; empty if it does what was asked for."""
+    try:
+        act()
+    except RegistryError as error:
+        return error.code
     return ""

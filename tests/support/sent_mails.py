@@ -2,8 +2,17 @@
 
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.utils import timezone
 
 from registry_site import outbox
+from registry_site.models import OutboxEntry
+
+
+def send_all() -> None:
+    """Find the users of all events, and send all mails, also those that wait to be joined."""
+    outbox.work_off()
+    OutboxEntry.objects.filter(state="pending").update(due_at=timezone.now())
+    outbox.work_off()
 
 
 def sent_mails() -> list[EmailMessage]:
