@@ -124,11 +124,6 @@ def network_of(address: str | None) -> str:
     return str(ipaddress.ip_network((ip, NETWORK_BITS[ip.version]), strict=False))
 
 
-@on(Action.USER_CHANGE_PASSWORD)
-def tell_of_password(event: AuditEvent) -> None:
-    notify(SECURITY, account_of(event), "Your password was changed", line_of(event))
-
-
 @on(Action.USER_CHANGE_EMAIL, Action.USER_VERIFY_EMAIL)
 def tell_of_address(event: AuditEvent) -> None:
     """Tell both addresses of a change; a first address is no change."""
@@ -137,16 +132,6 @@ def tell_of_address(event: AuditEvent) -> None:
     if former and user is not None and "proven_by" not in event.detail:
         addresses = {former, event.detail["email"]} - {""}
         queue(SECURITY, dict.fromkeys(addresses, user), "Your e-mail address was changed", line_of(event))
-
-
-@on(Action.IDENTITY_LINK)
-def tell_of_identity(event: AuditEvent) -> None:
-    notify(SECURITY, account_of(event), "Another way to sign in to your account", line_of(event))
-
-
-@on(Action.IDENTITY_UNLINK)
-def tell_of_lost_identity(event: AuditEvent) -> None:
-    notify(SECURITY, account_of(event), "A way to sign in to your account was removed", line_of(event))
 
 
 @on(Action.USER_CHANGE_NOTIFICATIONS)
@@ -164,7 +149,10 @@ def tell_of_closing(event: AuditEvent) -> None:
     queue(SECURITY, users, "Your account is closed", line_of(event))
 
 
-SECOND_FACTOR: dict[str, str] = {
+SUBJECTS: dict[str, str] = {
+    Action.USER_CHANGE_PASSWORD: "Your password was changed",
+    Action.IDENTITY_LINK: "Another way to sign in to your account",
+    Action.IDENTITY_UNLINK: "A way to sign in to your account was removed",
     Action.SECOND_FACTOR_ADD: "A second factor was added to your account",
     Action.SECOND_FACTOR_REMOVE: "A second factor was taken off your account",
     Action.SECOND_FACTOR_RESET: "The second factor of your account was taken off",
@@ -173,8 +161,8 @@ SECOND_FACTOR: dict[str, str] = {
 }
 
 
-@on(*SECOND_FACTOR)
-def tell_of_second_factor(event: AuditEvent) -> None:
+@on(*SUBJECTS)
+def tell_of_security(event: AuditEvent) -> None:
     if event.detail.get("first"):
         return  # the codes that come with a factor: the mail about that one is enough
-    notify(SECURITY, account_of(event), SECOND_FACTOR[event.action], line_of(event))
+    notify(SECURITY, account_of(event), SUBJECTS[event.action], line_of(event))
