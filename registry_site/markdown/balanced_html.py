@@ -32,7 +32,7 @@ SHOWN_AS_TEXT = frozenset({"iframe", "noembed", "noframes", "plaintext", "script
 MAX_REOPENED_CHARACTERS = 1024 * 1024
 
 ATTRIBUTE = re.compile(
-    r"""[ \t\n\f\r/](src|alt)[ \t\n\f\r]*+=[ \t\n\f\r]*+("[^"]*+"|'[^']*+'|[^ \t\n\f\r"'<>`]++)""", re.IGNORECASE
+    r"""([^ \t\n\f\r/"'<>=]++)(?:[ \t\n\f\r]*+=[ \t\n\f\r]*+("[^"]*+"|'[^']*+'|[^ \t\n\f\r"'<>`]++))?+"""
 )
 
 # A comment without an end goes to the end of the text, as in browsers.
@@ -97,9 +97,8 @@ class Tree:
 
     def add_image(self, attributes: str) -> None:
         """Add an image; one that is fetched without TLS, which no page shows, as a link unless it stands in one."""
-        values = {
-            name.lower(): value[1:-1] if value[0] in "\"'" else value for name, value in ATTRIBUTE.findall(attributes)
-        }
+        named = reversed(ATTRIBUTE.findall(attributes))  # the first of a name counts
+        values = {name.lower(): value[1:-1] if value[:1] in "\"'" else value for name, value in named}
         url = values.get("src", "")
         if not url.lower().startswith("http:") or self.open_names["a"]:
             self.open("img", f"<img{attributes}>")

@@ -84,6 +84,10 @@ DIALECT = [
         '<a href="http://b.c/&quot;h" REL>&lt;i&gt;"</a></p>',
     ),
     (
+        '<img title="a src=http://b.c/d e" src="https://b.c/f" src="http://b.c/g">',
+        '<img title="a src=http://b.c/d e" src="https://b.c/f" loading="lazy">',
+    ),
+    (
         """<img src='http:"><table><table onclick=a>' alt='"><p>'>""",
         '<a REL>"&gt;&lt;p&gt;</a>',
     ),
