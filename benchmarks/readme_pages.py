@@ -16,10 +16,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, ViewportSize, sync_playwright
 
 from benchmarks.http_timing import print_progress
+from tests.support.chromium import CHROMIUM
 from tests.support.readme_pages import PHONE, Readme, look_at, publish, watched_tab
 from tests.support.servers import Server
 
-CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--allow-file-access-from-files"]
 SUFFIXES = (".md", ".mkd", ".markdown", ".rst", "")
 BADGE = (

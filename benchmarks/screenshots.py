@@ -12,10 +12,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from benchmarks.http_timing import print_progress
+from tests.support.chromium import CHROMIUM
 from tests.support.sample_registry import PASSWORD
 from tests.support.servers import ROOT, Server
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOST = "crates.example.com"
 PICTURES = ROOT / "docs" / "pictures"
 WIDE, PHONE = ViewportSize(width=1200, height=780), ViewportSize(width=390, height=780)

@@ -30,7 +30,7 @@ class ClientAddressMiddleware:
             return self.get_response(request)
         finally:
             _user_agent.reset(agent_token)
-            _client_ip.reset(token)  # the thread answers other requests, and background work, after this one
+            _client_ip.reset(token)  # the thread answers other requests after this one
 
 
 def client_ip() -> str | None:

@@ -9,10 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.support.bad_provider import CLIENT_ID, CLIENT_SECRET, BadProvider, honest, running_provider
+from tests.support.chromium import CHROMIUM
 from tests.support.openid import Site, single_sign_on
 from tests.support.servers import PASSWORD, Server, running
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),

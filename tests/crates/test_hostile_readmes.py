@@ -1,18 +1,16 @@
 """Hostile READMEs on the page of a crate, in Chromium: its policy stops nothing, for nothing is left to stop."""
 
-from pathlib import Path
-
 import pytest
 from django.test import Client
 from playwright.sync_api import sync_playwright
 from pytest_django import DjangoAssertNumQueries
 
 from tests.support.cast import CargoClient
+from tests.support.chromium import CHROMIUM
 from tests.support.hostile_readmes import LARGER, READMES
 from tests.support.readme_pages import PHONE, Readme, look_at, publish, watched_tab
 from tests.support.servers import Server
 
-CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 SERVER_SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0"}
 MAX_QUERIES = 10

@@ -1,7 +1,6 @@
 """`GET /docs/api` in a browser: every operation is there, and nothing comes from anywhere else."""
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -9,9 +8,8 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.support.chromium import CHROMIUM
 from tests.support.servers import running
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),

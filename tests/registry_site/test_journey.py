@@ -11,10 +11,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from tests.support.authenticator_apps import PhoneApp
 from tests.support.cargo import Cargo, write_files
+from tests.support.chromium import CHROMIUM
 from tests.support.mail_server import MailServer, running_mail_server
 from tests.support.servers import PASSWORD, Server, running
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -11,12 +10,12 @@ from registry_site import markdown
 from registry_site.markdown import links, render_readme
 from registry_site.markdown.balanced_html import TAGS
 from registry_site.markdown.limits import MAX_HTML_CHARACTERS, MAX_TEXT_BYTES
+from tests.support.chromium import CHROMIUM
 from tests.support.hostile_readmes import ATTACKS, MAKERS
 from tests.support.readme_pages import SAFE_ATTRIBUTES
 
 pytestmark = pytest.mark.database_independent
 
-CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
 REPOSITORY = "https://github.com/alice/tool"
 REL = 'rel="nofollow noopener noreferrer"'

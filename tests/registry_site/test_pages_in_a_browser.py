@@ -17,11 +17,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, StorageState, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
+from tests.support.chromium import CHROMIUM
 from tests.support.pages import PAGES, Page
 from tests.support.sample_registry import PASSWORD, RECOVERY_CODE
 from tests.support.servers import ROOT, Server, running
 
-CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 OUTLINES = Path(__file__).parent / "outlines"
 # Names are resolved to nothing, so that a page which asks for more fails here as it does without a network.
