@@ -18,7 +18,7 @@ from django.utils.cache import patch_cache_control
 from files import catalogue, clients, local_files, names
 from files.actors import Actor
 from files.models import Client, ClientKey, File, Session
-from registry_site.admin import CountedAdmin, DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin.base import CountedAdmin, DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 from registry_site.audit import Action
 from registry_site.errors import RegistryError
 from registry_site.http.parsers import MAX_BODY_BYTES, check_length

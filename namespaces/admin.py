@@ -8,11 +8,11 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin import confirmed_staff, staff
+from accounts.admin.staff import confirmed_staff, staff
 from accounts.models import User
 from namespaces import membership
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
 
 
 class RoleAssignmentForm(ModelForm):

@@ -8,12 +8,12 @@ from django.forms import BaseInlineFormSet, ModelForm
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from accounts.admin import confirmed_staff
+from accounts.admin.staff import confirmed_staff
 from accounts.models import User
 from namespaces.admin import InvitationAdmin, RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
 from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
-from registry_site.admin import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 # Large columns of the package, or of the release, that a row belongs to.
 LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)

@@ -15,12 +15,12 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import format_html_join
 
-from accounts.admin import staff
+from accounts.admin.staff import staff
 from crates import names
 from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview, shared_names
 from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from crates.package import requirements
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
 
 NO_REASON = "in the admin site, without a reason"

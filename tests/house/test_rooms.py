@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
 INNER_ORDER = {
     "registry_site": (
         "management",
+        "admin",
         "templatetags",
         "server",
         "http",
@@ -23,8 +24,8 @@ INNER_ORDER = {
         "search",
         "sqlite",
     ),
-    "accounts": ("management", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
-    "crates": ("management", "pages", "api", "mirror", "package"),
+    "accounts": ("management", "admin", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
+    "crates": ("management", "admin", "pages", "api", "mirror", "package"),
     "namespaces": ("pages", "api", "templatetags"),
     "packages": ("pages", "api"),
     "files": ("management", "api"),

@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory
 
 from accounts import registration
 from accounts.models import User
-from registry_site.admin import DomainAdmin
+from registry_site.admin.base import DomainAdmin
 from tests.support.admin import sign_in_to_admin
 from tests.support.cast import PASSWORD
 

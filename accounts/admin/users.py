@@ -1,14 +1,12 @@
 """Accounts in the admin site. Nothing is deleted here: staff deactivate accounts and revoke credentials."""
 
-from collections.abc import Iterable
 from copy import copy
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, BaseUserCreationForm, UserChangeForm, UsernameField
-from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -17,35 +15,14 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
 from accounts import bans, emails, names, profiles, registration, roles
+from accounts.admin.staff import confirmed_staff, staff, unlock, within_rank
 from accounts.credentials import browser_sessions, revocation
-from accounts.models import (
-    RESERVES_EMAIL,
-    Authenticator,
-    Ban,
-    Credential,
-    Identity,
-    LoginFailure,
-    Role,
-    RoleGrant,
-    User,
-)
-from accounts.passwords import change, login_throttle
+from accounts.models import RESERVES_EMAIL, Authenticator, Credential, Identity, Role, RoleGrant, User
+from accounts.passwords import change
 from accounts.second_factor import authenticators, proofs
 from registry_site import audit
-from registry_site.admin import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin.base import DomainAdmin, ReadOnlyInline
 from registry_site.errors import RegistryError
-
-
-def staff(request: HttpRequest) -> User:
-    """Return the member of staff who sent the request."""
-    assert isinstance(request.user, User)  # noqa: S101 - the admin site admits no anonymous user
-    return request.user
-
-
-def confirmed_staff(request: HttpRequest) -> User:
-    """Return the member of staff who sent the request, with a fresh proof. Raises `ConfirmationRequired`."""
-    proofs.require_recent(browser_sessions.require_principal(request))
-    return staff(request)
 
 
 class EmailForm(ModelForm):
@@ -246,167 +223,3 @@ class Users(DomainAdmin, UserAdmin):
         users = [user for user in within_rank(self, request, queryset) if user != actor]
         removed = sum(authenticators.reset(user, actor=actor) > 0 for user in users)
         self.message_user(request, f"{removed} sign in by the password alone from now on.")
-
-
-def within_rank(model_admin: admin.ModelAdmin, request: HttpRequest, users: Iterable[User]) -> list[User]:
-    """Return the users that this member of staff may act on, and warn about the others."""
-    listed = list(users)
-    allowed = [user for user in listed if roles.may_act_on(staff(request), user)]
-    if len(allowed) < len(listed):
-        message = (
-            "Only administrators may do this to administrators, and to accounts with rights or roles that you lack."
-        )
-        model_admin.message_user(request, message, messages.WARNING)
-    return allowed
-
-
-def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, canonical_names: Iterable[str]) -> None:
-    """Let the recent failures of these names count no more, and say how many those were."""
-    unlocked = sum(login_throttle.unlock(name, actor=staff(request)) for name in canonical_names)
-    model_admin.message_user(request, f"{unlocked} failed log-ins count no more.")
-
-
-admin.site.unregister(Group)  # Django registers it with a list that takes any lookup
-
-
-@admin.register(Group)
-class Groups(DomainAdmin, GroupAdmin):
-    """Groups of permissions, for administrators: a group can give its members every right in this site."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return staff(request).is_superuser
-
-    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return staff(request).is_superuser
-
-    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return staff(request).is_superuser
-
-    def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
-        actor = confirmed_staff(request)
-        group: Group = form.instance
-        before = set(group.permissions.all())
-        super().save_related(request, form, formsets, change)
-        if change and not form.has_changed():
-            return
-        after = set(group.permissions.all())
-        audit.record(
-            actor,
-            audit.Action.GROUP_CHANGE if change else audit.Action.GROUP_CREATE,
-            group,
-            added=codenames(after - before),
-            removed=codenames(before - after),
-        )
-
-    def delete_model(self, request: HttpRequest, obj: Group) -> None:
-        self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        with transaction.atomic():
-            for group in queryset:
-                permissions = codenames(group.permissions.all())
-                audit.record(staff(request), audit.Action.GROUP_DELETE, group, removed=permissions)
-            super().delete_queryset(request, queryset)
-
-
-def codenames(permissions: Iterable[Permission]) -> list[str]:
-    """Return the codenames of permissions in alphabetical order."""
-    return sorted(permission.codename for permission in permissions)
-
-
-@admin.register(Credential)
-class Credentials(ReadOnlyAdmin):
-    """Tokens, sessions and app keys, without their secrets and digests."""
-
-    list_display = ("name", "user", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "live")
-    list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
-    search_fields = ("user__username", "name", "ip_address")
-    list_select_related = ("user",)
-    actions = ["revoke"]
-    fields = (
-        *("user", "kind", "name", "allowed_scopes", "crates", "ip_address", "created_at", "expires_at", "revoked_at"),
-        *("last_used_at", "last_used_ip"),
-    )
-
-    @admin.display(description="scopes")
-    def allowed_scopes(self, credential: Credential) -> str:
-        return " ".join(credential.scopes)
-
-    @admin.display(description="crates that it may change")
-    def crates(self, credential: Credential) -> str:
-        return " ".join(credential.crate_patterns) or "all of its user"
-
-    @admin.display(boolean=True)
-    def live(self, credential: Credential) -> bool:
-        return credential.is_live
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_credential")
-
-    @admin.action(description="Revoke the selected tokens, sessions and keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
-        users = within_rank(self, request, User.objects.filter(credentials__in=queryset).distinct())
-        credentials = queryset.filter(user__in=users)
-        revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
-        self.message_user(request, f"{revoked} revoked; {len(credentials) - revoked} had ended before.")
-
-
-@admin.register(LoginFailure)
-class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "ip_address", "of_code", "forgiven", "unlocked")
-    list_filter = ("at", "of_code", "forgiven", "unlocked")
-    search_fields = ("name", "ip_address")
-    date_hierarchy = "at"
-    actions = ["unlock"]
-
-    def has_unlock_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_loginfailure")
-
-    @admin.action(description="Unlock the accounts of the selected failures", permissions=["unlock"])
-    def unlock(self, request: HttpRequest, queryset: QuerySet[LoginFailure]) -> None:
-        failed = set(queryset.values_list("name", flat=True))
-        users = list(User.objects.named(*failed).select_related("reservation"))
-        beyond_rank = set(users).difference(within_rank(self, request, users))
-        unlock(self, request, failed - {user.reservation.name for user in beyond_rank})
-
-
-@admin.register(Ban)
-class Bans(DomainAdmin):
-    list_display = ("user", "reason", "created_at", "created_by", "until", "lifted_at", "is_in_force")
-    list_filter = (("lifted_at", admin.EmptyFieldListFilter), "created_at", "until")
-    search_fields = ("user__username", "reason")
-    list_select_related = ("user", "created_by")
-    autocomplete_fields = ("user",)
-    actions = ["lift"]
-    fields = ("user", "reason", "until", "created_at", "created_by", "lifted_at")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
-        return self.fields if obj else ("created_at", "created_by", "lifted_at")
-
-    @admin.display(boolean=True, description="in force")
-    def is_in_force(self, ban: Ban) -> bool:
-        return ban.is_in_force
-
-    def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-
-        class BanForm(form):  # type: ignore[valid-type,misc]  # needs the request, which forms of the admin do not get
-            def clean_user(self) -> User:
-                user: User = self.cleaned_data["user"]
-                if user == staff(request):
-                    raise ValidationError("You cannot ban yourself here.")
-                return user
-
-        return form if change else BanForm
-
-    def save_model(self, request: HttpRequest, obj: Ban, form: ModelForm, change: bool) -> None:
-        if change:
-            return
-        obj.pk = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=obj.until).pk
-
-    @admin.action(description="Lift the selected bans", permissions=["change"])
-    def lift(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
-        in_force = queryset.in_force()  # type: ignore[attr-defined]
-        users = within_rank(self, request, User.objects.filter(bans__in=in_force).distinct())
-        lifted = sum(bans.unban(user, actor=staff(request)) for user in users)
-        self.message_user(request, f"{lifted} lifted.")

@@ -13,14 +13,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
 from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html
 
-from registry_site import outbox
 from registry_site.errors import Invalid, RegistryError
 from registry_site.http.request_log import annotate
-from registry_site.models import AuditEvent, OutboxEntry
 
 MAX_SEARCH_WORDS = 32  # each adds conditions to the query, of which SQLite takes a thousand
 
@@ -173,43 +169,3 @@ class ReadOnlyInline(admin.TabularInline):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-@admin.register(AuditEvent)
-class AuditEvents(ReadOnlyAdmin):
-    list_display = ("at", "actor_name", "action", "target_link", "ip_address", "details")
-    list_filter = ("action", "at")
-    search_fields = ("actor_name", "target", "ip_address", "action", "request_id")
-    date_hierarchy = "at"
-    show_full_result_count = False
-
-    @admin.display(description="target")
-    def target_link(self, event: AuditEvent) -> str:
-        """Link the target to its page in the admin, if there is one."""
-        try:
-            url = reverse(f"admin:{event.object_type.replace('.', '_')}_change", args=[event.object_id])
-        except NoReverseMatch:
-            return event.target
-        return format_html('<a href="{}">{}</a>', url, event.target)
-
-    @admin.display
-    def details(self, event: AuditEvent) -> str:
-        return ", ".join(f"{key}: {value}" for key, value in event.detail.items())
-
-
-@admin.register(OutboxEntry)
-class OutboxEntries(ReadOnlyAdmin):
-    list_display = ("created_at", "kind", "recipient", "state", "attempts", "due_at", "ended_at", "error")
-    list_filter = ("state", "kind")
-    search_fields = ("recipient",)
-    exclude = ("arguments",)
-    show_full_result_count = False
-    actions = ("send_again",)
-
-    def has_send_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("registry_site.change_outboxentry")
-
-    @admin.action(description="Send the selected failed mails again", permissions=["send"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[OutboxEntry]) -> None:
-        number = outbox.send_again(queryset, actor=request.user)  # type: ignore[arg-type]  # staff have signed in
-        self.message_user(request, f"{number} wait to be sent again.")

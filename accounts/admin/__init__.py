@@ -1,0 +1,5 @@
+"""Accounts in the admin site."""
+
+from accounts.admin import bans, credentials, groups, log_in_failures, users
+
+__all__ = ["bans", "credentials", "groups", "log_in_failures", "users"]
