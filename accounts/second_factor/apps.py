@@ -7,7 +7,6 @@ import base64
 import secrets
 from urllib.parse import quote, urlencode, urlsplit
 
-import segno
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.utils import timezone
@@ -39,6 +38,8 @@ def setup_url(user: User, secret: str) -> str:
 
 def qr_code(url: str) -> str:
     """Return the QR code of an address as SVG, dark on light also in dark mode: cameras need that."""
+    import segno  # late: workers seldom need it
+
     svg: str = segno.make(url, error="m").svg_inline(scale=5, border=3, light="#fff", omitsize=True)
     return svg
 

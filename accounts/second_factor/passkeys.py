@@ -5,35 +5,22 @@ when the passkey is used, so that no answer counts twice.
 
 The package django-otp-webauthn has this, too, with views, scripts and settings of its own. Its tables need django-otp's
 devices, its scripts their own requests and log-in, and it refuses each origin without TLS but `localhost`.
+
+The functions that call webauthn import it: with its parsers it is large, and most workers never need it.
 """
 
 import hashlib
 import ipaddress
 import json
 import secrets
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import signing
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from webauthn import (
-    base64url_to_bytes,
-    generate_authentication_options,
-    generate_registration_options,
-    options_to_json,
-    verify_authentication_response,
-    verify_registration_response,
-)
-from webauthn.helpers import bytes_to_base64url
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    AuthenticatorTransport,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
 from accounts.models import Authenticator, User
 from accounts.principals import Principal
@@ -41,6 +28,9 @@ from accounts.second_factor import authenticators, proofs
 from registry_site.errors import Conflict, Invalid, WrongCode
 from registry_site.http.request_log import annotate
 from registry_site.origins import origin_of
+
+if TYPE_CHECKING:
+    from webauthn.helpers.structs import PublicKeyCredentialDescriptor
 
 SALT = "challenges of passkeys"
 SECONDS = 300  # that a challenge is good
@@ -80,6 +70,13 @@ def origins() -> list[str]:
 
 def begin_adding(principal: Principal) -> Ceremony:
     """Return what the form for a new passkey carries."""
+    from webauthn import generate_registration_options, options_to_json
+    from webauthn.helpers.structs import (
+        AuthenticatorSelectionCriteria,
+        ResidentKeyRequirement,
+        UserVerificationRequirement,
+    )
+
     user, challenge = principal.user, secrets.token_bytes(32)
     options = generate_registration_options(
         rp_id=relying_party(),
@@ -101,6 +98,8 @@ def begin_use(user: User, state: str) -> Ceremony | None:
     allowed = descriptors(user)
     if not allowed:
         return None
+    from webauthn import generate_authentication_options, options_to_json
+
     challenge = secrets.token_bytes(32)
     options = generate_authentication_options(
         rp_id=relying_party(), challenge=challenge, timeout=SECONDS * 1000, allow_credentials=allowed
@@ -108,12 +107,16 @@ def begin_use(user: User, state: str) -> Ceremony | None:
     return Ceremony("get", options_to_json(options), sign(challenge, state))
 
 
-def descriptors(user: User) -> list[PublicKeyCredentialDescriptor]:
+def descriptors(user: User) -> "list[PublicKeyCredentialDescriptor]":
     """Return the passkeys of a user as browsers look for them."""
     passkeys = user.authenticators.filter(kind=Authenticator.Kind.PASSKEY)
+    if not passkeys:
+        return []
+    from webauthn.helpers.structs import AuthenticatorTransport, PublicKeyCredentialDescriptor
+
     return [
         PublicKeyCredentialDescriptor(
-            id=base64url_to_bytes(passkey.credential_id),
+            id=urlsafe_base64_decode(passkey.credential_id),
             transports=[AuthenticatorTransport(transport) for transport in passkey.transports],
         )
         for passkey in passkeys
@@ -132,7 +135,7 @@ def state_of_confirming(principal: Principal) -> str:
 
 
 def sign(challenge: bytes, state: str) -> str:
-    return signing.dumps([bytes_to_base64url(challenge), state], salt=SALT)
+    return signing.dumps([urlsafe_base64_encode(challenge), state], salt=SALT)
 
 
 def open_challenge(signed: str, state: str) -> bytes:
@@ -143,7 +146,7 @@ def open_challenge(signed: str, state: str) -> bytes:
         challenge, signed_state = "", ""
     if not challenge or signed_state != state:
         raise Invalid("This page has grown old: try once more.", code="challenge_ended")
-    return base64url_to_bytes(challenge)
+    return urlsafe_base64_decode(challenge)
 
 
 def add(principal: Principal, name: str, signed: str, answer: str) -> list[str]:
@@ -152,6 +155,8 @@ def add(principal: Principal, name: str, signed: str, answer: str) -> list[str]:
     Raises `ConfirmationRequired`, `Invalid` for the name, the challenge and the answer, and `Conflict` for too many or
     one that is there.
     """
+    from webauthn import verify_registration_response
+
     authenticators.require_may_add(principal, name)
     challenge = open_challenge(signed, state_of_adding(principal))
     try:
@@ -167,8 +172,8 @@ def add(principal: Principal, name: str, signed: str, answer: str) -> list[str]:
     passkey = Authenticator(
         kind=Authenticator.Kind.PASSKEY,
         digest=digest_of(made.credential_id),
-        credential_id=bytes_to_base64url(made.credential_id),
-        public_key=bytes_to_base64url(made.credential_public_key),
+        credential_id=urlsafe_base64_encode(made.credential_id),
+        public_key=urlsafe_base64_encode(made.credential_public_key),
         sign_count=made.sign_count,
         transports=transports,
     )
@@ -188,6 +193,8 @@ def add(principal: Principal, name: str, signed: str, answer: str) -> list[str]:
 
 def read_transports(answer: str) -> list[str]:
     """Return the ways to reach the passkey that are known: browsers may name others."""
+    from webauthn.helpers.structs import AuthenticatorTransport
+
     named = json.loads(answer)["response"].get("transports") or []
     return [transport.value for transport in AuthenticatorTransport if transport.value in named]
 
@@ -198,12 +205,14 @@ def use(user: User, state: str, signed: str, answer: str) -> None:
     A signature cannot be guessed, so nothing is counted: wrong codes of somebody else must not keep out the owner, who
     has a passkey.
     """
+    from webauthn import verify_authentication_response
+
     challenge = open_challenge(signed, state)
     try:
         passkey = user.authenticators.get(
-            kind=Authenticator.Kind.PASSKEY, digest=digest_of(base64url_to_bytes(json.loads(answer)["rawId"]))
+            kind=Authenticator.Kind.PASSKEY, digest=digest_of(urlsafe_base64_decode(json.loads(answer)["rawId"]))
         )
-    except (ValueError, TypeError, KeyError, RecursionError, Authenticator.DoesNotExist) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, Authenticator.DoesNotExist) as error:
         raise refused() from error
     try:
         verified = verify_authentication_response(
@@ -211,7 +220,7 @@ def use(user: User, state: str, signed: str, answer: str) -> None:
             expected_challenge=challenge,
             expected_rp_id=relying_party(),
             expected_origin=origins(),
-            credential_public_key=base64url_to_bytes(passkey.public_key),
+            credential_public_key=urlsafe_base64_decode(passkey.public_key),
             credential_current_sign_count=passkey.sign_count,
         )
     except Exception as error:  # as above
