@@ -3,7 +3,9 @@
 import gzip
 import json
 import random
+import threading
 import time
+from collections.abc import Iterable
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -135,12 +137,19 @@ def test_lost_file_keeps_no_other_from_examination(mirror: MirrorClient, upstrea
 
 
 def test_process_remembers_few_fetched_crates(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_submitted = threading.Event()
     examined: list[CachedCrate] = []
-    monkeypatch.setattr(examination, "START_AFTER_SECONDS", 0.2)
-    monkeypatch.setattr(examination, "examine_all", examined.extend)
+
+    def examine_later(crates: Iterable[CachedCrate]) -> None:
+        all_submitted.wait()
+        examined.extend(crates)
+
+    monkeypatch.setattr(examination, "START_AFTER_SECONDS", 0)
+    monkeypatch.setattr(examination, "examine_all", examine_later)
     examiner = examination.Examiner()
     for number in range(2 * examination.MAX_WAITING):
         examiner.submit(CachedCrate(pk=number + 1))
+    all_submitted.set()
     examiner.finish()
     assert examination.MAX_WAITING <= len(examined) <= examination.MAX_WAITING + 1
 

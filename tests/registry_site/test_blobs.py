@@ -315,6 +315,18 @@ def test_threads_share_a_client(bucket: str) -> None:
     assert len(clients) == 1
 
 
+def test_buckets_share_the_description_of_s3(
+    bucket: str, s3: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "botocore.loaders")
+    s3_storage.shared_session.cache_clear()
+    for name in (bucket, "other-bucket"):
+        use_s3(settings, endpoint_url=s3, bucket_name=name, region_name="us-east-1")
+        assert storages["blobs"].client  # type: ignore[attr-defined]
+    loaded = [message for message in caplog.messages if "/s3/" in message and "/service-2.json" in message]
+    assert len(loaded) == 1
+
+
 def test_refusal_of_s3_is_logged_with_its_words(
     bucket: str, s3: str, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 NEIGHBOUR = "127.0.0.2"  # a client at another address than the publishers
 CLIENTS = 40
-MAX_WORKER_MEMORY = 140_000_000  # bytes of both workers; shared pages count in parts
+MAX_GROWTH = 100_000_000  # bytes of both workers: usual are 50 million, and 450 million with a client in each thread
 
 
 @contextmanager
@@ -134,8 +134,10 @@ def test_lost_object_is_mended_by_a_publish(server: Server, store: S3Server, tok
 
 def test_workers_stay_small_beside_many_downloads(store: S3Server, tmp_path: Path) -> None:
     with running_on(store, tmp_path) as server:  # its own: a store that was frozen leaves threads with much memory
+        wait_until(lambda: len(server.workers()) == 2)
+        before = worker_memory(server)
         assert publish(server, server.sign_up("alice"), "demo").status == 200
         with ThreadPoolExecutor(CLIENTS) as clients:
             statuses = {response.status for response in clients.map(lambda _: download(server, "demo"), range(200))}
         assert statuses == {200}
-        assert worker_memory(server) < MAX_WORKER_MEMORY
+        assert worker_memory(server) - before < MAX_GROWTH
