@@ -3,8 +3,8 @@
 The modules in their order. Each imports only modules of the lines above its own:
 
     models  index_lines  resolving  licenses  concurrency  metrics
-    download_counts  incidents  upstreams  advisories  overrides  summaries  crate_facts
-    shared_names  descriptions
+    download_counts  upstreams  advisories  overrides  summaries  crate_facts
+    incidents  shared_names  descriptions
     examination  index_cache  policies
     crate_cache
     serving  maintenance

@@ -29,7 +29,15 @@ STORE_FAILURE_SECONDS = 10
 
 
 class WrongBytes(UpstreamFault):
-    """A file with another checksum than the index says, or with links in it."""
+    """A file with another checksum than the index says."""
+
+    kind = Incident.Kind.WRONG_BYTES
+
+
+class RefusedArchive(UpstreamFault):
+    """An archive with links or two manifests in it."""
+
+    kind = Incident.Kind.REFUSED_ARCHIVE
 
 
 def get_or_fetch(
@@ -79,24 +87,22 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                     raise WrongBytes("it sends other bytes than its index says")
                 check_archive(index_file.upstream, file)
                 stored = store(index_file, line, file)
-        except WrongBytes as error:
-            incidents.record(Incident.Kind.WRONG_BYTES, source, f"{crate_version}: {error} ({line.checksum})")
-            raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
         except UpstreamFault as error:
-            incidents.record(Incident.Kind.FAULT, source, f"{crate_version}: {error}")
+            detail = f"{crate_version}: {error} ({line.checksum})"
+            incidents.record_fault(error, upstream=source, crate=index_file.name, detail=detail)
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
     transaction.on_commit(lambda: examiner.submit(stored))
     return stored
 
 
 def check_archive(upstream: str, file: IO[bytes]) -> None:
-    """Raise `WrongBytes` for a crate of a private upstream that contains links (CVE-2026-5223) or two manifests."""
+    """Raise `RefusedArchive` for a crate of a private upstream that contains links (CVE-2026-5223) or two manifests."""
     if upstream == upstreams.CRATES_IO:
         return
     try:
         archive.check_foreign(file, file.seek(0, SEEK_END))
     except Invalid as error:
-        raise WrongBytes(f"it sends an archive that is refused here: {error.message.removesuffix('.')}") from error
+        raise RefusedArchive(f"it sends an archive that is refused here: {error.message.removesuffix('.')}") from error
 
 
 def store(index_file: CachedIndexFile, line: Line, file: IO[bytes]) -> CachedCrate:

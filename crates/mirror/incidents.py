@@ -1,4 +1,4 @@
-"""Incidents: faults of upstream, recorded for staff. The same one again is counted in its row.
+"""Incidents: faults of upstream and damage to stored bytes, recorded for staff. The same again is counted in its row.
 
 Faults and wrong bytes are counted by upstream, since anonymous requests cause them and must not grow the table. Changed
 checksums are an incident of their crate: staff accept them for one crate at a time.
@@ -12,13 +12,27 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates.mirror.models import Incident
+from crates.mirror.upstreams import UpstreamFault
 from registry_site import audit
 from registry_site.logs import log_event
 
 
-def record(kind: Incident.Kind, subject: str, detail: str) -> None:
+def record_fault(fault: UpstreamFault, *, upstream: str, crate: str, detail: str) -> None:
+    """Record what an upstream did as one incident, of the kind of the fault."""
+    if fault.kind == Incident.Kind.CHANGED:
+        record(fault.kind, crate, str(fault))
+        return
+    unsettled = Incident.objects.filter(kind=Incident.Kind.CHANGED, subject=crate, settled_at=None)
+    if fault.kind == Incident.Kind.WRONG_BYTES and (changed := unsettled.first()):
+        # The index file with the new checksum was refused, so these bytes were compared with the old one.
+        record(changed.kind, crate, changed.detail)
+    else:
+        record(fault.kind, upstream, detail)
+
+
+def record(kind: str, subject: str, detail: str) -> None:
     """Add an incident, or count it again if staff have not settled the last one."""
-    log_event("mirror.incident", logging.WARNING, kind=kind.value, subject=subject, detail=detail[:500])
+    log_event("mirror.incident", logging.WARNING, kind=str(kind), subject=subject, detail=detail[:500])
     unsettled = Incident.objects.filter(kind=kind, subject=subject[:300], settled_at=None)
     change = {"count": F("count") + 1, "last_at": timezone.now(), "detail": detail[:500]}
     if unsettled.update(**change):

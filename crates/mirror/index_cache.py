@@ -36,6 +36,12 @@ _refreshes = concurrency.BackgroundTasks[CachedIndexFile](threads=8)
 _prefetches = concurrency.BackgroundTasks[object](threads=8)  # threads of its own: a client that waits goes first
 
 
+class ChangedChecksum(UpstreamFault):
+    """An index file with another checksum of a version than the one first seen."""
+
+    kind = Incident.Kind.CHANGED
+
+
 def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
     """Return the index file at `path`, such as se/rd/serde; its status tells whether upstream has the crate.
 
@@ -81,7 +87,7 @@ def submit_prefetch(key: str, fetch: Callable[[], object]) -> None:
 
 
 def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> CachedIndexFile:
-    """Store an index file; raises `UpstreamFault` when the checksum of a version is not the one first seen.
+    """Store an index file; raises `ChangedChecksum` when the checksum of a version is not the one first seen.
 
     A published version never changes. Another checksum means that upstream was taken over, or is another registry.
     Raises `Unavailable` when there is no room on the disk for a new or changed file.
@@ -111,11 +117,8 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             IndexSummary.objects.update_or_create(index_file_id=index_file.pk, defaults=summary)
             descriptions.update([name])
             CrateDownloads.objects.bulk_create([CrateDownloads(name=name)], ignore_conflicts=True)
-    # After the transaction, for the fault would roll the incident back.
     if changes:
-        text = "; ".join(f"the checksum of {version} {change}" for version, change in changes.items())[:400]
-        incidents.record(Incident.Kind.CHANGED, name, text)
-        raise UpstreamFault(text)
+        raise ChangedChecksum("; ".join(f"the checksum of {version} {was}" for version, was in changes.items())[:400])
     return index_file
 
 
@@ -190,7 +193,8 @@ def _fetch(path: str, index_file: CachedIndexFile | None) -> CachedIndexFile:
         try:
             answer = _fetch_from(upstream, path, index_file)
         except UpstreamFault as error:
-            incidents.record(Incident.Kind.FAULT, upstream.url, f"{path.rpartition('/')[2]}: {error}")
+            name = path.rpartition("/")[2]
+            incidents.record_fault(error, upstream=upstream.url, crate=name, detail=f"{name}: {error}")
             raise
         if isinstance(answer, CachedIndexFile):
             return answer

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from crates.mirror import descriptions, incidents
-from crates.mirror.crate_cache import WrongBytes, check_archive, lock_bytes
+from crates.mirror.crate_cache import RefusedArchive, check_archive, lock_bytes
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site import audit
 from registry_site.errors import Unavailable
@@ -43,7 +43,7 @@ def verify_or_discard(crate: CachedCrate) -> bool:
     """Return whether the bytes of a crate are intact. Otherwise delete it, so that the next request fetches it."""
     is_intact = blobs.is_intact(crate.blob())
     if not is_intact:
-        incidents.record(Incident.Kind.WRONG_BYTES, str(crate), "the bytes that were kept are damaged or gone")
+        incidents.record(Incident.Kind.DAMAGED, str(crate), "the bytes that were kept are damaged or gone")
         delete_crate(crate, actor=None)
     return is_intact
 
@@ -55,8 +55,8 @@ def refusal_of_archive(crate: CachedCrate) -> str:
             with crate.blob().read() as content:
                 shutil.copyfileobj(content, file, blobs.CHUNK_SIZE)
             check_archive(crate.upstream, file)
-    except WrongBytes as error:
-        incidents.record(Incident.Kind.WRONG_BYTES, str(crate), str(error))
+    except RefusedArchive as error:
+        incidents.record(error.kind, str(crate), str(error))
         delete_crate(crate, actor=None)
         return str(error)
     return ""

@@ -161,11 +161,13 @@ class Topic(models.Model):
 
 
 class Incident(models.Model):
-    """A fault of upstream that staff should look at. Repetitions are counted in the same row."""
+    """A fault of upstream or of stored bytes that staff should look at. Repetitions are counted in the same row."""
 
     class Kind(models.TextChoices):
         CHANGED = "changed", "a checksum changed"
         WRONG_BYTES = "wrong_bytes", "other bytes than the index says"
+        REFUSED_ARCHIVE = "refused_archive", "an archive that is refused here"
+        DAMAGED = "damaged", "stored bytes are damaged or gone"
         FAULT = "fault", "no answer, or not as it should be"
 
     kind = models.CharField(max_length=16, choices=Kind)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crates import names
-from crates.mirror import crate_cache, crate_facts, examination, index_cache, index_lines, overrides
+from crates.mirror import crate_cache, crate_facts, examination, incidents, index_cache, index_lines, overrides
+from crates.mirror.crate_cache import RefusedArchive
+from crates.mirror.index_cache import ChangedChecksum
 from crates.mirror.maintenance import iterate_pages
 from crates.mirror.models import CachedCrate, CachedIndexFile
-from crates.mirror.upstreams import UpstreamFault
 from registry_site.errors import Invalid, NotFound
 from registry_site.storage import blobs
 
@@ -68,7 +69,8 @@ def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
         body = path.read_bytes()
         try:
             index_file = index_cache.store(names.index_path(name), upstreams.get(name, ""), body)
-        except UpstreamFault as error:
+        except ChangedChecksum as error:
+            incidents.record_fault(error, upstream=str(folder), crate=name, detail=str(error))
             yield f"{name}: {error}", False
             continue
         for line in index_lines.parse(body):
@@ -81,7 +83,7 @@ def import_from(folder: Path) -> Iterator[tuple[str, bool]]:
                     continue
                 try:
                     crate_cache.check_archive(index_file.upstream, file)
-                except UpstreamFault as error:
+                except RefusedArchive as error:
                     yield f"{name}@{line.version}: {error}", False
                     continue
                 with crate_cache.lock_bytes(line.checksum):

@@ -12,6 +12,7 @@ from django.core.cache import cache
 
 from crates import names
 from crates.mirror import index_lines, metrics
+from crates.mirror.models import Incident
 from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
 from registry_site.http import strict_json
@@ -36,7 +37,9 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 class UpstreamFault(Exception):
-    """A missing or invalid answer of an upstream."""
+    """A missing or invalid answer of an upstream, with the kind of its incident."""
+
+    kind = Incident.Kind.FAULT
 
 
 @dataclass(frozen=True)

@@ -292,8 +292,8 @@ def test_damaged_and_lost_files_are_deleted(mirror_bytes: Path) -> None:
     assert cached() == NEEDED_BY_TOP - {"middle@0.3.0", "top@1.0.0"}
     assert set(blobs(mirror_bytes)) == set(CachedCrate.objects.values_list("sha256", flat=True))
     assert {str(incident) for incident in Incident.objects.all()} == {
-        "middle@0.3.0: other bytes than the index says",
-        "top@1.0.0: other bytes than the index says",
+        "middle@0.3.0: stored bytes are damaged or gone",
+        "top@1.0.0: stored bytes are damaged or gone",
     }
 
 

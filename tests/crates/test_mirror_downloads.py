@@ -11,8 +11,10 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from accounts.models import User
-from crates.mirror.models import CachedCrate, Incident
+from crates.mirror import index_cache
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident
 from registry_site.environment import parse_hosts
+from registry_site.errors import UpstreamError
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, Behaviour, crate_path, line
 from tests.support.log_lines import request_failures
@@ -139,6 +141,19 @@ def test_wrong_bytes_are_neither_stored_nor_sent(
     assert not CachedCrate.objects.exists()
 
 
+def test_bytes_of_a_changed_checksum_are_its_incident(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    mirror.index_file("demo")
+    upstream.publish("demo", b"other bytes")
+    CachedIndexFile.objects.update(checked_at=index_cache.EPOCH)
+    with pytest.raises(UpstreamError, match="the checksum of 1"):
+        index_cache.refresh_if_stale("de/mo/demo")
+    assert [mirror.crate("demo").status_code for _ in range(2)] == [502, 502]
+    incident = Incident.objects.get()
+    assert (incident.kind, incident.subject, incident.count) == ("changed", "demo", 3)
+    assert incident.detail.startswith("the checksum of 1.0.0 was ")
+
+
 def test_faulty_crate_is_not_cached(
     mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path, settings: Any
 ) -> None:
@@ -174,6 +189,9 @@ def test_crate_that_deceives_cargo_is_refused(mirror: MirrorClient, upstream: Ba
         assert response.status_code == 502
         detail = response.json()["errors"][0]["detail"]
         assert ("it sends an archive that is refused here" in detail, reason in detail) == (True, True), detail
+    assert [str(incident) for incident in Incident.objects.all()] == [
+        f"{upstream.url}: an archive that is refused here"
+    ]
     assert read_files(mirror_bytes) == {}
 
 
