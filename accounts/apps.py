@@ -14,6 +14,7 @@ class AccountsConfig(AppConfig):
             checks,
             email_verification,
             purge,
+            ranks,
         )
         from accounts.credentials import browser_sessions, ending_tokens  # noqa: F401 - connects signal receivers
         from accounts.passwords import reset  # noqa: F401 - registers mails

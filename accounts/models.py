@@ -248,6 +248,10 @@ class User(AbstractBaseUser, PermissionsMixin):
             )
         ]
         indexes = [models.Index(Lower("email"), condition=~Q(email=""), name="users_by_email")]
+        permissions = [
+            ("ban_user", "Can ban users, and lift bans"),
+            ("reset_user", "Can unlock users, send links for passwords, and remove second factors"),
+        ]
 
     # The session that authenticated this instance, if any. A change of the password revokes all others.
     session: "Credential | None" = None

@@ -12,6 +12,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.admin.staff import confirmed_staff, staff
+from accounts.ranks import Rank
 from registry_site import audit
 from registry_site.admin.base import DomainAdmin
 
@@ -20,16 +21,19 @@ admin.site.unregister(Group)  # Django registers it with a list that takes any l
 
 @admin.register(Group)
 class Groups(DomainAdmin, GroupAdmin):
-    """Groups of permissions, for administrators: a group can give its members every right in this site."""
+    """Groups of permissions, for administrators: a group can give its members every right in this site.
+
+    The ready-made ones stay as they are.
+    """
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return staff(request).is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return staff(request).is_superuser
+        return staff(request).is_superuser and (obj is None or obj.name not in Rank.values)
 
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return staff(request).is_superuser
+        return self.has_change_permission(request, obj)
 
     def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
         actor = confirmed_staff(request)

@@ -154,7 +154,7 @@ def test_staff_cannot_hand_out_permissions_by_groups(helper: User) -> None:
 def test_changes_of_groups_are_recorded(as_root: Client) -> None:
     see, ban = (str(Permission.objects.get(codename=name).pk) for name in ("view_user", "add_ban"))
     as_root.post(f"{GROUPS}add/", {"name": "helpers", "permissions": [see]})
-    group = Group.objects.get()
+    group = Group.objects.get(name="helpers")
     as_root.post(f"{GROUPS}{group.pk}/change/", {"name": "helpers", "permissions": [see]})
     as_root.post(f"{GROUPS}{group.pk}/change/", {"name": "helpers", "permissions": [ban]})
     as_root.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"})
@@ -164,7 +164,7 @@ def test_changes_of_groups_are_recorded(as_root: Client) -> None:
         ("group.change", "root", "helpers", {"added": ["add_ban"], "removed": ["view_user"]}),
         ("group.delete", "root", "helpers", {"removed": ["add_ban"]}),
     ]
-    assert not Group.objects.exists()
+    assert not Group.objects.filter(name="helpers").exists()
 
 
 # --- The last administrator ----------------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""Ranks of staff: ready-made groups, and the rights of each."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+
+from accounts.models import User
+from accounts.ranks import RIGHTS, Rank, keep_rights
+from tests.support.migrations import migrate
+
+pytestmark = pytest.mark.django_db
+
+GROUPS = "/admin/auth/group/"
+
+
+def names_of(permissions: Iterator[Permission]) -> set[str]:
+    return {f"{permission.content_type.app_label}.{permission.codename}" for permission in permissions}
+
+
+def rights_of(rank: Rank) -> set[str]:
+    return names_of(Group.objects.get(name=rank).permissions.select_related("content_type").iterator())
+
+
+def keep_all() -> None:
+    for app in apps.get_app_configs():
+        keep_rights(sender=app, using="default", apps=apps)
+
+
+def test_each_rank_has_its_rights() -> None:
+    looks = names_of(Permission.objects.filter(codename__startswith="view_").select_related("content_type").iterator())
+    assert [rank for rank in Rank if rights_of(rank) != looks | RIGHTS[rank]] == []
+
+
+def test_start_mends_the_rights_of_ranks() -> None:
+    support = Group.objects.get(name=Rank.SUPPORT)
+    support.permissions.remove(Permission.objects.get(codename="ban_user"))
+    support.permissions.add(Permission.objects.get(codename="delete_crate"))
+    Group.objects.get(name=Rank.AUDITOR).delete()
+    before = {rank: rights_of(rank) for rank in (Rank.CURATOR, Rank.SECURITY)}
+    keep_all()
+    assert {rank: rights_of(rank) for rank in before} == before
+    assert {"accounts.ban_user", "crates.delete_crate"} & rights_of(Rank.SUPPORT) == {"accounts.ban_user"}
+    assert rights_of(Rank.AUDITOR) == {right for right in rights_of(Rank.CURATOR) if ".view_" in right}
+
+
+def test_ready_made_groups_are_not_changed(as_root: Client) -> None:
+    group = Group.objects.get(name=Rank.SUPPORT)
+    assert as_root.get(f"{GROUPS}{group.pk}/change/").status_code == 200
+    for path in (f"{group.pk}/change/", f"{group.pk}/delete/"):
+        assert as_root.post(f"{GROUPS}{path}", {"name": "others", "post": "yes"}).status_code == 403, path
+    selected = {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"}
+    as_root.post(GROUPS, selected)
+    assert Group.objects.filter(name=Rank.SUPPORT).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("newest_state")
+def test_own_groups_of_these_names_are_renamed() -> None:
+    before = migrate(("accounts", "0023_invitation_choice"))
+    before.get_model("auth", "Group").objects.all().delete()
+    before.get_model("auth", "Permission").objects.filter(codename="ban_user").delete()
+    own = before.get_model("auth", "Group").objects.create(name="support")
+    user = before.get_model("accounts", "User").objects.create(
+        username="dora", reservation=before.get_model("accounts", "NameReservation").objects.create(name="dora")
+    )
+    user.groups.add(own.pk)
+    migrate()
+    keep_all()
+    assert list(User.objects.get(username="dora").groups.values_list("name", flat=True)) == ["support (own)"]
+    assert Group.objects.get(name="support").pk != own.pk
