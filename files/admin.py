@@ -1,6 +1,7 @@
 """The admin pages of clients and files. A new key stands on the answer to its creation, and on no other page."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -13,9 +14,10 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
-from files import catalogue, clients, local_files, names
+from files import activity, catalogue, clients, local_files, names
 from files.actors import Actor
 from files.models import Client, ClientKey, File, Session
 from registry_site.admin.base import CountedAdmin, DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
@@ -66,20 +68,67 @@ class SessionInline(ReadOnlyInline):
         return Session.objects.live()
 
 
+class LastSeenFilter(admin.SimpleListFilter):
+    """Machines that have been silent for long, or were never seen."""
+
+    title = "last seen"
+    parameter_name = "silent"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "not for a day"), ("7", "not for 7 days"), ("30", "not for 30 days"), ("never", "never")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> QuerySet[Client]:
+        value = self.value()
+        if value == "never":
+            return queryset.filter(last_seen_at=None)
+        if value in ("1", "7", "30"):
+            return queryset.filter(last_seen_at__lt=timezone.now() - timedelta(days=int(value)))
+        return queryset
+
+
 @admin.register(Client)
 class ClientAdmin(DomainAdmin):
     """Clients. A new one receives a key, which is shown once; actions rotate keys, and disable and enable clients."""
 
-    list_display = ("name", "rights", "is_active", "maintainer", "description", "created_at")
-    list_filter = ("is_active", "rights", "created_at")
+    list_display = (
+        "name",
+        "last_seen_at",
+        "last_seen_ip",
+        "recent_failures",
+        "rights",
+        "is_active",
+        "maintainer",
+        "description",
+        "created_at",
+    )
+    list_filter = (LastSeenFilter, ("last_failure_at", admin.DateFieldListFilter), "is_active", "rights", "created_at")
     search_fields = ("name", "maintainer", "email", "description")
     form = ClientForm
-    fields = ("name", "rights", "roots", "description", "maintainer", "email", "is_active", "created_at")
+    fields = ("name", "rights", "roots", "description", "maintainer", "email")
+    derived_fields = (
+        "is_active",
+        "created_at",
+        "last_seen_at",
+        "last_seen_ip",
+        "recent_failures",
+        "last_failure_at",
+        "last_failure_ip",
+    )
     inlines = [KeyInline, SessionInline]
     actions = ["rotate", "disable", "enable", "end_sessions"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
+        return activity.with_recent_failures(super().get_queryset(request))
+
+    def get_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
+        return (*self.fields, *self.derived_fields) if obj else self.fields
+
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
-        return ("name", "is_active", "created_at") if obj else ("is_active", "created_at")
+        return ("name", *self.derived_fields) if obj else ()
+
+    @admin.display(description=f"failed handshakes in {activity.SHOWN_DAYS} days", ordering="recent_failures")
+    def recent_failures(self, client: Client) -> int:
+        return int(client.recent_failures)  # type: ignore[attr-defined]  # annotated by the query
 
     def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
         return self.inlines if obj else []

@@ -8,4 +8,4 @@ class FilesConfig(AppConfig):
     verbose_name = "Files"
 
     def ready(self) -> None:
-        from files import download_counts, purge  # noqa: F401 - connect their receivers
+        from files import activity, download_counts, purge  # noqa: F401 - connect their receivers

@@ -17,8 +17,8 @@ MIME_TYPES = mimetypes.MimeTypes()  # of the standard library, not of /etc/mime.
 DEFAULT_TYPE = "application/octet-stream"
 
 
-def download(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Return the response with the bytes of a file; dead files are served if the settings allow it.
+def download(request: HttpRequest, pk: int, client_id: int) -> HttpResponseBase:
+    """Return the response with the bytes of a file for a client; dead files are served if the settings allow it.
 
     Raises `NotFound`, `Unavailable`, and `local_files.FileChanged` for a file on the disk that was changed.
     """
@@ -47,5 +47,5 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
         modified=modified,
         cache_control="private, no-cache",
         content_type=content_type,
-        count_download=partial(download_counts.files.count, pk),
+        count_download=partial(download_counts.files.count, pk, client_id),
     )

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import ciphers, clients, sessions
+from files import activity, ciphers, clients, sessions
 from files.models import AnsweredChallenge, Client, ClientKey
 from registry_site.errors import Invalid
 from registry_site.http.request_log import annotate
@@ -76,23 +76,32 @@ def answer_challenge(
     _use_up(challenge_id)
     ciphertext = ciphers.parse_ciphertext(encrypted_text, TEXT_LENGTH)
     challenge = _derive_challenge(name, challenge_id)
-    keys = ClientKey.objects.filter(client__name=name, client__is_active=True, cipher=challenge.cipher)
+    keys = ClientKey.objects.filter(client__name=name, cipher=challenge.cipher)
     client_id, secret = keys.values_list("client_id", "secret").first() or (None, clients.dummy_secret())
     expected = ciphers.encrypt(clients.decrypt_key(secret), challenge.iv.encode(), challenge.text.encode())
     # Clients may send the ciphertext with the block of padding or without it.
     is_right = ciphertext is not None and hmac.compare_digest(expected[: len(ciphertext)], ciphertext)
     annotate(account=name if client_id else None)  # an unknown name may be a secret in the wrong field
-    if not is_right or client_id is None:
+    session = _open_session(client_id, secret, duration) if is_right and client_id is not None else None
+    if session is None:
         annotate(event="sign_in_failed")
+        if client_id is not None:
+            activity.record_failure(client_id)
         raise Invalid(FAILED)
+    annotate(event="client.log_in")
+    return session
+
+
+def _open_session(client_id: int, secret: str, duration: int) -> IssuedSession | None:
+    """Open a session after the right answer; return None if the client is disabled or has got another key."""
     with transaction.atomic():
         # Whoever rotates the key or disables the client locks this row, too, so the new session cannot escape them.
         client = Client.objects.select_for_update(no_key=True).filter(pk=client_id, is_active=True).first()
         if client is None or not client.keys.filter(secret=secret).exists():
-            raise Invalid(FAILED)
-        session = IssuedSession(sessions.create_session(client, duration), duration)
-    annotate(event="client.log_in")
-    return session
+            return None
+        token = sessions.create_session(client, duration)
+    activity.last_uses.record(client)
+    return IssuedSession(token, duration)
 
 
 def _derive_challenge(name: str, challenge_id: str) -> IssuedChallenge:

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from files import names
-from registry_site.models import DownloadsOfDay, DownloadTotal
+from registry_site.models import CounterRow, DownloadsOfDay, DownloadTotal
 
 
 class BytewiseTextField(models.TextField):  # type: ignore[type-arg]  # it takes none at run time
@@ -41,6 +41,13 @@ class Client(models.Model):
     )
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # These outlive the sessions, which are deleted soon after their end.
+    last_seen_at = models.DateTimeField(
+        "last seen", null=True, blank=True, editable=False, help_text="With a session, to the hour."
+    )
+    last_seen_ip = models.GenericIPAddressField("from", null=True, blank=True, editable=False)
+    last_failure_at = models.DateTimeField("last failed handshake", null=True, blank=True, editable=False)
+    last_failure_ip = models.GenericIPAddressField("failed from", null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ("name",)
@@ -78,6 +85,23 @@ class ClientKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cipher}, {self.bits} bits"
+
+
+class FailedHandshakes(CounterRow):
+    """Failed handshakes of a client on a day, in UTC."""
+
+    KEY = ("client", "day")
+    COUNTERS = ("count",)
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="failed_handshakes", db_index=False)
+    day = models.DateField()
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["client", "day"], name="failed_handshakes_of_client_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.client} on {self.day}: {self.count}"
 
 
 class AnsweredChallenge(models.Model):
@@ -211,6 +235,20 @@ class DailyDownloads(DownloadsOfDay):
 
     def __str__(self) -> str:
         return f"{self.file} on {self.day}"
+
+
+class ClientDownloads(DownloadsOfDay):
+    """Downloads by a client on a day."""
+
+    KEY = ("client", "day")
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="daily_downloads", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["client", "day"], name="downloads_of_client_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.client} on {self.day}"
 
 
 class FileDownloads(DownloadTotal):

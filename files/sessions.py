@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from files import activity
 from files.models import Client, Session
 from registry_site.encoding import token_digest
 from registry_site.errors import Invalid, Unauthenticated
@@ -49,6 +50,7 @@ def authenticate(token: str, client_name: str | None = None) -> Session:
     if not session.is_live:
         was_ended = session.ended_at is not None or not session.client.is_active
         raise Unauthenticated(NOT_FOUND if was_ended else TIMED_OUT)
+    activity.last_uses.record(session.client)
     return session
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -21,7 +21,7 @@ from rest_framework.viewsets import ViewSet
 from files import catalogue, handshake, local_files, names, search, unix_time
 from files.authentication import AllowAny, HasSession, SessionToken, request_actor, request_parameters
 from files.downloads import download
-from files.models import File
+from files.models import Client, File
 from files.throttling import HandshakeThrottle
 from registry_site.http.dialects import Outernet, OuternetSuccess
 from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, check_length, form_value_bytes
@@ -248,7 +248,7 @@ class Files(Outernet, ViewSet):
     @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
     def download(self, request: Request, file_id: int) -> HttpResponseBase:
         """`GET /{id}`"""
-        return download(request._request, file_id)
+        return download(request._request, file_id, cast(Client, request.user).pk)
 
     @extend_schema(request=CHANGE_BODIES, responses=FileResults)
     def update(self, request: Request, file_id: int) -> Response:

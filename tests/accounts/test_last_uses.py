@@ -14,9 +14,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import bans
 from accounts.credentials import cargo_tokens, last_uses, revocation
-from accounts.credentials.last_uses import LastUse
 from accounts.models import Credential, User
 from registry_site import write_buffers
+from registry_site.last_uses import LastUse
 from tests.support.app_keys import KeyPair, issue_key, sign_request
 from tests.support.browser import Browser
 from tests.support.cast import CargoClient

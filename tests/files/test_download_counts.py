@@ -7,8 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from files import download_counts
-from files.models import DailyDownloads, File, FileDownloads
+from files import download_counts, models
+from files.models import ClientDownloads, DailyDownloads, File, FileDownloads
 from registry_site.download_counts import today
 from registry_site.signals import purge_requested
 from registry_site.write_buffers import flush
@@ -35,13 +35,14 @@ def test_downloads_read_and_only_read(as_box: FileClient, file_root: Path) -> No
     assert list(DailyDownloads.objects.order_by("file").values_list("file", "day", "count")) == [
         (key, today(), 2) for key in keys
     ]
+    assert list(ClientDownloads.objects.values_list("client__name", "day", "count")) == [("box", today(), 4)]
 
 
-def test_counts_go_with_their_file(as_box: FileClient, file_root: Path) -> None:
+def test_counts_go_with_their_file(as_box: FileClient, file_root: Path, box: models.Client) -> None:
     gone, present = add_files(as_box, file_root)
-    download_counts.store({(gone, today()): 1})
+    download_counts.store({(gone, box.pk, today()): 1})
     for key in (gone, present):
-        download_counts.files.count(key)
+        download_counts.files.count(key, box.pk)
     File.objects.filter(pk=gone).delete()
     flush()
     assert not download_counts.files.pending
@@ -49,10 +50,11 @@ def test_counts_go_with_their_file(as_box: FileClient, file_root: Path) -> None:
     assert DailyDownloads.objects.count() == 1
 
 
-def test_old_days_become_months(as_box: FileClient, file_root: Path, as_root: Client) -> None:
+def test_old_days_become_months(as_box: FileClient, file_root: Path, box: models.Client, as_root: Client) -> None:
     key, _ = add_files(as_box, file_root)
-    download_counts.store({(key, date(2024, 2, day)): 100 for day in range(1, 30)})
+    download_counts.store({(key, box.pk, date(2024, 2, day)): 100 for day in range(1, 30)})
     purge_requested.send(sender=None)
-    assert list(DailyDownloads.objects.values_list("day", "count")) == [(date(2024, 2, 1), 2900)]
+    for model in (DailyDownloads, ClientDownloads):
+        assert list(model.objects.values_list("day", "count")) == [(date(2024, 2, 1), 2900)]
     page = as_root.get("/admin/files/file/?o=-10")
     assert "2900" in page.content.decode()
