@@ -14,6 +14,7 @@ from registry_site.search import spelling
 from registry_site.search.lookup import WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
 
+NAMES = ("name", "namespace__name", "newest__version")
 MAX_QUERY = 300  # characters: a namespace and a name of the longest kind fit
 MAX_NAME_MATCHES = 200
 MAX_RESULTS = 500
@@ -88,9 +89,9 @@ def search_packages(query: str) -> list[int]:
 
 
 def matching_names(text: str, number: int) -> list[Package]:
-    """Return the first public packages with all words of a text in their names and namespaces."""
+    """Return the first public packages with all words of a text in their names and namespaces, with names alone."""
     words = tokenize_query(text)
-    rows = Package.objects.with_newest().listed().order_by()
+    rows = Package.objects.listed().select_related("namespace", "newest").only(*NAMES).order_by()
     return list(rows.filter(search_name__matches=all_of(words, limit=number))[:number]) if words else []
 
 

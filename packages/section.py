@@ -31,7 +31,10 @@ def find_packages(query: SearchQuery) -> Results:
 
 
 def suggest_packages(text: str) -> Sequence[Entry]:
-    return [package_entry(package) for package in search.matching_names(text, SUGGESTIONS)]
+    return [
+        Entry(str(package), package.page_path, package.newest.version if package.newest else "", source=PACKAGES.title)
+        for package in search.matching_names(text, SUGGESTIONS)
+    ]
 
 
 def package_entry(package: Package, exact: str = "", title: str = "") -> Entry:

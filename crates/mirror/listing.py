@@ -21,6 +21,7 @@ from registry_site.search.lookup import all_of
 from registry_site.search.words import tokenize_query
 
 MAX_MATCHES = 150
+MAX_NAME_MATCHES = 10  # of which the first usable ones are suggested
 ORDERS: dict[str, tuple[str, ...]] = {
     "alpha": ("canonical_name", "pk"),
     "recent-updates": ("-updated_at", "-pk"),
@@ -160,11 +161,14 @@ def matching_names(text: str, number: int) -> list[IndexSummary]:
     words = tokenize_query(text)
     if not words:
         return []
-    rows = select(CrateQuery()).all()
-    exact = rows.filter(canonical_name=names.canonical("_".join(text.split())))[:1]
-    others = rows.filter(name_words__matches=all_of(words, limit=number))[:number]
-    matches = {row.pk: row for row in (*with_columns(exact), *with_columns(others))}
-    return usable(list(matches.values())[:number], CrateQuery())
+    summaries, name = IndexSummary.objects.order_by(), names.canonical("_".join(text.split()))
+    exact = summaries.filter(canonical_name=name).values_list("pk", flat=True)
+    others = summaries.filter(name_words__matches=all_of(words, limit=MAX_NAME_MATCHES)).values_list("pk", flat=True)
+    keys = list(exact.union(others, all=True)[: MAX_NAME_MATCHES + 1])
+    if not keys:  # as for most searches; the query for all that a record needs takes much longer
+        return []
+    rows = with_columns(select(CrateQuery()).all()).in_bulk(keys)
+    return usable([rows[key] for key in dict.fromkeys(keys) if key in rows], CrateQuery())[:number]
 
 
 def by_downloads(selection: Selection, column: str, start: int, end: int) -> list[IndexSummary]:
