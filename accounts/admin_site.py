@@ -57,6 +57,16 @@ class RegistryAdminSite(admin.AdminSite):
     index_title = "Registry"
     site_url = "/"
 
+    def get_urls(self) -> list[Any]:
+        from registry_site.admin import site_pages  # late: the package registers pages at this site
+
+        return [*site_pages.urls(self), *super().get_urls()]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from registry_site.admin import front_page  # late, as above
+
+        return super().index(request, {"front_page": front_page.of(request.user), **(extra_context or {})})
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         login_methods = {
             "password_login": settings.PASSWORD_LOGIN,

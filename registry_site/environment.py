@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -29,29 +30,45 @@ MAX_PREFIX_LENGTH = 900  # a key has 1024 bytes at most, and ours end with two l
 BLOBS_PREFIX = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
 
 
+HIDDEN = "…"
+PLAIN_PARAMETERS = ("endpoint", "region", "redirect")  # of a URL's query; others can be passwords
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A variable as it was read: its value for staff, without secrets, and whether that is the default."""
+
+    name: str
+    value: str
+    source: str  # environment, default, or a file
+    is_secret: bool = False
+
+
 class Environment:
     """Reader of variables that share a prefix; an unset or empty variable means its default.
 
     Every reader raises `ImproperlyConfigured` with the variable, its value and the values that it expects.
-    `names` collects the variables that were read, so that misspelt ones can be pointed out.
+    `readings` collects the variables that were read, so that misspelt ones can be pointed out, and staff can look.
     """
 
     def __init__(self, prefix: str, variables: Mapping[str, str] = os.environ) -> None:
         self.prefix = prefix
         self.variables = variables
-        self.names: set[str] = set()
+        self.readings: dict[str, Reading] = {}
 
     def refusal(self, name: str, expected: str) -> ImproperlyConfigured:
         """Return the error for a variable that is not understood."""
-        value = re.sub(r"(?s)(?<=//).*@", "…@", self.variables.get(self.prefix + name, ""))  # no password in a log
+        value = without_login(self.variables.get(self.prefix + name, ""))  # no password in a log
         return ImproperlyConfigured(f"{self.prefix}{name}={value!r} is not understood: {expected}.")
 
     def read(self, name: str, default: T, convert: Callable[[str], T], expected: str) -> T:
         """Convert the value of a variable; a `ValueError` of `convert` becomes the refusal."""
-        self.names.add(self.prefix + name)
-        value = self.variables.get(self.prefix + name, "").strip()
+        variable = self.prefix + name
+        value = self.variables.get(variable, "").strip()
         if not value:
+            self.readings[variable] = Reading(variable, text_of_default(default), "default")
             return default
+        self.readings[variable] = Reading(variable, without_passwords(value), "environment")
         try:
             return convert(value)
         except ValueError as error:
@@ -93,6 +110,7 @@ class Environment:
         Setting both is refused: one of them would have no effect.
         """
         value, path = self.text(name, ""), self.file(f"{name}_FILE")
+        self._hide(name, path)
         if path is None:
             return value
         if value:
@@ -104,6 +122,13 @@ class Environment:
         if not secret:
             raise self.refusal(f"{name}_FILE", "the file is empty")
         return secret
+
+    def _hide(self, name: str, path: Path | None) -> None:
+        """Remember of a secret only whether it is set, and where."""
+        reading = self.readings[self.prefix + name]
+        source = reading.source if path is None else f"file {path}"
+        value = "" if source == "default" else HIDDEN
+        self.readings[self.prefix + name] = replace(reading, value=value, source=source, is_secret=True)
 
     def networks(self, name: str) -> str:
         """Read addresses and networks in CIDR form, separated by blanks."""
@@ -167,7 +192,34 @@ class Environment:
 
     def unknown_names(self) -> list[str]:
         """Return the variables with our prefix that nothing reads: most likely misspelt."""
-        return sorted(name for name in self.variables if name.startswith(self.prefix) and name not in self.names)
+        return sorted(name for name in self.variables if name.startswith(self.prefix) and name not in self.readings)
+
+
+def without_login(value: str) -> str:
+    """Return a value without the name and the password before the host of a URL."""
+    return re.sub(r"(?s)(?<=//).*@", f"{HIDDEN}@", value)
+
+
+def without_passwords(value: str) -> str:
+    """Return a value without what can be a password in a URL: before its host, or in its query."""
+    text = without_login(value)
+    if "://" not in text:
+        return text
+    plain = "|".join(PLAIN_PARAMETERS)
+    return re.sub(rf"([?&])(?!(?:{plain})=)([^=&\s]*)=[^&\s]*", rf"\1\2={HIDDEN}", text)
+
+
+def text_of_default(default: object) -> str:
+    """Return a default as staff read it; of the settings of a store, a database or mails the part that tells."""
+    if isinstance(default, Mapping):
+        options = default.get("OPTIONS", {})
+        backend = default.get("BACKEND") or default.get("EMAIL_BACKEND", "")
+        return str(default.get("NAME") or options.get("location") or backend)
+    if isinstance(default, tuple):
+        return ":".join(map(str, default))
+    if isinstance(default, list):
+        return " ".join(map(str, default))
+    return "" if default is None or isinstance(default, Hosts) else str(default)
 
 
 # --- Parsers: each raises ValueError for a text that it does not understand -------------------------------------

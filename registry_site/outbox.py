@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -234,11 +234,22 @@ def send_again(entries: Iterable[OutboxEntry], *, actor: AbstractBaseUser) -> in
     return restarted
 
 
-def backlog() -> tuple[int, float]:
-    """Return how many entries wait, and the age of the oldest in seconds."""
-    waiting = OutboxEntry.objects.filter(state=PENDING).aggregate(number=Count("pk"), oldest=Min("created_at"))
-    age = timezone.now() - waiting["oldest"] if waiting["oldest"] else timedelta()
-    return waiting["number"], max(age.total_seconds(), 0.0)
+class Backlog(NamedTuple):
+    """How many entries wait, the age of the oldest of these, and how many were given up."""
+
+    pending: int
+    oldest_seconds: float
+    failed: int
+
+
+def backlog() -> Backlog:
+    """Return what is not sent, in one query."""
+    pending, failed = Q(state=PENDING), Q(state=FAILED)
+    unsent = OutboxEntry.objects.exclude(state=SENT).aggregate(
+        pending=Count("pk", filter=pending), oldest=Min("created_at", filter=pending), failed=Count("pk", filter=failed)
+    )
+    age = timezone.now() - unsent["oldest"] if unsent["oldest"] else timedelta()
+    return Backlog(unsent["pending"], max(age.total_seconds(), 0.0), unsent["failed"])
 
 
 @receiver([purge_requested, hour_passed])

@@ -27,6 +27,7 @@ from registry_site.environment import (
 from registry_site.origins import with_plain_origin
 from registry_site.secret_key import create_secret_key, derive_key, read_secret_keys
 
+VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 REGISTRY = Environment("REGISTRY_")
 
@@ -314,7 +315,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Entrepot",
     "DESCRIPTION": "One registry that speaks the APIs of Ktra and cargo, backup-repository, torrust-index, yapkg "
     "and the Outernet file registry.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "DEFAULT_GENERATOR_CLASS": "registry_site.http.openapi.Generator",
     "COMPONENT_SPLIT_REQUEST": True,

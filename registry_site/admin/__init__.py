@@ -1,5 +1,5 @@
 """The admin site: base classes of its pages, and the pages of this room."""
 
-from registry_site.admin import audit_log, mails
+from registry_site.admin import audit_log, mails, state
 
-__all__ = ["audit_log", "mails"]
+__all__ = ["audit_log", "mails", "state"]

@@ -267,7 +267,7 @@ def test_misspelt_variables_are_listed() -> None:
 def test_names_include_unset_variables() -> None:
     variables = Environment("X_", {})
     variables.text("V", "")
-    assert variables.names == {"X_V"}
+    assert set(variables.readings) == {"X_V"}
 
 
 # --- Parsers -----------------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_each_variable_has_an_effect(tmp_path: Path) -> None:
 def test_every_variable_has_a_test() -> None:
     """The test above sets all variables but these: the directory and files in the place of two variables."""
     others = {"DATA_DIR", "OIDC_CLIENT_SECRET_FILE", "METRICS_TOKEN_FILE"}
-    assert REGISTRY.names == {f"REGISTRY_{name}" for name in others | set(VARIABLES) | set(FILES)}
+    assert set(REGISTRY.readings) == {f"REGISTRY_{name}" for name in others | set(VARIABLES) | set(FILES)}
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:8000", "[::]:8000"])

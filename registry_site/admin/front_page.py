@@ -1,0 +1,76 @@
+"""The front page of the admin site: what needs somebody, and the state of the registry. Rooms register their parts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.contrib.auth.models import AnonymousUser, PermissionsMixin
+from django.utils.timesince import timesince
+
+from registry_site.event_sentences import sentence_of
+from registry_site.models import AuditEvent
+
+RECENT = 10  # changes of the member of staff, beside the page
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that needs somebody: how many there are, of what, and the way to them. None if the number is 0."""
+
+    number: int
+    text: str
+    url: str
+    is_urgent: bool = False
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that is good to know, with a way to more of it."""
+
+    label: str
+    value: str
+    url: str = ""
+
+
+def when(at: datetime) -> str:
+    """Return a time as a fact has it, and how long ago that was."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {timesince(at, depth=1)} ago".replace("\xa0", " ")
+
+
+Source = Callable[[], Iterable[Notice | Fact]]
+sources: list[tuple[str, str, Source]] = []
+
+
+def add(permission: str, section: str) -> Callable[[Source], Source]:
+    """Register a function whose notices and facts stand in a section, for those who have a permission."""
+
+    def register(source: Source) -> Source:
+        sources.append((permission, section, source))
+        return source
+
+    return register
+
+
+@dataclass(frozen=True)
+class FrontPage:
+    """What a member of staff sees: urgent notices first; facts by section."""
+
+    notices: Sequence[Notice]
+    sections: Sequence[tuple[str, Sequence[Fact]]]
+    own_changes: Sequence[tuple[AuditEvent, str]]
+
+
+def of(user: PermissionsMixin | AnonymousUser) -> FrontPage:
+    """Return the front page of a member of staff, with nothing that they may not view."""
+    notices: list[Notice] = []
+    sections: defaultdict[str, list[Fact]] = defaultdict(list)
+    for permission, section, source in sources:
+        for part in source() if user.has_perm(permission) else ():
+            if isinstance(part, Fact):
+                sections[section].append(part)
+            elif part.number:
+                notices.append(part)
+    notices.sort(key=lambda notice: not notice.is_urgent)
+    changes = AuditEvent.objects.filter(actor_id=user.pk).order_by("-pk")[:RECENT]
+    return FrontPage(notices, list(sections.items()), [(event, sentence_of(event)) for event in changes])
