@@ -115,6 +115,16 @@ def good_standing(user: str = "") -> Q:
     return Q(~Exists(banned), ~Exists(refused), **{f"{user}is_active": True})
 
 
+def way_in() -> Q:
+    """Return the condition that a user has a password or an identity, whichever the settings let users sign in with."""
+    ways = Q(pk=None)
+    if settings.PASSWORD_LOGIN:
+        ways |= ~Q(password="") & ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+    if settings.OIDC_LOGIN:
+        ways |= Q(Exists(Identity.objects.filter(user=OuterRef("pk"), issuer=settings.OIDC_ISSUER)))
+    return ways
+
+
 class UserQuerySet(models.QuerySet["User"]):
     def annotate_is_banned(self) -> Self:
         return self.annotate(is_banned=Exists(Ban.objects.in_force().filter(user=OuterRef("pk"))))
@@ -122,14 +132,12 @@ class UserQuerySet(models.QuerySet["User"]):
     def in_good_standing(self) -> Self:
         return self.filter(good_standing())
 
+    def annotate_can_sign_in(self) -> Self:
+        return self.annotate(can_sign_in=way_in())
+
     def able_to_sign_in(self) -> Self:
         """Filter by a password or an identity, whichever the settings let users sign in with."""
-        ways = Q(pk=None)
-        if settings.PASSWORD_LOGIN:
-            ways |= ~Q(password="") & ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
-        if settings.OIDC_LOGIN:
-            ways |= Q(Exists(Identity.objects.filter(user=OuterRef("pk"), issuer=settings.OIDC_ISSUER)))
-        return self.filter(ways)
+        return self.filter(way_in())
 
     def named(self, *logins: str) -> Self:
         """Filter by names, in any case, with or without Ktra's prefix."""

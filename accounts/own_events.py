@@ -4,6 +4,8 @@ from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
+from django.db.models import QuerySet
+
 from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -33,3 +35,13 @@ def list_events(principal: Principal, before: int | None = None) -> EventPage:
     merged = {event.pk: event for event in merge(*newest, key=lambda event: event.pk, reverse=True)}
     page = list(islice(merged.values(), PAGE_SIZE))
     return EventPage(page, page[-1].pk if len(merged) > PAGE_SIZE else None)
+
+
+def newest_events(user: User, number: int) -> QuerySet[AuditEvent]:
+    """Select the newest events by a user and about the account, for staff."""
+    events = AuditEvent.objects.order_by("-pk")
+    by_user = events.filter(actor=user)[:number]
+    about_user = events.filter(object_type=User._meta.label_lower, object_id=user.pk)[:number]
+    # One query, and each part of it along its index; SQLite takes no limit in a part of a union itself.
+    keys = [events.filter(pk__in=part.values("pk")).order_by().values("pk") for part in (by_user, about_user)]
+    return events.filter(pk__in=keys[0].union(keys[1]))

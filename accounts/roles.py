@@ -30,7 +30,7 @@ def list_roles(user: User) -> list[str]:
 
 def is_administrator(user: User) -> bool:
     """Return whether the user may do everything to every account."""
-    return Role.SYSTEM_ADMIN in list_roles(user)
+    return user.is_superuser or Role.SYSTEM_ADMIN in list_roles(user)
 
 
 def administrators() -> QuerySet[User]:

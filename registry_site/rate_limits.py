@@ -7,8 +7,9 @@ each worker for itself, or all workers and nodes together with REGISTRY_CACHE_UR
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.cache import BaseCache, caches
@@ -45,6 +46,13 @@ class RateLimit:
         blocking = recent.values_list(time_field, flat=True)[position : position + 1].first()
         if blocking is not None:  # the next event is allowed once this row has left the window
             raise self.exceeded((blocking - start).total_seconds())
+
+    def blocked_until(self, times: Sequence[datetime]) -> datetime | None:
+        """Return until when one more event is refused after these, the latest first; None if it is allowed."""
+        if len(times) < self.limit:
+            return None
+        end = times[self.limit - 1] + self.window
+        return end if end > timezone.now() else None
 
     def count(self, key: str) -> None:
         """Count one event in the cache; raise `TooManyRequests` if it is one too many."""

@@ -16,13 +16,17 @@ from django.utils import timezone
 
 from accounts import bans, emails, names, profiles, registration, roles
 from accounts.admin.staff import confirmed_staff, staff, unlock, within_rank
+from accounts.admin.user_page import UserPage, page_queryset
 from accounts.credentials import browser_sessions, revocation
 from accounts.models import RESERVES_EMAIL, Authenticator, Credential, Identity, Role, RoleGrant, User
+from accounts.own_events import newest_events
 from accounts.passwords import change
 from accounts.second_factor import authenticators, proofs
 from registry_site import audit
-from registry_site.admin.base import DomainAdmin, ReadOnlyInline
+from registry_site.admin.base import ReadOnlyInline
+from registry_site.admin.object_pages import MAX_EVENTS, Description, ObjectPage
 from registry_site.errors import RegistryError
+from registry_site.models import AuditEvent
 
 
 class EmailForm(ModelForm):
@@ -100,7 +104,7 @@ class AuthenticatorInline(ReadOnlyInline):
 
 
 @admin.register(User)
-class Users(DomainAdmin, UserAdmin):
+class Users(ObjectPage, UserAdmin):
     list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", "date_joined")
     search_fields = ("username", "email")
@@ -122,6 +126,15 @@ class Users(DomainAdmin, UserAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         queryset: QuerySet[User] = User.objects.annotate_is_banned()
         return queryset
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return page_queryset()
+
+    def describe(self, request: HttpRequest, row: User) -> Description:
+        return UserPage(request, row).describe()
+
+    def get_events(self, row: User) -> QuerySet[AuditEvent]:
+        return newest_events(row, MAX_EVENTS)
 
     @admin.display(ordering="is_banned")
     def banned(self, user: User) -> str:

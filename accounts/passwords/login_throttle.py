@@ -5,7 +5,10 @@ more answers than the limit: each guess counts its own row and all earlier ones.
 """
 
 import hashlib
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -69,6 +72,37 @@ class LoginThrottle:
             # An attack from many networks must not lock out the owner, whose network has logged in before.
             if self.user is None or not has_signed_in_from_network(self.user):
                 raise
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A limit that an account has reached: by failures from a network, or from all without a name of one."""
+
+    network: str
+    failures: int
+    until: datetime
+
+
+def recent_failures(name: str, at_least: int) -> Sequence[LoginFailure]:
+    """Return the latest failures of a name in canonical form: all that its locks depend on, and some older ones."""
+    rows = LoginFailure.objects.filter(name=name).order_by("-at")
+    return list(rows[: max(at_least, settings.MAX_LOGIN_FAILURES * ACCOUNT_FACTOR)])
+
+
+def locks(failures: Sequence[LoginFailure]) -> list[Lock]:
+    """Return the limits that an account has reached by its failures, which come latest first."""
+    counted = [failure for failure in failures if not failure.unlocked and failure.at > timezone.now() - WINDOW]
+    times: defaultdict[str, list[datetime]] = defaultdict(list)
+    for failure in counted:
+        if not failure.forgiven:
+            times[failure.network].append(failure.at)
+    all_times = [failure.at for failure in counted]
+    limited = [(network, 1, times_of_network) for network, times_of_network in times.items()]
+    return [
+        Lock(network, len(moments), end)
+        for network, factor, moments in [*limited, ("", ACCOUNT_FACTOR, all_times)]
+        if (end := _limit(factor).blocked_until(moments))
+    ]
 
 
 def forgive(user: User) -> None:

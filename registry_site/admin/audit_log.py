@@ -1,10 +1,9 @@
 """The audit log in the admin site."""
 
 from django.contrib import admin
-from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.object_pages import Link, as_html, object_url
 from registry_site.models import AuditEvent
 
 
@@ -19,11 +18,8 @@ class AuditEvents(ReadOnlyAdmin):
     @admin.display(description="target")
     def target_link(self, event: AuditEvent) -> str:
         """Link the target to its page in the admin, if there is one."""
-        try:
-            url = reverse(f"admin:{event.object_type.replace('.', '_')}_change", args=[event.object_id])
-        except NoReverseMatch:
-            return event.target
-        return format_html('<a href="{}">{}</a>', url, event.target)
+        url = object_url(event.object_type, event.object_id)
+        return as_html(Link(event.target, url))
 
     @admin.display
     def details(self, event: AuditEvent) -> str:

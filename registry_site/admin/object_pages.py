@@ -1,0 +1,282 @@
+"""Object pages of the admin site: all that staff need to know of one row, and the way to what they can do.
+
+`/admin/APP/MODEL/PK/` shows facts, the standing first, then panels and the newest events. It changes nothing. A room
+above adds to the page of a row below: `add_panel` and `add_fact`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, path, reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from registry_site import bidirectional
+from registry_site.admin.base import DeclaredFiltersChangeList, DomainAdmin
+from registry_site.event_sentences import sentence_of
+from registry_site.http.request_log import annotate
+from registry_site.models import AuditEvent
+from registry_site.templatetags import figures
+
+MAX_ROWS = 50  # of a panel
+MAX_EVENTS = 20
+MAX_TEXT = 200  # characters of a text in a cell; people write names, reasons and descriptions of any length
+MAX_TITLE = 100
+
+
+@dataclass(frozen=True)
+class Link:
+    """A text that leads to a page. Without an address it is the text alone."""
+
+    text: str
+    url: str
+
+
+NOTHING = format_html("{}", "—")
+
+Cell = str | int | datetime | Link | SafeString | None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line at the head of the page; `mood` is good, warn, bad or empty."""
+
+    label: str
+    value: Cell
+    mood: str = ""
+
+    @property
+    def html(self) -> SafeString:
+        return as_html(self.value)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A table on the page, of at most `MAX_ROWS` rows, and the way to the list of all."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    empty: str = "None."
+    more: Link | None = None
+    name: str = field(default="")  # of its anchor
+
+    @property
+    def anchor(self) -> str:
+        return self.name or self.title.lower().replace(" ", "-")
+
+    @property
+    def cells(self) -> list[list[SafeString]]:
+        return [list(map(as_html, row)) for row in self.rows[:MAX_ROWS]]
+
+    @property
+    def is_cut(self) -> bool:
+        return len(self.rows) > MAX_ROWS
+
+
+@dataclass(frozen=True)
+class CountedFact:
+    """A fact by an expression that the query of the page's row computes, so that it costs no query of its own."""
+
+    name: str
+    label: str
+    expression: Callable[[], Any]
+    show: Callable[[Any], Cell]
+
+    def of(self, row: Any) -> Fact:
+        return Fact(self.label, self.show(getattr(row, self.name)))
+
+
+class Description(NamedTuple):
+    """Facts and panels of a row."""
+
+    facts: Sequence[Fact] = ()
+    panels: Sequence[Panel] = ()
+
+
+PanelFunction = Callable[[HttpRequest, Any], Iterable[Panel]]
+
+added_panels: defaultdict[type[Model], list[tuple[type[Model], PanelFunction]]] = defaultdict(list)
+counted_facts: defaultdict[type[Model], list[CountedFact]] = defaultdict(list)
+
+
+def add_panel(model: type[Model], shown: type[Model], function: PanelFunction) -> None:
+    """Add panels to the pages of a model, for staff who may view the rows that they show."""
+    added_panels[model].append((shown, function))
+
+
+def add_fact(model: type[Model], fact: CountedFact) -> None:
+    """Add a fact to the pages of a model."""
+    counted_facts[model].append(fact)
+
+
+def as_html(cell: Cell) -> SafeString:
+    """Return a cell as HTML: escaped, cut to `MAX_TEXT` characters, times in UTC, a dash for nothing."""
+    if isinstance(cell, SafeString):
+        return cell
+    if isinstance(cell, Link):
+        text = bidirectional.mark_in_text(shortened(cell.text))
+        return format_html('<a href="{}">{}</a>', cell.url, text) if cell.url else text
+    if isinstance(cell, datetime):
+        moment = f"{cell.astimezone(UTC):%Y-%m-%d %H:%M}"
+        return format_html('<time datetime="{}Z">{}</time>', moment.replace(" ", "T"), moment)
+    if isinstance(cell, int):
+        return format_html("{}", figures.grouped(cell))
+    return bidirectional.mark_in_text(shortened(cell)) if cell else NOTHING
+
+
+def shortened(text: str, length: int = MAX_TEXT) -> str:
+    """Return the beginning of a long text, or a short one as it is."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def object_url(model: type[Model] | str, key: Any) -> str:
+    """Return the page of a row in the admin site, or its form; an empty text for none.
+
+    `model` is a class or a label such as `accounts.user`.
+    """
+    if key is None:
+        return ""
+    label = model if isinstance(model, str) else model._meta.label_lower
+    for view in ("page", "change"):
+        try:
+            return reverse(f"admin:{label.replace('.', '_')}_{view}", args=[key])
+        except NoReverseMatch:
+            continue
+    return ""
+
+
+def link_to(row: Model | None) -> Link | None:
+    """Return the name of a row that leads to its page."""
+    return None if row is None else Link(str(row), object_url(type(row), row.pk))
+
+
+def list_url(model: type[Model], **query: str) -> str:
+    """Return the list of a model in the admin site, filtered."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{url}?{urlencode(query)}" if query else url
+
+
+def panel_of(title: str, columns: Mapping[str, Callable[[Any], Cell]], rows: Iterable[Any], **more: Any) -> Panel:
+    """Return a panel of rows; each column has a heading and a function of the row."""
+    return Panel(title, tuple(columns), [[show(row) for show in columns.values()] for row in rows], **more)
+
+
+class ObjectPageChangeList(DeclaredFiltersChangeList):
+    """A list whose rows lead to their object pages."""
+
+    def url_for_result(self, result: Any) -> str:
+        return object_url(self.model, result.pk)
+
+
+class ObjectPage(DomainAdmin):
+    """Rows that have an object page. The list leads to it, and so does the form once it is saved."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ObjectPageChangeList
+
+    def get_urls(self) -> list[Any]:
+        *urls, catch_all = super().get_urls()
+        view = self.admin_site.admin_view(self.page_view)
+        page = path("<path:object_id>/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_page")
+        return [*urls, page, catch_all]
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows with all that the facts need."""
+        return self.get_queryset(request)
+
+    def describe(self, request: HttpRequest, row: Any) -> Description:
+        """Return what the page shows: the first fact says whether the row can be used, and if not, why."""
+        return Description()
+
+    def get_events(self, row: Any) -> QuerySet[AuditEvent]:
+        """Select the events that the page shows the newest of."""
+        return AuditEvent.objects.filter(object_type=self.opts.label_lower, object_id=row.pk).order_by("-pk")
+
+    def get_buttons(self, request: HttpRequest, row: Any) -> Sequence[Link]:
+        """Return the actions that apply to the row, each with the page that asks for its details."""
+        return ()
+
+    def page_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        row = self.get_page_row(request, unquote(object_id))
+        if row is None:
+            return self.show_missing(request, unquote(object_id))
+        if not self.has_view_or_change_permission(request, row):
+            raise PermissionDenied
+        facts, panels = self.describe(request, row)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": shortened(str(row), MAX_TITLE),
+            "opts": self.opts,
+            "original": row,
+            "facts": [*facts, *(fact.of(row) for fact in counted_facts[self.model])],
+            "buttons": self.get_buttons(request, row),
+            "panels": [*panels, *self.get_more_panels(request, row)],
+            "may_change": self.has_change_permission(request, row),
+            "site_page": self.get_view_on_site_url(row),
+        }
+        return TemplateResponse(request, "admin/object_page.html", context)
+
+    def get_page_row(self, request: HttpRequest, key: str) -> Any:
+        """Return the row of a key, or None."""
+        facts = {fact.name: fact.expression() for fact in counted_facts[self.model]}
+        rows = self.get_page_queryset(request).annotate(**facts)
+        try:
+            return rows.filter(pk=self.opts.pk.to_python(key)).first()
+        except ValidationError:  # text that is no key
+            return None
+
+    def get_more_panels(self, request: HttpRequest, row: Any) -> Iterator[Panel]:
+        """Iterate over the panels of other rooms, and the newest events."""
+        for model, function in added_panels[self.model]:
+            if may_view(request, model):
+                yield from function(request, row)
+        if may_view(request, AuditEvent):
+            yield self.get_event_panel(row)
+
+    def get_event_panel(self, row: Any) -> Panel:
+        columns: dict[str, Callable[[AuditEvent], Cell]] = {
+            "Time": lambda event: event.at,
+            "By": lambda event: Link(
+                event.actor_name, object_url("accounts.user", event.actor_id) if event.actor_id else ""
+            ),
+            "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
+            "From": lambda event: event.ip_address,
+        }
+        history = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[row.pk])
+        events = self.get_events(row)[:MAX_EVENTS]
+        return panel_of("Recent events", columns, events, more=Link("History", history))
+
+    def show_missing(self, request: HttpRequest, key: str) -> TemplateResponse:
+        """Return a page of the admin site that says that there is no such row."""
+        annotate(code="row_missing")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"There is no {self.opts.verbose_name} {shortened(key, MAX_TITLE)}",
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/missing.html", context, status=HTTPStatus.NOT_FOUND)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(object_url(self.model, obj.pk))
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(object_url(self.model, obj.pk))
+
+
+def may_view(request: HttpRequest, model: type[Model]) -> bool:
+    """Return whether the member of staff may view the rows of a model."""
+    return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
