@@ -1,6 +1,9 @@
 """Users, their names, identities, credentials and roles, and bans."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
 
@@ -15,13 +18,59 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from accounts import crate_patterns, names
+from accounts import crate_patterns, name_patterns, names
+from accounts.name_patterns import NameKind
 from accounts.networks import validate_networks
 from accounts.scopes import Scope
 from accounts.signals import account_opened
 from registry_site import audit
-from registry_site.errors import Conflict, NotFound, RegistryError
+from registry_site.errors import Conflict, Invalid, NotFound, RegistryError
 from registry_site.http import client_address
+
+
+class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
+    def matching(self, name: str, *kinds: NameKind) -> "ReservedName | None":
+        """Return a reservation by staff of the name as one of these kinds, or None; in one query."""
+        rows = self.filter(
+            reduce(or_, (Q(kind=kind, form=name_patterns.unique_form(kind, name)) for kind in kinds))
+            | Q(kind__in=kinds, is_pattern=True)
+        )
+        return next((row for row in rows.only("kind", "pattern", "reason") if row.matches(name)), None)
+
+
+class ReservedName(models.Model):
+    """A name, or a pattern of names, that staff reserve: nothing new gets it. See `accounts.reserved_names`."""
+
+    kind = models.CharField(max_length=16, choices=NameKind)
+    pattern = models.CharField("name", max_length=255, help_text="Such as acme, or acme-* for all that begin so.")
+    form = models.CharField(max_length=255, editable=False, help_text="In which names of this kind are unique.")
+    is_pattern = models.BooleanField(default=False, editable=False)
+    reason = models.CharField(max_length=500, help_text="Shown to those who publish such a crate; otherwise to staff.")
+    reserved_at = models.DateTimeField(default=timezone.now, editable=False)
+    reserved_by = models.ForeignKey(
+        "User", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects: ClassVar[ReservedNameQuerySet] = ReservedNameQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("kind", "pattern")
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "form"], name="each_name_reserved_once"),
+            models.CheckConstraint(condition=Q(kind__in=NameKind.values), name="reserved_name_has_a_known_kind"),
+        ]
+        # Each check of a name reads all patterns of its kind: there are few, and this index has no others.
+        indexes = [models.Index(fields=["kind"], condition=Q(is_pattern=True), name="reserved_patterns")]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+    def matches(self, name: str) -> bool:
+        return name_patterns.matches(NameKind(self.kind), self.pattern, name)
+
+
+# An account has a namespace of its own name.
+KINDS_OF_ACCOUNTS = (NameKind.ACCOUNT, NameKind.NAMESPACE)
 
 
 class NameReservationQuerySet(models.QuerySet["NameReservation"]):
@@ -33,8 +82,13 @@ class NameReservationQuerySet(models.QuerySet["NameReservation"]):
         """Select the present name and the former names of a user."""
         return self.none() if user is None else self.filter(Q(user=user) | Q(former_user=user))
 
-    def require_free(self, name: str, user: "User | None" = None) -> None:
-        """Raise `Conflict` if the name is taken by anybody but `user`, or one that looks alike is."""
+    def require_free(
+        self, name: str, user: "User | None" = None, kinds: Sequence[NameKind] = KINDS_OF_ACCOUNTS
+    ) -> None:
+        """Raise `Conflict` if the name is taken by anybody but `user`, or one that looks alike is.
+
+        Raises `Invalid` for a name that staff reserve.
+        """
         others = self.looking_like(name).exclude(pk__in=self.of(user).values("pk"))
         # In one query: the same name, committed between two, would be reported as one that looks alike.
         taken = set(others.values_list("name", flat=True))
@@ -44,17 +98,21 @@ class NameReservationQuerySet(models.QuerySet["NameReservation"]):
             raise Conflict(
                 f"The name {name!r} looks too much like one that is taken; choose another.", code="name_too_similar"
             )
+        if ReservedName.objects.matching(name, *kinds):
+            raise Invalid(f"The name {name!r} is reserved; choose another.", code="name_invalid")
 
-    def reserve(self, name: str, user: "User | None" = None) -> "NameReservation":
-        """Reserve a name that neither exists nor looks like one of anybody but `user`; raises `Conflict`."""
-        self.require_free(name, user)
+    def reserve(
+        self, name: str, user: "User | None" = None, kinds: Sequence[NameKind] = KINDS_OF_ACCOUNTS
+    ) -> "NameReservation":
+        """Reserve a name that neither exists nor looks like one of anybody but `user`; raises as `require_free`."""
+        self.require_free(name, user, kinds)
         # Only a name of the same user lets the constraint pass: another's may have been committed just now.
         is_look_alike = self.of(user).looking_like(name).exists()
         try:
             with transaction.atomic():
                 return self.create(name=names.canonical(name), is_look_alike=is_look_alike)
         except IntegrityError as error:
-            self.require_free(name, user)  # raises the conflict with its reason
+            self.require_free(name, user, kinds)  # raises the conflict with its reason
             raise name_taken(name) from error
 
 
@@ -176,7 +234,8 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
     def create_with_hash(self, username: str, email: str, encoded_password: str, **fields: Any) -> "User":
         """Reserve the name and insert the user.
 
-        Raises `Conflict` if the name or one that looks alike is taken, and `IntegrityError` if the address is.
+        Raises `Conflict` if the name or one that looks alike is taken, `Invalid` if it is reserved, and
+        `IntegrityError` if the address is taken.
         """
         reservation = NameReservation.objects.reserve(username)
         user: User = self.create(
@@ -190,8 +249,9 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)["User"]):  # type:
         return user
 
     def is_name_free(self, name: str) -> bool:
-        """Return whether no user and no namespace has or had this name, or one that looks alike."""
-        return not NameReservation.objects.looking_like(name).exists()
+        """Return whether nobody has, had or reserves this name, or one that looks alike."""
+        is_reserved = ReservedName.objects.matching(name, *KINDS_OF_ACCOUNTS) is not None
+        return not (is_reserved or NameReservation.objects.looking_like(name).exists())
 
     def create_superuser(self, username: str, email: str = "", password: str | None = None, **fields: Any) -> "User":
         """Create an administrator, as Django's command `createsuperuser` does."""

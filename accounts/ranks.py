@@ -34,7 +34,7 @@ RIGHTS: dict[Rank, frozenset[str]] = {
     Rank.CURATOR: frozenset(
         (
             *("crates.change_crate", "crates.change_version", "crates.change_ownership"),
-            *("crates.add_reservedname", "crates.change_reservedname"),
+            *("accounts.add_reservedname", "accounts.change_reservedname"),
             *("mirror.change_cachedindexfile", "mirror.change_cachedcrate", "mirror.change_incident"),
             *("mirror.add_override", "mirror.change_override", "mirror.add_allowedname", "mirror.change_allowedname"),
             *("namespaces.add_namespace", "namespaces.change_namespace", "namespaces.add_membership"),

@@ -66,7 +66,7 @@ def read_accounts(lines: Iterable[str]) -> Iterator[ImportedAccount]:
 
 
 def create_accounts(accounts: Sequence[ImportedAccount]) -> None:
-    """Open all accounts, or none; raises `Conflict` with the line whose name or address is taken."""
+    """Open all accounts, or none; raises `Conflict` with the line whose name or address is taken, or `Invalid`."""
     with transaction.atomic():
         for account in accounts:
             _create_account(account)
@@ -149,8 +149,8 @@ def _create_account(account: ImportedAccount) -> None:
                 is_superuser=account.is_admin,
                 date_joined=date_joined,
             )
-    except Conflict as error:
-        raise Conflict(f"Line {account.line}: {error.message}") from error
+    except (Conflict, Invalid) as error:
+        raise type(error)(f"Line {account.line}: {error.message}") from error
     except IntegrityError as error:
         raise Conflict(f"Line {account.line}: the address {account.email} is taken.") from error
     for role in account.roles:

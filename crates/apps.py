@@ -8,7 +8,15 @@ class CratesConfig(AppConfig):
     verbose_name = "Crates"
 
     def ready(self) -> None:
-        from crates import download_counts, owner_notices, ownership, purge, search, section  # noqa: F401 - connect receivers
+        from crates import (  # noqa: F401 - connect receivers
+            download_counts,
+            owner_notices,
+            ownership,
+            purge,
+            reserved_names,
+            search,
+            section,
+        )
         from registry_site import sections
 
         sections.register(section.SECTION)

@@ -426,21 +426,3 @@ class CrateDownloads(RecentDownloadTotal):
 
     def __str__(self) -> str:
         return f"{self.crate}: {self.total}"
-
-
-class ReservedName(models.Model):
-    """A name, or a pattern of names, that no new crate may have."""
-
-    pattern = models.CharField("name", max_length=64, help_text="Such as acme, or acme-* for all that begin so.")
-    reason = models.CharField(max_length=500, help_text="Shown to everybody who tries to publish such a crate.")
-    reserved_at = models.DateTimeField(default=timezone.now, editable=False)
-    reserved_by = models.ForeignKey(
-        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
-    )
-
-    class Meta:
-        ordering = ("pattern",)
-        constraints = [models.UniqueConstraint(fields=["pattern"], name="each_reserved_name_once")]
-
-    def __str__(self) -> str:
-        return self.pattern

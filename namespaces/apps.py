@@ -8,4 +8,4 @@ class NamespacesConfig(AppConfig):
     verbose_name = "Namespaces"
 
     def ready(self) -> None:
-        from namespaces import invitations, membership, personal, purge  # noqa: F401 - connects their receivers
+        from namespaces import invitations, membership, personal, purge, reserved_names  # noqa: F401 - connect receivers

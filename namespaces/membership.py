@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.models import NameReservation, User, good_standing
+from accounts.name_patterns import NameKind
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
@@ -105,7 +106,8 @@ def create_namespace(principal: Principal, name: str) -> Namespace:
     with transaction.atomic():
         principal.revalidate_and_lock()
         _check_rate(principal.user)
-        namespace = Namespace.objects.create(name=name, reservation=NameReservation.objects.reserve(name))
+        reservation = NameReservation.objects.reserve(name, kinds=[NameKind.NAMESPACE])
+        namespace = Namespace.objects.create(name=name, reservation=reservation)
         Membership.objects.create(namespace=namespace, user=principal.user, role=Role.OWNER, added_by=principal.user)
         audit.record(principal.user, audit.Action.NAMESPACE_CREATE, namespace)
     return namespace

@@ -52,6 +52,8 @@ SENTENCES: dict[str, str] = {
     Action.MIRROR_REFRESH: "The index file of {target} is to be fetched again.",
     Action.MIRROR_SERVE_NAME: "The crate {target} of crates.io is served.",
     Action.MIRROR_SETTLE: "The incident {target} of the mirror was settled.",
+    Action.NAME_RELEASE: "The {kind} name {target} is no longer reserved.",
+    Action.NAME_RESERVE: "The {kind} name {target} was reserved.",
     Action.NAMESPACE_ACCEPT: "{member} accepted the invitation to the namespace {target}.",
     Action.NAMESPACE_ADD_MEMBER: "The namespace {target} got a member.",
     Action.NAMESPACE_ADD_MEMBERS: "The namespace {target} got members.",

@@ -23,10 +23,10 @@ class Action(models.TextChoices):
     CRATE_FOLLOW = "crate.follow"
     CRATE_PUBLISH = "crate.publish"
     CRATE_REFRESH = "crate.refresh"
-    CRATE_RELEASE_NAME = "crate.release_name"
+    CRATE_RELEASE_NAME = "crate.release_name"  # in events of former releases; now name.release
     CRATE_REMOVE = "crate.remove"
     CRATE_REMOVE_OWNERS = "crate.remove_owners"
-    CRATE_RESERVE_NAME = "crate.reserve_name"
+    CRATE_RESERVE_NAME = "crate.reserve_name"  # in events of former releases; now name.reserve
     CRATE_RESTORE = "crate.restore"
     CRATE_UNFOLLOW = "crate.unfollow"
     CRATE_UNYANK = "crate.unyank"
@@ -57,6 +57,8 @@ class Action(models.TextChoices):
     MIRROR_REFRESH = "mirror.refresh"
     MIRROR_SERVE_NAME = "mirror.serve_name"
     MIRROR_SETTLE = "mirror.settle"
+    NAME_RELEASE = "name.release"
+    NAME_RESERVE = "name.reserve"
     NAMESPACE_ACCEPT = "namespace.accept"
     NAMESPACE_ADD_MEMBER = "namespace.add_member"
     NAMESPACE_ADD_MEMBERS = "namespace.add_members"

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import names, roles
-from accounts.models import Identity, User
+from accounts.models import KINDS_OF_ACCOUNTS, Identity, ReservedName, User
 from accounts.oidc import id_tokens
 from accounts.principals import Principal
 from accounts.scopes import Scope
@@ -185,7 +185,7 @@ def _open_account(issuer: str, claims: Claims) -> Identity:
         raise PermissionDenied(
             f"Openid error: No nickname available for registration: the provider sends no {claim_names}."
         )
-    name = names.at_provider(urlsplit(issuer).hostname or "", nickname, subject)
+    name = _unreserved_name(urlsplit(issuer).hostname or "", nickname, subject)
     password = make_password(None)
     for number in range(1, MAX_SAME_NAMES):
         try:
@@ -200,6 +200,19 @@ def _open_account(issuer: str, claims: Claims) -> Identity:
             if concurrent is not None:
                 return concurrent
     raise Conflict(f"There are too many accounts called {name} here.")
+
+
+def _unreserved_name(host: str, nickname: str, subject: str) -> str:
+    """Return the name of a new account, by the subject if staff reserve the one by the nickname.
+
+    Raises `PermissionDenied` if they reserve both.
+    """
+    for name in (names.at_provider(host, nickname, subject), names.at_provider(host, subject, subject)):
+        if ReservedName.objects.matching(name, *KINDS_OF_ACCOUNTS) is None:
+            return name
+    raise PermissionDenied(
+        f"Openid error: the name {name} is reserved here. Ask the operator for an account.", code="not_authorized"
+    )
 
 
 def _sync_administrator(user: User, identity: Identity, administers: bool) -> bool:

@@ -1,5 +1,5 @@
 """Crates in the admin site."""
 
-from crates.admin import crates, reserved_names, versions
+from crates.admin import crates, versions
 
-__all__ = ["crates", "reserved_names", "versions"]
+__all__ = ["crates", "versions"]

@@ -15,9 +15,11 @@ from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
+from accounts import reserved_names
 from accounts.credentials import cargo_tokens
 from accounts.models import User
-from crates import derived_fields, download_counts, listing, removal, reserved_names, search, yanking
+from accounts.name_patterns import NameKind
+from crates import derived_fields, download_counts, listing, removal, search, yanking
 from crates.models import Crate, CrateDownloads, CrateWords, Dependency, Keyword, Version, VersionContents
 from registry_site import counters
 from registry_site.errors import Conflict, NotFound, PermissionDenied
@@ -196,7 +198,7 @@ def test_number_of_a_removed_version_is_never_free(as_alice: CargoClient, alice:
 def test_removed_name_is_checked_as_new(as_alice: CargoClient) -> None:
     publish(as_alice)
     as_alice.delete(CRATE)
-    reserved_names.reserve("demo", "Ask the core team.", actor=None)
+    reserved_names.reserve(NameKind.CRATE, "demo", "Ask the core team.", actor=None)
     assert detail(publish(as_alice, "2.0.0")) == (403, "The crate name demo is reserved here: Ask the core team.")
 
 

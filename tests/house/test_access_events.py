@@ -17,14 +17,15 @@ from django.test import Client as Browser
 from django.test import RequestFactory
 from pytest_django import DjangoDbBlocker
 
-from accounts import bans, roles
+from accounts import bans, reserved_names, roles
 from accounts.credentials import app_keys
 from accounts.credentials.repeated_forms import newest_key
-from accounts.models import Ban, Credential, LoginFailure, Role, User
+from accounts.models import Ban, Credential, LoginFailure, ReservedName, Role, User
+from accounts.name_patterns import NameKind
 from accounts.oidc import identities
 from accounts.principals import Principal
 from accounts.second_factor import apps as authenticator_apps
-from crates import removal, reserved_names, yanking
+from crates import removal, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
 from crates.models import Crate, Version
@@ -243,6 +244,10 @@ def cached_crate() -> CachedCrate:
     return CachedCrate.objects.get()
 
 
+def reserved() -> ReservedName:
+    return reserved_names.reserve(NameKind.ACCOUNT, "acme-*", "It is ours.", actor=None)
+
+
 # The row that each action of a list is tried with.
 ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user ban": user,
@@ -264,7 +269,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "crates.version destroy": removed_version,
     "crates.version yank": lambda: Version.objects.get(),
     "crates.version unyank": yanked,
-    "crates.reservedname release": lambda: reserved_names.reserve("acme-*", "It is ours.", actor=None),
+    "accounts.reservedname release": reserved,
     "namespaces.namespace remove": acme,
     "namespaces.namespace restore": removed_namespace,
     "packages.package remove": tool,
@@ -315,7 +320,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
     "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),
     "crates.crate change: remove an owner": lambda: (Crate.objects.get(), {"ownerships-1-DELETE": "on"}),
-    "crates.reservedname add": lambda: (None, {"pattern": "acme-*", "reason": "It is ours."}),
+    "accounts.reservedname add": lambda: (None, {"kind": "crate", "pattern": "acme-*", "reason": "It is ours."}),
     "namespaces.namespace change: give a role": lambda: (acme(), {"memberships-1-role": "READ_ONLY"}),
     "namespaces.namespace change: remove a member": lambda: (acme(), {"memberships-1-DELETE": "on"}),
     "packages.package change: add": lambda: (tool(), new_row("collaborations", user=user("user").pk, role="MEMBER")),
@@ -412,7 +417,7 @@ def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) ->
     # These have a page with nothing to change on it.
     assert forms - {
         "accounts.ban change",
-        "crates.reservedname change",
+        "accounts.reservedname change",
         "mirror.override change",
         "mirror.allowedname change",
     } == {name.partition(":")[0] for name in FORMS}

@@ -3,7 +3,6 @@
 import secrets
 import subprocess
 import sys
-from itertools import count
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +17,7 @@ from registry_site.server.app import Server
 from registry_site.settings import REGISTRY
 
 FIRST_ADMINISTRATOR = "admin"
+MAX_CANDIDATES = 100  # staff may have reserved all names that begin so
 
 
 class Command(BaseCommand):
@@ -63,8 +63,8 @@ class Command(BaseCommand):
         users = get_user_model().objects
         if users.filter(is_superuser=True).exists():
             return
-        candidates = (f"{FIRST_ADMINISTRATOR}{number or ''}" for number in count())
-        name = next(name for name in candidates if users.is_name_free(name))
+        candidates = (f"{FIRST_ADMINISTRATOR}{number or ''}" for number in range(MAX_CANDIDATES))
+        name = next(filter(users.is_name_free, candidates), FIRST_ADMINISTRATOR)
         password = secrets.token_urlsafe(15)
         call_command("createuser", name, admin=True, password=password)
         self.stdout.write(f"The first administrator (shown only now):\n  name      {name}")

@@ -1,0 +1,73 @@
+"""Reserved names in the admin site."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts import reserved_names
+from accounts.admin.staff import staff
+from accounts.models import ReservedName
+from accounts.name_patterns import NameKind
+from accounts.reserved_names import Matches
+from registry_site.admin.base import DomainAdmin
+from registry_site.errors import RegistryError
+
+PREVIEW = "_preview"  # the name of the button that shows what would match
+
+
+class ReservedNameForm(forms.ModelForm):
+    matches: Matches | None = None
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned: dict[str, Any] | None = super().clean()
+        kind, pattern = self.cleaned_data.get("kind"), self.cleaned_data.get("pattern")
+        if kind and pattern:
+            try:
+                reserved = reserved_names.new(NameKind(kind), pattern, "", actor=None)
+                self.matches = reserved_names.matches_today(reserved)
+            except RegistryError as error:
+                self.add_error("pattern", error.message)
+        return cleaned
+
+    def is_valid(self) -> bool:
+        return PREVIEW not in self.data and super().is_valid()
+
+
+@admin.register(ReservedName)
+class ReservedNames(DomainAdmin):
+    """Names that nothing new may have. They are added and released, but never changed."""
+
+    list_display = ("pattern", "kind", "reason", "reserved_at", "reserved_by")
+    list_filter = ("kind", "reserved_at")
+    search_fields = ("pattern", "reason")
+    list_select_related = ("reserved_by",)
+    actions = ["release"]
+    form = ReservedNameForm
+    radio_fields = {"kind": admin.HORIZONTAL}
+
+    def get_fields(self, request: HttpRequest, obj: ReservedName | None = None) -> Any:
+        fields = ("kind", "pattern", "reason")
+        return fields if obj is None else (*fields, "reserved_by", "reserved_at", "matches_today")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ReservedName | None = None) -> Any:
+        return () if obj is None else ("matches_today",)
+
+    def has_change_permission(self, request: HttpRequest, obj: ReservedName | None = None) -> bool:
+        return obj is None and bool(super().has_change_permission(request))
+
+    @admin.display(description="Names of today")
+    def matches_today(self, reserved: ReservedName) -> str:
+        return str(reserved_names.matches_today(reserved))
+
+    def save_model(self, request: HttpRequest, obj: ReservedName, form: Any, change: bool) -> None:
+        # The key of the row that the verb has created: the admin links to it.
+        obj.pk = reserved_names.reserve(NameKind(obj.kind), obj.pattern, obj.reason, actor=staff(request)).pk
+        self.message_user(request, str(form.matches))
+
+    @admin.action(description="Release the selected names: everybody may have them", permissions=["change"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ReservedName]) -> None:
+        released = sum(reserved_names.release(reserved, actor=staff(request)) for reserved in queryset)
+        self.message_user(request, f"{released} released.")
