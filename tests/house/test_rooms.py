@@ -26,9 +26,9 @@ INNER_ORDER = {
     ),
     "accounts": ("management", "admin", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
     "crates": ("management", "admin", "pages", "api", "mirror", "package"),
-    "namespaces": ("pages", "api", "templatetags"),
-    "packages": ("pages", "api"),
-    "files": ("management", "api"),
+    "namespaces": ("admin", "pages", "api", "templatetags"),
+    "packages": ("admin", "pages", "api"),
+    "files": ("management", "admin", "api"),
 }
 
 # Modules outside of `api/` that may know the REST framework.

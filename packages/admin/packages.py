@@ -10,7 +10,7 @@ from django.utils.functional import cached_property
 
 from accounts.admin.staff import confirmed_staff
 from accounts.models import User
-from namespaces.admin import InvitationAdmin, RoleAssignmentInline, TrashAdmin
+from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline, TrashAdmin
 from packages import collaboration, releasing
 from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
 from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline

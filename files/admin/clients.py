@@ -1,14 +1,9 @@
-"""The admin pages of clients and files. A new key stands on the answer to its creation, and on no other page."""
+"""The admin pages of clients. A new key stands on the answer to its creation, and on no other page."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django import forms
-from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin import widgets
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -17,25 +12,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
-from files import activity, catalogue, clients, local_files, names
-from files.actors import Actor
-from files.models import Client, ClientKey, File, Session
-from registry_site.admin.base import CountedAdmin, DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
-from registry_site.audit import Action
-from registry_site.errors import RegistryError
-from registry_site.http.parsers import MAX_BODY_BYTES, check_length
-
-
-def staff_actor(request: HttpRequest) -> Actor:
-    return Actor(f"staff {request.user.get_username()}")
-
-
-def validate_field(check: Callable[[Any], object], value: Any) -> None:
-    """Call a rule of the domain; raise `ValidationError` for its refusal, which the form shows at the field."""
-    try:
-        check(value)
-    except RegistryError as error:
-        raise ValidationError(error.message) from error
+from files import activity, clients, local_files, names
+from files.admin.staff import staff_actor, validate_field
+from files.models import Client, ClientKey, Session
+from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
 class ClientForm(ModelForm):
@@ -207,93 +187,3 @@ class SessionAdmin(ReadOnlyAdmin):
     def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         ended = sum(clients.end_session(session, actor=staff_actor(request).name) for session in queryset)
         self.message_user(request, f"{ended} ended; the others had ended before.")
-
-
-class FileForm(ModelForm):
-    upload = forms.FileField(required=False)
-    path = forms.CharField(
-        required=False, widget=widgets.AdminTextInputWidget, help_text="On the server's disk; or upload the file."
-    )
-    serve_path = forms.CharField(
-        widget=widgets.AdminTextInputWidget,
-        help_text="Path on the receiver, such as weather/today.txt.",
-    )
-
-    def clean_serve_path(self) -> str:
-        validate_field(names.check_serve_path, self.cleaned_data["serve_path"])
-        return str(self.cleaned_data["serve_path"])
-
-    def clean_path(self) -> str:
-        path = str(self.cleaned_data["path"])
-        if path and "path" in self.changed_data:
-            validate_field(local_files.get_local_file, path)
-        return path
-
-    def clean_category(self) -> str | None:
-        return self.cleaned_data["category"] or None
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        is_refused = not {"path", "upload"}.isdisjoint(self.errors)  # and says so at its field already
-        if self.instance.pk is None and not is_refused and bool(cleaned.get("upload")) == bool(cleaned.get("path")):
-            raise ValidationError("Give a path on the disk of the server, or a file to upload.")
-        return cleaned
-
-    def changes(self) -> dict[str, Any]:
-        """Return the changed fields as arguments of the catalogue's verbs."""
-        changes = {name: self.cleaned_data[name] for name in self.changed_data}
-        upload = changes.pop("upload", None)
-        return {**changes, "upload": catalogue.Upload(upload, upload.size)} if upload else changes
-
-
-@admin.register(File)
-class FileAdmin(CountedAdmin):
-    list_display = (
-        "id",
-        "serve_path",
-        "category",
-        "size",
-        "aired",
-        "alive",
-        "uploaded_at",
-        "modified_at",
-        "expires_at",
-        "download_total",
-    )
-    list_display_links = ("id", "serve_path")
-    list_filter = ("alive", "aired", "modified_at", "expires_at")
-    search_fields = ("serve_path__startswith", "path__startswith", "category__exact")
-    search_help_text = "The beginning of a path, or a category."
-    date_hierarchy = None
-    show_full_result_count = False
-    form = FileForm
-    derived_fields = ("size", "sha256", "alive", "uploaded_at", "modified_at")
-    actions = ["remove"]
-
-    def check_body_length(self, request: HttpRequest, length: int) -> None:
-        """Allow uploads to staff only: Django reads the form before it knows who sends it."""
-        may_upload = self.has_add_permission(request) or self.has_change_permission(request)
-        check_length(length, settings.MAX_FILE_SIZE + MAX_BODY_BYTES if may_upload else MAX_BODY_BYTES)
-
-    def get_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
-        editable = ("serve_path", "path", "upload", "category", "aired", "expires_at")
-        return (*editable, *self.derived_fields) if obj else editable
-
-    def get_readonly_fields(self, request: HttpRequest, obj: File | None = None) -> Any:
-        return self.derived_fields
-
-    def has_change_permission(self, request: HttpRequest, obj: File | None = None) -> bool:
-        """Return False for dead files, which never change again."""
-        is_permitted: bool = super().has_change_permission(request, obj)
-        return is_permitted and (obj is None or obj.alive)
-
-    def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
-        if change:
-            catalogue.update_file(staff_actor(request), obj.pk, **form.changes())
-        else:
-            obj.pk = catalogue.add_file(staff_actor(request), **form.changes()).pk
-
-    @admin.action(description="Mark the selected files as dead", permissions=["change"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
-        died = catalogue.mark_all_dead(staff_actor(request), queryset, Action.FILE_DELETE)
-        self.message_user(request, f"{died} are dead now; the others were before. Their bytes stay.")

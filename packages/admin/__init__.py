@@ -1,0 +1,5 @@
+"""Packages in the admin site."""
+
+from packages.admin import packages
+
+__all__ = ["packages"]
