@@ -1,0 +1,199 @@
+"""Measures the admin site over the rows of benchmarks.staff_data, in the configured database:
+
+    export REGISTRY_DATA_DIR=$(mktemp -d)
+    .venv/bin/python -m benchmarks.staff_data && .venv/bin/python -m benchmarks.admin_pages
+
+Or beside PostgreSQL: `.ci/postgres sh -c '… && …'`. Opens the front page, each list with all links that order, filter
+and turn its pages, searches of each, and each page of the busiest and of a usual row, as the administrator. Prints
+one table, and exits with 1 if a page is over a limit. The limit of the time is for the quickest request, since others
+that use the machine only add to it. `--only /crates/` measures the paths with this text.
+"""
+
+import argparse
+import html
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote
+
+import django
+
+from benchmarks.staff_data import ADMINISTRATOR
+from benchmarks.table import columns
+from tests.support.servers import PASSWORD
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+MAX_MILLISECONDS, MAX_QUERIES, MAX_BYTES = 150, 12, 150_000
+SLOW_SECONDS = 3  # after which a page is timed no more
+SHOWN_LENGTH = 100  # of a path
+LINKS_OF_A_KIND = 3  # links of a list with the same parameters, such as the days of a month
+HEAD = ("page", "best ms", "median", "worst", "queries", "kB", "status", "over")
+LINK_IN_LIST = re.compile(r'href="(\?[^"]*)"')
+BUSY_NAMES = ("busy", "busy-team", "mirrored-busy")
+NO_PAGE = {403, 405}  # such as the form of a row that nobody changes
+
+
+@dataclass
+class Page:
+    """A page with what it took; the first request, which fills caches, is not timed."""
+
+    path: str
+    status: int = 0
+    queries: int = 0
+    size: int = 0
+    milliseconds: list[float] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """List what is over its limit."""
+        checks = {
+            "failed": self.status != 200,
+            "time": min(self.milliseconds) > MAX_MILLISECONDS,
+            "queries": self.queries > MAX_QUERIES,
+            "size": self.size > MAX_BYTES,
+        }
+        return [fault for fault, is_over in checks.items() if is_over]
+
+    def cells(self) -> tuple[str, ...]:
+        times = [f"{choose(self.milliseconds):.0f}" for choose in (min, median, max)]
+        figures = str(self.queries), f"{self.size / 1000:.0f}", str(self.status)
+        path = self.path if len(self.path) <= SHOWN_LENGTH else f"{self.path[: SHOWN_LENGTH - 1]}…"
+        return path, *times, *figures, " ".join(self.faults())
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", default="", help="measure the paths with this text")
+    options.add_argument("--rounds", type=int, default=5, help="how often each page is timed: 5")
+    arguments = options.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
+    os.environ.setdefault("REGISTRY_LOG_LEVEL", "error")  # slow requests stand in the table
+    django.setup()
+    client = sign_in()
+    pages = [page for page in measure_all(client, arguments.only, arguments.rounds) if page.status not in NO_PAGE]
+    pages.sort(key=lambda page: (not page.faults(), -min(page.milliseconds)))
+    offenders = [page for page in pages if page.faults()]
+    print(columns([HEAD, *(page.cells() for page in pages)]))
+    print(f"\n{len(pages)} pages, {len(offenders)} over a limit")
+    sys.exit(bool(offenders))
+
+
+def sign_in() -> "Client":
+    from django.conf import settings
+    from django.test import Client
+
+    client = Client(raise_request_exception=False, SERVER_NAME="localhost", secure=settings.SESSION_COOKIE_SECURE)
+    if not client.login(username=ADMINISTRATOR, password=PASSWORD):
+        sys.exit("Fill the database first: .venv/bin/python -m benchmarks.staff_data")
+    return client
+
+
+def measure_all(client: "Client", only: str, rounds: int) -> Iterator[Page]:
+    """Measure the pages whose path has the text `only`, each once."""
+    measured: set[str] = set()
+    for path in paths(client, only):
+        if path not in measured:
+            measured.add(path)
+            yield measure(client, path, rounds)
+
+
+def measure(client: "Client", path: str, rounds: int) -> Page:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    page = Page(path)
+    with CaptureQueriesContext(connection) as captured:
+        response = client.get(path, follow=True)
+    page.status, page.size, page.queries = response.status_code, len(response.getvalue()), len(captured)
+    while len(page.milliseconds) < rounds and sum(page.milliseconds) < 1000 * SLOW_SECONDS:
+        began = time.perf_counter()
+        client.get(path, follow=True).getvalue()
+        page.milliseconds.append(1000 * (time.perf_counter() - began))
+    return page
+
+
+# --- The pages -------------------------------------------------------------------------------------------------------
+
+
+def paths(client: "Client", only: str) -> Iterator[str]:
+    """Iterate over the paths of all pages with the text `only`: no list of pages has to be kept."""
+    from django.contrib import admin
+
+    candidates = ["/admin/", *site_paths()]
+    for model, model_admin in admin.site._registry.items():
+        candidates += page_paths(model, model_admin)
+    for path in candidates:
+        if only in path:
+            yield path
+            if is_list(path):
+                yield from (path + link for link in links_of(client.get(path).getvalue().decode()))
+
+
+def links_of(page: str) -> Iterator[str]:
+    """Iterate over the links of a list to itself, a few of each kind."""
+    kinds: Counter[tuple[str, ...]] = Counter()
+    for link in map(html.unescape, LINK_IN_LIST.findall(page)):
+        kind = tuple(sorted(parse_qs(link[1:], keep_blank_values=True)))
+        kinds[kind] += 1
+        if kinds[kind] <= LINKS_OF_A_KIND:
+            yield link
+
+
+def site_paths() -> Iterator[str]:
+    """Iterate over the site's own pages without arguments, and over those of its applications."""
+    from django.contrib import admin
+    from django.urls import NoReverseMatch, reverse
+
+    for pattern in admin.site.get_urls():
+        name = getattr(pattern, "name", None)
+        if name and name not in {"logout", "autocomplete", "jsi18n", "login"}:
+            try:
+                yield reverse(f"admin:{name}")
+            except NoReverseMatch:
+                continue
+    yield from {f"/admin/{model._meta.app_label}/" for model in admin.site._registry}
+
+
+def page_paths(model: Any, model_admin: Any) -> Iterator[str]:
+    """Iterate over the pages of a model: its lists, forms and object pages, and searches."""
+    from django.urls import NoReverseMatch, reverse
+
+    keys = list(keys_of(model))
+    for pattern in model_admin.get_urls():
+        for arguments in ([], *([key] for key in keys)):
+            try:
+                path = reverse(f"admin:{pattern.name}", args=arguments) if pattern.name else None
+            except NoReverseMatch:
+                continue
+            if path and "/delete/" not in path and "export" not in path:
+                yield path
+    if model_admin.search_fields:
+        path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        texts = {str(model._default_manager.order_by("pk").first()), "absent", "10.1.1.1", "an"}
+        yield from (f"{path}?q={quote(text)}" for text in sorted(texts))
+
+
+def keys_of(model: Any) -> set[Any]:
+    """Return the keys of the first and the last row, and of those to which many others refer."""
+    rows = model._default_manager.order_by()
+    ends = [rows.order_by("pk").first(), rows.order_by("-pk").first()]
+    keys = {row.pk for row in ends if row is not None}
+    for name in {"name", "username"} & {column.name for column in model._meta.concrete_fields}:
+        keys.update(rows.filter(**{f"{name}__in": BUSY_NAMES}).values_list("pk", flat=True)[:3])
+    return keys
+
+
+def is_list(path: str) -> bool:
+    """Return whether a path is that of a list: `/admin/APP/MODEL/`."""
+    return path.count("/") == 4 and "?" not in path
+
+
+if __name__ == "__main__":
+    main()
