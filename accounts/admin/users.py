@@ -20,7 +20,7 @@ from accounts.admin.user_page import UserPage, page_queryset
 from accounts.credentials import browser_sessions, revocation
 from accounts.models import RESERVES_EMAIL, Authenticator, Credential, Identity, Role, RoleGrant, User
 from accounts.own_events import newest_events
-from accounts.passwords import change
+from accounts.passwords import change, login_throttle
 from accounts.second_factor import authenticators, proofs
 from registry_site import audit
 from registry_site.admin.base import ReadOnlyInline
@@ -103,10 +103,22 @@ class AuthenticatorInline(ReadOnlyInline):
     fields = readonly_fields = ("kind", "name", "created_at", "last_used_at")
 
 
+class LockedFilter(admin.SimpleListFilter):
+    """Users whom too many failed log-ins keep out at present."""
+
+    title = parameter_name = "locked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "after failed log-ins")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        return queryset.filter(pk__in=login_throttle.locked_users()) if self.value() == "1" else queryset
+
+
 @admin.register(User)
 class Users(ObjectPage, UserAdmin):
     list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
-    list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", "date_joined")
+    list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", LockedFilter, "date_joined")
     search_fields = ("username", "email")
     ordering = ("username",)
     inlines = [RoleInline, IdentityInline, AuthenticatorInline]

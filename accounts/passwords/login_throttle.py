@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts import emails, names, roles
@@ -127,6 +128,20 @@ def unlock(name: str, *, actor: User | None) -> int:
         if unlocked:
             audit.record(actor, audit.Action.USER_UNLOCK, user or name, failures=unlocked)
     return unlocked
+
+
+def locked_users() -> QuerySet[User]:
+    """Select the users whom too many failures keep out at present, from some network or from most."""
+    recent = LoginFailure.objects.counted().filter(at__gt=timezone.now() - WINDOW).order_by()
+    number, limit = Count("pk"), settings.MAX_LOGIN_FAILURES
+    from_network = recent.filter(forgiven=False).values("name", "network").alias(number=number)
+    of_account = recent.values("name").alias(number=number)
+    by_network = from_network.filter(number__gte=limit).values("name")
+    by_account = of_account.filter(number__gte=ACCOUNT_FACTOR * limit).values("name")
+    users: QuerySet[User] = User.objects.filter(
+        Q(reservation__name__in=by_network) | Q(reservation__name__in=by_account)
+    )
+    return users
 
 
 def _limit(factor: int) -> RateLimit:

@@ -3,6 +3,7 @@
 The modules in their order. Each imports only modules of the lines above its own:
 
     models  index_lines  resolving  licenses  concurrency  metrics
+    upstream_health
     download_counts  upstreams  advisories  overrides  summaries  crate_facts
     incidents  shared_names  descriptions
     examination  index_cache  policies
@@ -10,8 +11,8 @@ The modules in their order. Each imports only modules of the lines above its own
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer
-    listing  presentation  admin  management
-    section
+    listing  presentation  front_page
+    admin  management  section
     apps
 
 Caches know neither policies nor overrides, and policies know no cache. `serving` and `downloads` bring both together.

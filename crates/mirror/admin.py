@@ -17,11 +17,23 @@ from django.utils.html import format_html_join
 
 from accounts.admin.staff import staff
 from crates import names
-from crates.mirror import incidents, index_cache, index_lines, maintenance, overrides, overview, shared_names
+from crates.mirror import (
+    front_page,
+    incidents,
+    index_cache,
+    index_lines,
+    maintenance,
+    overrides,
+    overview,
+    policies,
+    shared_names,
+)
 from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from crates.package import requirements
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
+
+__all__ = ["front_page"]  # adds the mirror to the front page
 
 NO_REASON = "in the admin site, without a reason"
 
@@ -69,6 +81,25 @@ class MirrorAdmin(ReadOnlyAdmin):
         return int(row.failures)
 
 
+class HeldBackFilter(admin.SimpleListFilter):
+    """Mirrored crates of which policies or staff withhold some versions."""
+
+    title = "held back"
+    parameter_name = "held_back"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("age", "for their age"), ("blocked", "by staff")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> QuerySet[CachedIndexFile]:
+        if self.value() == "age":
+            youngest = policies.youngest_allowed()
+            return queryset.filter(summary__updated_at__gt=youngest) if youngest else queryset.none()
+        if self.value() == "blocked":
+            blocked = Override.objects.active().filter(kind=Override.Kind.BLOCKED)
+            return queryset.filter(summary__canonical_name__in=blocked.values("name"))
+        return queryset
+
+
 @admin.register(CachedIndexFile)
 class CachedIndexFileAdmin(MirrorAdmin):
     list_display = (
@@ -82,7 +113,7 @@ class CachedIndexFileAdmin(MirrorAdmin):
         "checked_at",
         "downloads",
     )
-    list_filter = ("status", "changed_at", "checked_at")
+    list_filter = ("status", HeldBackFilter, "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
     actions = ["mark_stale", "accept_changes", "block"]

@@ -9,6 +9,7 @@ from registry_site.server import read_ahead
 from registry_site.server.metrics import Counter, Histogram
 
 KINDS = ("index", "crate")
+OUTCOMES = ("hit", "miss", "renewed", "stale", "failed")
 
 requests = Counter(
     "entrepot_mirror_requests",
@@ -16,7 +17,7 @@ requests = Counter(
     "(renewed), upstream too slow or failing while something is here (stale), or with nothing to serve (failed).",
     ("what", "outcome"),
     KINDS,
-    ("hit", "miss", "renewed", "stale", "failed"),
+    OUTCOMES,
 )
 upstream = Histogram(
     "entrepot_mirror_upstream_seconds",

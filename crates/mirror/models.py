@@ -192,6 +192,25 @@ class Incident(models.Model):
         return f"{self.subject}: {self.get_kind_display()}"
 
 
+class UpstreamHealth(models.Model):
+    """When an upstream last answered as it should, and when it last failed."""
+
+    url = models.CharField(primary_key=True, max_length=500)
+    answered_at = models.DateTimeField(null=True, help_text="Written at most once a minute.")
+    failed_at = models.DateTimeField(null=True)
+    failure = models.CharField(max_length=300, blank=True, help_text="The last one.")
+
+    class Meta:
+        verbose_name_plural = "health of upstreams"
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failed_at is not None and (self.answered_at is None or self.answered_at < self.failed_at)
+
+
 class OverrideQuerySet(models.QuerySet["Override"]):
     def active(self) -> Self:
         return self.filter(Q(until=None) | Q(until__gt=timezone.now()), ended_at=None)

@@ -1,8 +1,8 @@
 """Upstream registries: fetch index files from the configured URLs, and crates from where `config.json` says."""
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import parse_qsl, quote, urljoin, urlsplit
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from crates import names
-from crates.mirror import index_lines, metrics
+from crates.mirror import index_lines, metrics, upstream_health
 from crates.mirror.models import Incident
 from registry_site import http_client
 from registry_site.errors import Gone, NotFound, RegistryError, UnavailableForLegalReasons
@@ -99,9 +99,15 @@ class Upstream:
             cache.set(key, config, CONFIG_CACHE_SECONDS)
         return config
 
-    def _logged(self, step: str) -> AbstractContextManager[dict[str, Any]]:
-        """Log a failure of the block; `_request` adds to the line which host it asked, and for what."""
-        return logged_failure("mirror", step, urlsplit(self.url).netloc, UpstreamFault, upstream=self.url)
+    @contextmanager
+    def _logged(self, step: str) -> Iterator[dict[str, Any]]:
+        """Log a failure of the block, and remember how it ended; `_request` adds to the line whom it asked for what."""
+        host = urlsplit(self.url).netloc
+        with (
+            upstream_health.recorded(self.url, UpstreamFault),
+            logged_failure("mirror", step, host, UpstreamFault, upstream=self.url) as line,
+        ):
+            yield line
 
     def _request(
         self,

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, PermissionsMixin
+from django.db.models import Count, QuerySet, Value
 from django.utils.timesince import timesince
 
 from registry_site.event_sentences import sentence_of
@@ -16,9 +18,12 @@ RECENT = 10  # changes of the member of staff, beside the page
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that needs somebody: how many there are, of what, and the way to them. None if the number is 0."""
+    """Something that needs somebody: how many there are, of what, and the way to them. Left out if there are none.
 
-    number: int
+    The number can be rows, which are counted together with those of all other notices and facts.
+    """
+
+    number: int | QuerySet[Any]
     text: str
     url: str
     is_urgent: bool = False
@@ -26,11 +31,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that is good to know, with a way to more of it."""
+    """Something that is good to know, with a way to more of it; `{number}` in the value stands for how many rows."""
 
     label: str
     value: str
     url: str = ""
+    number: int | QuerySet[Any] = 0
 
 
 def when(at: datetime) -> str:
@@ -63,14 +69,30 @@ class FrontPage:
 
 def of(user: PermissionsMixin | AnonymousUser) -> FrontPage:
     """Return the front page of a member of staff, with nothing that they may not view."""
+    parts = [
+        (section, part)
+        for permission, section, source in sources
+        for part in (source() if user.has_perm(permission) else ())
+    ]
     notices: list[Notice] = []
     sections: defaultdict[str, list[Fact]] = defaultdict(list)
-    for permission, section, source in sources:
-        for part in source() if user.has_perm(permission) else ():
-            if isinstance(part, Fact):
-                sections[section].append(part)
-            elif part.number:
-                notices.append(part)
+    for (section, part), number in zip(parts, count([part.number for _, part in parts]), strict=True):
+        if isinstance(part, Fact):
+            sections[section].append(replace(part, value=part.value.replace("{number}", f"{number:,}")))
+        elif number:
+            notices.append(replace(part, number=number))
     notices.sort(key=lambda notice: not notice.is_urgent)
     changes = AuditEvent.objects.filter(actor_id=user.pk).order_by("-pk")[:RECENT]
     return FrontPage(notices, list(sections.items()), [(event, sentence_of(event)) for event in changes])
+
+
+def count(numbers: Sequence[int | QuerySet[Any]]) -> list[int]:
+    """Return numbers, and how many rows there are in place of querysets: all of these in one query."""
+    counts = [
+        rows.order_by().annotate(position=Value(position)).values("position").annotate(number=Count("pk"))
+        for position, rows in enumerate(numbers)
+        if isinstance(rows, QuerySet)
+    ]
+    rows = counts[0].union(*counts[1:], all=True) if counts else ()
+    counted = {row["position"]: row["number"] for row in rows}
+    return [number if isinstance(number, int) else counted[position] for position, number in enumerate(numbers)]

@@ -57,6 +57,10 @@ class Counter(Family):
     def add(self, *labels: str) -> None:
         shared_counters().add(self.cell(labels), 1)
 
+    def value(self, *labels: str) -> int:
+        """Return the number so far, of all workers of this server together."""
+        return int(shared_counters().total(self.cell(labels)))
+
     def collect(self) -> Metric:
         metric = CounterMetricFamily(self.name, self.help, labels=self.label_names)
         for labels in self.combinations:

@@ -63,6 +63,7 @@ UNRECORDED = frozenset(
         "files.Session",
         "registry_site.StoredBlob",
         "registry_site.OutboxEntry",
+        "mirror.UpstreamHealth",
     )
 )
 # Statements of other kinds may change rows.

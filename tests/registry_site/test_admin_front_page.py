@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import registration
-from accounts.models import User
+from accounts.models import LoginFailure, User
+from accounts.passwords import login_throttle
 from registry_site.admin import front_page
 from registry_site.admin.front_page import Fact, FrontPage, Notice
 from registry_site.environment import Environment
@@ -79,6 +80,33 @@ def test_staff_see_only_what_they_may_view(db: None) -> None:
     assert page.context["front_page"].notices == []
     assert page.context["front_page"].sections == []
     assert "failed mails" not in page.content.decode()
+
+
+def test_front_page_counts_failed_log_ins(as_root: Client, root: User) -> None:
+    for age in (timedelta(), timedelta(hours=23), timedelta(hours=25)):
+        LoginFailure.objects.create(name="root", network="192.0.2.1", at=timezone.now() - age)
+    fact = dict(front_page.of(root).sections)["Accounts"][0]
+    assert (fact.label, fact.value) == ("Failed log-ins of the last day", "2")
+    assert as_root.get(fact.url).context["cl"].result_count == 2
+
+
+def test_front_page_leads_to_locked_accounts(as_root: Client, root: User, settings: Any) -> None:
+    registration.register("dora", PASSWORD)
+    for name, failures in (("root", settings.MAX_LOGIN_FAILURES), ("dora", settings.MAX_LOGIN_FAILURES - 1)):
+        for _ in range(failures):
+            LoginFailure.objects.create(name=name, network="192.0.2.1")
+    notice = front_page.of(root).notices[0]
+    assert (notice.number, notice.text) == (1, "accounts locked after failed log-ins")
+    assert [user.username for user in as_root.get(notice.url).context["cl"].result_list] == ["root"]
+    login_throttle.unlock("root", actor=root)
+    assert front_page.of(root).notices == []
+
+
+def test_account_attacked_from_everywhere_is_locked(root: User, settings: Any) -> None:
+    settings.MAX_LOGIN_FAILURES = 2
+    for number in range(40):
+        LoginFailure.objects.create(name="root", network=f"192.0.2.{number}")
+    assert [user.username for user in login_throttle.locked_users()] == ["root"]
 
 
 def test_scarce_disk_is_urgent(root: User, settings: Any) -> None:
