@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
@@ -70,6 +71,7 @@ def address_in_mirror(name: str) -> str:
     return f"/mirror/crates/{quote(name, safe='')}" if is_served else ""
 
 
+@lru_cache(maxsize=4096)  # a page has many dependents, and their requirements are few
 def is_outdated(requirement: str, newest: str) -> bool:
     """Return whether a requirement does not admit the newest version of a crate; False if it cannot be read."""
     try:

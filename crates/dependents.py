@@ -71,7 +71,7 @@ def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> De
     """Return a page of the dependents of a crate in the registry with this index URL; an empty one is this registry."""
     current = current_dependencies(registry, name)
     start = (page - 1) * per_page
-    downloads = dict(select_dependents(current)[start : start + per_page])
+    downloads = dict(select_dependents(current, first_versions(current))[start : start + per_page])
     # A version can need a crate several times, for its code and for its tests: the first dependency stands for all.
     rows = current.filter(version__in=downloads).order_by("-version_id", "-position")
     dependencies = {row.version_id: row for row in rows}
@@ -83,11 +83,15 @@ def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> De
     )
 
 
-def describe_dependents(registry: str, name: str, newest: str, page: int, per_page: int) -> DependentPage:
-    """Return a page of the dependents of a crate, whose newest version has the number `newest`."""
-    current = current_dependencies(registry, name)
+def describe_dependents(
+    current: QuerySet[Dependency], versions: Sequence[int], newest: str, page: int, per_page: int
+) -> DependentPage:
+    """Return a page of the dependents of a crate, whose newest version has the number `newest`.
+
+    They have some of the dependencies `current`, of which `versions` are the first versions.
+    """
     start = (page - 1) * per_page
-    rows = list(select_dependents(current).values_list(*DEPENDENT_COLUMNS)[start : start + per_page + 1])
+    rows = list(select_dependents(current, versions).values_list(*DEPENDENT_COLUMNS)[start : start + per_page + 1])
     shown = rows[:per_page]
     needs: defaultdict[int, list[Need]] = defaultdict(list)
     dependencies = current.filter(version__in=[row[0] for row in shown]).order_by("version_id", "position")
@@ -106,25 +110,31 @@ def current_dependencies(registry: str, name: str) -> QuerySet[Dependency]:
     return Dependency.objects.filter(canonical_name=names.canonical(name), registry=registry, is_current=True)
 
 
-def select_dependents(current: QuerySet[Dependency]) -> QuerySet[CrateDownloads, tuple[int, int]]:
+def first_versions(current: QuerySet[Dependency]) -> list[int]:
+    """Return the keys of the versions that have some of these dependencies; of many, one more than can be sorted."""
+    return list(each_once(current).values_list("version_id", flat=True)[: listing.FEW + 1])
+
+
+def select_dependents(
+    current: QuerySet[Dependency], versions: Sequence[int]
+) -> QuerySet[CrateDownloads, tuple[int, int]]:
     """Select the default versions that have some of these dependencies, with the downloads of their crates.
 
-    Few are looked up and sorted; to find the first of many, the index of downloads is followed.
+    `versions` are the first of them. Few are looked up and sorted; to find the first of many, the index of downloads is
+    followed.
     """
     by_downloads = listing.ORDERS["downloads"]
     crates = by_downloads.sort(by_downloads.rows(listing.USABLE))
-    few = list(current.order_by().values_list("version_id", flat=True).distinct()[: listing.FEW + 1])
-    if len(few) <= listing.FEW:
-        crates = crates.filter(crate__default_version__in=few)
+    if len(versions) <= listing.FEW:
+        crates = crates.filter(crate__default_version__in=versions)
     else:
         crates = crates.filter(Exists(current.filter(version=OuterRef("crate__default_version"))))
     return crates.values_list("crate__default_version", "total")
 
 
-def count_up_to_many(registry: str, name: str) -> str:
-    """Return the number of the dependents of a crate, or `1000+`: to count more would read an entry for each."""
-    count = each_once(current_dependencies(registry, name))[: listing.FEW + 1].count()
-    return f"{listing.FEW}+" if count > listing.FEW else str(count)
+def count_up_to_many(versions: Sequence[int]) -> str:
+    """Return the number of some first versions, or `1000+`: to count more would read an entry for each."""
+    return f"{listing.FEW}+" if len(versions) > listing.FEW else str(len(versions))
 
 
 def count_dependents(current: QuerySet[Dependency]) -> int:

@@ -43,9 +43,9 @@ MAX_LICENSE_TEXT = 12 * 1024  # characters, of which a page stays small
 FEED_LENGTH = 50
 MAX_CHOICES = 100  # versions to compare with; the number of another one can be typed
 
-# No large column, for a page has many versions.
+# No large column, for a page has many versions; and read as tuples, for instances of models take several times as long.
 LISTED_COLUMNS = (
-    "crate__name",
+    "pk",
     "number",
     "checksum",
     "size",
@@ -58,6 +58,7 @@ LISTED_COLUMNS = (
     "edition",
     "license_expression",
     "license_file",
+    "published_by",
     "published_by__username",
     "downloads__total",
 )
@@ -77,6 +78,11 @@ CRATE_COLUMNS = (
     "downloads__total",
     "downloads__recent",
 )
+# The version that describes a crate comes with it, in one query.
+DEFAULT_VERSION_RELATED = ("default_version__published_by", "default_version__downloads")
+DEFAULT_VERSION_COLUMNS = tuple(
+    f"default_version__{column}" for column in ("crate", *SHOWN_COLUMNS) if column != "crate__name"
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class PresentedCrate(ABC):
     is_mirrored: ClassVar[bool]
     base: ClassVar[str]  # of the addresses of all such crates
     registry: ClassVar[str]  # the name by which cargo knows it in a manifest; empty for that of cargo itself
+    index_url: ClassVar[str]  # of the registry, as dependencies name it; empty for this registry
 
     name: str
     keywords: Sequence[str]
@@ -208,9 +215,24 @@ class PresentedCrate(ABC):
     @abstractmethod
     def dependencies(self) -> Sequence[DependencyRecord]: ...
 
+    @cached_property
+    def current_dependencies(self) -> QuerySet[Dependency]:
+        """The dependencies of the default versions of crates of this registry on the crate."""
+        return dependents.current_dependencies(self.index_url, self.name)
+
+    @cached_property
+    def first_dependents(self) -> Sequence[int]:
+        return dependents.first_versions(self.current_dependencies)
+
     @property
-    @abstractmethod
-    def dependent_count(self) -> str: ...
+    def dependent_count(self) -> str:
+        return dependents.count_up_to_many(self.first_dependents)
+
+    def list_dependents(self, page: int) -> DependentPage:
+        """Return a page of the crates of this registry that need the crate, the most downloaded first."""
+        return dependents.describe_dependents(
+            self.current_dependencies, self.first_dependents, self.default_number, page, DEPENDENTS_PER_PAGE
+        )
 
     @property
     @abstractmethod
@@ -223,10 +245,6 @@ class PresentedCrate(ABC):
     @abstractmethod
     def count_by_day(self) -> list[tuple[date, int]]:
         """Return the downloads on each of the recent days that has any."""
-
-    @abstractmethod
-    def list_dependents(self, page: int) -> DependentPage:
-        """Return a page of the crates of this registry that need the crate, the most downloaded first."""
 
     @abstractmethod
     def list_versions(self, page: int, per_page: int = VERSIONS_PER_PAGE, *, by_date: bool = False) -> VersionPage:
@@ -266,6 +284,7 @@ class OwnCrate(PresentedCrate):
     is_mirrored = False
     base = "/crates"
     registry = REGISTRY_NAME
+    index_url = ""
 
     def __init__(self, crate: Crate, version: Version, *, is_pinned: bool) -> None:
         self.crate = crate
@@ -283,11 +302,16 @@ class OwnCrate(PresentedCrate):
 
         Raises `NotFound`, and `Gone` with the reason for what was removed.
         """
-        related = Crate.objects.named(name).select_related("default_version", "downloads").only(*CRATE_COLUMNS)
-        crate = related.first()
+        related = ("default_version",) if number else DEFAULT_VERSION_RELATED
+        columns = CRATE_COLUMNS if number else (*CRATE_COLUMNS, *DEFAULT_VERSION_COLUMNS)
+        crate = Crate.objects.named(name).select_related("downloads", *related).only(*columns).first()
         if crate is None:
             raise absence_of_crate(name)
-        return cls(crate, get_version(crate, number), is_pinned=bool(number))
+        version = get_version(crate, number) if number else crate.default_version
+        if version is None:
+            raise absence_of_version(crate, number)
+        version.crate = crate
+        return cls(crate, version, is_pinned=bool(number))
 
     @classmethod
     def address_elsewhere(cls, name: str) -> str:
@@ -355,10 +379,6 @@ class OwnCrate(PresentedCrate):
         rows = Dependency.objects.filter(version=self.row).order_by("position")
         return [catalogue.dependency_record(row, row.name, 0) for row in rows]
 
-    @cached_property
-    def dependent_count(self) -> str:
-        return dependents.count_up_to_many("", self.name)
-
     @property
     def downloads(self) -> int:
         return self.crate.downloads.total if hasattr(self.crate, "downloads") else 0
@@ -371,27 +391,19 @@ class OwnCrate(PresentedCrate):
         rows = download_counts.rows_of(self.crate)
         return all_counts.by_day_of_parts(rows, self.version_count, f"crate-{self.crate.pk}")
 
-    def list_dependents(self, page: int) -> DependentPage:
-        return dependents.describe_dependents("", self.name, self.default_number, page, DEPENDENTS_PER_PAGE)
-
     def list_versions(self, page: int, per_page: int = VERSIONS_PER_PAGE, *, by_date: bool = False) -> VersionPage:
         start, end = (page - 1) * per_page, page * per_page
         if by_date:
             keys = list(self.crate.versions.values_list("pk", flat=True)[start:end])
         else:
             keys = list(self.keys_by_number.values())[start:end]
-        rows = listed_versions().in_bulk(keys)
-        records = [listed_record(rows[pk]) for pk in keys if pk in rows]
-        return VersionPage(records, page, has_next=end < self.version_count)
+        return VersionPage(listed_records(self.crate, keys), page, has_next=end < self.version_count)
 
 
 def get_version(crate: Crate, number: str) -> Version:
-    """Return the version of this number, or else the one that describes the crate; raises `NotFound`, and `Gone`."""
+    """Return the version of this number; raises `NotFound`, and `Gone`."""
     versions = crate.versions.select_related("published_by", "downloads", "crate").only(*SHOWN_COLUMNS)
-    if number:
-        version = versions.filter(release=semantic_versions.without_build(number)).first()
-    else:
-        version = versions.filter(pk=crate.default_version_id or 0).first()
+    version = versions.filter(release=semantic_versions.without_build(number)).first()
     if version is None:
         raise absence_of_version(crate, number)
     return version
@@ -402,31 +414,36 @@ def reachable_by_keyboard(readme: str) -> str:
     return readme.replace("<pre>", '<pre tabindex="0">')
 
 
-def listed_versions() -> QuerySet[Version]:
-    return Version.objects.select_related("crate", "published_by", "downloads").only(*LISTED_COLUMNS)
-
-
-def listed_record(version: Version) -> VersionRecord:
-    """Return a version of a list, without what is large: its license is that which SPDX knows."""
-    return VersionRecord(
-        id=version.pk,
-        crate=version.crate.name,
-        num=version.number,
-        created_at=version.published_at,
-        updated_at=version.yanked_at or version.published_at,
-        checksum=version.checksum,
-        crate_size=version.size,
-        yanked=version.yanked,
-        features={},
-        downloads=total_of(version),
-        yank_message=version.yank_message,
-        license=version.license_expression or (catalogue.WITHOUT_LICENSE if version.license_file else ""),
-        published_by=version.published_by,
-        rust_version=version.rust_version,
-        edition=version.edition,
-        published_with=version.published_with,
-        yanked_at=version.yanked_at,
-    )
+def listed_records(crate: Crate, keys: Sequence[int]) -> list[VersionRecord]:
+    """Return versions of a list by their keys, without what is large: their license is that which SPDX knows."""
+    rows = {
+        row.pk: row for row in crate.versions.filter(pk__in=keys).order_by().values_list(*LISTED_COLUMNS, named=True)
+    }
+    usernames = {row.published_by: row.published_by__username for row in rows.values()}
+    users = {pk: User(pk=pk, username=username) for pk, username in usernames.items()}
+    return [
+        VersionRecord(
+            id=row.pk,
+            crate=crate.name,
+            num=row.number,
+            created_at=row.published_at,
+            updated_at=row.yanked_at or row.published_at,
+            checksum=row.checksum,
+            crate_size=row.size,
+            yanked=row.yanked,
+            features={},
+            downloads=row.downloads__total or 0,
+            yank_message=row.yank_message,
+            license=row.license_expression or (catalogue.WITHOUT_LICENSE if row.license_file else ""),
+            published_by=users[row.published_by],
+            rust_version=row.rust_version,
+            edition=row.edition,
+            published_with=row.published_with,
+            yanked_at=row.yanked_at,
+        )
+        for key in keys
+        if (row := rows.get(key))
+    ]
 
 
 def shown_record(version: Version) -> VersionRecord:

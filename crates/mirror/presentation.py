@@ -8,8 +8,7 @@ from operator import attrgetter
 from typing import Self
 
 from accounts.models import User
-from crates import dependents, names, source
-from crates.dependents import DependentPage
+from crates import names, source
 from crates.mirror import (
     catalogue,
     crate_facts,
@@ -27,7 +26,6 @@ from crates.mirror.stored_crates import StoredCrate
 from crates.package.archive import Member
 from crates.package.dependencies import CRATES_IO
 from crates.presentation import (
-    DEPENDENTS_PER_PAGE,
     VERSIONS_PER_PAGE,
     PresentedCrate,
     VersionPage,
@@ -48,6 +46,7 @@ class MirroredCrate(PresentedCrate):
     is_mirrored = True
     base = "/mirror/crates"
     registry = ""
+    index_url = CRATES_IO
 
     def __init__(self, crate: StoredCrate, states: "VersionStates", number: str) -> None:
         default = crate.summary.default_version
@@ -145,10 +144,6 @@ class MirroredCrate(PresentedCrate):
         return [replace(record, registry=record.registry or CRATES_IO) for record in records]
 
     @cached_property
-    def dependent_count(self) -> str:
-        return dependents.count_up_to_many(CRATES_IO, self.name)
-
-    @cached_property
     def counts(self) -> CrateDownloads:
         return CrateDownloads.objects.filter(pk=self.index_file.name).first() or CrateDownloads()
 
@@ -162,9 +157,6 @@ class MirroredCrate(PresentedCrate):
 
     def count_by_day(self) -> list[tuple[date, int]]:
         return all_counts.by_day(DailyDownloads.objects.filter(name=self.index_file.name))
-
-    def list_dependents(self, page: int) -> DependentPage:
-        return dependents.describe_dependents(CRATES_IO, self.name, self.default_number, page, DEPENDENTS_PER_PAGE)
 
     def list_versions(self, page: int, per_page: int = VERSIONS_PER_PAGE, *, by_date: bool = False) -> VersionPage:
         start, end = (page - 1) * per_page, page * per_page
