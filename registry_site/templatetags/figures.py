@@ -1,9 +1,10 @@
-"""Numbers, sizes and days as pages write them. Lists have hundreds, and Django's own filters take ten times as long."""
+"""Numbers, sizes, days and texts as pages write them. Lists have hundreds, and Django's own filters take longer."""
 
 from datetime import UTC, datetime
 
 from django import template
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 
 KILOBYTE = 1000
 UNITS = ("kB", "MB", "GB", "TB")
@@ -15,6 +16,18 @@ register = template.Library()
 def grouped(number: int) -> str:
     """Return a whole number with commas: `1,234`."""
     return f"{number:,}"
+
+
+@register.filter
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 crate`, `1,234 crates`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+@register.filter
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most so many characters, with an ellipsis for the rest."""
+    return text if len(text) <= length else Truncator(text).chars(length)
 
 
 @register.filter

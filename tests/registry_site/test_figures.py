@@ -14,6 +14,16 @@ def test_large_numbers_have_commas() -> None:
     assert {number: figures.grouped(number) for number in texts} == texts
 
 
+def test_counts_have_their_noun() -> None:
+    texts = {0: "0 crates", 1: "1 crate", 1234: "1,234 crates"}
+    assert {number: figures.counted(number, "crate") for number in texts} == texts
+
+
+def test_long_texts_are_shortened() -> None:
+    texts = {"": "", "abcd": "abcd", "abcde": "abc…"}
+    assert {text: figures.shortened(text, 4) for text in texts} == texts
+
+
 def test_sizes_have_a_fitting_unit() -> None:
     texts = {
         0: "0 B",
