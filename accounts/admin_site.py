@@ -67,6 +67,11 @@ class RegistryAdminSite(admin.AdminSite):
 
         return super().index(request, {"front_page": front_page.of(request.user), **(extra_context or {})})
 
+    def confirm_url(self, request: HttpRequest, path: str) -> str:
+        """Return the page that asks for a fresh proof and leads to a path then; empty if there is a proof."""
+        principal = browser_sessions.get_principal(request)
+        return proofs.confirm_url(path) if principal and proofs.is_due(principal) else ""
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         login_methods = {
             "password_login": settings.PASSWORD_LOGIN,

@@ -1,5 +1,8 @@
 """Roles: grant and revoke them, and the checks of what they allow."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -40,10 +43,15 @@ def administrators() -> QuerySet[User]:
     return users
 
 
-def permissions_of(user: User) -> set[int]:
-    """Return the keys of a user's permissions in the admin site, own ones and by groups, also of a closed account."""
-    permissions = Permission.objects.filter(Q(user=user) | Q(group__user=user))
-    return set(permissions.values_list("pk", flat=True))
+def permissions_of(users: Iterable[User]) -> dict[int, set[int]]:
+    """Return the keys of the users' permissions in the admin site, own ones and by groups, also of closed accounts."""
+    keys = [user.pk for user in users]
+    permissions: dict[int, set[int]] = {key: set() for key in keys}
+    for path in ("user", "group__user"):
+        rows = Permission.objects.filter(**{f"{path}__in": keys}).order_by().values_list(path, "pk")
+        for user, permission in rows:
+            permissions[user].add(permission)
+    return permissions
 
 
 def may_manage_users(user: User) -> bool:
@@ -57,28 +65,41 @@ def require_administrator(user: User, message: str) -> None:
         raise PermissionDenied(message, code="not_administrator")
 
 
-def may_act_on(actor: User | None, user: User) -> bool:
-    """Return whether `actor` may change `user`: nobody acts on an account with more rights or roles than their own.
+def refusals(actor: User | None, users: Iterable[User]) -> dict[int, str]:
+    """Return why `actor` may not change some of the users, by their keys, in a few queries for all.
 
-    Administrators and the operator (None) may change every account, and users may change themselves.
+    Nobody acts on an account with more rights or roles than their own. Administrators and the operator (None) may
+    change every account, and users may change themselves.
     """
-    if actor is None or actor.pk == user.pk or is_administrator(actor):
-        return True
-    if is_administrator(user) or not permissions_of(user) <= permissions_of(actor):
-        return False
+    if actor is None or is_administrator(actor):
+        return {}
+    others = {user.pk: user for user in users if user.pk != actor.pk}
+    if not others:
+        return {}
+    over_all = set(administrators().filter(pk__in=others).values_list("pk", flat=True))
+    permissions, roles = permissions_of([actor, *others.values()]), defaultdict(set)
+    for key, role in RoleGrant.objects.filter(user__in=[actor.pk, *others]).values_list("user", "role"):
+        roles[key].add(role)
     # Staff who grant roles could grant themselves each but that of administrators.
-    return actor.has_perm("accounts.add_rolegrant") or set(list_roles(user)) <= set(list_roles(actor))
+    grants_roles = actor.has_perm("accounts.add_rolegrant")
+    reasons = {}
+    for key, user in others.items():
+        if key in over_all:
+            reasons[key] = f"{user} administers this registry: only who does so too may do this."
+        elif not permissions[key] <= permissions[actor.pk] or not (grants_roles or roles[key] <= roles[actor.pk]):
+            reasons[key] = f"{user} has rights or roles that you lack: only administrators may do this."
+    return reasons
+
+
+def may_act_on(actor: User | None, user: User) -> bool:
+    """Return whether `actor` may change `user`, by the rule of `refusals`."""
+    return not refusals(actor, [user])
 
 
 def require_may_act_on(actor: User | None, user: User) -> None:
     """Raise `PermissionDenied` unless `actor` may change `user`."""
-    if may_act_on(actor, user):
-        return
-    if is_administrator(user):
-        message = f"{user} administers this registry: only who does so too may do this."
-    else:
-        message = f"{user} has rights or roles that you lack: only administrators may do this."
-    raise PermissionDenied(message, code="not_administrator")
+    for message in refusals(actor, [user]).values():
+        raise PermissionDenied(message, code="not_administrator")
 
 
 def require_other_administrator(user: User, *, actor: User | None) -> None:

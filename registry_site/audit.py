@@ -1,8 +1,10 @@
 """The audit log: events are written in the transaction of their change, announced in it, and again after its commit."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
@@ -14,9 +16,12 @@ from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
 from registry_site.signals import event_recorded, event_recording
 
-__all__ = ["OPERATOR", "Action", "new_event", "record", "record_all"]
+__all__ = ["OPERATOR", "Action", "new_event", "record", "record_all", "run_id"]
 
 OPERATOR = "operator"  # the shell of the server: there is no account behind it
+
+# Of the staff run that is under way, see `registry_site.staff_runs`; None outside of one.
+run_id: ContextVar[UUID | None] = ContextVar("run_id", default=None)
 
 
 def record(actor: AbstractBaseUser | str | None, action: Action, target: Model | str, **detail: Any) -> None:
@@ -42,6 +47,7 @@ def new_event(
         target=str(target),
         ip_address=client_address.client_ip(),
         request_id=request_id.get(),
+        run=run_id.get(),
         detail=detail,
     )
     if isinstance(actor, AbstractBaseUser):

@@ -1,4 +1,4 @@
-"""The audit log, one row for each change in any room; stored blobs; mails; counters; bases of counts of downloads."""
+"""The audit log; runs of staff; stored blobs; mails; counters; bases of counts of downloads."""
 
 from typing import ClassVar
 from uuid import uuid4
@@ -143,6 +143,7 @@ class AuditEvent(models.Model):
     object_id = models.BigIntegerField(null=True, blank=True)
     ip_address = models.GenericIPAddressField("from", null=True, blank=True, unpack_ipv4=True)
     request_id = models.CharField(max_length=64, blank=True, help_text="As in the log and in X-Request-ID.")
+    run = models.UUIDField(null=True, blank=True, help_text="Of the staff run that made the change, if it was one.")
     detail = models.JSONField(default=dict, blank=True)
 
     class Meta:
@@ -152,10 +153,42 @@ class AuditEvent(models.Model):
             models.Index(fields=["actor", "action", "at"], name="audit_by_actor"),
             models.Index(fields=["actor", "-id"], name="audit_newest_of_actor"),
             models.Index(fields=["object_type", "object_id", "-id"], name="audit_newest_of_object"),
+            models.Index(fields=["run", "id"], condition=models.Q(run__isnull=False), name="audit_by_run"),
         ]
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.target}"
+
+
+class StaffRun(models.Model):
+    """One action of staff on rows of one model; see `registry_site.staff_runs`. Its events have its id."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    action = models.CharField(max_length=64, help_text="The name of the action.")
+    label = models.CharField(max_length=200, help_text="The action as staff chose it.")
+    done = models.CharField(max_length=64, help_text="The word for a changed row, such as banned.")
+    model = models.CharField(max_length=100, help_text="Of the rows, such as accounts.user.")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_index=False, related_name="+"
+    )
+    actor_name = models.CharField(max_length=255)
+    reason = models.CharField(max_length=1000, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, help_text="Empty while it is under way, and for ever if it was cut off.")
+    total = models.PositiveIntegerField(help_text="Chosen rows.")
+    changed = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    problems = models.JSONField(default=list, help_text="The first rows that were refused or failed, and why.")
+    undoes = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
+
+    class Meta:
+        ordering = ("-started_at",)
+        indexes = [models.Index(fields=["-started_at"], name="staff_run_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.label} by {self.actor_name}"
 
 
 class StoredBlob(models.Model):

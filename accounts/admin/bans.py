@@ -3,15 +3,44 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.forms import CharField, ModelForm
 from django.http import HttpRequest
 
-from accounts import bans
-from accounts.admin.staff import staff, within_rank
+from accounts import bans, roles
+from accounts.admin.fields import EndForm, LoginField
+from accounts.admin.staff import rank_over, staff
 from accounts.models import Ban, User
+from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import DomainAdmin
+
+
+class BanForm(EndForm, ReasonForm):
+    """Why accounts are banned, and until when."""
+
+    field_order = ("reason", "last_day", "last_time")
+
+
+class NewBanForm(EndForm, ModelForm):
+    """A ban of an account by its login name."""
+
+    user = LoginField()
+    reason = CharField(required=False, max_length=bans.MAX_REASON_LENGTH, widget=AdminTextareaWidget({"rows": 3}))
+
+    class Meta:
+        model = Ban
+        fields = ("user", "reason")
+
+    actor: User
+
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if user == self.actor:
+            raise ValidationError("You cannot ban yourself here.")
+        for message in roles.refusals(self.actor, [user]).values():
+            raise ValidationError(message)
+        return user
 
 
 @admin.register(Ban)
@@ -20,37 +49,37 @@ class Bans(DomainAdmin):
     list_filter = (("lifted_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("user__username", "reason")
     list_select_related = ("user", "created_by")
-    autocomplete_fields = ("user",)
-    actions = ["lift"]
     fields = ("user", "reason", "until", "created_at", "created_by", "lifted_at")
+    typed_fields = ("user",)
+    staff_actions = (
+        StaffAction(
+            "lift",
+            "Lift the ban",
+            "accounts.change_ban",
+            lambda ban, *, actor: ban.is_in_force and bans.unban(ban.user, actor=actor),
+            done="lifted",
+            explanation="The accounts can be used again at once.",
+            refusals=rank_over(lambda ban: ban.user),
+        ),
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
+        return self.fields if obj else ("user", "reason", "last_day", "last_time")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
-        return self.fields if obj else ("created_at", "created_by", "lifted_at")
+        return self.fields if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if not change:
+            kwargs["form"] = type("BanForm", (NewBanForm,), {"actor": staff(request)})
+        return super().get_form(request, obj, change, **kwargs)
 
     @admin.display(boolean=True, description="in force")
     def is_in_force(self, ban: Ban) -> bool:
         return ban.is_in_force
 
-    def get_form(self, request: HttpRequest, obj: Ban | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-
-        class BanForm(form):  # type: ignore[valid-type,misc]  # needs the request, which forms of the admin do not get
-            def clean_user(self) -> User:
-                user: User = self.cleaned_data["user"]
-                if user == staff(request):
-                    raise ValidationError("You cannot ban yourself here.")
-                return user
-
-        return form if change else BanForm
-
     def save_model(self, request: HttpRequest, obj: Ban, form: ModelForm, change: bool) -> None:
         if change:
             return
-        obj.pk = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=obj.until).pk
-
-    @admin.action(description="Lift the selected bans", permissions=["change"])
-    def lift(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
-        in_force = queryset.in_force()  # type: ignore[attr-defined]
-        users = within_rank(self, request, User.objects.filter(bans__in=in_force).distinct())
-        lifted = sum(bans.unban(user, actor=staff(request)) for user in users)
-        self.message_user(request, f"{lifted} lifted.")
+        until = form.cleaned_data["until"]
+        obj.pk = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=until).pk

@@ -1,21 +1,29 @@
 """Failed log-ins in the admin site."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from accounts.admin.staff import unlock, within_rank
+from accounts import names, roles
 from accounts.models import LoginFailure, User
 from accounts.passwords import login_throttle
 from registry_site.admin import front_page
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
+
+
+def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]:
+    """Return which failures are of accounts with more rights than the actor's."""
+    users = list(User.objects.named(*{failure.name for failure in failures}))
+    reasons = roles.refusals(actor, users)
+    by_name = {names.canonical(user.username): reasons[user.pk] for user in users if user.pk in reasons}
+    return {failure.pk: by_name[failure.name] for failure in failures if failure.name in by_name}
 
 
 @admin.register(LoginFailure)
@@ -24,17 +32,17 @@ class LoginFailures(ReadOnlyAdmin):
     list_filter = ("at", "of_code", "forgiven", "unlocked")
     search_fields = ("name", "ip_address")
     date_hierarchy = "at"
-    actions = ["unlock"]
-
-    def has_unlock_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_loginfailure")
-
-    @admin.action(description="Unlock the accounts of the selected failures", permissions=["unlock"])
-    def unlock(self, request: HttpRequest, queryset: QuerySet[LoginFailure]) -> None:
-        failed = set(queryset.values_list("name", flat=True))
-        users = list(User.objects.named(*failed).select_related("reservation"))
-        beyond_rank = set(users).difference(within_rank(self, request, users))
-        unlock(self, request, failed - {user.reservation.name for user in beyond_rank})
+    staff_actions = (
+        StaffAction(
+            "unlock",
+            "Unlock",
+            "accounts.change_loginfailure",
+            lambda failure, *, actor: login_throttle.unlock(failure.name, actor=actor) > 0,
+            done="unlocked",
+            explanation="The recent failures of these names count no more, so that their owners can sign in.",
+            refusals=refusals,
+        ),
+    )
 
 
 @front_page.add("accounts.view_loginfailure", "Accounts")

@@ -1,14 +1,13 @@
 """The member of staff who sends a request, and which accounts they may act on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from django.contrib import admin, messages
 from django.http import HttpRequest
 
 from accounts import roles
 from accounts.credentials import browser_sessions
 from accounts.models import User
-from accounts.passwords import login_throttle
 from accounts.second_factor import proofs
 
 
@@ -24,19 +23,11 @@ def confirmed_staff(request: HttpRequest) -> User:
     return staff(request)
 
 
-def within_rank(model_admin: admin.ModelAdmin, request: HttpRequest, users: Iterable[User]) -> list[User]:
-    """Return the users that this member of staff may act on, and warn about the others."""
-    listed = list(users)
-    allowed = [user for user in listed if roles.may_act_on(staff(request), user)]
-    if len(allowed) < len(listed):
-        message = (
-            "Only administrators may do this to administrators, and to accounts with rights or roles that you lack."
-        )
-        model_admin.message_user(request, message, messages.WARNING)
-    return allowed
+def rank_over(user_of: Callable[[Any], User]) -> Callable[[User, Sequence[Any]], Mapping[Any, str]]:
+    """Return the refusals of an action by the rank of the account that a row belongs to."""
 
+    def refusals(actor: User, rows: Sequence[Any]) -> Mapping[Any, str]:
+        reasons = roles.refusals(actor, {user_of(row) for row in rows})
+        return {row.pk: reasons[user_of(row).pk] for row in rows if user_of(row).pk in reasons}
 
-def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, canonical_names: Iterable[str]) -> None:
-    """Let the recent failures of these names count no more, and say how many those were."""
-    unlocked = sum(login_throttle.unlock(name, actor=staff(request)) for name in canonical_names)
-    model_admin.message_user(request, f"{unlocked} failed log-ins count no more.")
+    return refusals

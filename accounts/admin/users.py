@@ -14,14 +14,15 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
-from accounts import bans, emails, names, profiles, registration, roles
-from accounts.admin.staff import confirmed_staff, staff, unlock, within_rank
+from accounts import emails, profiles, registration, roles
+from accounts.admin import user_actions
+from accounts.admin.staff import confirmed_staff, staff
 from accounts.admin.user_page import UserPage, page_queryset
-from accounts.credentials import browser_sessions, revocation
-from accounts.models import RESERVES_EMAIL, Authenticator, Credential, Identity, Role, RoleGrant, User
+from accounts.credentials import browser_sessions
+from accounts.models import RESERVES_EMAIL, Authenticator, Identity, Role, RoleGrant, User
 from accounts.own_events import newest_events
 from accounts.passwords import change, login_throttle
-from accounts.second_factor import authenticators, proofs
+from accounts.second_factor import proofs
 from registry_site import audit
 from registry_site.admin.base import ReadOnlyInline
 from registry_site.admin.object_pages import MAX_EVENTS, Description, ObjectPage
@@ -122,7 +123,7 @@ class Users(ObjectPage, UserAdmin):
     search_fields = ("username", "email")
     ordering = ("username",)
     inlines = [RoleInline, IdentityInline, AuthenticatorInline]
-    actions = ["ban", "unban", "revoke_tokens", "unlock", "remove_second_factor"]
+    staff_actions = user_actions.ACTIONS
     form = UserForm
     add_form = NewUserForm
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
@@ -215,36 +216,3 @@ class Users(ObjectPage, UserAdmin):
             roles.grant(new_grant.user, Role(new_grant.role), actor=staff(request))
         for deleted_grant in formset.deleted_objects:
             roles.revoke(deleted_grant.user, Role(deleted_grant.role), actor=staff(request))
-
-    @admin.action(description="Ban the selected users", permissions=["change"])
-    def ban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        allowed = within_rank(self, request, queryset)
-        users = [user for user in allowed if user != staff(request)]
-        if len(users) < len(allowed):
-            self.message_user(request, "Your own account is left out: add a ban by hand for it.", messages.WARNING)
-        for user in users:
-            bans.ban(user, actor=staff(request), reason="banned in the admin site")
-        self.message_user(request, f"{len(users)} banned. For a reason and an end, add a ban by hand.")
-
-    @admin.action(description="Lift the ban of the selected users", permissions=["change"])
-    def unban(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        lifted = sum(bans.unban(user, actor=staff(request)) for user in within_rank(self, request, queryset))
-        self.message_user(request, f"{lifted} unbanned.")
-
-    @admin.action(description="End all tokens, keys and sessions of the selected users", permissions=["change"])
-    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        credentials = Credential.objects.filter(user__in=within_rank(self, request, queryset), revoked_at=None)
-        revoked = sum(revocation.revoke(credential, staff(request)) for credential in credentials)
-        self.message_user(request, f"{revoked} revoked.")
-
-    @admin.action(description="Unlock the selected users after failed log-ins", permissions=["change"])
-    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        unlock(self, request, (names.canonical(user.username) for user in within_rank(self, request, queryset)))
-
-    @admin.action(description="Remove the second factor of the selected users", permissions=["change"])
-    def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        actor = confirmed_staff(request)
-        # One's own goes at /account/security.
-        users = [user for user in within_rank(self, request, queryset) if user != actor]
-        removed = sum(authenticators.reset(user, actor=actor) > 0 for user in users)
-        self.message_user(request, f"{removed} sign in by the password alone from now on.")

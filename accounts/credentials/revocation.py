@@ -26,6 +26,16 @@ def revoke(credential: Credential, actor: User | None) -> bool:
     return is_revoked_now
 
 
+def revoke_all(user: User, actor: User | None) -> int:
+    """Revoke every credential of a user, each with an event; return their number.
+
+    Raises `PermissionDenied` as `revoke` does.
+    """
+    roles.require_may_act_on(actor, user)
+    credentials = Credential.objects.unrevoked().filter(user=user).select_related("user")
+    return sum(revoke(credential, actor) for credential in credentials)
+
+
 def revoke_sessions(user: User) -> None:
     """Revoke what the password opened: cargo's default token, and all sessions but `user.session`."""
     is_default_token = Q(kind=Credential.Kind.CARGO_TOKEN, name=Credential.DEFAULT_NAME)

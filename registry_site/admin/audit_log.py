@@ -1,10 +1,36 @@
-"""The audit log in the admin site."""
+"""The audit log in the admin site, and events as lines on other pages."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from django.contrib import admin
 
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.object_pages import Link, as_html, object_url
+from registry_site.event_sentences import sentence_of
 from registry_site.models import AuditEvent
+
+
+class EventLine(NamedTuple):
+    """An event as a line of a page."""
+
+    event: AuditEvent
+    sentence: str
+    target_url: str
+    run_url: str
+
+
+def lines_of(events: Iterable[AuditEvent]) -> list[EventLine]:
+    """Return events as lines, with what happened and the ways on."""
+    return [
+        EventLine(
+            event,
+            sentence_of(event),
+            object_url(event.object_type, event.object_id),
+            object_url("registry_site.staffrun", event.run),
+        )
+        for event in events
+    ]
 
 
 @admin.register(AuditEvent)

@@ -1,22 +1,26 @@
 """Base classes of the admin site's pages. The rules are in the domain's verbs, and nothing is deleted here."""
 
+from collections.abc import Collection
 from datetime import UTC
 from http import HTTPStatus
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup, DisallowedModelAdminToField
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 
-from registry_site.errors import Invalid, RegistryError
-from registry_site.http.request_log import annotate
+from registry_site.admin.actions import StaffActionsAdmin
+from registry_site.admin.keys import require_possible_key, require_possible_keys
+from registry_site.errors import RegistryError
+from registry_site.http.dialects import status_of
+from registry_site.http.request_log import annotate, annotate_refusal
 
 MAX_SEARCH_WORDS = 32  # each adds conditions to the query, of which SQLite takes a thousand
 
@@ -57,33 +61,20 @@ def in_utc(value: Any) -> Any:
     return value if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def require_possible_key(model: Any, key: str) -> None:
-    """Raise `Invalid` for text that can be the primary key of no row of a model."""
-    try:
-        model._meta.pk.clean(key, None)
-    except ValidationError as error:
-        raise Invalid("The selection names a row that no list has; select the rows again.") from error
+class RefusedForm(forms.ModelForm):
+    """A form that a verb of the domain has refused: it is shown again, with all that was typed."""
+
+    refusal: RegistryError
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        self.add_error(None, self.refusal.message)
 
 
-def require_possible_keys(request: HttpRequest, model: type[Model]) -> None:
-    """Check the keys that a form sends for the relations of a model. Django fails on some others.
+class DomainAdmin(StaffActionsAdmin):
+    """Rows that are never deleted here. A form that a verb of the domain refuses has changed nothing."""
 
-    The names of fields in a table of the form begin with that of the table: `ownerships-0-user`.
-    """
-    relations = [field for field in model._meta.get_fields() if field.many_to_one or field.many_to_many]
-    related: dict[str, Any] = {field.name: field.related_model for field in relations if field.concrete}
-    for name, keys in request.POST.lists():
-        column = name.rpartition("-")[2]
-        for key in filter(None, keys if column in related else ()):
-            require_possible_key(related[column], str(key))
-
-
-class DomainAdmin(admin.ModelAdmin):
-    """Rows that are never deleted here. An error of the domain is shown as a message.
-
-    A form then has changed nothing. An action on many rows changes each in a transaction of its own, so that no other
-    writer waits for all of them; it has to know before the first which of them the rules let through.
-    """
+    typed_fields: Collection[str] = ()  # relations that the form, or a table in it, takes by name and not by key
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeclaredFiltersChangeList
@@ -100,13 +91,25 @@ class DomainAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        refusal = getattr(request, "refusal", None)
+        return type(form.__name__, (RefusedForm, form), {"refusal": refusal}) if refusal else form
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             for model in (self.model, *(inline.model for inline in self.inlines)):
-                require_possible_keys(request, model)
-            return super().changeform_view(request, *args, **kwargs)
+                require_possible_keys(request, model, self.typed_fields)
         except RegistryError as error:
             return self.show_error(request, error)
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except RegistryError as error:
+            request.refusal = error  # type: ignore[attr-defined]  # for `get_form`
+            response = super().changeform_view(request, *args, **kwargs)
+            annotate_refusal(status_of(error), error.code, error.message)
+            response.status_code = status_of(error)
+            return response
         except DisallowedModelAdminToField as error:
             return self.refuse(request, error)
 

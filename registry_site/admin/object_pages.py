@@ -206,7 +206,7 @@ class ObjectPage(DomainAdmin):
 
     def get_buttons(self, request: HttpRequest, row: Any) -> Sequence[Link]:
         """Return the actions that apply to the row, each with the page that asks for its details."""
-        return ()
+        return [Link(label, url) for label, url in self.get_applicable_actions(request, row)]
 
     def page_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         if not self.has_view_or_change_permission(request):

@@ -12,7 +12,7 @@ from accounts.models import Ban, Credential, LoginFailure, RoleGrant, User
 from registry_site import settings as product
 from registry_site.encoding import token_digest
 from registry_site.models import AuditEvent
-from tests.support.admin import EMPTY_INLINES, new_user_form, run_action, sign_in_to_admin
+from tests.support.admin import EMPTY_INLINES, FormFields, new_user_form, run_action, sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.user_import import argon2id
@@ -27,7 +27,7 @@ def helper(db: None) -> User:
     user.is_staff = True
     user.save()
     user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_user", "change_user", "add_ban", "view_ban"])
+        Permission.objects.filter(codename__in=["view_user", "change_user", "ban_user", "add_ban", "view_ban"])
     )
     return user
 
@@ -74,27 +74,27 @@ def test_ban_ends_a_session_of_staff(as_root: Client, root: User) -> None:
 
 
 def test_users_are_banned_and_unbanned(as_root: Client, alice: User, bob: User) -> None:
-    assert "2 banned" in run_action(as_root, ACTION, "ban", alice, bob)
+    assert "2 banned" in run_action(as_root, ACTION, "ban", alice, bob, reason="spam")
     assert "2 unbanned" in run_action(as_root, ACTION, "unban", alice, bob)
     assert [event.actor_name for event in AuditEvent.objects.filter(action="user.ban")] == ["root", "root"]
 
 
 def test_nobody_bans_themselves(as_root: Client, root: User) -> None:
-    page = run_action(as_root, ACTION, "ban", root)
-    assert ("0 banned" in page, "Your own account is left out" in page) == (True, True)
+    page = run_action(as_root, ACTION, "ban", root, reason="spam")
+    assert ("Your own account is left out" in page, Ban.objects.exists()) == (True, False)
 
 
 def test_tokens_of_users_are_revoked(as_root: Client, alice: User) -> None:
     client = CargoClient(alice)
-    assert "1 revoked" in run_action(as_root, ACTION, "revoke_tokens", alice)
+    assert "1 signed out" in run_action(as_root, ACTION, "revoke_tokens", alice)
     assert client.get("/api/v1/crates/x/owners").status_code == 401
 
 
 def test_single_token_is_revoked_once(as_root: Client, alice: User) -> None:
     cargo_tokens.create(alice, "ci")
     credential = Credential.objects.get(name="ci")
-    assert "1 revoked; 0 had ended before" in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
-    assert "0 revoked; 1 had ended before" in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
+    assert "1 revoked." in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
+    assert "0 revoked, 1 unchanged." in run_action(as_root, "/admin/accounts/credential/", "revoke", credential)
 
 
 def test_token_and_digest_are_not_shown(as_root: Client, alice: User) -> None:
@@ -159,7 +159,8 @@ def test_staff_cannot_change_administrators(helper: User, root: User) -> None:
     client = sign_in_to_admin(helper)
     assert change(client, root).status_code == 403
     assert client.post(f"/admin/accounts/user/{root.pk}/password/", {}).status_code == 403
-    assert "0 banned" in run_action(client, ACTION, "ban", root)
+    assert "root administers this registry" in run_action(client, ACTION, "ban", root, reason="spam")
+    assert not Ban.objects.exists()
 
 
 def test_disabled_password_ends_the_sessions(as_root: Client, alice: User) -> None:
@@ -211,19 +212,39 @@ def test_staff_cannot_ban_themselves_by_form(as_root: Client, root: User) -> Non
     assert not Ban.objects.exists()
 
 
-def ban_form(user: User, until: str = "") -> dict[str, Any]:
-    return {"user": user.pk, "reason": "spam", "until_0": until, "until_1": "00:00:00" if until else ""}
+def ban_form(user: User, last_day: str = "", last_time: str = "") -> dict[str, Any]:
+    return {"user": user.username, "reason": "spam", "last_day": last_day, "last_time": last_time}
 
 
-def test_ban_with_reason_and_end_is_added(as_root: Client, alice: User) -> None:
-    as_root.post("/admin/accounts/ban/add/", ban_form(alice, "2999-01-01"))
-    ban = Ban.objects.get()
-    assert (ban.reason, str(ban.created_by), ban.is_in_force) == ("spam", "root", True)
+def test_last_day_of_a_ban_counts_whole(as_root: Client, alice: User) -> None:
+    cases = {
+        ("", ""): "None",
+        ("2999-01-01", ""): "2999-01-01 23:59:59+00:00",
+        ("2999-01-01", "14:30"): "2999-01-01 14:30:00+00:00",
+    }
+    for (day, moment), end in cases.items():
+        as_root.post("/admin/accounts/ban/add/", ban_form(alice, day, moment))
+        ban = Ban.objects.in_force().get()
+        assert (ban.reason, str(ban.created_by), str(ban.until)) == ("spam", "root", end)
+    run_action(as_root, ACTION, "ban", alice, reason="spam", last_day="2999-01-02")
+    assert str(Ban.objects.in_force().get().until) == "2999-01-02 23:59:59+00:00"
 
 
-def test_ban_with_a_past_end_is_refused(as_root: Client, alice: User) -> None:
-    page = as_root.post("/admin/accounts/ban/add/", ban_form(alice, "2001-01-01"), follow=True)
-    assert "The end of the ban has passed already." in page.content.decode()
+def test_refused_ban_keeps_its_form(as_root: Client, alice: User) -> None:
+    cases = {
+        ("2001-01-01", ""): "This end has passed already.",
+        ("", "14:30"): "Give the day of this time, too.",
+        ("tomorrow", ""): "Enter a valid date.",
+    }
+    for (day, moment), message in cases.items():
+        for page in (
+            as_root.post("/admin/accounts/ban/add/", ban_form(alice, day, moment)).content.decode(),
+            run_action(as_root, ACTION, "ban", alice, reason="spam", last_day=day, last_time=moment),
+        ):
+            form = FormFields(page).values
+            assert (message in page, form["reason"], form["last_day"], form["last_time"]) == (True, "spam", day, moment)
+    page = as_root.post("/admin/accounts/ban/add/", {**ban_form(alice), "user": "nobody"}).content.decode()
+    assert ("There is no account nobody." in page, FormFields(page).values["user"]) == (True, "nobody")
     assert not Ban.objects.exists()
 
 

@@ -55,6 +55,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.long]
 UNRECORDED = frozenset(
     (
         "registry_site.AuditEvent",
+        "registry_site.StaffRun",
         "admin.LogEntry",
         "sessions.Session",
         "accounts.LoginFailure",
@@ -316,7 +317,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "accounts.user change: grant a role": lambda: (user(), new_row("role_grants", role=Role.USERS_MANAGER)),
     "accounts.user change: revoke a role": lambda: (manager(), {"role_grants-0-DELETE": "on"}),
     "accounts.user change: give rights": lambda: (user(), {"is_staff": "on"}),
-    "accounts.ban add": lambda: (None, {"user": user().pk, "reason": "spam"}),
+    "accounts.ban add": lambda: (None, {"user": "bystander", "reason": "spam"}),
     "auth.group add": lambda: (None, {"name": "helpers"}),
     "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
     "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),

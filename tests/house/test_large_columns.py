@@ -50,6 +50,7 @@ SMALL = {
     "registry_site.AuditEvent.detail",
     "registry_site.AuditEvent.target",
     "registry_site.OutboxEntry.arguments",
+    "registry_site.StaffRun.problems",
 }
 # The page of one row may show a description or dependencies of it, but not these.
 NEVER_SHOWN = {

@@ -146,7 +146,6 @@ def test_odd_selection_is_refused_in_words(as_root: Client) -> None:
 @pytest.mark.no_cover
 def test_odd_key_in_a_form_is_refused(as_root: Client, root: User) -> None:
     fields = (
-        ("accounts/ban/add/", "user"),
         ("auth/group/add/", "permissions"),
         (f"accounts/user/{root.pk}/change/", "groups"),
         (f"accounts/user/{root.pk}/change/", "role_grants-0-user"),

@@ -8,6 +8,8 @@ from django.test import Client
 from accounts.models import User
 from tests.support.cast import PASSWORD
 
+MARK_OF_BUTTON = '<input type="submit" class="default"'  # of the form on the page of an action
+
 
 def sign_in_to_admin(user: User) -> Client:
     client = Client()
@@ -15,11 +17,21 @@ def sign_in_to_admin(user: User) -> Client:
     return client
 
 
-def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str) -> str:
-    """Run an action on rows and return the page with its message."""
+def open_action(client: Client, path: str, action: str, *rows: Any, **fields: str) -> str:
+    """Choose an action for rows in a list, and return its page."""
     data = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
     response = client.post(path, data, follow=True)
     assert response.status_code == 200
+    return response.content.decode()
+
+
+def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str) -> str:
+    """Run an action on rows, with these fields on its page; return the page of its run, or that of its refusal."""
+    page = open_action(client, path, action, *rows, **fields)
+    if MARK_OF_BUTTON not in page:
+        return page
+    response = client.post(f"{path}act/{action}/", {**FormFields(page).values, **fields}, follow=True)
+    assert response.status_code in (200, 400)
     return response.content.decode()
 
 

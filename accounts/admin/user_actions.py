@@ -1,0 +1,80 @@
+"""What staff do with accounts: bans, and ways in that are lost or must end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from accounts import bans, names
+from accounts.admin.bans import BanForm
+from accounts.admin.staff import rank_over
+from accounts.credentials import revocation
+from accounts.models import User
+from accounts.passwords import login_throttle
+from accounts.second_factor import authenticators
+from registry_site.admin.actions import StaffAction
+
+own_rank = rank_over(lambda user: user)
+
+
+def but_oneself(message: str) -> Callable[[User, Sequence[User]], Mapping[Any, str]]:
+    """Return the refusals of an action by rank, and for the actor's own account."""
+
+    def refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
+        own = {user.pk: message for user in users if user == actor}
+        return {**own_rank(actor, users), **own}
+
+    return refusals
+
+
+ACTIONS = (
+    StaffAction(
+        "ban",
+        "Ban",
+        "accounts.ban_user",
+        lambda user, *, actor, **fields: bool(bans.ban(user, actor=actor, **fields)),
+        done="banned",
+        explanation="Every token, key and session of these accounts is refused, until the end or until the ban is "
+        "lifted. It replaces a ban in force.",
+        form=BanForm,
+        undo="unban",
+        refusals=but_oneself("Your own account is left out: add a ban by hand for it."),
+    ),
+    StaffAction(
+        "unban",
+        "Lift the ban",
+        "accounts.ban_user",
+        bans.unban,
+        done="unbanned",
+        applies=lambda user: getattr(user, "is_banned", True),
+        explanation="The accounts can be used again at once, with the tokens and keys that they had.",
+        undo="ban",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "revoke_tokens",
+        "End all tokens, keys and sessions",
+        "accounts.change_credential",
+        lambda user, *, actor: revocation.revoke_all(user, actor) > 0,
+        done="signed out",
+        explanation="Everything that signs these accounts in ends at once, and for good; the passwords stay.",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "unlock",
+        "Unlock after failed log-ins",
+        "accounts.reset_user",
+        lambda user, *, actor: login_throttle.unlock(names.canonical(user.username), actor=actor) > 0,
+        done="unlocked",
+        explanation="Their recent failures count no more, so that they can sign in.",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "remove_second_factor",
+        "Remove the second factor",
+        "accounts.reset_user",
+        lambda user, *, actor: authenticators.reset(user, actor=actor) > 0,
+        done="without a second factor",
+        explanation="They sign in by the password alone from now on. Be sure that it is they who ask for it.",
+        needs_proof=True,
+        refusals=but_oneself("Your own second factor goes at /account/security."),
+    ),
+)

@@ -1,0 +1,307 @@
+"""Actions of staff: chosen in a list or on another page, each has a page that says what it will do, and asks why."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.cache import patch_cache_control
+
+from registry_site import staff_runs
+from registry_site.admin.keys import require_possible_key
+from registry_site.errors import Invalid
+from registry_site.http.request_log import annotate
+from registry_site.models import StaffRun
+from registry_site.staff_runs import MAX_ROWS, RanBefore, Shown
+
+SHOWN_NAMES = 20
+MAX_ADDRESS_LENGTH = 2000  # servers and proxies refuse much longer ones
+MAX_REASON_LENGTH = 500
+
+
+class ActionForm(forms.Form):
+    """The form of an action, with a reason that stands in the record of its run."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=MAX_REASON_LENGTH,
+        widget=AdminTextareaWidget({"rows": 3}),
+        help_text="For other staff: it stands in the record of this action.",
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the verb."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "reason"}
+
+
+class ReasonForm(ActionForm):
+    """The form of an action whose verb takes a reason, and needs one."""
+
+    reason = forms.CharField(max_length=MAX_REASON_LENGTH, widget=AdminTextareaWidget({"rows": 3}))
+
+    def arguments(self) -> dict[str, Any]:
+        return self.cleaned_data
+
+
+@dataclass(frozen=True)
+class StaffAction:
+    """An action on rows of a model.
+
+    `apply(row, actor=…, **arguments of the form)` calls the domain's verb for one row. It returns whether that changed
+    the row, or a text that is shown once, such as a new key. `refusals(actor, rows)` returns why rows are left out, by
+    their keys, for all of them at once.
+    """
+
+    name: str
+    label: str  # in the menu, on buttons and as a title, such as "Ban"
+    permission: str
+    apply: Callable[..., bool | str]
+    done: str  # of a changed row, such as "banned"
+    explanation: str = ""  # what will happen, and whether that can be undone
+    form: type[ActionForm] = ActionForm
+    needs_proof: bool = False
+    undo: str = ""  # the name of the action that undoes this one
+    refusals: Callable[[Any, Sequence[Any]], Mapping[Any, str]] | None = None
+    other_permission: str = ""  # that is needed as well
+    max_rows: int = MAX_ROWS
+    applies: Callable[[Any], bool] = lambda row: True  # whether the page of a row has a button for it
+
+    def is_permitted(self, user: Any) -> bool:
+        """Return whether the user may use this action at all."""
+        return bool(user.has_perms([name for name in (self.permission, self.other_permission) if name]))
+
+    def refusals_of(self, actor: Any, rows: Sequence[Any]) -> Mapping[Any, str]:
+        return self.refusals(actor, rows) if self.refusals else {}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that an action was chosen for, and the run that it undoes, if it was chosen to undo one."""
+
+    rows: Sequence[Any]
+    undoes: StaffRun | None = None
+
+    @property
+    def keys(self) -> str:
+        return ",".join(str(row.pk) for row in self.rows)
+
+
+class StaffActionsAdmin(admin.ModelAdmin):
+    """Pages of a model with actions of staff."""
+
+    staff_actions: ClassVar[Sequence[StaffAction]] = ()
+
+    def get_urls(self) -> Any:
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view(self.act_view)
+        return [path("act/<slug:name>/", view, name=f"{prefix}_act"), *super().get_urls()]
+
+    def permitted_actions(self, request: HttpRequest) -> list[StaffAction]:
+        """Return the actions that this member of staff may use, in their order."""
+        may_view = self.has_view_or_change_permission(request)
+        return [action for action in self.staff_actions if may_view and action.is_permitted(request.user)]
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Add the actions of staff to Django's in the menu of the list. Each leads to its page."""
+        actions: dict[str, Any] = super().get_actions(request)
+        if IS_POPUP_VAR not in request.GET:
+            for action in self.permitted_actions(request):
+                actions[action.name] = (opener(action), action.name, action.label.replace("%", "%%"))
+        return actions
+
+    def get_applicable_actions(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
+        """Return the labels of the permitted actions that apply to a row, each with its page."""
+        actions = [action for action in self.permitted_actions(request) if action.applies(row)]
+        return [(action.label, self.act_url(action, str(row.pk))) for action in actions]
+
+    # --- The page of an action -----------------------------------------------------------------------------------
+
+    def act_url(self, action: StaffAction, keys: str = "", undoes: StaffRun | None = None) -> str:
+        """Return the address of an action's page, for rows by their keys or for those that a run has changed."""
+        url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_act", args=[action.name])
+        query = {**({"pk": keys} if keys else {}), **({"undo": str(undoes.pk)} if undoes else {})}
+        return f"{url}?{urlencode(query, safe=',')}" if query else url
+
+    def open_action(self, request: HttpRequest, action: StaffAction, queryset: QuerySet[Any]) -> HttpResponse:
+        """Show the page of an action for the rows that were chosen in a list."""
+        keys = [str(key) for key in queryset.values_list("pk", flat=True)[: action.max_rows + 1]]
+        selection = Selection(self.get_chosen_rows(request, action, keys))
+        url = self.act_url(action, selection.keys)
+        confirm_url = self.confirm_url(request, action, url)
+        if confirm_url and len(url) <= MAX_ADDRESS_LENGTH:
+            return HttpResponseRedirect(confirm_url)
+        return self.render_action(request, action, selection, action.form())
+
+    def act_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """`…/act/NAME/`: the page of an action for the rows in `?pk=` or of the run in `?undo=`; by POST it runs."""
+        action = find_action(self.staff_actions, name)
+        if action is None:
+            raise Http404
+        if action not in self.permitted_actions(request):
+            raise PermissionDenied
+        try:
+            return self.run_action(request, action) if request.method == "POST" else self.show_action(request, action)
+        except Invalid as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(self.list_url())
+
+    def show_action(self, request: HttpRequest, action: StaffAction) -> HttpResponse:
+        selection = self.get_selection(request, action, request.GET)
+        if confirm_url := self.confirm_url(request, action, request.get_full_path()):
+            return HttpResponseRedirect(confirm_url)
+        return self.render_action(request, action, selection, action.form())
+
+    def run_action(self, request: HttpRequest, action: StaffAction) -> HttpResponse:
+        selection = self.get_selection(request, action, request.POST)
+        form = action.form(request.POST, request.FILES)
+        if not form.is_valid() or self.confirm_url(request, action, ""):
+            return self.render_action(request, action, selection, form)
+        user: Any = request.user
+        try:
+            run = staff_runs.begin(
+                run_key(request.POST.get("run", "")),
+                actor=user,
+                total=len(selection.rows),
+                undoes=selection.undoes,
+                model=self.opts.label_lower,
+                action=action.name,
+                label=action.label,
+                done=action.done,
+                reason=form.cleaned_data["reason"],
+            )
+        except RanBefore as error:
+            self.message_user(request, error.message, messages.WARNING)
+            return HttpResponseRedirect(run_url(request.POST["run"]))
+        arguments = form.arguments()
+        shown = staff_runs.change_rows(
+            run,
+            selection.rows,
+            lambda row: action.apply(row, actor=user, **arguments),
+            action.refusals_of(user, selection.rows),
+        )
+        return self.render_shown(request, action, run, shown) if shown else HttpResponseRedirect(run_url(run.pk))
+
+    def render_action(
+        self, request: HttpRequest, action: StaffAction, selection: Selection, form: ActionForm
+    ) -> HttpResponse:
+        refusals = action.refusals_of(request.user, selection.rows)
+        changing = [row for row in selection.rows if row.pk not in refusals]
+        refused = [(row, refusals[row.pk]) for row in selection.rows if row.pk in refusals]
+        if form.errors:
+            annotate(code="invalid")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{action.label}: {counted(len(selection.rows), self.opts)}",
+            "opts": self.opts,
+            "action": action,
+            "form": form,
+            "media": self.media + form.media,
+            "selection": selection,
+            "changing": changing[:SHOWN_NAMES],
+            "more_changing": max(len(changing) - SHOWN_NAMES, 0),
+            "total": counted(len(changing), self.opts),
+            "can_run": bool(changing),
+            "refused": refused[:SHOWN_NAMES],
+            "more_refused": max(len(refused) - SHOWN_NAMES, 0),
+            "run": request.POST.get("run") or uuid4(),
+            "act_url": self.act_url(action),
+            "cancel_url": self.list_url(),
+            "confirm_url": self.confirm_url(request, action, self.list_url()),
+        }
+        status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
+        return TemplateResponse(request, "admin/action.html", context, status=status)
+
+    def render_shown(
+        self, request: HttpRequest, action: StaffAction, run: StaffRun, shown: Sequence[Shown]
+    ) -> HttpResponse:
+        """Show texts that no other page shows."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": action.label,
+            "opts": self.opts,
+            "shown": shown,
+            "staff_run": run,
+            "run_url": run_url(run.pk),
+        }
+        response = TemplateResponse(request, "admin/shown_once.html", context)
+        patch_cache_control(response, no_store=True)
+        return response
+
+    def confirm_url(self, request: HttpRequest, action: StaffAction, path: str) -> str:
+        """Return where staff prove themselves before this action, and go on to a path; empty if they have."""
+        site: Any = self.admin_site
+        return str(site.confirm_url(request, path)) if action.needs_proof else ""
+
+    def list_url(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
+    # --- The chosen rows -----------------------------------------------------------------------------------------
+
+    def get_selection(self, request: HttpRequest, action: StaffAction, fields: Mapping[str, Any]) -> Selection:
+        """Return the rows that the fields of a form or an address name; raises `Invalid`."""
+        undoes = None
+        if undo := fields.get("undo"):
+            undoes = StaffRun.objects.filter(pk=run_key(undo), model=self.opts.label_lower).first()
+            if undoes is None:
+                raise Invalid("There is no such run.")
+        named = fields.get("pk", "")
+        keys = [key for key in named.split(",") if key] or (
+            [str(key) for key in staff_runs.changed_keys(undoes)] if undoes else []
+        )
+        return Selection(self.get_chosen_rows(request, action, keys), undoes)
+
+    def get_chosen_rows(self, request: HttpRequest, action: StaffAction, keys: Sequence[str]) -> list[Any]:
+        """Return the rows of these keys that staff see; raises `Invalid` for none, too many or impossible ones."""
+        if len(keys) > action.max_rows:
+            raise Invalid(
+                f"{action.label}: choose at most {action.max_rows:,} rows at once. Filter the list, and do it for one "
+                "part after another."
+            )
+        for key in keys:
+            require_possible_key(self.model, key)
+        rows = list(self.get_queryset(request).filter(pk__in=keys))
+        if not rows:
+            raise Invalid("None of the chosen rows exist any more." if keys else "Choose rows first.")
+        return rows
+
+
+def opener(action: StaffAction) -> Callable[..., HttpResponse]:
+    """Return the function that Django's list calls for an action."""
+
+    def open_page(model_admin: StaffActionsAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return model_admin.open_action(request, action, queryset)
+
+    return open_page
+
+
+def run_key(text: str) -> UUID:
+    """Return the key of a run; raises `Invalid`."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid("The form lacks the id of its run; open the page of the action again.") from error
+
+
+def run_url(key: Any) -> str:
+    return reverse("admin:registry_site_staffrun_page", args=[key])
+
+
+def counted(number: int, opts: Any) -> str:
+    """Return a number with the name of the rows, such as 3 users."""
+    return f"{number:,} {opts.verbose_name if number == 1 else opts.verbose_name_plural}"
+
+
+def find_action(actions: Iterable[StaffAction], name: str) -> StaffAction | None:
+    """Return the action of this name, if there is one."""
+    return next((action for action in actions if action.name == name), None)

@@ -1,0 +1,106 @@
+"""Runs of staff: one action on many rows, each in a transaction of its own, whose events have the id of the run.
+
+The page that asks for an action makes the id, so the same form runs once, however often it is sent. A killed process
+leaves a run without an end: its events say which rows it has changed.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from registry_site import audit
+from registry_site.errors import Conflict, RegistryError, RetryLater
+from registry_site.logs import log_event
+from registry_site.models import AuditEvent, StaffRun
+
+MAX_ROWS = 1000
+MAX_PROBLEMS = 50  # that a run stores
+OUR_FAULT = "The registry failed; the log has the reason."
+
+
+class Shown(NamedTuple):
+    """A text that a run has made for a row, such as a new key. It is shown once, and stored nowhere."""
+
+    row: str
+    text: str
+
+
+class RanBefore(Conflict):
+    """The form was sent before: its run exists."""
+
+
+def begin(key: UUID, *, actor: AbstractBaseUser, total: int, **columns: Any) -> StaffRun:
+    """Store a new run; raises `RanBefore` if there is one of this key."""
+    run = StaffRun(pk=key, actor_id=actor.pk, actor_name=actor.get_username(), total=total, **columns)
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError as error:
+        raise RanBefore("This form was sent before; see what it did.") from error
+    return run
+
+
+def change_rows(
+    run: StaffRun, rows: Iterable[Any], change: Callable[[Any], bool | str], refusals: Mapping[Any, str]
+) -> list[Shown]:
+    """Call `change` for each row but those with a refusal by their key, and store how many it has changed.
+
+    `change` returns whether it changed the row, or a text that is to be shown once. What it raises stops no other row.
+    """
+    shown: list[Shown] = []
+    token = audit.run_id.set(run.pk)
+    try:
+        for row in rows:
+            if row.pk in refusals:
+                add_problem(run, "refused", row, refusals[row.pk])
+                continue
+            outcome = change_row(run, row, change)
+            if isinstance(outcome, str):
+                shown.append(Shown(str(row), outcome))
+    finally:
+        audit.run_id.reset(token)
+    run.ended_at = timezone.now()
+    run.save(update_fields=["changed", "unchanged", "refused", "failed", "problems", "ended_at"])
+    return shown
+
+
+def change_row(run: StaffRun, row: Any, change: Callable[[Any], bool | str]) -> bool | str:
+    """Call `change` for one row, and count the outcome, which is returned."""
+    try:
+        outcome = change(row)
+    except RegistryError as error:
+        add_problem(run, "failed" if isinstance(error, RetryLater) else "refused", row, error.message)
+        return False
+    except Exception:
+        log_event("staff_run_failed", logging.ERROR, exc_info=True, run=str(run.pk), model=run.model, key=str(row.pk))
+        add_problem(run, "failed", row, OUR_FAULT)
+        return False
+    if outcome is False:
+        run.unchanged += 1
+    else:
+        run.changed += 1
+    return outcome
+
+
+def add_problem(run: StaffRun, kind: str, row: Any, message: str) -> None:
+    """Count a row that was not changed, and keep its name and why, of the first of them."""
+    setattr(run, kind, getattr(run, kind) + 1)
+    if len(run.problems) < MAX_PROBLEMS:
+        run.problems.append([kind, str(row)[:100], message[:300]])
+
+
+def events_of(run: StaffRun) -> QuerySet[AuditEvent]:
+    """Return the events of a run, in their order."""
+    return AuditEvent.objects.filter(run=run.pk).order_by("pk")
+
+
+def changed_keys(run: StaffRun) -> list[int]:
+    """Return the keys of the rows that a run has changed, as its events name them."""
+    keys = events_of(run).filter(object_type=run.model).order_by("object_id").values_list("object_id", flat=True)
+    return [key for key in keys.distinct()[: MAX_ROWS + 1] if key is not None]

@@ -1,0 +1,233 @@
+"""Actions of staff: their pages, and the runs that they make."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+
+from accounts import bans, registration
+from accounts.models import Ban, Credential, LoginFailure, User
+from registry_site import staff_runs
+from registry_site.errors import Unavailable
+from registry_site.http import client_address
+from registry_site.models import AuditEvent, StaffRun
+from tests.support.admin import FormFields, open_action, run_action, sign_in_to_admin
+from tests.support.authenticator_apps import add_app
+from tests.support.cast import PASSWORD
+
+USERS, FAILURES = "/admin/accounts/user/", "/admin/accounts/loginfailure/"
+SPAM = {"reason": "It sends spam."}
+
+
+def fail_often(number: int) -> None:
+    network = client_address.network_of("192.0.2.1")
+    LoginFailure.objects.bulk_create(LoginFailure(name=f"n{count}", network=network) for count in range(number))
+
+
+def begin(root: User, total: int) -> StaffRun:
+    columns = {"model": "accounts.user", "action": "ban", "label": "Ban", "done": "banned"}
+    return staff_runs.begin(uuid4(), actor=root, total=total, reason="spam", **columns)
+
+
+# --- The page ------------------------------------------------------------------------------------------------------
+
+
+def test_page_tells_rows_and_refusals(as_root: Client, root: User, alice: User, bob: User) -> None:
+    page = open_action(as_root, USERS, "ban", root, alice, bob)
+    assert "<h1>Ban: 3 users</h1>" in page
+    assert "<h2>2 users</h2>" in page
+    assert "<li>alice</li>\n<li>bob</li>" in page
+    assert "<strong>root</strong>: Your own account is left out" in page
+    assert not Ban.objects.exists()
+
+
+def test_page_names_the_first_twenty_rows(as_root: Client) -> None:
+    fail_often(23)
+    page = open_action(as_root, FAILURES, "unlock", *LoginFailure.objects.all())
+    assert (page.count("<li>n"), "<li>and 3 more</li>" in page) == (20, True)
+
+
+def test_other_pages_lead_to_one_row(as_root: Client, alice: User) -> None:
+    form = FormFields(as_root.get(f"{USERS}act/ban/?pk={alice.pk}").content.decode()).values
+    as_root.post(f"{USERS}act/ban/", {**form, **SPAM})
+    assert Ban.objects.get().user == alice
+
+
+def test_refused_input_stays_in_the_form(as_root: Client, alice: User) -> None:
+    form = FormFields(open_action(as_root, USERS, "ban", alice)).values
+    sent = {**form, **SPAM, "last_day": "someday"}
+    response = as_root.post(f"{USERS}act/ban/", sent)
+    again = FormFields(response.content.decode()).values
+    sent["csrfmiddlewaretoken"] = again["csrfmiddlewaretoken"]
+    assert (response.status_code, {name: again[name] for name in sent}) == (400, sent)
+    assert not StaffRun.objects.exists()
+
+
+def test_impossible_selections_are_refused(as_root: Client, alice: User) -> None:
+    cases = {
+        "": "Choose rows first.",
+        "?pk=junk": "The selection names a row that no list has",
+        "?pk=99999": "None of the chosen rows exist any more.",
+        "?undo=junk": "The form lacks the id of its run",
+        f"?undo={uuid4()}": "There is no such run.",
+        f"?pk={','.join(map(str, range(1001)))}": "Ban: choose at most 1,000 rows at once.",
+    }
+    offenders = []
+    for query, message in cases.items():
+        response = as_root.get(f"{USERS}act/ban/{query}", follow=True)
+        if response.redirect_chain != [(USERS, 302)] or message not in response.content.decode():
+            offenders.append(query)
+    form = FormFields(open_action(as_root, USERS, "ban", alice)).values
+    page = as_root.post(f"{USERS}act/ban/", {**form, **SPAM, "run": "junk"}, follow=True).content.decode()
+    assert (offenders, "The form lacks the id of its run" in page) == ([], True)
+
+
+def test_all_rows_of_a_list_are_bounded(as_root: Client, root: User, alice: User) -> None:
+    fail_often(1001)
+    chosen = {"action": "unlock", "select_across": "1", "_selected_action": LoginFailure.objects.all()[0].pk}
+    page = as_root.post(FAILURES, chosen, follow=True).content.decode()
+    assert "Unlock: choose at most 1,000 rows at once." in page
+    LoginFailure.objects.all()[0].delete()
+    page = as_root.post(FAILURES, chosen, follow=True).content.decode()
+    as_root.post(f"{FAILURES}act/unlock/", FormFields(page).values)
+    assert StaffRun.objects.get().total == 1000
+
+
+def test_action_needs_its_right_and_the_list(alice: User, root: User) -> None:
+    onlooker = registration.register("onlooker", PASSWORD)
+    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    client = sign_in_to_admin(onlooker)
+    assert client.get(f"{USERS}act/ban/?pk={alice.pk}").status_code == 403
+    assert sign_in_to_admin(root).get(f"{USERS}act/nothing/?pk={alice.pk}").status_code == 404
+    assert Client().get(f"{USERS}act/ban/?pk={alice.pk}")["Location"].startswith("/admin/login/")
+
+
+def test_stale_proof_leads_to_the_confirmation(as_root: Client, root: User, alice: User) -> None:
+    add_app(alice)
+    form = FormFields(open_action(as_root, USERS, "remove_second_factor", alice)).values
+    add_app(root)
+    Credential.objects.filter(user=root).update(proven_at=None)
+    url = f"/admin/accounts/user/act/remove_second_factor/?pk={alice.pk}"
+    chosen = {"action": "remove_second_factor", "_selected_action": [alice.pk]}
+    for response in (as_root.get(url), as_root.post(USERS, chosen)):
+        assert response["Location"].startswith("/account/confirm?next=%2Fadmin%2Faccounts%2Fuser%2Fact")
+    page = as_root.post(f"{USERS}act/remove_second_factor/", {**form, **SPAM}).content.decode()
+    assert ("Confirm in a new tab" in page, FormFields(page).values["reason"]) == (True, SPAM["reason"])
+    assert alice.authenticators.count() == 1
+
+
+def test_names_in_the_menu_are_those_of_actions() -> None:
+    offenders = []
+    for model, page in admin.site._registry.items():
+        actions: Any = getattr(page, "staff_actions", ())
+        names = [action.name for action in actions]
+        offenders += [f"{model._meta.label} {name} twice" for name in names if names.count(name) > 1]
+        undone = {action.undo for action in actions if action.undo}
+        offenders += [f"{model._meta.label} {name}" for name in undone - set(names)]
+    assert offenders == []
+
+
+# --- The run -------------------------------------------------------------------------------------------------------
+
+
+def test_run_tells_its_changes(as_root: Client, alice: User, bob: User) -> None:
+    bans.ban(alice, actor=None)
+    page = run_action(as_root, USERS, "unban", alice, bob, reason="A mistake.")
+    run = StaffRun.objects.get()
+    assert (run.changed, run.unchanged, run.actor_name, run.reason) == (1, 1, "root", "A mistake.")
+    assert run.ended_at is not None
+    assert "1 unbanned, 1 unchanged." in page
+    assert "The ban of alice was lifted." in page
+    assert str(run.pk) in page
+    assert list(AuditEvent.objects.filter(run=run.pk).values_list("action", "target")) == [("user.unban", "alice")]
+    assert AuditEvent.objects.get(action="user.ban").run is None
+
+
+def test_form_that_is_sent_twice_runs_once(as_root: Client, alice: User) -> None:
+    form = {**FormFields(open_action(as_root, USERS, "ban", alice)).values, **SPAM}
+    first, second = (as_root.post(f"{USERS}act/ban/", form) for _ in range(2))
+    assert first["Location"] == second["Location"] == f"/admin/registry_site/staffrun/{form['run']}/"
+    assert (StaffRun.objects.count(), Ban.objects.count()) == (1, 1)
+    assert "This form was sent before" in as_root.get(second["Location"]).content.decode()
+
+
+def test_failures_stop_no_other_row(root: User, alice: User, bob: User, charlie: User) -> None:
+    failures = {"alice": Unavailable("The disk is full."), "bob": RuntimeError("a fault")}
+
+    def change(user: User) -> bool:
+        if user.username in failures:
+            raise failures[user.username]
+        return bool(bans.ban(user, actor=root))
+
+    run = begin(root, 4)
+    staff_runs.change_rows(run, [alice, bob, root, charlie], change, {root.pk: "It is you."})
+    run.refresh_from_db()
+    assert (run.changed, run.failed, run.refused) == (1, 2, 1)
+    assert run.problems == [
+        ["failed", "alice", "The disk is full."],
+        ["failed", "bob", "The registry failed; the log has the reason."],
+        ["refused", "root", "It is you."],
+    ]
+    assert Ban.objects.get().user == charlie
+
+
+def test_killed_run_tells_how_far_it_came(as_root: Client, root: User, alice: User, bob: User) -> None:
+    def change(user: User) -> bool:
+        if user == bob:
+            raise SystemExit
+        return bool(bans.ban(user, actor=root))
+
+    run = begin(root, 2)
+    with pytest.raises(SystemExit):
+        staff_runs.change_rows(run, [alice, bob], change, {})
+    page = as_root.get(f"/admin/registry_site/staffrun/{run.pk}/").content.decode()
+    assert "it was cut off. 1 change of 2 chosen rows is recorded below" in page
+    assert "The account alice was banned." in page
+    bans.ban(bob, actor=root)  # the id of the run has ended with it
+    assert AuditEvent.objects.get(action="user.ban", target="bob").run is None
+
+
+def test_run_is_undone_by_its_id(as_root: Client, alice: User, bob: User, charlie: User) -> None:
+    bans.ban(charlie, actor=None)
+    run_action(as_root, USERS, "ban", alice, bob, **SPAM)
+    run = StaffRun.objects.get()
+    path = f"/admin/registry_site/staffrun/{run.pk}/"
+    undo = f"/admin/accounts/user/act/unban/?undo={run.pk}"
+    assert f'href="{undo}">Undo</a>' in as_root.get(path).content.decode()
+    page = as_root.get(undo).content.decode()
+    assert "This undoes the run “Ban”" in page
+    as_root.post(f"{USERS}act/unban/", FormFields(page).values)
+    assert [ban.user.username for ban in Ban.objects.in_force()] == ["charlie"]
+    assert StaffRun.objects.get(undoes=run).changed == 2
+    assert "Undone by" in as_root.get(path).content.decode()
+
+
+def test_runs_are_for_their_actors_and_auditors(as_root: Client, alice: User) -> None:
+    run_action(as_root, USERS, "ban", alice, **SPAM)
+    run = StaffRun.objects.get()
+    onlooker = registration.register("onlooker", PASSWORD)
+    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    client, path = sign_in_to_admin(onlooker), f"/admin/registry_site/staffrun/{run.pk}/"
+    assert (client.get(path).status_code, as_root.get(path).status_code) == (403, 200)
+    StaffRun.objects.update(actor=onlooker)
+    assert client.get(path).status_code == 200
+    assert as_root.get(f"/admin/registry_site/staffrun/{run.pk}/change/")["Location"] == path
+    assert as_root.get("/admin/registry_site/staffrun/").status_code == 200
+
+
+def test_pages_need_few_queries(
+    as_root: Client, alice: User, django_assert_max_num_queries: Callable[[int], Any]
+) -> None:
+    fail_often(1000)
+    chosen = {"action": "unlock", "select_across": "1", "_selected_action": LoginFailure.objects.all()[0].pk}
+    with django_assert_max_num_queries(12):
+        as_root.post(FAILURES, chosen)
+    run = begin(alice, 200)
+    of_run = {"action": "user.ban", "object_type": "accounts.user", "object_id": 1, "run": run.pk}
+    AuditEvent.objects.bulk_create(AuditEvent(target=f"n{number}", **of_run) for number in range(200))
+    with django_assert_max_num_queries(12):
+        page = as_root.get(f"/admin/registry_site/staffrun/{run.pk}/?page=2").content.decode()
+    assert "Page 2 of 2" in page
