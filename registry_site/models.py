@@ -126,12 +126,45 @@ def action_choices() -> list[tuple[str, str]]:
     return Action.choices
 
 
+class AuditSeal(models.Model):
+    """A link of the chain that proves the audit log whole; see `registry_site.audit_seals`. Number 0 has no events."""
+
+    number = models.BigIntegerField(primary_key=True)
+    format = models.PositiveSmallIntegerField(help_text="Which columns of an event the digest covers, and how.")
+    previous = models.CharField(max_length=64, help_text="The digest of the seal before.")
+    digest = models.CharField(max_length=64)
+    first_event = models.BigIntegerField()
+    last_event = models.BigIntegerField()
+    count = models.PositiveIntegerField(help_text="Of its events.")
+    last_at = models.DateTimeField(help_text="When the latest of its events happened.")
+    sealed_at = models.DateTimeField(default=timezone.now)
+    # The key of each event with the beginning of its digest: they name the event that was changed, added or deleted.
+    marks = models.BinaryField(default=bytes)
+    exported_to = models.CharField(max_length=100, blank=True, help_text="The file that has its events now.")
+
+    class Meta:
+        ordering = ("-number",)
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
+
+
 class AuditEvent(models.Model):
-    """A record of one change: actor, action, target, time and address. Rows are only ever added."""
+    """A record of one change: actor, action, target, time and address. Rows are only ever added.
+
+    A new column is a decision about the chain, too: see `registry_site.audit_digests.COLUMNS`.
+    """
 
     at = models.DateTimeField(default=timezone.now)
+    # The key of an account stays when the account is deleted, as its name does: the digest covers both.
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, db_index=False, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     actor_name = models.CharField(
         max_length=255, help_text="A user as called then, a file client, a command, or the operator."
@@ -145,10 +178,20 @@ class AuditEvent(models.Model):
     request_id = models.CharField(max_length=64, blank=True, help_text="As in the log and in X-Request-ID.")
     run = models.UUIDField(null=True, blank=True, help_text="Of the staff run that made the change, if it was one.")
     detail = models.JSONField(default=dict, blank=True)
+    seal = models.ForeignKey(
+        AuditSeal,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="events",
+    )
 
     class Meta:
         ordering = ("-at", "-pk")
         indexes = [
+            models.Index(fields=["seal", "id"], name="audit_by_seal"),
             models.Index(fields=["-at", "-id"], name="audit_by_time"),
             models.Index(fields=["actor", "action", "at"], name="audit_by_actor"),
             models.Index(fields=["actor", "-id"], name="audit_newest_of_actor"),

@@ -10,6 +10,9 @@ event_recorded = Signal()
 # lost, such as entries of the outbox, and nothing slow; whatever they raise undoes the change.
 event_recording = Signal()
 
+# Sent about once a minute by each worker of the server, without arguments.
+minute_passed = Signal()
+
 # Sent about once an hour by each worker of the server, without arguments.
 hour_passed = Signal()
 

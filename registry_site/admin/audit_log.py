@@ -8,7 +8,7 @@ from django.contrib import admin
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.object_pages import Link, as_html, object_url
 from registry_site.event_sentences import sentence_of
-from registry_site.models import AuditEvent
+from registry_site.models import AuditEvent, AuditSeal
 
 
 class EventLine(NamedTuple):
@@ -50,3 +50,13 @@ class AuditEvents(ReadOnlyAdmin):
     @admin.display
     def details(self, event: AuditEvent) -> str:
         return ", ".join(f"{key}: {value}" for key, value in event.detail.items())
+
+
+@admin.register(AuditSeal)
+class AuditSeals(ReadOnlyAdmin):
+    """Seals of the audit log. `manage.py verifyaudit` proves that they are right; this list does not."""
+
+    list_display = ("number", "count", "first_event", "last_event", "sealed_at", "digest", "exported_to")
+    list_filter = (("exported_to", admin.EmptyFieldListFilter), "sealed_at")
+    search_fields = ("digest__startswith",)
+    exclude = ("marks",)

@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from registry_site import outbox
+from registry_site import audit_seals, outbox
 
 CELL_SIZE = 8  # bytes of a float
 
@@ -154,6 +154,19 @@ class OutboxCollector(Collector):
         yield GaugeMetricFamily("outbox_oldest_seconds", "Age of the oldest of these.", oldest_seconds)
 
 
+class AuditCollector(Collector):
+    """Events of the audit log that no seal covers yet: they grow old if the server's thread no longer works."""
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            backlog = audit_seals.backlog()
+        except Error:
+            return
+        yield GaugeMetricFamily("audit_unsealed", "Events of the audit log that are not sealed yet.", backlog.events)
+        oldest = backlog.oldest_seconds
+        yield GaugeMetricFamily("audit_unsealed_oldest_seconds", "Age of the oldest of these.", oldest)
+
+
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """`GET /metrics`"""
@@ -165,4 +178,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FamilyCollector())
     registry.register(OutboxCollector())
+    registry.register(AuditCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -49,6 +49,7 @@ SMALL = {
     "packages.SnapshotRevision.keywords",
     "registry_site.AuditEvent.detail",
     "registry_site.AuditEvent.target",
+    "registry_site.AuditSeal.marks",
     "registry_site.OutboxEntry.arguments",
     "registry_site.StaffRun.problems",
 }

@@ -17,7 +17,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from crates.mirror import metrics as mirror_metrics
-from registry_site import outbox
+from registry_site import audit, audit_seals, outbox
 from registry_site.models import OutboxEntry
 from registry_site.server import metrics
 from tests.support import bad_upstream
@@ -139,8 +139,22 @@ def test_figures_do_without_the_database(client: Client, settings: Any, monkeypa
         raise OperationalError("the database is away")
 
     monkeypatch.setattr(outbox, "backlog", fail)
+    monkeypatch.setattr(audit_seals, "backlog", fail)
     text = fetch_metrics(client).content.decode()
-    assert ("outbox_pending" in text, "entrepot_" in text) == (False, True)
+    assert [name in text for name in ("outbox_pending", "audit_unsealed", "entrepot_")] == [False, False, True]
+
+
+def test_unsealed_events_are_figures(client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    for minutes in (3, 1):
+        at = timezone.now() - timedelta(minutes=minutes)
+        audit.record_all([audit.new_event("box", audit.Action.FILE_ADD, "weather.txt", at=at)])
+    text = fetch_metrics(client).content.decode()
+    assert sample_value(text, "audit_unsealed") == 2
+    assert 180 <= sample_value(text, "audit_unsealed_oldest_seconds") < 240
+    audit_seals.seal_all()
+    text = fetch_metrics(client).content.decode()
+    assert sample_value(text, "audit_unsealed") == sample_value(text, "audit_unsealed_oldest_seconds") == 0
 
 
 # --- On a running server -------------------------------------------------------------------------------------------

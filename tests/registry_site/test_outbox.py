@@ -296,11 +296,11 @@ def test_thread_announces_each_hour(db: None, caplog: pytest.LogCaptureFixture) 
     thread = outbox_thread.OutboxThread()
     hour_passed.connect(fail)
     hour_passed.connect(receive)
-    thread.announce_hour()  # not at the start
+    thread.announce_times()  # not at the start
     assert hours == []
     thread.next_hour = 0.0
     for _ in range(2):
-        thread.announce_hour()
+        thread.announce_times()
     hour_passed.disconnect(fail)
     hour_passed.disconnect(receive)
     assert (hours, logged(caplog)) == ([1], [("WARNING", "outbox_failed")])
