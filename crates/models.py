@@ -237,6 +237,8 @@ class Version(Removal):
         indexes = [
             models.Index(fields=["published_by", "published_at"], name="version_by_publisher_and_time"),
             models.Index(fields=["crate", "published_at"], name="version_by_crate_and_time"),
+            # All numbers of a crate are sorted for a page. Their rows have long texts, so the index alone is read.
+            models.Index(fields=["crate", "removed_at", "number"], name="version_by_crate_and_number"),
             models.Index(fields=["checksum"], name="versions_by_checksum"),
             models.Index(fields=["removed_at"], condition=~Q(removed_at=None), name="removed_versions"),
         ]
