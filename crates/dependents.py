@@ -12,6 +12,7 @@ from crates import catalogue, dependency_links, listing, names, ownership
 from crates.models import Crate, CrateDownloads, Dependency
 from crates.records import DependencyRecord, VersionRecord
 
+PURPOSES: dict[str, str] = {Dependency.Kind.DEV: "for tests", Dependency.Kind.BUILD: "to build"}
 DEPENDENT_COLUMNS = (
     "crate__default_version",
     "crate__name",
@@ -38,6 +39,10 @@ class Need:
     requirement: str
     kind: str
     is_optional: bool
+
+    @property
+    def purpose(self) -> str:
+        return PURPOSES.get(self.kind, "")
 
 
 @dataclass(frozen=True)

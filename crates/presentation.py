@@ -62,6 +62,19 @@ LISTED_COLUMNS = (
     "published_by__username",
     "downloads__total",
 )
+DEPENDENCY_COLUMNS = (
+    "pk",
+    "version_id",
+    "name",
+    "requirement",
+    "is_optional",
+    "default_features",
+    "features",
+    "target",
+    "kind",
+    "registry",
+    "explicit_name",
+)
 SHOWN_COLUMNS = (
     *catalogue.VERSION_COLUMNS,
     "keywords",
@@ -377,7 +390,8 @@ class OwnCrate(PresentedCrate):
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:
         rows = Dependency.objects.filter(version=self.row).order_by("position")
-        return [catalogue.dependency_record(row, row.name, 0) for row in rows]
+        columns = rows.values_list(*DEPENDENCY_COLUMNS, named=True)
+        return [catalogue.dependency_record(row, row.name, 0) for row in columns]
 
     @property
     def downloads(self) -> int:

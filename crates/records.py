@@ -76,6 +76,11 @@ class VersionRecord:
     old_enough_at: datetime | None = None
 
     @property
+    def publisher(self) -> str:
+        """The name of the user who published it; empty if nobody knows."""
+        return self.published_by.username if self.published_by else ""
+
+    @property
     def states(self) -> list[VersionState]:
         """What holds beside that the version exists: that it is held back, offered nevertheless, or yanked."""
         states = []

@@ -19,6 +19,7 @@ from packages.models import Collaboration, Package, PackageDownloads
 from registry_site.errors import Invalid, NotFound
 
 PAGE_SIZE = 20  # yapkg's document leaves it open
+WORK_COLUMNS = ("name", "namespace__name", "newest__description")
 MAX_WORKS = 50  # packages or namespaces on the page of a person
 ORDERS = {"name": "canonical_name", "new": "-created_at", "updated": "-updated_at"}
 BY_RELEVANCE = "relevance"  # of the names and texts of packages to the words of a query
@@ -106,11 +107,11 @@ def _packages(keys: Sequence[int] | QuerySet[Package, int] | QuerySet[PackageDow
 @receiver(works_wanted)
 def packages_of(sender: type[User], user: User, viewer: User | None, **kwargs: Any) -> Works:
     """Return packages that a person manages or works on, the latest first: those that the viewer may see."""
-    managed = Namespace.objects.filter(memberships__user=user, memberships__role__in=(Role.OWNER, Role.MANAGER))
+    managed = Membership.objects.filter(user=user, role__in=(Role.OWNER, Role.MANAGER)).values("namespace")
     shared = Collaboration.objects.filter(user=user).values("package")
     visible = Package.objects.present().visible_to(viewer)
-    packages = visible.filter(Q(namespace__in=managed.values("pk")) | Q(pk__in=shared)).order_by("-updated_at", "-pk")
-    some = list(packages.with_newest()[: MAX_WORKS + 1])
+    packages = visible.filter(Q(namespace__in=managed) | Q(pk__in=shared)).order_by("-updated_at", "-pk")
+    some = list(packages.select_related("namespace", "newest").only(*WORK_COLUMNS)[: MAX_WORKS + 1])
     works = [
         Work(
             str(package),
@@ -125,9 +126,10 @@ def packages_of(sender: type[User], user: User, viewer: User | None, **kwargs: A
 @receiver(works_wanted)
 def namespaces_of(sender: type[User], user: User, viewer: User | None, **kwargs: Any) -> Works:
     """Return namespaces in which a person has a role: those with public packages, and shared ones of the viewer."""
-    public = Exists(Package.objects.listed().filter(namespace=OuterRef("pk")))
-    common = Q(user=None, pk__in=Membership.objects.filter(user=viewer).values("namespace"))
-    namespaces = Namespace.objects.present().filter(public | common, memberships__user=user).order_by("name")
-    some = list(namespaces[: MAX_WORKS + 1])
+    shown = Q(Exists(Package.objects.listed().filter(namespace=OuterRef("pk"))))
+    if viewer is not None:
+        shown |= Q(user=None, pk__in=Membership.objects.filter(user=viewer).values("namespace"))
+    namespaces = Namespace.objects.present().filter(shown, memberships__user=user).order_by("name")
+    some = list(namespaces.only("name", "user")[: MAX_WORKS + 1])
     works = [Work(each.name, each.page_path, "Personal" if each.user_id else "") for each in some[:MAX_WORKS]]
     return Works("Namespaces", works, has_more=len(some) > MAX_WORKS)

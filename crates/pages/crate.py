@@ -79,7 +79,7 @@ class Versions(CratePage):
         page = crate.list_versions(paging.number_of(request), by_date=by_date)
         return {
             "tab": "versions",
-            "rows": [(version, crate.numbers_before.get(version.num, "")) for version in page.versions],
+            "rows": [(version.num, version, crate.numbers_before.get(version.num, "")) for version in page.versions],
             "by_date": by_date,
             **paging.ways(request, page.number, page.versions, page.has_next),
         }
