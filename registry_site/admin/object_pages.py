@@ -87,15 +87,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class CountedFact:
-    """A fact by an expression that the query of the page's row computes, so that it costs no query of its own."""
+    """A fact by expressions that the query of the page's row computes, so that it costs no query of its own."""
 
-    name: str
     label: str
-    expression: Callable[[], Any]
+    expressions: Callable[[], dict[str, Any]]  # by the names that the row has them under
     show: Callable[[Any], Cell]
 
     def of(self, row: Any) -> Fact:
-        return Fact(self.label, self.show(getattr(row, self.name)))
+        return Fact(self.label, self.show(row))
 
 
 class Description(NamedTuple):
@@ -232,8 +231,9 @@ class ObjectPage(DomainAdmin):
 
     def get_page_row(self, request: HttpRequest, key: str) -> Any:
         """Return the row of a key, or None."""
-        facts = {fact.name: fact.expression() for fact in counted_facts[self.model]}
-        rows = self.get_page_queryset(request).annotate(**facts)
+        rows = self.get_page_queryset(request)
+        for fact in counted_facts[self.model]:
+            rows = rows.annotate(**fact.expressions())
         try:
             return rows.filter(pk=self.opts.pk.to_python(key)).first()
         except ValidationError:  # text that is no key
