@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Count, DateTimeField, F, OuterRef, QuerySet, Subquery, TextField, Value, Window
+from django.db.models import Case, Count, DateTimeField, F, OuterRef, QuerySet, Subquery, TextField, Value, When, Window
 from django.db.models.functions import Cast, Coalesce, Concat, RowNumber
 from django.http import HttpRequest
 
@@ -15,6 +15,7 @@ from accounts.models import Authenticator, Ban, Credential, Identity, LoginFailu
 from accounts.passwords import login_throttle
 from registry_site.admin.object_pages import (
     MAX_ROWS,
+    MAX_SHORT_ROWS,
     Cell,
     Description,
     Fact,
@@ -51,8 +52,8 @@ class UserPage:
         self.request = request
         self.user = user
         self.lines = lines_of(user)
-        self.bans = list(user.bans.select_related("created_by")[: MAX_ROWS + 1])
-        self.failures = login_throttle.recent_failures(user.reservation.name, MAX_ROWS + 1)
+        self.bans = list(user.bans.select_related("created_by")[: MAX_SHORT_ROWS + 1])
+        self.failures = login_throttle.recent_failures(user.reservation.name, MAX_SHORT_ROWS + 1)
 
     def describe(self) -> Description:
         return Description([*self.standing(), *self.facts()], list(self.panels()))
@@ -129,6 +130,7 @@ class UserPage:
                 "State": lambda ban: "in force" if ban.is_in_force else "over",
             },
             self.bans,
+            limit=MAX_SHORT_ROWS,
             empty="Never banned.",
             more=Link("All bans", list_url(Ban, q=self.user.username)),
         )
@@ -142,7 +144,8 @@ class UserPage:
                 "Wrong": lambda failure: "second factor" if failure.of_code else "password",
                 "Counts": lambda failure: counts_as(failure),
             },
-            self.failures[: MAX_ROWS + 1],
+            self.failures[: MAX_SHORT_ROWS + 1],
+            limit=MAX_SHORT_ROWS,
             more=Link("All failed log-ins", list_url(LoginFailure, q=self.user.reservation.name)),
         )
 
@@ -180,7 +183,6 @@ class UserPage:
         tokens = [row for row in credentials if row.kind == kinds.CARGO_TOKEN]
         app_keys = [row for row in credentials if row.kind == kinds.APP_KEY]
         sessions = [row for row in credentials if row.kind in Credential.SESSION_KINDS]
-        sessions.sort(key=lambda row: (not row.is_revoked, row.created_at), reverse=True)
         yield self.credential_panel("Tokens", kinds.CARGO_TOKEN, tokens)
         yield self.session_panel(sessions)
         yield self.credential_panel("App keys", kinds.APP_KEY, app_keys)
@@ -218,6 +220,7 @@ class UserPage:
                 "Last used from": lambda row: row.last_used_ip,
             },
             sessions,
+            limit=MAX_SHORT_ROWS,
             more=Link("All tokens, sessions and keys", self.credentials_url()),
         )
 
@@ -226,15 +229,15 @@ class UserPage:
 
 
 def page_queryset() -> QuerySet[User]:
-    """Select the users with the numbers of their recovery codes."""
+    """Select the users with all that their standing needs of the same query."""
     codes = RecoveryCode.objects.filter(user=OuterRef("pk")).order_by().values("user")
     number = Coalesce(Subquery(codes.annotate(number=Count("pk")).values("number")), 0)
-    users: QuerySet[User] = User.objects.annotate_can_sign_in().select_related("reservation")
+    users: QuerySet[User] = User.objects.annotate_can_sign_in().annotate_is_banned().select_related("reservation")
     return users.annotate(recovery_code_count=number)
 
 
 def lines_of(user: User) -> list[Line]:
-    """Return the rights of a user and the ways to sign in, in one query: each kind of them is short."""
+    """Return the rights of a user and the ways to sign in, in one query, and of each kind the newest."""
     factors = Authenticator.objects.filter(user=user)
     parts = [
         select_lines(
@@ -260,16 +263,19 @@ def select_lines(rows: QuerySet[Any], kind: str, name: Any, *times: str) -> Quer
     columns: list[Any] = [F(time) for time in times] + [Value(None)] * (3 - len(times))
     moments = {f"line_time_{number}": Cast(column, DateTimeField()) for number, column in enumerate(columns)}
     texts = {"line_kind": Value(kind, TextField()), "line_name": Cast(name, TextField())}
-    lines: QuerySet[Any] = rows.order_by().annotate(**texts, **moments).values_list(*texts, *moments)
+    newest = rows.order_by("-pk").values("pk")[: MAX_ROWS + 1]  # SQLite takes no limit in a part of a union itself
+    bounded = rows.model.objects.filter(pk__in=newest).order_by()
+    lines: QuerySet[Any] = bounded.annotate(**texts, **moments).values_list(*texts, *moments)
     return lines
 
 
 def newest_credentials(user: User) -> list[Credential]:
-    """Return the newest credentials of each kind, and those that are not revoked first, in one query."""
-    order = (F("revoked_at").desc(nulls_first=True), F("created_at").desc())
-    number = Window(RowNumber(), partition_by="kind", order_by=order)
-    credentials = user.credentials.annotate(number=number).filter(number__lte=MAX_ROWS + 1).order_by("kind", "number")
-    return list(credentials.defer(*SECRETS))
+    """Return the newest tokens, sessions and app keys, those that are not revoked first, in one query."""
+    order = (F("revoked_at").desc(nulls_first=True), F("created_at").desc(), F("pk").desc())
+    panel = Case(When(kind__in=Credential.SESSION_KINDS, then=Value("session")), default=F("kind"))
+    number = Window(RowNumber(), partition_by=panel, order_by=order)
+    newest = user.credentials.order_by().annotate(number=number).filter(number__lte=MAX_ROWS + 1).values("pk")
+    return list(Credential.objects.filter(pk__in=newest).order_by(*order).defer(*SECRETS))
 
 
 def state_of(credential: Credential) -> Cell:

@@ -19,13 +19,12 @@ from accounts.admin import user_actions
 from accounts.admin.staff import confirmed_staff, staff
 from accounts.admin.user_page import UserPage, page_queryset
 from accounts.credentials import browser_sessions
-from accounts.models import RESERVES_EMAIL, Authenticator, Identity, Role, RoleGrant, User
+from accounts.models import RESERVES_EMAIL, Role, RoleGrant, User
 from accounts.own_events import newest_events
 from accounts.passwords import change, login_throttle
 from accounts.second_factor import proofs
 from registry_site import audit
-from registry_site.admin.base import ReadOnlyInline
-from registry_site.admin.object_pages import MAX_EVENTS, Description, ObjectPage
+from registry_site.admin.object_pages import MAX_SHORT_ROWS, Description, ObjectPage
 from registry_site.errors import RegistryError
 from registry_site.models import AuditEvent
 
@@ -92,18 +91,6 @@ class RoleInline(admin.TabularInline):
         return False
 
 
-class IdentityInline(ReadOnlyInline):
-    model = Identity
-    fields = readonly_fields = ("issuer", "subject", "administers", "created_at", "last_seen_at", "refused_at")
-
-
-class AuthenticatorInline(ReadOnlyInline):
-    """The second factors of a user, without their secrets."""
-
-    model = Authenticator
-    fields = readonly_fields = ("kind", "name", "created_at", "last_used_at")
-
-
 class LockedFilter(admin.SimpleListFilter):
     """Users whom too many failed log-ins keep out at present."""
 
@@ -122,7 +109,7 @@ class Users(ObjectPage, UserAdmin):
     list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", LockedFilter, "date_joined")
     search_fields = ("username", "email")
     ordering = ("username",)
-    inlines = [RoleInline, IdentityInline, AuthenticatorInline]
+    inlines = [RoleInline]
     staff_actions = user_actions.ACTIONS
     form = UserForm
     add_form = NewUserForm
@@ -147,7 +134,7 @@ class Users(ObjectPage, UserAdmin):
         return UserPage(request, row).describe()
 
     def get_events(self, row: User) -> QuerySet[AuditEvent]:
-        return newest_events(row, MAX_EVENTS)
+        return newest_events(row, MAX_SHORT_ROWS + 1)
 
     @admin.display(ordering="is_banned")
     def banned(self, user: User) -> str:

@@ -36,7 +36,7 @@ def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str
 
 
 # What the form of a user sends for its empty tables.
-INLINES = ("role_grants", "identities", "authenticators")
+INLINES = ("role_grants",)
 EMPTY_INLINES = {f"{table}-{key}": "0" for table in INLINES for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
 
 
