@@ -35,6 +35,7 @@ RIGHTS: dict[Rank, frozenset[str]] = {
         (
             *("crates.change_crate", "crates.change_version", "crates.change_ownership"),
             *("accounts.add_reservedname", "accounts.change_reservedname"),
+            *("registry_site.add_announcement", "registry_site.change_announcement"),
             *("mirror.change_cachedindexfile", "mirror.change_cachedcrate", "mirror.change_incident"),
             *("mirror.add_override", "mirror.change_override", "mirror.add_allowedname", "mirror.change_allowedname"),
             *("namespaces.add_namespace", "namespaces.change_namespace", "namespaces.add_membership"),

@@ -25,7 +25,7 @@ from crates.mirror import shared_names
 from crates.models import Crate, CrateDownloads, Ownership, Version, VersionContents
 from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
-from registry_site import audit, semantic_versions
+from registry_site import announcements, audit, semantic_versions
 from registry_site.errors import Conflict
 from registry_site.storage import blobs, stored_blobs
 
@@ -69,7 +69,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
                 require_same(present, metadata.version, blobs.sha256_of(received.crate))
                 stored_blobs.put(received.crate)  # it mends bytes that were damaged
                 warning = f"{present} was published before with the same bytes: nothing changes"
-                return PublishResult(present, [], [warning])
+                return PublishResult(present, [], [warning, *announcements.publish_warnings()])
         compressed_size = length - len(received.metadata) - upload.LENGTHS_SIZE
         contents = archive.read(received.crate, compressed_size, f"{metadata.name}-{metadata.version}")
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
@@ -86,7 +86,8 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     version.checksum, version.size = blob.sha256, blob.size
     with derived_fields.queue(packed.name):
         version = insert_version(principal, packed.name, version, texts, upstream)
-    return PublishResult(version, packed.invalid_categories, [*packed.warnings(), *read.omissions])
+    warnings = [*packed.warnings(), *read.omissions, *announcements.publish_warnings()]
+    return PublishResult(version, packed.invalid_categories, warnings)
 
 
 def insert_version(

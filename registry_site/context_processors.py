@@ -1,9 +1,11 @@
-"""What every page needs to know of the registry: the ways to sign in, and the mirror."""
+"""What every page needs to know of the registry: the ways to sign in, the mirror, and announcements."""
 
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+
+from registry_site import announcements
 
 
 def site(request: HttpRequest | None = None) -> dict[str, Any]:
@@ -15,5 +17,6 @@ def site(request: HttpRequest | None = None) -> dict[str, Any]:
             "has_provider": settings.OIDC_LOGIN,
             "has_passwords": settings.PASSWORD_LOGIN,
             "public_url": settings.PUBLIC_URL,
-        }
+        },
+        "announcements": announcements.on_pages,  # called by a template that shows them
     }

@@ -6,6 +6,8 @@ from registry_site.models import Action, AuditEvent
 
 # By action; the fields are the target and the detail of the event.
 SENTENCES: dict[str, str] = {
+    Action.ANNOUNCEMENT_ADD: "An announcement was made: {target}",
+    Action.ANNOUNCEMENT_WITHDRAW: "An announcement was withdrawn: {target}",
     Action.APP_KEY_ISSUE: "The app key {appid} was made.",
     Action.CLIENT_ADD: "The file client {target} was added.",
     Action.CLIENT_CHANGE: "The file client {target} was changed.",

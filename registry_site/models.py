@@ -1,16 +1,21 @@
-"""The audit log; runs of staff; stored blobs; mails; counters; bases of counts of downloads."""
+"""The audit log; announcements; runs of staff; stored blobs; mails; counters; bases of counts of downloads."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Self
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.text import Truncator
 
 
 class Action(models.TextChoices):
     """Actions of the whole registry. The values are stored, so they stay as they are."""
 
+    ANNOUNCEMENT_ADD = "announcement.add"
+    ANNOUNCEMENT_WITHDRAW = "announcement.withdraw"
     APP_KEY_ISSUE = "app_key.issue"
     CLIENT_ADD = "client.add"
     CLIENT_CHANGE = "client.change"
@@ -232,6 +237,58 @@ class StaffRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} by {self.actor_name}"
+
+
+class AnnouncementQuerySet(models.QuerySet["Announcement"]):
+    def pending(self) -> Self:
+        """Select those that are shown, or will be."""
+        return self.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now()), withdrawn_at=None)
+
+
+class Announcement(models.Model):
+    """A text of staff for everybody; see `registry_site.announcements`."""
+
+    class Level(models.TextChoices):
+        NOTICE = "notice", "notice"
+        WARNING = "warning", "warning"
+
+    MAX_LENGTH = 1000
+
+    text = models.CharField(max_length=MAX_LENGTH, help_text="Plain text. Addresses with https:// are links.")
+    level = models.CharField(max_length=16, choices=Level, default=Level.NOTICE)
+    starts_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    on_pages = models.BooleanField("on every page", default=True)
+    in_publish_warnings = models.BooleanField("to those who publish a crate", default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    withdrawn_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects: ClassVar[AnnouncementQuerySet] = AnnouncementQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-starts_at", "-pk")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at=None) | Q(ends_at__gt=F("starts_at")), name="announcement_ends_after_its_start"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return Truncator(self.text).chars(60)
+
+    def state_at(self, moment: datetime) -> str:
+        """Return how it stands at a moment, in words."""
+        if self.withdrawn_at is not None:
+            return "withdrawn"
+        if self.ends_at is not None and self.ends_at <= moment:
+            return "over"
+        return "to come" if moment < self.starts_at else "shown"
+
+    def is_shown_at(self, moment: datetime) -> bool:
+        return self.state_at(moment) == "shown"
 
 
 class StoredBlob(models.Model):

@@ -37,9 +37,9 @@ from namespaces.models import Role as NamespaceRole
 from packages import releasing
 from packages.invitations import PACKAGE
 from packages.models import Package
-from registry_site import outbox
+from registry_site import announcements, outbox
 from registry_site.http import client_address
-from registry_site.models import AuditEvent, OutboxEntry
+from registry_site.models import Announcement, AuditEvent, OutboxEntry
 from registry_site.storage import blobs
 from tests.house.access_table import TABLE, Row, World, populated
 from tests.house.source_code import MAY_IMPORT
@@ -250,6 +250,10 @@ def reserved() -> ReservedName:
     return reserved_names.reserve(NameKind.ACCOUNT, "acme-*", "It is ours.", actor=None)
 
 
+def announcement() -> Announcement:
+    return announcements.announce(announcements.new("Maintenance at noon."), actor=None)
+
+
 # The row that each action of a list is tried with.
 ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user ban": user,
@@ -289,6 +293,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.cachedcrate delete_and_block": cached_crate,
     "mirror.override end": override,
     "mirror.incident settle": incident,
+    "registry_site.announcement withdraw": announcement,
     "registry_site.outboxentry send_again": failed_mail,
     "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),
 }
@@ -333,6 +338,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "files.client change": lambda: (machine(), {"description": "a box"}),
     "files.file add": lambda: (None, {"serve_path": "fresh", "path": File.objects.get().path}),
     "files.file change": lambda: (File.objects.get(), {"category": "weather"}),
+    "registry_site.announcement add": lambda: (None, {"text": "Maintenance at noon.", "on_pages": "on"}),
     "mirror.allowedname add": lambda: (None, {"name": "foreign", "user": user().pk}),
     "mirror.override add": lambda: (
         None,
@@ -420,6 +426,7 @@ def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) ->
     assert forms - {
         "accounts.ban change",
         "accounts.reservedname change",
+        "registry_site.announcement change",
         "mirror.override change",
         "mirror.allowedname change",
     } == {name.partition(":")[0] for name in FORMS}
