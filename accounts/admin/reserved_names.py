@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import reserved_names
@@ -12,6 +11,7 @@ from accounts.admin.staff import staff
 from accounts.models import ReservedName
 from accounts.name_patterns import NameKind
 from accounts.reserved_names import Matches
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import DomainAdmin
 from registry_site.errors import RegistryError
 
@@ -44,9 +44,18 @@ class ReservedNames(DomainAdmin):
     list_filter = ("kind", "reserved_at")
     search_fields = ("pattern", "reason")
     list_select_related = ("reserved_by",)
-    actions = ["release"]
     form = ReservedNameForm
     radio_fields = {"kind": admin.HORIZONTAL}
+    staff_actions = (
+        StaffAction(
+            "release",
+            "Release",
+            "accounts.change_reservedname",
+            reserved_names.release,
+            done="released",
+            explanation="Everybody may have these names at once.",
+        ),
+    )
 
     def get_fields(self, request: HttpRequest, obj: ReservedName | None = None) -> Any:
         fields = ("kind", "pattern", "reason")
@@ -66,8 +75,3 @@ class ReservedNames(DomainAdmin):
         # The key of the row that the verb has created: the admin links to it.
         obj.pk = reserved_names.reserve(NameKind(obj.kind), obj.pattern, obj.reason, actor=staff(request)).pk
         self.message_user(request, str(form.matches))
-
-    @admin.action(description="Release the selected names: everybody may have them", permissions=["change"])
-    def release(self, request: HttpRequest, queryset: QuerySet[ReservedName]) -> None:
-        released = sum(reserved_names.release(reserved, actor=staff(request)) for reserved in queryset)
-        self.message_user(request, f"{released} released.")
