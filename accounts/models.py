@@ -433,6 +433,8 @@ class Credential(models.Model):
 
     SESSION_KINDS = (Kind.BACKUPS_SESSION, Kind.TORRUST_SESSION, Kind.BROWSER_SESSION)
 
+    NAMED_KINDS = (Kind.CARGO_TOKEN, Kind.APP_KEY)
+
     DEFAULT_NAME = "default"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="credentials")
@@ -486,6 +488,11 @@ class Credential(models.Model):
                 fields=["expires_at"],
                 condition=Q(kind="cargo_token", revoked_at=None, end_announced_at=None, expires_at__isnull=False),
                 name="tokens_by_end",
+            ),
+            models.Index(
+                fields=["name"],
+                condition=Q(kind__in=("cargo_token", "app_key")) & ~Q(name="default"),
+                name="tokens_by_name",
             ),
         ]
 

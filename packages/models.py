@@ -122,6 +122,7 @@ class Package(models.Model):
         ]
         indexes = [
             models.Index(fields=["canonical_name", "id"], condition=Q(is_listed=True), name="listed_packages_by_name"),
+            models.Index(fields=["canonical_name"], name="packages_by_name"),
             models.Index(fields=["created_at", "id"], condition=Q(is_listed=True), name="listed_packages_by_creation"),
             models.Index(fields=["updated_at", "id"], condition=Q(is_listed=True), name="listed_packages_by_change"),
             # All that a list of those visible to a user needs.

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts import names
 from namespaces.models import Namespace
 from packages import counters, listing, search
 from packages.models import Package, Status, Type
+from registry_site.search.prefixes import begins
 from registry_site.sections import SUGGESTIONS, Entry, Results, SearchQuery, Section
 
-LAST_CHARACTER = "\U0010ffff"
 SORTS = (
     (listing.BY_RELEVANCE, "Relevance"),
     ("recent-downloads", "Recent downloads"),
@@ -75,10 +74,7 @@ def find_namespaces(query: SearchQuery) -> Results:
 
 def beginning_with(name: str) -> QuerySet[Namespace]:
     """Select the namespaces whose names begin so, by the index of names in either database."""
-    present = Namespace.objects.present()
-    if connection.vendor == "sqlite":
-        return present.filter(reservation__name__gte=name, reservation__name__lt=name + LAST_CHARACTER)
-    return present.filter(reservation__name__startswith=name)
+    return Namespace.objects.present().filter(begins("reservation__name", name))
 
 
 PACKAGES = Section(

@@ -1,5 +1,5 @@
 """Accounts in the admin site."""
 
-from accounts.admin import bans, credentials, groups, log_in_failures, reserved_names, users
+from accounts.admin import bans, credentials, groups, log_in_failures, reserved_names, search, users
 
-__all__ = ["bans", "credentials", "groups", "log_in_failures", "reserved_names", "users"]
+__all__ = ["bans", "credentials", "groups", "log_in_failures", "reserved_names", "search", "users"]

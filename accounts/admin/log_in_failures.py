@@ -57,4 +57,4 @@ def failures_of_a_day() -> Iterator[Fact]:
 def locked_accounts() -> Iterator[Notice]:
     """Yield the accounts that wait after too many failed log-ins."""
     url = f"{reverse('admin:accounts_user_changelist')}?locked=1"
-    yield Notice(login_throttle.locked_users(), "accounts locked after failed log-ins", url)
+    yield Notice(login_throttle.locked_users(), "account{s} locked after failed log-ins", url)

@@ -23,8 +23,8 @@ def open_incidents() -> Iterator[Notice]:
     is_fault = Q(kind=Incident.Kind.FAULT)
     unsettled = Incident.objects.filter(settled_at=None)
     url = f"{reverse('admin:mirror_incident_changelist')}?settled_at__isempty=1"
-    yield Notice(unsettled.exclude(is_fault), "open incidents of changed or wrong bytes in the mirror", url, True)
-    yield Notice(unsettled.filter(is_fault), "open incidents of failing upstreams", url)
+    yield Notice(unsettled.exclude(is_fault), "open incident{s} of changed or wrong bytes in the mirror", url, True)
+    yield Notice(unsettled.filter(is_fault), "open incident{s} of failing upstreams", url)
 
 
 @front_page.add("mirror.view_cachedindexfile", "Mirror")

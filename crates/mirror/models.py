@@ -66,7 +66,10 @@ class CachedCrate(models.Model):
     class Meta:
         ordering = ("name", "version")
         constraints = [models.UniqueConstraint(fields=["name", "version", "sha256"], name="each_cached_crate_once")]
-        indexes = [models.Index(fields=["last_used_at"], name="cached_crates_by_use")]
+        indexes = [
+            models.Index(fields=["last_used_at"], name="cached_crates_by_use"),
+            models.Index(fields=["sha256"], name="cached_crates_by_checksum"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"

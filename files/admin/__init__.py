@@ -1,5 +1,5 @@
 """Machines and files in the admin site."""
 
-from files.admin import clients, files
+from files.admin import clients, files, search
 
-__all__ = ["clients", "files"]
+__all__ = ["clients", "files", "search"]

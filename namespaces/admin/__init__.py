@@ -1,5 +1,5 @@
 """Namespaces in the admin site."""
 
-from namespaces.admin import namespaces
+from namespaces.admin import namespaces, search
 
-__all__ = ["namespaces"]
+__all__ = ["namespaces", "search"]

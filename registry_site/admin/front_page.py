@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.db.models import Count, QuerySet, Value
+from django.template.defaultfilters import pluralize
 from django.utils.timesince import timesince
 
 from registry_site.event_sentences import sentence_of
@@ -20,7 +21,8 @@ RECENT = 10  # changes of the member of staff, beside the page
 class Notice:
     """Something that needs somebody: how many there are, of what, and the way to them. Left out if there are none.
 
-    The number can be rows, which are counted together with those of all other notices and facts.
+    The number can be rows, which are counted together with those of all other notices and facts. `{s}` in the text
+    stands for the ending of a plural.
     """
 
     number: int | QuerySet[Any]
@@ -80,7 +82,7 @@ def of(user: PermissionsMixin | AnonymousUser) -> FrontPage:
         if isinstance(part, Fact):
             sections[section].append(replace(part, value=part.value.replace("{number}", f"{number:,}")))
         elif number:
-            notices.append(replace(part, number=number))
+            notices.append(replace(part, number=number, text=part.text.replace("{s}", pluralize(number))))
     notices.sort(key=lambda notice: not notice.is_urgent)
     changes = AuditEvent.objects.filter(actor_id=user.pk).order_by("-pk")[:RECENT]
     return FrontPage(notices, list(sections.items()), [(event, sentence_of(event)) for event in changes])

@@ -37,6 +37,6 @@ def mails_and_jobs() -> Iterator[Notice | Fact]:
     """Yield the mails and jobs that were given up, and those that wait."""
     backlog = outbox.backlog()
     url = reverse("admin:registry_site_outboxentry_changelist")
-    yield Notice(backlog.failed, "failed mails and jobs", f"{url}?state__exact=failed")
+    yield Notice(backlog.failed, "failed mail{s} or job{s}", f"{url}?state__exact=failed")
     age = f", the oldest for {backlog.oldest_seconds / 60:.0f} minutes" if backlog.pending else ""
     yield Fact("Mails and jobs that wait", f"{backlog.pending:,}{age}", f"{url}?state__exact=pending")

@@ -92,16 +92,14 @@ def upkeep() -> Iterator[Notice | Fact]:
         url = reverse("admin:registry_site_auditevent_change", args=[last.pk])
         yield Fact("Last purge", when(last.at), url)
         days = (timezone.now() - last.at).days
-        yield Notice(days if days >= LATE_PURGE_DAYS else 0, "days since the last purge", url)
+        yield Notice(days if days >= LATE_PURGE_DAYS else 0, "day{s} since the last purge", url)
     yield Fact("Last backup", "not known: nothing here makes backups or hears of them")
     yield Fact("Version", settings.VERSION)
     changed = sum(reading.source != "default" for reading in settings.REGISTRY.readings.values())
     yield Fact("Settings", f"{changed} of {len(settings.REGISTRY.readings)} are set", reverse("admin:settings"))
     unknown = settings.REGISTRY.unknown_names()
     names = ", ".join(unknown[:5])
-    yield Notice(
-        len(unknown), f"variable{pluralize(len(unknown))} that nothing reads: {names}", reverse("admin:settings")
-    )
+    yield Notice(len(unknown), f"variable{{s}} that nothing reads: {names}", reverse("admin:settings"))
 
 
 @site_pages.page("settings/", "settings", VIEW_SETTINGS)

@@ -64,8 +64,8 @@ def test_front_page_leads_to_open_incidents(as_root: Client, root: User) -> None
     Incident.objects.create(kind=Incident.Kind.FAULT, subject="old", detail="x", settled_at=timezone.now())
     links = notices(root)
     assert list(links) == [
-        "1 open incidents of changed or wrong bytes in the mirror",
-        "1 open incidents of failing upstreams",
+        "1 open incident of changed or wrong bytes in the mirror",
+        "1 open incident of failing upstreams",
     ]
     for url in links.values():
         assert as_root.get(url).context["cl"].result_count == 2  # both open ones

@@ -56,14 +56,14 @@ def test_front_page_takes_few_queries(as_root: Client) -> None:
     failed_mail()
     with CaptureQueriesContext(connection) as queries:
         page = as_root.get("/admin/").content.decode()
-    assert "failed mails and jobs" in page
+    assert "failed mail or job" in page
     assert len(queries) < MAX_QUERIES, [query["sql"][:90] for query in queries.captured_queries]
 
 
 def test_front_page_leads_to_failed_mails(as_root: Client) -> None:
     failed_mail()
     notice = as_root.get("/admin/").context["front_page"].notices[0]
-    assert (notice.number, notice.text) == (1, "failed mails and jobs")
+    assert (notice.number, notice.text) == (1, "failed mail or job")
     assert as_root.get(notice.url).context["cl"].result_count == 1
 
 
@@ -96,7 +96,7 @@ def test_front_page_leads_to_locked_accounts(as_root: Client, root: User, settin
         for _ in range(failures):
             LoginFailure.objects.create(name=name, network="192.0.2.1")
     notice = front_page.of(root).notices[0]
-    assert (notice.number, notice.text) == (1, "accounts locked after failed log-ins")
+    assert (notice.number, notice.text) == (1, "account locked after failed log-ins")
     assert [user.username for user in as_root.get(notice.url).context["cl"].result_list] == ["root"]
     login_throttle.unlock("root", actor=root)
     assert front_page.of(root).notices == []
