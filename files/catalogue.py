@@ -84,6 +84,7 @@ def add_file(
         actor.revalidate_and_lock()
         (now,) = ChangeSequence.next()
         file = File(serve_path=serve_path, uploaded_at=now, modified_at=now, **asdict(source), **details)
+        file.uploaded_by = actor.name if source.sha256 else ""
         _save(file)
         _record(actor, Action.FILE_ADD, [file])
     return file
@@ -113,7 +114,9 @@ def update_file(actor: Actor, pk: int, path: str | None = None, upload: Upload |
             for name in changed:
                 setattr(file, name, changes[name])
             (file.modified_at,) = ChangeSequence.next()
-            _save(file, [*changed, "modified_at"])
+            if "sha256" in changed:
+                file.uploaded_by = actor.name if file.sha256 else ""
+            _save(file, [*changed, "uploaded_by", "modified_at"])
             _record(actor, Action.FILE_UPDATE, [file], fields=changed)
     return file
 
@@ -162,9 +165,10 @@ def _require_may_change(actor: Actor, file: File) -> None:
     if roots is None:
         return
     if file.sha256:
-        # An upload lies in no directory. A client that has changed it before was allowed to.
+        # An upload lies in no directory. A client that has changed it before was allowed to; the log forgets the old
+        # changes, but the file keeps its author.
         events = AuditEvent.objects.filter(object_type=File._meta.label_lower, object_id=file.pk)
-        is_allowed = events.filter(actor=None, actor_name=actor.name).exists()
+        is_allowed = file.uploaded_by == actor.name or events.filter(actor=None, actor_name=actor.name).exists()
     else:
         is_allowed = local_files.is_beneath(file.path, roots)
     if not is_allowed:

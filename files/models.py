@@ -170,6 +170,9 @@ class File(models.Model):
     # The registered content: an upload has `sha256`; a file on the disk is recognized by `size` and `mtime_ns`.
     sha256 = models.CharField("SHA-256", max_length=64, blank=True, help_text="Only for uploads.")
     mtime_ns = models.BigIntegerField(default=0)
+    uploaded_by = models.CharField(
+        max_length=255, blank=True, editable=False, help_text="The author of the uploaded bytes, as in the audit log."
+    )
 
     objects: ClassVar[FileQuerySet] = FileQuerySet.as_manager()  # type: ignore[assignment]
 

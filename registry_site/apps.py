@@ -8,6 +8,6 @@ class RegistryConfig(AppConfig):
     verbose_name = "Audit log"  # its only model; the admin site shows this as the heading
 
     def ready(self) -> None:
-        from registry_site import audit_seals, purge  # noqa: F401 - their receivers register themselves
+        from registry_site import audit_retention, audit_seals, purge  # noqa: F401 - their receivers register themselves
         from registry_site.search import lookup  # noqa: F401 - registers the lookups
         from registry_site.storage import stored_blobs  # noqa: F401 - connects its receiver

@@ -16,7 +16,7 @@ from django.utils import timezone
 from registry_site import audit_digests
 from registry_site.logs import log_event
 from registry_site.models import AuditEvent, AuditSeal
-from registry_site.signals import minute_passed, purge_requested
+from registry_site.signals import minute_passed
 
 MAX_EVENTS = 500  # of a seal, so that other writers of SQLite come between
 DUE_AFTER = timedelta(minutes=1)  # so that many workers make about one seal in a minute together
@@ -78,11 +78,6 @@ def seal_due(**kwargs: Any) -> None:
     """Seal all events if the oldest unsealed one has waited for long."""
     if AuditEvent.objects.filter(seal=None, at__lt=timezone.now() - DUE_AFTER).exists():
         seal_all()
-
-
-@receiver(purge_requested)
-def seal_at_purge(**kwargs: Any) -> str:
-    return f"{seal_all()} seals added to the audit log."
 
 
 def backlog() -> Backlog:

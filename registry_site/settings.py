@@ -132,6 +132,9 @@ NAMESPACES_PER_DAY = REGISTRY.number("NAMESPACES_PER_DAY", 100, minimum=0)
 INVITATIONS_PER_DAY = REGISTRY.number("INVITATIONS_PER_DAY", 50, minimum=0)
 MIN_FREE_SPACE = REGISTRY.number("MIN_FREE_SPACE", 256 * 1024 * 1024, minimum=0)
 TRASH_DAYS = REGISTRY.number("TRASH_DAYS", 14, minimum=0, maximum=3650)
+AUDIT_DAYS = REGISTRY.number("AUDIT_DAYS", 0, minimum=0, maximum=36500)
+if 0 < AUDIT_DAYS < 30:  # limits of changes and mails about them read the last days
+    raise REGISTRY.refusal("AUDIT_DAYS", "give 30 days or more, or 0 to keep all events")
 PUBLISH_LIMIT_PER_10_SECONDS = REGISTRY.number("PUBLISH_LIMIT_PER_10_SECONDS", 150, minimum=0)
 CRATE_CHANGES_PER_MINUTE = REGISTRY.number("CRATE_CHANGES_PER_MINUTE", 60, minimum=0)
 # The default is cargo's name for crates.io, which it writes whatever index or mirror it uses.

@@ -736,7 +736,19 @@ def test_bound_client_leaves_other_entries_alone(bound_box: FileClient, weather:
 def test_bound_client_changes_its_own_uploads(bound_box: FileClient) -> None:
     [entry] = upload_file(bound_box, "POST", "/", TEXT, serve_path="upload.txt").json()["results"]
     assert bound_box.send("PUT", f"/{entry['id']}", {"category": "news"}).json()["success"]
+    AuditEvent.objects.all().delete()  # as when the log keeps no old events
+    assert bound_box.send("PUT", f"/{entry['id']}", {"category": "sport"}).json()["success"]
     assert bound_box.send("DELETE", f"/{entry['id']}").json()["success"]
+
+
+def test_author_of_an_upload_is_of_its_bytes(bound_box: FileClient) -> None:
+    staff = Actor("staff")
+    file = catalogue.add_file(staff, "theirs.txt", upload=catalogue.Upload(io.BytesIO(TEXT), len(TEXT)))
+    [own] = upload_file(bound_box, "POST", "/", TEXT, serve_path="own.txt").json()["results"]
+    catalogue.update_file(staff, own["id"], category="news")
+    assert set(File.objects.values_list("pk", "uploaded_by")) == {(file.pk, "staff"), (own["id"], "box")}
+    catalogue.update_file(staff, own["id"], upload=catalogue.Upload(io.BytesIO(b"new"), 3))
+    assert File.objects.get(pk=own["id"]).uploaded_by == "staff"
 
 
 # --- Times --------------------------------------------------------------------------------------------------------

@@ -267,8 +267,8 @@ def test_missing_directory_is_no_error(tmp_path: Path, settings: Any, capsys: py
 FILL = """
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {many})
 INSERT INTO files_file
-    (path, serve_path, size, category, aired, alive, uploaded_at, modified_at, expires_at, sha256, mtime_ns)
-SELECT '/file', '{name}/' || n, 5, NULL, false, {alive}, '{then}', '{then}', {expires_at}, '', 0 FROM numbers
+    (path, serve_path, size, aired, alive, uploaded_at, modified_at, expires_at, sha256, mtime_ns, uploaded_by)
+SELECT '/file', '{name}/' || n, 5, false, {alive}, '{then}', '{then}', {expires_at}, '', 0, '' FROM numbers
 """
 LONG_AGO = "2020-01-01 00:00:00+00:00"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -143,11 +143,9 @@ def test_workers_seal_what_has_waited_a_minute() -> None:
     assert audit_seals.backlog() == (0, 0)
 
 
+@pytest.mark.only_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_many_that_seal_at_once_make_one_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite in memory, as tests have it, is for one thread; in a file its writers queue."""
-    if connection.vendor == "sqlite":
-        return
     monkeypatch.setattr(audit_seals, "MAX_EVENTS", 5)
     record(60)
     failures: list[BaseException] = []
@@ -168,11 +166,9 @@ def test_many_that_seal_at_once_make_one_chain(monkeypatch: pytest.MonkeyPatch) 
     assert (failures, AuditSeal.objects.count(), problems()) == ([], 13, [])
 
 
+@pytest.mark.only_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_writers_do_not_wait_for_seals() -> None:
-    """On SQLite writers take turns anyway, so this is for PostgreSQL."""
-    if connection.vendor == "sqlite":
-        return
     written = threading.Event()
 
     def write() -> None:
