@@ -484,6 +484,9 @@ class Credential(models.Model):
         ]
         indexes = [
             models.Index(fields=["user", "kind", "-created_at"], name="credentials_newest_first"),
+            models.Index(fields=["-created_at", "-id"], name="all_credentials_newest_first"),
+            models.Index(fields=["ip_address"], name="credentials_by_address"),
+            models.Index(fields=["last_used_ip"], name="credentials_by_last_address"),
             models.Index(
                 fields=["expires_at"],
                 condition=Q(kind="cargo_token", revoked_at=None, end_announced_at=None, expires_at__isnull=False),
@@ -625,6 +628,7 @@ class LoginFailure(models.Model):
         indexes = [
             models.Index(fields=["name", "at"], name="failures_by_name"),
             models.Index(fields=["network", "at"], name="failures_by_network"),
+            models.Index(fields=["ip_address"], name="failures_by_address"),
         ]
 
     def __str__(self) -> str:

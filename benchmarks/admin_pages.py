@@ -5,8 +5,9 @@
 
 Or beside PostgreSQL: `.ci/postgres sh -c '… && …'`. Opens the front page, each list with all links that order, filter
 and turn its pages, searches of each, and each page of the busiest and of a usual row, as the administrator. Prints
-one table, and exits with 1 if a page is over a limit. The limit of the time is for the quickest request, since others
-that use the machine only add to it. `--only /crates/` measures the paths with this text.
+one table, and exits with 1 if a page is over a limit. The limit of the time is for the quickest request, and on
+SQLite for the processor's time of this process, which does all the work: others that use the machine count less then.
+`--only /crates/` measures the paths with this text.
 """
 
 import argparse
@@ -35,7 +36,7 @@ MAX_MILLISECONDS, MAX_QUERIES, MAX_BYTES = 150, 12, 150_000
 SLOW_SECONDS = 3  # after which a page is timed no more
 SHOWN_LENGTH = 100  # of a path
 LINKS_OF_A_KIND = 3  # links of a list with the same parameters, such as the days of a month
-HEAD = ("page", "best ms", "median", "worst", "queries", "kB", "status", "over")
+HEAD = ("page", "limited ms", "median", "worst", "queries", "kB", "status", "over")
 LINK_IN_LIST = re.compile(r'href="(\?[^"]*)"')
 BUSY_NAMES = ("busy", "busy-team", "mirrored-busy")
 NO_PAGE = {403, 405}  # such as the form of a row that nobody changes
@@ -50,19 +51,20 @@ class Page:
     queries: int = 0
     size: int = 0
     milliseconds: list[float] = field(default_factory=list)
+    limited: float = float("inf")  # milliseconds of the quickest request
 
     def faults(self) -> list[str]:
         """List what is over its limit."""
         checks = {
             "failed": self.status != 200,
-            "time": min(self.milliseconds) > MAX_MILLISECONDS,
+            "time": self.limited > MAX_MILLISECONDS,
             "queries": self.queries > MAX_QUERIES,
             "size": self.size > MAX_BYTES,
         }
         return [fault for fault, is_over in checks.items() if is_over]
 
     def cells(self) -> tuple[str, ...]:
-        times = [f"{choose(self.milliseconds):.0f}" for choose in (min, median, max)]
+        times = (f"{time:.0f}" for time in (self.limited, median(self.milliseconds), max(self.milliseconds)))
         figures = str(self.queries), f"{self.size / 1000:.0f}", str(self.status)
         path = self.path if len(self.path) <= SHOWN_LENGTH else f"{self.path[: SHOWN_LENGTH - 1]}…"
         return path, *times, *figures, " ".join(self.faults())
@@ -78,7 +80,7 @@ def main() -> None:
     django.setup()
     client = sign_in()
     pages = [page for page in measure_all(client, arguments.only, arguments.rounds) if page.status not in NO_PAGE]
-    pages.sort(key=lambda page: (not page.faults(), -min(page.milliseconds)))
+    pages.sort(key=lambda page: (not page.faults(), -page.limited))
     offenders = [page for page in pages if page.faults()]
     print(columns([HEAD, *(page.cells() for page in pages)]))
     print(f"\n{len(pages)} pages, {len(offenders)} over a limit")
@@ -112,9 +114,11 @@ def measure(client: "Client", path: str, rounds: int) -> Page:
     with CaptureQueriesContext(connection) as captured:
         response = client.get(path, follow=True)
     page.status, page.size, page.queries = response.status_code, len(response.getvalue()), len(captured)
+    clock = time.process_time if connection.vendor == "sqlite" else time.perf_counter
     while len(page.milliseconds) < rounds and sum(page.milliseconds) < 1000 * SLOW_SECONDS:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), clock()
         client.get(path, follow=True).getvalue()
+        page.limited = min(page.limited, 1000 * (clock() - used))
         page.milliseconds.append(1000 * (time.perf_counter() - began))
     return page
 

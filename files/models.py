@@ -140,7 +140,10 @@ class Session(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=["expires_at"], name="sessions_by_end")]
+        indexes = [
+            models.Index(fields=["expires_at"], name="sessions_by_end"),
+            models.Index(fields=["peer"], name="sessions_by_address"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.client} since {self.created_at:%Y-%m-%d %H:%M}"

@@ -202,6 +202,10 @@ class AuditEvent(models.Model):
             models.Index(fields=["actor", "-id"], name="audit_newest_of_actor"),
             models.Index(fields=["object_type", "object_id", "-id"], name="audit_newest_of_object"),
             models.Index(fields=["run", "id"], condition=models.Q(run__isnull=False), name="audit_by_run"),
+            models.Index(fields=["action", "-at", "-id"], name="audit_newest_of_action"),
+            models.Index(fields=["ip_address", "-at", "-id"], name="audit_newest_of_address"),
+            models.Index(fields=["target"], opclasses=["text_pattern_ops"], name="audit_events_by_target"),
+            models.Index(fields=["request_id"], name="audit_by_request"),
         ]
 
     def __str__(self) -> str:

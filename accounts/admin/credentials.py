@@ -15,7 +15,9 @@ class Credentials(ReadOnlyAdmin):
 
     list_display = ("name", "user", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "live")
     list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
-    search_fields = ("user__username", "name", "ip_address")
+    search_fields = ("user__username__startswith", "name__startswith")
+    search_help_text = "The beginning of a user's or of a token's name; an address or a network."
+    address_columns = ("ip_address", "last_used_ip")
     list_select_related = ("user",)
     fields = (
         *("user", "kind", "name", "allowed_scopes", "crates", "ip_address", "created_at", "expires_at", "revoked_at"),

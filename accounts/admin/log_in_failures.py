@@ -16,6 +16,7 @@ from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
+from registry_site.admin.lists import address_filter
 
 
 def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]:
@@ -29,9 +30,10 @@ def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
     list_display = ("at", "name", "ip_address", "of_code", "forgiven", "unlocked")
-    list_filter = ("at", "of_code", "forgiven", "unlocked")
-    search_fields = ("name", "ip_address")
-    date_hierarchy = "at"
+    list_filter = ("at", address_filter("ip_address"), "of_code", "forgiven", "unlocked")
+    search_fields = ("name__startswith",)
+    search_help_text = "The beginning of a name; an address or a network."
+    address_columns = ("ip_address",)
     staff_actions = (
         StaffAction(
             "unlock",

@@ -81,8 +81,9 @@ class ClientAdmin(DomainAdmin):
         "description",
         "created_at",
     )
-    list_filter = (LastSeenFilter, ("last_failure_at", admin.DateFieldListFilter), "is_active", "rights", "created_at")
+    list_filter = (LastSeenFilter, "last_failure_at", "is_active", "rights", "created_at")
     search_fields = ("name", "maintainer", "email", "description")
+    address_columns = ("last_seen_ip", "last_failure_ip")
     form = ClientForm
     fields = ("name", "rights", "roots", "description", "maintainer", "email")
     derived_fields = (
@@ -172,7 +173,9 @@ class ClientAdmin(DomainAdmin):
 class SessionAdmin(ReadOnlyAdmin):
     list_display = ("client", "peer", "created_at", "expires_at", "ended_at", "live")
     list_filter = (("ended_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
-    search_fields = ("client__name", "peer")
+    search_fields = ("client__name",)
+    search_help_text = "A part of a machine's name; an address or a network."
+    address_columns = ("peer",)
     list_select_related = ("client",)
     actions = ["end"]
 

@@ -37,9 +37,9 @@ def lists() -> Iterator[tuple[str, Any]]:
 
 
 def filtered_paths(model_admin: Any) -> set[str]:
-    """Return the paths to the columns that a list filters by."""
-    filters: Any = model_admin.list_filter
-    return {entry[0] if isinstance(entry, tuple) else entry for entry in filters}
+    """Return the paths to the columns that a list filters by, and the parameters of its boxes."""
+    entries = [entry[0] if isinstance(entry, tuple) else entry for entry in model_admin.list_filter]
+    return {entry if isinstance(entry, str) else entry.parameter_name for entry in entries}
 
 
 def lookups_of(model_admin: Any) -> Iterator[str]:
@@ -105,19 +105,11 @@ def test_onlooker_cannot_probe_secrets(db: None) -> None:
 def test_junk_in_filters_never_breaks_a_list(root: User) -> None:
     statuses = set()
     for _, model_admin in lists():
-        columns = {*filtered_paths(model_admin), *filter(None, [model_admin.date_hierarchy])}
-        names = [f"{column}__{lookup}" for column in columns for lookup in ("exact", "gte", "lt", "isnull", "isempty")]
+        suffixes = ("", "__exact", "__gte", "__lt", "__isnull", "__isempty")
+        names = [f"{column}{suffix}" for column in filtered_paths(model_admin) for suffix in suffixes]
         for name, value in itertools.product(names, JUNK):
             statuses.add(view(model_admin, root, {name: value}))
     assert statuses == {200, 302, 400}
-
-
-@pytest.mark.parametrize("path", ["/admin/accounts/loginfailure/", "/admin/registry_site/auditevent/"])
-def test_junk_in_a_date_hierarchy_is_dropped(as_root: Client, path: str) -> None:
-    for query in ("at__year=9999&at__month=12&at__day=31", "at__year=0", "at__year=x", "at__year=2026&at__month=13"):
-        response = as_root.get(f"{path}?{query}", follow=True)
-        assert (response.status_code, response.redirect_chain) == (200, [(f"{path}?e=1", 302)]), query
-    assert as_root.get(f"{path}?at__month=13").status_code == 400  # a month of no year
 
 
 def test_declared_filters_still_filter(as_root: Client) -> None:
