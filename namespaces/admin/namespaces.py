@@ -8,11 +8,24 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
+from accounts.admin.fields import LoginField
 from accounts.admin.staff import confirmed_staff, staff
 from accounts.models import User
 from namespaces import membership
+from namespaces.admin import namespace_page
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, ObjectPage
+
+
+class NewNamespaceForm(ModelForm):
+    """The form of a shared namespace, with the account that is to let others in."""
+
+    owner = LoginField(label="First owner", help_text="The login name of an account. It adds the other members.")
+
+    class Meta:
+        model = Namespace
+        fields = ("name",)
 
 
 class RoleAssignmentForm(ModelForm):
@@ -84,8 +97,8 @@ class TrashAdmin(DomainAdmin):
 
 
 @admin.register(Namespace)
-class NamespaceAdmin(TrashAdmin):
-    """Namespaces: staff manage members, and remove and restore namespaces."""
+class NamespaceAdmin(ObjectPage, TrashAdmin):
+    """Namespaces: staff create shared ones, manage members, and remove and restore them."""
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
     list_filter = (
@@ -96,7 +109,32 @@ class NamespaceAdmin(TrashAdmin):
     search_fields = ("name",)
     inlines = [MembershipInline]
     fields = ("name", "user", "created_at", "removed_at")
-    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("namespaces.add_namespace")
+
+    def get_fields(self, request: HttpRequest, obj: Namespace | None = None) -> Any:
+        return self.fields if obj else ("name", "owner")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Namespace | None = None) -> Any:
+        return self.fields if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Namespace | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs, **({} if change else {"form": NewNamespaceForm}))
+
+    def get_inlines(self, request: HttpRequest, obj: Namespace | None) -> Any:
+        return self.inlines if obj else []
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
+        return namespace_page.page_queryset()
+
+    def describe(self, request: HttpRequest, row: Namespace) -> Description:
+        return namespace_page.describe(request, row)
+
+    def save_model(self, request: HttpRequest, obj: Namespace, form: ModelForm, change: bool) -> None:
+        if not change:
+            owner = form.cleaned_data["owner"]
+            obj.pk = membership.create_namespace_for(owner, obj.name, actor=staff(request)).pk
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
         namespaces: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")

@@ -1,5 +1,5 @@
 """Packages in the admin site."""
 
-from packages.admin import packages, search, user_panels
+from packages.admin import namespace_panels, packages, search, user_panels
 
-__all__ = ["packages", "search", "user_panels"]
+__all__ = ["namespace_panels", "packages", "search", "user_panels"]

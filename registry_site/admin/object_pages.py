@@ -7,12 +7,13 @@ above adds to the page of a row below: `add_panel` and `add_fact`.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from django.conf import settings
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -179,6 +180,13 @@ def list_url(model: type[Model], **query: str) -> str:
 def panel_of(title: str, columns: Mapping[str, Callable[[Any], Cell]], rows: Iterable[Any], **more: Any) -> Panel:
     """Return a panel of rows; each column has a heading and a function of the row."""
     return Panel(title, tuple(columns), [[show(row) for show in columns.values()] for row in rows], **more)
+
+
+def trash_fact(removed_at: datetime) -> Fact:
+    """Return the standing of a row in the trash."""
+    end = removed_at + timedelta(days=settings.TRASH_DAYS)
+    since = f"since {removed_at:%Y-%m-%d %H:%M} UTC"
+    return Fact("In the trash", f"{since}. Staff can restore it until {end:%Y-%m-%d}; a purge deletes it then.", "bad")
 
 
 class ObjectPageChangeList(DeclaredFiltersChangeList):

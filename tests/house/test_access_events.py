@@ -328,6 +328,7 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),
     "crates.crate change: remove an owner": lambda: (Crate.objects.get(), {"ownerships-1-DELETE": "on"}),
     "accounts.reservedname add": lambda: (None, {"kind": "crate", "pattern": "acme-*", "reason": "It is ours."}),
+    "namespaces.namespace add": lambda: (None, {"name": "fresh", "owner": "bystander"}),
     "namespaces.namespace change: give a role": lambda: (acme(), {"memberships-1-role": "READ_ONLY"}),
     "namespaces.namespace change: remove a member": lambda: (acme(), {"memberships-1-DELETE": "on"}),
     "packages.package change: add": lambda: (tool(), new_row("collaborations", user=user("user").pk, role="MEMBER")),

@@ -799,13 +799,12 @@ def test_staff_cannot_add_a_member_twice(as_root: Client, acme: Namespace, alice
 
 def test_staff_search_and_open_namespaces(as_root: Client, acme: Namespace) -> None:
     listed = as_root.get(f"{ADMIN}?q=acm").content.decode()
-    assert f"{ADMIN}{acme.pk}/change/" in listed
+    assert f'"{ADMIN}{acme.pk}/?' in listed
     assert "alice" in as_root.get(f"{ADMIN}{acme.pk}/change/").content.decode()
 
 
-def test_staff_cannot_delete_or_add_namespaces(as_root: Client, acme: Namespace) -> None:
+def test_staff_cannot_delete_namespaces(as_root: Client, acme: Namespace) -> None:
     assert as_root.post(f"{ADMIN}{acme.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert as_root.post(f"{ADMIN}add/", {"name": "x"}).status_code == 403
     assert "delete_selected" not in as_root.get(ADMIN).content.decode()
 
 
