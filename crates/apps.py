@@ -10,6 +10,7 @@ class CratesConfig(AppConfig):
     def ready(self) -> None:
         from crates import (  # noqa: F401 - connect receivers
             download_counts,
+            owner_mails,
             owner_notices,
             ownership,
             purge,

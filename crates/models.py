@@ -428,3 +428,23 @@ class CrateDownloads(RecentDownloadTotal):
 
     def __str__(self) -> str:
         return f"{self.crate}: {self.total}"
+
+
+class OwnerMail(models.Model):
+    """A text of staff that was sent to the owners of crates; see `crates.owner_mails`."""
+
+    MAX_SUBJECT_LENGTH = 150
+    MAX_TEXT_LENGTH = 4000
+
+    subject = models.CharField(max_length=MAX_SUBJECT_LENGTH)
+    text = models.CharField(max_length=MAX_TEXT_LENGTH)
+    crates = models.PositiveIntegerField(help_text="How many were chosen.")
+    recipients = models.PositiveIntegerField(help_text="Owners with an address that mails may go to.")
+    sent_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
+    sent_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("-sent_at", "-pk")
+
+    def __str__(self) -> str:
+        return self.subject

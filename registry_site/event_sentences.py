@@ -18,6 +18,7 @@ SENTENCES: dict[str, str] = {
     Action.CRATE_ADD_OWNERS: "The crate {target} got owners.",
     Action.CRATE_DESTROY: "{target} was destroyed.",
     Action.CRATE_FOLLOW: "The crate {target} is followed.",
+    Action.CRATE_MAIL_OWNERS: "A mail of staff went to the owners of {target}: {subject}",
     Action.CRATE_PUBLISH: "{target} was published.",
     Action.CRATE_REFRESH: "The {target} were refreshed.",
     Action.CRATE_RELEASE_NAME: "The reservation of {target} was ended.",

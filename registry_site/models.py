@@ -26,6 +26,7 @@ class Action(models.TextChoices):
     CRATE_ADD_OWNERS = "crate.add_owners"
     CRATE_DESTROY = "crate.destroy"
     CRATE_FOLLOW = "crate.follow"
+    CRATE_MAIL_OWNERS = "crate.mail_owners"
     CRATE_PUBLISH = "crate.publish"
     CRATE_REFRESH = "crate.refresh"
     CRATE_RELEASE_NAME = "crate.release_name"  # in events of former releases; now name.release

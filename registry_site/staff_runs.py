@@ -65,9 +65,42 @@ def change_rows(
                 shown.append(Shown(str(row), outcome))
     finally:
         audit.run_id.reset(token)
+    end(run)
+    return shown
+
+
+def change_together(
+    run: StaffRun, rows: Iterable[Any], change: Callable[[list[Any]], object], refusals: Mapping[Any, str]
+) -> None:
+    """Call `change` once with all rows but those with a refusal by their key: it changes all of these, or none.
+
+    Raises the `RegistryError` that it raises; then there was no run.
+    """
+    changing = []
+    for row in rows:
+        if row.pk in refusals:
+            add_problem(run, "refused", row, refusals[row.pk])
+        else:
+            changing.append(row)
+    token = audit.run_id.set(run.pk)
+    try:
+        change(changing)
+        run.changed = len(changing)
+    except RegistryError:
+        run.delete()
+        raise
+    except Exception:
+        log_event("staff_run_failed", logging.ERROR, exc_info=True, run=str(run.pk), model=run.model)
+        for row in changing:
+            add_problem(run, "failed", row, OUR_FAULT)
+    finally:
+        audit.run_id.reset(token)
+    end(run)
+
+
+def end(run: StaffRun) -> None:
     run.ended_at = timezone.now()
     run.save(update_fields=["changed", "unchanged", "refused", "failed", "problems", "ended_at"])
-    return shown
 
 
 def change_row(run: StaffRun, row: Any, change: Callable[[Any], bool | str]) -> bool | str:

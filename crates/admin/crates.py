@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from accounts.admin.staff import confirmed_staff, staff
 from accounts.models import User
 from crates import ownership, removal
+from crates.admin.owner_mails import MAIL_OWNERS
 from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
@@ -47,6 +48,7 @@ class CrateAdmin(RemovableAdmin):
     )
     search_fields = ("name", "default_version__description")
     inlines = [OwnerInline]
+    staff_actions = (MAIL_OWNERS,)
     actions = [*RemovableAdmin.actions, "serve_upstream", "hide_upstream"]
     fields = (
         "name",

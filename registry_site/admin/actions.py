@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ from django.utils.cache import patch_cache_control
 
 from registry_site import staff_runs
 from registry_site.admin.keys import require_possible_key
-from registry_site.errors import Invalid
+from registry_site.errors import Invalid, RegistryError
 from registry_site.http.request_log import annotate
 from registry_site.models import StaffRun
 from registry_site.staff_runs import MAX_ROWS, RanBefore, Shown
@@ -66,7 +67,7 @@ class StaffAction:
     name: str
     label: str  # in the menu, on buttons and as a title, such as "Ban"
     permission: str
-    apply: Callable[..., bool | str]
+    apply: Callable[..., Any]
     done: str  # of a changed row, such as "banned"
     explanation: str = ""  # what will happen, and whether that can be undone
     form: type[ActionForm] = ActionForm
@@ -75,6 +76,7 @@ class StaffAction:
     refusals: Callable[[Any, Sequence[Any]], Mapping[Any, str]] | None = None
     other_permission: str = ""  # that is needed as well
     max_rows: int = MAX_ROWS
+    together: bool = False  # whether `apply` gets the list of all rows at once; its refusals are shown in the form
     applies: Callable[[Any], bool] = lambda row: True  # whether the page of a row has a button for it
 
     def is_permitted(self, user: Any) -> bool:
@@ -183,13 +185,16 @@ class StaffActionsAdmin(admin.ModelAdmin):
         except RanBefore as error:
             self.message_user(request, error.message, messages.WARNING)
             return HttpResponseRedirect(run_url(request.POST["run"]))
-        arguments = form.arguments()
-        shown = staff_runs.change_rows(
-            run,
-            selection.rows,
-            lambda row: action.apply(row, actor=user, **arguments),
-            action.refusals_of(user, selection.rows),
-        )
+        apply = partial(action.apply, actor=user, **form.arguments())
+        refusals = action.refusals_of(user, selection.rows)
+        if action.together:
+            try:
+                staff_runs.change_together(run, selection.rows, apply, refusals)
+            except RegistryError as error:
+                form.add_error(error.code if error.code in form.fields else None, error.message)
+                return self.render_action(request, action, selection, form)
+            return HttpResponseRedirect(run_url(run.pk))
+        shown = staff_runs.change_rows(run, selection.rows, apply, refusals)
         return self.render_shown(request, action, run, shown) if shown else HttpResponseRedirect(run_url(run.pk))
 
     def render_action(
