@@ -46,10 +46,10 @@ def set_yanked(
     return version
 
 
-def set_yanked_as_staff(version: Version, *, yanked: bool, actor: User) -> bool:
-    """Yank or unyank a version of any crate; return whether that changed it."""
+def set_yanked_as_staff(version: Version, *, yanked: bool, message: str | None = None, actor: User) -> bool:
+    """Yank a version of any crate, with a message, or unyank it; return whether that changed it."""
     lock = partial(ownership.lock_for_update, version.crate)
-    return _change_yanked(version, lock, yanked=yanked, message=None, actor=actor)
+    return _change_yanked(version, lock, yanked=yanked, message=message, actor=actor)
 
 
 def _change_yanked(

@@ -22,7 +22,12 @@ class LoginField(forms.CharField):
         widget = AdminTextInputWidget({"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"})
         super().__init__(**{"max_length": 150, "label": "Login name", "widget": widget, **kwargs})
 
+    def prepare_value(self, value: Any) -> Any:
+        return value.username if isinstance(value, User) else value
+
     def clean(self, value: Any) -> Any:
+        if isinstance(value, User):  # of a row that has its account for good
+            return value
         name = super().clean(value)
         if not name:
             return None
@@ -30,6 +35,18 @@ class LoginField(forms.CharField):
         if user is None:
             raise ValidationError(self.error_messages["unknown"], "unknown", {"name": name})
         return user
+
+
+class AssignmentForm(forms.ModelForm):
+    """A row that gives an account something; another account needs another row."""
+
+    user = LoginField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            self.fields["user"].disabled = True
+            self.initial["user"] = self.instance.user
 
 
 class EndForm(forms.Form):

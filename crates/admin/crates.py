@@ -1,26 +1,35 @@
 """Crates and their owners in the admin site."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.admin.staff import confirmed_staff, staff
+from accounts.admin.fields import AssignmentForm
+from accounts.admin.staff import confirmed_staff
 from accounts.models import User
 from crates import ownership, removal
 from crates.admin.owner_mails import MAIL_OWNERS
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin
+from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+
+
+def set_served(crate: Crate, *, served: bool, actor: User) -> bool:
+    """Let the mirror serve upstream's crate of a name, or never ask for it; return whether that changed it."""
+    rows = Crate.with_removed.without_large_columns().filter(pk=crate.pk)
+    return shared_names.set_served(rows, served=served, actor=actor) > 0
 
 
 class OwnerInline(admin.TabularInline):
     model = Ownership
     fk_name = "crate"
+    form = AssignmentForm
     extra = 0
-    autocomplete_fields = ("user",)
     readonly_fields = ("added_by", "added_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
@@ -48,8 +57,31 @@ class CrateAdmin(RemovableAdmin):
     )
     search_fields = ("name", "default_version__description")
     inlines = [OwnerInline]
-    staff_actions = (MAIL_OWNERS,)
-    actions = [*RemovableAdmin.actions, "serve_upstream", "hide_upstream"]
+    typed_fields = ("user",)
+    staff_actions = (
+        *removal_actions("crate", removal.remove_crate_as_staff, removal.restore_crate, removal.destroy_crate),
+        StaffAction(
+            "serve_upstream",
+            "Serve upstream's crates of these names",
+            "crates.change_crate",
+            partial(set_served, served=True),
+            done="served",
+            explanation="The mirror serves what upstream has under these names, beside our own crates.",
+            undo="hide_upstream",
+            applies=lambda crate: crate.upstream != Crate.Upstream.HAS,
+        ),
+        StaffAction(
+            "hide_upstream",
+            "Never ask upstream for these names",
+            "crates.change_crate",
+            partial(set_served, served=False),
+            done="hidden",
+            explanation="The mirror answers that there are no such crates, and never asks upstream for these names.",
+            undo="serve_upstream",
+            applies=lambda crate: crate.upstream != Crate.Upstream.LACKS,
+        ),
+        MAIL_OWNERS,
+    )
     fields = (
         "name",
         "max_number",
@@ -80,28 +112,6 @@ class CrateAdmin(RemovableAdmin):
     @admin.display(description="upstream", ordering="upstream")
     def upstream_value(self, crate: Crate) -> str:
         return crate.upstream  # the column is too narrow for the label
-
-    @admin.action(description="Let the mirror serve upstream's crates of these names", permissions=["change"])
-    def serve_upstream(self, request: HttpRequest, queryset: QuerySet[Crate]) -> None:
-        self._set_served(request, queryset, served=True)
-
-    @admin.action(description="Never ask upstream for these names", permissions=["change"])
-    def hide_upstream(self, request: HttpRequest, queryset: QuerySet[Crate]) -> None:
-        self._set_served(request, queryset, served=False)
-
-    def _set_served(self, request: HttpRequest, queryset: QuerySet[Crate], *, served: bool) -> None:
-        crates = Crate.with_removed.without_large_columns().filter(pk__in=queryset.values("pk"))
-        changed = shared_names.set_served(crates, served=served, actor=staff(request))
-        self.message_user(request, f"{changed} changed; the others were so before.")
-
-    def remove_row(self, row: Crate, reason: str, *, actor: User) -> bool:
-        return removal.remove_crate_as_staff(row, reason, actor=actor)
-
-    def restore_row(self, row: Crate, *, actor: User) -> bool:
-        return removal.restore_crate(row, actor=actor)
-
-    def destroy_row(self, row: Crate, reason: str, *, actor: User) -> bool:
-        return removal.destroy_crate(row, reason, actor=actor)
 
     @admin.display(description="highest version", empty_value="none that is usable")
     def max_number(self, crate: Crate) -> str | None:

@@ -1,15 +1,22 @@
 """Versions in the admin site: staff yank them."""
 
+from functools import partial
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.admin.staff import staff
 from accounts.models import User
 from crates import removal, yanking
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin
+from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
 from crates.models import Version
+from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+
+
+def yank(version: Version, *, reason: str, actor: User) -> bool:
+    """Yank a version with a reason; return whether that changed it."""
+    return yanking.set_yanked_as_staff(version, yanked=True, message=reason, actor=actor)
 
 
 @admin.register(Version)
@@ -22,30 +29,32 @@ class VersionAdmin(ReadOnlyAdmin, RemovableAdmin):
         ("destroyed_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("crate__name", "number", "checksum", "published_by__username")
-    actions = ["yank", "unyank", *RemovableAdmin.actions]
+    staff_actions = (
+        StaffAction(
+            "yank",
+            "Yank",
+            "crates.change_version",
+            yank,
+            done="yanked",
+            explanation="Cargo does not choose these versions any more; lock files that name them still work. Pages "
+            "and feeds show the reason.",
+            form=ReasonForm,
+            undo="unyank",
+            applies=lambda version: not version.yanked and version.removed_at is None,
+        ),
+        StaffAction(
+            "unyank",
+            "Unyank",
+            "crates.change_version",
+            partial(yanking.set_yanked_as_staff, yanked=False),
+            done="unyanked",
+            undo="yank",
+            applies=lambda version: version.yanked and version.removed_at is None,
+        ),
+        *removal_actions("version", removal.remove_version, removal.restore_version, removal.destroy_version),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
         versions = super().get_queryset(request).select_related("crate", "published_by")
         without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
         return without_large
-
-    def remove_row(self, row: Version, reason: str, *, actor: User) -> bool:
-        return removal.remove_version(row, reason, actor=actor)
-
-    def restore_row(self, row: Version, *, actor: User) -> bool:
-        return removal.restore_version(row, actor=actor)
-
-    def destroy_row(self, row: Version, reason: str, *, actor: User) -> bool:
-        return removal.destroy_version(row, reason, actor=actor)
-
-    @admin.action(description="Yank the selected versions", permissions=["act"])
-    def yank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
-        self._set_yanked(request, queryset, yanked=True)
-
-    @admin.action(description="Unyank the selected versions", permissions=["act"])
-    def unyank(self, request: HttpRequest, queryset: QuerySet[Version]) -> None:
-        self._set_yanked(request, queryset, yanked=False)
-
-    def _set_yanked(self, request: HttpRequest, queryset: QuerySet[Version], *, yanked: bool) -> None:
-        changed = sum(yanking.set_yanked_as_staff(v, yanked=yanked, actor=staff(request)) for v in queryset)
-        self.message_user(request, f"{changed} {'yanked' if yanked else 'unyanked'}; the others were so before.")

@@ -4,10 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
+from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
@@ -15,7 +13,9 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import format_html_join
 
+from accounts.admin.fields import LoginField
 from accounts.admin.staff import staff
+from accounts.models import User
 from crates import names
 from crates.mirror import (
     front_page,
@@ -30,18 +30,34 @@ from crates.mirror import (
 )
 from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from crates.package import requirements
+from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
 from registry_site.errors import Invalid
 
 __all__ = ["front_page"]  # adds the mirror to the front page
 
-NO_REASON = "in the admin site, without a reason"
+
+def only(row: Any) -> QuerySet[Any]:
+    """Select one row of the mirror, for the verbs that take many."""
+    rows: QuerySet[Any] = type(row).objects.filter(pk=row.pk)
+    return rows
 
 
-class ReasonForm(ActionForm):
-    """The form above a list, with a reason for the actions that block."""
+def block(name: str, requirement: str, reason: str, *, actor: User) -> bool:
+    """Block versions of a crate; raises `Invalid`."""
+    overrides.create_override(Override.Kind.BLOCKED, name, requirement, actor=actor, reason=reason)
+    return True
 
-    reason = forms.CharField(required=False, max_length=500, label="Reason for a block:")
+
+def delete(crate: CachedCrate, *, actor: User) -> bool:
+    """Delete a cached file; raises `Unavailable`."""
+    maintenance.delete_crate(crate, actor=actor)
+    return True
+
+
+def delete_and_block(crate: CachedCrate, *, reason: str, actor: User) -> bool:
+    """Block a version and delete its file, in this order, or a request could fetch it again; raises as both do."""
+    return block(crate.name, f"={crate.version}", reason, actor=actor) and delete(crate, actor=actor)
 
 
 def count_failures(subject: Any) -> Coalesce:
@@ -65,12 +81,6 @@ class MirrorAdmin(ReadOnlyAdmin):
     """A list of rows that are changed only by actions."""
 
     show_full_result_count = False  # counting a hundred thousand rows takes longer than showing a page of them
-
-    def has_act_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"mirror.change_{self.opts.model_name}")
-
-    def has_block_permission(self, request: HttpRequest) -> bool:
-        return self.has_act_permission(request) and request.user.has_perm("mirror.add_override")
 
     @admin.display(description="size", ordering="size")
     def bytes(self, row: Any) -> str:
@@ -116,8 +126,33 @@ class CachedIndexFileAdmin(MirrorAdmin):
     list_filter = ("status", HeldBackFilter, "changed_at", "checked_at")
     search_fields = ("name__startswith",)
     fields = ("name", "path", "status", "upstream", "etag", "changed_at", "checked_at", "held_back")
-    actions = ["mark_stale", "accept_changes", "block"]
-    action_form = ReasonForm
+    staff_actions = (
+        StaffAction(
+            "mark_stale",
+            "Ask upstream again",
+            "mirror.change_cachedindexfile",
+            lambda row, *, actor: index_cache.mark_stale(only(row), actor=actor) > 0,
+            done="to be asked for again",
+            explanation="The next request for each of these crates asks upstream.",
+        ),
+        StaffAction(
+            "accept_changes",
+            "Take the checksums that upstream has now",
+            "mirror.change_cachedindexfile",
+            lambda row, *, actor: index_cache.forget_checksums(only(row), actor=actor) > 0,
+            done="to be taken as upstream has them",
+            explanation="Checksums that were seen before count no more: whatever upstream sends next is served.",
+        ),
+        StaffAction(
+            "block",
+            "Block all versions",
+            "mirror.add_override",
+            lambda row, *, actor, reason: block(row.name, "*", reason, actor=actor),
+            done="blocked",
+            explanation="Nobody gets these crates any more. To lift that, end the override.",
+            form=ReasonForm,
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedIndexFile]:
         # A body may have megabytes, and checksums a tenth of that, so let the database measure them.
@@ -143,56 +178,37 @@ class CachedIndexFileAdmin(MirrorAdmin):
         rows = ((version.line.version, version.quarantine_reason) for version in versions if version.quarantine_reason)
         return format_html_join("", "<p><strong>{}</strong>: {}</p>", rows) or "nothing"
 
-    @admin.action(description="Ask upstream again at the next request", permissions=["act"])
-    def mark_stale(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        self.message_user(request, f"{index_cache.mark_stale(queryset, actor=staff(request))} will be asked for again.")
-
-    @admin.action(description="Take the checksums that upstream has now", permissions=["act"])
-    def accept_changes(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        accepted = index_cache.forget_checksums(queryset, actor=staff(request))
-        self.message_user(request, f"{accepted} will be taken as they are upstream.")
-
-    @admin.action(description="Block the selected crates in all versions", permissions=["block"])
-    def block(self, request: HttpRequest, queryset: QuerySet[CachedIndexFile]) -> None:
-        for index_file in queryset:
-            block(request, index_file.name, "*")
-        self.message_user(request, f"{len(queryset)} blocked. To lift that, end the override.")
-
 
 @admin.register(CachedCrate)
 class CachedCrateAdmin(MirrorAdmin):
     list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "last_used_at")
     list_filter = ("fetched_at", "last_used_at")
     search_fields = ("name__startswith", "sha256__startswith", "license")
-    actions = ["delete_crates", "delete_and_block"]
-    action_form = ReasonForm
+    staff_actions = (
+        StaffAction(
+            "delete_crates",
+            "Delete the files",
+            "mirror.change_cachedcrate",
+            delete,
+            done="deleted",
+            explanation="They are fetched again when somebody asks for them.",
+        ),
+        StaffAction(
+            "delete_and_block",
+            "Delete the files, and block their versions",
+            "mirror.change_cachedcrate",
+            delete_and_block,
+            done="blocked and deleted",
+            explanation="Nobody gets these versions any more. To lift that, end the override. A file that cannot be "
+            "deleted at present is blocked nevertheless.",
+            form=ReasonForm,
+            other_permission="mirror.add_override",
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedCrate]:
         crates: QuerySet[CachedCrate] = super().get_queryset(request)
         return crates.annotate(failures=count_failures(OuterRef("name")))
-
-    @admin.action(description="Delete the selected files; they are fetched again when asked for", permissions=["act"])
-    def delete_crates(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        deleted, failure = maintenance.delete_crates(queryset, actor=staff(request))
-        self.message_user(request, f"{deleted} deleted.")
-        if failure:
-            self.message_user(request, f"The others are still here. {failure}", messages.ERROR)
-
-    @admin.action(description="Delete the selected files, and block their versions", permissions=["block"])
-    def delete_and_block(self, request: HttpRequest, queryset: QuerySet[CachedCrate]) -> None:
-        with transaction.atomic():  # first, or a request could fetch a file again
-            for crate in queryset:
-                block(request, crate.name, f"={crate.version}")
-        deleted, failure = maintenance.delete_crates(queryset, actor=staff(request))
-        self.message_user(request, f"{len(queryset)} blocked, {deleted} deleted. To lift that, end the override.")
-        if failure:
-            self.message_user(request, f"Delete the others later: they are blocked, too. {failure}", messages.ERROR)
-
-
-def block(request: HttpRequest, name: str, requirement: str) -> Override:
-    """Block versions of a crate, with the reason in the form above the list; raises `Invalid`."""
-    reason = request.POST.get("reason", "").strip() or NO_REASON
-    return overrides.create_override(Override.Kind.BLOCKED, name, requirement, actor=staff(request), reason=reason)
 
 
 class OverrideForm(forms.ModelForm):
@@ -222,7 +238,17 @@ class OverrideAdmin(DomainAdmin):
     list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("name", "reason")
     list_select_related = ("created_by",)
-    actions = ["end"]
+    staff_actions = (
+        StaffAction(
+            "end",
+            "End",
+            "mirror.change_override",
+            overrides.end_override,
+            done="ended",
+            explanation="What they block is served again, and what they exempt is under the policies again.",
+            applies=lambda override: override.ended_at is None,
+        ),
+    )
     form = OverrideForm
     fields = ("kind", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
     readonly_fields = ("created_at", "created_by", "ended_at")
@@ -248,25 +274,28 @@ class OverrideAdmin(DomainAdmin):
         )
         obj.pk = override.pk  # of the row that the verb has created: the admin links to it
 
-    @admin.action(description="End the selected overrides", permissions=["change"])
-    def end(self, request: HttpRequest, queryset: QuerySet[Override]) -> None:
-        ended = sum(overrides.end_override(override, actor=staff(request)) for override in queryset)
-        self.message_user(request, f"{ended} ended; the others had ended before.")
-
 
 @admin.register(Incident)
 class IncidentAdmin(MirrorAdmin):
     list_display = ("subject", "kind", "detail", "count", "first_at", "last_at", "settled_at")
     list_filter = ("kind", ("settled_at", admin.EmptyFieldListFilter), "last_at")
     search_fields = ("subject",)
-    actions = ["settle"]
-
-    @admin.action(description="Mark the selected incidents as settled", permissions=["act"])
-    def settle(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self.message_user(request, f"{incidents.settle(queryset, actor=staff(request))} settled.")
+    staff_actions = (
+        StaffAction(
+            "settle",
+            "Settle",
+            "mirror.change_incident",
+            lambda row, *, actor: incidents.settle(only(row), actor=actor) > 0,
+            done="settled",
+            explanation="They have been looked at. If the same happens again, it is a new incident.",
+            applies=lambda incident: incident.settled_at is None,
+        ),
+    )
 
 
 class AllowedNameForm(forms.ModelForm):
+    user = LoginField()
+
     def clean_name(self) -> str:
         if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
@@ -281,8 +310,17 @@ class AllowedNameAdmin(DomainAdmin):
     list_filter = ("allowed_at",)
     search_fields = ("name", "user__username")
     list_select_related = ("user", "allowed_by")
-    autocomplete_fields = ("user",)
-    actions = ["withdraw"]
+    typed_fields = ("user",)
+    staff_actions = (
+        StaffAction(
+            "withdraw",
+            "Withdraw",
+            "mirror.change_allowedname",
+            shared_names.disallow,
+            done="withdrawn",
+            explanation="The accounts may not publish new crates of these names; crates of them stay.",
+        ),
+    )
     form = AllowedNameForm
     fields = ("name", "user")
 
@@ -293,8 +331,3 @@ class AllowedNameAdmin(DomainAdmin):
         assert obj.user is not None  # noqa: S101 - the form needs one
         # The key of the row that the verb has created: the admin links to it.
         obj.pk = shared_names.allow(obj.name, obj.user, actor=staff(request)).pk
-
-    @admin.action(description="Withdraw the selected names; crates of them stay", permissions=["change"])
-    def withdraw(self, request: HttpRequest, queryset: QuerySet[AllowedName]) -> None:
-        withdrawn = sum(shared_names.disallow(allowed, actor=staff(request)) for allowed in queryset)
-        self.message_user(request, f"{withdrawn} withdrawn.")

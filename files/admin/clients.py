@@ -1,10 +1,11 @@
 """The admin pages of clients. A new key stands on the answer to its creation, and on no other page."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -13,9 +14,12 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
 from files import activity, clients, local_files, names
-from files.admin.staff import staff_actor, validate_field
+from files.admin.staff import actor_of, staff_actor, validate_field
 from files.models import Client, ClientKey, Session
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+
+MAX_NEW_KEYS = 100  # at once: each has to be copied from the page that shows it
 
 
 class ClientForm(ModelForm):
@@ -66,6 +70,18 @@ class LastSeenFilter(admin.SimpleListFilter):
         return queryset
 
 
+def rotate(client: Client, *, actor: AbstractBaseUser) -> str:
+    """Give a client a new key; return it in hexadecimal digits."""
+    key = clients.generate_key()
+    clients.rotate_key(client, key, actor=actor_of(actor).name)
+    return key.hex()
+
+
+def set_active(client: Client, *, active: bool, actor: AbstractBaseUser) -> bool:
+    """Enable or disable a client; return whether that changed it."""
+    return clients.set_active(client, active=active, actor=actor_of(actor).name)
+
+
 @admin.register(Client)
 class ClientAdmin(DomainAdmin):
     """Clients. A new one receives a key, which is shown once; actions rotate keys, and disable and enable clients."""
@@ -96,7 +112,45 @@ class ClientAdmin(DomainAdmin):
         "last_failure_ip",
     )
     inlines = [KeyInline, SessionInline]
-    actions = ["rotate", "disable", "enable", "end_sessions"]
+    staff_actions = (
+        StaffAction(
+            "rotate",
+            "Make a new key",
+            "files.change_client",
+            rotate,
+            done="with a new key",
+            explanation="Each gets a new key, which is shown once, and its sessions end. The former keys are good for "
+            "nothing any more.",
+            max_rows=MAX_NEW_KEYS,
+        ),
+        StaffAction(
+            "disable",
+            "Disable",
+            "files.change_client",
+            partial(set_active, active=False),
+            done="disabled",
+            explanation="They cannot log in any more, and their sessions end.",
+            undo="enable",
+            applies=lambda client: client.is_active,
+        ),
+        StaffAction(
+            "enable",
+            "Enable",
+            "files.change_client",
+            partial(set_active, active=True),
+            done="enabled",
+            undo="disable",
+            applies=lambda client: not client.is_active,
+        ),
+        StaffAction(
+            "end_sessions",
+            "End the sessions",
+            "files.change_client",
+            lambda client, *, actor: clients.end_sessions(client, actor=actor_of(actor).name) > 0,
+            done="without sessions",
+            explanation="They can log in again with their keys.",
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
         return activity.with_recent_failures(super().get_queryset(request))
@@ -136,31 +190,6 @@ class ClientAdmin(DomainAdmin):
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: str | None = None) -> HttpResponse:
         return self._keys_response(request, request.new_keys)  # type: ignore[attr-defined]
 
-    @admin.action(description="Give the selected clients new keys, and end their sessions", permissions=["change"])
-    def rotate(self, request: HttpRequest, queryset: QuerySet[Client]) -> HttpResponse:
-        keys = [(client, clients.generate_key()) for client in queryset]
-        with transaction.atomic():  # all or none: the page after this is the only one that shows the keys
-            for client, key in keys:
-                clients.rotate_key(client, key, actor=staff_actor(request).name)
-        return self._keys_response(request, keys)
-
-    @admin.action(description="Disable the selected clients, and end their sessions", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
-        self._set_active(request, queryset, active=False)
-
-    @admin.action(description="Enable the selected clients", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
-        self._set_active(request, queryset, active=True)
-
-    @admin.action(description="End the sessions of the selected clients", permissions=["change"])
-    def end_sessions(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
-        ended = sum(clients.end_sessions(client, actor=staff_actor(request).name) for client in queryset)
-        self.message_user(request, f"{ended} sessions ended.")
-
-    def _set_active(self, request: HttpRequest, queryset: QuerySet[Client], *, active: bool) -> None:
-        changed = sum(clients.set_active(client, active=active, actor=staff_actor(request).name) for client in queryset)
-        self.message_user(request, f"{changed} {'enabled' if active else 'disabled'}; the others were so before.")
-
     def _keys_response(self, request: HttpRequest, keys: list[tuple[Client, bytes]]) -> HttpResponse:
         in_hex = [(client, key.hex()) for client, key in keys]
         context = {**self.admin_site.each_context(request), "title": "New keys", "opts": self.opts, "keys": in_hex}
@@ -177,16 +206,18 @@ class SessionAdmin(ReadOnlyAdmin):
     search_help_text = "A part of a machine's name; an address or a network."
     address_columns = ("peer",)
     list_select_related = ("client",)
-    actions = ["end"]
+    staff_actions = (
+        StaffAction(
+            "end",
+            "End",
+            "files.change_session",
+            lambda session, *, actor: clients.end_session(session, actor=actor_of(actor).name),
+            done="ended",
+            explanation="The clients can log in again with their keys.",
+            applies=lambda session: session.is_live,
+        ),
+    )
 
     @admin.display(boolean=True)
     def live(self, session: Session) -> bool:
         return session.is_live
-
-    def has_end_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("files.change_session")
-
-    @admin.action(description="End the selected sessions", permissions=["end"])
-    def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        ended = sum(clients.end_session(session, actor=staff_actor(request).name) for session in queryset)
-        self.message_user(request, f"{ended} ended; the others had ended before.")

@@ -6,13 +6,14 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import widgets
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from files import catalogue, local_files, names
-from files.admin.staff import staff_actor, validate_field
+from files.admin.staff import actor_of, staff_actor, validate_field
 from files.models import File
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import CountedAdmin
 from registry_site.audit import Action
 from registry_site.http.parsers import MAX_BODY_BYTES, check_length
@@ -55,6 +56,11 @@ class FileForm(forms.ModelForm):
         return {**changes, "upload": catalogue.Upload(upload, upload.size)} if upload else changes
 
 
+def mark_dead(file: File, *, actor: AbstractBaseUser) -> bool:
+    """Mark a file as dead; return whether it was alive."""
+    return catalogue.mark_all_dead(actor_of(actor), File.objects.filter(pk=file.pk), Action.FILE_DELETE) > 0
+
+
 @admin.register(File)
 class FileAdmin(CountedAdmin):
     list_display = (
@@ -77,7 +83,18 @@ class FileAdmin(CountedAdmin):
     show_full_result_count = False
     form = FileForm
     derived_fields = ("size", "sha256", "alive", "uploaded_at", "modified_at")
-    actions = ["remove"]
+    staff_actions = (
+        StaffAction(
+            "remove",
+            "Mark as dead",
+            "files.change_file",
+            mark_dead,
+            done="dead",
+            explanation="Clients learn that these files are gone, and cannot fetch them any more. Their bytes stay. "
+            "A dead file never comes back: add it again instead.",
+            applies=lambda file: file.alive,
+        ),
+    )
 
     def check_body_length(self, request: HttpRequest, length: int) -> None:
         """Allow uploads to staff only: Django reads the form before it knows who sends it."""
@@ -101,8 +118,3 @@ class FileAdmin(CountedAdmin):
             catalogue.update_file(staff_actor(request), obj.pk, **form.changes())
         else:
             obj.pk = catalogue.add_file(staff_actor(request), **form.changes()).pk
-
-    @admin.action(description="Mark the selected files as dead", permissions=["change"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
-        died = catalogue.mark_all_dead(staff_actor(request), queryset, Action.FILE_DELETE)
-        self.message_user(request, f"{died} are dead now; the others were before. Their bytes stay.")

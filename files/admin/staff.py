@@ -10,8 +10,13 @@ from files.actors import Actor
 from registry_site.errors import RegistryError
 
 
+def actor_of(user: Any) -> Actor:
+    """Return a member of staff as the author of changes."""
+    return Actor(f"staff {user.get_username()}")
+
+
 def staff_actor(request: HttpRequest) -> Actor:
-    return Actor(f"staff {request.user.get_username()}")
+    return actor_of(request.user)
 
 
 def validate_field(check: Callable[[Any], object], value: Any) -> None:

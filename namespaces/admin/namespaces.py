@@ -3,16 +3,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin.fields import LoginField
+from accounts.admin.fields import AssignmentForm, LoginField
 from accounts.admin.staff import confirmed_staff, staff
-from accounts.models import User
 from namespaces import membership
 from namespaces.admin import namespace_page
+from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
 from registry_site.admin.object_pages import Description, ObjectPage
@@ -28,20 +27,11 @@ class NewNamespaceForm(ModelForm):
         fields = ("name",)
 
 
-class RoleAssignmentForm(ModelForm):
-    """A form for the role of one user; another user needs another assignment."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["user"].disabled = self.instance.pk is not None
-
-
 class RoleAssignmentInline(admin.TabularInline):
     """The users with a role in a namespace or a package."""
 
-    form = RoleAssignmentForm
+    form = AssignmentForm
     extra = 0
-    autocomplete_fields = ("user",)
     readonly_fields = ("added_by", "added_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -70,30 +60,10 @@ def is_shared(namespace: Namespace | None) -> bool:
 class TrashAdmin(DomainAdmin):
     """Rows that staff put into the trash and restore, and that are never created here."""
 
-    actions = ["remove", "restore"]
     show_full_result_count = False  # saves a count of all rows
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
-
-    @admin.action(description="Put the selected %(verbose_name_plural)s into the trash", permissions=["change"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self.set_removed(request, queryset, removed=True)
-
-    @admin.action(description="Restore the selected %(verbose_name_plural)s", permissions=["change"])
-    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self.set_removed(request, queryset, removed=False)
-
-    def set_removed(self, request: HttpRequest, queryset: QuerySet[Any], *, removed: bool) -> None:
-        """Remove or restore rows, all or none."""
-        with transaction.atomic():
-            rows = self.model.objects.for_update().filter(pk__in=queryset.values("pk"))
-            count = sum(self.set_row_removed(row, removed=removed, actor=staff(request)) for row in rows)
-        self.message_user(request, f"{count} {'removed' if removed else 'restored'}; the others already were.")
-
-    def set_row_removed(self, row: Any, *, removed: bool, actor: User) -> bool:
-        """Call the verb of the domain; return False if there was nothing to change."""
-        raise NotImplementedError
 
 
 @admin.register(Namespace)
@@ -107,7 +77,9 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
         "created_at",
     )
     search_fields = ("name",)
+    staff_actions = trash_actions(Namespace, "namespaces.change_namespace", membership.set_removed)
     inlines = [MembershipInline]
+    typed_fields = ("user",)
     fields = ("name", "user", "created_at", "removed_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -153,9 +125,6 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
         formset.save(commit=False)
         saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
         membership.set_members_by_staff(form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request))
-
-    def set_row_removed(self, row: Namespace, *, removed: bool, actor: User) -> bool:
-        return membership.set_removed(row, removed=removed, actor=actor)
 
 
 class InvitationAdmin(ReadOnlyAdmin):

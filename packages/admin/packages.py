@@ -4,15 +4,19 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.forms import BaseInlineFormSet, ModelForm
+from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from accounts.admin.staff import confirmed_staff
 from accounts.models import User
+from namespaces.admin.fields import NamespaceField
 from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline, TrashAdmin
+from namespaces.admin.trash import trash_actions
+from namespaces.models import Namespace
 from packages import collaboration, releasing
 from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
+from registry_site.admin.actions import ActionForm, StaffAction
 from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 # Large columns of the package, or of the release, that a row belongs to.
@@ -51,6 +55,21 @@ class CollaborationInline(RoleAssignmentInline):
         return collaborations.select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
 
 
+class TransferForm(ActionForm):
+    """The namespace that packages move to."""
+
+    namespace = NamespaceField()
+    field_order = ("namespace", "reason")
+
+
+def transfer(package: Package, *, namespace: Namespace, actor: User) -> bool:
+    """Move a package to a namespace; return whether it was in another one."""
+    if package.namespace_id == namespace.pk:
+        return False
+    releasing.transfer_package(package, namespace, actor=actor)
+    return True
+
+
 @admin.register(Package)
 class PackageAdmin(TrashAdmin, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
@@ -67,10 +86,25 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
     )
     list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "namespace__name")
-    autocomplete_fields = ("namespace",)
+    staff_actions = (
+        *trash_actions(Package, "packages.change_package", releasing.set_removed),
+        StaffAction(
+            "transfer",
+            "Transfer to another namespace",
+            "packages.change_package",
+            transfer,
+            done="transferred",
+            explanation="They have another address from now on, and the members of that namespace have their roles in "
+            "them. Collaborators stay.",
+            form=TransferForm,
+            needs_proof=True,
+            applies=lambda package: package.removed_at is None,
+        ),
+    )
     inlines = [ReleaseInline, CollaborationInline]
+    typed_fields = ("user",)
     fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
-    readonly_fields = fields[1:]
+    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
         large = (*SEARCH_COLUMNS, *(f"newest__{column}" for column in Release.LARGE_COLUMNS))
@@ -81,10 +115,6 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
     def newest_version(self, package: Package) -> str:
         return f"{package.newest.version} ({package.newest.status})" if package.newest else ""
 
-    def save_model(self, request: HttpRequest, obj: Package, form: ModelForm, change: bool) -> None:
-        if "namespace" in form.changed_data:
-            releasing.transfer_package(obj, obj.namespace, actor=confirmed_staff(request))
-
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)  # releases are read only, but Django reads the changes of every formset
         if formset.model is Collaboration:
@@ -92,9 +122,6 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
             collaboration.set_collaborators_by_staff(
                 form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request)
             )
-
-    def set_row_removed(self, row: Package, *, removed: bool, actor: User) -> bool:
-        return releasing.set_removed(row, removed=removed, actor=actor)
 
 
 class SnapshotRevisionInline(ReadOnlyInline):

@@ -118,10 +118,8 @@ class DomainAdmin(StaffActionsAdmin):
             return super().changeform_view(request, *args, **kwargs)
         except RegistryError as error:
             request.refusal = error  # type: ignore[attr-defined]  # for `get_form`
-            response = super().changeform_view(request, *args, **kwargs)
             annotate_refusal(status_of(error), error.code, error.message)
-            response.status_code = status_of(error)
-            return response
+            return super().changeform_view(request, *args, **kwargs)
         except DisallowedModelAdminToField as error:
             return self.refuse(request, error)
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 
 from registry_site import outbox
 from registry_site.admin import front_page
+from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
 from registry_site.models import OutboxEntry
@@ -21,15 +20,17 @@ class OutboxEntries(ReadOnlyAdmin):
     search_fields = ("recipient",)
     exclude = ("arguments",)
     show_full_result_count = False
-    actions = ("send_again",)
-
-    def has_send_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("registry_site.change_outboxentry")
-
-    @admin.action(description="Send the selected failed mails again", permissions=["send"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[OutboxEntry]) -> None:
-        number = outbox.send_again(queryset, actor=request.user)  # type: ignore[arg-type]  # staff have signed in
-        self.message_user(request, f"{number} wait to be sent again.")
+    staff_actions = (
+        StaffAction(
+            "send_again",
+            "Send again",
+            "registry_site.change_outboxentry",
+            lambda entry, *, actor: outbox.send_again([entry], actor=actor) > 0,
+            done="to be sent again",
+            explanation="Failed mails are tried for another day; others are left as they are.",
+            applies=lambda entry: entry.state == OutboxEntry.State.FAILED,
+        ),
+    )
 
 
 @front_page.add("registry_site.view_outboxentry", "Upkeep")

@@ -56,14 +56,15 @@ def test_nothing_can_be_deleted(as_root: Client, model: type[Model]) -> None:
 
 def test_yank_by_staff_changes_the_index(as_root: Client) -> None:
     version = Version.objects.get()
-    assert "1 yanked" in run_action(as_root, VERSIONS, "yank", version)
+    assert "1 yanked" in run_action(as_root, VERSIONS, "yank", version, reason="It panics.")
     assert '"yanked":true' in Crate.objects.get().index_text
+    assert Version.objects.get().yank_message == "It panics."
     assert "1 unyanked" in run_action(as_root, VERSIONS, "unyank", version)
     assert '"yanked":false' in Crate.objects.get().index_text
 
 
 def test_yank_by_staff_is_recorded_as_theirs(as_root: Client) -> None:
-    run_action(as_root, VERSIONS, "yank", Version.objects.get())
+    run_action(as_root, VERSIONS, "yank", Version.objects.get(), reason="It panics.")
     assert AuditEvent.objects.get(action="crate.yank").actor_name == "root"
 
 
@@ -80,23 +81,23 @@ def change(client: Client, *rows: dict[str, Any]) -> str:
 
 def present_row() -> dict[str, Any]:
     ownership = Crate.objects.get().ownerships.get()
-    return {"id": ownership.pk, "crate": ownership.crate_id, "user": ownership.user_id}
+    return {"id": ownership.pk, "crate": ownership.crate_id, "user": "alice"}
 
 
 def test_owner_is_added(as_root: Client, bob: User) -> None:
-    change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": bob.pk})
+    change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": "bob"})
     assert {owner.username for owner in Crate.objects.get().owners.all()} == {"alice", "bob"}
 
 
 def test_owner_is_replaced(as_root: Client, bob: User) -> None:
-    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": bob.pk})
+    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": "bob"})
     assert {owner.username for owner in Crate.objects.get().owners.all()} == {"bob"}
 
 
 def test_owners_need_a_fresh_proof(as_root: Client, bob: User) -> None:
     add_app(User.objects.get(username="root"))
     Credential.objects.update(proven_at=None)
-    assert "/account/confirm" in change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": bob.pk})
+    assert "/account/confirm" in change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": "bob"})
     assert Crate.objects.get().owners.count() == 1
 
 
@@ -130,7 +131,7 @@ def test_staff_who_may_only_view_cannot_yank(charlie: User) -> None:
 
 
 def test_changed_owners_are_recorded(as_root: Client, bob: User) -> None:
-    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": bob.pk})
+    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": "bob"})
     events = AuditEvent.objects.filter(action__contains="owners").order_by("action")
     assert [(event.action, event.actor_name, event.target, event.detail) for event in events] == [
         ("crate.add_owners", "root", "demo", {"users": ["bob"]}),

@@ -12,6 +12,7 @@ from http.cookies import SimpleCookie
 from io import StringIO
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
@@ -317,7 +318,7 @@ class Staff:
         return match[1], bytes.fromhex(match[2])
 
     def run_action(self, action: str, pk: str) -> tuple[int, str]:
-        return self.open("POST", "/admin/files/client/", action=action, _selected_action=pk)
+        return self.open("POST", f"/admin/files/client/act/{action}/", run=str(uuid4()), pk=pk)
 
 
 @pytest.fixture(scope="module")

@@ -286,6 +286,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "namespaces.namespace restore": removed_namespace,
     "packages.package remove": tool,
     "packages.package restore": removed_package,
+    "packages.package transfer": tool,
     "files.client rotate": machine,
     "files.client disable": machine,
     "files.client enable": disabled_machine,
@@ -302,6 +303,11 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "registry_site.announcement withdraw": announcement,
     "registry_site.outboxentry send_again": failed_mail,
     "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),
+}
+# What the page of an action asks for beside the reason.
+FIELDS = {
+    "crates.crate mail_owners": {"subject": "A flaw", "text": "Yank it."},
+    "packages.package transfer": {"namespace": "owner"},
 }
 # These change rows of unrecorded tables, or none; they leave events nevertheless.
 ON_UNRECORDED_TABLES = frozenset(
@@ -331,22 +337,21 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "accounts.ban add": lambda: (None, {"user": "bystander", "reason": "spam"}),
     "auth.group add": lambda: (None, {"name": "helpers"}),
     "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
-    "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user=user().pk)),
+    "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user="bystander")),
     "crates.crate change: remove an owner": lambda: (Crate.objects.get(), {"ownerships-1-DELETE": "on"}),
     "accounts.reservedname add": lambda: (None, {"kind": "crate", "pattern": "acme-*", "reason": "It is ours."}),
     "namespaces.namespace add": lambda: (None, {"name": "fresh", "owner": "bystander"}),
     "namespaces.namespace change: give a role": lambda: (acme(), {"memberships-1-role": "READ_ONLY"}),
     "namespaces.namespace change: remove a member": lambda: (acme(), {"memberships-1-DELETE": "on"}),
-    "packages.package change: add": lambda: (tool(), new_row("collaborations", user=user("user").pk, role="MEMBER")),
+    "packages.package change: add": lambda: (tool(), new_row("collaborations", user="user", role="MEMBER")),
     "packages.package change: remove": lambda: (tool(), {"collaborations-1-DELETE": "on"}),
-    "namespaces.namespace change": lambda: (acme(), new_row("memberships", user=user("user").pk, role="MEMBER")),
-    "packages.package change": lambda: (tool(), {"namespace": Namespace.objects.get(name="owner").pk}),
+    "namespaces.namespace change": lambda: (acme(), new_row("memberships", user="user", role="MEMBER")),
     "files.client add": lambda: (None, {"name": "fresh", "rights": "READ"}),
     "files.client change": lambda: (machine(), {"description": "a box"}),
     "files.file add": lambda: (None, {"serve_path": "fresh", "path": File.objects.get().path}),
     "files.file change": lambda: (File.objects.get(), {"category": "weather"}),
     "registry_site.announcement add": lambda: (None, {"text": "Maintenance at noon.", "on_pages": "on"}),
-    "mirror.allowedname add": lambda: (None, {"name": "foreign", "user": user().pk}),
+    "mirror.allowedname add": lambda: (None, {"name": "foreign", "user": "bystander"}),
     "mirror.override add": lambda: (
         None,
         {"kind": "blocked", "name": "foreign", "requirement": "*", "reason": "It steals."},
@@ -398,7 +403,7 @@ def test_actions_of_staff_leave_events(world: World, as_administrator: Browser, 
     def case(label: str, action: str) -> Case:
         def prepare() -> Callable[[], object]:
             row = ACTIONS[f"{label} {action}"]()
-            fields = {"post": "yes", "reason": "It steals.", "subject": "A flaw", "text": "Yank it."}
+            fields = {"post": "yes", "reason": "It steals.", **FIELDS.get(f"{label} {action}", {})}
             path = f"/admin/{label.replace('.', '/')}/"
             return lambda: run_action(as_administrator, path, action, row, **fields)
 
