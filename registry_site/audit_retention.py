@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -54,8 +55,9 @@ def next_to_export() -> list[int]:
     """Return the numbers of the first seals whose events are all too old, up to those of one file."""
     limit = timezone.now() - timedelta(days=settings.AUDIT_DAYS)
     rest = AuditSeal.objects.filter(number__gt=0, exported_to="").order_by("number")
-    ages = rest.values_list("number", "last_at")[:SEALS_OF_A_FILE]
-    return [number for number, _ in takewhile(lambda age: age[1] < limit, ages)]
+    # An event later than its own seal has the time of a wrong clock, and must not keep all others for ever.
+    times = rest.values_list("number", Least("last_at", "sealed_at"))[:SEALS_OF_A_FILE]
+    return [number for number, _ in takewhile(lambda row: row[1] < limit, times)]
 
 
 def export(numbers: list[int]) -> Path:

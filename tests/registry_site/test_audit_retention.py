@@ -89,6 +89,13 @@ def test_seal_with_a_young_event_stays(folder: Path) -> None:
     assert (AuditEvent.objects.count(), folder.exists()) == (3, False)
 
 
+def test_wrong_clock_keeps_nothing_for_ever() -> None:
+    seal(-3650)
+    assert audit_retention.next_to_export() == []
+    AuditSeal.objects.update(sealed_at=timezone.now() - timedelta(days=91))
+    assert audit_retention.next_to_export() == [1]
+
+
 def test_another_purge_changes_nothing(old: None, folder: Path) -> None:
     purge()
     content = (folder / NAME).read_bytes()
