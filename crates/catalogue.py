@@ -337,8 +337,7 @@ def dependencies_of(name: str, number: str) -> list[DependencyRecord]:
     ]
 
 
-def dependency_record(row: Any, crate_name: str, downloads: int) -> DependencyRecord:
-    """Return the record of a `Dependency`, or of a tuple with its columns."""
+def dependency_record(row: Dependency, crate_name: str, downloads: int) -> DependencyRecord:
     return DependencyRecord(
         id=row.pk,
         version_id=row.version_id,

@@ -76,7 +76,8 @@ def list_dependents_on(registry: str, name: str, page: int, per_page: int) -> De
     """Return a page of the dependents of a crate in the registry with this index URL; an empty one is this registry."""
     current = current_dependencies(registry, name)
     start = (page - 1) * per_page
-    downloads = dict(select_dependents(current, first_versions(current))[start : start + per_page])
+    some = select_dependents(current, first_versions(current))
+    downloads = dict(some.values_list("crate__default_version", "total")[start : start + per_page])
     # A version can need a crate several times, for its code and for its tests: the first dependency stands for all.
     rows = current.filter(version__in=downloads).order_by("-version_id", "-position")
     dependencies = {row.version_id: row for row in rows}
@@ -120,21 +121,17 @@ def first_versions(current: QuerySet[Dependency]) -> list[int]:
     return list(each_once(current).values_list("version_id", flat=True)[: listing.FEW + 1])
 
 
-def select_dependents(
-    current: QuerySet[Dependency], versions: Sequence[int]
-) -> QuerySet[CrateDownloads, tuple[int, int]]:
-    """Select the default versions that have some of these dependencies, with the downloads of their crates.
+def select_dependents(current: QuerySet[Dependency], versions: Sequence[int]) -> QuerySet[CrateDownloads]:
+    """Select the downloads of crates whose default versions have some of these dependencies, the most first.
 
     `versions` are the first of them. Few are looked up and sorted; to find the first of many, the index of downloads is
     followed.
     """
     by_downloads = listing.ORDERS["downloads"]
-    crates = by_downloads.sort(by_downloads.rows(listing.USABLE))
     if len(versions) <= listing.FEW:
-        crates = crates.filter(crate__default_version__in=versions)
-    else:
-        crates = crates.filter(Exists(current.filter(version=OuterRef("crate__default_version"))))
-    return crates.values_list("crate__default_version", "total")
+        return by_downloads.sort(CrateDownloads.objects.filter(crate__default_version__in=versions))
+    needing = Exists(current.filter(version=OuterRef("crate__default_version")))
+    return by_downloads.sort(by_downloads.rows(listing.USABLE).filter(needing))
 
 
 def count_up_to_many(versions: Sequence[int]) -> str:
@@ -151,5 +148,5 @@ def each_once(current: QuerySet[Dependency]) -> QuerySet[Dependency, Any]:
     """Select the versions that have some of these dependencies, without those that are yanked."""
     # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
     # versions themselves would read one row for each dependent.
-    yanked = Crate.objects.filter(max_version=None).exclude(default_version=None).values("default_version")
+    yanked = Crate.with_removed.filter(max_version=None, default_version__isnull=False).values("default_version")
     return current.exclude(version__in=yanked).order_by().values("version").distinct()

@@ -62,19 +62,6 @@ LISTED_COLUMNS = (
     "published_by__username",
     "downloads__total",
 )
-DEPENDENCY_COLUMNS = (
-    "pk",
-    "version_id",
-    "name",
-    "requirement",
-    "is_optional",
-    "default_features",
-    "features",
-    "target",
-    "kind",
-    "registry",
-    "explicit_name",
-)
 SHOWN_COLUMNS = (
     *catalogue.VERSION_COLUMNS,
     "keywords",
@@ -335,14 +322,12 @@ class OwnCrate(PresentedCrate):
 
     @cached_property
     def keys_by_number(self) -> dict[str, int]:
-        """The primary keys of all versions by their numbers, the highest first."""
-        rows = list(self.crate.versions.order_by().values_list("number", "pk"))
-        rows.sort(key=lambda row: semantic_versions.order_of(row[0]), reverse=True)
-        return dict(rows)
+        """The primary keys of all versions by their numbers."""
+        return dict(self.crate.versions.order_by().values_list("number", "pk"))
 
     @cached_property
     def version_numbers(self) -> Sequence[str]:
-        return list(self.keys_by_number)
+        return sorted(self.keys_by_number, key=semantic_versions.order_of, reverse=True)
 
     @cached_property
     def version(self) -> VersionRecord:
@@ -350,8 +335,7 @@ class OwnCrate(PresentedCrate):
 
     @cached_property
     def owners(self) -> Sequence[User]:
-        rows = self.crate.ownerships.select_related("user")
-        return [row.user for row in rows.only("crate", "user__username")]
+        return list(User.objects.filter(ownerships__crate=self.crate).order_by("ownerships").only("username"))
 
     @cached_property
     def contents(self) -> dict[str, Any]:
@@ -390,8 +374,7 @@ class OwnCrate(PresentedCrate):
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:
         rows = Dependency.objects.filter(version=self.row).order_by("position")
-        columns = rows.values_list(*DEPENDENCY_COLUMNS, named=True)
-        return [catalogue.dependency_record(row, row.name, 0) for row in columns]
+        return [catalogue.dependency_record(row, row.name, 0) for row in rows]
 
     @property
     def downloads(self) -> int:
@@ -410,7 +393,7 @@ class OwnCrate(PresentedCrate):
         if by_date:
             keys = list(self.crate.versions.values_list("pk", flat=True)[start:end])
         else:
-            keys = list(self.keys_by_number.values())[start:end]
+            keys = [self.keys_by_number[number] for number in self.version_numbers[start:end]]
         return VersionPage(listed_records(self.crate, keys), page, has_next=end < self.version_count)
 
 

@@ -102,6 +102,12 @@ def test_other_sections_are_suggested_beside(client: Client, crates: None, alice
     assert '<a href="/namespaces/acme/packages/client">' in page
 
 
+def test_search_takes_eight_queries(client: Client, crates: None, django_assert_max_num_queries: Any) -> None:
+    for text in ("client", "http", "nothing"):
+        with django_assert_max_num_queries(8):
+            search(client, q=text)
+
+
 def test_private_packages_are_never_results(client: Client, alice: User) -> None:
     content = release_input.ReleaseInput(version="1.0.0", type="PRIVATE", description="Hidden")
     membership.create_namespace(Principal(alice), "acme")
