@@ -304,9 +304,10 @@ class OwnCrate(PresentedCrate):
         """
         related = ("default_version",) if number else DEFAULT_VERSION_RELATED
         columns = CRATE_COLUMNS if number else (*CRATE_COLUMNS, *DEFAULT_VERSION_COLUMNS)
-        crate = Crate.objects.named(name).select_related("downloads", *related).only(*columns).first()
-        if crate is None:
-            raise absence_of_crate(name)
+        try:
+            crate = Crate.objects.named(name).select_related("downloads", *related).only(*columns).get()
+        except Crate.DoesNotExist as error:
+            raise absence_of_crate(name) from error
         version = get_version(crate, number) if number else crate.default_version
         if version is None:
             raise absence_of_version(crate, number)
