@@ -83,6 +83,7 @@ SENTENCES: dict[str, str] = {
     Action.PACKAGE_RESTORE: "The package {target} was restored.",
     Action.PACKAGE_TRANSFER: "The package {former} moved to {target}.",
     Action.PACKAGE_WITHDRAW: "The invitation of {collaborator} to the package {target} was withdrawn.",
+    Action.REGISTRY_EXPORT: "A list of {target} was exported, of {rows} rows.",
     Action.REGISTRY_PURGE: "The registry deleted {target}.",
     Action.ROLE_GRANT: "{target} got the role {role}.",
     Action.ROLE_TAKE: "{target} lost the role {role}.",

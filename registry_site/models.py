@@ -91,6 +91,7 @@ class Action(models.TextChoices):
     PACKAGE_RESTORE = "package.restore"
     PACKAGE_TRANSFER = "package.transfer"
     PACKAGE_WITHDRAW = "package.withdraw"
+    REGISTRY_EXPORT = "registry.export"
     REGISTRY_PURGE = "registry.purge"
     ROLE_GRANT = "role.grant"
     ROLE_TAKE = "role.take"

@@ -10,11 +10,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from registry_site.admin.base import ReadOnlyAdmin
-from registry_site.admin.lists import TextFilter, address_filter, begins, select_filter
+from registry_site.admin.lists import TextFilter, address_filter, select_filter
 from registry_site.admin.object_pages import Link, as_html, object_url
 from registry_site.errors import Invalid
 from registry_site.event_sentences import sentence_of
 from registry_site.models import AuditEvent, AuditSeal
+from registry_site.search.prefixes import begins
 
 
 class EventLine(NamedTuple):

@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_datetime
 
 from registry_site import address_lookup
 from registry_site.admin.actions import StaffActionsAdmin
+from registry_site.admin.export import ExportAdmin
 from registry_site.admin.keys import require_possible_key, require_possible_keys
 from registry_site.admin.lists import CappedPaginator
 from registry_site.errors import RegistryError
@@ -71,7 +72,7 @@ class RefusedForm(forms.ModelForm):
         self.add_error(None, self.refusal.message)
 
 
-class DomainAdmin(StaffActionsAdmin):
+class DomainAdmin(ExportAdmin, StaffActionsAdmin):
     """Rows that are never deleted here. A form that a verb of the domain refuses has changed nothing."""
 
     typed_fields: Collection[str] = ()  # relations that the form, or a table in it, takes by name and not by key

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.admin.filters import DateFieldListFilter, FieldListFilter
 from django.core.paginator import Paginator
-from django.db import connection
 from django.db.models import DateField, Q, QuerySet
 from django.http import HttpRequest
 
@@ -133,10 +132,3 @@ def select_filter(column: str) -> type[SelectFilter]:
     """Return the filter by the values of a column."""
     name = f"{column}__exact"
     return type("SelectFilterOf", (SelectFilter,), {"column": column, "title": column, "parameter_name": name})
-
-
-def begins(column: str, text: str) -> Q:
-    """Return the condition that a column begins with a text, in a way that indexes serve; the case counts."""
-    if connection.vendor == "sqlite":  # its LIKE knows no case, and so no index
-        return Q(**{f"{column}__gte": text, f"{column}__lt": text[:-1] + chr(ord(text[-1]) + 1)})
-    return Q(**{f"{column}__startswith": text})
