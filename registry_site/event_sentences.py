@@ -94,6 +94,7 @@ SENTENCES: dict[str, str] = {
     Action.SECOND_FACTOR_RESET: "The second factor of {target} was removed.",
     Action.SECOND_FACTOR_USE_CODE: "A recovery code was used; {left} are left.",
     Action.TOKEN_ISSUE: "The token {token} was made.",
+    Action.TOKEN_LOOK_UP: "Staff looked up a text: {match}, of {target}.",
     Action.USER_ASK_FOR_EMAIL: "A link was sent to {email}, to verify the address.",
     Action.USER_ASK_FOR_PASSWORD: "A link to change the password was asked for.",
     Action.USER_BAN: "The account {target} was banned.",

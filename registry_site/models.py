@@ -102,6 +102,7 @@ class Action(models.TextChoices):
     SECOND_FACTOR_RESET = "second_factor.reset"
     SECOND_FACTOR_USE_CODE = "second_factor.use_code"
     TOKEN_ISSUE = "token.issue"  # noqa: S105 - an action, not a password
+    TOKEN_LOOK_UP = "token.look_up"  # noqa: S105
     USER_ASK_FOR_EMAIL = "user.ask_for_email"
     USER_ASK_FOR_PASSWORD = "user.ask_for_password"  # noqa: S105
     USER_BAN = "user.ban"
