@@ -14,10 +14,12 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
 from files import activity, clients, local_files, names
+from files.admin import client_page
 from files.admin.staff import actor_of, staff_actor, validate_field
-from files.models import Client, ClientKey, Session
+from files.models import Client, Session
 from registry_site.admin.actions import StaffAction
-from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, ObjectPage
 
 MAX_NEW_KEYS = 100  # at once: each has to be copied from the page that shows it
 
@@ -35,21 +37,6 @@ class ClientForm(ModelForm):
             return str(self.initial["roots"])
         validate_field(local_files.join_directories, directories)
         return local_files.join_directories(directories)
-
-
-class KeyInline(ReadOnlyInline):
-    model = ClientKey
-    fields = ("cipher", "bits", "created_at")
-    readonly_fields = fields
-
-
-class SessionInline(ReadOnlyInline):
-    model = Session
-    fields = ("created_at", "expires_at", "ended_at", "peer")
-    readonly_fields = fields
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return Session.objects.live()
 
 
 class LastSeenFilter(admin.SimpleListFilter):
@@ -83,7 +70,7 @@ def set_active(client: Client, *, active: bool, actor: AbstractBaseUser) -> bool
 
 
 @admin.register(Client)
-class ClientAdmin(DomainAdmin):
+class ClientAdmin(ObjectPage):
     """Clients. A new one receives a key, which is shown once; actions rotate keys, and disable and enable clients."""
 
     list_display = (
@@ -111,7 +98,6 @@ class ClientAdmin(DomainAdmin):
         "last_failure_at",
         "last_failure_ip",
     )
-    inlines = [KeyInline, SessionInline]
     staff_actions = (
         StaffAction(
             "rotate",
@@ -165,8 +151,11 @@ class ClientAdmin(DomainAdmin):
     def recent_failures(self, client: Client) -> int:
         return int(client.recent_failures)  # type: ignore[attr-defined]  # annotated by the query
 
-    def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
-        return self.inlines if obj else []
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Client]:
+        return client_page.page_queryset()
+
+    def describe(self, request: HttpRequest, row: Client) -> Description:
+        return client_page.describe(request, row)
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
         if change:
