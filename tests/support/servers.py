@@ -26,6 +26,9 @@ import trustme
 from django.conf import settings
 from psycopg import sql
 
+from tests.support import warm_python
+from tests.support.warm_python import Program
+
 PASSWORD = "correct horse"
 SQLITE = "registry.sqlite3"
 SERVE: tuple[str, ...] = ("manage.py", "serve")  # what Python runs as a server
@@ -37,8 +40,8 @@ django.setup()
 sys.argv = ["manage.py", "serve"]
 runpy.run_path("manage.py", run_name="__main__")
 """
+ROOT = warm_python.ROOT
 template_directory: Path | None = None  # shared by all workers of a test run; None outside of tests
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def free_port() -> int:
@@ -61,10 +64,15 @@ def is_listening(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 
 class Server:
-    """A running registry; `url` has no slash at its end. `{port}` in a setting stands for its port."""
+    """A running registry; `url` has no slash at its end. `{port}` in a setting stands for its port.
 
-    def __init__(self, data: Path, environment: dict[str, str], serve: tuple[str, ...] = SERVE) -> None:
-        self.serve = serve
+    A warm one finds its libraries imported. The others begin in a new interpreter, as a user's do.
+    """
+
+    def __init__(
+        self, data: Path, environment: dict[str, str], serve: tuple[str, ...] = SERVE, *, is_warm: bool = False
+    ) -> None:
+        self.serve, self.is_warm = serve, is_warm
         self.port = free_port()
         self.scheme = "https" if "REGISTRY_TLS_CERT" in environment else "http"
         self.url = f"{self.scheme}://127.0.0.1:{self.port}"
@@ -81,17 +89,17 @@ class Server:
         self.log = data.parent / f"{data.name}.log"
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.serve],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            self.process = self.begin(nothing, log)
         self.wait_until_healthy()
+
+    def begin(self, nothing: IO[bytes], log: IO[bytes]) -> "Program | subprocess.Popen[bytes]":
+        if self.is_warm:
+            return Program(self.serve, self.environment, nothing, log, log)
+        command = [sys.executable, *self.serve]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+        )
 
     def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + 60
@@ -122,9 +130,10 @@ class Server:
     def workers(self) -> list[int]:
         """Return the ids of its worker processes."""
         main, workers = self.process.pid, []
+        command = Path(f"/proc/{main}/cmdline").read_bytes()
         for child in Path(f"/proc/{main}/task/{main}/children").read_text().split():
             with suppress(OSError):  # it has ended meanwhile
-                if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if Path(f"/proc/{child}/cmdline").read_bytes() == command:
                     workers.append(int(child))
         return workers
 
@@ -138,18 +147,11 @@ class Server:
 
         Raises `CalledProcessError`, after the command's own words have been printed.
         """
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            input=text,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            print(done.stderr)
-        done.check_returncode()
-        return done.stdout.strip()
+        try:
+            return warm_python.run(("manage.py", *arguments), self.environment, text).strip()
+        except subprocess.CalledProcessError as error:
+            print(error.stderr)
+            raise
 
     def sign_up(self, name: str) -> str:
         """Register an account over the web, and return its cargo token."""
@@ -194,7 +196,7 @@ def running_with(changes: str, data: Path, **environment: str) -> Iterator[Serve
 
 @contextmanager
 def running_from_nothing(data: Path, **environment: str) -> Iterator[Server]:
-    """Run a server during the block that migrates its database itself."""
+    """Run a server during the block in a new interpreter; it migrates its database itself."""
     with run_server(data, environment, empty=True) as server:
         yield server
 
@@ -205,7 +207,7 @@ def run_server(
 ) -> Iterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
     with new_database(data, empty) as database:
-        server = Server(data, {**database, **environment}, serve or SERVE)
+        server = Server(data, {**database, **environment}, serve or SERVE, is_warm=not empty)
         running_servers.append(server)
         try:
             server.start()
