@@ -38,9 +38,10 @@ def new_event(
     target: Model | str,
     *,
     at: datetime | None = None,
+    row: Model | None = None,
     **detail: Any,
 ) -> AuditEvent:
-    """Return an event that is not stored yet, for `record_all`."""
+    """Return an event that is not stored yet, for `record_all`; `row` is what a `target` by its name is."""
     event = AuditEvent(
         at=at or timezone.now(),
         action=action,
@@ -54,8 +55,9 @@ def new_event(
         event.actor, event.actor_name = actor, actor.get_username()  # type: ignore[assignment]
     else:
         event.actor_name = OPERATOR if actor is None else actor
-    if isinstance(target, Model):
-        event.object_type, event.object_id = target._meta.label_lower, target.pk
+    subject = target if isinstance(target, Model) else row
+    if subject is not None:
+        event.object_type, event.object_id = subject._meta.label_lower, subject.pk
     return event
 
 

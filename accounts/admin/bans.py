@@ -63,6 +63,9 @@ class Bans(DomainAdmin):
         ),
     )
 
+    def get_subject(self, row: Ban) -> User:
+        return row.user  # a ban and its end are events of the account
+
     def get_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
         return self.fields if obj else ("user", "reason", "last_day", "last_time")
 

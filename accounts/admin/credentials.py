@@ -4,7 +4,7 @@ from django.contrib import admin
 
 from accounts.admin.staff import rank_over
 from accounts.credentials import revocation
-from accounts.models import Credential
+from accounts.models import Credential, User
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 
@@ -34,6 +34,9 @@ class Credentials(ReadOnlyAdmin):
             refusals=rank_over(lambda credential: credential.user),
         ),
     )
+
+    def get_subject(self, row: Credential) -> User:
+        return row.user  # the use and the end of a credential are events of its account
 
     @admin.display(description="scopes")
     def allowed_scopes(self, credential: Credential) -> str:

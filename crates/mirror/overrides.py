@@ -67,7 +67,7 @@ def create_override(
             created_by=actor,
         )
         target = f"{override.name}@{override.requirement}"
-        audit.record(actor, audit.Action(f"mirror.{kind}"), target, reason=override.reason)
+        audit.record(actor, audit.Action(f"mirror.{kind}"), target, row=override, reason=override.reason)
     return override
 
 
@@ -77,7 +77,7 @@ def end_override(override: Override, *, actor: User | None) -> bool:
         ended = Override.objects.filter(pk=override.pk, ended_at=None).update(ended_at=timezone.now())
         if ended:
             target = f"{override.name}@{override.requirement}"
-            audit.record(actor, audit.Action(f"mirror.{override.kind}.end"), target)
+            audit.record(actor, audit.Action(f"mirror.{override.kind}.end"), target, row=override)
     return bool(ended)
 
 

@@ -182,7 +182,7 @@ def allow(name: str, user: User, *, actor: User | None) -> AllowedName:
     try:
         with transaction.atomic():
             allowed = AllowedName.objects.create(name=canonical, user=user, allowed_by=actor)
-            audit.record(actor, audit.Action.MIRROR_ALLOW_NAME, canonical, user=str(user))
+            audit.record(actor, audit.Action.MIRROR_ALLOW_NAME, canonical, row=allowed, user=str(user))
     except IntegrityError as error:
         raise Conflict(f"The name {canonical} is allowed already.") from error
     return allowed
@@ -193,7 +193,7 @@ def disallow(allowed: AllowedName, *, actor: User | None) -> bool:
     with transaction.atomic():
         deleted, _ = AllowedName.objects.filter(pk=allowed.pk).delete()
         if deleted:
-            audit.record(actor, audit.Action.MIRROR_DISALLOW_NAME, allowed.name)
+            audit.record(actor, audit.Action.MIRROR_DISALLOW_NAME, allowed.name, row=allowed)
     return bool(deleted)
 
 

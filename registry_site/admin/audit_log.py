@@ -9,6 +9,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from registry_site.admin.actions import run_url
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.lists import TextFilter, address_filter, select_filter
 from registry_site.admin.object_pages import Link, as_html, object_url
@@ -34,7 +35,7 @@ def lines_of(events: Iterable[AuditEvent]) -> list[EventLine]:
             event,
             sentence_of(event),
             object_url(event.object_type, event.object_id),
-            object_url("registry_site.staffrun", event.run),
+            run_url(event.run) if event.run else "",
         )
         for event in events
     ]

@@ -132,6 +132,16 @@ class DomainAdmin(ExportAdmin, StaffActionsAdmin):
         except (DisallowedModelAdminLookup, DisallowedModelAdminToField) as error:
             return self.refuse(request, error)
 
+    def get_subject(self, row: Any) -> Any:
+        """Return the row whose events are the history of a row: itself, or what the events of such rows are about."""
+        return row
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """`…/PK/history/`: the events of the audit log, instead of what Django logs of its forms alone."""
+        from registry_site.admin import history  # late: it needs this class
+
+        return history.page_of(self, request, object_id) or super().history_view(request, object_id, extra_context)
+
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             require_possible_key(self.model, key)
