@@ -31,11 +31,14 @@ from registry_site.http import client_address
 class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
     def matching(self, name: str, *kinds: NameKind) -> "ReservedName | None":
         """Return a reservation by staff of the name as one of these kinds, or None; in one query."""
-        rows = self.filter(
-            reduce(or_, (Q(kind=kind, form=name_patterns.unique_form(kind, name)) for kind in kinds))
-            | Q(kind__in=kinds, is_pattern=True)
-        )
-        return next((row for row in rows.only("kind", "pattern", "reason") if row.matches(name)), None)
+        return next((row for row in self.candidates(name, *kinds) if row.matches(name)), None)
+
+    def candidates(self, name: str, *kinds: NameKind) -> Self:
+        """Select this name, and all patterns."""
+        exact = reduce(or_, (Q(kind=kind, form=name_patterns.unique_form(kind, name)) for kind in kinds))
+        rows = self.filter(exact | Q(kind__in=kinds, is_pattern=True))
+        # In no order: that of the list would make SQLite read the whole index.
+        return rows.order_by().only("kind", "pattern", "reason")
 
 
 class ReservedName(models.Model):

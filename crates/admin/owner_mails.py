@@ -20,7 +20,7 @@ class OwnerMailForm(ActionForm):
     text = forms.CharField(
         max_length=OwnerMail.MAX_TEXT_LENGTH,
         widget=AdminTextareaWidget,
-        help_text="Plain text. The mail greets each owner by name, and says before it of which crates they are.",
+        help_text="Plain text. The mail greets its reader by name, and names the crates.",
     )
     field_order = ("subject", "text", "reason")
 

@@ -1,5 +1,6 @@
 """Names that staff reserve: no new crate, account or namespace may have them."""
 
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from hypothesis import given
+from hypothesis.strategies import text
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import registration, reserved_names
+from accounts import name_patterns, registration, reserved_names
 from accounts.models import NameReservation, ReservedName, User
 from accounts.name_patterns import NameKind
 from accounts.oidc import identities
@@ -195,6 +198,11 @@ def test_look_alikes_match() -> None:
     assert {case: ReservedName(kind=case[0], pattern=case[1]).matches(case[2]) for case in cases} == cases
 
 
+@given(name=text("ab", max_size=8), pattern=text("ab*", min_size=1, max_size=8))
+def test_stars_stand_for_any_characters(name: str, pattern: str) -> None:
+    assert name_patterns.fits(name, pattern) == (re.search(name_patterns.regex_of(pattern), name) is not None)
+
+
 def test_number_of_patterns_is_limited(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reserved_names, "MAX_PATTERNS", 2)
     for pattern in ("a*", "b*", "exact"):
@@ -213,8 +221,8 @@ def test_check_takes_one_query(db: None, django_assert_num_queries: DjangoAssert
 
 @pytest.mark.only_sqlite
 def test_check_reads_an_index(db: None) -> None:
-    plan = ReservedName.objects.filter(kind=CRATE, form="acme").explain()
-    assert "USING INDEX" in plan, plan
+    plan = ReservedName.objects.candidates("acme", ACCOUNT, NAMESPACE).explain()
+    assert ("SCAN" in plan, "reserved_patterns" in plan) == (False, True), plan
 
 
 # --- Staff ---------------------------------------------------------------------------------------------------------
