@@ -75,11 +75,11 @@ class ClientAdmin(ObjectPage):
 
     list_display = (
         "name",
+        "is_active",
         "last_seen_at",
         "last_seen_ip",
         "recent_failures",
         "rights",
-        "is_active",
         "maintainer",
         "description",
         "created_at",
@@ -147,7 +147,7 @@ class ClientAdmin(ObjectPage):
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
         return ("name", *self.derived_fields) if obj else ()
 
-    @admin.display(description=f"failed handshakes in {activity.SHOWN_DAYS} days", ordering="recent_failures")
+    @admin.display(description=f"failures, {activity.SHOWN_DAYS} days", ordering="recent_failures")
     def recent_failures(self, client: Client) -> int:
         return int(client.recent_failures)  # type: ignore[attr-defined]  # annotated by the query
 

@@ -108,7 +108,17 @@ class AuditEvents(ReadOnlyAdmin):
 class AuditSeals(ReadOnlyAdmin):
     """Seals of the audit log. `manage.py verifyaudit` proves that they are right; this list does not."""
 
-    list_display = ("number", "count", "first_event", "last_event", "sealed_at", "digest", "exported_to")
+    list_display = ("number", "sealed_at", "count", "short_digest", "exported_to")
     list_filter = (("exported_to", admin.EmptyFieldListFilter), "sealed_at")
     search_fields = ("digest__startswith",)
+    search_help_text = "The beginning of a digest."
     exclude = ("marks",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditSeal]:
+        """Return the seals that have events: number 0 is only where the chain begins."""
+        seals: QuerySet[AuditSeal] = super().get_queryset(request)
+        return seals.filter(number__gt=0).defer("marks")
+
+    @admin.display(description="digest")
+    def short_digest(self, seal: AuditSeal) -> str:
+        return f"{seal.digest[:16]}…"
