@@ -36,7 +36,7 @@ MAX_ROWS = 50  # of a panel
 MAX_SHORT_ROWS = 20  # of a panel whose latest rows matter, such as those of events
 MAX_TEXT = 200  # characters of a text in a cell; people write names, reasons and descriptions of any length
 MAX_TITLE = 100
-ANY_KEY = "KEY"
+ANY_KEY = "00000000-0000-0000-0000-000000000000"  # of any form that addresses have: runs have such keys
 
 
 @dataclass(frozen=True)
