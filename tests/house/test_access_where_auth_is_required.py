@@ -54,8 +54,13 @@ OPEN = {
     "index.git/<path:path>": "never served, to nobody",
 }
 LOG_IN = ("/admin/login/", "/sign-in?next=")
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-ACCEPTS = ("*/*", "text/html")
+PROGRAM, BROWSER = "*/*", "text/html"
+# Browsers send no other methods than GET and POST.
+REQUESTS = (
+    *(("GET", accept) for accept in (PROGRAM, BROWSER)),
+    *(("POST", accept) for accept in (PROGRAM, BROWSER)),
+    *((method, PROGRAM) for method in ("HEAD", "PUT", "PATCH", "DELETE")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +93,7 @@ def test_only_the_listed_routes_are_open(world: World) -> None:
         route
         for route, paths in paths_by_route(world).items()
         for path in paths
-        for method in METHODS
-        for accept in ACCEPTS
+        for method, accept in REQUESTS
         if not is_refusal(client.generic(method, path, headers={"Accept": accept}))
     }
     assert sorted(opened - set(OPEN)) == []

@@ -42,9 +42,11 @@ def blob_directory() -> None:
 
 def answers(world: World, method: str = "GET", **options: Any) -> Iterator[tuple[str, str]]:
     """Yield the path of each route, also of existing things, with the `Cache-Control` of its answer."""
+    client = Client(raise_request_exception=False)  # one for all: creating a client is slow
     for paths in paths_by_route(world).values():
         for path in paths:
-            response = Client(raise_request_exception=False).generic(method, path, **options)
+            client.cookies.clear()
+            response = client.generic(method, path, **options)
             yield path, response.get("Cache-Control", "")
             list(response)  # closes a file; `close` would close the database's connection, and end the world with it
 
