@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from coverage import Coverage
 from django.core.cache import caches
 from django.db import connection
 from django.test import Client
@@ -66,6 +67,19 @@ def leave_unmeasured(items: list[pytest.Item]) -> None:
         ):
             item.add_marker("no_cover")
         measured.add(function)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Measure no coverage in the fixtures of a test either, where its body is not measured."""
+    measurement = Coverage.current() if item.get_closest_marker("no_cover") else None
+    if measurement is None:
+        return (yield)
+    measurement.stop()
+    try:
+        return (yield)
+    finally:
+        measurement.start()
 
 
 def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) -> None:

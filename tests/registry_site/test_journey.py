@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
     pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
     pytest.mark.long,
+    pytest.mark.no_cover,
 ]
 
 NEW = "battery staple"
