@@ -136,6 +136,17 @@ def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User]
         _change_owners(lock_for_update(crate), added, removed, actor=actor)
 
 
+def transfer_as_staff(crate: Crate, user: User, *, actor: User) -> bool:
+    """Make an account the only owner of a crate; return False if it is. Raises `Conflict` as `change_as_staff`."""
+    with transaction.atomic():
+        locked = lock_for_update(crate)
+        owners = list(User.objects.filter(ownerships__crate=locked))
+        others = [owner for owner in owners if owner.pk != user.pk]
+        added = [] if len(others) < len(owners) else [user]
+        _change_owners(locked, added, others, actor=actor)
+    return bool(added or others)
+
+
 def _change_owners(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
     ownerships = [Ownership(crate=crate, user=user, added_by=actor) for user in added]
     Ownership.objects.bulk_create(ownerships, ignore_conflicts=True)  # an owner who is added again stays an owner

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -212,6 +212,27 @@ def set_members_by_staff(
     with transaction.atomic():
         lock_for_update(namespace)
         role_assignments.set_by_staff(Membership, namespace, saved, removed, actor=actor)
+
+
+def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
+    """Make an account the owner of a shared namespace, and its former owners managers; return False if nothing changes.
+
+    Raises `Invalid` for a personal namespace, `NotFound` for a removed one, and `Conflict` for a closed account.
+    """
+    if namespace.user_id is not None:
+        raise Invalid("A personal namespace belongs to its user alone.")
+    with transaction.atomic():
+        locked = lock_for_update(namespace)
+        rows = list(Membership.in_subject(locked).filter(Q(role=Role.OWNER) | Q(user=user)).select_related("user"))
+        new = next((row for row in rows if row.user_id == user.pk), Membership(namespace=locked, user=user))
+        changed = [row for row in rows if row.role == Role.OWNER and row is not new]
+        for row in changed:
+            row.role = Role.MANAGER
+        if new.role != Role.OWNER or new.pk is None:
+            new.role = Role.OWNER
+            changed.insert(0, new)
+        role_assignments.set_by_staff(Membership, locked, changed, [], actor=actor)
+    return bool(changed)
 
 
 def lock_as_member(principal: Principal, name: str) -> tuple[Namespace, Role]:

@@ -103,6 +103,15 @@ def end(run: StaffRun) -> None:
     run.save(update_fields=["changed", "unchanged", "refused", "failed", "problems", "ended_at"])
 
 
+def refusal_of_one(run: StaffRun) -> str:
+    """Return why the only row of a run was refused, and forget the run: its form is shown again. Empty for others."""
+    if run.total != 1 or not run.problems or events_of(run).exists():
+        return ""
+    run.delete()
+    message: str = run.problems[0][2]
+    return message
+
+
 def change_row(run: StaffRun, row: Any, change: Callable[[Any], bool | str]) -> bool | str:
     """Call `change` for one row, and count the outcome, which is returned."""
     try:

@@ -9,28 +9,29 @@ from django.forms import CharField, ModelForm
 from django.http import HttpRequest
 
 from accounts import bans, roles
-from accounts.admin.fields import EndForm, LoginField
+from accounts.admin.fields import EndField, LoginField
 from accounts.admin.staff import rank_over, staff
 from accounts.models import Ban, User
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import DomainAdmin
 
 
-class BanForm(EndForm, ReasonForm):
+class BanForm(ReasonForm):
     """Why accounts are banned, and until when."""
 
-    field_order = ("reason", "last_day", "last_time")
+    until = EndField()
 
 
-class NewBanForm(EndForm, ModelForm):
+class NewBanForm(ModelForm):
     """A ban of an account by its login name."""
 
     user = LoginField()
+    until = EndField()
     reason = CharField(required=False, max_length=bans.MAX_REASON_LENGTH, widget=AdminTextareaWidget({"rows": 3}))
 
     class Meta:
         model = Ban
-        fields = ("user", "reason")
+        fields = ("user", "reason", "until")
 
     actor: User
 
@@ -67,7 +68,7 @@ class Bans(DomainAdmin):
         return row.user  # a ban and its end are events of the account
 
     def get_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
-        return self.fields if obj else ("user", "reason", "last_day", "last_time")
+        return self.fields if obj else ("user", "reason", "until")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Ban | None = None) -> Any:
         return self.fields if obj else ()

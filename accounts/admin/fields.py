@@ -1,6 +1,6 @@
 """Fields of forms of staff that need no JavaScript: accounts by their login names, and ends by day and time."""
 
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from typing import Any
 
 from django import forms
@@ -9,8 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.models import User
-
-LAST_SECOND = time(23, 59, 59)
+from registry_site.admin.fields import MomentField
 
 
 class LoginField(forms.CharField):
@@ -49,29 +48,15 @@ class AssignmentForm(forms.ModelForm):
             self.initial["user"] = self.instance.user
 
 
-class EndForm(forms.Form):
-    """The fields of an end, in UTC. A day alone counts as a whole: the end is its last second."""
+class EndField(MomentField):
+    """An end that has not passed, in UTC. A day alone counts as a whole: the end is its last second."""
 
-    last_day = forms.DateField(
-        label="Until (day)",
-        required=False,
-        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
-        help_text="In UTC. Without a time the day counts as a whole. Leave both empty for no end.",
-    )
-    last_time = forms.TimeField(
-        label="Until (time)", required=False, widget=forms.TimeInput({"type": "time"}, format="%H:%M")
-    )
+    def __init__(self, label: str = "Until") -> None:
+        help_text = "In UTC. A day without a time counts as a whole. Leave both empty for no end."
+        super().__init__(label=label, default_time=time(23, 59, 59), help_text=help_text)
 
-    def clean(self) -> dict[str, Any]:
-        """Replace both fields by `until`, None for no end."""
-        cleaned = super().clean() or self.cleaned_data
-        day, moment = cleaned.pop("last_day", None), cleaned.pop("last_time", None)
-        cleaned["until"] = None
-        if day is None:
-            if moment is not None and "last_day" not in self.errors:
-                self.add_error("last_day", "Give the day of this time, too.")
-        else:
-            cleaned["until"] = datetime.combine(day, moment or LAST_SECOND, UTC)
-            if cleaned["until"] <= timezone.now():
-                self.add_error("last_day", "This end has passed already.")
-        return cleaned
+    def clean(self, value: Any) -> datetime | None:
+        until: datetime | None = super().clean(value)
+        if until is not None and until <= timezone.now():
+            raise ValidationError("This end has passed already.")
+        return until

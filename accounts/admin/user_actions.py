@@ -6,9 +6,10 @@ from typing import Any
 from accounts import bans, names
 from accounts.admin.bans import BanForm
 from accounts.admin.staff import rank_over
+from accounts.admin.token_form import NewTokenForm, make_token
 from accounts.credentials import revocation
 from accounts.models import User
-from accounts.passwords import login_throttle
+from accounts.passwords import login_throttle, reset
 from accounts.second_factor import authenticators
 from registry_site.admin.actions import StaffAction
 
@@ -66,6 +67,28 @@ ACTIONS = (
         done="unlocked",
         explanation="Their recent failures count no more, so that they can sign in.",
         refusals=own_rank,
+    ),
+    StaffAction(
+        "send_reset_link",
+        "Send a link for a new password",
+        "accounts.reset_user",
+        reset.send_link_as_staff,
+        done="sent a link",
+        explanation="A mail goes to the verified address of each account, with a link by which its owner chooses a new "
+        "password. That ends all its sessions.",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "make_token",
+        "Make a token",
+        "accounts.add_credential",
+        make_token,
+        done="with a new token",
+        explanation="The token is shown once, on the page after this one. Whoever has it acts as this account.",
+        form=NewTokenForm,
+        needs_proof=True,
+        refusals=but_oneself("Make your own tokens at /account/tokens."),
+        max_rows=1,
     ),
     StaffAction(
         "remove_second_factor",

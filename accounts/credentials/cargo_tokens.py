@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import registration, user_agents
+from accounts import registration, roles, user_agents
 from accounts.crate_patterns import parse_patterns
 from accounts.credentials import last_uses
 from accounts.models import Credential, CredentialQuerySet, User
@@ -152,11 +152,16 @@ def create(
     allowed: Sequence[str] = CARGO_SCOPES,
     expires_at: datetime | None = None,
     patterns: Sequence[str] = (),
+    *,
+    actor: User | None = None,
 ) -> str:
     """Create a named token beside the default one, and return its text. Without patterns it is for all crates.
 
+    `actor` is a member of staff who makes it for the user, and needs rank over the account: else `PermissionDenied`.
     Raises `Invalid`, `Conflict` if the user has a live token of this name, and `Unauthenticated`.
     """
+    if actor is not None:
+        roles.require_may_act_on(actor, user)
     validate_name(name)
     scopes, crate_patterns = parse_scopes(allowed), parse_patterns(patterns)
     if expires_at is not None and expires_at <= timezone.now():
@@ -168,7 +173,7 @@ def create(
         of_this_name.filter(expires_at__lte=timezone.now()).mark_revoked()
         if of_this_name.exists():
             raise Conflict(f"{user} has a token named {name!r} already; revoke it first.", code="token_name_taken")
-        return _issue(user, name, scopes, expires_at, crate_patterns)
+        return _issue(user, name, scopes, expires_at, crate_patterns, actor=actor)
 
 
 def validate_name(name: str) -> None:
@@ -220,6 +225,7 @@ def _issue(
     scopes: Sequence[str],
     expires_at: datetime | None = None,
     patterns: Sequence[str] = (),
+    actor: User | None = None,
 ) -> str:
     body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     text = PREFIX + body + checksum_of(body)
@@ -237,5 +243,5 @@ def _issue(
         expires_at=expires_at,
     )
     crates = {"crates": list(patterns)} if patterns else {}
-    audit.record(user, audit.Action.TOKEN_ISSUE, user, token=name, scopes=list(scopes), **crates)
+    audit.record(actor or user, audit.Action.TOKEN_ISSUE, user, token=name, scopes=list(scopes), **crates)
     return text

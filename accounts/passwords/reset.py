@@ -11,13 +11,13 @@ from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 
-from accounts import email_verification, emails, mails
+from accounts import email_verification, emails, mails, roles
 from accounts.models import User, UserQuerySet
 from accounts.passwords import login_throttle
 from accounts.passwords.change import encode_password, store_password
 from registry_site import audit, outbox
 from registry_site.encoding import token_digest
-from registry_site.errors import Invalid, PermissionDenied, TooManyRequests
+from registry_site.errors import Conflict, Invalid, PermissionDenied, TooManyRequests
 from registry_site.http import client_address
 from registry_site.logs import request_id
 from registry_site.models import AuditEvent, OutboxEntry
@@ -102,6 +102,28 @@ def make_link(user: User, *, actor: User | None) -> str:
     """Return a link by which the password of the account can be changed; `actor` is None for the operator."""
     audit.record(actor, audit.Action.USER_ASK_FOR_PASSWORD, user)
     return link_of(user)
+
+
+def send_link_as_staff(user: User, *, actor: User) -> bool:
+    """Send a link to the address of an account, whose owner chooses a new password; return True.
+
+    Raises `PermissionDenied` where passwords are good nowhere and to staff without rank over the account, `Conflict`
+    for an account without an address of its own or that must not be used, and `TooManyRequests`.
+    """
+    roles.require_may_act_on(actor, user)
+    if not settings.PASSWORD_LOGIN:
+        raise PermissionDenied("Accounts of this registry have no passwords.")
+    if not user.email or email_verification.is_missing(user):
+        raise Conflict(f"{user} has no verified e-mail address: a link would go nowhere, or to somebody else.")
+    if not User.objects.in_good_standing().filter(pk=user.pk).exists():
+        raise Conflict(f"{user} is banned or closed, and could not sign in with a new password.")
+    action = audit.Action.USER_ASK_FOR_PASSWORD
+    events = AuditEvent.objects.filter(object_type=User._meta.label_lower, object_id=user.pk, action=action)
+    with transaction.atomic():
+        ACCOUNT_LIMIT.check_rows(events)
+        mails.queue_link(LINK_KIND, user.email, user=user.pk)
+        audit.record(actor, action, user)
+    return True
 
 
 def link_of(user: User) -> str:

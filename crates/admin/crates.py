@@ -11,6 +11,7 @@ from accounts.admin.fields import AssignmentForm
 from accounts.admin.staff import confirmed_staff
 from accounts.models import User
 from crates import ownership, removal
+from crates.admin.owner_actions import OWNER_ACTIONS
 from crates.admin.owner_mails import MAIL_OWNERS
 from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
 from crates.mirror import shared_names
@@ -80,6 +81,7 @@ class CrateAdmin(RemovableAdmin):
             undo="serve_upstream",
             applies=lambda crate: crate.upstream != Crate.Upstream.LACKS,
         ),
+        *OWNER_ACTIONS,
         MAIL_OWNERS,
     )
     fields = (

@@ -1,6 +1,5 @@
 """Admin of the mirror: staff look at its caches and incidents, and block or exempt versions."""
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,10 +9,9 @@ from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, S
 from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
-from django.utils import timezone
 from django.utils.html import format_html_join
 
-from accounts.admin.fields import LoginField
+from accounts.admin.fields import EndField, LoginField
 from accounts.admin.staff import staff
 from accounts.models import User
 from crates import names
@@ -212,6 +210,8 @@ class CachedCrateAdmin(MirrorAdmin):
 
 
 class OverrideForm(forms.ModelForm):
+    until = EndField()
+
     def clean_name(self) -> str:
         if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
@@ -222,12 +222,6 @@ class OverrideForm(forms.ModelForm):
             return requirements.normalize(self.cleaned_data["requirement"])
         except Invalid as error:
             raise ValidationError(error.message) from error
-
-    def clean_until(self) -> datetime | None:
-        until: datetime | None = self.cleaned_data["until"]
-        if until is not None and until <= timezone.now():
-            raise ValidationError("Its end has passed already.")
-        return until
 
 
 @admin.register(Override)

@@ -11,6 +11,7 @@ from accounts.admin.fields import AssignmentForm, LoginField
 from accounts.admin.staff import confirmed_staff, staff
 from namespaces import membership
 from namespaces.admin import namespace_page
+from namespaces.admin.transfer import TRANSFER
 from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
@@ -77,7 +78,10 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
         "created_at",
     )
     search_fields = ("name",)
-    staff_actions = trash_actions(Namespace, "namespaces.change_namespace", membership.set_removed)
+    staff_actions = (
+        *trash_actions(Namespace, "namespaces.change_namespace", membership.set_removed),
+        TRANSFER,
+    )
     inlines = [MembershipInline]
     typed_fields = ("user",)
     fields = ("name", "user", "created_at", "removed_at")

@@ -195,6 +195,9 @@ class StaffActionsAdmin(admin.ModelAdmin):
                 return self.render_action(request, action, selection, form)
             return HttpResponseRedirect(run_url(run.pk))
         shown = staff_runs.change_rows(run, selection.rows, apply, refusals)
+        if message := staff_runs.refusal_of_one(run):
+            form.add_error(None, message)
+            return self.render_action(request, action, selection, form)
         return self.render_shown(request, action, run, shown) if shown else HttpResponseRedirect(run_url(run.pk))
 
     def render_action(

@@ -1,20 +1,24 @@
 """The admin site of accounts, as staff use it."""
 
+import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
 from accounts import bans, emails, registration
 from accounts.credentials import cargo_tokens
 from accounts.models import Ban, Credential, LoginFailure, RoleGrant, User
 from registry_site import settings as product
 from registry_site.encoding import token_digest
+from registry_site.errors import PermissionDenied
 from registry_site.models import AuditEvent
 from tests.support.admin import EMPTY_INLINES, FormFields, new_user_form, run_action, sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
+from tests.support.sent_mails import sent_mails
 from tests.support.user_import import argon2id
 
 ACTION = "/admin/accounts/user/"
@@ -213,7 +217,7 @@ def test_staff_cannot_ban_themselves_by_form(as_root: Client, root: User) -> Non
 
 
 def ban_form(user: User, last_day: str = "", last_time: str = "") -> dict[str, Any]:
-    return {"user": user.username, "reason": "spam", "last_day": last_day, "last_time": last_time}
+    return {"user": user.username, "reason": "spam", "until_0": last_day, "until_1": last_time}
 
 
 def test_last_day_of_a_ban_counts_whole(as_root: Client, alice: User) -> None:
@@ -226,7 +230,7 @@ def test_last_day_of_a_ban_counts_whole(as_root: Client, alice: User) -> None:
         as_root.post("/admin/accounts/ban/add/", ban_form(alice, day, moment))
         ban = Ban.objects.in_force().get()
         assert (ban.reason, str(ban.created_by), str(ban.until)) == ("spam", "root", end)
-    run_action(as_root, ACTION, "ban", alice, reason="spam", last_day="2999-01-02")
+    run_action(as_root, ACTION, "ban", alice, reason="spam", until_0="2999-01-02")
     assert str(Ban.objects.in_force().get().until) == "2999-01-02 23:59:59+00:00"
 
 
@@ -239,10 +243,10 @@ def test_refused_ban_keeps_its_form(as_root: Client, alice: User) -> None:
     for (day, moment), message in cases.items():
         for page in (
             as_root.post("/admin/accounts/ban/add/", ban_form(alice, day, moment)).content.decode(),
-            run_action(as_root, ACTION, "ban", alice, reason="spam", last_day=day, last_time=moment),
+            run_action(as_root, ACTION, "ban", alice, reason="spam", until_0=day, until_1=moment),
         ):
             form = FormFields(page).values
-            assert (message in page, form["reason"], form["last_day"], form["last_time"]) == (True, "spam", day, moment)
+            assert (message in page, form["reason"], form["until_0"], form["until_1"]) == (True, "spam", day, moment)
     page = as_root.post("/admin/accounts/ban/add/", {**ban_form(alice), "user": "nobody"}).content.decode()
     assert ("There is no account nobody." in page, FormFields(page).values["user"]) == (True, "nobody")
     assert not Ban.objects.exists()
@@ -262,3 +266,56 @@ def test_ban_is_lifted(as_root: Client, alice: User) -> None:
 def test_reason_of_a_ban_is_escaped(as_root: Client, alice: User) -> None:
     bans.ban(alice, actor=None, reason="<script>alert(1)</script>")
     assert "<script>alert" not in as_root.get("/admin/accounts/ban/").content.decode()
+
+
+# --- Ways in -------------------------------------------------------------------------------------------------------
+
+
+def test_staff_send_a_link_for_a_password(as_root: Client, alice: User) -> None:
+    assert "has no verified e-mail address" in run_action(as_root, ACTION, "send_reset_link", alice)
+    User.objects.filter(pk=alice.pk).update(email="alice@example.org", email_verified_at=timezone.now())
+    assert "1 sent a link." in run_action(as_root, ACTION, "send_reset_link", alice)
+    (mail,) = sent_mails()
+    assert ("/password-reset/" in mail.body, mail.to) == (True, ["alice@example.org"])
+    assert AuditEvent.objects.get(action="user.ask_for_password").actor_name == "root"
+    bans.ban(alice, actor=None)
+    assert "is banned or closed" in run_action(as_root, ACTION, "send_reset_link", alice)
+
+
+def test_staff_make_a_token_shown_once(as_root: Client, alice: User) -> None:
+    fields = {"name": "ci", "scopes": "publish-update", "patterns": "demo-*", "expires_at_0": "2999-01-01"}
+    page = run_action(as_root, ACTION, "make_token", alice, **fields)
+    (text,) = re.findall("<code>(entc_[A-Za-z0-9]+)</code>", page)
+    credential = Credential.objects.get(name="ci")
+    assert (credential.user, credential.digest) == (alice, token_digest(text))
+    assert (credential.scopes, credential.crate_patterns) == (["publish-update"], ["demo-*"])
+    assert str(credential.expires_at) == "2999-01-01 23:59:59+00:00"
+    event = AuditEvent.objects.get(action="token.issue", detail__token="ci")
+    assert (event.actor_name, event.target) == ("root", "alice")
+    run = as_root.get(f"/admin/registry_site/staffrun/{event.run}/").content.decode()
+    assert ("The token ci was made." in run, text in run) == (True, False)
+
+
+def test_refused_token_keeps_its_form(as_root: Client, alice: User) -> None:
+    cargo_tokens.create(alice, "taken")
+    cases = {
+        "already; revoke it first": {"name": "taken", "patterns": ""},
+        "is no crate pattern": {"name": "ci", "patterns": "a b!"},
+        "other than &#x27;default&#x27;": {"name": "default", "patterns": ""},
+    }
+    for message, fields in cases.items():
+        page = run_action(as_root, ACTION, "make_token", alice, scopes="read", **fields)
+        form = FormFields(page).values
+        assert (message in page, form["name"], form.get("patterns", "")) == (True, *fields.values())
+    assert not Credential.objects.filter(name="ci").exists()
+
+
+def test_staff_make_no_token_above_their_rank(root: User) -> None:
+    helper = registration.register("helper", PASSWORD)
+    User.objects.filter(pk=helper.pk).update(is_staff=True)
+    helper.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "add_credential"]))
+    page = run_action(sign_in_to_admin(helper), ACTION, "make_token", root, name="ci", scopes="read")
+    assert "root administers this registry" in page
+    with pytest.raises(PermissionDenied):
+        cargo_tokens.create(root, "ci", actor=User.objects.get(username="helper"))
+    assert not Credential.objects.filter(name="ci").exists()

@@ -21,7 +21,7 @@ def demo(as_alice: CargoClient) -> None:
     as_alice.publish(packing.body())
 
 
-VERSIONS = "/admin/crates/version/"
+CRATES, VERSIONS = "/admin/crates/crate/", "/admin/crates/version/"
 
 
 def test_lists_are_searched(as_root: Client, as_alice: CargoClient) -> None:
@@ -137,3 +137,20 @@ def test_changed_owners_are_recorded(as_root: Client, bob: User) -> None:
         ("crate.add_owners", "root", "demo", {"users": ["bob"]}),
         ("crate.remove_owners", "root", "demo", {"users": ["alice"]}),
     ]
+
+
+def test_owners_change_by_their_actions(as_root: Client, bob: User) -> None:
+    crate = Crate.objects.get()
+
+    def act(action: str, login: str) -> tuple[str, set[str]]:
+        page = run_action(as_root, CRATES, action, crate, user=login)
+        return page, {owner.username for owner in crate.owners.all()}
+
+    assert act("remove_owner", "alice")[1] == {"alice"}
+    assert "would be left without an owner" in act("remove_owner", "alice")[0]
+    assert "There is no account nobody." in act("add_owner", "nobody")[0]
+    assert act("add_owner", "bob")[1] == {"alice", "bob"}
+    assert "0 with one more owner, 1 unchanged." in act("add_owner", "bob")[0]
+    assert act("transfer", "bob")[1] == {"bob"}
+    assert "0 transferred, 1 unchanged." in act("transfer", "bob")[0]
+    assert act("transfer", "alice")[1] == {"alice"}

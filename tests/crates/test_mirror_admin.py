@@ -283,7 +283,7 @@ def test_form_shows_errors_at_their_fields(as_root: Client) -> None:
         ("reason", " ", "This field is required."),
         ("reason", "x" * 501, "Ensure this value has at most 500 characters"),
         ("reason", "a\0b", "Null characters are not allowed."),
-        ("until_0", "2020-01-01", "Its end has passed already."),
+        ("until_0", "2020-01-01", "This end has passed already."),
         ("until_0", "soon", "Enter a valid date."),
     ]
     for field, value, expected in cases:

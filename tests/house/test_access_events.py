@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command, get_commands, loa
 from django.db import connection, transaction
 from django.test import Client as Browser
 from django.test import RequestFactory
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from accounts import bans, reserved_names, roles
@@ -170,6 +171,11 @@ def with_second_factor() -> User:
     return user()
 
 
+def with_address() -> User:
+    User.objects.filter(username="bystander").update(email="bystander@example.com", email_verified_at=timezone.now())
+    return user()
+
+
 def served_crate() -> Crate:
     shared_names.set_served(Crate.objects.all(), served=True, actor=None)
     return Crate.objects.get()
@@ -265,6 +271,8 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user unban": lambda: banned().user,
     "accounts.user revoke_tokens": lambda: user("owner"),
     "accounts.user unlock": locked_out,
+    "accounts.user send_reset_link": with_address,
+    "accounts.user make_token": user,
     "accounts.user remove_second_factor": with_second_factor,
     "accounts.credential revoke": lambda: Credential.objects.unrevoked().filter(user=user("owner")).first(),
     "accounts.loginfailure unlock": failure,
@@ -273,6 +281,9 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "crates.crate serve_upstream": hidden_crate,
     "crates.crate hide_upstream": served_crate,
     "crates.crate mail_owners": crate_with_address,
+    "crates.crate add_owner": lambda: Crate.objects.get(),
+    "crates.crate remove_owner": lambda: Crate.objects.get(),
+    "crates.crate transfer": lambda: Crate.objects.get(),
     "crates.crate remove": lambda: Crate.objects.get(),
     "crates.crate restore": removed_crate,
     "crates.crate destroy": removed_crate,
@@ -284,6 +295,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.reservedname release": reserved,
     "namespaces.namespace remove": acme,
     "namespaces.namespace restore": removed_namespace,
+    "namespaces.namespace transfer": acme,
     "packages.package remove": tool,
     "packages.package restore": removed_package,
     "packages.package transfer": tool,
@@ -306,12 +318,18 @@ ACTIONS: dict[str, Callable[[], Any]] = {
 }
 # What the page of an action asks for beside the reason.
 FIELDS = {
+    "accounts.user make_token": {"name": "ci", "scopes": "read"},
+    "crates.crate add_owner": {"user": "bystander"},
+    "crates.crate remove_owner": {"user": "banned"},
+    "crates.crate transfer": {"user": "bystander"},
+    "namespaces.namespace transfer": {"user": "bystander"},
     "crates.crate mail_owners": {"subject": "A flaw", "text": "Yank it."},
     "packages.package transfer": {"namespace": "owner"},
 }
 # These change rows of unrecorded tables, or none; they leave events nevertheless.
 ON_UNRECORDED_TABLES = frozenset(
     (
+        "accounts.user send_reset_link",
         "accounts.user unlock",
         "accounts.loginfailure unlock",
         "files.client end_sessions",

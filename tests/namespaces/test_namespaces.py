@@ -779,6 +779,18 @@ def test_staff_cannot_remove_the_last_owner(
     assert members_of(acme) == {"alice": "OWNER"}
 
 
+def test_staff_transfer_a_namespace(as_root: Client, acme: Namespace, alice: User, bob: User) -> None:
+    assert "1 transferred." in run_action(as_root, ADMIN, "transfer", acme, user="bob")
+    assert members_of(acme) == {"alice": "MANAGER", "bob": "OWNER"}
+    assert "0 transferred, 1 unchanged." in run_action(as_root, ADMIN, "transfer", acme, user="bob")
+    run_action(as_root, ADMIN, "transfer", acme, user="alice")
+    assert members_of(acme) == {"alice": "OWNER", "bob": "MANAGER"}
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    assert "would be left without an owner" in run_action(as_root, ADMIN, "transfer", acme, user="bob")
+    personal = Namespace.objects.get(user=alice)
+    assert "belongs to its user alone" in run_action(as_root, ADMIN, "transfer", personal, user="bob")
+
+
 def test_staff_remove_a_member_with_all_rights(as_root: Client, acme: Namespace, member: User, alice: User) -> None:
     submit_members(as_root, acme, form_row(acme, alice), form_row(acme, member, DELETE="on"))
     assert [collaborators_of(package) for package in Package.objects.all()] == [{"alice": "OWNER"}] * 2

@@ -58,7 +58,7 @@ def test_other_pages_lead_to_one_row(as_root: Client, alice: User) -> None:
 
 def test_refused_input_stays_in_the_form(as_root: Client, alice: User) -> None:
     form = FormFields(open_action(as_root, USERS, "ban", alice)).values
-    sent = {**form, **SPAM, "last_day": "someday"}
+    sent = {**form, **SPAM, "until_0": "someday"}
     response = as_root.post(f"{USERS}act/ban/", sent)
     again = FormFields(response.content.decode()).values
     sent["csrfmiddlewaretoken"] = again["csrfmiddlewaretoken"]
