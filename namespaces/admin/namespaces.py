@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 
@@ -113,17 +113,22 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
             obj.pk = membership.create_namespace_for(owner, obj.name, actor=staff(request)).pk
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
-        namespaces: QuerySet[Namespace] = super().get_queryset(request).prefetch_related("memberships__user")
-        return namespaces
+        owners = Membership.objects.filter(namespace=OuterRef("pk"), role=Role.OWNER).order_by()
+        number = owners.values("namespace").annotate(number=Count("pk")).values("number")
+        namespaces: QuerySet[Namespace] = super().get_queryset(request)
+        # Not all of their names: a page of the list could name thousands of people.
+        return namespaces.annotate(
+            first_owner=Subquery(owners.order_by("pk").values("user__username")[:1]), owner_count=Subquery(number)
+        )
 
     @admin.display(boolean=True)
     def personal(self, namespace: Namespace) -> bool:
         return namespace.user_id is not None
 
     @admin.display(description="owners")
-    def owner_names(self, namespace: Namespace) -> str:
-        memberships = namespace.memberships.all()
-        return ", ".join(row.user.username for row in memberships if row.role == Role.OWNER)
+    def owner_names(self, namespace: Any) -> str:
+        others = (namespace.owner_count or 1) - 1
+        return f"{namespace.first_owner} and {others:,} more" if others else namespace.first_owner or "nobody"
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)

@@ -4,9 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 
 from accounts.admin.staff import confirmed_staff
 from accounts.models import User
@@ -15,35 +13,14 @@ from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline, T
 from namespaces.admin.trash import trash_actions
 from namespaces.models import Namespace
 from packages import collaboration, releasing
-from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release, SnapshotRevision
+from packages.admin import package_page
+from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release
 from registry_site.admin.actions import ActionForm, StaffAction
-from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin, ReadOnlyInline
+from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, ObjectPage
 
-# Large columns of the package, or of the release, that a row belongs to.
+# Large columns of the package that a row belongs to.
 LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)
-LARGE_COLUMNS_OF_RELEASE = tuple(f"release__{column}" for column in (*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE))
-
-
-class NewestFirst(BaseInlineFormSet):
-    """The releases of a package in the order of its API. The database cannot compare versions."""
-
-    @cached_property
-    def releases(self) -> list[Release]:
-        return sorted(super().get_queryset(), key=self.instance.release_order, reverse=True)
-
-    def get_queryset(self) -> Any:
-        return self.releases
-
-
-class ReleaseInline(ReadOnlyInline):
-    model = Release
-    formset = NewestFirst
-    fields = ("version", "status", "publisher", "published_at", "size", "sha256")
-    show_change_link = True
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
-        releases = super().get_queryset(request).select_related("package__namespace", "publisher")
-        return releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
 
 
 class CollaborationInline(RoleAssignmentInline):
@@ -71,7 +48,7 @@ def transfer(package: Package, *, namespace: Namespace, actor: User) -> bool:
 
 
 @admin.register(Package)
-class PackageAdmin(TrashAdmin, CountedAdmin):
+class PackageAdmin(ObjectPage, TrashAdmin, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
 
     list_display = (
@@ -101,7 +78,7 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
             applies=lambda package: package.removed_at is None,
         ),
     )
-    inlines = [ReleaseInline, CollaborationInline]
+    inlines = [CollaborationInline]
     typed_fields = ("user",)
     fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
     readonly_fields = fields
@@ -111,31 +88,26 @@ class PackageAdmin(TrashAdmin, CountedAdmin):
         packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest").defer(*large)
         return packages
 
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Package]:
+        return package_page.package_queryset()
+
+    def describe(self, request: HttpRequest, row: Package) -> Description:
+        return package_page.describe_package(request, row)
+
     @admin.display(description="newest", ordering="newest__published_at")
     def newest_version(self, package: Package) -> str:
         return f"{package.newest.version} ({package.newest.status})" if package.newest else ""
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        formset.save(commit=False)  # releases are read only, but Django reads the changes of every formset
-        if formset.model is Collaboration:
-            saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
-            collaboration.set_collaborators_by_staff(
-                form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request)
-            )
-
-
-class SnapshotRevisionInline(ReadOnlyInline):
-    model = SnapshotRevision
-    fields = ("status", "publisher", "published_at", "replaced_by", "replaced_at", "changed_fields", "size", "sha256")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[SnapshotRevision]:
-        revisions = super().get_queryset(request)
-        revisions = revisions.select_related("release__package__namespace", "publisher", "replaced_by")
-        return revisions.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_RELEASE)
+        formset.save(commit=False)
+        saved = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+        collaboration.set_collaborators_by_staff(
+            form.instance, saved, formset.deleted_objects, actor=confirmed_staff(request)
+        )
 
 
 @admin.register(Release)
-class ReleaseAdmin(ReadOnlyAdmin, CountedAdmin):
+class ReleaseAdmin(ObjectPage, ReadOnlyAdmin, CountedAdmin):
     list_display = ("package", "version", "status", "publisher", "published_at", "size", "download_total")
     list_filter = ("status", "published_at")
     sortable_by = (
@@ -147,7 +119,6 @@ class ReleaseAdmin(ReadOnlyAdmin, CountedAdmin):
         "download_total",
     )  # versions are no texts to sort
     search_fields = ("package__name", "package__namespace__name", "version", "sha256")
-    inlines = [SnapshotRevisionInline]
     # Without the list of files, which can have thousands of entries.
     fields = (
         *("package", "version", "status", "is_final", "publisher", "published_at", "size", "sha256"),
@@ -158,6 +129,12 @@ class ReleaseAdmin(ReadOnlyAdmin, CountedAdmin):
         releases = super().get_queryset(request).select_related("package__namespace", "publisher")
         without_large: QuerySet[Release] = releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
         return without_large
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Release]:
+        return package_page.release_queryset()
+
+    def describe(self, request: HttpRequest, row: Release) -> Description:
+        return package_page.describe_release(request, row)
 
 
 @admin.register(CollaboratorInvitation)

@@ -242,7 +242,7 @@ class ObjectPage(DomainAdmin):
             "buttons": self.get_buttons(request, row),
             "panels": [*panels, *self.get_more_panels(request, row)],
             "may_change": self.has_change_permission(request, row),
-            "site_page": self.get_view_on_site_url(row),
+            "site_page": getattr(row, "page_path", "") or getattr(row, "page_url", ""),
         }
         return TemplateResponse(request, "admin/object_page.html", context)
 

@@ -221,7 +221,7 @@ def test_admin_shows_revisions_of_a_snapshot(browser: Browser, as_root: Client) 
     for content in ("first", "second", "third"):
         upload_archive(browser, "PUT", DEMO, pack_tgz({"a": content}), version="1.0.0")
     release = Release.objects.get()
-    page = as_root.get(f"/admin/packages/release/{release.pk}/change/").content.decode()
+    page = as_root.get(f"/admin/packages/release/{release.pk}/").content.decode()
     digests = {release.sha256, *SnapshotRevision.objects.exclude(sha256="").values_list("sha256", flat=True)}
     assert len(digests) == 3
     assert all(digest in page for digest in digests)
