@@ -24,12 +24,18 @@ def hashed_name(name: str, path: str) -> str:
     return f"{stem}.{digest_of(path)}.{suffix}" if dot else name
 
 
+@cache  # each page has a few, and to find a file looks into several folders
+def find_hashed_name(name: str) -> str:
+    """Return the name of a static file with its digest, or the name alone if there is no such file."""
+    path = finders.find(name)
+    return hashed_name(name, path) if path else name
+
+
 class HashedStaticFiles(StaticFilesStorage):
     """Storage whose URLs have the digest. Files that a style sheet imports keep their plain names."""
 
     def url(self, name: str | None) -> str:
-        path = finders.find(name) if name else None
-        return super().url(hashed_name(name, path) if name and path else name)
+        return super().url(find_hashed_name(name) if name else name)
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # has no types
