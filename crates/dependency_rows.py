@@ -25,19 +25,26 @@ def set_current(former: Version | None, version: Version | None) -> None:
 
 def row(version: Version, position: int, entry: dict[str, Any], is_current: bool) -> Dependency:
     """Return the row of an entry of an index line, which is not stored yet."""
-    name = entry.get("package") or entry["name"]
+    columns = columns_of(entry)
     return Dependency(
         version=version,
         position=position,
-        name=name,
-        canonical_name=names.canonical(name),
-        explicit_name=entry["name"] if entry.get("package") else "",
-        registry=entry["registry"] or "",
-        requirement=entry["req"],
-        kind=entry["kind"],
-        is_optional=entry["optional"],
-        default_features=entry["default_features"],
+        canonical_name=names.canonical(columns["name"]),
         is_current=is_current,
-        features=entry["features"],
-        target=entry["target"] or "",
+        **columns,
     )
+
+
+def columns_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that follow from an entry of an index line alone."""
+    return {
+        "name": entry.get("package") or entry["name"],
+        "explicit_name": entry["name"] if entry.get("package") else "",
+        "registry": entry["registry"] or "",
+        "requirement": entry["req"],
+        "kind": entry["kind"],
+        "is_optional": entry["optional"],
+        "default_features": entry["default_features"],
+        "features": entry["features"],
+        "target": entry["target"] or "",
+    }

@@ -15,6 +15,7 @@ from accounts.models import User
 from crates import (
     catalogue,
     dependency_links,
+    dependency_rows,
     dependents,
     download_counts,
     install_lines,
@@ -66,6 +67,7 @@ SHOWN_COLUMNS = (
     *catalogue.VERSION_COLUMNS,
     "keywords",
     "categories",
+    "dependencies",
     "downloads__total",
 )
 CRATE_COLUMNS = (
@@ -374,8 +376,7 @@ class OwnCrate(PresentedCrate):
 
     @cached_property
     def dependencies(self) -> Sequence[DependencyRecord]:
-        rows = Dependency.objects.filter(version=self.row).order_by("position")
-        return [catalogue.dependency_record(row, row.name, 0) for row in rows]
+        return [dependency_record(self.row, dependency_rows.columns_of(entry)) for entry in self.row.dependencies]
 
     @property
     def downloads(self) -> int:
@@ -442,6 +443,23 @@ def listed_records(crate: Crate, keys: Sequence[int]) -> list[VersionRecord]:
         for key in keys
         if (row := rows.get(key))
     ]
+
+
+def dependency_record(version: Version, columns: dict[str, Any]) -> DependencyRecord:
+    """Return a dependency of a page, which shows no id, out of the version itself: the rows would take a query more."""
+    return DependencyRecord(
+        id=0,
+        version_id=version.pk,
+        crate_id=columns["name"],
+        req=columns["requirement"],
+        optional=columns["is_optional"],
+        default_features=columns["default_features"],
+        features=columns["features"],
+        target=columns["target"],
+        kind=columns["kind"],
+        registry=columns["registry"],
+        explicit_name=columns["explicit_name"],
+    )
 
 
 def shown_record(version: Version) -> VersionRecord:
