@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, cast
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.dispatch import receiver
@@ -149,10 +150,19 @@ def matching(text: str) -> list[int]:
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:
     """Return the names without separators of crates whose words match, by primary key; popular crates come first."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement(column, query.limit), query.parameters(connection.vendor) * 2)
+        return dict(islice(first_words(cursor.fetchall()).items(), query.limit))
+
+
+@cache
+def statement(column: str, limit: int) -> str:
+    """Return the SQL that selects popular crates and then all. A search has three, and Django would write each anew."""
+    query = WordQuery([], limit)
     popular, all_crates = (rows_with(model, column, query) for model in (PopularWords, CrateWords))
     # PostgreSQL does not begin with all crates if the popular ones are enough; it would read all matches in the index.
-    rows = popular.union(all_crates, all=True)[: 2 * query.limit]  # a crate can come twice
-    return dict(islice(first_words(rows).items(), query.limit))
+    sql: str = popular.union(all_crates, all=True)[: 2 * limit].query.sql_with_params()[0]  # a crate can come twice
+    return sql
 
 
 def names_of_spelling(query: WordQuery) -> dict[int, str]:

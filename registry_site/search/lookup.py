@@ -23,6 +23,10 @@ class WordQuery:
     limit: int
     beginnings_from: int = 0
 
+    def parameters(self, vendor: str) -> tuple[str | int, ...]:
+        """Return what the lookup fills into its SQL."""
+        return (self.to_postgresql(),) if vendor == "postgresql" else (self.to_fts5(), self.limit)
+
     def to_postgresql(self) -> str:
         return self.render(whole="'{}'", beginning="'{}':*", either=" | ", both=" & ")
 
@@ -55,15 +59,17 @@ class Matches(Lookup):
     prepare_rhs = False
     rhs: WordQuery
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         column, _ = self.process_lhs(compiler, connection)
         # The subquery hides the words from the planner. For common ones it would read the whole table instead of the
         # index.
-        return f"array_to_tsvector(string_to_array({column}, ' ')) @@ (SELECT %s::tsquery)", (self.rhs.to_postgresql(),)
+        return f"array_to_tsvector(string_to_array({column}, ' ')) @@ (SELECT %s::tsquery)", self.rhs.parameters(
+            connection.vendor
+        )
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         field = self.lhs.target
         index = index_name(field.model._meta.db_table, field.column)
         # The limit stands inside: SQLite would collect all matches of the subquery before the outer limit applies.
         rows = IN_FTS5.format(table=self.lhs.alias, index=index)
-        return rows, (self.rhs.to_fts5(), self.rhs.limit)
+        return rows, self.rhs.parameters(connection.vendor)
