@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from accounts import standing, user_agents
 from accounts.models import Authenticator, Ban, Credential, Identity, LoginFailure, RecoveryCode, Role, RoleGrant, User
 from accounts.passwords import login_throttle
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import (
     MAX_ROWS,
     MAX_SHORT_ROWS,
@@ -140,7 +141,7 @@ class UserPage:
             "Failed log-ins",
             {
                 "Time": lambda failure: failure.at,
-                "From": lambda failure: failure.ip_address,
+                "From": lambda failure: link_to_address(failure.ip_address),
                 "Wrong": lambda failure: "second factor" if failure.of_code else "password",
                 "Counts": lambda failure: counts_as(failure),
             },
@@ -198,7 +199,7 @@ class UserPage:
                 "Made": lambda row: row.created_at,
                 "Ends": lambda row: row.expires_at or "never",
                 "Last used": lambda row: row.last_used_at,
-                "From": lambda row: row.last_used_ip,
+                "From": lambda row: link_to_address(row.last_used_ip),
             },
             credentials,
             more=Link(f"All {title.lower()}", self.credentials_url(kind__exact=kind)),
@@ -214,10 +215,10 @@ class UserPage:
                 "Kind": lambda row: row.get_kind_display(),
                 "State": state_of,
                 "Began": lambda row: row.created_at,
-                "From": lambda row: row.ip_address,
+                "From": lambda row: link_to_address(row.ip_address),
                 "Ends": lambda row: row.expires_at or "never",
                 "Last used": lambda row: row.last_used_at,
-                "Last used from": lambda row: row.last_used_ip,
+                "Last used from": lambda row: link_to_address(row.last_used_ip),
             },
             sessions,
             limit=MAX_SHORT_ROWS,

@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.credentials import recognition
 from accounts.models import Credential, User
 from registry_site.admin import front_page, site_pages, whose_token
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import Fact, link_to
 from registry_site.admin.whose_token import Match, add, buttons_for
 
@@ -50,10 +51,10 @@ def facts_of(credential: Credential, reason: str) -> Iterator[Fact]:
     yield Fact("Crates", " ".join(credential.crate_patterns) or "all of its user")
     yield Fact("Addresses", credential.user.allowed_networks or "all")
     yield Fact("Made", credential.created_at)
-    yield Fact("Made from", credential.ip_address)
+    yield Fact("Made from", link_to_address(credential.ip_address))
     yield Fact("Ends", credential.expires_at or "never")
     yield Fact("Last used", credential.last_used_at or "not known to be used")
-    yield Fact("Last used from", credential.last_used_ip)
+    yield Fact("Last used from", link_to_address(credential.last_used_ip))
 
 
 @front_page.add(VIEW_CREDENTIALS, "Accounts")

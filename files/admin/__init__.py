@@ -1,5 +1,5 @@
 """Machines and files in the admin site."""
 
-from files.admin import clients, files, search, whose_token
+from files.admin import addresses, clients, files, search, whose_token
 
-__all__ = ["clients", "files", "search", "whose_token"]
+__all__ = ["addresses", "clients", "files", "search", "whose_token"]

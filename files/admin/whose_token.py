@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from django.http import HttpRequest
 
 from files.models import Session
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import Fact, link_to
 from registry_site.admin.whose_token import Match, add, buttons_for
 from registry_site.encoding import token_digest
@@ -20,7 +21,7 @@ def recognize_sessions(request: HttpRequest, parts: Sequence[str]) -> Iterator[M
             Fact("Machine", link_to(session.client)),
             Fact("Rights", session.client.get_rights_display()),
             Fact("Made", session.created_at),
-            Fact("Made from", session.peer),
+            Fact("Made from", link_to_address(session.peer)),
             Fact("Ends", session.expires_at),
             Fact("Ended", session.ended_at),
         ]

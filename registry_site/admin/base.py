@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_datetime
 
 from registry_site import address_lookup
 from registry_site.admin.actions import StaffActionsAdmin
+from registry_site.admin.address_links import linked
 from registry_site.admin.export import ExportAdmin
 from registry_site.admin.keys import require_possible_key, require_possible_keys
 from registry_site.admin.lists import CappedPaginator
@@ -84,6 +85,10 @@ class DomainAdmin(ExportAdmin, StaffActionsAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeclaredFiltersChangeList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Let addresses lead to their pages."""
+        return [linked(self.model, column) for column in super().get_list_display(request)]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         """Find an address or a network in `address_columns`, and other text as `find` does."""

@@ -26,6 +26,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 from registry_site import bidirectional
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.base import DeclaredFiltersChangeList, DomainAdmin
 from registry_site.event_sentences import sentence_of
 from registry_site.http.request_log import annotate
@@ -271,7 +272,7 @@ class ObjectPage(DomainAdmin):
                 event.actor_name, object_url("accounts.user", event.actor_id) if event.actor_id else ""
             ),
             "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
-            "From": lambda event: event.ip_address,
+            "From": lambda event: link_to_address(event.ip_address),
         }
         history = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[row.pk])
         events = self.get_events(row)[: MAX_SHORT_ROWS + 1]

@@ -11,6 +11,7 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 
 from registry_site.admin import site_pages
+from registry_site.admin.actions import run_url
 from registry_site.admin.object_pages import list_url, object_url, shortened
 from registry_site.models import AuditEvent, StaffRun
 
@@ -58,7 +59,7 @@ finders: list[tuple[str, Finder]] = []
 
 
 def add(permission: str) -> Callable[[Finder], Finder]:
-    """Register a function that finds things by a text, for those who have a permission."""
+    """Register a function that finds things by a text, for those who have a permission; without one for all staff."""
 
     def register(finder: Finder) -> Finder:
         finders.append((permission, finder))
@@ -69,7 +70,9 @@ def add(permission: str) -> Callable[[Finder], Finder]:
 
 def find(user: PermissionsMixin | AnonymousUser, text: str) -> list[Group]:
     """Return the groups of what a member of staff may view and that matches a text, what is longer than it last."""
-    parts = [part for permission, finder in finders if user.has_perm(permission) for part in finder(text)]
+    parts = [
+        part for permission, finder in finders if not permission or user.has_perm(permission) for part in finder(text)
+    ]
     groups = [part for part in parts if isinstance(part, Group)]
     return [*groups, *groups_of([part for part in parts if isinstance(part, Rows)], text)]
 
@@ -136,4 +139,4 @@ def find_runs(text: str) -> Iterator[Group]:
         return
     run = StaffRun.objects.only("label", "reason").filter(pk=key).first()
     if run is not None:
-        yield Group("Runs", [Hit(run.label, object_url(StaffRun, run.pk), run.reason)])
+        yield Group("Runs", [Hit(run.label, run_url(run.pk), run.reason)])
