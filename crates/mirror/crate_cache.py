@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 
-from crates.mirror import concurrency, crate_facts, incidents, metrics, upstreams
+from crates.mirror import concurrency, crate_facts, incidents, index_cache, metrics, upstreams
 from crates.mirror.examination import examiner
 from crates.mirror.index_lines import Line
 from crates.mirror.metrics import OutcomeRecorder, ignore_outcome
@@ -18,7 +18,7 @@ from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts
 from crates.mirror.upstreams import UpstreamFault
 from crates.package import archive
 from registry_site import file_locks
-from registry_site.errors import Invalid, NotFound, Unavailable, UpstreamError
+from registry_site.errors import Invalid, NotFound, RegistryError, Unavailable, UpstreamError
 from registry_site.server import read_ahead
 from registry_site.storage import blobs, free_space
 from registry_site.upstream_limiter import limiter
@@ -88,11 +88,22 @@ def fetch(index_file: CachedIndexFile, line: Line) -> CachedCrate:
                 check_archive(index_file.upstream, file)
                 stored = store(index_file, line, file)
         except UpstreamFault as error:
-            detail = f"{crate_version}: {error} ({line.checksum})"
-            incidents.record_fault(error, upstream=source, crate=index_file.name, detail=detail)
+            if not (isinstance(error, WrongBytes) and _records_changed_checksum(index_file)):
+                detail = f"{crate_version}: {error} ({line.checksum})"
+                incidents.record_fault(error, upstream=source, crate=index_file.name, detail=detail)
             raise UpstreamError(f"The mirror's upstream fails: {error}.") from error
     transaction.on_commit(lambda: examiner.submit(stored))
     return stored
+
+
+def _records_changed_checksum(index_file: CachedIndexFile) -> bool:
+    """Look at the index again after wrong bytes; return whether a changed checksum is the incident."""
+    index_cache.mark_unchecked(index_file)
+    try:
+        index_cache.refresh_if_stale(index_file.path)
+    except RegistryError as error:
+        return isinstance(error.__cause__, index_cache.ChangedChecksum)
+    return False
 
 
 def check_archive(upstream: str, file: IO[bytes]) -> None:

@@ -24,7 +24,8 @@ def record_fault(fault: UpstreamFault, *, upstream: str, crate: str, detail: str
         return
     unsettled = Incident.objects.filter(kind=Incident.Kind.CHANGED, subject=crate, settled_at=None)
     if fault.kind == Incident.Kind.WRONG_BYTES and (changed := unsettled.first()):
-        # The index file with the new checksum was refused, so these bytes were compared with the old one.
+        # The index file with the new checksum was refused, so these bytes were compared with the old one. The cache of
+        # crates looks at the index again, but another request may be doing so.
         record(changed.kind, crate, changed.detail)
     else:
         record(fault.kind, upstream, detail)

@@ -122,6 +122,11 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
     return index_file
 
 
+def mark_unchecked(index_file: CachedIndexFile) -> None:
+    """Let an index file be refreshed at its next request."""
+    CachedIndexFile.objects.filter(pk=index_file.pk).update(checked_at=EPOCH)
+
+
 def mark_stale(index_files: QuerySet[CachedIndexFile], *, actor: User) -> int:
     """Let these be refreshed at their next request; return how many they are."""
     return _update_as_staff(index_files, actor, audit.Action.MIRROR_REFRESH)

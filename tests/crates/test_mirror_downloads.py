@@ -154,6 +154,14 @@ def test_bytes_of_a_changed_checksum_are_its_incident(mirror: MirrorClient, upst
     assert incident.detail.startswith("the checksum of 1.0.0 was ")
 
 
+def test_changed_checksum_is_noticed_at_the_download(mirror: MirrorClient, upstream: BadUpstream) -> None:
+    upstream.publish("demo", BYTES)
+    mirror.index_file("demo")
+    upstream.publish("demo", b"other bytes")
+    assert mirror.crate("demo").status_code == 502
+    assert [(row.kind, row.subject) for row in Incident.objects.all()] == [("changed", "demo")]
+
+
 def test_faulty_crate_is_not_cached(
     mirror: MirrorClient, upstream: BadUpstream, mirror_bytes: Path, settings: Any
 ) -> None:
