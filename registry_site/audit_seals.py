@@ -19,6 +19,7 @@ from registry_site.models import AuditEvent, AuditSeal
 from registry_site.signals import minute_passed
 
 MAX_EVENTS = 500  # of a seal, so that other writers of SQLite come between
+MAX_SEALS = 100  # by a worker in a minute: its mails wait meanwhile, as after the update of a large registry
 DUE_AFTER = timedelta(minutes=1)  # so that many workers make about one seal in a minute together
 
 
@@ -65,19 +66,19 @@ def seal_next() -> AuditSeal | None:
     return seal
 
 
-def seal_all() -> int:
-    """Seal all events that are committed, and return the number of new seals."""
+def seal_all(max_seals: int | None = None) -> int:
+    """Seal all events that are committed, or the oldest in so many seals; return the number of new seals."""
     number = 0
-    while seal_next():
+    while number != max_seals and seal_next():
         number += 1
     return number
 
 
 @receiver(minute_passed)
 def seal_due(**kwargs: Any) -> None:
-    """Seal all events if the oldest unsealed one has waited for long."""
+    """Seal events if the oldest unsealed one has waited for long."""
     if AuditEvent.objects.filter(seal=None, at__lt=timezone.now() - DUE_AFTER).exists():
-        seal_all()
+        seal_all(MAX_SEALS)
 
 
 def backlog() -> Backlog:

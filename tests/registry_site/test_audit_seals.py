@@ -143,6 +143,16 @@ def test_workers_seal_what_has_waited_a_minute() -> None:
     assert audit_seals.backlog() == (0, 0)
 
 
+def test_worker_seals_a_long_log_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_seals, "MAX_EVENTS", 1)
+    monkeypatch.setattr(audit_seals, "MAX_SEALS", 2)
+    record(5)
+    AuditEvent.objects.update(at=timezone.now() - timedelta(minutes=2))
+    for rest in (3, 1, 0):
+        minute_passed.send(sender=None)
+        assert audit_seals.backlog().events == rest
+
+
 @pytest.mark.only_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_many_that_seal_at_once_make_one_chain(monkeypatch: pytest.MonkeyPatch) -> None:
