@@ -39,6 +39,7 @@ LINKS_OF_A_KIND = 3  # links of a list with the same parameters, such as the day
 HEAD = ("page", "limited ms", "median", "worst", "queries", "kB", "status", "over")
 LINK_IN_LIST = re.compile(r'href="(\?[^"]*)"')
 BUSY_NAMES = ("busy", "busy-team", "mirrored-busy")
+SKIPPED = re.compile(r"/delete/|/act/|/export\.")  # what only a form or an action leads to
 NO_PAGE = {403, 405}  # such as the form of a row that nobody changes
 
 
@@ -176,7 +177,7 @@ def page_paths(model: Any, model_admin: Any) -> Iterator[str]:
                 path = reverse(f"admin:{pattern.name}", args=arguments) if pattern.name else None
             except NoReverseMatch:
                 continue
-            if path and "/delete/" not in path and "export" not in path:
+            if path and not SKIPPED.search(path):
                 yield path
     if model_admin.search_fields:
         path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

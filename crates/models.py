@@ -163,6 +163,7 @@ class Crate(Removal):
         indexes = [
             models.Index(fields=["updated_at", "id"], name="crates_by_time_of_change"),
             models.Index(fields=["created_at", "id"], name="crates_by_time_of_creation"),
+            models.Index(fields=["canonical_name"], condition=~Q(removed_at=None), name="removed_crates"),
         ]
 
     def __str__(self) -> str:
@@ -241,6 +242,8 @@ class Version(Removal):
             models.Index(fields=["crate", "removed_at", "number"], name="version_by_crate_and_number"),
             models.Index(fields=["checksum"], name="versions_by_checksum"),
             models.Index(fields=["removed_at"], condition=~Q(removed_at=None), name="removed_versions"),
+            models.Index(fields=["-published_at", "-id"], name="versions_newest_first"),
+            models.Index(fields=["-published_at", "-id"], condition=Q(yanked=True), name="yanked_newest_first"),
         ]
 
     def __str__(self) -> str:

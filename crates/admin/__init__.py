@@ -1,5 +1,5 @@
 """Crates in the admin site."""
 
-from crates.admin import crates, owner_mails, search, user_panels, versions
+from crates.admin import crates, owner_mails, owners, search, user_panels, versions
 
-__all__ = ["crates", "owner_mails", "search", "user_panels", "versions"]
+__all__ = ["crates", "owner_mails", "owners", "search", "user_panels", "versions"]

@@ -1,23 +1,24 @@
-"""Crates and their owners in the admin site."""
+"""Crates in the admin site."""
 
 from functools import partial
-from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import reverse
 
-from accounts.admin.fields import AssignmentForm
-from accounts.admin.staff import confirmed_staff
 from accounts.models import User
-from crates import ownership, removal
+from crates import removal
+from crates.admin import crate_page
 from crates.admin.owner_actions import OWNER_ACTIONS
 from crates.admin.owner_mails import MAIL_OWNERS
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
+from crates.admin.removable import RemovableAdmin, removal_actions
 from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, ObjectPage
 
 
 def set_served(crate: Crate, *, served: bool, actor: User) -> bool:
@@ -26,20 +27,8 @@ def set_served(crate: Crate, *, served: bool, actor: User) -> bool:
     return shared_names.set_served(rows, served=served, actor=actor) > 0
 
 
-class OwnerInline(admin.TabularInline):
-    model = Ownership
-    fk_name = "crate"
-    form = AssignmentForm
-    extra = 0
-    readonly_fields = ("added_by", "added_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
-        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
-        return ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
-
-
 @admin.register(Crate)
-class CrateAdmin(RemovableAdmin):
+class CrateAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     list_display = (
         "name",
         "max_number",
@@ -57,8 +46,6 @@ class CrateAdmin(RemovableAdmin):
         ("removed_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("name", "default_version__description")
-    inlines = [OwnerInline]
-    typed_fields = ("user",)
     staff_actions = (
         *removal_actions("crate", removal.remove_crate_as_staff, removal.restore_crate, removal.destroy_crate),
         StaffAction(
@@ -84,32 +71,24 @@ class CrateAdmin(RemovableAdmin):
         *OWNER_ACTIONS,
         MAIL_OWNERS,
     )
-    fields = (
-        "name",
-        "max_number",
-        "version_count",
-        "created_at",
-        "updated_at",
-        "upstream",
-        "index_path",
-        "index_etag",
-        "index_modified",
-        "removed_at",
-        "removed_by",
-        "removal_reason",
-    )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Crate | None = None) -> Any:
-        return self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
         large = (*Crate.LARGE_COLUMNS, *(f"max_version__{column}" for column in Version.LARGE_COLUMNS))
-        crates = super().get_queryset(request).select_related("max_version").defer(*large).prefetch_related("owners")
-        without_large: QuerySet[Crate] = crates
-        return without_large
+        owners = Ownership.objects.filter(crate=OuterRef("pk")).order_by()
+        crates: QuerySet[Crate] = super().get_queryset(request).select_related("max_version").defer(*large)
+        return crates.annotate(
+            first_owner=Subquery(owners.order_by("pk").values("user__username")[:1]),
+            owner_number=Coalesce(Subquery(owners.values("crate").annotate(number=Count("pk")).values("number")), 0),
+        )
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
+        return crate_page.page_queryset()
+
+    def describe(self, request: HttpRequest, row: Crate) -> Description:
+        return crate_page.CratePage(request, row).describe()
+
+    def view_on_site(self, obj: Crate) -> str:
+        return reverse("crate", args=[obj.name])
 
     @admin.display(description="upstream", ordering="upstream")
     def upstream_value(self, crate: Crate) -> str:
@@ -121,24 +100,5 @@ class CrateAdmin(RemovableAdmin):
 
     @admin.display(description="owners")
     def owner_names(self, crate: Crate) -> str:
-        return ", ".join(user.username for user in crate.owners.all())
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        # The domain function saves, since it knows that the last owner has to stay; the formset only parses.
-        actor = confirmed_staff(request)
-        formset.save(commit=False)
-        added = [row.user for row in formset.new_objects]
-        removed = [row.user for row in formset.deleted_objects]
-        ownership.change_as_staff(form.instance, added, removed, actor=actor)
-
-
-@admin.register(Ownership)
-class OwnershipAdmin(ReadOnlyAdmin):
-    list_display = ("crate", "user", "added_by", "added_at")
-    list_filter = ("added_at",)
-    search_fields = ("crate__name", "user__username")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
-        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
-        without_large: QuerySet[Ownership] = ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
-        return without_large
+        number, first = getattr(crate, "owner_number", 0), getattr(crate, "first_owner", "")
+        return f"{first} and {number - 1} more" if number > 1 else first or ""

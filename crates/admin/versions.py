@@ -1,17 +1,23 @@
 """Versions in the admin site: staff yank them."""
 
 from functools import partial
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
 from accounts.models import User
-from crates import removal, yanking
+from crates import names, removal, yanking
+from crates.admin import version_page
 from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
-from crates.models import Version
+from crates.admin.search import CHECKSUM
+from crates.models import Crate, Version
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, ObjectPage
+from registry_site.search.prefixes import begins
 
 
 def yank(version: Version, *, reason: str, actor: User) -> bool:
@@ -20,15 +26,19 @@ def yank(version: Version, *, reason: str, actor: User) -> bool:
 
 
 @admin.register(Version)
-class VersionAdmin(ReadOnlyAdmin, RemovableAdmin):
-    list_display = ("crate", "number", "yanked", "size", "published_by", "published_at", "removed_at", "download_total")
+class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
+    list_display = ("number", "crate", "yanked", "published_at", "published_by", "removed_at", "download_total", "size")
+    show_facets = admin.ShowFacets.NEVER  # they count all versions, once for each filter
     list_filter = (
         "yanked",
         "published_at",
         ("removed_at", admin.EmptyFieldListFilter),
         ("destroyed_at", admin.EmptyFieldListFilter),
     )
-    search_fields = ("crate__name", "number", "checksum", "published_by__username")
+    search_fields = ("crate__canonical_name",)
+    search_help_text = (
+        "The beginning of a crate's name or of a checksum, NAME@NUMBER, or the whole name of a publisher."
+    )
     staff_actions = (
         StaffAction(
             "yank",
@@ -58,3 +68,27 @@ class VersionAdmin(ReadOnlyAdmin, RemovableAdmin):
         versions = super().get_queryset(request).select_related("crate", "published_by")
         without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
         return without_large
+
+    def find(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        name, at, number = text.partition("@")
+        if at:
+            crates = Crate.with_removed.filter(canonical_name=names.canonical(name))
+            return queryset.filter(begins("number", number), crate__in=crates.values("pk")), False
+        crates = Crate.with_removed.filter(begins("canonical_name", names.canonical(text)))
+        condition = Q(crate__in=crates.values("pk")) | Q(published_by__in=User.objects.named(text).values("pk"))
+        if CHECKSUM.fullmatch(text.lower()):
+            condition |= begins("checksum", text.lower())
+        # Apart, or SQLite reads all versions in the order of the list.
+        return queryset.filter(pk__in=Version.with_removed.filter(condition).order_by().values("pk")), False
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Version]:
+        return version_page.page_queryset()
+
+    def describe(self, request: HttpRequest, row: Version) -> Description:
+        return version_page.VersionPage(row).describe()
+
+    def view_on_site(self, obj: Version) -> str:
+        return reverse("crate-version", args=[obj.crate.name, obj.number])

@@ -9,11 +9,13 @@ from django.test import Client
 
 from accounts.models import Credential, User
 from crates.models import Crate, Ownership, Version
+from registry_site.admin.object_pages import object_url
 from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.admin import run_action, sign_in_to_admin
 from tests.support.authenticator_apps import add_app
 from tests.support.cast import CargoClient
+from tests.support.crate_rows import Listing, create_crates
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +24,7 @@ def demo(as_alice: CargoClient) -> None:
 
 
 CRATES, VERSIONS = "/admin/crates/crate/", "/admin/crates/version/"
+OWNERSHIPS = "/admin/crates/ownership/"
 
 
 def test_lists_are_searched(as_root: Client, as_alice: CargoClient) -> None:
@@ -29,7 +32,7 @@ def test_lists_are_searched(as_root: Client, as_alice: CargoClient) -> None:
     for model in (Crate, Version, Ownership):
         path = f"/admin/crates/{model._meta.model_name}/"
         whole, matching = (as_root.get(path, {"q": text}).content.decode() for text in ("", "demo"))
-        demo, other = (f"{path}{row.pk}/change/" for row in model._default_manager.order_by("pk"))
+        demo, other = (f'"{object_url(model, row.pk)}' for row in model._default_manager.order_by("pk"))
         assert (demo in whole, other in whole, demo in matching, other in matching) == (True, True, True, False)
 
 
@@ -68,49 +71,50 @@ def test_yank_by_staff_is_recorded_as_theirs(as_root: Client) -> None:
     assert AuditEvent.objects.get(action="crate.yank").actor_name == "root"
 
 
-def owners_form(*rows: dict[str, Any], initial: int = 1) -> dict[str, Any]:
-    form = {"ownerships-TOTAL_FORMS": len(rows), "ownerships-INITIAL_FORMS": initial}
-    return form | {f"ownerships-{n}-{key}": value for n, row in enumerate(rows) for key, value in row.items()}
+def owners() -> set[str]:
+    return {owner.username for owner in Crate.objects.get().owners.all()}
 
 
-def change(client: Client, *rows: dict[str, Any]) -> str:
-    crate = Crate.objects.get()
-    page = client.post(f"/admin/crates/crate/{crate.pk}/change/", owners_form(*rows), follow=True)
-    return page.content.decode()
+def test_crate_is_transferred(as_root: Client, bob: User) -> None:
+    run_action(as_root, CRATES, "transfer", Crate.objects.get(), user="Bob")
+    assert owners() == {"bob"}
+    events = AuditEvent.objects.filter(action__contains="owners").order_by("action")
+    assert [(event.action, event.actor_name, event.target, event.detail) for event in events] == [
+        ("crate.add_owners", "root", "demo", {"users": ["bob"]}),
+        ("crate.remove_owners", "root", "demo", {"users": ["alice"]}),
+    ]
 
 
-def present_row() -> dict[str, Any]:
-    ownership = Crate.objects.get().ownerships.get()
-    return {"id": ownership.pk, "crate": ownership.crate_id, "user": "alice"}
+def test_crate_goes_to_no_closed_account(as_root: Client, bob: User) -> None:
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    page = run_action(as_root, CRATES, "transfer", Crate.objects.get(), user="bob")
+    assert "would be left without an owner" in page
+    assert owners() == {"alice"}
 
 
-def test_owner_is_added(as_root: Client, bob: User) -> None:
-    change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": "bob"})
-    assert {owner.username for owner in Crate.objects.get().owners.all()} == {"alice", "bob"}
-
-
-def test_owner_is_replaced(as_root: Client, bob: User) -> None:
-    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": "bob"})
-    assert {owner.username for owner in Crate.objects.get().owners.all()} == {"bob"}
+def test_owner_is_removed_but_the_last(as_root: Client, bob: User) -> None:
+    run_action(as_root, CRATES, "add_owner", Crate.objects.get(), user="bob")
+    first, second = Ownership.objects.order_by("pk")
+    assert "1 removed" in run_action(as_root, OWNERSHIPS, "remove", first)
+    assert owners() == {"bob"}
+    assert "would be left without an owner" in run_action(as_root, OWNERSHIPS, "remove", second)
+    assert owners() == {"bob"}
 
 
 def test_owners_need_a_fresh_proof(as_root: Client, bob: User) -> None:
     add_app(User.objects.get(username="root"))
     Credential.objects.update(proven_at=None)
-    assert "/account/confirm" in change(as_root, present_row(), {"crate": Crate.objects.get().pk, "user": "bob"})
-    assert Crate.objects.get().owners.count() == 1
-
-
-def test_last_owner_stays(as_root: Client) -> None:
-    assert "would be left without an owner" in change(as_root, {**present_row(), "DELETE": "on"})
-    assert Crate.objects.get().owners.count() == 1
+    for action in ("add_owner", "transfer"):
+        data = {"action": action, "_selected_action": [Crate.objects.get().pk]}
+        assert "/account/confirm" in as_root.post(CRATES, data)["Location"], action
+    assert owners() == {"alice"}
 
 
 def test_texts_of_publishers_are_escaped(as_root: Client, as_alice: CargoClient) -> None:
     toml = packing.manifest("script", extra='description = "<script>alert(1)</script>"')
     as_alice.publish(packing.body("script", toml=toml))
     version = Version.objects.get(crate__name="script")
-    page = as_root.get(f"/admin/crates/version/{version.pk}/change/").content.decode()
+    page = as_root.get(f"/admin/crates/version/{version.pk}/").content.decode()
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
 
@@ -130,15 +134,6 @@ def test_staff_who_may_only_view_cannot_yank(charlie: User) -> None:
     assert not Version.objects.get().yanked
 
 
-def test_changed_owners_are_recorded(as_root: Client, bob: User) -> None:
-    change(as_root, {**present_row(), "DELETE": "on"}, {"crate": Crate.objects.get().pk, "user": "bob"})
-    events = AuditEvent.objects.filter(action__contains="owners").order_by("action")
-    assert [(event.action, event.actor_name, event.target, event.detail) for event in events] == [
-        ("crate.add_owners", "root", "demo", {"users": ["bob"]}),
-        ("crate.remove_owners", "root", "demo", {"users": ["alice"]}),
-    ]
-
-
 def test_owners_change_by_their_actions(as_root: Client, bob: User) -> None:
     crate = Crate.objects.get()
 
@@ -154,3 +149,47 @@ def test_owners_change_by_their_actions(as_root: Client, bob: User) -> None:
     assert act("transfer", "bob")[1] == {"bob"}
     assert "0 transferred, 1 unchanged." in act("transfer", "bob")[0]
     assert act("transfer", "alice")[1] == {"alice"}
+
+
+def page_of(client: Client, row: Model) -> str:
+    response = client.get(object_url(type(row), row.pk))
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_page_of_a_crate_has_all_about_it(as_root: Client) -> None:
+    create_crates([Listing("needy", dependencies=("demo",))], User.objects.get(username="alice"))
+    Version.objects.filter(crate__name="needy").update(yanked=True, yank_message="It panics.")
+    demo, needy = Crate.objects.order_by("name")
+    page = page_of(as_root, demo)
+    for part in ("Usable, up to version 1.0.0.", "needy</a>", "alice</a>", "Published", "act/remove/", "act/transfer/"):
+        assert part in page, part
+    assert '"cksum"' not in page.replace("&quot;", '"')
+    assert "It panics." in page_of(as_root, needy)
+    assert f'{object_url(Crate, demo.pk)}">demo</a>' in page_of(as_root, needy)
+
+
+def test_page_of_a_removed_version_says_why(as_root: Client) -> None:
+    version = Version.objects.get()
+    run_action(as_root, VERSIONS, "remove", version, reason="malware")
+    page = page_of(as_root, version)
+    assert "by root: malware" in page
+    assert "act/restore/" in page
+    assert "act/yank/" not in page
+    assert "No version is left" in page_of(as_root, Crate.objects.get())
+
+
+def test_parts_of_a_page_need_their_rights(charlie: User) -> None:
+    User.objects.filter(pk=charlie.pk).update(is_staff=True)
+    charlie.user_permissions.set(Permission.objects.filter(codename="view_crate"))
+    page = page_of(sign_in_to_admin(charlie), Crate.objects.get())
+    assert "Usable, up to version" in page
+    for part in ('id="versions"', 'id="owners"', 'id="recent-events"', "act/"):
+        assert part not in page, part
+
+
+def test_version_is_found_by_crate_and_number(as_root: Client, as_alice: CargoClient) -> None:
+    as_alice.publish(packing.body(version="2.0.0"))
+    checksum = Version.objects.get(number="2.0.0").checksum
+    for text, numbers in (("Demo", 2), ("demo@2.0", 1), (checksum[:12], 1), ("alice", 2), ("2.0.0", 0)):
+        assert len(as_root.get(VERSIONS, {"q": text}).context["cl"].result_list) == numbers, text

@@ -29,7 +29,7 @@ from accounts.second_factor import apps as authenticator_apps
 from crates import removal, yanking
 from crates.mirror import incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
-from crates.models import Crate, Version
+from crates.models import Crate, Ownership, Version
 from files.models import Client, File, Session
 from namespaces import invitations, membership
 from namespaces.invitations import NAMESPACE, RoleKind
@@ -284,6 +284,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "crates.crate add_owner": lambda: Crate.objects.get(),
     "crates.crate remove_owner": lambda: Crate.objects.get(),
     "crates.crate transfer": lambda: Crate.objects.get(),
+    "crates.ownership remove": lambda: Ownership.objects.order_by("pk").last(),
     "crates.crate remove": lambda: Crate.objects.get(),
     "crates.crate restore": removed_crate,
     "crates.crate destroy": removed_crate,
@@ -355,8 +356,6 @@ FORMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "accounts.ban add": lambda: (None, {"user": "bystander", "reason": "spam"}),
     "auth.group add": lambda: (None, {"name": "helpers"}),
     "auth.group change": lambda: (Group.objects.create(name="helpers"), {"name": "others"}),
-    "crates.crate change": lambda: (Crate.objects.get(), new_row("ownerships", user="bystander")),
-    "crates.crate change: remove an owner": lambda: (Crate.objects.get(), {"ownerships-1-DELETE": "on"}),
     "accounts.reservedname add": lambda: (None, {"kind": "crate", "pattern": "acme-*", "reason": "It is ours."}),
     "namespaces.namespace add": lambda: (None, {"name": "fresh", "owner": "bystander"}),
     "namespaces.namespace change: give a role": lambda: (acme(), {"memberships-1-role": "READ_ONLY"}),

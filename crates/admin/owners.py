@@ -1,0 +1,52 @@
+"""The list of the owners of crates in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from accounts.models import User
+from crates import names, ownership
+from crates.admin.removable import LARGE_COLUMNS_OF_CRATE
+from crates.models import Crate, Ownership
+from registry_site.admin.actions import StaffAction
+from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.search.prefixes import begins
+
+
+def remove(row: Ownership, *, actor: User) -> bool:
+    """Take a crate from one of its owners."""
+    ownership.change_as_staff(row.crate, [], [row.user], actor=actor)
+    return True
+
+
+@admin.register(Ownership)
+class OwnershipAdmin(ReadOnlyAdmin):
+    list_display = ("crate", "user", "added_by", "added_at")
+    list_filter = ("added_at",)
+    search_fields = ("crate__canonical_name", "user__username")
+    search_help_text = "The beginning of a crate's name, or the whole name of an owner."
+    staff_actions = (
+        StaffAction(
+            "remove",
+            "Remove these owners",
+            "crates.change_crate",
+            remove,
+            done="removed",
+            explanation="They lose all rights to the crate. A crate keeps an owner whose account is open.",
+            needs_proof=True,
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
+        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
+        without_large: QuerySet[Ownership] = ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
+        return without_large
+
+    def find(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        crates = Crate.with_removed.filter(begins("canonical_name", names.canonical(search_term.strip())))
+        users = User.objects.named(search_term.strip())
+        return queryset.filter(Q(crate__in=crates.values("pk")) | Q(user__in=users.values("pk"))), False
