@@ -26,6 +26,7 @@ from registry_site.errors import Invalid, Unavailable
 from registry_site.http import error_handlers, request_log
 from registry_site.models import AuditEvent
 from tests.support import packing
+from tests.support.admin import run_action
 from tests.support.app_keys import sign_empty_request
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.file_clients import KEY, FileClient, LiveFileClient
@@ -226,7 +227,7 @@ def test_failed_openid_sign_in_is_a_line(rf: RequestFactory, lines: Lines) -> No
 @pytest.mark.django_db(transaction=True)
 def test_ban_and_publish_are_lines(as_alice: CargoClient, as_root: Client, alice: User, lines: Lines) -> None:
     as_alice.publish(packing.body())
-    as_root.post("/admin/accounts/user/", {"action": "ban", "_selected_action": [alice.pk]})
+    run_action(as_root, "/admin/accounts/user/", "ban", alice, reason="spam")
     assert [(line["event"], line["actor"], line["target"]) for line in lines()] == [
         ("crate.publish", "alice", "demo@1.0.0"),
         ("user.ban", "root", "alice"),
