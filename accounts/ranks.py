@@ -50,7 +50,7 @@ RIGHTS: dict[Rank, frozenset[str]] = {
             *("accounts.add_credential", "accounts.change_credential", "accounts.change_loginfailure"),
             *("crates.delete_crate", "crates.delete_version", "crates.change_crate", "crates.change_version"),
             *("mirror.change_incident", "mirror.add_override", "mirror.change_override"),
-            *("files.add_client", "files.change_client"),
+            *("files.add_client", "files.change_client", "files.change_session"),
         )
     ),
     Rank.AUDITOR: frozenset(),
