@@ -210,11 +210,10 @@ class StaffActionsAdmin(admin.ModelAdmin):
             annotate(code="invalid")
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{action.label}: {counted(len(selection.rows), self.opts)}",
+            "title": f"{action.label}: {title_of(selection.rows, self.opts)}",
             "opts": self.opts,
             "action": action,
             "form": form,
-            "media": self.media + form.media,
             "selection": selection,
             "changing": changing[:SHOWN_NAMES],
             "more_changing": max(len(changing) - SHOWN_NAMES, 0),
@@ -224,7 +223,8 @@ class StaffActionsAdmin(admin.ModelAdmin):
             "more_refused": max(len(refused) - SHOWN_NAMES, 0),
             "run": request.POST.get("run") or uuid4(),
             "act_url": self.act_url(action),
-            "cancel_url": self.list_url(),
+            "list_url": self.list_url(),
+            "cancel_url": self.back_url(selection.rows),
             "confirm_url": self.confirm_url(request, action, self.list_url()),
         }
         status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
@@ -250,6 +250,10 @@ class StaffActionsAdmin(admin.ModelAdmin):
         """Return where staff prove themselves before this action, and go on to a path; empty if they have."""
         site: Any = self.admin_site
         return str(site.confirm_url(request, path)) if action.needs_proof else ""
+
+    def back_url(self, rows: Sequence[Any]) -> str:
+        """Return where staff go on who do not act on these rows."""
+        return self.list_url()
 
     def list_url(self) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
@@ -308,6 +312,11 @@ def run_url(key: Any) -> str:
 def counted(number: int, opts: Any) -> str:
     """Return a number with the name of the rows, such as 3 users."""
     return f"{number:,} {opts.verbose_name if number == 1 else opts.verbose_name_plural}"
+
+
+def title_of(rows: Sequence[Any], opts: Any) -> str:
+    """Return the name of an only row, or how many there are."""
+    return str(rows[0])[:100] if len(rows) == 1 else counted(len(rows), opts)
 
 
 def find_action(actions: Iterable[StaffAction], name: str) -> StaffAction | None:

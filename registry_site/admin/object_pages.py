@@ -209,6 +209,9 @@ class ObjectPage(DomainAdmin):
         page = path("<path:object_id>/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_page")
         return [*urls, page, catch_all]
 
+    def back_url(self, rows: Sequence[Any]) -> str:
+        return object_url(self.model, rows[0].pk) if len(rows) == 1 else super().back_url(rows)
+
     def get_page_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with all that the facts need."""
         return self.get_queryset(request)

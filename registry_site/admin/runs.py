@@ -23,7 +23,7 @@ EVENTS_PER_PAGE = 100
 
 @admin.register(StaffRun)
 class StaffRuns(ReadOnlyAdmin):
-    list_display = ("started_at", "label", "model", "actor_name", "reason", "total", "changed", "refused", "failed")
+    list_display = ("started_at", "label", "model", "actor_name", "outcome", "reason")
     list_filter = ("started_at", "model")
     search_fields = ("actor_name", "reason", "action")
     show_full_result_count = False
@@ -31,6 +31,13 @@ class StaffRuns(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[StaffRun]:
         runs: QuerySet[StaffRun] = super().get_queryset(request).defer("problems")
         return runs
+
+    @admin.display
+    def outcome(self, run: StaffRun) -> str:
+        """Say what became of the rows; of a run without an end, how many were chosen."""
+        if run.ended_at is None:
+            return f"no end, {run.total:,} chosen"
+        return ", ".join(f"{number:,} {word}" for number, word in numbers_of(run))
 
     def get_urls(self) -> Any:
         view = self.admin_site.admin_view(self.page_view)
