@@ -214,6 +214,18 @@ def set_members_by_staff(
         role_assignments.set_by_staff(Membership, namespace, saved, removed, actor=actor)
 
 
+def give_role_as_staff(namespace: Namespace, user: User, role: Role, *, actor: User) -> bool:
+    """Give an account a role in a shared namespace; return False if it has the role already.
+
+    Raises `Invalid` for a personal namespace and for a closed account, `NotFound` for a removed namespace, and
+    `Conflict` if no open account would be left as owner.
+    """
+    if namespace.user_id is not None:
+        raise Invalid("A personal namespace belongs to its user alone.")
+    with transaction.atomic():
+        return role_assignments.give_by_staff(Membership, lock_for_update(namespace), user, role, actor=actor)
+
+
 def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
     """Make an account the owner of a shared namespace, and its former owners managers; return False if nothing changes.
 

@@ -103,6 +103,22 @@ def set_by_staff(
     require_owner(model, subject)
 
 
+def give_by_staff(model: type[RoleAssignment], subject: Model, user: User, role: Role, *, actor: User) -> bool:
+    """Give an account this role, whether it has another one or none; return False if it has the role already.
+
+    Raises `Invalid` for a closed account without a role, and `Conflict` if no open account would be left as owner.
+    """
+    assignment = model.in_subject(subject).filter(user=user).first()
+    if assignment is None:
+        open_accounts([user.username])
+        assignment = model(**{model.subject_field: subject}, user=user)
+    elif assignment.role == role:
+        return False
+    assignment.role = role
+    set_by_staff(model, subject, [assignment], [], actor=actor)
+    return True
+
+
 def require_owner(model: type[RoleAssignment], subject: Model) -> None:
     """Raise `Conflict` if no open account owns `subject`.
 

@@ -91,6 +91,16 @@ def set_collaborators_by_staff(
         role_assignments.set_by_staff(Collaboration, package, saved, removed, actor=actor)
 
 
+def give_role_as_staff(package: Package, user: User, role: Role, *, actor: User) -> bool:
+    """Give an account a role in a package; return False if it has the role already.
+
+    Raises `Invalid` for a closed account, and `Conflict` if no open account would be left as owner.
+    """
+    with transaction.atomic():
+        locked = lookup.lock_for_update(package)
+        return role_assignments.give_by_staff(Collaboration, locked, user, role, actor=actor)
+
+
 def lock_for_principal(principal: Principal, namespace_name: str, name: str) -> Package:
     """Lock a package that the principal may read until the transaction ends; raises `NotFound`."""
     # The order of locks is the same everywhere, or two requests could wait for each other: user, namespace, package.

@@ -1,5 +1,5 @@
 """Namespaces in the admin site."""
 
-from namespaces.admin import namespaces, search
+from namespaces.admin import namespaces, roles, search
 
-__all__ = ["namespaces", "search"]
+__all__ = ["namespaces", "roles", "search"]

@@ -19,6 +19,7 @@ from registry_site.admin.object_pages import (
     link_to,
     list_url,
     may_view,
+    object_url,
     panel_of,
     trash_fact,
 )
@@ -68,12 +69,13 @@ def role_panel(title: str, model: type[RoleAssignment], subject: Namespace | Any
         title,
         {
             "User": lambda row: link_to(row.user),
-            "Role": lambda row: row.get_role_display(),
+            "Role": lambda row: Link(row.get_role_display(), object_url(model, row.pk)),
             "Since": lambda row: row.added_at,
             "By": lambda row: link_to(row.added_by),
             "Account": lambda row: "open" if row.is_open else "closed or banned",
         },
         rows[: MAX_ROWS + 1],
+        more=Link(f"All {title.lower()}", list_url(model, **{model.subject_field: str(subject.pk)})),
     )
 
 

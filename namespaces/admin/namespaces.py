@@ -11,6 +11,7 @@ from accounts.admin.fields import AssignmentForm, LoginField
 from accounts.admin.staff import confirmed_staff, staff
 from namespaces import membership
 from namespaces.admin import namespace_page
+from namespaces.admin.roles import give_role_action, has_few_roles
 from namespaces.admin.transfer import TRANSFER
 from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
@@ -80,6 +81,7 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
     search_fields = ("name",)
     staff_actions = (
         *trash_actions(Namespace, "namespaces.change_namespace", membership.set_removed),
+        give_role_action(Membership, "namespaces.add_membership", membership.give_role_as_staff),
         TRANSFER,
     )
     inlines = [MembershipInline]
@@ -99,7 +101,7 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
         return super().get_form(request, obj, change, **kwargs, **({} if change else {"form": NewNamespaceForm}))
 
     def get_inlines(self, request: HttpRequest, obj: Namespace | None) -> Any:
-        return self.inlines if obj else []
+        return self.inlines if obj and has_few_roles(Membership, obj) else []
 
     def get_page_queryset(self, request: HttpRequest) -> QuerySet[Namespace]:
         return namespace_page.page_queryset()

@@ -1,5 +1,5 @@
 """Packages in the admin site."""
 
-from packages.admin import namespace_panels, packages, search, user_panels
+from packages.admin import collaborators, namespace_panels, packages, search, user_panels
 
-__all__ = ["namespace_panels", "packages", "search", "user_panels"]
+__all__ = ["collaborators", "namespace_panels", "packages", "search", "user_panels"]

@@ -10,6 +10,7 @@ from accounts.admin.staff import confirmed_staff
 from accounts.models import User
 from namespaces.admin.fields import NamespaceField
 from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline, TrashAdmin
+from namespaces.admin.roles import give_role_action, has_few_roles
 from namespaces.admin.trash import trash_actions
 from namespaces.models import Namespace
 from packages import collaboration, releasing
@@ -65,6 +66,7 @@ class PackageAdmin(ObjectPage, TrashAdmin, CountedAdmin):
     search_fields = ("name", "namespace__name")
     staff_actions = (
         *trash_actions(Package, "packages.change_package", releasing.set_removed),
+        give_role_action(Collaboration, "packages.add_collaboration", collaboration.give_role_as_staff),
         StaffAction(
             "transfer",
             "Transfer to another namespace",
@@ -87,6 +89,9 @@ class PackageAdmin(ObjectPage, TrashAdmin, CountedAdmin):
         large = (*SEARCH_COLUMNS, *(f"newest__{column}" for column in Release.LARGE_COLUMNS))
         packages: QuerySet[Package] = super().get_queryset(request).select_related("namespace", "newest").defer(*large)
         return packages
+
+    def get_inlines(self, request: HttpRequest, obj: Package | None) -> Any:
+        return self.inlines if obj and has_few_roles(Collaboration, obj) else []
 
     def get_page_queryset(self, request: HttpRequest) -> QuerySet[Package]:
         return package_page.package_queryset()

@@ -33,11 +33,11 @@ from crates.models import Crate, Ownership, Version
 from files.models import Client, File, Session
 from namespaces import invitations, membership
 from namespaces.invitations import NAMESPACE, RoleKind
-from namespaces.models import Namespace
+from namespaces.models import Membership, Namespace
 from namespaces.models import Role as NamespaceRole
 from packages import releasing
 from packages.invitations import PACKAGE
-from packages.models import Package
+from packages.models import Collaboration, Package
 from registry_site import announcements, outbox
 from registry_site.http import client_address
 from registry_site.models import Announcement, AuditEvent, OutboxEntry
@@ -297,6 +297,12 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "namespaces.namespace remove": acme,
     "namespaces.namespace restore": removed_namespace,
     "namespaces.namespace transfer": acme,
+    "namespaces.namespace give_role": acme,
+    "namespaces.membership change_role": lambda: Membership.objects.get(namespace=acme(), user=user("bystander")),
+    "namespaces.membership remove": lambda: Membership.objects.get(namespace=acme(), user=user("bystander")),
+    "packages.package give_role": tool,
+    "packages.collaboration change_role": lambda: Collaboration.objects.get(package=tool(), user=user("bystander")),
+    "packages.collaboration remove": lambda: Collaboration.objects.get(package=tool(), user=user("bystander")),
     "packages.package remove": tool,
     "packages.package restore": removed_package,
     "packages.package transfer": tool,
@@ -324,6 +330,10 @@ FIELDS = {
     "crates.crate remove_owner": {"user": "banned"},
     "crates.crate transfer": {"user": "bystander"},
     "namespaces.namespace transfer": {"user": "bystander"},
+    "namespaces.namespace give_role": {"user": "user", "role": "MEMBER"},
+    "namespaces.membership change_role": {"role": "READ_ONLY"},
+    "packages.package give_role": {"user": "user", "role": "MEMBER"},
+    "packages.collaboration change_role": {"role": "READ_ONLY"},
     "crates.crate mail_owners": {"subject": "A flaw", "text": "Yank it."},
     "packages.package transfer": {"namespace": "owner"},
 }
