@@ -99,6 +99,7 @@ def test_head_answers_as_get(world: World) -> None:
 
 
 @pytest.mark.no_cover
+@pytest.mark.database_independent
 def test_other_methods_are_refused(world: World) -> None:
     """Three principals take turns: without a credential, with a good one, and with all rights."""
     turns = cycle(("anonymous", "user", "administrator"))

@@ -12,7 +12,7 @@ from registry_site.http import url_map
 from tests.house.access_table import TABLE, YAPKG, World, populated
 from tests.house.routes import paths_by_route
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.long]
 
 SIGN_IN = "signs in"
 SIGN_UP = "signs up"

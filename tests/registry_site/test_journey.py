@@ -18,6 +18,7 @@ from tests.support.servers import PASSWORD, Server, running
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
     pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.database_independent,
     pytest.mark.long,
     pytest.mark.no_cover,
 ]
