@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import reserved_names
@@ -12,7 +13,7 @@ from accounts.models import ReservedName
 from accounts.name_patterns import NameKind
 from accounts.reserved_names import Matches
 from registry_site.admin.actions import StaffAction
-from registry_site.admin.base import DomainAdmin
+from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import RegistryError
 
 PREVIEW = "_preview"  # the name of the button that shows what would match
@@ -37,14 +38,15 @@ class ReservedNameForm(forms.ModelForm):
 
 
 @admin.register(ReservedName)
-class ReservedNames(DomainAdmin):
+class ReservedNames(ObjectPage):
     """Names that nothing new may have. They are added and released, but never changed."""
 
-    list_display = ("pattern", "kind", "reason", "reserved_at", "reserved_by")
+    list_display = ("pattern", "kind", "reserved_at", "reserved_by", "reason")
     list_filter = ("kind", "reserved_at")
     search_fields = ("pattern", "reason")
     list_select_related = ("reserved_by",)
     form = ReservedNameForm
+    fields = ("kind", "pattern", "reason")
     radio_fields = {"kind": admin.HORIZONTAL}
     staff_actions = (
         StaffAction(
@@ -57,19 +59,21 @@ class ReservedNames(DomainAdmin):
         ),
     )
 
-    def get_fields(self, request: HttpRequest, obj: ReservedName | None = None) -> Any:
-        fields = ("kind", "pattern", "reason")
-        return fields if obj is None else (*fields, "reserved_by", "reserved_at", "matches_today")
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[ReservedName]:
+        return ReservedName.objects.select_related("reserved_by")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: ReservedName | None = None) -> Any:
-        return () if obj is None else ("matches_today",)
+    def describe(self, request: HttpRequest, row: ReservedName) -> Description:
+        facts = (
+            Fact("Reserved", f"as the name of a new {row.get_kind_display()}", "good"),
+            Fact("Names of today", str(reserved_names.matches_today(row))),
+            Fact("Reason", row.reason),
+            Fact("Since", row.reserved_at),
+            Fact("By", link_to(row.reserved_by)),
+        )
+        return Description(facts)
 
     def has_change_permission(self, request: HttpRequest, obj: ReservedName | None = None) -> bool:
         return obj is None and bool(super().has_change_permission(request))
-
-    @admin.display(description="Names of today")
-    def matches_today(self, reserved: ReservedName) -> str:
-        return str(reserved_names.matches_today(reserved))
 
     def save_model(self, request: HttpRequest, obj: ReservedName, form: Any, change: bool) -> None:
         # The key of the row that the verb has created: the admin links to it.

@@ -5,12 +5,17 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import linebreaksbr
 
 from crates import owner_mails
 from crates.models import OwnerMail
 from registry_site.admin.actions import ActionForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import Invalid
+from registry_site.templatetags.figures import counted
 
 
 class OwnerMailForm(ActionForm):
@@ -50,10 +55,22 @@ MAIL_OWNERS = StaffAction(
 
 
 @admin.register(OwnerMail)
-class OwnerMails(ReadOnlyAdmin):
+class OwnerMails(ObjectPage, ReadOnlyAdmin):
     """The mails that staff have written to owners; they are written from the list of crates."""
 
     list_display = ("subject", "sent_at", "sent_by", "crates", "recipients")
     list_filter = ("sent_at",)
     search_fields = ("subject",)
     list_select_related = ("sent_by",)
+
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[OwnerMail]:
+        return OwnerMail.objects.select_related("sent_by")
+
+    def describe(self, request: HttpRequest, row: OwnerMail) -> Description:
+        facts = (
+            Fact("Sent", f"to {counted(row.recipients, 'owner')} of {counted(row.crates, 'crate')}"),
+            Fact("At", row.sent_at),
+            Fact("By", link_to(row.sent_by)),
+            Fact("Text", linebreaksbr(row.text)),
+        )
+        return Description(facts)

@@ -7,16 +7,17 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import linebreaksbr
 from django.urls import reverse
 from django.utils import timezone
 
 from registry_site import announcements
 from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
-from registry_site.admin.base import DomainAdmin
 from registry_site.admin.fields import MomentField
-from registry_site.admin.front_page import Fact
+from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import RegistryError
 from registry_site.models import Announcement
 
@@ -47,13 +48,12 @@ class AnnouncementForm(forms.ModelForm):
 
 
 @admin.register(Announcement)
-class Announcements(DomainAdmin):
+class Announcements(ObjectPage):
     """Announcements of staff. They are made and withdrawn, but never changed."""
 
-    list_display = ("__str__", "level", "state", "starts_at", "ends_at", *PLACES, "created_by")
+    list_display = ("__str__", "level", "state", "starts_at", "ends_at", "shown_to")
     list_filter = ("level", "starts_at")
     search_fields = ("text",)
-    list_select_related = ("created_by",)
     form = AnnouncementForm
     staff_actions = (
         StaffAction(
@@ -70,6 +70,28 @@ class Announcements(DomainAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Announcement | None = None) -> bool:
         return obj is None and bool(super().has_change_permission(request))
 
+    def get_page_queryset(self, request: HttpRequest) -> QuerySet[Announcement]:
+        return Announcement.objects.select_related("created_by")
+
+    def describe(self, request: HttpRequest, row: Announcement) -> Description:
+        state = row.state_at(timezone.now())
+        facts = (
+            Fact("State", state, "good" if state == "shown" else ""),
+            Fact("Text", linebreaksbr(row.text)),
+            Fact("Level", row.get_level_display()),
+            Fact("Shown to", self.shown_to(row)),
+            Fact("From", row.starts_at),
+            Fact("Until", row.ends_at or "it is withdrawn"),
+            Fact("By", link_to(row.created_by)),
+            Fact("Withdrawn at", row.withdrawn_at),
+        )
+        return Description(facts)
+
+    @admin.display
+    def shown_to(self, announcement: Announcement) -> str:
+        audiences = (("visitors", announcement.on_pages), ("publishers", announcement.in_publish_warnings))
+        return " and ".join(audience for audience, is_shown in audiences if is_shown)
+
     @admin.display
     def state(self, announcement: Announcement) -> str:
         return announcement.state_at(timezone.now())
@@ -79,7 +101,7 @@ class Announcements(DomainAdmin):
 
 
 @front_page.add("registry_site.view_announcement", "Upkeep")
-def announcements_of_today() -> Iterator[Fact]:
+def announcements_of_today() -> Iterator[front_page.Fact]:
     """Yield how many announcements are shown now."""
     shown = len(announcements.current.get())
-    yield Fact("Announcements", f"{shown} shown now", reverse("admin:registry_site_announcement_changelist"))
+    yield front_page.Fact("Announcements", f"{shown} shown now", reverse("admin:registry_site_announcement_changelist"))

@@ -269,7 +269,7 @@ def test_staff_see_what_a_pattern_matches(as_root: Client, as_alice: CargoClient
     fields = {"kind": "crate", "pattern": "acme-*", "reason": REASON}
     page = as_root.post(f"{PAGE}add/", fields, follow=True)
     assert "stays usable: acme-a." in page.content.decode()
-    assert "acme-a." in as_root.get(f"{PAGE}{ReservedName.objects.get().pk}/change/").content.decode()
+    assert "acme-a." in as_root.get(f"{PAGE}{ReservedName.objects.get().pk}/").content.decode()
 
 
 # --- Migration -----------------------------------------------------------------------------------------------------

@@ -134,3 +134,5 @@ def test_staff_mail_owners_by_the_action(crates: list[Crate], as_root: Client, r
     run = StaffRun.objects.get()
     assert AuditEvent.objects.filter(run=run.pk, action="crate.mail_owners").count() == 2
     assert SUBJECT in as_root.get("/admin/crates/ownermail/").content.decode()
+    page = as_root.get(f"/admin/crates/ownermail/{OwnerMail.objects.get().pk}/").content.decode()
+    assert ("to 1 owner of 2 crates" in page, TEXT.replace("\n", "<br>") in page) == (True, True)

@@ -183,7 +183,7 @@ def test_staff_announce_and_withdraw(as_root: Client, root: User) -> None:
         True,
         root,
     )
-    assert "Maintenance at noon." in page(f"{PAGE}{row.pk}/change/", as_root)
+    assert "Maintenance at noon." in page(f"{PAGE}{row.pk}/", as_root)
     assert "1 withdrawn" in run_action(as_root, PAGE, "withdraw", row)
     events = AuditEvent.objects.filter(action__startswith="announcement.").order_by("pk")
     assert list(events.values_list("action", "target", "object_id")) == [
