@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
@@ -118,7 +117,7 @@ def current_dependencies(registry: str, name: str) -> QuerySet[Dependency]:
 
 def first_versions(current: QuerySet[Dependency]) -> list[int]:
     """Return the keys of the versions that have some of these dependencies; of many, one more than can be sorted."""
-    return list(each_once(current).values_list("version_id", flat=True)[: listing.FEW + 1])
+    return list(each_once(current)[: listing.FEW + 1])
 
 
 def select_dependents(current: QuerySet[Dependency], versions: Sequence[int]) -> QuerySet[CrateDownloads]:
@@ -144,9 +143,9 @@ def count_dependents(current: QuerySet[Dependency]) -> int:
     return each_once(current).count()
 
 
-def each_once(current: QuerySet[Dependency]) -> QuerySet[Dependency, Any]:
-    """Select the versions that have some of these dependencies, without those that are yanked."""
+def each_once(current: QuerySet[Dependency]) -> QuerySet[Dependency, int]:
+    """Select the keys of the versions that have some of these dependencies, without those that are yanked."""
     # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
     # versions themselves would read one row for each dependent.
     yanked = Crate.with_removed.filter(max_version=None, default_version__isnull=False).values("default_version")
-    return current.exclude(version__in=yanked).order_by().values("version").distinct()
+    return current.exclude(version__in=yanked).order_by().values_list("version_id", flat=True).distinct()
