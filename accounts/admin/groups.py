@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
@@ -25,6 +25,12 @@ class Groups(DomainAdmin, GroupAdmin):
 
     The ready-made ones stay as they are.
     """
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        # The name of a permission has that of its kind of rows.
+        permissions = Prefetch("permissions", Permission.objects.select_related("content_type"))
+        groups: QuerySet[Group] = super().get_queryset(request).prefetch_related(permissions)
+        return groups
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return staff(request).is_superuser

@@ -46,7 +46,7 @@ from crates.models import (
     VersionContents,
     VersionDownloads,
 )
-from files.models import Client, ClientKey, File, Rights, Session
+from files.models import Client, ClientDownloads, ClientKey, FailedHandshakes, File, Rights, Session
 from namespaces.models import MemberInvitation, Membership, Namespace
 from packages import names as package_names
 from packages import search as package_search
@@ -209,13 +209,13 @@ class World:
         insert(
             Membership(namespace=namespace, user=user, role="OWNER", added_by=user)
             for number, namespace in enumerate(rest)
-            for user in {self.busy, *(self.users[(number * 20 + n) % len(self.users)] for n in range(20))}
+            for user in {self.busy, *(self.users[(number * 20 + n) % len(self.users)] for n in range(20 - number % 19))}
         )
         guests = self.users[-self.sizes.related :]
         ends_at = self.now + timedelta(days=7)
         insert(MemberInvitation(namespace=team, user=user, inviter=self.busy, ends_at=ends_at) for user in guests)
         insert(
-            MemberInvitation(namespace=namespace, user=user, inviter=user, ends_at=ends_at)
+            MemberInvitation(namespace=namespace, user=self.busy, inviter=user, ends_at=ends_at)
             for namespace, user in zip(rest, self.users[1:], strict=False)
         )
 
@@ -294,7 +294,7 @@ class World:
             for n in range(1, self.sizes.related + 1)
         )
         insert(
-            DailyDownloads(version=versions[0], day=self.now - timedelta(days=n), count=n)
+            DailyDownloads(version=versions[0], day=self.now.date() - timedelta(days=n), count=n)
             for n in range(self.sizes.related)
         )
         VersionContents.objects.filter(version=versions[0]).update(readme_text="word " * 20_000)
@@ -326,7 +326,7 @@ class World:
             release=number,
             checksum=DIGEST,
             size=self.random.randrange(1_000, 1_000_000),
-            published_by=self.random.choice(self.users),
+            published_by=self.busy if crate.name == BUSY else self.random.choice(self.users),
             published_at=self.moment(),
             yanked=self.random.random() < 0.05,
             description=f"Version {number} of {crate.name}",
@@ -365,7 +365,7 @@ class World:
     def create_packages(self) -> None:
         """Create packages with a few releases; one is busy, and so are a release of it and the busy namespace."""
         team, related = self.namespaces[0], self.sizes.related
-        packages = insert(
+        packages = [
             Package(
                 namespace=team if number <= related else self.random.choice(self.namespaces),
                 **package_names.columns(BUSY if number == 0 else f"pack-{number:05}"),
@@ -373,19 +373,22 @@ class World:
                 type="PRIVATE" if number % 20 == 3 else "PUBLIC",
             )
             for number in range(self.sizes.packages)
-        )
+        ]
+        for package in packages:
+            package_search.set_listing(package)
+        packages = insert(packages)
         busy = packages[0]
         releases = insert(
             self.release(package, minor)
             for number, package in enumerate(packages)
             for minor in range(2 if number else related)
         )
-        for release in releases:
-            release.package.newest = release
-        for package in packages:
-            package_search.set_listing(package)
-        columns = ["newest", "is_listed", "search_name", "search_text", "search_spelling"]
-        Package.objects.bulk_update(packages, columns, batch_size=100)
+        newest = {release.package_id: release.pk for release in releases}
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE packages_package SET newest_id = %s WHERE id = %s",
+                [(release, package) for package, release in newest.items()],
+            )
         insert(Collaboration(package=busy, user=user, role="MEMBER", added_by=self.busy) for user in self.others)
         insert(
             Collaboration(package=package, user=self.busy, role="OWNER", added_by=self.busy)
@@ -395,6 +398,10 @@ class World:
         insert(
             CollaboratorInvitation(package=busy, user=user, inviter=self.busy, ends_at=ends_at)
             for user in self.users[-related:]
+        )
+        insert(
+            CollaboratorInvitation(package=package, user=self.busy, inviter=self.busy, ends_at=ends_at)
+            for package in packages[1 : related + 1]
         )
         content = {name: value for name, value in releases[0].content().items() if name != "publisher"}
         insert(
@@ -434,6 +441,9 @@ class World:
         )
         insert(ClientKey(client=client, cipher="AES-CBC", secret="-", bits=256) for client in clients)
         insert(self.session(clients[0], number) for number in range(self.sizes.related))
+        days = [self.now.date() - timedelta(days=number) for number in range(self.sizes.related)]
+        insert(FailedHandshakes(client=clients[0], day=day, count=2) for day in days)
+        insert(ClientDownloads(client=clients[0], day=day, count=2) for day in days)
         insert(self.session(client, number) for client in clients[1:] for number in range(10))
 
     def session(self, client: Client, number: int) -> Session:
