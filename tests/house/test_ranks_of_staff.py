@@ -32,16 +32,22 @@ ACTIONS = {
     "accounts.loginfailure unlock": "support security",
     "accounts.reservedname release": "curator",
     "accounts.user ban": "support security",
+    "accounts.user make_token": "security",
     "accounts.user remove_second_factor": "support security",
     "accounts.user revoke_tokens": "security",
+    "accounts.user send_reset_link": "support security",
     "accounts.user unban": "support security",
     "accounts.user unlock": "support security",
+    "crates.crate add_owner": "curator security",
     "crates.crate destroy": "security",
     "crates.crate hide_upstream": "curator security",
     "crates.crate mail_owners": "curator security",
     "crates.crate remove": "curator security",
+    "crates.crate remove_owner": "curator security",
     "crates.crate restore": "curator security",
     "crates.crate serve_upstream": "curator security",
+    "crates.crate transfer": "curator security",
+    "crates.ownership remove": "curator security",
     "crates.version destroy": "security",
     "crates.version remove": "curator security",
     "crates.version restore": "curator security",
@@ -61,8 +67,15 @@ ACTIONS = {
     "mirror.cachedindexfile mark_stale": "curator",
     "mirror.incident settle": "curator security",
     "mirror.override end": "curator security",
+    "namespaces.membership change_role": "curator",
+    "namespaces.membership remove": "curator",
+    "namespaces.namespace give_role": "curator",
     "namespaces.namespace remove": "curator",
     "namespaces.namespace restore": "curator",
+    "namespaces.namespace transfer": "curator",
+    "packages.collaboration change_role": "curator",
+    "packages.collaboration remove": "curator",
+    "packages.package give_role": "curator",
     "packages.package remove": "curator",
     "packages.package restore": "curator",
     "packages.package transfer": "curator",
@@ -105,22 +118,31 @@ def protect(user: User) -> User:
     return user
 
 
+def with_address(user: User) -> User:
+    User.objects.filter(pk=user.pk).update(email=f"{user.username}@example.com")
+    return user
+
+
 # Rows that the actions on accounts are tried with, for the account that they act on.
 ROWS: dict[str, Callable[[User], Any]] = {
     "accounts.ban lift": lambda user: bans.ban(user, actor=None),
     "accounts.credential revoke": new_token,
     "accounts.loginfailure unlock": fail,
     "accounts.user ban": lambda user: user,
+    "accounts.user make_token": lambda user: user,
     "accounts.user remove_second_factor": protect,
     "accounts.user revoke_tokens": lambda user: new_token(user).user,
+    "accounts.user send_reset_link": with_address,
     "accounts.user unban": lambda user: bans.ban(user, actor=None).user,
     "accounts.user unlock": lock,
 }
+FIELDS = {"reason": "It is needed.", "name": "ci", "scopes": "read"}  # of the forms of all these actions
 # What becomes of an account of each kind, whoever of those with the action acts.
 CHANGED, REFUSED = "changed", "refused"
 TARGETS = {"nobody of the staff": CHANGED, "the same rank": CHANGED, "another rank": REFUSED, ADMINISTRATOR: REFUSED}
 # Of one's own account.
-ONESELF = dict.fromkeys(ROWS, CHANGED) | {"accounts.user ban": REFUSED, "accounts.user remove_second_factor": REFUSED}
+NOT_TO_ONESELF = ("ban", "make_token", "remove_second_factor")
+ONESELF = dict.fromkeys(ROWS, CHANGED) | {f"accounts.user {name}": REFUSED for name in NOT_TO_ONESELF}
 
 
 def hire(name: str, rank: str) -> User:
@@ -130,6 +152,11 @@ def hire(name: str, rank: str) -> User:
         User.objects.filter(pk=user.pk).update(is_staff=True)
         user.groups.add(Group.objects.get(name=rank))
     return user
+
+
+@pytest.fixture(autouse=True)
+def mail(settings: Any) -> None:
+    settings.EMAIL_HOST = "mail.example.org"  # Django's tests keep the mails
 
 
 @pytest.fixture
@@ -185,7 +212,7 @@ def outcome(client: Client, name: str, target: User) -> str:
     label, action = name.split()
     with transaction.atomic():
         row = ROWS[name](target)
-        run_action(client, url(label, "changelist"), action, row, reason="It is needed.")
+        run_action(client, url(label, "changelist"), action, row, **FIELDS)
         runs = StaffRun.objects.values_list("changed", flat=True)
         changed = CHANGED if any(runs) else REFUSED
         transaction.set_rollback(True)
