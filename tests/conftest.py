@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -69,17 +69,32 @@ def leave_unmeasured(items: list[pytest.Item]) -> None:
         measured.add(function)
 
 
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """Measure no coverage during the block."""
+    measurement = Coverage.current()
+    if measurement is None:
+        yield
+        return
+    measurement.stop()
+    try:
+        yield
+    finally:
+        measurement.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Measure in one worker alone what imports reach: they are the same in all."""
+    with nullcontext() if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else unmeasured():
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Measure no coverage in the fixtures of a test either, where its body is not measured."""
-    measurement = Coverage.current() if item.get_closest_marker("no_cover") else None
-    if measurement is None:
+    with unmeasured() if item.get_closest_marker("no_cover") else nullcontext():
         return (yield)
-    measurement.stop()
-    try:
-        return (yield)
-    finally:
-        measurement.start()
 
 
 def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) -> None:

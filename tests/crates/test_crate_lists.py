@@ -299,6 +299,7 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> N
 
 
 @pytest.mark.only_sqlite  # PostgreSQL reads so small tables whole
+@pytest.mark.no_cover
 def test_totals_need_no_rows_of_crates(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "MAX_CHANGES", 20)
     listings = (Listing(f"crate-{number}", downloads=number, recent_downloads=999 - number) for number in range(400))

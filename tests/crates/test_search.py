@@ -79,6 +79,7 @@ def test_pages_follow_each_other(anonymous: CargoClient) -> None:
     assert pages == [["json", "json-lines"], ["fast_json", "toml"], []]
 
 
+@pytest.mark.no_cover
 def test_page_has_at_most_a_hundred_crates(anonymous: CargoClient, alice: User) -> None:
     names = [f"bulk{number}" for number in range(101)]
     rows = Crate.objects.bulk_create(Crate(name=name, canonical_name=name, index_path=name) for name in names)
@@ -317,6 +318,7 @@ def test_popular_crates_are_those_with_most_downloads(
     assert search(as_alice, "second") == []
 
 
+@pytest.mark.no_cover
 def test_popular_crates_are_not_missed_among_many(
     anonymous: CargoClient, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -371,6 +371,7 @@ PAGES: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@pytest.mark.no_cover
 def test_each_page_takes_one_query(as_box: FileClient) -> None:
     store_numbered(1200)
     assert [(parameters, len(queries(as_box, **parameters))) for parameters, _ in PAGES] == PAGES
@@ -554,6 +555,7 @@ INDEXES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.usefixtures("thousands")
+@pytest.mark.no_cover
 def test_pages_are_read_from_an_index(as_box: FileClient) -> None:
     for parameters, index in INDEXES:
         used = {name for sql in queries(as_box, **parameters) for name in indexes(sql)}

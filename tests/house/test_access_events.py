@@ -424,6 +424,7 @@ def registry() -> Iterator[tuple[str, Any, Any]]:
         yield model._meta.label_lower, model_admin, request
 
 
+@pytest.mark.no_cover
 def test_actions_of_staff_leave_events(world: World, as_administrator: Browser, settings: Any) -> None:
     settings.EMAIL_HOST = "mail.example.org"  # Django's tests keep the mails
 
@@ -441,6 +442,7 @@ def test_actions_of_staff_leave_events(world: World, as_administrator: Browser, 
     assert offenders_of({f"{label} {action}": case(label, action) for label, action in actions}) == []
 
 
+@pytest.mark.no_cover
 def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) -> None:
     def case(name: str) -> Case:
         label = name.partition(" ")[0]
@@ -580,6 +582,7 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
+@pytest.mark.no_cover
 def test_own_pages_leave_events(world: World) -> None:
     def case(path: str) -> Case:
         def prepare() -> Callable[[], object]:
@@ -681,6 +684,7 @@ def run(*arguments: str) -> None:
         call_command(*arguments, stdout=StringIO(), stderr=StringIO())
 
 
+@pytest.mark.no_cover
 def test_commands_leave_events(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def case(name: str) -> Case:
         def prepare() -> Callable[[], object]:

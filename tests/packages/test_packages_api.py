@@ -855,6 +855,7 @@ METHODS = {
 }
 
 
+@pytest.mark.no_cover
 def test_other_methods_are_refused(browser: Browser, tool: Package) -> None:
     for path, methods in METHODS.items():
         for method in ALL_METHODS - methods:
@@ -1012,12 +1013,14 @@ def test_queries_of_versions_do_not_grow(browser: Browser, tool: Package) -> Non
     assert len(browser.get(f"{TOOL}/versions").json()) == 101
 
 
+@pytest.mark.no_cover
 def test_queries_of_collaborators_do_not_grow(browser: Browser, tool: Package) -> None:
     before = count_queries(browser, COLLABORATORS)
     Collaboration.objects.bulk_create(Collaboration(package=tool, user=user) for user in register_users(0))
     assert count_queries(browser, COLLABORATORS) == before
 
 
+@pytest.mark.no_cover
 def test_queries_of_members_do_not_grow(browser: Browser, tool: Package) -> None:
     before = count_queries(browser, "/namespace/acme")
     Membership.objects.bulk_create(

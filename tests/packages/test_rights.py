@@ -340,6 +340,7 @@ ALLOWED_BY_TYPE = {"READ_ONLY": READS, "PUBLISH": [*READS, *PUBLISHES], "ALL": T
 SIGNED = [*READS, *PUBLISHES, *MANAGES]
 
 
+@pytest.mark.no_cover
 def test_type_of_key_limits_an_owner(world: World) -> None:
     offenders = [
         f"{kind}: {row.name} answers {status}"
