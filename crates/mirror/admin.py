@@ -16,6 +16,7 @@ from accounts.admin.staff import staff
 from accounts.models import User
 from crates import names
 from crates.mirror import (
+    admin_pages,
     front_page,
     incidents,
     index_cache,
@@ -30,6 +31,7 @@ from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, Crat
 from crates.package import requirements
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.object_pages import Description, Link, ObjectPage
 from registry_site.errors import Invalid
 
 __all__ = ["front_page"]  # adds the mirror to the front page
@@ -109,7 +111,7 @@ class HeldBackFilter(admin.SimpleListFilter):
 
 
 @admin.register(CachedIndexFile)
-class CachedIndexFileAdmin(MirrorAdmin):
+class CachedIndexFileAdmin(MirrorAdmin, ObjectPage):
     list_display = (
         "name",
         "status",
@@ -161,6 +163,9 @@ class CachedIndexFileAdmin(MirrorAdmin):
             failures=count_failures(OuterRef("name")),
             download_total=Coalesce(Subquery(CrateDownloads.objects.filter(pk=OuterRef("name")).values("total")), 0),
         )
+
+    def describe(self, request: HttpRequest, row: CachedIndexFile) -> Description:
+        return admin_pages.CratePage(request, row).describe()
 
     @admin.display
     def versions(self, index_file: CachedIndexFile) -> int:
@@ -270,7 +275,7 @@ class OverrideAdmin(DomainAdmin):
 
 
 @admin.register(Incident)
-class IncidentAdmin(MirrorAdmin):
+class IncidentAdmin(MirrorAdmin, ObjectPage):
     list_display = ("subject", "kind", "detail", "count", "first_at", "last_at", "settled_at")
     list_filter = ("kind", ("settled_at", admin.EmptyFieldListFilter), "last_at")
     search_fields = ("subject",)
@@ -285,6 +290,15 @@ class IncidentAdmin(MirrorAdmin):
             applies=lambda incident: incident.settled_at is None,
         ),
     )
+
+    def describe(self, request: HttpRequest, row: Incident) -> Description:
+        row.index_file = admin_pages.index_file_of(row)  # type: ignore[attr-defined]  # for the buttons of this page
+        return admin_pages.describe_incident(request, row, row.index_file)  # type: ignore[attr-defined]
+
+    def get_buttons(self, request: HttpRequest, row: Incident) -> list[Link]:
+        page = self.admin_site.get_model_admin(CachedIndexFile)
+        index_file = row.index_file  # type: ignore[attr-defined]
+        return [*super().get_buttons(request, row), *admin_pages.actions_of_crate(row, index_file, page, request)]
 
 
 class AllowedNameForm(forms.ModelForm):

@@ -42,6 +42,11 @@ class CachedIndexFile(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def page_path(self) -> str:
+        """The path of the page that everybody sees."""
+        return f"/mirror/crates/{self.name}"
+
     def is_fresh(self) -> bool:
         ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
         return timezone.now() < self.checked_at + (ttl if self.status == 200 else min(ttl, ABSENCE_TTL))
