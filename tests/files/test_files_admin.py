@@ -19,7 +19,7 @@ from files import catalogue, clients
 from files.actors import Actor
 from files.models import Client, ClientKey, File, Session
 from registry_site.models import AuditEvent
-from tests.support.admin import run_action, sign_in_to_admin
+from tests.support.admin import FormFields, run_action, sign_in_to_admin
 from tests.support.cast import PASSWORD
 from tests.support.file_clients import KEY, FileClient
 
@@ -552,6 +552,12 @@ def test_refused_file_is_not_added(as_root: Browser, taken: File, file_root: Pat
     assert missing == []
     assert File.objects.get() == taken
     assert file_events().count() == 1
+
+
+def test_refused_file_stays_in_the_form(as_root: Browser, taken: File, weather: str) -> None:
+    typed = {"serve_path": "taken.txt", "path": weather, "category": "forecasts"}
+    form = FormFields(add_file(as_root, **typed).content.decode()).values
+    assert {name: form[name] for name in typed} == typed
 
 
 def test_refused_change_is_not_made(
