@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
+from django.contrib import admin
 from playwright.sync_api import Browser, BrowserContext, StorageState, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
+from registry_site.admin.object_pages import ObjectPage
 from tests.support.chromium import CHROMIUM
 from tests.support.pages import PAGES, Page
 from tests.support.sample_registry import PASSWORD, RECOVERY_CODE
@@ -216,6 +218,33 @@ def test_outlines_are_those_of_before(visits: dict[str, Visit]) -> None:
     stored = {path.stem: path.read_text() for path in OUTLINES.glob("*.yaml")}
     assert stored.keys() == visits.keys()
     assert {name: normalized(visit.outline) for name, visit in visits.items()} == stored
+
+
+def object_pages(tab: Tab) -> list[Page]:
+    """Return the page of the first row of each list of the admin site whose rows have one."""
+    pages = []
+    for model, model_admin in admin.site._registry.items():
+        if isinstance(model_admin, ObjectPage):
+            label = model._meta.label_lower
+            tab.goto(f"/admin/{label.replace('.', '/')}/")
+            links = tab.locator("#result_list tbody th a")
+            pages += [Page(label, links.first.get_attribute("href") or "", "root")] if links.count() else []
+    return pages
+
+
+def test_object_pages_of_staff_suit_everybody(site: Server) -> None:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS) as browser,
+    ):
+        session = sign_in(browser, site, "root")
+        pages = object_pages(new_context(browser, site, session, scripts=False).new_page())
+        visits = {page.name: Visit() for page in pages}
+        walk_with_scripts(browser, site, session, pages, visits)
+    assert {"accounts.user", "crates.crate", "namespaces.namespace", "packages.package"} <= visits.keys()
+    faults = {name: [*visit.violations, *visit.complaints] for name, visit in visits.items()}
+    assert {name: listed for name, listed in faults.items() if listed} == {}
+    assert [name for name, visit in visits.items() if visit.too_wide] == []
 
 
 def test_results_show_while_typing(site: Server) -> None:
