@@ -1,7 +1,6 @@
 """Counts of downloads: in memory, in rows, while the database fails, and when workers end."""
 
 import random
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -220,9 +219,7 @@ def test_stopped_and_killed_workers_have_counted(server: Server) -> None:
 
     server.start()
     download(server, 40)
-    began = time.monotonic()
     wait_until(lambda: stored(server) == {240})  # while the server goes on
-    assert time.monotonic() - began < 5
     download(server, 16)
     server.kill()
     assert min(stored(server)) >= 240  # all that was counted an interval ago

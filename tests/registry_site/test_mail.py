@@ -61,7 +61,7 @@ def test_dripping_server_is_left_at_the_deadline(settings: Any, caplog: Any, has
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         send()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the server never ends
     (line,) = request_failures(caplog)
     assert (line["service"], line["host"], line["failure"]) == ("mail", "127.0.0.1", "took too long")
 
@@ -71,21 +71,21 @@ def test_deadline_holds_for_all_addresses_of_a_server(monkeypatch: pytest.Monkey
     """A name can have many, behind a firewall that drops packets."""
     with full_backlog() as url:
         address = ("127.0.0.1", int(url.strip("/").rpartition(":")[2]))
-        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)] * 4
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)] * 60  # a second each, without the deadline
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: addresses)
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             send()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.usefixtures("slow_mail")
 def test_deadline_holds_for_the_look_up(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     may_answer = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: may_answer.wait(3) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: may_answer.wait(60) and [])
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         send()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
     may_answer.set()
     assert request_failures(caplog)[0]["failure"] == "took too long"

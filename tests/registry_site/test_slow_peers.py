@@ -75,6 +75,14 @@ def is_closed(peer: socket.socket) -> bool:
         return True
 
 
+def is_refused(server: Server) -> bool:
+    try:
+        connect(server).close()
+    except ConnectionError:
+        return True
+    return False
+
+
 def wait_until_closed(peer: socket.socket) -> None:
     peer.settimeout(60)
     with suppress(ConnectionError):
@@ -277,9 +285,7 @@ def test_stopping_server_refuses_connections_and_ends_requests(stopping_server: 
         peer.sendall(f"POST {LOGIN} HTTP/1.1\r\nContent-Length: 2\r\n".encode() + HEAD + b"\r\n{")
         time.sleep(0.5)
         stopping_server.process.terminate()
-        time.sleep(1)
-        with pytest.raises(ConnectionRefusedError):
-            connect(stopping_server)
+        wait_until(lambda: is_refused(stopping_server))
         peer.sendall(b"}")
         assert peer.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -329,7 +335,7 @@ def test_short_bodies_take_no_thread(scheme: str, request: pytest.FixtureRequest
             begin_log_in(server, stack, 40, "Expect: 100-continue\r\n")
         began = time.monotonic()
         assert health_status(server) == "200"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # a slow body has 60 seconds
 
 
 @pytest.mark.parametrize("scheme", ["server", "tls_server"])
@@ -496,7 +502,7 @@ def test_refused_connections_share_few_threads(tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             patient.recv(1)
         assert health_status(server, "127.0.0.2") == "200"
-        patient.settimeout(5)
+        patient.settimeout(60)
         slow.sendall(b"lth HTTP/1.1\r\n" + HEAD + b"\r\n")
         assert patient.recv(100).split()[1] == b"200"
 
