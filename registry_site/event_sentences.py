@@ -6,8 +6,8 @@ from registry_site.models import Action, AuditEvent
 
 # By action; the fields are the target and the detail of the event.
 SENTENCES: dict[str, str] = {
-    Action.ANNOUNCEMENT_ADD: "An announcement was made: {target}",
-    Action.ANNOUNCEMENT_WITHDRAW: "An announcement was withdrawn: {target}",
+    Action.ANNOUNCEMENT_ADD: "An announcement was made: {target}.",
+    Action.ANNOUNCEMENT_WITHDRAW: "An announcement was withdrawn: {target}.",
     Action.APP_KEY_ISSUE: "The app key {appid} was made.",
     Action.CLIENT_ADD: "The file client {target} was added.",
     Action.CLIENT_CHANGE: "The file client {target} was changed.",
@@ -18,7 +18,7 @@ SENTENCES: dict[str, str] = {
     Action.CRATE_ADD_OWNERS: "The crate {target} got owners.",
     Action.CRATE_DESTROY: "{target} was destroyed.",
     Action.CRATE_FOLLOW: "The crate {target} is followed.",
-    Action.CRATE_MAIL_OWNERS: "A mail of staff went to the owners of {target}: {subject}",
+    Action.CRATE_MAIL_OWNERS: "A mail of staff went to the owners of {target}: {subject}.",
     Action.CRATE_PUBLISH: "{target} was published.",
     Action.CRATE_REFRESH: "The {target} were refreshed.",
     Action.CRATE_RELEASE_NAME: "The reservation of {target} was ended.",
