@@ -28,7 +28,6 @@ def yank(version: Version, *, reason: str, actor: User) -> bool:
 @admin.register(Version)
 class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     list_display = ("number", "crate", "yanked", "published_at", "published_by", "removed_at", "download_total", "size")
-    show_facets = admin.ShowFacets.NEVER  # they count all versions, once for each filter
     list_filter = (
         "yanked",
         "published_at",

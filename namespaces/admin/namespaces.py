@@ -44,6 +44,10 @@ class MembershipInline(RoleAssignmentInline):
     model = Membership
     fk_name = "namespace"
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        memberships: QuerySet[Membership] = super().get_queryset(request).select_related("namespace")
+        return memberships
+
     def has_add_permission(self, request: HttpRequest, obj: Namespace | None = None) -> bool:
         return is_shared(obj) and bool(super().has_add_permission(request, obj))
 

@@ -83,7 +83,6 @@ class AuditEvents(ReadOnlyAdmin):
         "The beginning of a target; or the whole of an actor, an action, an address or network, or a request's id."
     )
     sortable_by = ("at",)
-    show_facets = admin.ShowFacets.NEVER
 
     def find(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         text = search_term.strip()
