@@ -60,6 +60,7 @@ class Bans(DomainAdmin):
             lambda ban, *, actor: ban.is_in_force and bans.unban(ban.user, actor=actor),
             done="lifted",
             explanation="The accounts can be used again at once.",
+            applies=lambda ban: ban.is_in_force,
             refusals=rank_over(lambda ban: ban.user),
         ),
     )

@@ -36,6 +36,7 @@ class Credentials(ReadOnlyAdmin):
             lambda credential, *, actor: revocation.revoke(credential, actor),
             done="revoked",
             explanation="These tokens, sessions and keys end at once, and for good.",
+            applies=lambda credential: not credential.is_revoked,
             refusals=rank_over(lambda credential: credential.user),
         ),
     )

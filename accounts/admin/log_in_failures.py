@@ -42,6 +42,7 @@ class LoginFailures(ReadOnlyAdmin):
             lambda failure, *, actor: login_throttle.unlock(failure.name, actor=actor) > 0,
             done="unlocked",
             explanation="The recent failures of these names count no more, so that their owners can sign in.",
+            applies=lambda failure: not failure.forgiven and not failure.unlocked,
             refusals=refusals,
         ),
     )

@@ -127,6 +127,12 @@ class StaffActionsAdmin(admin.ModelAdmin):
         actions = [action for action in self.permitted_actions(request) if action.applies(row)]
         return [(action.label, self.act_url(action, str(row.pk))) for action in actions]
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Add the actions that apply to the row, which Django offers in lists alone."""
+        row = kwargs.get("obj")
+        actions = self.get_applicable_actions(request, row) if row is not None else []
+        return super().render_change_form(request, {**context, "row_actions": actions}, *args, **kwargs)
+
     # --- The page of an action -----------------------------------------------------------------------------------
 
     def act_url(self, action: StaffAction, keys: str = "", undoes: StaffRun | None = None) -> str:
