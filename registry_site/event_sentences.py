@@ -98,7 +98,7 @@ SENTENCES: dict[str, str] = {
     Action.USER_ASK_FOR_EMAIL: "A link was sent to {email}, to verify the address.",
     Action.USER_ASK_FOR_PASSWORD: "A link to change the password was asked for.",
     Action.USER_BAN: "The account {target} was banned.",
-    Action.USER_CHANGE: "The account {target} was changed by staff.",
+    Action.USER_CHANGE: "The account {target} was changed by staff. {changes}.",
     Action.USER_CHANGE_AVATAR: "The picture was changed.",
     Action.USER_CHANGE_EMAIL: "The e-mail address was changed from {former} to {email}.",
     Action.USER_CHANGE_NOTIFICATIONS: "The mails that the account gets were changed.",
@@ -119,6 +119,11 @@ SENTENCES: dict[str, str] = {
 
 def sentence_of(event: AuditEvent) -> str:
     """Return what happened, without who did it."""
-    detail = {name: "none" if value == "" else value for name, value in event.detail.items()}
+    detail = {name: shown(value) for name, value in event.detail.items()}
     fields: defaultdict[str, object] = defaultdict(str, {**detail, "target": event.target})
     return SENTENCES.get(event.action, f"{event.action} {{target}}").format_map(fields)
+
+
+def shown(value: object) -> object:
+    """Return a detail as a part of a sentence."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value == "" else value

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from django.conf import settings
 from django.db.models.functions import Lower
 
 from accounts import names
-from accounts.models import Credential, NameReservation, User
+from accounts.models import Credential, Identity, NameReservation, User
 from registry_site.admin.search import Rows, add
 from registry_site.search.prefixes import begins
 
@@ -14,7 +15,7 @@ MIN_MAIL_LENGTH = 2  # an e-mail address begins with any letter
 
 @add("accounts.view_user")
 def find_users(text: str) -> Iterator[Rows]:
-    """Yield users by name, former name and e-mail address."""
+    """Yield users by name, former name, e-mail address, and subject at the OpenID provider."""
     name = names.canonical(names.strip_ktra_prefix(text))
     yield Rows(
         "Users", User.objects.filter(begins("reservation__name", name)), "username", "email", "reservation__name"
@@ -25,6 +26,10 @@ def find_users(text: str) -> Iterator[Rows]:
     former = NameReservation.objects.filter(begins("name", name)).exclude(former_user=None)
     renamed = User.objects.filter(pk__in=former.order_by("name").values("former_user")[:10])
     yield Rows("Users who were called so", renamed, "username", has_list=False)
+    if settings.OIDC_ISSUER:
+        identified = Identity.objects.filter(issuer=settings.OIDC_ISSUER, subject=text)
+        users = User.objects.filter(pk__in=identified.values("user"))
+        yield Rows("Users of an identity", users, "username", "email", has_list=False)
 
 
 @add("accounts.view_credential")

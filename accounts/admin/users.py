@@ -81,6 +81,16 @@ class NewUserForm(EmailForm, BaseUserCreationForm):
         field_classes = {"username": UsernameField}
 
 
+def described(form: ModelForm, name: str) -> str:
+    """Return a changed field with its new value."""
+    value = form.cleaned_data[name]
+    if isinstance(value, QuerySet):
+        value = ", ".join(map(str, value))
+    elif isinstance(value, bool):
+        value = "yes" if value else "no"
+    return f"{form.fields[name].label}: {value or 'none'}"
+
+
 class RoleInline(admin.TabularInline):
     """Roles of a user, granted and revoked but never changed: the audit log knows only these two."""
 
@@ -103,10 +113,25 @@ class LockedFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=login_throttle.locked_users()) if self.value() == "1" else queryset
 
 
+class AdministratorFilter(admin.SimpleListFilter):
+    """Users who administer everything, by whatever right."""
+
+    title = parameter_name = "administers"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "everything")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        return queryset.filter(pk__in=roles.administrators().values("pk")) if self.value() == "1" else queryset
+
+
 @admin.register(User)
 class Users(ObjectPage, UserAdmin):
     list_display = ("username", "email", "is_active", "banned", "is_staff", "is_superuser", "date_joined", "last_login")
-    list_filter = ("is_active", "is_staff", "is_superuser", "role_grants__role", LockedFilter, "date_joined")
+    list_filter = (
+        *("is_active", LockedFilter, AdministratorFilter, "is_staff", "is_superuser", "role_grants__role"),
+        "date_joined",
+    )
     search_fields = ("username", "email")
     ordering = ("username",)
     inlines = [RoleInline]
@@ -178,6 +203,8 @@ class Users(ObjectPage, UserAdmin):
                 former = form.initial["email"]
                 audit.record(actor, audit.Action.USER_CHANGE_EMAIL, obj, former=former, email=obj.email)
                 obj.email_verified_at = timezone.now() if obj.email else None
+            if changes := [described(form, name) for name in form.changed_data if name != "email"]:
+                audit.record(actor, audit.Action.USER_CHANGE, obj, changes=changes)
             # Only the changed fields: the others may have changed elsewhere since the form was opened.
             columns = {column.name for column in User._meta.concrete_fields}
             obj.save(update_fields={*columns.intersection(form.changed_data), "email_verified_at"})
@@ -188,15 +215,8 @@ class Users(ObjectPage, UserAdmin):
             if hint := registration.missing_way_in(user):
                 self.message_user(request, hint, messages.WARNING)
 
-    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        # `message` is a list such as [{"changed": {"fields": ["Email"]}}].
-        changes = [
-            f"{verb}: {', '.join(details.get('fields') or [details.get('object', '')])}"
-            for entry in message
-            for verb, details in entry.items()
-        ]
-        audit.record(staff(request), audit.Action.USER_CHANGE, obj, changes=changes)
-        return super().log_change(request, obj, message)
+    def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> Any:
+        return super(UserAdmin, self).response_add(request, obj, post_url_continue)  # to the page, not to the form
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         for new_grant in formset.save(commit=False):

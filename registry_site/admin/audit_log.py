@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -15,7 +16,7 @@ from registry_site.admin.lists import TextFilter, address_filter, select_filter
 from registry_site.admin.object_pages import Link, as_html, object_url
 from registry_site.errors import Invalid
 from registry_site.event_sentences import sentence_of
-from registry_site.models import AuditEvent, AuditSeal
+from registry_site.models import AuditEvent, AuditSeal, StaffRun
 from registry_site.search.prefixes import begins
 
 
@@ -24,16 +25,21 @@ class EventLine(NamedTuple):
 
     event: AuditEvent
     sentence: str
+    reason: str  # of the event, or of the run that it belongs to
     target_url: str
     run_url: str
 
 
 def lines_of(events: Iterable[AuditEvent]) -> list[EventLine]:
-    """Return events as lines, with what happened and the ways on."""
+    """Return events as lines, with what happened, why, and the ways on."""
+    events = list(events)
+    runs = {event.run for event in events if event.run}
+    reasons: dict[UUID | None, str] = dict(StaffRun.objects.filter(pk__in=runs).values_list("pk", "reason"))
     return [
         EventLine(
             event,
             sentence_of(event),
+            event.detail.get("reason") or reasons.get(event.run, ""),
             object_url(event.object_type, event.object_id),
             run_url(event.run) if event.run else "",
         )
