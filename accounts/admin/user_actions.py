@@ -96,6 +96,7 @@ ACTIONS = (
         "accounts.reset_user",
         lambda user, *, actor: authenticators.reset(user, actor=actor) > 0,
         done="without a second factor",
+        applies=lambda user: getattr(user, "has_second_factor", True),
         explanation="They sign in by the password alone from now on. Be sure that it is they who ask for it.",
         needs_proof=True,
         refusals=but_oneself("Your own second factor goes at /account/security."),

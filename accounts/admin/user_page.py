@@ -6,9 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Case, Count, DateTimeField, F, OuterRef, QuerySet, Subquery, TextField, Value, When, Window
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    Exists,
+    F,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+    Window,
+)
 from django.db.models.functions import Cast, Coalesce, Concat, RowNumber
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts import standing, user_agents
 from accounts.models import Authenticator, Ban, Credential, Identity, LoginFailure, RecoveryCode, Role, RoleGrant, User
@@ -234,7 +248,8 @@ def page_queryset() -> QuerySet[User]:
     codes = RecoveryCode.objects.filter(user=OuterRef("pk")).order_by().values("user")
     number = Coalesce(Subquery(codes.annotate(number=Count("pk")).values("number")), 0)
     users: QuerySet[User] = User.objects.annotate_can_sign_in().annotate_is_banned().select_related("reservation")
-    return users.annotate(recovery_code_count=number)
+    has_factor = Exists(Authenticator.objects.filter(user=OuterRef("pk")))
+    return users.annotate(recovery_code_count=number, has_second_factor=has_factor)
 
 
 def lines_of(user: User) -> list[Line]:
@@ -288,4 +303,6 @@ def state_of(credential: Credential) -> Cell:
 def counts_as(failure: LoginFailure) -> str:
     if failure.unlocked:
         return "no: staff unlocked the account"
+    if failure.at < timezone.now() - login_throttle.WINDOW:
+        return "no: it is long ago"
     return "no: the right one followed" if failure.forgiven else "yes"
