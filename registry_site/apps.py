@@ -5,7 +5,7 @@ from django.apps import AppConfig
 
 class RegistryConfig(AppConfig):
     name = "registry_site"
-    verbose_name = "Audit log"  # its only model; the admin site shows this as the heading
+    verbose_name = "Registry"
 
     def ready(self) -> None:
         from registry_site import audit_retention, audit_seals, purge  # noqa: F401 - their receivers register themselves

@@ -30,7 +30,6 @@ from accounts.passwords import login_throttle
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import (
     MAX_ROWS,
-    MAX_SHORT_ROWS,
     Cell,
     Description,
     Fact,
@@ -67,8 +66,8 @@ class UserPage:
         self.request = request
         self.user = user
         self.lines = lines_of(user)
-        self.bans = list(user.bans.select_related("created_by")[: MAX_SHORT_ROWS + 1])
-        self.failures = login_throttle.recent_failures(user.reservation.name, MAX_SHORT_ROWS + 1)
+        self.bans = list(user.bans.select_related("created_by")[: MAX_ROWS + 1])
+        self.failures = login_throttle.recent_failures(user.reservation.name, MAX_ROWS + 1)
 
     def describe(self) -> Description:
         return Description([*self.standing(), *self.facts()], list(self.panels()))
@@ -145,7 +144,6 @@ class UserPage:
                 "State": lambda ban: "in force" if ban.is_in_force else "over",
             },
             self.bans,
-            limit=MAX_SHORT_ROWS,
             empty="Never banned.",
             more=Link("All bans", list_url(Ban, q=self.user.username)),
         )
@@ -159,8 +157,7 @@ class UserPage:
                 "Wrong": lambda failure: "second factor" if failure.of_code else "password",
                 "Counts": lambda failure: counts_as(failure),
             },
-            self.failures[: MAX_SHORT_ROWS + 1],
-            limit=MAX_SHORT_ROWS,
+            self.failures[: MAX_ROWS + 1],
             more=Link("All failed log-ins", list_url(LoginFailure, q=self.user.reservation.name)),
         )
 
@@ -235,7 +232,6 @@ class UserPage:
                 "Last used from": lambda row: link_to_address(row.last_used_ip),
             },
             sessions,
-            limit=MAX_SHORT_ROWS,
             more=Link("All tokens, sessions and keys", self.credentials_url()),
         )
 

@@ -24,7 +24,7 @@ from accounts.own_events import newest_events
 from accounts.passwords import change, login_throttle
 from accounts.second_factor import proofs
 from registry_site import audit
-from registry_site.admin.object_pages import MAX_SHORT_ROWS, Description, ObjectPage
+from registry_site.admin.object_pages import MAX_ROWS, Description, ObjectPage
 from registry_site.errors import RegistryError
 from registry_site.models import AuditEvent
 
@@ -159,7 +159,7 @@ class Users(ObjectPage, UserAdmin):
         return UserPage(request, row).describe()
 
     def get_events(self, row: User) -> QuerySet[AuditEvent]:
-        return newest_events(row, MAX_SHORT_ROWS + 1)
+        return newest_events(row, MAX_ROWS + 1)
 
     @admin.display(ordering="is_banned")
     def banned(self, user: User) -> str:

@@ -18,7 +18,6 @@ from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, IndexSu
 from crates.mirror.overrides import ActiveOverride
 from registry_site.admin.object_pages import (
     MAX_ROWS,
-    MAX_SHORT_ROWS,
     Cell,
     Description,
     Fact,
@@ -86,7 +85,7 @@ def describe_incident(request: HttpRequest, incident: Incident, index_file: Cach
     if is_open:
         facts.insert(1, Fact("What to do", whole(ADVICE[Kind(incident.kind)])))
     others = Incident.objects.filter(subject=incident.subject).exclude(pk=incident.pk)
-    newest = others.order_by(F("settled_at").desc(nulls_first=True), "-last_at")[: MAX_SHORT_ROWS + 1]
+    newest = others.order_by(F("settled_at").desc(nulls_first=True), "-last_at")[: MAX_ROWS + 1]
     panels = [incident_panel("Other incidents of the subject", newest, incident.subject)]
     if index_file and may_view(request, Override):
         panels.append(override_panel(overrides_of(index_file.name)))
@@ -113,7 +112,7 @@ def incident_panel(title: str, rows: Iterable[Incident], subject: str) -> Panel:
         "State": lambda row: "open" if row.settled_at is None else "settled",
     }
     more = Link("All in the list", list_url(Incident, q=subject))
-    return panel_of(title, columns, rows, limit=MAX_SHORT_ROWS, more=more)
+    return panel_of(title, columns, rows, more=more)
 
 
 # --- Overrides -----------------------------------------------------------------------------------------------------
@@ -172,7 +171,7 @@ class CratePage:
     @cached_property
     def incidents(self) -> list[Incident]:
         of_crate = Q(subject=self.index_file.name) | Q(subject__startswith=f"{self.index_file.name}@")
-        return list(Incident.objects.filter(of_crate, settled_at=None)[: MAX_SHORT_ROWS + 1])
+        return list(Incident.objects.filter(of_crate, settled_at=None)[: MAX_ROWS + 1])
 
     def describe(self) -> Description:
         return Description(list(self.facts()), list(self.panels()))
@@ -234,7 +233,7 @@ class CratePage:
             "SHA-256": lambda row: f"{row.sha256[:12]}…",
         }
         more = Link("All in the list", list_url(CachedCrate, q=self.index_file.name))
-        return panel_of("Stored files", columns, self.files[: MAX_SHORT_ROWS + 1], limit=MAX_SHORT_ROWS, more=more)
+        return panel_of("Stored files", columns, self.files[: MAX_ROWS + 1], more=more)
 
 
 def is_whole(override: Override) -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from files import activity
 from files.models import Client, ClientDownloads, ClientKey, FailedHandshakes, Session
 from registry_site.admin.object_pages import (
-    MAX_SHORT_ROWS,
+    MAX_ROWS,
     Cell,
     Description,
     Fact,
@@ -93,7 +93,7 @@ def key_panel(client: Client) -> Panel:
         "Bits": lambda key: key.bits,
         "Since": lambda key: key.created_at,
     }
-    return panel_of("Key", columns, client.keys.defer("secret")[: MAX_SHORT_ROWS + 1], empty="It has no key.")
+    return panel_of("Key", columns, client.keys.defer("secret")[: MAX_ROWS + 1], empty="It has no key.")
 
 
 def session_panel(client: Client) -> Panel:
@@ -106,8 +106,7 @@ def session_panel(client: Client) -> Panel:
             "Ended": lambda row: row.ended_at,
             "State": lambda row: state_of(row, client),
         },
-        client.sessions.order_by("-created_at")[: MAX_SHORT_ROWS + 1],
-        limit=MAX_SHORT_ROWS,
+        client.sessions.order_by("-created_at")[: MAX_ROWS + 1],
         empty="None: a purge deletes those that ended.",
         more=Link("All sessions", list_url(Session, q=client.name)),
     )

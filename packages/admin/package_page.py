@@ -21,7 +21,6 @@ from packages.models import (
 )
 from registry_site.admin.object_pages import (
     MAX_ROWS,
-    MAX_SHORT_ROWS,
     Description,
     Fact,
     Link,
@@ -151,7 +150,6 @@ def revision_panel(release: Release) -> Panel:
             "Size": lambda row: figures.size(row.size),
             "SHA-256": lambda row: row.sha256,
         },
-        release.revisions.select_related("publisher", "replaced_by").only(*columns)[: MAX_SHORT_ROWS + 1],
-        limit=MAX_SHORT_ROWS,
+        release.revisions.select_related("publisher", "replaced_by").only(*columns)[: MAX_ROWS + 1],
         empty="It was never replaced.",
     )

@@ -5,7 +5,6 @@ texts: an index serves those that begin like the network, and a function looks a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +16,7 @@ from registry_site.address_lookup import Network
 from registry_site.admin import search, site_pages
 from registry_site.admin.address_links import address_url, link_to_address
 from registry_site.admin.object_pages import (
-    MAX_SHORT_ROWS,
+    MAX_ROWS,
     Cell,
     Fact,
     Link,
@@ -53,13 +52,13 @@ def newest_of(rows: QuerySet[Any], network: Network, *columns: str) -> QuerySet[
     """Select the newest rows with an address of the network in a column: those of a panel, and one more."""
     # Each column apart, along its index, and the keys alone: a network can have most rows of a table.
     keys = [
-        rows.filter(address_lookup.within(column, network)).order_by("-pk").values("pk")[: MAX_SHORT_ROWS + 1]
+        rows.filter(address_lookup.within(column, network)).order_by("-pk").values("pk")[: MAX_ROWS + 1]
         for column in columns
     ]
     condition = Q()
     for part in keys:
         condition |= Q(pk__in=part)
-    newest: QuerySet[Any] = rows.filter(condition).order_by("-pk")[: MAX_SHORT_ROWS + 1]
+    newest: QuerySet[Any] = rows.filter(condition).order_by("-pk")[: MAX_ROWS + 1]
     return newest
 
 
@@ -73,12 +72,7 @@ def address_page(request: HttpRequest) -> HttpResponse:
         network = address_lookup.parse(text)
     except Invalid as error:
         return render(request, "Addresses and networks", text=text, refusal=error.message)
-    panels = [
-        replace(panel, limit=MAX_SHORT_ROWS)
-        for model, function in panel_functions
-        if may_view(request, model)
-        for panel in function(network)
-    ]
+    panels = [panel for model, function in panel_functions if may_view(request, model) for panel in function(network)]
     return render(request, name_of(network), text=text, facts=facts_of(network), panels=panels)
 
 

@@ -12,7 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.utils.timesince import timesince
 
 from registry_site.event_sentences import sentence_of
-from registry_site.models import AuditEvent
+from registry_site.models import Action, AuditEvent
 
 RECENT = 10  # changes of the member of staff, beside the page
 
@@ -84,7 +84,7 @@ def of(user: PermissionsMixin | AnonymousUser) -> FrontPage:
         elif number:
             notices.append(replace(part, number=number, text=part.text.replace("{s}", pluralize(number))))
     notices.sort(key=lambda notice: not notice.is_urgent)
-    changes = AuditEvent.objects.filter(actor_id=user.pk).order_by("-pk")[:RECENT]
+    changes = AuditEvent.objects.filter(actor_id=user.pk).exclude(action=Action.USER_LOG_IN).order_by("-pk")[:RECENT]
     return FrontPage(notices, list(sections.items()), [(event, sentence_of(event)) for event in changes])
 
 
