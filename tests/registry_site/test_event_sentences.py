@@ -19,6 +19,13 @@ def test_sentence_has_target_and_detail() -> None:
     assert sentence_of(event) == "The account alice is now called alicia."
 
 
+def test_sentence_names_all_of_a_list() -> None:
+    owners = AuditEvent(action="crate.add_owners", target="serde", detail={"users": ["bob", "dora"]})
+    assert sentence_of(owners) == "The crate serde got owners: bob, dora."
+    members = AuditEvent(action="namespace.add_members", target="harbour", detail={"members": {"bob": "OWNER"}})
+    assert sentence_of(members) == "The namespace harbour got members: bob."
+
+
 def test_first_address_came_after_none() -> None:
     event = AuditEvent(action="user.change_email", target="alice", detail={"former": "", "email": "a@example.org"})
     assert sentence_of(event) == "The e-mail address was changed from none to a@example.org."
