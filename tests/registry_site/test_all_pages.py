@@ -5,15 +5,13 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings
 from django.core.cache import cache
-from django.db import connection, transaction
-from django.test import Client, override_settings
+from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
-from crates.mirror.models import STORE
 from tests.support import sample_registry
 from tests.support.pages import PAGES, Page
 
@@ -29,19 +27,8 @@ INLINE = re.compile(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript
 def sample(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """A filled registry in a transaction that is rolled back."""
-
-    disks = {
-        name: {
-            "BACKEND": "registry_site.storage.disk.DiskBlobs",
-            "OPTIONS": {"location": tmp_path_factory.mktemp(name)},
-        }
-        for name in ("blobs", STORE)
-    }
-    with django_db_blocker.unblock(), override_settings(STORAGES={**settings.STORAGES, **disks}), transaction.atomic():
-        sample_registry.fill()
+    with django_db_blocker.unblock(), sample_registry.filled(tmp_path_factory.mktemp("sample")):
         yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -239,6 +241,25 @@ MIRRORED = (
         300,
     ),
 )
+
+
+@contextmanager
+def filled(directory: Path) -> Iterator[None]:
+    """A filled registry with its blobs below a directory, in a transaction that is rolled back."""
+    from django.conf import settings
+    from django.db import transaction
+    from django.test import override_settings
+
+    from crates.mirror.models import STORE
+
+    disks = {
+        name: {"BACKEND": "registry_site.storage.disk.DiskBlobs", "OPTIONS": {"location": directory / name}}
+        for name in ("blobs", STORE)
+    }
+    with override_settings(STORAGES={**settings.STORAGES, **disks}), transaction.atomic():
+        fill()
+        yield
+        transaction.set_rollback(True)
 
 
 def fill() -> None:
