@@ -82,27 +82,27 @@ def test_ban_a_user_until_a_date(alice: User) -> None:
     staff = page_of(alice, "support").follow("Ban").submit("Ban", reason="spam", until_0="2099-01-31")
     ban = Ban.objects.get(user=alice)
     assert (ban.reason, f"{ban.until:%Y-%m-%d %H:%M}") == ("spam", "2099-01-31 23:59")
-    assert "The account alice was banned. Reason: spam" in staff.history("The account alice was banned.")
+    assert "The account alice was banned. Reason: spam" in staff.history()
 
 
 def test_ban_many_users_at_once(alice: User, bob: User, charlie: User) -> None:
     staff = Staff.of_rank("support").follow("Users").choose("Ban", "alice", "bob").submit("Ban", reason="spam")
     assert (banned(), staff.text.count(" was banned. Reason: spam")) == (["alice", "bob"], 2)
-    assert "The account bob was banned. Reason: spam Run" in staff.history("The account bob was banned.")
+    assert "The account alice was banned. Reason: spam Run" in staff.history()
 
 
 def test_undo_a_ban_of_many(alice: User, bob: User) -> None:
     staff = Staff.of_rank("support").follow("Users").choose("Ban", "alice", "bob").submit("Ban", reason="spam")
     staff.follow("Undo").submit("Lift the ban", reason="by mistake")
     assert banned() == []
-    assert "The ban of bob was lifted." in staff.history("The ban of bob was lifted.")
+    assert "The ban of alice was lifted. Reason: by mistake" in staff.history()
 
 
 def test_lift_a_ban(alice: User, root: User) -> None:
     bans.ban(alice, actor=root)
     staff = page_of(alice, "support").follow("Lift the ban").submit("Lift the ban")
     assert banned() == []
-    assert "The ban of alice was lifted." in staff.history("The ban of alice was lifted.")
+    assert "The ban of alice was lifted." in staff.history()
 
 
 def test_see_former_bans_of_a_user(alice: User, root: User) -> None:
@@ -122,22 +122,21 @@ def test_unlock_an_account(alice: User, settings: Any) -> None:
     staff = Staff.of_rank("support").follow("1 account locked after failed log-ins").follow("alice")
     staff.follow("Unlock after failed log-ins").submit("Unlock after failed log-ins")
     assert not login_throttle.locked_users().exists()
-    sentence = "alice may sign in again after too many failures."
-    assert sentence in staff.history(sentence)
+    assert "support alice may sign in again after too many failures." in staff.history()
 
 
 def test_send_a_link_for_a_new_password(alice: User) -> None:
     staff = page_of(alice, "support").follow("Send a link for a new password")
     staff.submit("Send a link for a new password")
     assert [mail.to for mail in sent_mails()] == [["office@example.com"]]
-    assert "support A link to change" in staff.history("A link to change the password was asked for.")
+    assert "support A link to change" in staff.history()
 
 
 def test_remove_a_lost_second_factor(alice: User) -> None:
     add_app(alice)
     staff = page_of(alice, "support").follow("Remove the second factor").submit("Remove the second factor")
     assert not alice.authenticators.exists()
-    assert "support The second factor of" in staff.history("The second factor of alice was removed.")
+    assert "support The second factor of" in staff.history()
 
 
 def test_end_all_tokens_and_sessions(alice: User) -> None:
@@ -146,7 +145,7 @@ def test_end_all_tokens_and_sessions(alice: User) -> None:
     staff = page_of(alice, "security").follow("End all tokens, keys and sessions")
     staff.submit("End all tokens, keys and sessions", reason="the laptop was stolen")
     assert not Credential.objects.live().filter(user=alice).exists()
-    assert "Reason: the laptop was stolen" in staff.history("The cargo token laptop was revoked.")
+    assert "Reason: the laptop was stolen" in staff.history()
 
 
 def test_revoke_one_token(alice: User) -> None:
@@ -154,7 +153,7 @@ def test_revoke_one_token(alice: User) -> None:
         cargo_tokens.create(alice, name)
     staff = page_of(alice, "security").follow("laptop").follow("Revoke").submit("Revoke")
     assert live_tokens(alice) == ["ci"]
-    assert "security The cargo token laptop" in staff.history("The cargo token laptop was revoked.")
+    assert "security The cargo token laptop" in staff.history()
 
 
 def test_make_a_token_for_a_build_server(alice: User) -> None:
@@ -164,9 +163,7 @@ def test_make_a_token_for_a_build_server(alice: User) -> None:
     assert (token.scopes, token.crate_patterns) == (["read"], ["harbour-*"])
     assert f"{token.expires_at:%Y-%m-%d %H:%M}" == "2099-01-31 23:59"
     assert cargo_tokens.authenticate(staff.row("alice").split()[-1]).user == alice
-    assert "security The token nightly was made." in staff.follow("What this run did").history(
-        "The token nightly was made."
-    )
+    assert "security The token nightly was made." in staff.follow("What this run did").history()
 
 
 def test_revoke_a_leaked_token(alice: User) -> None:
@@ -175,7 +172,7 @@ def test_revoke_a_leaked_token(alice: User) -> None:
     assert staff.fact("User") == "alice"
     staff.follow("Revoke").submit("Revoke", reason="found in a repository")
     assert live_tokens(alice) == []
-    assert "Reason: found in a repository" in staff.history("The cargo token laptop was revoked.")
+    assert "Reason: found in a repository" in staff.history()
 
 
 # --- Accounts --------------------------------------------------------------------------------------------------------

@@ -154,9 +154,11 @@ class Staff:
 
     def fact(self, label: str) -> str:
         """Return what stands beside a label: on the page of an object, or on the front page."""
-        parts = list(self.page.iter())
-        values = [text_of(parts[n + 1]) for n, part in enumerate(parts) if part.tag == "dt" and text_of(part) == label]
-        assert values, f"no fact {label}"
+        return text_of(self.value(label))
+
+    def value(self, label: str) -> Element:
+        values = [next(row.iter("dd")) for row in self.page.iter("div") for head in row if is_label(head, label)]
+        assert values, f"no fact {label} on the page {self.title!r}: {self.text}"
         return values[0]
 
     def rows(self, under: str = "") -> list[list[str]]:
@@ -179,16 +181,19 @@ class Staff:
 
     def below_headings(self, tag: str) -> Iterator[tuple[str, Element]]:
         """Iterate over elements, each with the heading that it stands below."""
-        heading = ""
+        heading, title = "", Element("none")
         for element in self.page.iter():
             if element.tag in HEADINGS:
-                heading = text_of(element)
+                heading, title = text_of(element), element
             elif element.tag == tag:
-                yield heading, element
+                yield "" if element in title.iter() else heading, element
 
-    def history(self, change: str = "") -> str:
-        """Return the History of the object that is open, or of the one that a line of changes is about."""
-        return (self.follow(change, under="Changes") if change else self).follow("History").text
+    def history(self) -> str:
+        """Open the History of the object that is open, or of the first one that a run has changed; return its text."""
+        changes = [link.get("href", "") for heading, link in self.below_headings("a") if heading == "Changes"]
+        if changes:
+            self.visit(changes[0])
+        return self.follow("History").text
 
     # --- What a person does --------------------------------------------------------------------------------------
 
@@ -202,8 +207,15 @@ class Staff:
         assert len(urls) == 1, (
             f"{len(urls)} links {text!r} on the page {self.title!r}: {[text_of(e) for _, e in links]}"
         )
+        return self.visit(urls.pop())
+
+    def visit(self, url: str) -> "Staff":
         self.click()
-        return self.open(urljoin(self.path, urls.pop()))
+        return self.open(urljoin(self.path, url))
+
+    def follow_fact(self, label: str) -> "Staff":
+        """Follow the link beside a label."""
+        return self.visit(next(self.value(label).iter("a")).get("href", ""))
 
     def search(self, text: str) -> "Staff":
         """Search everything, by the box in the header."""
@@ -260,3 +272,7 @@ class Staff:
 def boxes_of(row: Element) -> list[Element]:
     """Return the boxes by which a row of a list is chosen."""
     return [box for box in row.iter("input") if box.get("name") == "_selected_action"]
+
+
+def is_label(element: Element, text: str) -> bool:
+    return element.tag == "dt" and text_of(element) == text
