@@ -103,4 +103,4 @@ def test_form_has_no_room_for_many_members(as_root: Client, alice: User) -> None
     Membership.objects.bulk_create(Membership(namespace=namespace, user=user) for user in users)
     assert 'name="memberships-0-role"' not in as_root.get(form).content.decode()
     page = page_of(as_root, namespace)
-    assert ("Only the first 50 are shown." in page, ">61</dd>" in page) == (True, True)
+    assert ("Only the first 10 are shown." in page, ">61</dd>" in page) == (True, True)
