@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Length
@@ -46,6 +47,25 @@ def only(row: Any) -> QuerySet[Any]:
 def block(name: str, requirement: str, reason: str, *, actor: User) -> bool:
     """Block versions of a crate; raises `Invalid`."""
     overrides.create_override(Override.Kind.BLOCKED, name, requirement, actor=actor, reason=reason)
+    return True
+
+
+class ExemptionForm(ReasonForm):
+    """The versions of mirrored crates that policies are to let through, why, and until when."""
+
+    requirement = forms.CharField(
+        label="Versions",
+        max_length=200,
+        widget=AdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"}),
+        help_text="As in a Cargo.toml: =1.2.3, or >=1, <1.4; * is all, also later ones.",
+    )
+    until = EndField()
+    field_order = ("requirement", "until", "reason")
+
+
+def exempt(row: CachedIndexFile, *, requirement: str, actor: User, **details: Any) -> bool:
+    """Exempt versions of a crate from the policies; raises `Invalid`."""
+    overrides.create_override(Override.Kind.EXEMPT, row.name, requirement, actor=actor, **details)
     return True
 
 
@@ -142,6 +162,16 @@ class CachedIndexFileAdmin(MirrorAdmin, ObjectPage):
             lambda row, *, actor: index_cache.forget_checksums(only(row), actor=actor) > 0,
             done="to be taken as upstream has them",
             explanation="Checksums that were seen before count no more: whatever upstream sends next is served.",
+        ),
+        StaffAction(
+            "exempt",
+            "Exempt versions from the policies",
+            "mirror.add_override",
+            exempt,
+            done="exempted",
+            explanation="Policies hold these versions back no more; what staff block stays blocked. To end that, end "
+            "the override.",
+            form=ExemptionForm,
         ),
         StaffAction(
             "block",

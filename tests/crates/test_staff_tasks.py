@@ -134,11 +134,21 @@ def test_see_what_is_held_back_and_why(settings: Any) -> None:
     assert "is held back for 7 days." in staff.row("1.0.146", under="Versions held back")
 
 
-def test_exempt_a_version_from_policies() -> None:
-    staff = Staff.of_rank("curator").follow("Overrides").follow("Add override")
-    staff.submit("Save", kind="exempt", name="serde_json", requirement="=1.0.146", reason="It mends a leak.")
+def test_exempt_a_version_from_policies(settings: Any) -> None:
+    settings.MIRROR_MIN_AGE_DAYS = 7
+    staff = Staff.of_rank("curator").search("serde_json").follow("serde_json", under="Mirrored crates")
+    staff.follow("Exempt versions from the policies")
+    staff.submit("Exempt versions from the policies", requirement="=1.0.146", reason="It mends a leak.")
     assert [str(row) for row in Override.objects.all()] == ["serde_json@=1.0.146: exempt"]
-    assert "It mends a leak." in staff.follow("serde_json").history()
+    assert "Reason: It mends a leak." in staff.history()
+    staff.search("serde_json").follow("serde_json", under="Mirrored crates")
+    assert staff.rows("Versions held back") == []
+
+
+def test_exempt_a_crate_before_it_is_mirrored() -> None:
+    staff = Staff.of_rank("curator").follow("Overrides").follow("Add override")
+    staff.submit("Save", kind="exempt", name="fresh", requirement="*", reason="We need it at once.")
+    assert "We need it at once." in staff.follow("fresh").history()
 
 
 def test_block_a_mirrored_crate() -> None:

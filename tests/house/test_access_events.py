@@ -315,6 +315,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.cachedindexfile mark_stale": lambda: CachedIndexFile.objects.get(),
     "mirror.cachedindexfile accept_changes": lambda: CachedIndexFile.objects.get(),
     "mirror.cachedindexfile block": lambda: CachedIndexFile.objects.get(),
+    "mirror.cachedindexfile exempt": lambda: CachedIndexFile.objects.get(),
     "mirror.cachedcrate delete_crates": cached_crate,
     "mirror.cachedcrate delete_and_block": cached_crate,
     "mirror.override end": override,
@@ -336,6 +337,7 @@ FIELDS = {
     "packages.collaboration change_role": {"role": "READ_ONLY"},
     "crates.crate mail_owners": {"subject": "A flaw", "text": "Yank it."},
     "packages.package transfer": {"namespace": "owner"},
+    "mirror.cachedindexfile exempt": {"requirement": "*"},
 }
 # These change rows of unrecorded tables, or none; they leave events nevertheless.
 ON_UNRECORDED_TABLES = frozenset(

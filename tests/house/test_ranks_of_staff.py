@@ -63,6 +63,7 @@ GROUPS_OF_ACTIONS: dict[str, set[Rank]] = {
     "mirror.cachedcrate delete_crates": {CURATOR},
     "mirror.cachedindexfile accept_changes": {CURATOR},
     "mirror.cachedindexfile block": {CURATOR, SECURITY},
+    "mirror.cachedindexfile exempt": {CURATOR, SECURITY},
     "mirror.cachedindexfile mark_stale": {CURATOR},
     "mirror.incident settle": {CURATOR, SECURITY},
     "mirror.override end": {CURATOR, SECURITY},
