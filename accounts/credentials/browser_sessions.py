@@ -21,6 +21,7 @@ from accounts.models import Credential, User
 from accounts.passwords import login
 from accounts.principals import Principal, principal_of
 from accounts.second_factor import proofs
+from accounts.staff_permissions import StaffPermissions
 from registry_site.encoding import token_digest
 from registry_site.errors import Revoked, SecondFactorRequired, Unauthenticated, WrongPassword
 
@@ -38,7 +39,7 @@ class BrowserSessionMiddleware(AuthenticationMiddleware):
         request.user = SimpleLazyObject(lambda: get_user(request))  # type: ignore[assignment]
 
 
-class PasswordBackend(ModelBackend):
+class PasswordBackend(StaffPermissions, ModelBackend):
     """Back end of Django's log-in forms, with the same check of passwords as every dialect."""
 
     def authenticate(

@@ -26,6 +26,7 @@ from accounts.credentials import browser_sessions
 from accounts.models import User
 from accounts.oidc import id_tokens, identities
 from accounts.oidc.provider import Provider, stated_error
+from accounts.staff_permissions import StaffPermissions
 from registry_site.errors import Conflict, Invalid, PermissionDenied, RegistryError, UpstreamError
 from registry_site.http import client_address
 from registry_site.http.error_handlers import set_error_page
@@ -58,7 +59,7 @@ SIGN_IN_LIMIT = RateLimit(
 UNKNOWN_SIGN_IN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 
 
-class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library has no types
+class Backend(StaffPermissions, OIDCAuthenticationBackend):  # type: ignore[misc]  # the library has no types
     """The authentication backend of a callback, with our provider, our checks and our accounts."""
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from accounts.credentials import base_session, jwt_sessions
 from accounts.models import Credential, User
 from accounts.oidc import flow
 from registry_site.models import AuditEvent
+from tests.support.admin import run_action
 from tests.support.cast import PASSWORD
 from tests.support.responses import answer_of
 from tests.support.settings import read_settings
@@ -31,6 +32,7 @@ PROFILE = "/settings/profile"
 OTHER = "battery staple"
 OTHER_SITE = {"error": "other_site", "message": "This must not be asked for by the page of another site."}
 SESSIONS = Credential.objects.of_kind(Credential.Kind.BROWSER_SESSION)
+CREDENTIALS = "/admin/accounts/credential/"
 
 
 class CsrfBrowser(Client):
@@ -385,14 +387,6 @@ def test_key_of_the_cookie_is_not_stored(browser: CsrfBrowser) -> None:
     assert browser.key not in repr([*Credential.objects.values(), *AuditEvent.objects.values()])
 
 
-def revoke(client: Client, row: Credential) -> Any:
-    return client.post(
-        "/admin/accounts/credential/",
-        {"action": "revoke", "_selected_action": [row.pk]},
-        headers={"Origin": OWN_ORIGIN},
-    )
-
-
 @pytest.fixture
 def as_bob_in_admin(bob: User) -> Client:
     """The admin site at another machine, where bob is signed in as staff."""
@@ -403,13 +397,13 @@ def as_bob_in_admin(bob: User) -> Client:
 
 
 def test_revoked_session_is_signed_out(browser: CsrfBrowser, alice: User, as_bob_in_admin: Client) -> None:
-    assert revoke(as_bob_in_admin, SESSIONS.get(user=alice)).status_code == 302
+    run_action(as_bob_in_admin, CREDENTIALS, "revoke", SESSIONS.get(user=alice))
     assert not browser.is_signed_in
 
 
 def test_revoked_session_leaves_the_admin_site(as_root: CsrfBrowser, root: User, as_bob_in_admin: Client) -> None:
     assert as_root.get("/admin/").status_code == 200
-    revoke(as_bob_in_admin, SESSIONS.get(user=root))
+    run_action(as_bob_in_admin, CREDENTIALS, "revoke", SESSIONS.get(user=root))
     assert as_root.get("/admin/").status_code == 302
     assert not as_root.is_signed_in
 

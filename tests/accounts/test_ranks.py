@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
 from accounts.ranks import RIGHTS, Rank, keep_rights
@@ -71,3 +72,18 @@ def test_own_groups_of_these_names_are_renamed() -> None:
     keep_all()
     assert list(User.objects.get(username="dora").groups.values_list("name", flat=True)) == ["support (own)"]
     assert Group.objects.get(name="support").pk != own.pk
+
+
+def test_permissions_of_staff_cost_one_query(alice: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    alice.groups.add(Group.objects.get(name=Rank.SUPPORT))
+    alice.user_permissions.add(Permission.objects.get(codename="delete_crate"))
+    with django_assert_num_queries(1):
+        assert alice.has_perms(["accounts.ban_user", "crates.delete_crate", "crates.view_crate"])
+        assert not alice.has_perm("crates.delete_version")
+
+
+def test_closed_accounts_have_no_permissions(alice: User, root: User) -> None:
+    alice.groups.add(Group.objects.get(name=Rank.SUPPORT))
+    User.objects.update(is_active=False)
+    users = User.objects.filter(pk__in=(alice.pk, root.pk))
+    assert [user.get_all_permissions() for user in users] == [set(), set()]
