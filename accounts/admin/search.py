@@ -10,8 +10,6 @@ from accounts.models import Credential, Identity, NameReservation, User
 from registry_site.admin.search import Rows, add
 from registry_site.search.prefixes import begins
 
-MIN_MAIL_LENGTH = 2  # an e-mail address begins with any letter
-
 
 @add("accounts.view_user")
 def find_users(text: str) -> Iterator[Rows]:

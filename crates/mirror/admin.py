@@ -100,8 +100,6 @@ class CountKeys(Func):
 class MirrorAdmin(ReadOnlyAdmin):
     """A list of rows that are changed only by actions."""
 
-    show_full_result_count = False  # counting a hundred thousand rows takes longer than showing a page of them
-
     @admin.display(description="size", ordering="size")
     def bytes(self, row: Any) -> str:
         return filesizeformat(row.size)

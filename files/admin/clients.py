@@ -87,7 +87,6 @@ class ClientAdmin(ObjectPage):
     list_filter = (LastSeenFilter, "last_failure_at", "is_active", "rights", "created_at")
     search_fields = ("name", "maintainer", "email", "description")
     address_columns = ("last_seen_ip", "last_failure_ip")
-    address_columns = ("last_seen_ip", "last_failure_ip")
     form = ClientForm
     fields = ("name", "rights", "roots", "description", "maintainer", "email")
     derived_fields = (

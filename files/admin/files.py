@@ -79,8 +79,6 @@ class FileAdmin(CountedAdmin):
     list_filter = ("alive", "aired", "modified_at", "expires_at")
     search_fields = ("serve_path__startswith", "path__startswith", "category__exact")
     search_help_text = "The beginning of a path, or a category."
-    date_hierarchy = None
-    show_full_result_count = False
     form = FileForm
     derived_fields = ("size", "sha256", "alive", "uploaded_at", "modified_at")
     staff_actions = (

@@ -66,8 +66,6 @@ def is_shared(namespace: Namespace | None) -> bool:
 class TrashAdmin(DomainAdmin):
     """Rows that staff put into the trash and restore, and that are never created here."""
 
-    show_full_result_count = False  # saves a count of all rows
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

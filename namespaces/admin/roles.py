@@ -112,7 +112,6 @@ class RoleAdmin(ReadOnlyAdmin):
 
     columns = ("user", "role", "added_by", "added_at")
     search_fields = ("user__username",)
-    show_full_result_count = False
 
     def get_subject(self, row: Any) -> Any:
         return row.subject

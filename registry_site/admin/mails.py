@@ -19,7 +19,6 @@ class OutboxEntries(ReadOnlyAdmin):
     list_filter = ("state", "kind")
     search_fields = ("recipient",)
     exclude = ("arguments",)
-    show_full_result_count = False
     staff_actions = (
         StaffAction(
             "send_again",

@@ -26,7 +26,6 @@ class StaffRuns(ReadOnlyAdmin):
     list_display = ("started_at", "label", "model", "actor_name", "outcome", "reason")
     list_filter = ("started_at", "model")
     search_fields = ("actor_name", "reason", "action")
-    show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StaffRun]:
         runs: QuerySet[StaffRun] = super().get_queryset(request).defer("problems")
