@@ -33,6 +33,7 @@ from registry_site import download_chart, semantic_versions
 from registry_site import download_counts as all_counts
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.download_chart import Chart
+from registry_site.download_counts import total_of
 from registry_site.errors import Gone, NotFound
 from registry_site.storage.blobs import Blob
 
@@ -380,7 +381,7 @@ class OwnCrate(PresentedCrate):
 
     @property
     def downloads(self) -> int:
-        return self.crate.downloads.total if hasattr(self.crate, "downloads") else 0
+        return total_of(self.crate)
 
     @property
     def recent_downloads(self) -> int:
@@ -465,11 +466,6 @@ def dependency_record(version: Version, columns: dict[str, Any]) -> DependencyRe
 def shown_record(version: Version) -> VersionRecord:
     """Return the version of a page, with all that its row says."""
     return catalogue.version_record(version, total_of(version), [])
-
-
-def total_of(version: Version) -> int:
-    counts = getattr(version, "downloads", None)
-    return counts.total if counts else 0
 
 
 # --- What is not there ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from namespaces.invitations import RoleKind
 from namespaces.models import Membership, Role
 from namespaces.signals import role_removed
 from packages import collaboration, lookup, rights
-from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package
+from packages.models import SEARCH_COLUMNS_OF_PACKAGE, Collaboration, CollaboratorInvitation, Package
 from registry_site.signals import purge_requested
 
 
@@ -43,7 +43,7 @@ PACKAGE = RoleKind(
     },
     present=Q(package__removed_at=None, package__namespace__removed_at=None),
     related=("package__namespace",),
-    deferred=tuple(f"package__{column}" for column in SEARCH_COLUMNS),
+    deferred=SEARCH_COLUMNS_OF_PACKAGE,
     lock_named=collaboration.lock_for_principal,
     lock=lock,
     givable_roles=givable_roles,

@@ -33,6 +33,7 @@ class Status(models.TextChoices):
 
 # The database derives its search index from these columns of a package.
 SEARCH_COLUMNS = ("search_name", "search_text", "search_spelling")
+SEARCH_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)  # of the package of a row
 LISTING_COLUMNS = ("is_listed", *SEARCH_COLUMNS)  # which `search.update_listing` sets
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from registry_site.http import client_address
@@ -16,7 +16,7 @@ from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
 from registry_site.signals import event_recorded, event_recording
 
-__all__ = ["OPERATOR", "Action", "new_event", "record", "record_all", "run_id"]
+__all__ = ["OPERATOR", "Action", "events_of", "new_event", "record", "record_all", "run_id"]
 
 OPERATOR = "operator"  # the shell of the server: there is no account behind it
 
@@ -72,3 +72,10 @@ def record_all(events: Sequence[AuditEvent]) -> None:
             event_recorded.send_robust(sender=AuditEvent, event=event)
 
     transaction.on_commit(announce)
+
+
+def events_of(row: Model) -> QuerySet[AuditEvent]:
+    """Select the events of a row, latest first."""
+    if not isinstance(row.pk, int):  # events name rows by numbers
+        return AuditEvent.objects.none()
+    return AuditEvent.objects.filter(object_type=row._meta.label_lower, object_id=row.pk).order_by("-pk")

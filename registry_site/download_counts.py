@@ -54,6 +54,11 @@ class DownloadCounter(WriteBuffer[tuple[Any, ...], int]):
         return sum(values.values())
 
 
+def total_of(row: Any) -> int:
+    """Return the downloads of a row with a relation `downloads`, which begins with the first of them."""
+    return row.downloads.total if hasattr(row, "downloads") else 0
+
+
 def today() -> date:
     return datetime.now(UTC).date()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from accounts.admin.user_page import state_of
 from accounts.models import Credential, LoginFailure
 from registry_site.address_lookup import Network
 from registry_site.admin.address_links import link_to_address
@@ -19,7 +20,7 @@ def credentials(network: Network) -> Iterator[Panel]:
         "Made from": lambda row: link_to_address(row.ip_address),
         "Last used": lambda row: row.last_used_at,
         "Last used from": lambda row: link_to_address(row.last_used_ip),
-        "State": lambda row: "live" if row.is_live else "revoked" if row.is_revoked else "ended",
+        "State": state_of,
     }
     rows = newest_of(Credential.objects.select_related("user").defer("secret"), network, "ip_address", "last_used_ip")
     more = Link("All in the list", list_url(Credential, q=name_of(network)))

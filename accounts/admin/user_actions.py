@@ -37,7 +37,7 @@ ACTIONS = (
         "lifted. It replaces a ban in force.",
         form=BanForm,
         undo="unban",
-        refusals=but_oneself("Your own account is left out: add a ban by hand for it."),
+        refusals=but_oneself("Your own account is left out."),
     ),
     StaffAction(
         "unban",

@@ -25,6 +25,7 @@ from registry_site.admin.object_pages import (
     object_url,
     panel_of,
 )
+from registry_site.download_counts import total_of
 from registry_site.templatetags import figures
 
 README_LENGTH = 2_000
@@ -159,7 +160,7 @@ class CratePage:
                 "By": lambda version: link_to(version.published_by),
                 "With": lambda version: version.published_with,
                 "Size": lambda version: figures.size(version.size),
-                "Downloads": lambda version: version.downloads.total if hasattr(version, "downloads") else 0,
+                "Downloads": total_of,
             },
             versions.only(*VERSION_COLUMNS)[: MAX_ROWS + 1],
             more=Link("All versions", list_url(Version, q=f"{self.crate.name}@")),

@@ -10,6 +10,7 @@ from crates.admin.crate_page import dependency_panel, readme_panel, readmes, rem
 from crates.admin.removable import LARGE_COLUMNS_OF_CRATE
 from crates.models import Crate, Dependency, Version
 from registry_site.admin.object_pages import Description, Fact, Link, Panel, link_to, object_url
+from registry_site.download_counts import total_of
 from registry_site.templatetags import figures
 
 
@@ -49,7 +50,7 @@ class VersionPage:
         yield Fact("Published", version.published_at)
         yield Fact("Published by", link_to(version.published_by))
         yield Fact("Published with", version.published_with)
-        yield Fact("Downloads", version.downloads.total if hasattr(version, "downloads") else 0)
+        yield Fact("Downloads", total_of(version))
         yield Fact("SHA-256", version.checksum)
         yield Fact("Size", self.size())
         yield Fact("Description", version.description)

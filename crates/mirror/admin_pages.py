@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db.models import F, Q
 from django.http import HttpRequest
-from django.utils import timezone
 
 from crates import names
 from crates.mirror import index_lines, policies, summaries
@@ -26,6 +25,7 @@ from registry_site.admin.object_pages import (
     link_to,
     list_url,
     may_view,
+    object_url,
     panel_of,
 )
 from registry_site.bidirectional import mark_in_text as whole  # a cell that is not cut
@@ -106,7 +106,7 @@ def actions_of_crate(
 def incident_panel(title: str, rows: Iterable[Incident], subject: str) -> Panel:
     columns: Mapping[str, Callable[[Incident], Cell]] = {
         "Last": lambda row: row.last_at,
-        "What happened": lambda row: Link(row.get_kind_display(), link_to(row).url),  # type: ignore[union-attr]
+        "What happened": lambda row: Link(row.get_kind_display(), object_url(Incident, row.pk)),
         "Detail": lambda row: row.detail,
         "How often": lambda row: row.count,
         "State": lambda row: "open" if row.settled_at is None else "settled",
@@ -124,19 +124,15 @@ def overrides_of(name: str) -> list[Override]:
     return list(rows.order_by(F("ended_at").desc(nulls_first=True), "-created_at")[: MAX_ROWS + 1])
 
 
-def is_active(override: Override) -> bool:
-    return override.ended_at is None and (override.until is None or override.until > timezone.now())
-
-
 def override_panel(overrides: Sequence[Override]) -> Panel:
     columns: Mapping[str, Callable[[Override], Cell]] = {
-        "Kind": lambda row: Link(str(row.kind), link_to(row).url),  # type: ignore[union-attr]
+        "Kind": lambda row: Link(str(row.kind), object_url(Override, row.pk)),
         "Versions": lambda row: row.requirement,
         "Reason": lambda row: row.reason,
         "Made": lambda row: row.created_at,
         "By": lambda row: link_to(row.created_by),
         "Until": lambda row: row.until,
-        "State": lambda row: "in force" if is_active(row) else "ended",
+        "State": lambda row: "in force" if row.is_active else "ended",
     }
     name = overrides[0].name if overrides else ""
     more = Link("All in the list", list_url(Override, q=name)) if name else Link("All overrides", list_url(Override))
@@ -153,7 +149,7 @@ class CratePage:
         self.request = request
         self.index_file = index_file
         self.overrides = overrides_of(index_file.name)
-        self.active = [ActiveOverride.of(override) for override in self.overrides if is_active(override)]
+        self.active = [ActiveOverride.of(override) for override in self.overrides if override.is_active]
         self.files = list(index_file.cached_crates().order_by("-fetched_at", "-pk"))
 
     @cached_property
@@ -192,9 +188,7 @@ class CratePage:
         """Return whether clients get the crate, and why not all of it."""
         if self.index_file.status != 200:
             return Fact("Standing", f"Upstream answered {self.index_file.status}: it has no such crate.", "bad")
-        if blocking := next(
-            (override for override in self.overrides if is_active(override) and is_whole(override)), None
-        ):
+        if blocking := next((row for row in self.overrides if row.is_active and is_whole(row)), None):
             return Fact("Standing", f"Blocked in all versions: {blocking.reason}", "bad")
         if any(incident.kind == Kind.CHANGED for incident in self.incidents):
             text = "A former index file is served: upstream has changed a checksum since."
@@ -225,7 +219,7 @@ class CratePage:
 
     def file_panel(self) -> Panel:
         columns: Mapping[str, Callable[[CachedCrate], Cell]] = {
-            "Version": lambda row: Link(row.version, link_to(row).url),  # type: ignore[union-attr]
+            "Version": lambda row: Link(row.version, object_url(CachedCrate, row.pk)),
             "Licence": lambda row: row.license,
             "Size": lambda row: size(row.size),
             "Fetched": lambda row: row.fetched_at,

@@ -253,6 +253,10 @@ class Override(models.Model):
     def __str__(self) -> str:
         return f"{self.name}@{self.requirement}: {self.kind}"
 
+    @property
+    def is_active(self) -> bool:
+        return self.ended_at is None and (self.until is None or self.until > timezone.now())
+
 
 class AllowedName(models.Model):
     """A name that an account may publish here, although upstream has a crate of it."""

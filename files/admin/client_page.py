@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from files import activity
 from files.models import Client, ClientDownloads, ClientKey, FailedHandshakes, Session
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import (
     MAX_ROWS,
     Cell,
@@ -101,10 +102,10 @@ def session_panel(client: Client) -> Panel:
         "Sessions",
         {
             "Began": lambda row: Link(f"{row.created_at:%Y-%m-%d %H:%M}", object_url(Session, row.pk)),
-            "From": lambda row: row.peer,
+            "From": lambda row: link_to_address(row.peer),
             "Ends": lambda row: row.expires_at,
             "Ended": lambda row: row.ended_at,
-            "State": lambda row: state_of(row, client),
+            "State": state_of,
         },
         client.sessions.order_by("-created_at")[: MAX_ROWS + 1],
         empty="None: a purge deletes those that ended.",
@@ -112,10 +113,10 @@ def session_panel(client: Client) -> Panel:
     )
 
 
-def state_of(session: Session, client: Client) -> Cell:
+def state_of(session: Session) -> Cell:
     if session.ended_at:
         return "ended"
-    return "live" if session.expires_at > timezone.now() and client.is_active else "expired"
+    return "live" if session.is_live else "expired"
 
 
 def activity_panel(client: Client) -> Panel:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from namespaces.admin.roles import RoleAdmin, SubjectFilter, role_actions
 from packages import collaboration
-from packages.models import SEARCH_COLUMNS, Collaboration
+from packages.models import SEARCH_COLUMNS_OF_PACKAGE, Collaboration
 
 
 class PackageFilter(SubjectFilter):
@@ -27,4 +27,4 @@ class CollaborationAdmin(RoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).select_related("package__namespace", "user", "added_by")
-        return rows.defer(*(f"package__{column}" for column in SEARCH_COLUMNS))
+        return rows.defer(*SEARCH_COLUMNS_OF_PACKAGE)

@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from namespaces.models import Namespace
+from packages.admin.package_page import named
 from packages.models import Package, Release
 from registry_site.admin.object_pages import (
     MAX_ROWS,
@@ -32,7 +33,7 @@ def package_panels(request: HttpRequest, namespace: Namespace) -> Iterator[Panel
             "Package": lambda row: Link(row.name, object_url(Package, row.pk)),
             "Ecosystem": lambda row: row.field,
             "For": lambda row: row.get_type_display(),
-            "Newest": lambda row: f"{row.newest.version} ({row.newest.get_status_display()})" if row.newest else None,
+            "Newest": lambda row: named(row.newest) if row.newest else None,
             "Last change": lambda row: row.updated_at,
             "In the trash since": lambda row: row.removed_at,
         },

@@ -11,7 +11,7 @@ from accounts.models import good_standing
 from namespaces.admin.namespace_page import invitation_panel, role_panel
 from namespaces.models import Namespace, Role
 from packages.models import (
-    SEARCH_COLUMNS,
+    SEARCH_COLUMNS_OF_PACKAGE,
     Collaboration,
     CollaboratorInvitation,
     Package,
@@ -32,6 +32,7 @@ from registry_site.admin.object_pages import (
     panel_of,
     trash_fact,
 )
+from registry_site.download_counts import total_of
 from registry_site.templatetags import figures
 
 # --- Packages --------------------------------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ def package_facts(package: Any) -> Iterator[Fact]:
     if package.newest:
         yield Fact("Newest", Link(named(package.newest), object_url(Release, package.newest_id)))
     yield Fact("Stored", f"{figures.size(package.release_bytes)} in {figures.grouped(package.release_count)} releases")
-    yield Fact("Downloads", package.downloads.total if hasattr(package, "downloads") else 0)
+    yield Fact("Downloads", total_of(package))
     yield Fact("Made", package.created_at)
     yield Fact("Last change", package.updated_at)
 
@@ -96,7 +97,7 @@ def release_panel(package: Package) -> Panel:
             "Publisher": lambda row: link_to(row.publisher),
             "Published": lambda row: row.published_at,
             "Size": lambda row: figures.size(row.size),
-            "Downloads": lambda row: row.downloads.total if hasattr(row, "downloads") else 0,
+            "Downloads": total_of,
         },
         releases[: MAX_ROWS + 1],
         more=Link("All releases", list_url(Release, q=package.name)),
@@ -107,7 +108,7 @@ def release_panel(package: Package) -> Panel:
 
 
 def release_queryset() -> QuerySet[Release]:
-    large = (*Release.LARGE_COLUMNS, *(f"package__{column}" for column in SEARCH_COLUMNS))
+    large = (*Release.LARGE_COLUMNS, *SEARCH_COLUMNS_OF_PACKAGE)
     return Release.objects.select_related("package__namespace", "publisher", "downloads").defer(*large)
 
 
@@ -130,7 +131,7 @@ def release_facts(release: Any) -> Iterator[Fact]:
     yield Fact("Published", release.published_at)
     yield Fact("Publisher", link_to(release.publisher))
     yield Fact("Archive", f"{figures.size(release.size)}, SHA-256 {release.sha256}" if release.sha256 else "none")
-    yield Fact("Downloads", release.downloads.total if hasattr(release, "downloads") else 0)
+    yield Fact("Downloads", total_of(release))
     yield Fact("Description", release.description)
     yield Fact("Keywords", ", ".join(map(str, release.keywords)))
 

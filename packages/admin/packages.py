@@ -15,13 +15,17 @@ from namespaces.admin.trash import trash_actions
 from namespaces.models import Namespace
 from packages import collaboration, releasing
 from packages.admin import package_page
-from packages.models import SEARCH_COLUMNS, Collaboration, CollaboratorInvitation, Package, Release
+from packages.models import (
+    SEARCH_COLUMNS,
+    SEARCH_COLUMNS_OF_PACKAGE,
+    Collaboration,
+    CollaboratorInvitation,
+    Package,
+    Release,
+)
 from registry_site.admin.actions import ActionForm, StaffAction
 from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin
 from registry_site.admin.object_pages import Description, ObjectPage
-
-# Large columns of the package that a row belongs to.
-LARGE_COLUMNS_OF_PACKAGE = tuple(f"package__{column}" for column in SEARCH_COLUMNS)
 
 
 class CollaborationInline(RoleAssignmentInline):
@@ -30,7 +34,7 @@ class CollaborationInline(RoleAssignmentInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Collaboration]:
         collaborations: QuerySet[Collaboration] = super().get_queryset(request)
-        return collaborations.select_related("package__namespace").defer(*LARGE_COLUMNS_OF_PACKAGE)
+        return collaborations.select_related("package__namespace").defer(*SEARCH_COLUMNS_OF_PACKAGE)
 
 
 class TransferForm(ActionForm):
@@ -132,7 +136,7 @@ class ReleaseAdmin(ObjectPage, ReadOnlyAdmin, CountedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
         releases = super().get_queryset(request).select_related("package__namespace", "publisher")
-        without_large: QuerySet[Release] = releases.defer(*Release.LARGE_COLUMNS, *LARGE_COLUMNS_OF_PACKAGE)
+        without_large: QuerySet[Release] = releases.defer(*Release.LARGE_COLUMNS, *SEARCH_COLUMNS_OF_PACKAGE)
         return without_large
 
     def get_page_queryset(self, request: HttpRequest) -> QuerySet[Release]:
@@ -148,4 +152,4 @@ class CollaboratorInvitationAdmin(InvitationAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         invitations = super().get_queryset(request).select_related("package__namespace", "user", "inviter")
-        return invitations.defer(*LARGE_COLUMNS_OF_PACKAGE)
+        return invitations.defer(*SEARCH_COLUMNS_OF_PACKAGE)

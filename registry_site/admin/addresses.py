@@ -4,7 +4,7 @@
 texts: an index serves those that begin like the network, and a function looks at each of these.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -14,20 +14,17 @@ from django.http import HttpRequest, HttpResponse
 from registry_site import address_lookup
 from registry_site.address_lookup import Network
 from registry_site.admin import search, site_pages
-from registry_site.admin.address_links import address_url, link_to_address
+from registry_site.admin.address_links import address_url
 from registry_site.admin.object_pages import (
     MAX_ROWS,
-    Cell,
     Fact,
     Link,
     Panel,
+    event_panel,
     list_url,
     may_view,
-    object_url,
-    panel_of,
 )
 from registry_site.errors import Invalid
-from registry_site.event_sentences import sentence_of
 from registry_site.http import client_address
 from registry_site.models import AuditEvent
 
@@ -102,15 +99,9 @@ def facts_of(network: Network) -> list[Fact]:
 
 @add_panel(AuditEvent)
 def events(network: Network) -> Iterator[Panel]:
-    columns: Mapping[str, Callable[[AuditEvent], Cell]] = {
-        "Time": lambda event: event.at,
-        "By": lambda event: Link(event.actor_name, object_url("accounts.user", event.actor_id)),
-        "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
-        "From": lambda event: link_to_address(event.ip_address),
-    }
     rows = newest_of(AuditEvent.objects.all(), network, "ip_address")
     more = Link("All in the audit log", list_url(AuditEvent, address=name_of(network)))
-    yield panel_of("Events", columns, rows, more=more)
+    yield event_panel("Events", rows, more)
 
 
 @search.add("")

@@ -22,6 +22,7 @@ from registry_site.admin.address_links import linked
 from registry_site.admin.export import ExportAdmin
 from registry_site.admin.keys import require_possible_key, require_possible_keys
 from registry_site.admin.lists import CappedPaginator
+from registry_site.download_counts import total_of
 from registry_site.errors import RegistryError
 from registry_site.http.dialects import status_of
 from registry_site.http.request_log import annotate, annotate_refusal
@@ -173,7 +174,7 @@ class CountedAdmin(DomainAdmin):
 
     @admin.display(description="downloads", ordering="downloads__total")
     def download_total(self, row: Any) -> int:
-        return row.downloads.total if hasattr(row, "downloads") else 0
+        return total_of(row)
 
 
 class ReadOnlyAdmin(DomainAdmin):

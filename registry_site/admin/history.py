@@ -1,27 +1,17 @@
 """The history of a row: its events of the audit log, whoever and whatever made the change, latest first."""
 
-from typing import Any
-
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
+from registry_site import audit
 from registry_site.admin.audit_log import lines_of
 from registry_site.admin.base import DomainAdmin
 from registry_site.admin.object_pages import MAX_TITLE, object_url, shortened
-from registry_site.models import AuditEvent
 
 EVENTS_PER_PAGE = 100
 MAX_DIGITS = 18  # of a key
-
-
-def events_of(row: Any) -> QuerySet[AuditEvent]:
-    """Select the events of a row, latest first."""
-    if not isinstance(row.pk, int):  # events name rows by numbers
-        return AuditEvent.objects.none()
-    return AuditEvent.objects.filter(object_type=row._meta.label_lower, object_id=row.pk).order_by("-pk")
 
 
 def page_of(page: DomainAdmin, request: HttpRequest, object_id: str) -> HttpResponseBase | None:
@@ -32,7 +22,7 @@ def page_of(page: DomainAdmin, request: HttpRequest, object_id: str) -> HttpResp
     if not page.has_view_or_change_permission(request, row):
         raise PermissionDenied
     subject = page.get_subject(row)
-    events, before = events_of(subject), request.GET.get("before", "")
+    events, before = audit.events_of(subject), request.GET.get("before", "")
     if before.isascii() and before.isdigit() and len(before) <= MAX_DIGITS:
         events = events.filter(pk__lt=int(before))
     # One more than is shown says whether there is another page: counting all would take longer.

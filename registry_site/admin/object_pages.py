@@ -25,7 +25,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from registry_site import bidirectional
+from registry_site import audit, bidirectional
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.base import DeclaredFiltersChangeList, DomainAdmin
 from registry_site.event_sentences import sentence_of
@@ -179,6 +179,17 @@ def panel_of(title: str, columns: Mapping[str, Callable[[Any], Cell]], rows: Ite
     return Panel(title, tuple(columns), [[show(row) for show in columns.values()] for row in rows], **more)
 
 
+def event_panel(title: str, events: Iterable[AuditEvent], more: Link) -> Panel:
+    """Return a panel of events of the audit log."""
+    columns: Mapping[str, Callable[[AuditEvent], Cell]] = {
+        "Time": lambda event: event.at,
+        "By": lambda event: Link(event.actor_name, object_url("accounts.user", event.actor_id)),
+        "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
+        "From": lambda event: link_to_address(event.ip_address),
+    }
+    return panel_of(title, columns, events, more=more)
+
+
 def trash_fact(removed_at: datetime) -> Fact:
     """Return the standing of a row in the trash."""
     end = removed_at + timedelta(days=settings.TRASH_DAYS)
@@ -218,7 +229,7 @@ class ObjectPage(DomainAdmin):
 
     def get_events(self, row: Any) -> QuerySet[AuditEvent]:
         """Select the events that the page shows the newest of."""
-        return AuditEvent.objects.filter(object_type=self.opts.label_lower, object_id=row.pk).order_by("-pk")
+        return audit.events_of(row)
 
     def get_buttons(self, request: HttpRequest, row: Any) -> Sequence[Link]:
         """Return the actions that apply to the row, each with the page that asks for its details."""
@@ -265,17 +276,9 @@ class ObjectPage(DomainAdmin):
             yield self.get_event_panel(row)
 
     def get_event_panel(self, row: Any) -> Panel:
-        columns: dict[str, Callable[[AuditEvent], Cell]] = {
-            "Time": lambda event: event.at,
-            "By": lambda event: Link(
-                event.actor_name, object_url("accounts.user", event.actor_id) if event.actor_id else ""
-            ),
-            "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
-            "From": lambda event: link_to_address(event.ip_address),
-        }
         history = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[row.pk])
         events = self.get_events(row)[: MAX_ROWS + 1]
-        return panel_of("Recent events", columns, events, more=Link("History", history))
+        return event_panel("Recent events", events, more=Link("History", history))
 
     def show_missing(self, request: HttpRequest, key: str) -> TemplateResponse:
         """Return a page of the admin site that says that there is no such row."""
