@@ -477,6 +477,8 @@ class Credential(models.Model):
     objects = CredentialQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "token or session"
+        verbose_name_plural = "tokens and sessions"
         ordering = ("-created_at", "-pk")
         constraints = [
             models.UniqueConstraint(
@@ -627,6 +629,8 @@ class LoginFailure(models.Model):
     objects = LoginFailureQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "failed log-in"
+        verbose_name_plural = "failed log-ins"
         ordering = ("-at", "-pk")
         indexes = [
             models.Index(fields=["name", "at"], name="failures_by_name"),

@@ -370,6 +370,8 @@ class Ownership(models.Model):
     added_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "owner of a crate"
+        verbose_name_plural = "owners of crates"
         ordering = ("pk",)
         constraints = [models.UniqueConstraint(fields=["crate", "user"], name="each_owner_once_per_crate")]
 

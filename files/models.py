@@ -50,6 +50,8 @@ class Client(models.Model):
     last_failure_ip = models.GenericIPAddressField("failed from", null=True, blank=True, editable=False)
 
     class Meta:
+        verbose_name = "machine"
+        verbose_name_plural = "machines"
         ordering = ("name",)
         constraints = [models.CheckConstraint(condition=Q(rights__in=Rights.values), name="client_has_known_rights")]
 
@@ -139,6 +141,8 @@ class Session(models.Model):
     objects: ClassVar[SessionQuerySet] = SessionQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
+        verbose_name = "session of a machine"
+        verbose_name_plural = "sessions of machines"
         ordering = ("-created_at",)
         indexes = [
             models.Index(fields=["expires_at"], name="sessions_by_end"),

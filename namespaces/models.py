@@ -144,6 +144,8 @@ class Membership(RoleAssignment):
     namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="memberships")
 
     class Meta(RoleAssignment.Meta):
+        verbose_name = "member of a namespace"
+        verbose_name_plural = "members of namespaces"
         constraints = [
             models.UniqueConstraint(fields=["namespace", "user"], name="each_member_once"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="member_has_a_known_role"),

@@ -257,6 +257,8 @@ class Collaboration(RoleAssignment):
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="collaborations")
 
     class Meta(RoleAssignment.Meta):
+        verbose_name = "collaborator of a package"
+        verbose_name_plural = "collaborators of packages"
         constraints = [
             models.UniqueConstraint(fields=["package", "user"], name="each_collaborator_once"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="collaborator_has_a_known_role"),

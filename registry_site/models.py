@@ -239,6 +239,8 @@ class StaffRun(models.Model):
     undoes = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
 
     class Meta:
+        verbose_name = "run of an action"
+        verbose_name_plural = "runs of actions"
         ordering = ("-started_at",)
         indexes = [models.Index(fields=["-started_at"], name="staff_run_newest_first")]
 
@@ -335,7 +337,8 @@ class OutboxEntry(models.Model):
     arguments = models.JSONField(default=dict, help_text="What its kind needs to write it; never a secret.")
 
     class Meta:
-        verbose_name_plural = "outbox entries"
+        verbose_name = "mail or job"
+        verbose_name_plural = "mails and jobs"
         ordering = ("-created_at", "-pk")
         indexes = [
             models.Index(fields=["due_at", "id"], condition=models.Q(state="pending"), name="outbox_by_due_time"),

@@ -36,6 +36,8 @@ class CachedIndexFile(models.Model):
     checked_at = models.DateTimeField(default=timezone.now, db_index=True, help_text="Last answer of upstream.")
 
     class Meta:
+        verbose_name = "mirrored crate"
+        verbose_name_plural = "mirrored crates"
         ordering = ("path",)
         indexes = [models.Index(CANONICAL_NAME, name="index_files_by_canonical_name")]
 
@@ -69,6 +71,8 @@ class CachedCrate(models.Model):
     last_used_at = models.DateTimeField(default=timezone.now, help_text="Written at most once a day.")
 
     class Meta:
+        verbose_name = "stored file of a mirrored crate"
+        verbose_name_plural = "stored files of mirrored crates"
         ordering = ("name", "version")
         constraints = [models.UniqueConstraint(fields=["name", "version", "sha256"], name="each_cached_crate_once")]
         indexes = [
