@@ -1,6 +1,9 @@
 """Actors: a client with its session, a member of staff or a command that changes files."""
 
 from dataclasses import dataclass
+from typing import Self
+
+from django.contrib.auth.base_user import AbstractBaseUser
 
 from files import sessions
 from files.models import Client, Rights, Session
@@ -9,14 +12,27 @@ from registry_site.errors import PermissionDenied
 
 @dataclass(frozen=True)
 class Actor:
-    """The author of a change. Clients have a `session` and its limits; staff and commands may do everything."""
+    """The author of a change. Clients have a `session` and its limits; staff and commands may do everything.
+
+    No client has the `name` of a member of staff, so that none may change what staff have uploaded.
+    """
 
     name: str
     session: Session | None = None
+    user: AbstractBaseUser | None = None
 
     @classmethod
-    def from_session(cls, session: Session) -> "Actor":
+    def from_session(cls, session: Session) -> Self:
         return cls(session.client.name, session)
+
+    @classmethod
+    def from_staff(cls, user: AbstractBaseUser) -> Self:
+        return cls(f"staff {user.get_username()}", user=user)
+
+    @property
+    def author(self) -> AbstractBaseUser | str:
+        """Whom the audit log names."""
+        return self.user or self.name
 
     def allowed_roots(self) -> list[str] | None:
         """Return the directories from which the actor may register files; None for all."""

@@ -156,7 +156,7 @@ def _mark_locked_files_dead(files: Sequence[File], action: Action, actor: Actor)
 
 def _record(actor: Actor, action: Action, files: Iterable[File], **detail: Any) -> None:
     """Record the same change of several files, each at the time that is its `modified_at` now."""
-    audit.record_all([audit.new_event(actor.name, action, file, at=file.modified_at, **detail) for file in files])
+    audit.record_all([audit.new_event(actor.author, action, file, at=file.modified_at, **detail) for file in files])
 
 
 def _require_may_change(actor: Actor, file: File) -> None:

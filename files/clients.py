@@ -4,6 +4,7 @@ import functools
 import secrets
 from collections.abc import Sequence
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -28,7 +29,7 @@ def add_client(
     name: str,
     key: bytes,
     *,
-    actor: str,
+    actor: AbstractBaseUser | str,
     rights: Rights = Rights.WRITE,
     roots: Sequence[str] = (),
     **details: str,
@@ -58,7 +59,7 @@ def get_client(name: str) -> Client:
     return client
 
 
-def rotate_key(client: Client, key: bytes, *, actor: str) -> None:
+def rotate_key(client: Client, key: bytes, *, actor: AbstractBaseUser | str) -> None:
     """Replace a client's key, and end all its sessions."""
     with transaction.atomic():
         current = Client.lock_for_update(client.pk)
@@ -67,7 +68,7 @@ def rotate_key(client: Client, key: bytes, *, actor: str) -> None:
         audit.record(actor, audit.Action.CLIENT_ROTATE, current, sessions_ended=ended)
 
 
-def set_active(client: Client, *, active: bool, actor: str) -> bool:
+def set_active(client: Client, *, active: bool, actor: AbstractBaseUser | str) -> bool:
     """Enable a client, or disable it and end all its sessions; return False if nothing changed."""
     with transaction.atomic():
         current = Client.lock_for_update(client.pk)
@@ -82,7 +83,7 @@ def set_active(client: Client, *, active: bool, actor: str) -> bool:
     return True
 
 
-def end_sessions(client: Client, *, actor: str) -> int:
+def end_sessions(client: Client, *, actor: AbstractBaseUser | str) -> int:
     """End all live sessions of a client, and return their number."""
     with transaction.atomic():
         ended = Session.objects.live().filter(client=Client.lock_for_update(client.pk)).end()
@@ -91,7 +92,7 @@ def end_sessions(client: Client, *, actor: str) -> int:
     return ended
 
 
-def end_session(session: Session, *, actor: str) -> bool:
+def end_session(session: Session, *, actor: AbstractBaseUser | str) -> bool:
     """End one session; return False if it has ended before."""
     with transaction.atomic():
         client = Client.lock_for_update(session.client_id)
@@ -102,7 +103,7 @@ def end_session(session: Session, *, actor: str) -> bool:
     return ended
 
 
-def update_client(client: Client, fields: Sequence[str], *, actor: str) -> None:
+def update_client(client: Client, fields: Sequence[str], *, actor: AbstractBaseUser | str) -> None:
     """Store these fields of a client as they are on the object; raise `Invalid`."""
     if not fields:
         return

@@ -15,7 +15,7 @@ from django.utils.cache import patch_cache_control
 
 from files import activity, clients, local_files, names
 from files.admin import client_page
-from files.admin.staff import actor_of, staff_actor, validate_field
+from files.admin.fields import validate_field
 from files.models import Client, Session
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
@@ -60,13 +60,8 @@ class LastSeenFilter(admin.SimpleListFilter):
 def rotate(client: Client, *, actor: AbstractBaseUser) -> str:
     """Give a client a new key; return it in hexadecimal digits."""
     key = clients.generate_key()
-    clients.rotate_key(client, key, actor=actor_of(actor).name)
+    clients.rotate_key(client, key, actor=actor)
     return key.hex()
-
-
-def set_active(client: Client, *, active: bool, actor: AbstractBaseUser) -> bool:
-    """Enable or disable a client; return whether that changed it."""
-    return clients.set_active(client, active=active, actor=actor_of(actor).name)
 
 
 @admin.register(Client)
@@ -113,7 +108,7 @@ class ClientAdmin(ObjectPage):
             "disable",
             "Disable",
             "files.change_client",
-            partial(set_active, active=False),
+            partial(clients.set_active, active=False),
             done="disabled",
             explanation="They cannot log in any more, and their sessions end.",
             undo="enable",
@@ -123,7 +118,7 @@ class ClientAdmin(ObjectPage):
             "enable",
             "Enable",
             "files.change_client",
-            partial(set_active, active=True),
+            partial(clients.set_active, active=True),
             done="enabled",
             undo="disable",
             applies=lambda client: not client.is_active,
@@ -132,7 +127,7 @@ class ClientAdmin(ObjectPage):
             "end_sessions",
             "End the sessions",
             "files.change_client",
-            lambda client, *, actor: clients.end_sessions(client, actor=actor_of(actor).name) > 0,
+            lambda client, *, actor: clients.end_sessions(client, actor=actor) > 0,
             done="without sessions",
             explanation="They can log in again with their keys.",
         ),
@@ -158,16 +153,17 @@ class ClientAdmin(ObjectPage):
         return client_page.describe(request, row)
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
+        actor: Any = request.user
         if change:
             # `changed_data` compares the text of the form, in which line ends differ from those that are stored.
             changed = [name for name in form.changed_data if form.initial[name] != form.cleaned_data[name]]
-            clients.update_client(obj, changed, actor=staff_actor(request).name)
+            clients.update_client(obj, changed, actor=actor)
             return
         key = clients.generate_key()
         client = clients.add_client(
             obj.name,
             key,
-            actor=staff_actor(request).name,
+            actor=actor,
             rights=form.cleaned_data["rights"],
             roots=obj.roots.split("\n") if obj.roots else (),
             **{name: form.cleaned_data[name] for name in ("description", "maintainer", "email")},
@@ -200,7 +196,7 @@ class SessionAdmin(ReadOnlyAdmin):
             "end",
             "End",
             "files.change_session",
-            lambda session, *, actor: clients.end_session(session, actor=actor_of(actor).name),
+            clients.end_session,
             done="ended",
             explanation="The clients can log in again with their keys.",
             applies=lambda session: session.is_live,

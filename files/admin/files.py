@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from files import catalogue, local_files, names
-from files.admin.staff import actor_of, staff_actor, validate_field
+from files.actors import Actor
+from files.admin.fields import validate_field
 from files.models import File
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import CountedAdmin
@@ -58,7 +59,7 @@ class FileForm(forms.ModelForm):
 
 def mark_dead(file: File, *, actor: AbstractBaseUser) -> bool:
     """Mark a file as dead; return whether it was alive."""
-    return catalogue.mark_all_dead(actor_of(actor), File.objects.filter(pk=file.pk), Action.FILE_DELETE) > 0
+    return catalogue.mark_all_dead(Actor.from_staff(actor), File.objects.filter(pk=file.pk), Action.FILE_DELETE) > 0
 
 
 @admin.register(File)
@@ -112,7 +113,9 @@ class FileAdmin(CountedAdmin):
         return is_permitted and (obj is None or obj.alive)
 
     def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
+        user: Any = request.user
+        actor = Actor.from_staff(user)
         if change:
-            catalogue.update_file(staff_actor(request), obj.pk, **form.changes())
+            catalogue.update_file(actor, obj.pk, **form.changes())
         else:
-            obj.pk = catalogue.add_file(staff_actor(request), **form.changes()).pk
+            obj.pk = catalogue.add_file(actor, **form.changes()).pk

@@ -19,11 +19,13 @@ from django.db import connection
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.test.utils import CaptureQueriesContext
 
+from accounts import registration
 from files import catalogue, clients, sessions
 from files.actors import Actor
 from files.models import ChangeSequence, Client, File, Rights, Session
 from registry_site.errors import PermissionDenied, RegistryError, Unauthenticated
 from registry_site.models import AuditEvent
+from tests.support.cast import PASSWORD
 from tests.support.concurrency import run_concurrently
 from tests.support.database import rolled_back
 from tests.support.file_clients import FileClient, LiveFileClient, failure, upload_file
@@ -739,6 +741,12 @@ def test_bound_client_changes_its_own_uploads(bound_box: FileClient) -> None:
     AuditEvent.objects.all().delete()  # as when the log keeps no old events
     assert bound_box.send("PUT", f"/{entry['id']}", {"category": "sport"}).json()["success"]
     assert bound_box.send("DELETE", f"/{entry['id']}").json()["success"]
+
+
+def test_client_named_as_staff_leaves_their_upload_alone(bound_box: FileClient) -> None:
+    staff = Actor.from_staff(registration.register("box", PASSWORD))
+    file = catalogue.add_file(staff, "theirs.txt", upload=catalogue.Upload(io.BytesIO(TEXT), len(TEXT)))
+    assert bound_box.send("DELETE", f"/{file.pk}").status_code == 403
 
 
 def test_author_of_an_upload_is_of_its_bytes(bound_box: FileClient) -> None:

@@ -102,6 +102,12 @@ def test_rotate_the_key_of_a_machine(machine: Machine) -> None:
     assert "The file client lantern-7 got a new key. Reason: stolen" in staff.history()
 
 
+def test_see_what_staff_did_to_machines(machine: Machine, root: User) -> None:
+    clients.set_active(machine, active=False, actor=root)
+    page = Staff.of_rank("auditor").search("root").follow("root", under="Users")
+    assert "root The file client lantern-7 was disabled." in page.row("lantern-7")
+
+
 # --- Everything ------------------------------------------------------------------------------------------------------
 
 
