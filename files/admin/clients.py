@@ -9,9 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.cache import patch_cache_control
 
 from files import activity, clients, local_files, names
 from files.admin import client_page
@@ -19,7 +17,8 @@ from files.admin.fields import validate_field
 from files.models import Client, Session
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
-from registry_site.admin.object_pages import Description, ObjectPage
+from registry_site.admin.object_pages import Description, ObjectPage, object_url
+from registry_site.staff_runs import Shown
 
 MAX_NEW_KEYS = 100  # at once: each has to be copied from the page that shows it
 
@@ -160,27 +159,20 @@ class ClientAdmin(ObjectPage):
             clients.update_client(obj, changed, actor=actor)
             return
         key = clients.generate_key()
-        client = clients.add_client(
+        obj.pk = clients.add_client(
             obj.name,
             key,
             actor=actor,
             rights=form.cleaned_data["rights"],
             roots=obj.roots.split("\n") if obj.roots else (),
             **{name: form.cleaned_data[name] for name in ("description", "maintainer", "email")},
-        )
-        obj.pk = client.pk
+        ).pk
         # `ModelAdmin` instances serve all requests, so the key travels on the request to `response_add`.
-        request.new_keys = [(client, key)]  # type: ignore[attr-defined]
+        request.new_key = key  # type: ignore[attr-defined]
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: str | None = None) -> HttpResponse:
-        return self._keys_response(request, request.new_keys)  # type: ignore[attr-defined]
-
-    def _keys_response(self, request: HttpRequest, keys: list[tuple[Client, bytes]]) -> HttpResponse:
-        in_hex = [(client, key.hex()) for client, key in keys]
-        context = {**self.admin_site.each_context(request), "title": "New keys", "opts": self.opts, "keys": in_hex}
-        response = TemplateResponse(request, "admin/files/client/keys.html", context)
-        patch_cache_control(response, no_store=True)
-        return response
+        shown = [Shown(str(obj), request.new_key.hex())]  # type: ignore[attr-defined]
+        return self.render_shown(request, "New key", shown, object_url(Client, obj.pk), "The page of the client")
 
 
 @admin.register(Session)

@@ -204,7 +204,9 @@ class StaffActionsAdmin(admin.ModelAdmin):
         if message := staff_runs.refusal_of_one(run):
             form.add_error(None, message)
             return self.render_action(request, action, selection, form)
-        return self.render_shown(request, action, run, shown) if shown else HttpResponseRedirect(run_url(run.pk))
+        if shown:
+            return self.render_shown(request, action.label, shown, run_url(run.pk), "What this run did")
+        return HttpResponseRedirect(run_url(run.pk))
 
     def render_action(
         self, request: HttpRequest, action: StaffAction, selection: Selection, form: ActionForm
@@ -237,16 +239,16 @@ class StaffActionsAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/action.html", context, status=status)
 
     def render_shown(
-        self, request: HttpRequest, action: StaffAction, run: StaffRun, shown: Sequence[Shown]
+        self, request: HttpRequest, title: str, shown: Sequence[Shown], next_url: str, next_page: str
     ) -> HttpResponse:
-        """Show texts that no other page shows."""
+        """Show texts that no other page shows, and the way to the next page."""
         context = {
             **self.admin_site.each_context(request),
-            "title": action.label,
+            "title": title,
             "opts": self.opts,
             "shown": shown,
-            "staff_run": run,
-            "run_url": run_url(run.pk),
+            "next_url": next_url,
+            "next_page": next_page,
         }
         response = TemplateResponse(request, "admin/shown_once.html", context)
         patch_cache_control(response, no_store=True)
