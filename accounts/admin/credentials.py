@@ -41,10 +41,7 @@ class Credentials(ReadOnlyAdmin):
         ),
     )
 
-    def find(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def find(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> tuple[QuerySet[Any], bool]:
         users = User.objects.named(text).values("pk")
         # Apart, or SQLite reads all rows in the order of the list, and looks for the user of each.
         matching = Credential.objects.filter(Q(user__in=users) | begins("name", text)).order_by().values("pk")

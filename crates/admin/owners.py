@@ -44,9 +44,7 @@ class OwnershipAdmin(ReadOnlyAdmin):
         without_large: QuerySet[Ownership] = ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
         return without_large
 
-    def find(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
-        crates = Crate.with_removed.filter(begins("canonical_name", names.canonical(search_term.strip())))
-        users = User.objects.named(search_term.strip())
+    def find(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> tuple[QuerySet[Any], bool]:
+        crates = Crate.with_removed.filter(begins("canonical_name", names.canonical(text)))
+        users = User.objects.named(text)
         return queryset.filter(Q(crate__in=crates.values("pk")) | Q(user__in=users.values("pk"))), False

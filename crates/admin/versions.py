@@ -68,10 +68,7 @@ class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
         without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
         return without_large
 
-    def find(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def find(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> tuple[QuerySet[Any], bool]:
         name, at, number = text.partition("@")
         if at:
             crates = Crate.with_removed.filter(canonical_name=names.canonical(name))

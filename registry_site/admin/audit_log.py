@@ -90,10 +90,7 @@ class AuditEvents(ReadOnlyAdmin):
     )
     sortable_by = ("at",)
 
-    def find(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def find(self, request: HttpRequest, queryset: Any, text: str) -> tuple[QuerySet[Any], bool]:
         condition = begins("target", text) | by_actor(text) | Q(request_id=text) | Q(action=text)
         # Apart, or SQLite reads the whole log in the order of the list.
         return queryset.filter(pk__in=AuditEvent.objects.filter(condition).order_by().values("pk")), False

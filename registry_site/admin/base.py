@@ -96,13 +96,16 @@ class DomainAdmin(ExportAdmin, StaffActionsAdmin):
         """Find an address or a network in `address_columns`, and other text as `find` does."""
         if len(search_term.split()) > MAX_SEARCH_WORDS:
             raise DisallowedModelAdminLookup(f"Search for at most {MAX_SEARCH_WORDS} words.")
-        if self.address_columns and address_lookup.is_network(search_term):
-            return queryset.filter(address_lookup.within_any(self.address_columns, search_term)), False
-        return self.find(request, queryset, search_term)
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        if self.address_columns and address_lookup.is_network(text):
+            return queryset.filter(address_lookup.within_any(self.address_columns, text)), False
+        return self.find(request, queryset, text)
 
-    def find(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
+    def find(self, request: HttpRequest, queryset: Any, text: str) -> tuple[QuerySet[Any], bool]:
         """Find a text in `search_fields`, and say whether rows may come twice."""
-        return super().get_search_results(request, queryset, search_term)
+        return super().get_search_results(request, queryset, text)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Ignore the query of the URL, with which Django fills in a new form: it breaks on values of another type."""
