@@ -1,6 +1,5 @@
 """Downloads of packages: counted for each release and day, and summed up for each release and package."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import OuterRef
@@ -19,11 +18,6 @@ def store(counts: Counts) -> None:
 
 
 releases = DownloadCounter("package", store)
-
-
-def totals_of_releases(primary_keys: Iterable[int]) -> Mapping[int, int]:
-    """Return the downloads of releases by their primary keys; releases without any are left out."""
-    return dict(ReleaseDownloads.objects.filter(pk__in=primary_keys).values_list("pk", "total"))
 
 
 @receiver(purge_requested)

@@ -158,9 +158,10 @@ class AuditSeal(models.Model):
 
 
 class AuditEvent(models.Model):
-    """A record of one change: actor, action, target, time and address. Rows are only ever added.
+    """A record of one change: actor, action, target, time and address. It never changes.
 
-    A new column is a decision about the chain, too: see `registry_site.audit_digests.COLUMNS`.
+    A purge may move old ones into files. A new column is a decision about the chain, too, see
+    `registry_site.audit_digests.COLUMNS`.
     """
 
     at = models.DateTimeField(default=timezone.now)
