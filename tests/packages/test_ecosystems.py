@@ -6,11 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.test import Client
 from django.utils.http import parse_header_parameters
 
 from packages import names, ranges
-from packages.models import Package, Release
+from packages.models import Release
 from registry_site.errors import Invalid
 from tests.support.browser import Browser
 from tests.support.package_archives import DEMO_TGZ, upload_archive
@@ -168,20 +167,6 @@ def test_edit_changes_the_last_release(browser: Browser) -> None:
     create(browser, "demo", "2.0")
     publish(browser, "demo", "1.0")
     assert browser.send("PATCH", path_of("demo"), status="DEPRECATED").json()["version"] == "1.0"
-
-
-def test_admin_lists_releases_in_their_order(browser: Browser, as_root: Client) -> None:
-    published = ["1.10.0", "1.9.0", "2.0.0-rc.1", "1.9.1"]
-    for field, name in (("python", "by-time"), ("npm", "by-semver")):
-        create(browser, name, published[0], field)
-        for version in published[1:]:
-            publish(browser, name, version)
-    orders = {}
-    for package in Package.objects.all():
-        page = as_root.get(f"/admin/packages/package/{package.pk}/change/").content.decode()
-        positions = {page.index(f"/{package.name} {version}"): version for version in published}
-        orders[package.name] = [positions[position] for position in sorted(positions)]
-    assert orders == {"by-time": published[::-1], "by-semver": ["2.0.0-rc.1", "1.10.0", "1.9.1", "1.9.0"]}
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
