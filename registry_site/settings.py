@@ -208,6 +208,7 @@ APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["registry_site.date_formats"]
 # More than fit into a request line: Django's own refusal would come outside of the views and their dialects.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # /tmp is often in memory

@@ -41,6 +41,7 @@ from registry_site.admin.object_pages import (
     object_url,
     panel_of,
 )
+from registry_site.templatetags import figures
 
 IDENTITY, APP, PASSKEY = "identity", Authenticator.Kind.APP.label, Authenticator.Kind.PASSKEY.label
 ROLE, GROUP, PERMISSION = "role", "group", "permission"
@@ -118,7 +119,8 @@ class UserPage:
         if not kinds:
             return "none"
         codes: int = getattr(self.user, "recovery_code_count", 0)
-        return f"{', '.join(kinds)}; {codes} recovery codes left"
+        named = ", ".join(dict.fromkeys(kinds))
+        return f"{named}; {figures.counted(codes, 'recovery code')} left"
 
     def panels(self) -> Iterator[Panel]:
         parts = (

@@ -54,7 +54,7 @@ def stored_versions() -> dict[str, Any]:
 
 
 def show_versions(user: Any) -> str:
-    return f"{figures.size(user.version_bytes)} in {figures.grouped(user.version_number)} versions of crates"
+    return f"{figures.size(user.version_bytes)} in {figures.counted(user.version_number, 'version')} of crates"
 
 
 add_panel(User, Ownership, crate_panels)

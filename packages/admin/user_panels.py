@@ -87,7 +87,7 @@ def stored_releases() -> dict[str, Any]:
 
 
 def show_releases(user: Any) -> str:
-    return f"{figures.size(user.release_bytes)} in {figures.grouped(user.release_number)} releases of packages"
+    return f"{figures.size(user.release_bytes)} in {figures.counted(user.release_number, 'release')} of packages"
 
 
 add_panel(User, Membership, role_panels)

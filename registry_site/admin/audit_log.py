@@ -103,7 +103,12 @@ class AuditEvents(ReadOnlyAdmin):
 
     @admin.display
     def details(self, event: AuditEvent) -> str:
-        return ", ".join(f"{key}: {value}" for key, value in event.detail.items())
+        return ", ".join(f"{key}: {written(value)}" for key, value in event.detail.items() if value not in ("", None))
+
+
+def written(value: Any) -> str:
+    """Return a value of a detail, a list as its parts."""
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @admin.register(AuditSeal)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import bans, roles
 from accounts.credentials import cargo_tokens
-from accounts.models import Credential, Identity, LoginFailure, Role, User
+from accounts.models import Authenticator, Credential, Identity, LoginFailure, Role, User
 
 MAX_QUERIES = 11
 MAX_BYTES = 150_000
@@ -63,6 +63,15 @@ def test_see_who_administers_everything(as_root: Client, alice: User, root: User
     by_role = "An administrator of everything, by the role systemAdmin, but may not enter this site."
     assert by_role in page_of(as_root, alice)
     assert "An administrator of everything, by being a superuser." in page_of(as_root, root)
+
+
+def test_facts_count_and_name_in_words(as_root: Client, alice: User) -> None:
+    Authenticator.objects.bulk_create(
+        Authenticator(user=alice, kind="app", name=f"app {number}") for number in range(3)
+    )
+    page = page_of(as_root, alice)
+    expected = ("<dd>authenticator app; 0 recovery codes left</dd>", "0 B in 0 releases of packages")
+    assert [text for text in expected if text not in page] == []
 
 
 def test_find_tokens_with_scopes_and_last_use(as_root: Client, alice: User) -> None:

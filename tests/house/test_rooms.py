@@ -23,6 +23,7 @@ INNER_ORDER = {
         "markdown",
         "search",
         "sqlite",
+        "date_formats",
     ),
     "accounts": ("management", "admin", "pages", "api", "forms", "oidc", "credentials", "passwords", "second_factor"),
     "crates": ("management", "admin", "pages", "api", "mirror", "package"),

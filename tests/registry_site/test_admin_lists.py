@@ -162,3 +162,8 @@ def test_autocomplete_refuses_what_no_form_offers(as_root: Client) -> None:
         query = {"app_label": "accounts", "model_name": "user", "field_name": field}
         assert as_root.get("/admin/autocomplete/", query).status_code == 403, field
     assert as_root.get("/admin/autocomplete/", {**ban, "term": "a " * 2000}).status_code == 400
+
+
+def test_list_writes_moments_as_pages_do(as_root: Client, root: User) -> None:
+    page = as_root.get("/admin/accounts/user/").content.decode()
+    assert (f">{root.date_joined:%Y-%m-%d %H:%M}</td>" in page, "All times are in UTC." in page) == (True, True)
