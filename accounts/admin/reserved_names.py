@@ -13,6 +13,7 @@ from accounts.models import ReservedName
 from accounts.name_patterns import NameKind
 from accounts.reserved_names import Matches
 from registry_site.admin.actions import StaffAction
+from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import RegistryError
 
@@ -38,7 +39,7 @@ class ReservedNameForm(forms.ModelForm):
 
 
 @admin.register(ReservedName)
-class ReservedNames(ObjectPage):
+class ReservedNames(UnchangedAdmin, ObjectPage):
     """Names that nothing new may have. They are added and released, but never changed."""
 
     list_display = ("pattern", "kind", "reserved_at", "reserved_by", "reason")
@@ -71,9 +72,6 @@ class ReservedNames(ObjectPage):
             Fact("By", link_to(row.reserved_by)),
         )
         return Description(facts)
-
-    def has_change_permission(self, request: HttpRequest, obj: ReservedName | None = None) -> bool:
-        return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: ReservedName, form: Any, change: bool) -> None:
         # The key of the row that the verb has created: the admin links to it.

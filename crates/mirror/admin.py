@@ -31,7 +31,7 @@ from crates.mirror import (
 from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from crates.package import requirements
 from registry_site.admin.actions import ReasonForm, StaffAction
-from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.base import ReadOnlyAdmin, UnchangedAdmin
 from registry_site.admin.object_pages import Description, Link, ObjectPage
 from registry_site.errors import Invalid
 
@@ -258,7 +258,7 @@ class OverrideForm(forms.ModelForm):
 
 
 @admin.register(Override)
-class OverrideAdmin(DomainAdmin):
+class OverrideAdmin(UnchangedAdmin):
     """A list of overrides. They are added and ended here, but never changed: the audit log refers to them."""
 
     list_display = ("name", "requirement", "kind_value", "reason", "until", "created_at", "created_by", "ended_at")
@@ -286,9 +286,6 @@ class OverrideAdmin(DomainAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Override | None = None) -> Any:
         return [field for field in self.fields if obj or field not in self.readonly_fields]
-
-    def has_change_permission(self, request: HttpRequest, obj: Override | None = None) -> bool:
-        return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
         override = overrides.create_override(
@@ -339,7 +336,7 @@ class AllowedNameForm(forms.ModelForm):
 
 
 @admin.register(AllowedName)
-class AllowedNameAdmin(DomainAdmin):
+class AllowedNameAdmin(UnchangedAdmin):
     """A list of names of upstream that accounts may publish here. They are added and withdrawn, but never changed."""
 
     list_display = ("name", "user", "allowed_at", "allowed_by")
@@ -359,9 +356,6 @@ class AllowedNameAdmin(DomainAdmin):
     )
     form = AllowedNameForm
     fields = ("name", "user")
-
-    def has_change_permission(self, request: HttpRequest, obj: AllowedName | None = None) -> bool:
-        return obj is None and bool(super().has_change_permission(request))
 
     def save_model(self, request: HttpRequest, obj: AllowedName, form: Any, change: bool) -> None:
         assert obj.user is not None  # noqa: S101 - the form needs one

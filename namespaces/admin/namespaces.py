@@ -15,7 +15,7 @@ from namespaces.admin.roles import give_role_action, has_few_roles
 from namespaces.admin.transfer import TRANSFER
 from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
-from registry_site.admin.base import DomainAdmin, ReadOnlyAdmin
+from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.object_pages import Description, ObjectPage
 
 
@@ -63,15 +63,8 @@ def is_shared(namespace: Namespace | None) -> bool:
     return namespace is None or namespace.user_id is None
 
 
-class TrashAdmin(DomainAdmin):
-    """Rows that staff put into the trash and restore, and that are never created here."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-
 @admin.register(Namespace)
-class NamespaceAdmin(ObjectPage, TrashAdmin):
+class NamespaceAdmin(ObjectPage):
     """Namespaces: staff create shared ones, manage members, and remove and restore them."""
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
@@ -89,9 +82,6 @@ class NamespaceAdmin(ObjectPage, TrashAdmin):
     inlines = [MembershipInline]
     typed_fields = ("user",)
     fields = ("name", "user", "created_at", "removed_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("namespaces.add_namespace")
 
     def get_fields(self, request: HttpRequest, obj: Namespace | None = None) -> Any:
         return self.fields if obj else ("name", "owner")

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from accounts.admin.staff import confirmed_staff
 from accounts.models import User
 from namespaces.admin.fields import NamespaceField
-from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline, TrashAdmin
+from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline
 from namespaces.admin.roles import give_role_action, has_few_roles
 from namespaces.admin.trash import trash_actions
 from namespaces.models import Namespace
@@ -53,7 +53,7 @@ def transfer(package: Package, *, namespace: Namespace, actor: User) -> bool:
 
 
 @admin.register(Package)
-class PackageAdmin(ObjectPage, TrashAdmin, CountedAdmin):
+class PackageAdmin(ObjectPage, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
 
     list_display = (
@@ -88,6 +88,9 @@ class PackageAdmin(ObjectPage, TrashAdmin, CountedAdmin):
     typed_fields = ("user",)
     fields = ("namespace", "name", "field", "type", "newest_version", "created_at", "updated_at", "removed_at")
     readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Package]:
         large = (*SEARCH_COLUMNS, *(f"newest__{column}" for column in Release.LARGE_COLUMNS))

@@ -16,6 +16,7 @@ from django.utils import timezone
 from registry_site import announcements
 from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
+from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.fields import MomentField
 from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import RegistryError
@@ -48,7 +49,7 @@ class AnnouncementForm(forms.ModelForm):
 
 
 @admin.register(Announcement)
-class Announcements(ObjectPage):
+class Announcements(UnchangedAdmin, ObjectPage):
     """Announcements of staff. They are made and withdrawn, but never changed."""
 
     list_display = ("__str__", "level", "state", "starts_at", "ends_at", "shown_to")
@@ -66,9 +67,6 @@ class Announcements(ObjectPage):
             applies=lambda announcement: announcement.withdrawn_at is None,
         ),
     )
-
-    def has_change_permission(self, request: HttpRequest, obj: Announcement | None = None) -> bool:
-        return obj is None and bool(super().has_change_permission(request))
 
     def get_page_queryset(self, request: HttpRequest) -> QuerySet[Announcement]:
         return Announcement.objects.select_related("created_by")

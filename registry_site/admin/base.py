@@ -169,6 +169,13 @@ class DomainAdmin(ExportAdmin, StaffActionsAdmin):
         return TemplateResponse(request, "admin/refused.html", context, status=HTTPStatus.BAD_REQUEST)
 
 
+class UnchangedAdmin(DomainAdmin):
+    """Rows that are added and ended, but never changed."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and bool(super().has_change_permission(request))
+
+
 class CountedAdmin(DomainAdmin):
     """Rows with a column of their downloads, which the list reads with the rows themselves."""
 
