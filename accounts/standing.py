@@ -11,6 +11,7 @@ from accounts import email_verification
 from accounts.models import Ban, LoginFailure, User
 from accounts.passwords import login_throttle
 from accounts.second_factor import policy
+from registry_site import audit
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def hindrances_of(
     """
     hindrances = [Hindrance("Banned", ban_reason(ban)) for ban in bans if ban.is_in_force]
     if not user.is_active:
-        hindrances.append(Hindrance("Closed", "The account is not active: its owner has closed it, or staff have."))
+        hindrances.append(Hindrance("Closed", closing_reason(user)))
     if refused_at is not None:
         reason = f"Its OpenID provider named no group or user that may enter, since {moment(refused_at)}."
         hindrances.append(Hindrance("Refused", reason))
@@ -54,6 +55,14 @@ def ban_reason(ban: Ban) -> str:
     by = f" by {ban.created_by}" if ban.created_by else ""
     end = f"until {moment(ban.until)}" if ban.until else "until it is lifted"
     return f"{end}, since {moment(ban.created_at)}{by}: {ban.reason or 'no reason was given'}"
+
+
+def closing_reason(user: User) -> str:
+    """Return who closed an account, when, and why, as `closing.annotate_closing` has found it."""
+    if getattr(user, "closing", None) != audit.Action.USER_CLOSE:
+        return "The account is not active: its owner has closed it, or staff have."
+    because = f": {user.closing_reason}" if user.closing_reason else ""  # type: ignore[attr-defined]
+    return f"since {moment(user.closed_at)} by {user.closed_by}{because}"  # type: ignore[attr-defined]
 
 
 def lock_reason(lock: login_throttle.Lock) -> str:

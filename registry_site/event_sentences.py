@@ -111,6 +111,7 @@ SENTENCES: dict[str, str] = {
     Action.USER_PROMOTE: "{target} administers.",
     Action.USER_REGISTER: "The account {target} was opened.",
     Action.USER_RENAME: "The account {former} is now called {target}.",
+    Action.USER_REOPEN: "The account {target} was opened again.",
     Action.USER_UNBAN: "The ban of {target} was lifted.",
     Action.USER_UNLOCK: "{target} may sign in again after too many failures.",
     Action.USER_VERIFY_EMAIL: "The address {email} was verified.",

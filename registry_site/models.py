@@ -119,6 +119,7 @@ class Action(models.TextChoices):
     USER_PROMOTE = "user.promote"
     USER_REGISTER = "user.register"
     USER_RENAME = "user.rename"
+    USER_REOPEN = "user.reopen"
     USER_UNBAN = "user.unban"
     USER_UNLOCK = "user.unlock"
     USER_VERIFY_EMAIL = "user.verify_email"

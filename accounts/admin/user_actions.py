@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from accounts import bans, names
+from accounts import bans, closing, names
 from accounts.admin.bans import BanForm
 from accounts.admin.staff import rank_over
 from accounts.admin.token_form import NewTokenForm, make_token
@@ -11,7 +11,7 @@ from accounts.credentials import revocation
 from accounts.models import User
 from accounts.passwords import login_throttle, reset
 from accounts.second_factor import authenticators
-from registry_site.admin.actions import StaffAction
+from registry_site.admin.actions import ReasonForm, StaffAction
 
 own_rank = rank_over(lambda user: user)
 
@@ -48,6 +48,30 @@ ACTIONS = (
         applies=lambda user: getattr(user, "is_banned", True),
         explanation="The accounts can be used again at once, with the tokens and keys that they had.",
         undo="ban",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "close",
+        "Close the account",
+        "accounts.change_user",
+        closing.close_as_staff,
+        done="closed",
+        applies=lambda user: user.is_active,
+        explanation="Every token, key and session of these accounts is refused at once. What they published stays, and "
+        "so do their names. Their owners get a mail.",
+        form=ReasonForm,
+        undo="reopen",
+        refusals=but_oneself("Close your own account at /account/close."),
+    ),
+    StaffAction(
+        "reopen",
+        "Reopen the account",
+        "accounts.change_user",
+        closing.reopen,
+        done="reopened",
+        applies=lambda user: not user.is_active,
+        explanation="The accounts can be used again at once, with the tokens and keys that have not ended.",
+        undo="close",
         refusals=own_rank,
     ),
     StaffAction(

@@ -24,7 +24,7 @@ from django.db.models.functions import Cast, Coalesce, Concat, RowNumber
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import standing, user_agents
+from accounts import closing, standing, user_agents
 from accounts.models import Authenticator, Ban, Credential, Identity, LoginFailure, RecoveryCode, Role, RoleGrant, User
 from accounts.passwords import login_throttle
 from registry_site.admin.address_links import link_to_address
@@ -247,7 +247,7 @@ def page_queryset() -> QuerySet[User]:
     number = Coalesce(Subquery(codes.annotate(number=Count("pk")).values("number")), 0)
     users: QuerySet[User] = User.objects.annotate_can_sign_in().annotate_is_banned().select_related("reservation")
     has_factor = Exists(Authenticator.objects.filter(user=OuterRef("pk")))
-    return users.annotate(recovery_code_count=number, has_second_factor=has_factor)
+    return closing.annotate_closing(users).annotate(recovery_code_count=number, has_second_factor=has_factor)
 
 
 def lines_of(user: User) -> list[Line]:

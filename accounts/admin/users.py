@@ -14,7 +14,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
-from accounts import emails, profiles, registration, roles
+from accounts import closing, emails, profiles, registration, roles
 from accounts.admin import user_actions
 from accounts.admin.staff import confirmed_staff, staff
 from accounts.admin.user_page import UserPage, page_queryset
@@ -203,7 +203,11 @@ class Users(ObjectPage, UserAdmin):
                 former = form.initial["email"]
                 audit.record(actor, audit.Action.USER_CHANGE_EMAIL, obj, former=former, email=obj.email)
                 obj.email_verified_at = timezone.now() if obj.email else None
-            if changes := [described(form, name) for name in form.changed_data if name != "email"]:
+            if "is_active" in form.changed_data:
+                set_open = closing.reopen if obj.is_active else closing.close_as_staff
+                set_open(obj, actor=actor)
+            recorded = ("email", "is_active")
+            if changes := [described(form, name) for name in form.changed_data if name not in recorded]:
                 audit.record(actor, audit.Action.USER_CHANGE, obj, changes=changes)
             # Only the changed fields: the others may have changed elsewhere since the form was opened.
             columns = {column.name for column in User._meta.concrete_fields}

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import connection, transaction
 from django.test import Client
 
-from accounts import bans, registration, roles
+from accounts import bans, closing, registration, roles
 from accounts.credentials import cargo_tokens
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.passwords import login, login_throttle
@@ -60,6 +60,24 @@ def curator(db: None) -> User:
     group.permissions.set(Permission.objects.filter(codename="change_crate"))
     user.groups.add(group)
     return user
+
+
+def test_staff_close_no_account_with_more_rights(helper: User, curator: User) -> None:
+    for change in (closing.close_as_staff, closing.reopen):
+        with pytest.raises(PermissionDenied):
+            change(curator, actor=helper)
+
+
+def test_staff_close_no_account_of_their_own(as_root: Client, root: User) -> None:
+    assert "/account/close" in run_action(as_root, USERS, "close", root, reason="I leave.")
+    assert User.objects.get(pk=root.pk).is_active
+
+
+def test_account_form_closes_and_reopens(as_root: Client, alice: User) -> None:
+    for ticked in ((), ("is_active",)):
+        stand(as_root, alice, *ticked)
+    events = AuditEvent.objects.filter(object_type="accounts.user", object_id=alice.pk).order_by("pk")
+    assert list(events.values_list("action", flat=True))[-2:] == ["user.close", "user.reopen"]
 
 
 # --- Staff with more rights ----------------------------------------------------------------------------------------
@@ -200,6 +218,15 @@ def test_last_administrator_stays(as_root: Client, root: User, box: str) -> None
     User.objects.filter(username="retired").update(is_active=False)
     assert ONLY in stand(as_root, root, *(name for name in BOXES if name != box))
     assert {getattr(User.objects.get(pk=root.pk), name) for name in BOXES} == {True}
+
+
+def test_last_administrator_is_not_closed(root: User) -> None:
+    closer = hire("closer", "change_user")
+    roles.grant(closer, Role.SYSTEM_ADMIN, actor=None)
+    User.objects.filter(pk=closer.pk).update(is_active=False)
+    with pytest.raises(Conflict):
+        closing.close_as_staff(root, actor=closer)
+    assert User.objects.get(pk=root.pk).is_active
 
 
 def test_administrator_resigns_when_others_remain(as_root: Client, root: User) -> None:

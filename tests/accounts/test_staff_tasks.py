@@ -1,12 +1,13 @@
 """Everyday tasks of staff with accounts: each test is one, done from the front page of the admin site."""
 
+import re
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts import bans, roles
+from accounts import bans, closing, roles
 from accounts.credentials import cargo_tokens
 from accounts.models import Ban, Credential, LoginFailure, Role, User
 from accounts.oidc import identities
@@ -29,6 +30,10 @@ def alice(alice: User) -> User:
 def page_of(user: User, rank: str) -> Staff:
     """Search a user as a member of staff, and open the page."""
     return Staff.of_rank(rank).search(user.username).follow(user.username, under="Users")
+
+
+def page_url(user: User) -> str:
+    return f"/admin/accounts/user/{user.pk}/"
 
 
 def banned() -> list[str]:
@@ -186,9 +191,27 @@ def test_change_an_email_address(alice: User, root: User) -> None:
 
 
 def test_close_an_account(alice: User, root: User) -> None:
-    staff = Staff(root).search("alice").follow("alice", under="Users").follow("Change").submit("Save", is_active=False)
-    assert staff.fact("Closed") == "The account is not active: its owner has closed it, or staff have."
-    assert "root The account alice was changed by staff. Active: no." in staff.history()
+    token = cargo_tokens.create(alice, "ci")
+    staff = Staff(root).search("alice").follow("alice", under="Users").follow("Close the account")
+    staff.submit("Close the account", reason="She left.")
+    assert Client().get("/me", headers={"Authorization": token}).status_code == 401
+    assert "root The account alice was closed. Reason: She left." in staff.history()
+    assert re.fullmatch("since .* UTC by root: She left.", Staff(root).open(page_url(alice)).fact("Closed"))
+
+
+def test_reopen_an_account(alice: User, root: User) -> None:
+    token = cargo_tokens.create(alice, "ci")
+    staff = Staff(root).follow("Users").choose("Close the account", "alice").submit("Close the account", reason="Gone.")
+    staff.follow("Undo").submit("Reopen the account", reason="by mistake")
+    assert cargo_tokens.authenticate(token).user == alice
+    assert "root The account alice was opened again. Reason: by mistake" in staff.history()
+
+
+def test_see_that_an_account_closed_again(alice: User, root: User) -> None:
+    closing.close_as_staff(alice, actor=root, reason="spam")
+    closing.reopen(alice, actor=root)
+    User.objects.filter(pk=alice.pk).update(is_active=False)  # as its provider does, without an event of its own
+    assert page_of(alice, "auditor").fact("Closed").startswith("The account is not active: ")
 
 
 def test_give_somebody_a_rank(alice: User, root: User) -> None:

@@ -166,6 +166,11 @@ def locked_out() -> User:
     return user()
 
 
+def closed() -> User:
+    User.objects.filter(username="bystander").update(is_active=False)
+    return user()
+
+
 def with_second_factor() -> User:
     add_app(user())
     return user()
@@ -269,6 +274,8 @@ def announcement() -> Announcement:
 ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user ban": user,
     "accounts.user unban": lambda: banned().user,
+    "accounts.user close": user,
+    "accounts.user reopen": closed,
     "accounts.user revoke_tokens": lambda: user("owner"),
     "accounts.user unlock": locked_out,
     "accounts.user send_reset_link": with_address,

@@ -31,8 +31,10 @@ GROUPS_OF_ACTIONS: dict[str, set[Rank]] = {
     "accounts.loginfailure unlock": {SECURITY, SUPPORT},
     "accounts.reservedname release": {CURATOR},
     "accounts.user ban": {SECURITY, SUPPORT},
+    "accounts.user close": set(),
     "accounts.user make_token": {SECURITY},
     "accounts.user remove_second_factor": {SECURITY, SUPPORT},
+    "accounts.user reopen": set(),
     "accounts.user revoke_tokens": {SECURITY},
     "accounts.user send_reset_link": {SECURITY, SUPPORT},
     "accounts.user unban": {SECURITY, SUPPORT},
@@ -137,14 +139,21 @@ def protect(user: User) -> User:
     return user
 
 
+def closed(user: User) -> User:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    return user
+
+
 # The row that each action on accounts is tried with.
 ROWS: dict[str, Callable[[User], Any]] = {
     "accounts.ban lift": lambda user: bans.ban(user, actor=None),
     "accounts.credential revoke": new_token,
     "accounts.loginfailure unlock": fail,
     "accounts.user ban": lambda user: user,
+    "accounts.user close": lambda user: user,
     "accounts.user make_token": lambda user: user,
     "accounts.user remove_second_factor": protect,
+    "accounts.user reopen": closed,
     "accounts.user revoke_tokens": lambda user: new_token(user).user,
     "accounts.user send_reset_link": protect,
     "accounts.user unban": lambda user: bans.ban(user, actor=None).user,
