@@ -1,4 +1,4 @@
-"""Ranks: groups of staff that are ready-made, with the rights of each.
+"""Ranks: groups of staff that are ready-made, the rights of each, and the verb that sets the rank of an account.
 
 Each start and each `manage.py migrate` keeps them as they stand here: whoever wants other rights makes a further group.
 """
@@ -8,9 +8,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as all_apps
 from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import TextChoices
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
+
+from accounts.models import User
+from registry_site import audit
+from registry_site.errors import Conflict, PermissionDenied
 
 
 class Rank(TextChoices):
@@ -79,3 +85,27 @@ def keep_rights(sender: AppConfig, using: str, apps: Any = all_apps, **kwargs: A
     given_to.bulk_create([given_to.model(group=ranks[name], permission_id=pk) for name, pk in right - present])
     for name, pk in present - right:
         given_to.filter(group=ranks[name], permission=pk).delete()
+
+
+def set_rank(user: User, rank: Rank | None, *, actor: User | None) -> bool:
+    """Give an account a rank instead of those that it has, with the right to enter the admin site; None takes both.
+
+    Other groups and rights stay. Return whether that changed the account. Raises `PermissionDenied` unless a superuser
+    or the operator (None) sets the rank of another account, and `Conflict` for a superuser.
+    """
+    if actor is not None and (actor == user or not actor.is_superuser):
+        raise PermissionDenied("Only superusers set the rank of others.", code="not_administrator")
+    with transaction.atomic():
+        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if locked.is_superuser:
+            raise Conflict(f"{user} is an administrator, who has every right.", code="administrator")
+        former = list(locked.groups.filter(name__in=Rank.values).order_by("name"))
+        names = [rank.value] if rank else []
+        if [group.name for group in former] == names and locked.is_staff == bool(rank):
+            return False
+        locked.groups.remove(*former)
+        locked.groups.add(*Group.objects.filter(name__in=names))
+        User.objects.filter(pk=user.pk).update(is_staff=bool(rank))
+        detail = {"former": [group.name for group in former] or "none", "rank": rank or "none"}
+        audit.record(actor, audit.Action.USER_CHANGE_RANK, user, **detail)
+    return True

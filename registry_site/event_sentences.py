@@ -103,6 +103,7 @@ SENTENCES: dict[str, str] = {
     Action.USER_CHANGE_EMAIL: "The e-mail address was changed from {former} to {email}.",
     Action.USER_CHANGE_NOTIFICATIONS: "The mails that the account gets were changed.",
     Action.USER_CHANGE_PASSWORD: "The password of {target} was changed.",
+    Action.USER_CHANGE_RANK: "The rank of {target} among staff was changed from {former} to {rank}.",
     Action.USER_CLOSE: "The account {target} was closed.",
     Action.USER_DEMOTE: "{target} no longer administers.",
     Action.USER_EXPIRE: "The account {target} was deleted: its address was never verified.",

@@ -111,6 +111,7 @@ class Action(models.TextChoices):
     USER_CHANGE_EMAIL = "user.change_email"
     USER_CHANGE_NOTIFICATIONS = "user.change_notifications"
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
+    USER_CHANGE_RANK = "user.change_rank"
     USER_CLOSE = "user.close"
     USER_DEMOTE = "user.demote"
     USER_EXPIRE = "user.expire"

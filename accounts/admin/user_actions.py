@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from accounts import bans, closing, names
+from django import forms
+
+from accounts import bans, closing, names, ranks
 from accounts.admin.bans import BanForm
 from accounts.admin.staff import rank_over
 from accounts.admin.token_form import NewTokenForm, make_token
 from accounts.credentials import revocation
 from accounts.models import User
 from accounts.passwords import login_throttle, reset
+from accounts.ranks import Rank
 from accounts.second_factor import authenticators
-from registry_site.admin.actions import ReasonForm, StaffAction
+from registry_site.admin.actions import ActionForm, ReasonForm, StaffAction
 
 own_rank = rank_over(lambda user: user)
 
@@ -24,6 +27,26 @@ def but_oneself(message: str) -> Callable[[User, Sequence[User]], Mapping[Any, s
         return {**own_rank(actor, users), **own}
 
     return refusals
+
+
+class RankForm(ActionForm):
+    """The rank that accounts have from now on; without one they are no staff."""
+
+    rank = forms.ChoiceField(choices=[("", "none"), *((rank.value, rank.value) for rank in Rank)], required=False)
+    field_order = ("rank", "reason")
+
+    def clean_rank(self) -> Rank | None:
+        name = self.cleaned_data["rank"]
+        return Rank(name) if name else None
+
+
+def rank_refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
+    """Return why an actor does not set the rank of some accounts, by their keys."""
+    if not actor.is_superuser:
+        return {user.pk: "Only superusers set ranks." for user in users}
+    administrators = {user.pk: "An administrator has every right." for user in users if user.is_superuser}
+    own = {user.pk: "Your own rank is set by another administrator." for user in users if user == actor}
+    return {**administrators, **own}
 
 
 ACTIONS = (
@@ -73,6 +96,19 @@ ACTIONS = (
         explanation="The accounts can be used again at once, with the tokens and keys that have not ended.",
         undo="close",
         refusals=own_rank,
+    ),
+    StaffAction(
+        "set_rank",
+        "Set the rank",
+        "accounts.change_user",
+        ranks.set_rank,
+        done="with this rank",
+        applies=lambda user: not user.is_superuser,
+        explanation="The accounts get the rights of this group of staff instead of those of another rank, and may "
+        "enter this site; without a rank they may not. Other groups and rights of theirs stay.",
+        form=RankForm,
+        needs_proof=True,
+        refusals=rank_refusals,
     ),
     StaffAction(
         "revoke_tokens",

@@ -1,15 +1,21 @@
 """Ranks of staff: ready-made groups, and the rights of each."""
 
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
+from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.models import User
-from accounts.ranks import RIGHTS, Rank, keep_rights
+from accounts import registration, roles
+from accounts.models import Role, User
+from accounts.ranks import RIGHTS, Rank, keep_rights, set_rank
+from registry_site.errors import Conflict, PermissionDenied
+from tests.support.admin import run_action
+from tests.support.cast import PASSWORD
 from tests.support.migrations import migrate
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +51,45 @@ def test_start_mends_the_rights_of_ranks() -> None:
     assert {rank: rights_of(rank) for rank in before} == before
     assert {"accounts.ban_user", "crates.delete_crate"} & rights_of(Rank.SUPPORT) == {"accounts.ban_user"}
     assert rights_of(Rank.AUDITOR) == {right for right in rights_of(Rank.CURATOR) if ".view_" in right}
+
+
+def test_rank_replaces_another_one(alice: User, root: User) -> None:
+    own = Group.objects.create(name="own")
+    alice.groups.add(own)
+    for rank in (Rank.SUPPORT, Rank.SECURITY):
+        assert set_rank(alice, rank, actor=root)
+    assert not set_rank(alice, Rank.SECURITY, actor=root)
+    alice.refresh_from_db()
+    assert (sorted(alice.groups.values_list("name", flat=True)), alice.is_staff) == (["own", "security"], True)
+    assert set_rank(alice, None, actor=root)
+    alice.refresh_from_db()
+    assert (list(alice.groups.all()), alice.is_staff) == ([own], False)
+
+
+def test_only_superusers_set_ranks(alice: User, bob: User, root: User) -> None:
+    roles.grant(alice, Role.SYSTEM_ADMIN, actor=None)
+    for actor, user in ((alice, bob), (alice, alice), (root, root)):
+        with pytest.raises(PermissionDenied):
+            set_rank(user, Rank.SUPPORT, actor=actor)
+    with pytest.raises(Conflict):
+        set_rank(root, Rank.SUPPORT, actor=None)
+    assert not User.objects.filter(groups__name__in=Rank.values).exists()
+
+
+def test_action_refuses_ranks_of_administrators(as_root: Client, root: User) -> None:
+    registration.register("other", PASSWORD, admin=True)
+    for name, words in (("other", "An administrator has every right."), ("root", "by another administrator")):
+        user = User.objects.get(username=name)
+        assert words in run_action(as_root, "/admin/accounts/user/", "set_rank", user, rank="support"), name
+        assert not user.groups.exists(), name
+
+
+def test_createuser_gives_a_rank() -> None:
+    call_command("createuser", "dora", "--rank", "curator", password=PASSWORD, stdout=StringIO())
+    assert User.objects.get(is_staff=True, groups__name="curator").username == "dora"
+    with pytest.raises(CommandError, match="every right"):
+        call_command("createuser", "emil", "--rank", "curator", "--admin", password=PASSWORD, stdout=StringIO())
+    assert not User.objects.filter(username="emil").exists()
 
 
 def test_ready_made_groups_are_not_changed(as_root: Client) -> None:

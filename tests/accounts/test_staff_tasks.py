@@ -215,10 +215,11 @@ def test_see_that_an_account_closed_again(alice: User, root: User) -> None:
 
 
 def test_give_somebody_a_rank(alice: User, root: User) -> None:
-    staff = Staff(root).search("alice").follow("alice", under="Users").follow("Change")
-    staff.submit("Save", is_staff=True, groups=["support"])
-    assert staff.fact("Rights") == "Staff: support"
-    assert "alice was changed by staff. Staff: yes, Groups: support." in staff.history()
+    staff = Staff(root).search("alice").follow("alice", under="Users").follow("Set the rank")
+    staff.submit("Set the rank", rank="support", reason="She helps.")
+    sentence = "The rank of alice among staff was changed from none to support. Reason: She helps."
+    assert sentence in staff.history()
+    assert Staff(root).open(page_url(alice)).fact("Rights") == "Staff: support"
 
 
 def test_create_an_account(root: User) -> None:

@@ -276,6 +276,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "accounts.user unban": lambda: banned().user,
     "accounts.user close": user,
     "accounts.user reopen": closed,
+    "accounts.user set_rank": user,
     "accounts.user revoke_tokens": lambda: user("owner"),
     "accounts.user unlock": locked_out,
     "accounts.user send_reset_link": with_address,
@@ -334,6 +335,7 @@ ACTIONS: dict[str, Callable[[], Any]] = {
 # What the page of an action asks for beside the reason.
 FIELDS = {
     "accounts.user make_token": {"name": "ci", "scopes": "read"},
+    "accounts.user set_rank": {"rank": "support"},
     "crates.crate add_owner": {"user": "bystander"},
     "crates.crate remove_owner": {"user": "banned"},
     "crates.crate transfer": {"user": "bystander"},

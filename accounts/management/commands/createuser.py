@@ -8,10 +8,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.db import transaction
 
-from accounts import registration, roles
+from accounts import ranks, registration, roles
 from accounts.credentials import cargo_tokens
 from accounts.management.account_command import AccountCommand
+from accounts.models import User
+from accounts.ranks import Rank
 
 
 class Command(AccountCommand):
@@ -27,6 +30,7 @@ class Command(AccountCommand):
         parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
         parser.add_argument("--email", default="", metavar="E")
         parser.add_argument("--admin", action="store_true", help="may do everything in the admin site")
+        parser.add_argument("--rank", choices=Rank.values, help="a member of staff with the rights of this group")
         parser.add_argument("--role", action="append", default=[], metavar="R", help="grant a role; can be repeated")
         parser.add_argument("--token", action="store_true", help="print a cargo token for the account")
 
@@ -35,10 +39,7 @@ class Command(AccountCommand):
         is_random = password is None and settings.PASSWORD_LOGIN
         if is_random:
             password = secrets.token_urlsafe(15)
-        granted_roles = [roles.parse_role(name) for name in options["role"]]
-        user = registration.register(
-            options["name"], password, options["email"], admin=options["admin"], granted_roles=granted_roles
-        )
+        user = open_account(password, options)
         token = cargo_tokens.rotate_default(user).text if options["token"] else None
         # With --token, standard output carries the token alone, for `TOKEN=$(manage.py createuser … --token)`.
         messages = self.stderr if token else self.stdout
@@ -49,6 +50,18 @@ class Command(AccountCommand):
             messages.write(hint, lambda text: text)
         if token is not None:
             self.stdout.write(token)
+
+
+def open_account(password: str | None, options: dict[str, Any]) -> User:
+    """Open the account with its roles and its rank, or not at all."""
+    granted_roles = [roles.parse_role(name) for name in options["role"]]
+    with transaction.atomic():
+        user = registration.register(
+            options["name"], password, options["email"], admin=options["admin"], granted_roles=granted_roles
+        )
+        if options["rank"]:
+            ranks.set_rank(user, Rank(options["rank"]), actor=None)
+    return user
 
 
 def read_password(from_stdin: bool) -> str | None:
