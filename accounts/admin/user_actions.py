@@ -134,7 +134,7 @@ ACTIONS = (
         "accounts.reset_user",
         reset.send_link_as_staff,
         done="sent a link",
-        explanation="A mail goes to the verified address of each account, with a link by which its owner chooses a new "
+        explanation="A mail goes to the address of each account, with a link by which its owner chooses a new "
         "password. That ends all its sessions.",
         refusals=own_rank,
     ),
