@@ -176,9 +176,10 @@ class StaffActionsAdmin(admin.ModelAdmin):
         if not form.is_valid() or self.confirm_url(request, action, ""):
             return self.render_action(request, action, selection, form)
         user: Any = request.user
+        key = run_key(request.POST.get("run", ""))
         try:
             run = staff_runs.begin(
-                run_key(request.POST.get("run", "")),
+                key,
                 actor=user,
                 total=len(selection.rows),
                 undoes=selection.undoes,
@@ -190,7 +191,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
             )
         except RanBefore as error:
             self.message_user(request, error.message, messages.WARNING)
-            return HttpResponseRedirect(run_url(request.POST["run"]))
+            return HttpResponseRedirect(run_url(key))
         apply = partial(action.apply, actor=user, **form.arguments())
         refusals = action.refusals_of(user, selection.rows)
         if action.together:
@@ -270,15 +271,16 @@ class StaffActionsAdmin(admin.ModelAdmin):
 
     def get_selection(self, request: HttpRequest, action: StaffAction, fields: Mapping[str, Any]) -> Selection:
         """Return the rows that the fields of a form or an address name; raises `Invalid`."""
-        undoes = None
-        if undo := fields.get("undo"):
-            undoes = StaffRun.objects.filter(pk=run_key(undo), model=self.opts.label_lower).first()
-            if undoes is None:
-                raise Invalid("There is no such run.")
-        named = fields.get("pk", "")
-        keys = [key for key in named.split(",") if key] or (
-            [str(key) for key in staff_runs.changed_keys(undoes)] if undoes else []
-        )
+        if not (undo := fields.get("undo")):
+            keys = [key for key in fields.get("pk", "").split(",") if key]
+            return Selection(self.get_chosen_rows(request, action, keys))
+        undoes = StaffRun.objects.filter(pk=run_key(undo), model=self.opts.label_lower).first()
+        if undoes is None:
+            raise Invalid("There is no such run.")
+        undone = find_action(self.staff_actions, undoes.action)
+        if undone is None or undone.undo != action.name:
+            raise Invalid("This action does not undo that run.")
+        keys = [str(key) for key in staff_runs.changed_keys(undoes)]  # and no others, or the record would be wrong
         return Selection(self.get_chosen_rows(request, action, keys), undoes)
 
     def get_chosen_rows(self, request: HttpRequest, action: StaffAction, keys: Sequence[str]) -> list[Any]:
@@ -290,7 +292,11 @@ class StaffActionsAdmin(admin.ModelAdmin):
             )
         for key in keys:
             require_possible_key(self.model, key)
-        rows = list(self.get_queryset(request).filter(pk__in=keys))
+        chosen = self.get_queryset(request).filter(pk__in=keys)
+        related = self.list_select_related
+        if related and not isinstance(related, bool):  # refusals and names need what the list needs
+            chosen = chosen.select_related(*related)
+        rows = list(chosen)
         if not rows:
             raise Invalid("None of the chosen rows exist any more." if keys else "Choose rows first.")
         return rows

@@ -4,6 +4,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -43,7 +44,10 @@ class StaffRuns(ReadOnlyAdmin):
         return [path("<uuid:key>/", view, name="registry_site_staffrun_page"), *super().get_urls()]
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        return HttpResponseRedirect(run_url(object_id))
+        run = self.get_object(request, unquote(object_id))
+        if run is None:
+            return super().change_view(request, object_id, *args, **kwargs)
+        return HttpResponseRedirect(run_url(run.pk))
 
     def page_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """`…/staffrun/KEY/`: a run, for its actor and for all who may see runs."""

@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 from django.contrib import admin
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts import bans, registration
 from accounts.models import Ban, Credential, LoginFailure, User
@@ -154,6 +156,13 @@ def test_form_that_is_sent_twice_runs_once(as_root: Client, alice: User) -> None
     assert "This form was sent before" in as_root.get(second["Location"]).content.decode()
 
 
+def test_run_key_counts_in_any_spelling(as_root: Client, alice: User) -> None:
+    form = {**FormFields(open_action(as_root, USERS, "ban", alice)).values, **SPAM}
+    spellings = (form["run"], form["run"].upper(), form["run"].replace("-", ""))
+    pages = {as_root.post(f"{USERS}act/ban/", {**form, "run": run})["Location"] for run in spellings}
+    assert (pages, StaffRun.objects.count()) == ({f"/admin/registry_site/staffrun/{form['run']}/"}, 1)
+
+
 def test_failures_stop_no_other_row(root: User, alice: User, bob: User, charlie: User) -> None:
     failures = {"alice": Unavailable("The disk is full."), "bob": RuntimeError("a fault")}
 
@@ -205,6 +214,27 @@ def test_run_is_undone_by_its_id(as_root: Client, alice: User, bob: User, charli
     assert "Undone by" in as_root.get(path).content.decode()
 
 
+def test_undoing_acts_on_the_rows_of_the_run(as_root: Client, alice: User, bob: User) -> None:
+    bans.ban(bob, actor=None)
+    run_action(as_root, USERS, "ban", alice, **SPAM)
+    undo = {"undo": StaffRun.objects.get().pk, "pk": bob.pk, "run": uuid4()}
+    as_root.post(f"{USERS}act/unban/", undo)
+    assert [ban.user.username for ban in Ban.objects.in_force()] == ["bob"]
+
+
+def test_only_the_inverse_undoes_a_run(as_root: Client, alice: User) -> None:
+    run_action(as_root, USERS, "ban", alice, **SPAM)
+    run = StaffRun.objects.get()
+    form = {"undo": run.pk, "pk": alice.pk, "run": uuid4()}
+    page = as_root.post(f"{USERS}act/revoke_tokens/", form, follow=True).content.decode()
+    assert ("This action does not undo that run." in page, run.undone_by.exists()) == (True, False)
+
+
+def test_junk_in_place_of_a_run_leads_on(as_root: Client) -> None:
+    response = as_root.get("/admin/registry_site/staffrun/junk/change/")
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
 def test_runs_are_for_their_actors_and_auditors(as_root: Client, alice: User) -> None:
     run_action(as_root, USERS, "ban", alice, **SPAM)
     run = StaffRun.objects.get()
@@ -216,6 +246,16 @@ def test_runs_are_for_their_actors_and_auditors(as_root: Client, alice: User) ->
     assert client.get(path).status_code == 200
     assert as_root.get(f"/admin/registry_site/staffrun/{run.pk}/change/")["Location"] == path
     assert as_root.get("/admin/registry_site/staffrun/").status_code == 200
+
+
+def test_rank_over_many_accounts_needs_few_queries(as_root: Client, alice: User, bob: User, charlie: User) -> None:
+    counts = []
+    for users in ([alice], [alice, bob, charlie]):
+        keys = ",".join(str(bans.ban(user, actor=None).pk) for user in users)
+        with CaptureQueriesContext(connection) as queries:
+            as_root.get(f"/admin/accounts/ban/act/lift/?pk={keys}")
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
 
 
 def test_pages_need_few_queries(
