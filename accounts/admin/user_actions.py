@@ -16,6 +16,8 @@ from accounts.ranks import Rank
 from accounts.second_factor import authenticators
 from registry_site.admin.actions import ActionForm, ReasonForm, StaffAction
 
+NO_RANK = "none"
+
 own_rank = rank_over(lambda user: user)
 
 
@@ -32,12 +34,12 @@ def but_oneself(message: str) -> Callable[[User, Sequence[User]], Mapping[Any, s
 class RankForm(ActionForm):
     """The rank that accounts have from now on; without one they are no staff."""
 
-    rank = forms.ChoiceField(choices=[("", "none"), *((rank.value, rank.value) for rank in Rank)], required=False)
+    rank = forms.ChoiceField(choices=[(name, name) for name in ("", *Rank.values, NO_RANK)])
     field_order = ("rank", "reason")
 
     def clean_rank(self) -> Rank | None:
         name = self.cleaned_data["rank"]
-        return Rank(name) if name else None
+        return None if name == NO_RANK else Rank(name)
 
 
 def rank_refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
@@ -81,7 +83,7 @@ ACTIONS = (
         done="closed",
         applies=lambda user: user.is_active,
         explanation="Every token, key and session of these accounts is refused at once. What they published stays, and "
-        "so do their names. Their owners get a mail.",
+        "so do their names. Who has an e-mail address gets a mail.",
         form=ReasonForm,
         undo="reopen",
         refusals=but_oneself("Close your own account at /account/close."),

@@ -84,6 +84,13 @@ def test_action_refuses_ranks_of_administrators(as_root: Client, root: User) -> 
         assert not user.groups.exists(), name
 
 
+def test_action_takes_no_rank_unasked(as_root: Client, alice: User, root: User) -> None:
+    set_rank(alice, Rank.SUPPORT, actor=root)
+    for fields, names in (({}, ["support"]), ({"rank": "none"}, [])):
+        run_action(as_root, "/admin/accounts/user/", "set_rank", alice, **fields)
+        assert list(alice.groups.values_list("name", flat=True)) == names, fields
+
+
 def test_createuser_gives_a_rank() -> None:
     call_command("createuser", "dora", "--rank", "curator", password=PASSWORD, stdout=StringIO())
     assert User.objects.get(is_staff=True, groups__name="curator").username == "dora"

@@ -101,7 +101,7 @@ GROUPS_OF_FORMS: dict[str, set[Rank]] = {
 # What an action asks for on its page beside the reason, and what its verb takes.
 FIELDS: dict[str, dict[str, Any]] = {
     "accounts.user make_token": {"name": "ci", "scopes": "read"},
-    "accounts.user set_rank": {"rank": ""},
+    "accounts.user set_rank": {"rank": "none"},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ban": {"reason": "spam", "until": None},
