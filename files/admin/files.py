@@ -30,6 +30,12 @@ class FileForm(forms.ModelForm):
         help_text="Path on the receiver, such as weather/today.txt.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if ends := self.fields.get("expires_at"):
+            for box, part in zip(ends.widget.widgets, ("day", "time"), strict=True):
+                box.attrs["aria-label"] = f"Expires at ({part})"
+
     def clean_serve_path(self) -> str:
         validate_field(names.check_serve_path, self.cleaned_data["serve_path"])
         return str(self.cleaned_data["serve_path"])
