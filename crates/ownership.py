@@ -131,20 +131,34 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
 
 
 def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
-    """Change the owners of any crate; raises `Conflict` if no open account would be left as owner."""
+    """Change the owners of any crate.
+
+    Raises `Invalid` for a new owner whose account is closed, and `Conflict` if no open account would be left as owner.
+    """
     with transaction.atomic():
+        _require_open(added)
         _change_owners(lock_for_update(crate), added, removed, actor=actor)
 
 
 def transfer_as_staff(crate: Crate, user: User, *, actor: User) -> bool:
-    """Make an account the only owner of a crate; return False if it is. Raises `Conflict` as `change_as_staff`."""
+    """Make an account the only owner of a crate; return False if it is. Raises what `change_as_staff` raises."""
     with transaction.atomic():
+        _require_open([user])
         locked = lock_for_update(crate)
         owners = list(User.objects.filter(ownerships__crate=locked))
         others = [owner for owner in owners if owner.pk != user.pk]
         added = [] if len(others) < len(owners) else [user]
         _change_owners(locked, added, others, actor=actor)
     return bool(added or others)
+
+
+def _require_open(users: Sequence[User]) -> None:
+    """Raise `Invalid` for an account that is closed or banned."""
+    keys = {user.pk for user in users}
+    open_keys = set(User.objects.in_good_standing().filter(pk__in=keys).values_list("pk", flat=True))
+    for user in users:
+        if user.pk not in open_keys:
+            raise Invalid(f"The account {user} is closed or banned, so it can own nothing new.")
 
 
 def _change_owners(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:

@@ -1,12 +1,15 @@
 """Owners of a crate: list, add and remove them, all or none; one always stays."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from accounts import bans, registration
 from accounts.models import User
+from crates import ownership
 from crates.models import Crate
+from registry_site.errors import Invalid
 from tests.support import packing
 from tests.support.cast import PASSWORD, CargoClient
 
@@ -176,3 +179,16 @@ def test_removed_owner_loses_all_rights_at_once(as_alice: CargoClient, as_bob: C
     assert as_bob.publish(packing.body(version="1.0.1")).status_code == 200
     as_alice.delete_json(OWNERS, {"users": ["bob"]})
     assert as_bob.publish(packing.body(version="1.0.2")).status_code == 403
+
+
+def test_staff_make_no_banned_account_an_owner(bob: User, root: User) -> None:
+    bans.ban(bob, actor=root)
+    crate = Crate.objects.get()
+    verbs: list[Callable[[], object]] = [
+        lambda: ownership.change_as_staff(crate, [bob], [], actor=root),
+        lambda: ownership.transfer_as_staff(crate, bob, actor=root),
+    ]
+    for verb in verbs:
+        with pytest.raises(Invalid, match="closed or banned"):
+            verb()
+    assert owner_names() == ["alice"]
