@@ -88,7 +88,7 @@ def test_crate_is_transferred(as_root: Client, bob: User) -> None:
 def test_crate_goes_to_no_closed_account(as_root: Client, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     page = run_action(as_root, CRATES, "transfer", Crate.objects.get(), user="bob")
-    assert "would be left without an owner" in page
+    assert "The account bob is closed or banned" in page
     assert owners() == {"alice"}
 
 

@@ -312,10 +312,9 @@ class Staff:
     def add_client(self, name: str) -> tuple[str, bytes]:
         """Add a client, and return its id and its key."""
         status, page = self.open("POST", "/admin/files/client/add/", name=name, rights="WRITE")
-        match = re.search(r"/admin/files/client/([0-9]+)/change/.*<code>([0-9a-f]{64})</code>", page)
         assert status == 200
-        assert match is not None
-        return match[1], bytes.fromhex(match[2])
+        [key] = re.findall(r"<code>([0-9a-f]{64})</code>", page)
+        return re.findall(r'href="/admin/files/client/([0-9]+)/', page)[-1], bytes.fromhex(key)
 
     def run_action(self, action: str, pk: str) -> tuple[int, str]:
         return self.open("POST", f"/admin/files/client/act/{action}/", run=str(uuid4()), pk=pk)
