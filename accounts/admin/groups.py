@@ -15,6 +15,7 @@ from accounts.admin.staff import confirmed_staff, staff
 from accounts.ranks import Rank
 from registry_site import audit
 from registry_site.admin.base import DomainAdmin
+from registry_site.errors import RegistryError
 
 admin.site.unregister(Group)  # Django registers it with a list that takes any lookup
 
@@ -57,14 +58,21 @@ class Groups(DomainAdmin, GroupAdmin):
             removed=codenames(before - after),
         )
 
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except RegistryError as error:
+            return self.show_error(request, error)
+
     def delete_model(self, request: HttpRequest, obj: Group) -> None:
         self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        actor = confirmed_staff(request)
         with transaction.atomic():
             for group in queryset:
                 permissions = codenames(group.permissions.all())
-                audit.record(staff(request), audit.Action.GROUP_DELETE, group, removed=permissions)
+                audit.record(actor, audit.Action.GROUP_DELETE, group, removed=permissions)
             super().delete_queryset(request, queryset)
 
 

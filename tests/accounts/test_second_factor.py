@@ -489,11 +489,14 @@ def test_changes_of_accounts_need_proof_in_admin(root: User, alice: User) -> Non
     browser = Client()
     browser.force_login(root)
     age_proofs()
+    group = Group.objects.create(name="helpers")
     action = {"action": "remove_second_factor", "_selected_action": [alice.pk]}
     posts = {
         "/admin/accounts/user/add/": new_user_form(),
         "/admin/accounts/user/": action,
         "/admin/auth/group/add/": {"name": "heads"},
+        f"/admin/auth/group/{group.pk}/delete/": {"post": "yes"},
+        "/admin/auth/group/": {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"},
     }
     for path, fields in posts.items():
         page = browser.post(path, fields, follow=True)
@@ -501,6 +504,7 @@ def test_changes_of_accounts_need_proof_in_admin(root: User, alice: User) -> Non
         assert "/account/confirm" in page.request["PATH_INFO"] + page.content.decode(), path
     assert (User.objects.count(), count_rows(alice)) == (2, (1, 10))
     assert not Group.objects.filter(name="heads").exists()
+    assert Group.objects.filter(name="helpers").exists()
 
 
 def test_action_leaves_the_own_factor(root: User, alice: User) -> None:
