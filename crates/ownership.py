@@ -130,26 +130,26 @@ def remove(principal: Principal, name: str, logins: Sequence[str]) -> None:
         _change_owners(crate, [], users, actor=principal.user)
 
 
-def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> None:
-    """Change the owners of any crate.
+def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User], *, actor: User) -> bool:
+    """Change the owners of any crate; return False if they are so already.
 
     Raises `Invalid` for a new owner whose account is closed, and `Conflict` if no open account would be left as owner.
     """
     with transaction.atomic():
+        locked = lock_for_update(crate)
+        owners = set(locked.ownerships.values_list("user", flat=True))
+        added = [user for user in added if user.pk not in owners]
+        removed = [user for user in removed if user.pk in owners]
         _require_open(added)
-        _change_owners(lock_for_update(crate), added, removed, actor=actor)
+        _change_owners(locked, added, removed, actor=actor)
+    return bool(added or removed)
 
 
 def transfer_as_staff(crate: Crate, user: User, *, actor: User) -> bool:
     """Make an account the only owner of a crate; return False if it is. Raises what `change_as_staff` raises."""
     with transaction.atomic():
-        _require_open([user])
-        locked = lock_for_update(crate)
-        owners = list(User.objects.filter(ownerships__crate=locked))
-        others = [owner for owner in owners if owner.pk != user.pk]
-        added = [] if len(others) < len(owners) else [user]
-        _change_owners(locked, added, others, actor=actor)
-    return bool(added or others)
+        others = list(User.objects.filter(ownerships__crate=lock_for_update(crate)).exclude(pk=user.pk))
+        return change_as_staff(crate, [user], others, actor=actor)
 
 
 def _require_open(users: Sequence[User]) -> None:

@@ -1,9 +1,7 @@
 """What staff do with the owners of crates."""
 
 from accounts.admin.fields import LoginField
-from accounts.models import User
 from crates import ownership
-from crates.models import Crate
 from registry_site.admin.actions import ActionForm, StaffAction
 
 
@@ -14,28 +12,12 @@ class OwnerForm(ActionForm):
     field_order = ("user", "reason")
 
 
-def add(crate: Crate, *, user: User, actor: User) -> bool:
-    """Add an owner; return False for an account that is one already."""
-    if crate.ownerships.filter(user=user).exists():
-        return False
-    ownership.change_as_staff(crate, [user], [], actor=actor)
-    return True
-
-
-def remove(crate: Crate, *, user: User, actor: User) -> bool:
-    """Remove an owner; return False for an account that is none. Raises `Conflict` for the last one."""
-    if not crate.ownerships.filter(user=user).exists():
-        return False
-    ownership.change_as_staff(crate, [], [user], actor=actor)
-    return True
-
-
 OWNER_ACTIONS = (
     StaffAction(
         "add_owner",
         "Add an owner",
         "crates.change_crate",
-        add,
+        lambda crate, *, user, actor: ownership.change_as_staff(crate, [user], [], actor=actor),
         done="with one more owner",
         explanation="The account may publish, yank and change owners of these crates at once, without an invitation.",
         form=OwnerForm,
@@ -45,7 +27,7 @@ OWNER_ACTIONS = (
         "remove_owner",
         "Remove an owner",
         "crates.change_crate",
-        remove,
+        lambda crate, *, user, actor: ownership.change_as_staff(crate, [], [user], actor=actor),
         done="with one owner less",
         form=OwnerForm,
         needs_proof=True,
@@ -54,7 +36,7 @@ OWNER_ACTIONS = (
         "transfer",
         "Transfer to another owner",
         "crates.change_crate",
-        lambda crate, *, user, actor: ownership.transfer_as_staff(crate, user, actor=actor),
+        ownership.transfer_as_staff,
         done="transferred",
         explanation="The account owns these crates alone from now on; all former owners lose them.",
         form=OwnerForm,

@@ -15,12 +15,6 @@ from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.search.prefixes import begins
 
 
-def remove(row: Ownership, *, actor: User) -> bool:
-    """Take a crate from one of its owners."""
-    ownership.change_as_staff(row.crate, [], [row.user], actor=actor)
-    return True
-
-
 @admin.register(Ownership)
 class OwnershipAdmin(ReadOnlyAdmin):
     list_display = ("crate", "user", "added_by", "added_at")
@@ -32,7 +26,7 @@ class OwnershipAdmin(ReadOnlyAdmin):
             "remove",
             "Remove these owners",
             "crates.change_crate",
-            remove,
+            lambda row, *, actor: ownership.change_as_staff(row.crate, [], [row.user], actor=actor),
             done="removed",
             explanation="They lose all rights to the crate. A crate keeps an owner whose account is open.",
             needs_proof=True,

@@ -10,6 +10,7 @@ from accounts.models import User
 from crates import ownership
 from crates.models import Crate
 from registry_site.errors import Invalid
+from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import PASSWORD, CargoClient
 
@@ -192,3 +193,20 @@ def test_staff_make_no_banned_account_an_owner(bob: User, root: User) -> None:
         with pytest.raises(Invalid, match="closed or banned"):
             verb()
     assert owner_names() == ["alice"]
+
+
+def test_staff_change_owners_once(alice: User, bob: User, root: User) -> None:
+    crate = Crate.objects.get()
+    verbs: list[Callable[[], bool]] = [
+        lambda: ownership.change_as_staff(crate, [bob], [], actor=root),
+        lambda: ownership.change_as_staff(crate, [], [alice], actor=root),
+        lambda: ownership.transfer_as_staff(crate, alice, actor=root),
+    ]
+    assert [(verb(), verb()) for verb in verbs] == [(True, False)] * 3
+    events = AuditEvent.objects.filter(actor=root, action__startswith="crate.").order_by("pk")
+    assert [(event.action, event.detail["users"]) for event in events] == [
+        ("crate.add_owners", ["bob"]),
+        ("crate.remove_owners", ["alice"]),
+        ("crate.add_owners", ["alice"]),
+        ("crate.remove_owners", ["bob"]),
+    ]
