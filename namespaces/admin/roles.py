@@ -47,7 +47,7 @@ def give_role_action(model: type[RoleAssignment], permission: str, give: Callabl
         "give_role",
         f"Give an account a role as {model.noun}",
         permission,
-        lambda subject, *, actor, **fields: give(subject, actor=actor, **fields),
+        give,
         done=f"with this {model.noun}",
         explanation="The account has this role from now on, whether it had another one or none.",
         form=NewRoleForm,

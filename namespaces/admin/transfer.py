@@ -16,7 +16,7 @@ TRANSFER = StaffAction(
     "transfer",
     "Transfer to another owner",
     "namespaces.change_namespace",
-    lambda namespace, *, user, actor: membership.transfer_as_staff(namespace, user, actor=actor),
+    membership.transfer_as_staff,
     done="transferred",
     explanation="The account owns these namespaces from now on. Former owners stay as managers.",
     form=NewOwnerForm,
