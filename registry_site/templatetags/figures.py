@@ -6,6 +6,8 @@ from django import template
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
+from registry_site.bidirectional import mark_in_text
+
 KILOBYTE = 1000
 UNITS = ("kB", "MB", "GB", "TB")
 
@@ -46,3 +48,9 @@ def day(moment: datetime) -> SafeString:
     """Return the element `<time>` with the day of a moment in UTC."""
     text = f"{moment.astimezone(UTC):%Y-%m-%d}"
     return mark_safe(f'<time datetime="{text}">{text}</time>')  # noqa: S308 - digits
+
+
+@register.filter
+def marked(text: object) -> SafeString:
+    """Return a text that anybody may have chosen, with the characters that would change its order as their numbers."""
+    return mark_in_text(str(text))
