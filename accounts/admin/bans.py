@@ -9,11 +9,12 @@ from django.forms import CharField, ModelForm
 from django.http import HttpRequest
 
 from accounts import bans, roles
-from accounts.admin.fields import EndField, LoginField
+from accounts.admin.fields import LoginField
 from accounts.admin.staff import rank_over, staff
 from accounts.models import Ban, User
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import DomainAdmin
+from registry_site.admin.fields import EndField
 
 
 class BanForm(ReasonForm):

@@ -1,15 +1,12 @@
-"""Fields of forms of staff that need no JavaScript: accounts by their login names, and ends by day and time."""
+"""Fields of forms of staff that need no JavaScript: accounts by their login names."""
 
-from datetime import datetime, time
 from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from accounts.models import User
-from registry_site.admin.fields import MomentField
 
 
 class LoginField(forms.CharField):
@@ -46,17 +43,3 @@ class AssignmentForm(forms.ModelForm):
         if self.instance.pk is not None:
             self.fields["user"].disabled = True
             self.initial["user"] = self.instance.user
-
-
-class EndField(MomentField):
-    """An end that has not passed, in UTC. A day alone counts as a whole: the end is its last second."""
-
-    def __init__(self, label: str = "Until") -> None:
-        help_text = "In UTC. A day without a time counts as a whole. Leave both empty for no end."
-        super().__init__(label=label, default_time=time(23, 59, 59), help_text=help_text)
-
-    def clean(self, value: Any) -> datetime | None:
-        until: datetime | None = super().clean(value)
-        if until is not None and until <= timezone.now():
-            raise ValidationError("This end has passed already.")
-        return until

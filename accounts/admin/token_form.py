@@ -5,13 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 
-from accounts.admin.fields import EndField
 from accounts.crate_patterns import parse_patterns
 from accounts.credentials import cargo_tokens, own_tokens
 from accounts.forms.tokens import MAX_PATTERNS_LENGTH, SEPARATORS, scope_label
 from accounts.models import User
 from accounts.scopes import CARGO_SCOPES, Scope
 from registry_site.admin.actions import ActionForm
+from registry_site.admin.fields import EndField
 from registry_site.errors import Conflict
 from registry_site.forms import validator
 

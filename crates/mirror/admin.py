@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html_join
 
-from accounts.admin.fields import EndField, LoginField
+from accounts.admin.fields import LoginField
 from accounts.admin.staff import staff
 from accounts.models import User
 from crates import names
@@ -32,6 +32,7 @@ from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, Crat
 from crates.package import requirements
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin, UnchangedAdmin
+from registry_site.admin.fields import EndField
 from registry_site.admin.object_pages import Description, Link, ObjectPage
 from registry_site.errors import Invalid
 

@@ -17,7 +17,7 @@ from registry_site import announcements
 from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import UnchangedAdmin
-from registry_site.admin.fields import MomentField
+from registry_site.admin.fields import END_OF_DAY, MomentField
 from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
 from registry_site.errors import RegistryError
 from registry_site.models import Announcement
@@ -27,9 +27,7 @@ PLACES = ("on_pages", "in_publish_warnings")
 
 class AnnouncementForm(forms.ModelForm):
     starts_at = MomentField(label="Starts at", default_time=time.min, help_text="In UTC. Empty: at once.")
-    ends_at = MomentField(
-        label="Ends at", default_time=time(23, 59, 59), help_text="In UTC. Empty: until it is withdrawn."
-    )
+    ends_at = MomentField(label="Ends at", default_time=END_OF_DAY, help_text="In UTC. Empty: until it is withdrawn.")
 
     class Meta:
         model = Announcement

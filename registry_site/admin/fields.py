@@ -5,6 +5,9 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+END_OF_DAY = time(23, 59, 59)
 
 
 class MomentWidget(forms.SplitDateTimeWidget):
@@ -38,3 +41,17 @@ class MomentField(forms.MultiValueField):
         if moment is not None and not isinstance(day, date):
             raise ValidationError("Give the day of this time, too.")
         return datetime.combine(day, self.default_time if moment is None else moment, UTC) if day else None
+
+
+class EndField(MomentField):
+    """An end that has not passed, in UTC. A day alone counts as a whole: the end is its last second."""
+
+    def __init__(self, label: str = "Until") -> None:
+        help_text = "In UTC. A day without a time counts as a whole. Leave both empty for no end."
+        super().__init__(label=label, default_time=END_OF_DAY, help_text=help_text)
+
+    def clean(self, value: Any) -> datetime | None:
+        until: datetime | None = super().clean(value)
+        if until is not None and until <= timezone.now():
+            raise ValidationError("This end has passed already.")
+        return until
