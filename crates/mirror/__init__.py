@@ -11,7 +11,7 @@ The modules in their order. Each imports only modules of the lines above its own
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer
-    listing  presentation  front_page  admin_pages
+    listing  presentation  front_page  admin_pages  admin_overrides
     admin  management  section
     apps
 

@@ -5,38 +5,31 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.core.exceptions import ValidationError
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Length
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html_join
 
-from accounts.admin.fields import LoginField
-from accounts.admin.staff import staff
 from accounts.models import User
-from crates import names
 from crates.mirror import (
+    admin_overrides,
     admin_pages,
     front_page,
     incidents,
     index_cache,
-    index_lines,
     maintenance,
     overrides,
     overview,
     policies,
-    shared_names,
 )
-from crates.mirror.models import AllowedName, CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
-from crates.package import requirements
+from crates.mirror.models import CachedCrate, CachedIndexFile, CrateDownloads, Incident, Override
 from registry_site.admin.actions import ReasonForm, StaffAction
-from registry_site.admin.base import ReadOnlyAdmin, UnchangedAdmin
+from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.fields import EndField
 from registry_site.admin.object_pages import Description, Link, ObjectPage
-from registry_site.errors import Invalid
 
-__all__ = ["front_page"]  # adds the mirror to the front page
+__all__ = ["admin_overrides", "front_page"]  # register pages, and add the mirror to the front page
 
 
 def only(row: Any) -> QuerySet[Any]:
@@ -243,63 +236,6 @@ class CachedCrateAdmin(MirrorAdmin):
         return crates.annotate(failures=count_failures(OuterRef("name")))
 
 
-class OverrideForm(forms.ModelForm):
-    until = EndField()
-
-    def clean_name(self) -> str:
-        if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
-            raise ValidationError("This is no name of a crate.")
-        return str(self.cleaned_data["name"])
-
-    def clean_requirement(self) -> str:
-        try:
-            return requirements.normalize(self.cleaned_data["requirement"])
-        except Invalid as error:
-            raise ValidationError(error.message) from error
-
-
-@admin.register(Override)
-class OverrideAdmin(UnchangedAdmin):
-    """A list of overrides. They are added and ended here, but never changed: the audit log refers to them."""
-
-    list_display = ("name", "requirement", "kind_value", "reason", "until", "created_at", "created_by", "ended_at")
-    list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
-    search_fields = ("name", "reason")
-    list_select_related = ("created_by",)
-    staff_actions = (
-        StaffAction(
-            "end",
-            "End",
-            "mirror.change_override",
-            overrides.end_override,
-            done="ended",
-            explanation="What they block is served again, and what they exempt is under the policies again.",
-            applies=lambda override: override.ended_at is None,
-        ),
-    )
-    form = OverrideForm
-    fields = ("kind", "name", "requirement", "reason", "until", "created_at", "created_by", "ended_at")
-    readonly_fields = ("created_at", "created_by", "ended_at")
-
-    @admin.display(description="kind", ordering="kind")
-    def kind_value(self, override: Override) -> str:
-        return override.kind  # the column is too narrow for the label
-
-    def get_fields(self, request: HttpRequest, obj: Override | None = None) -> Any:
-        return [field for field in self.fields if obj or field not in self.readonly_fields]
-
-    def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
-        override = overrides.create_override(
-            Override.Kind(obj.kind),
-            obj.name,
-            obj.requirement,
-            actor=staff(request),
-            reason=obj.reason,
-            until=obj.until,
-        )
-        obj.pk = override.pk  # of the row that the verb has created: the admin links to it
-
-
 @admin.register(Incident)
 class IncidentAdmin(MirrorAdmin, ObjectPage):
     list_display = ("subject", "kind", "detail", "count", "first_at", "last_at", "settled_at")
@@ -325,40 +261,3 @@ class IncidentAdmin(MirrorAdmin, ObjectPage):
         page = self.admin_site.get_model_admin(CachedIndexFile)
         index_file = row.index_file  # type: ignore[attr-defined]
         return [*super().get_buttons(request, row), *admin_pages.actions_of_crate(row, index_file, page, request)]
-
-
-class AllowedNameForm(forms.ModelForm):
-    user = LoginField()
-
-    def clean_name(self) -> str:
-        if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
-            raise ValidationError("This is no name of a crate.")
-        return names.canonical(self.cleaned_data["name"])
-
-
-@admin.register(AllowedName)
-class AllowedNameAdmin(UnchangedAdmin):
-    """A list of names of upstream that accounts may publish here. They are added and withdrawn, but never changed."""
-
-    list_display = ("name", "user", "allowed_at", "allowed_by")
-    list_filter = ("allowed_at",)
-    search_fields = ("name", "user__username")
-    list_select_related = ("user", "allowed_by")
-    typed_fields = ("user",)
-    staff_actions = (
-        StaffAction(
-            "withdraw",
-            "Withdraw",
-            "mirror.change_allowedname",
-            shared_names.disallow,
-            done="withdrawn",
-            explanation="The accounts may not publish new crates of these names; crates of them stay.",
-        ),
-    )
-    form = AllowedNameForm
-    fields = ("name", "user")
-
-    def save_model(self, request: HttpRequest, obj: AllowedName, form: Any, change: bool) -> None:
-        assert obj.user is not None  # noqa: S101 - the form needs one
-        # The key of the row that the verb has created: the admin links to it.
-        obj.pk = shared_names.allow(obj.name, obj.user, actor=staff(request)).pk
