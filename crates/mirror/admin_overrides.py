@@ -19,13 +19,17 @@ from registry_site.admin.fields import EndField
 from registry_site.errors import Invalid
 
 
-class OverrideForm(forms.ModelForm):
-    until = EndField()
+class CrateNameForm(forms.ModelForm):
+    """A form with the name of a crate, which staff write in any spelling."""
 
     def clean_name(self) -> str:
         if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
             raise ValidationError("This is no name of a crate.")
-        return str(self.cleaned_data["name"])
+        return names.canonical(self.cleaned_data["name"])
+
+
+class OverrideForm(CrateNameForm):
+    until = EndField()
 
     def clean_requirement(self) -> str:
         try:
@@ -76,13 +80,8 @@ class OverrideAdmin(UnchangedAdmin):
         obj.pk = override.pk  # of the row that the verb has created: the admin links to it
 
 
-class AllowedNameForm(forms.ModelForm):
+class AllowedNameForm(CrateNameForm):
     user = LoginField()
-
-    def clean_name(self) -> str:
-        if not index_lines.NAME.fullmatch(self.cleaned_data["name"]):
-            raise ValidationError("This is no name of a crate.")
-        return names.canonical(self.cleaned_data["name"])
 
 
 @admin.register(AllowedName)
