@@ -85,10 +85,7 @@ def matches_today(reserved: ReservedName) -> Matches:
 def names_like(reserved: ReservedName, reservation: str) -> Q:
     """Return the condition that a `NameReservation` at this path of a query matches."""
     forms = {"skeleton": names.skeleton, "name": names.canonical}
-    by_form = {
-        f"{reservation}__{column}__regex": name_patterns.regex_of(form(reserved.pattern))
-        for column, form in forms.items()
-    }
+    by_form = {f"{reservation}__{column}__fits": form(reserved.pattern) for column, form in forms.items()}
     return Q(**by_form, _connector=Q.OR)
 
 

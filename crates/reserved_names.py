@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from accounts import name_patterns, reserved_names
+from accounts import reserved_names
 from accounts.models import ReservedName
 from accounts.name_patterns import NameKind
 from crates import names
@@ -21,8 +21,7 @@ def check(name: str) -> None:
 
 def crates_like(reserved: ReservedName) -> QuerySet[Any, str]:
     """Select the names of crates, also of removed ones."""
-    regex = name_patterns.regex_of(names.canonical(reserved.pattern))
-    crates = Crate.with_removed.filter(canonical_name__regex=regex)
+    crates = Crate.with_removed.filter(canonical_name__fits=names.canonical(reserved.pattern))
     return crates.order_by("name").values_list("name", flat=True)
 
 

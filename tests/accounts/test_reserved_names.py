@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,16 @@ def test_look_alikes_match() -> None:
 
 @given(name=text("ab", max_size=8), pattern=text("ab*", min_size=1, max_size=8))
 def test_stars_stand_for_any_characters(name: str, pattern: str) -> None:
-    assert name_patterns.fits(name, pattern) == (re.search(name_patterns.regex_of(pattern), name) is not None)
+    regex = pattern.replace("*", ".*")
+    assert name_patterns.fits(name, pattern) == (re.fullmatch(regex, name) is not None)
+
+
+def test_databases_read_patterns_alike(db: None) -> None:
+    names = ["".join(letters) for letters in product("ab_", repeat=4)]
+    NameReservation.objects.bulk_create(NameReservation(name=name, skeleton=name) for name in names)
+    for pattern in ("aab_", "a*", "*a", "a*b", "a_*", "*_*", "*a*b*", "a*a*a*b", "*.*"):
+        fitting = NameReservation.objects.filter(name__fits=pattern).values_list("name", flat=True)
+        assert set(fitting) == {name for name in names if name_patterns.fits(name, pattern)}, pattern
 
 
 def test_number_of_patterns_is_limited(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
