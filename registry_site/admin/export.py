@@ -5,6 +5,7 @@ nor memory. Somebody's next export waits for the end of the first.
 """
 
 import csv
+import html
 import io
 import json
 from array import array
@@ -121,7 +122,7 @@ def plain(value: Any) -> Value:
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    return strip_tags(value) if isinstance(value, SafeString) else str(value)
+    return html.unescape(strip_tags(value)) if isinstance(value, SafeString) else str(value)
 
 
 def defused(value: Value) -> Value:

@@ -55,6 +55,12 @@ def test_no_cell_begins_a_formula(as_root: Client, alice: User) -> None:
     assert {row["reason"] for row in json.loads(fetch(as_root, f"{BANS}export.json"))} >= {"=1+1", "@SUM(A1)"}
 
 
+def test_text_of_links_is_plain(as_root: Client) -> None:
+    AuditEvent.objects.create(actor_name="operator", action=Action.FILE_ADD, target='<b>R&D\'s "plan"')
+    [row] = table(as_root, "/admin/registry_site/auditevent/export.csv?action__exact=file.add")
+    assert row["target"] == '<b>R&D\'s "plan"'
+
+
 def test_rows_are_read_in_pieces_in_their_order(as_root: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "PIECE", 3)
     Ban.objects.bulk_create(Ban(user=alice, reason=f"case {number}") for number in range(8))
