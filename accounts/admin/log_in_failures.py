@@ -5,9 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 
 from accounts import names, roles
 from accounts.models import LoginFailure, User
@@ -17,6 +15,7 @@ from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
 from registry_site.admin.lists import address_filter
+from registry_site.admin.object_pages import list_url
 
 
 def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]:
@@ -52,12 +51,12 @@ class LoginFailures(ReadOnlyAdmin):
 def failures_of_a_day() -> Iterator[Fact]:
     """Yield the failed log-ins of the last day."""
     day_ago = timezone.now() - timedelta(days=1)
-    url = f"{reverse('admin:accounts_loginfailure_changelist')}?{urlencode({'at__gte': str(day_ago)})}"
+    url = list_url(LoginFailure, at__gte=str(day_ago))
     yield Fact("Failed log-ins of the last day", "{number}", url, LoginFailure.objects.filter(at__gte=day_ago))
 
 
 @front_page.add("accounts.view_user", "Accounts")
 def locked_accounts() -> Iterator[Notice]:
     """Yield the accounts that wait after too many failed log-ins."""
-    url = f"{reverse('admin:accounts_user_changelist')}?locked=1"
+    url = list_url(User, locked="1")
     yield Notice(login_throttle.locked_users(), "account{s} locked after failed log-ins", url)

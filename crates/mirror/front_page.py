@@ -6,12 +6,12 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Q, Sum
-from django.urls import reverse
 
 from crates.mirror import metrics, policies
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, IndexSummary, Override, UpstreamHealth
 from registry_site.admin import front_page
 from registry_site.admin.front_page import Fact, Notice, when
+from registry_site.admin.object_pages import list_url
 from registry_site.templatetags.figures import size
 
 SECONDS = 60  # for which the sum over all stored crates is kept, in each worker
@@ -22,7 +22,7 @@ def open_incidents() -> Iterator[Notice]:
     """Yield the incidents that staff have not settled; changed bytes are more urgent than faults."""
     is_fault = Q(kind=Incident.Kind.FAULT)
     unsettled = Incident.objects.filter(settled_at=None)
-    url = f"{reverse('admin:mirror_incident_changelist')}?settled_at__isempty=1"
+    url = list_url(Incident, settled_at__isempty="1")
     yield Notice(unsettled.exclude(is_fault), "open incident{s} of changed or wrong bytes in the mirror", url, True)
     yield Notice(unsettled.filter(is_fault), "open incident{s} of failing upstreams", url)
 
@@ -30,7 +30,6 @@ def open_incidents() -> Iterator[Notice]:
 @front_page.add("mirror.view_cachedindexfile", "Mirror")
 def health() -> Iterator[Notice | Fact]:
     """Yield what is in force, how upstreams answer, and what is stored."""
-    index_files = reverse("admin:mirror_cachedindexfile_changelist")
     if not settings.MIRROR:
         yield Fact("Mirror", "off (REGISTRY_MIRROR)")
         return
@@ -42,10 +41,11 @@ def health() -> Iterator[Notice | Fact]:
     yield Fact("Policies in force", "; ".join(policies.describe()) or "none")
     if youngest := policies.youngest_allowed():
         young = IndexSummary.objects.filter(updated_at__gt=youngest)
-        yield Fact("Crates with versions held back for their age", "{number}", f"{index_files}?held_back=age", young)
+        url = list_url(CachedIndexFile, held_back="age")
+        yield Fact("Crates with versions held back for their age", "{number}", url, young)
     number, total = stored_crates()
-    yield Fact("Stored files", f"{number:,}, {size(total)}", reverse("admin:mirror_cachedcrate_changelist"))
-    yield Fact("Mirrored crates", "{number}", index_files, CachedIndexFile.objects.filter(status=200))
+    yield Fact("Stored files", f"{number:,}, {size(total)}", list_url(CachedCrate))
+    yield Fact("Mirrored crates", "{number}", list_url(CachedIndexFile), CachedIndexFile.objects.filter(status=200))
 
 
 def health_of_upstreams() -> Iterator[Notice | Fact]:
@@ -56,8 +56,7 @@ def health_of_upstreams() -> Iterator[Notice | Fact]:
         answered = f"answered {when(row.answered_at)}" if row.answered_at else "has not answered yet"
         failed = f"; failed {when(row.failed_at)}: {row.failure}" if row.failed_at and row.is_failing else ""
         yield Fact(url, answered + failed)
-        incidents = reverse("admin:mirror_incident_changelist")
-        yield Notice(int(row.is_failing), f"upstream that fails: {url}", incidents, is_urgent=True)
+        yield Notice(int(row.is_failing), f"upstream that fails: {url}", list_url(Incident), is_urgent=True)
 
 
 NOUNS = (("index", "index files"), ("crate", "crates"))
@@ -81,6 +80,6 @@ def stored_crates() -> tuple[int, int]:
 @front_page.add("mirror.view_override", "Mirror")
 def active_overrides() -> Iterator[Fact]:
     """Yield how many decisions of staff are in force."""
-    url = f"{reverse('admin:mirror_override_changelist')}?ended_at__isempty=1"
     for kind, label in ((Override.Kind.BLOCKED, "Blocked by staff"), (Override.Kind.EXEMPT, "Exempt from policies")):
-        yield Fact(label, "{number}", f"{url}&kind__exact={kind}", Override.objects.active().filter(kind=kind))
+        url = list_url(Override, ended_at__isempty="1", kind__exact=kind)
+        yield Fact(label, "{number}", url, Override.objects.active().filter(kind=kind))

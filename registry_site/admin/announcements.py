@@ -10,7 +10,6 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import linebreaksbr
-from django.urls import reverse
 from django.utils import timezone
 
 from registry_site import announcements
@@ -18,7 +17,7 @@ from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.fields import END_OF_DAY, MomentField
-from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
+from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to, list_url
 from registry_site.errors import RegistryError
 from registry_site.models import Announcement
 
@@ -100,4 +99,4 @@ class Announcements(UnchangedAdmin, ObjectPage):
 def announcements_of_today() -> Iterator[front_page.Fact]:
     """Yield how many announcements are shown now."""
     shown = len(announcements.current.get())
-    yield front_page.Fact("Announcements", f"{shown} shown now", reverse("admin:registry_site_announcement_changelist"))
+    yield front_page.Fact("Announcements", f"{shown} shown now", list_url(Announcement))

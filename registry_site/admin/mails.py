@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from django.contrib import admin
-from django.urls import reverse
 
 from registry_site import outbox
 from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
+from registry_site.admin.object_pages import list_url
 from registry_site.models import OutboxEntry
 
 
@@ -36,7 +36,7 @@ class OutboxEntries(ReadOnlyAdmin):
 def mails_and_jobs() -> Iterator[Notice | Fact]:
     """Yield the mails and jobs that were given up, and those that wait."""
     backlog = outbox.backlog()
-    url = reverse("admin:registry_site_outboxentry_changelist")
-    yield Notice(backlog.failed, "failed mail{s} or job{s}", f"{url}?state__exact=failed")
+    yield Notice(backlog.failed, "failed mail{s} or job{s}", list_url(OutboxEntry, state__exact="failed"))
     age = f", the oldest for {backlog.oldest_seconds / 60:.0f} minutes" if backlog.pending else ""
-    yield Fact("Mails and jobs that wait", f"{backlog.pending:,}{age}", f"{url}?state__exact=pending")
+    waiting = list_url(OutboxEntry, state__exact="pending")
+    yield Fact("Mails and jobs that wait", f"{backlog.pending:,}{age}", waiting)
