@@ -8,7 +8,8 @@ from django.template.response import TemplateResponse
 from registry_site import audit
 from registry_site.admin.audit_log import lines_of
 from registry_site.admin.base import DomainAdmin
-from registry_site.admin.object_pages import MAX_TITLE, object_url, shortened
+from registry_site.admin.object_pages import MAX_TITLE, object_url
+from registry_site.templatetags.figures import shortened
 
 EVENTS_PER_PAGE = 100
 MAX_DIGITS = 18  # of a key

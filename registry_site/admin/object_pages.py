@@ -128,19 +128,14 @@ def as_html(cell: Cell) -> SafeString:
     if isinstance(cell, SafeString):
         return cell
     if isinstance(cell, Link):
-        text = bidirectional.mark_in_text(shortened(cell.text))
+        text = bidirectional.mark_in_text(figures.shortened(cell.text, MAX_TEXT))
         return format_html('<a href="{}">{}</a>', cell.url, text) if cell.url else text
     if isinstance(cell, datetime):
         moment = f"{cell.astimezone(UTC):%Y-%m-%d %H:%M}"
         return format_html('<time datetime="{}Z">{}</time>', moment.replace(" ", "T"), moment)
     if isinstance(cell, int):
         return format_html("{}", figures.grouped(cell))
-    return bidirectional.mark_in_text(shortened(cell)) if cell else NOTHING
-
-
-def shortened(text: str, length: int = MAX_TEXT) -> str:
-    """Return the beginning of a long text, or a short one as it is."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return bidirectional.mark_in_text(figures.shortened(cell, MAX_TEXT)) if cell else NOTHING
 
 
 def object_url(model: type[Model] | str, key: Any) -> str:
@@ -246,7 +241,7 @@ class ObjectPage(DomainAdmin):
         facts, panels = self.describe(request, row)
         context = {
             **self.admin_site.each_context(request),
-            "title": shortened(str(row), MAX_TITLE),
+            "title": figures.shortened(str(row), MAX_TITLE),
             "opts": self.opts,
             "original": row,
             "facts": [*facts, *(fact.of(row) for fact in counted_facts[self.model])],
@@ -285,7 +280,7 @@ class ObjectPage(DomainAdmin):
         annotate(code="row_missing")
         context = {
             **self.admin_site.each_context(request),
-            "title": f"There is no {self.opts.verbose_name} {shortened(key, MAX_TITLE)}",
+            "title": f"There is no {self.opts.verbose_name} {figures.shortened(key, MAX_TITLE)}",
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/missing.html", context, status=HTTPStatus.NOT_FOUND)

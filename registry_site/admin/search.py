@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse
 
 from registry_site.admin import site_pages
 from registry_site.admin.actions import run_url
-from registry_site.admin.object_pages import list_url, object_url, shortened
+from registry_site.admin.object_pages import list_url, object_url
 from registry_site.models import AuditEvent, StaffRun
+from registry_site.templatetags.figures import shortened
 
 MAX_HITS = 10  # of a group
 MAX_LENGTH = 200

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from django import template
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator
 
 from registry_site.bidirectional import mark_in_text
 
@@ -29,7 +28,7 @@ def counted(number: int, noun: str) -> str:
 @register.filter
 def shortened(text: str, length: int) -> str:
     """Return a text of at most so many characters, with an ellipsis for the rest."""
-    return text if len(text) <= length else Truncator(text).chars(length)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 @register.filter

@@ -20,7 +20,7 @@ def test_counts_have_their_noun() -> None:
 
 
 def test_long_texts_are_shortened() -> None:
-    texts = {"": "", "abcd": "abcd", "abcde": "abc…"}
+    texts = {"": "", "abcd": "abcd", "abcde": "abc…", "e\u0301" * 4: "e\u0301e…"}
     assert {text: figures.shortened(text, 4) for text in texts} == texts
 
 
