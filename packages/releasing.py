@@ -154,8 +154,8 @@ def edit_package(
     return release
 
 
-def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> None:
-    """Move a package to another namespace.
+def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> bool:
+    """Move a package to another namespace; return False if it is there already.
 
     Raises `Conflict` if that one has a package of this name, and `NotFound` if either was removed.
     """
@@ -163,6 +163,8 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
         # First the namespace, then the package, as everywhere, so that two transactions cannot block each other.
         namespace = membership.lock_for_update(namespace)
         package = lookup.lock_for_update(package)
+        if package.namespace_id == namespace.pk:
+            return False
         former_name = str(package)
         package.namespace = namespace
         search.update_listing(package)
@@ -172,6 +174,7 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
         except IntegrityError as error:
             raise name_taken(namespace, package.name) from error
         audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name)
+    return True
 
 
 def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:

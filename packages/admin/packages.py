@@ -7,12 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin.staff import confirmed_staff
-from accounts.models import User
 from namespaces.admin.fields import NamespaceField
 from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline
 from namespaces.admin.roles import give_role_action, has_few_roles
 from namespaces.admin.trash import trash_actions
-from namespaces.models import Namespace
 from packages import collaboration, releasing
 from packages.admin import package_page
 from packages.models import (
@@ -44,14 +42,6 @@ class TransferForm(ActionForm):
     field_order = ("namespace", "reason")
 
 
-def transfer(package: Package, *, namespace: Namespace, actor: User) -> bool:
-    """Move a package to a namespace; return whether it was in another one."""
-    if package.namespace_id == namespace.pk:
-        return False
-    releasing.transfer_package(package, namespace, actor=actor)
-    return True
-
-
 @admin.register(Package)
 class PackageAdmin(ObjectPage, CountedAdmin):
     """Packages: staff manage collaborators, transfer packages to another namespace, and remove and restore them."""
@@ -75,7 +65,7 @@ class PackageAdmin(ObjectPage, CountedAdmin):
             "transfer",
             "Transfer to another namespace",
             "packages.change_package",
-            transfer,
+            releasing.transfer_package,
             done="transferred",
             explanation="They have another address from now on, and the members of that namespace have their roles in "
             "them. Collaborators stay.",

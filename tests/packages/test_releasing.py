@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from namespaces import membership
 from namespaces.models import Namespace
-from packages import names, ranges
+from packages import names, ranges, releasing
 from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.errors import Invalid
 from registry_site.models import AuditEvent
@@ -727,6 +727,13 @@ def test_transfer_moves_package_to_other_namespace(browser: Browser, as_root: Cl
     assert (package["namespace"], package["namespace_id"], package["version"]) == ("acme", str(acme.pk), "1.0.0")
     assert browser.get(DEMO).status_code == 404
     assert browser.get(PACKAGES).json() == []
+
+
+def test_second_transfer_to_a_namespace_is_none(browser: Browser, root: User, acme: Namespace) -> None:
+    create(browser)
+    package = Package.objects.get()
+    assert [releasing.transfer_package(package, acme, actor=root) for _ in range(2)] == [True, False]
+    assert AuditEvent.objects.filter(action="package.transfer").count() == 1
 
 
 def test_transfer_updates_the_search_index(browser: Browser, as_root: Client, acme: Namespace) -> None:
