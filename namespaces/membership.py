@@ -207,10 +207,8 @@ def set_members_by_staff(
 
     Raises `Invalid` for a personal namespace, and `Conflict` if no open account would be left as owner.
     """
-    if namespace.user_id is not None:
-        raise Invalid("A personal namespace belongs to its user alone.")
     with transaction.atomic():
-        lock_for_update(namespace)
+        _lock_shared(namespace)
         role_assignments.set_by_staff(Membership, namespace, saved, removed, actor=actor)
 
 
@@ -220,10 +218,8 @@ def give_role_as_staff(namespace: Namespace, user: User, role: Role, *, actor: U
     Raises `Invalid` for a personal namespace and for a closed account, `NotFound` for a removed namespace, and
     `Conflict` if no open account would be left as owner.
     """
-    if namespace.user_id is not None:
-        raise Invalid("A personal namespace belongs to its user alone.")
     with transaction.atomic():
-        return role_assignments.give_by_staff(Membership, lock_for_update(namespace), user, role, actor=actor)
+        return role_assignments.give_by_staff(Membership, _lock_shared(namespace), user, role, actor=actor)
 
 
 def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
@@ -231,10 +227,8 @@ def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
 
     Raises `Invalid` for a personal namespace, `NotFound` for a removed one, and `Conflict` for a closed account.
     """
-    if namespace.user_id is not None:
-        raise Invalid("A personal namespace belongs to its user alone.")
     with transaction.atomic():
-        locked = lock_for_update(namespace)
+        locked = _lock_shared(namespace)
         rows = list(Membership.in_subject(locked).filter(Q(role=Role.OWNER) | Q(user=user)).select_related("user"))
         new = next((row for row in rows if row.user_id == user.pk), Membership(namespace=locked, user=user))
         changed = [row for row in rows if row.role == Role.OWNER and row is not new]
@@ -270,6 +264,13 @@ def lock_for_update(namespace: Namespace) -> Namespace:
     if current is None:
         raise no_such_namespace()
     return current
+
+
+def _lock_shared(namespace: Namespace) -> Namespace:
+    """Lock a namespace as `lock_for_update` does; raises `Invalid` for a personal one."""
+    if namespace.user_id is not None:
+        raise Invalid("A personal namespace belongs to its user alone.")
+    return lock_for_update(namespace)
 
 
 def _check_rate(user: User) -> None:
