@@ -235,21 +235,16 @@ def send_again(entries: Iterable[OutboxEntry], *, actor: AbstractBaseUser) -> in
 
 
 class Backlog(NamedTuple):
-    """How many entries wait, the age of the oldest of these, and how many were given up."""
+    """How many entries wait, and the age of the oldest of these."""
 
     pending: int
     oldest_seconds: float
-    failed: int
 
 
 def backlog() -> Backlog:
-    """Return what is not sent, in one query."""
-    pending, failed = Q(state=PENDING), Q(state=FAILED)
-    unsent = OutboxEntry.objects.exclude(state=SENT).aggregate(
-        pending=Count("pk", filter=pending), oldest=Min("created_at", filter=pending), failed=Count("pk", filter=failed)
-    )
-    age = timezone.now() - unsent["oldest"] if unsent["oldest"] else timedelta()
-    return Backlog(unsent["pending"], max(age.total_seconds(), 0.0), unsent["failed"])
+    waiting = OutboxEntry.objects.filter(state=PENDING).aggregate(number=Count("pk"), oldest=Min("created_at"))
+    age = timezone.now() - waiting["oldest"] if waiting["oldest"] else timedelta()
+    return Backlog(waiting["number"], max(age.total_seconds(), 0.0))
 
 
 @receiver([purge_requested, hour_passed])

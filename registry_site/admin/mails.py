@@ -35,8 +35,9 @@ class OutboxEntries(ReadOnlyAdmin):
 @front_page.add("registry_site.view_outboxentry", "Upkeep")
 def mails_and_jobs() -> Iterator[Notice | Fact]:
     """Yield the mails and jobs that were given up, and those that wait."""
+    failed = OutboxEntry.objects.filter(state=OutboxEntry.State.FAILED)
+    yield Notice(failed, "failed mail{s} or job{s}", list_url(OutboxEntry, state__exact="failed"))
     backlog = outbox.backlog()
-    yield Notice(backlog.failed, "failed mail{s} or job{s}", list_url(OutboxEntry, state__exact="failed"))
     age = f", the oldest for {backlog.oldest_seconds / 60:.0f} minutes" if backlog.pending else ""
     waiting = list_url(OutboxEntry, state__exact="pending")
     yield Fact("Mails and jobs that wait", f"{backlog.pending:,}{age}", waiting)

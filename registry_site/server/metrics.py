@@ -147,7 +147,7 @@ class OutboxCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            pending, oldest_seconds, _ = outbox.backlog()
+            pending, oldest_seconds = outbox.backlog()
         except Error:  # the other figures are needed most while the database is away
             return
         yield GaugeMetricFamily("outbox_pending", "Mails, and events whose mails are to be added, that wait.", pending)
