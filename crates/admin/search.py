@@ -1,6 +1,5 @@
 """Crates, of this registry and of the mirror, in the search of the admin site."""
 
-import re
 from collections.abc import Iterator
 
 from django.db.models import F, Value
@@ -9,10 +8,8 @@ from django.db.models.functions import Concat
 from crates import names
 from crates.mirror.models import CANONICAL_NAME, CachedCrate, CachedIndexFile, Incident
 from crates.models import Crate, Version
-from registry_site.admin.search import Rows, add
+from registry_site.admin.search import CHECKSUM, Rows, add
 from registry_site.search.prefixes import begins
-
-CHECKSUM = re.compile(r"[0-9a-f]{8,64}")
 
 
 @add("crates.view_crate")

@@ -12,11 +12,11 @@ from accounts.models import User
 from crates import names, removal, yanking
 from crates.admin import version_page
 from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
-from crates.admin.search import CHECKSUM
 from crates.models import Crate, Version
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.object_pages import Description, ObjectPage
+from registry_site.admin.search import CHECKSUM
 from registry_site.search.prefixes import begins
 
 

@@ -1,6 +1,5 @@
 """Packages in the search of the admin site."""
 
-import re
 from collections.abc import Iterator
 
 from django.db.models import F, Value
@@ -8,10 +7,8 @@ from django.db.models.functions import Concat
 
 from packages import names
 from packages.models import Package, Release
-from registry_site.admin.search import Rows, add
+from registry_site.admin.search import CHECKSUM, Rows, add
 from registry_site.search.prefixes import begins
-
-CHECKSUM = re.compile(r"[0-9a-f]{8,64}")
 
 
 @add("packages.view_package")

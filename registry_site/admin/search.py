@@ -1,5 +1,6 @@
 """One search over everything that staff may view. Rooms register what they find, and one query returns it all."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from registry_site.templatetags.figures import shortened
 MAX_HITS = 10  # of a group
 MAX_LENGTH = 200
 MAX_NOTE = 100
+CHECKSUM = re.compile(r"[0-9a-f]{8,64}")  # in lower case, or the beginning of one
 
 
 @dataclass(frozen=True)
