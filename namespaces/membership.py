@@ -234,7 +234,7 @@ def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
         changed = [row for row in rows if row.role == Role.OWNER and row is not new]
         for row in changed:
             row.role = Role.MANAGER
-        if new.role != Role.OWNER or new.pk is None:
+        if new.role != Role.OWNER:
             new.role = Role.OWNER
             changed.insert(0, new)
         role_assignments.set_by_staff(Membership, locked, changed, [], actor=actor)

@@ -149,7 +149,7 @@ def test_see_what_needs_somebody(db: None) -> None:
     page = Staff.of_rank("auditor")
     assert "Nothing needs anybody, as far as you may look." in page.text
     AuditEvent.objects.create(action=Action.REGISTRY_PURGE, actor_name="purge", at=timezone.now() - timedelta(days=9))
-    page = page.open("/admin/").follow("9 days since the last purge")
+    page.open("/admin/").follow("9 days since the last purge")
 
 
 def test_see_the_settings_in_force(db: None) -> None:

@@ -203,7 +203,7 @@ class World:
         team, *rest = self.namespaces
         roles = ("OWNER", "MANAGER", "MEMBER", "READ_ONLY")
         insert(
-            Membership(namespace=team, user=user, role=roles[min(number, 3) if number < 4 else 2], added_by=self.busy)
+            Membership(namespace=team, user=user, role=roles[number if number < 4 else 2], added_by=self.busy)
             for number, user in enumerate(self.others)
         )
         insert(
