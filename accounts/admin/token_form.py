@@ -6,13 +6,11 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 
 from accounts.crate_patterns import parse_patterns
-from accounts.credentials import cargo_tokens, own_tokens
+from accounts.credentials import cargo_tokens
 from accounts.forms.tokens import MAX_PATTERNS_LENGTH, SEPARATORS, scope_label
-from accounts.models import User
 from accounts.scopes import CARGO_SCOPES, Scope
 from registry_site.admin.actions import ActionForm
 from registry_site.admin.fields import EndField
-from registry_site.errors import Conflict
 from registry_site.forms import validator
 
 
@@ -50,10 +48,3 @@ class NewTokenForm(ActionForm):
     def arguments(self) -> dict[str, Any]:
         arguments = super().arguments()
         return {**arguments, "patterns": split(arguments["patterns"])}
-
-
-def make_token(user: User, *, name: str, scopes: list[str], patterns: list[str], expires_at: Any, actor: User) -> str:
-    """Make a token, and return its text; raises as `cargo_tokens.create`, and `Conflict` for too many."""
-    if own_tokens.live_tokens(user).count() >= own_tokens.MAX_TOKENS:
-        raise Conflict(f"{user} has {own_tokens.MAX_TOKENS} tokens; revoke one of them first.")
-    return cargo_tokens.create(user, name, scopes, expires_at, patterns, actor=actor)

@@ -8,8 +8,8 @@ from django import forms
 from accounts import bans, closing, names, ranks
 from accounts.admin.bans import BanForm
 from accounts.admin.staff import rank_over
-from accounts.admin.token_form import NewTokenForm, make_token
-from accounts.credentials import revocation
+from accounts.admin.token_form import NewTokenForm
+from accounts.credentials import own_tokens, revocation
 from accounts.models import User
 from accounts.passwords import login_throttle, reset
 from accounts.ranks import Rank
@@ -85,6 +85,7 @@ ACTIONS = (
         explanation="Every token, key and session of these accounts is refused at once. What they published stays, and "
         "so do their names. Who has an e-mail address gets a mail.",
         form=ReasonForm,
+        needs_proof=True,
         undo="reopen",
         refusals=but_oneself("Close your own account at /account/close."),
     ),
@@ -96,6 +97,7 @@ ACTIONS = (
         done="reopened",
         applies=lambda user: not user.is_active,
         explanation="The accounts can be used again at once, with the tokens and keys that have not ended.",
+        needs_proof=True,
         undo="close",
         refusals=own_rank,
     ),
@@ -144,7 +146,7 @@ ACTIONS = (
         "make_token",
         "Make a token",
         "accounts.add_credential",
-        make_token,
+        own_tokens.create_token_as_staff,
         done="with a new token",
         explanation="The token is shown once, on the page after this one. Whoever has it acts as this account.",
         form=NewTokenForm,

@@ -159,7 +159,7 @@ class UserPage:
                 "Wrong": lambda failure: "second factor" if failure.of_code else "password",
                 "Counts": lambda failure: counts_as(failure),
             },
-            self.failures[: MAX_ROWS + 1],
+            self.failures,
             more=Link("All failed log-ins", list_url(LoginFailure, q=self.user.reservation.name)),
         )
 

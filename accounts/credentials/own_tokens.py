@@ -51,10 +51,25 @@ def create_token(
     with transaction.atomic():
         principal.revalidate_and_lock()
         repeated_forms.require_first(principal.user, Credential.Kind.CARGO_TOKEN, newest)
-        if live_tokens(principal.user).count() >= MAX_TOKENS:
-            raise Conflict(f"You have {MAX_TOKENS} tokens; revoke one of them first.")
+        _require_room(principal.user, "You have")
         text = cargo_tokens.create(principal.user, name, scopes, expires_at, patterns)
         return cargo_tokens.unrevoked_tokens(principal.user).get(name=name), text
+
+
+def create_token_as_staff(
+    user: User, *, name: str, scopes: Sequence[str], patterns: Sequence[str], expires_at: datetime | None, actor: User
+) -> str:
+    """Create a named token for a user, and return its text; raises as `cargo_tokens.create`, and for too many."""
+    with transaction.atomic():
+        Principal(user).revalidate_and_lock()
+        _require_room(user, f"{user} has")
+        return cargo_tokens.create(user, name, scopes, expires_at, patterns, actor=actor)
+
+
+def _require_room(user: User, subject: str) -> None:
+    """Raise `Conflict` if a user has as many live tokens as one may have. The caller has locked the user."""
+    if live_tokens(user).count() >= MAX_TOKENS:
+        raise Conflict(f"{subject} {MAX_TOKENS} tokens; revoke one of them first.")
 
 
 def revoke_token(principal: Principal, key: int) -> Credential:
