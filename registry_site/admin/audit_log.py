@@ -11,13 +11,30 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from registry_site.admin.actions import run_url
+from registry_site.admin.address_links import link_to_address
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.lists import TextFilter, address_filter, select_filter
-from registry_site.admin.object_pages import Link, as_html, object_url
+from registry_site.admin.object_pages import (
+    MAX_ROWS,
+    Description,
+    Fact,
+    Link,
+    ObjectPage,
+    Panel,
+    as_html,
+    event_panel,
+    link_to_request,
+    object_url,
+    request_url,
+)
+from registry_site.bidirectional import mark_in_text
 from registry_site.errors import Invalid
 from registry_site.event_sentences import sentence_of
 from registry_site.models import AuditEvent, AuditSeal, StaffRun
 from registry_site.search.prefixes import begins
+from registry_site.templatetags.figures import shortened
+
+MAX_DETAIL = 5000  # characters of one detail on the page of an event: a publisher may name hundreds of things
 
 
 class EventLine(NamedTuple):
@@ -28,6 +45,7 @@ class EventLine(NamedTuple):
     reason: str  # of the event, or of the run that it belongs to
     target_url: str
     run_url: str
+    request_url: str  # the list of all events of its request
 
 
 def lines_of(events: Iterable[AuditEvent]) -> list[EventLine]:
@@ -42,6 +60,7 @@ def lines_of(events: Iterable[AuditEvent]) -> list[EventLine]:
             event.detail.get("reason") or reasons.get(event.run, ""),
             object_url(event.object_type, event.object_id),
             run_url(event.run) if event.run else "",
+            request_url(event.request_id),
         )
         for event in events
     ]
@@ -68,6 +87,15 @@ class ObjectFilter(TextFilter):
         return Q(object_type=kind, object_id=int(key))
 
 
+class RequestFilter(TextFilter):
+    title = "request"
+    parameter_name = "request"
+    help_text = "The whole id of a request, as in the log and in X-Request-ID."
+
+    def condition(self, text: str) -> Q:
+        return Q(request_id=text)
+
+
 def by_actor(name: str) -> Q:
     """Return which events an actor caused; those of a user also under a former name."""
     others = Q(actor=None, actor_name=name)
@@ -78,11 +106,18 @@ def by_actor(name: str) -> Q:
 
 
 @admin.register(AuditEvent)
-class AuditEvents(ReadOnlyAdmin):
+class AuditEvents(ReadOnlyAdmin, ObjectPage):
     """The audit log. All ways into it use an index, since it has no end."""
 
     list_display = ("at", "actor_name", "action", "target_link", "ip_address", "details")
-    list_filter = ("at", select_filter("action"), ActorFilter, ObjectFilter, address_filter("ip_address"))
+    list_filter = (
+        "at",
+        select_filter("action"),
+        ActorFilter,
+        ObjectFilter,
+        address_filter("ip_address"),
+        RequestFilter,
+    )
     search_fields = ("target",)
     address_columns = ("ip_address",)
     search_help_text = (
@@ -94,6 +129,30 @@ class AuditEvents(ReadOnlyAdmin):
         condition = begins("target", text) | by_actor(text) | Q(request_id=text) | Q(action=text)
         # Apart, or SQLite reads the whole log in the order of the list.
         return queryset.filter(pk__in=AuditEvent.objects.filter(condition).order_by().values("pk")), False
+
+    def describe(self, request: HttpRequest, row: AuditEvent) -> Description:
+        (line,) = lines_of([row])
+        facts = [
+            Fact("What happened", line.sentence),
+            Fact("At", f"{row.at:%Y-%m-%d %H:%M:%S}"),
+            Fact("By", Link(row.actor_name, object_url("accounts.user", row.actor_id))),
+            Fact("From", link_to_address(row.ip_address)),
+            Fact("Request", link_to_request(row.request_id, row.request_id)),
+            Fact("Action", row.action),
+            Fact("Target", Link(row.target, line.target_url)),
+            Fact("Reason", line.reason),
+            Fact("Run", Link(str(row.run), line.run_url) if row.run else None),
+        ]
+        details = {name: shortened(written(value), MAX_DETAIL) for name, value in row.detail.items()}
+        facts += [Fact(f"Detail: {name}", mark_in_text(text)) for name, text in details.items() if name != "reason"]
+        return Description(facts)
+
+    def get_event_panel(self, row: AuditEvent) -> Panel:
+        """Return the first events of the same request, itself among them."""
+        events = AuditEvent.objects.filter(request_id=row.request_id).order_by("pk")
+        shown = events[: MAX_ROWS + 1] if row.request_id else ()
+        more = Link("All in the list", request_url(row.request_id)) if row.request_id else None
+        return event_panel("Events of its request", shown, more=more)
 
     @admin.display(description="target")
     def target_link(self, event: AuditEvent) -> str:

@@ -174,13 +174,24 @@ def panel_of(title: str, columns: Mapping[str, Callable[[Any], Cell]], rows: Ite
     return Panel(title, tuple(columns), [[show(row) for show in columns.values()] for row in rows], **more)
 
 
-def event_panel(title: str, events: Iterable[AuditEvent], more: Link) -> Panel:
+def request_url(request_id: str) -> str:
+    """Return the list of all events of a request; an empty text for a change without one, such as a command's."""
+    return list_url(AuditEvent, request=request_id) if request_id else ""
+
+
+def link_to_request(request_id: str, text: str) -> Link | None:
+    """Return a text that leads to all events of a request; None for none."""
+    return Link(text, request_url(request_id)) if request_id else None
+
+
+def event_panel(title: str, events: Iterable[AuditEvent], more: Link | None) -> Panel:
     """Return a panel of events of the audit log."""
     columns: Mapping[str, Callable[[AuditEvent], Cell]] = {
         "Time": lambda event: event.at,
         "By": lambda event: Link(event.actor_name, object_url("accounts.user", event.actor_id)),
         "Event": lambda event: Link(sentence_of(event), object_url(AuditEvent, event.pk)),
         "From": lambda event: link_to_address(event.ip_address),
+        "Request": lambda event: link_to_request(event.request_id, f"{event.request_id[:8]}…"),
     }
     return panel_of(title, columns, events, more=more)
 

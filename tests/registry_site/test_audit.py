@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from files import clients
 from registry_site import audit, signals
+from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
 from tests.support.migrations import models_at
 
@@ -91,6 +92,40 @@ def test_staff_find_events(as_root: Client, alice: User) -> None:
         assert "weather.txt" in page, query
         assert "operator" not in page, query
     assert f'<a href="/admin/accounts/user/{alice.pk}/">alice</a>' in as_root.get(EVENTS).content.decode()
+
+
+def record_in_request(key: str, *targets: str) -> list[AuditEvent]:
+    """Record a change of each target, all by one request."""
+    token = request_id.set(key)
+    for target in targets:
+        audit.record("box", Action.FILE_UPDATE, target, fields=["size"])
+    request_id.reset(token)
+    return list(AuditEvent.objects.filter(request_id=key).order_by("pk"))
+
+
+def test_event_leads_to_all_of_its_request(as_root: Client) -> None:
+    event, _ = record_in_request("0123456789abcdef", "weather.txt", "tides.txt")
+    record_in_request("fedcba9876543210", "moon.txt")
+    page = as_root.get(f"{EVENTS}{event.pk}/").content.decode()
+    assert f'href="{EVENTS}?request=0123456789abcdef"' in page
+    assert ("tides.txt" in page, "moon.txt" in page, "<dd>size</dd>" in page) == (True, False, True)
+    listed = as_root.get(f"{EVENTS}?request=0123456789abcdef").context["cl"].result_list
+    assert {row.target for row in listed} == {"weather.txt", "tides.txt"}
+
+
+def test_histories_lead_to_the_request_of_an_event(as_root: Client, alice: User) -> None:
+    token = request_id.set("0123456789abcdef")
+    audit.record(None, Action.USER_UNBAN, alice)
+    request_id.reset(token)
+    for path in (f"/admin/accounts/user/{alice.pk}/history/", f"/admin/accounts/user/{alice.pk}/"):
+        assert f'href="{EVENTS}?request=0123456789abcdef"' in as_root.get(path).content.decode(), path
+
+
+def test_event_of_a_command_has_no_request(as_root: Client) -> None:
+    audit.record(None, Action.FILE_ADD, "weather.txt")
+    audit.record(None, Action.FILE_ADD, "tides.txt")
+    page = as_root.get(f"{EVENTS}{AuditEvent.objects.latest('pk').pk}/").content.decode()
+    assert ("weather.txt" in page, "?request=" in page) == (False, False)
 
 
 # --- Older logs --------------------------------------------------------------------------------------------------
