@@ -1,6 +1,7 @@
 """Erasing the traces of deleted rows: a database keeps their bytes in its files until it needs the room."""
 
 import logging
+import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,18 +11,43 @@ from django.db.models import Model
 from registry_site.logs import log_event
 from registry_site.search.index import rewrite_indexes
 
+MAX_WAIT_SECONDS = 60.0  # no transaction of the registry itself lasts longer; others, such as a dump, may
+RETRY_SECONDS = 0.2
+
+NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
+# Snapshots of this database alone count. But each new one is as old as the oldest writer of all databases.
+ARE_WRITERS_GONE = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8"
+OLDEST_READER = """
+SELECT name FROM (
+    SELECT format('process %%s (%%s)', pid, application_name), greatest(age(backend_xid), age(backend_xmin))
+    FROM pg_stat_activity WHERE (datid IS NULL OR datname = current_database() OR backend_xid IS NOT NULL)
+        AND pid <> pg_backend_pid() AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
+    UNION ALL SELECT format('prepared transaction %%s', gid), age(transaction) FROM pg_prepared_xacts
+    UNION ALL SELECT format('replication slot %%s', slot_name), age(xmin) FROM pg_replication_slots
+) AS readers (name, age) WHERE age > age(%s::xid8::xid) ORDER BY age DESC LIMIT 1
+"""
+
 
 def erase_traces(models: list[type[Model]]) -> bool:
     """Erase what the rows of some models have lost, in SQLite those of all; return False if that failed.
 
-    SQLite writes the whole file anew: writers wait meanwhile, and it needs as much free space again.
+    SQLite writes the whole file anew: writers wait meanwhile, and it needs as much free space again. PostgreSQL keeps
+    what an older transaction may still see; this waits for such ones, but not for ever.
     """
     if connection.in_atomic_block:  # the rows are not even deleted yet
         return False
     try:
-        rewrite_indexes()
         with connection.cursor() as cursor:
-            return _rewrite(cursor) if connection.vendor == "sqlite" else _vacuum(cursor, models)
+            if connection.vendor == "sqlite":
+                rewrite_indexes()
+                return _rewrite(cursor)
+            reader = _wait_for_readers(cursor)
+            if reader:
+                log_event("traces_not_erased", logging.ERROR, cause=f"{reader} may still see the deleted rows")
+                return False
+            _vacuum(cursor, models)
+            rewrite_indexes()
+            return True
     except DatabaseError as error:
         log_event("traces_not_erased", logging.ERROR, cause=str(error))
         return False
@@ -35,10 +61,27 @@ def _rewrite(cursor: Any) -> bool:
     return not is_busy
 
 
-def _vacuum(cursor: Any, models: list[type[Model]]) -> bool:
+def _wait_for_readers(cursor: Any) -> str:
+    """Wait until nobody can see what is deleted by now; return the name of the reader that takes too long, if any."""
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    cursor.execute(NEXT_TRANSACTION)
+    (limit,) = cursor.fetchone()
+    while True:
+        cursor.execute(ARE_WRITERS_GONE, [limit])  # first, for a later snapshot is as old as they are
+        (are_writers_gone,) = cursor.fetchone()
+        cursor.execute(OLDEST_READER, [limit])
+        (reader,) = cursor.fetchone() or [""]
+        if are_writers_gone and not reader:
+            return ""
+        if time.monotonic() > deadline:
+            return reader or "a transaction"
+        time.sleep(RETRY_SECONDS)
+
+
+def _vacuum(cursor: Any, models: list[type[Model]]) -> None:
     cursor.execute("SET statement_timeout TO 0")
     try:
-        cursor.execute(f"VACUUM {', '.join(model._meta.db_table for model in models)}")
+        # FREEZE waits for a page that somebody reads at the moment; without it VACUUM leaves such pages as they are.
+        cursor.execute(f"VACUUM (FREEZE) {', '.join(model._meta.db_table for model in models)}")
     finally:
         cursor.execute("RESET statement_timeout")
-    return True

@@ -1,0 +1,69 @@
+"""Erasing on PostgreSQL, which keeps deleted rows as long as an older transaction may see them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from accounts.models import User
+from crates.models import Crate, CrateWords, Version
+from registry_site import erasure
+from tests.support.crate_rows import Listing, create_crates
+from tests.support.word_index import bytes_of_word_index
+
+pytestmark = [pytest.mark.only_postgresql, pytest.mark.django_db(transaction=True)]
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.fixture
+def old_reader(alice: User) -> Iterator[BaseDatabaseWrapper]:
+    """A connection that reads the rows of before, such as that of a dump; a secret is deleted after its start."""
+    create_crates([Listing("demo", readme=SECRET), Listing("other", readme="giraffe")], alice)
+    reader = connection.copy()
+    with reader.cursor() as cursor:
+        cursor.execute("SET application_name TO 'dump'")
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT")
+    Version.objects.filter(crate__name="demo").delete()
+    yield reader
+    reader.close()
+
+
+def erase() -> bool:
+    return erasure.erase_traces([Version, CrateWords, Crate])
+
+
+def test_erasure_waits_for_an_old_reader(old_reader: BaseDatabaseWrapper) -> None:
+    def erase_in_a_thread() -> bool:
+        try:
+            return erase()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as thread:
+        erasing = thread.submit(erase_in_a_thread)
+        assert wait([erasing], timeout=0.5).not_done
+        old_reader.close()
+        assert erasing.result() is True
+    assert SECRET.encode() not in bytes_of_word_index()
+    assert b"giraffe" in bytes_of_word_index()
+
+
+def test_role_without_rights_logs_a_lasting_reader(
+    old_reader: BaseDatabaseWrapper, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "MAX_WAIT_SECONDS", 0)
+    role = f"no_superuser_{connection.settings_dict['NAME']}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}; SET ROLE {role}")
+        try:
+            assert erase() is False
+        finally:
+            cursor.execute(f"RESET ROLE; DROP ROLE {role}")
+    (fields,) = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert fields["event"] == "traces_not_erased"
+    pid = old_reader.connection.info.backend_pid
+    assert fields["cause"] == f"process {pid} (dump) may still see the deleted rows"
