@@ -1,4 +1,4 @@
-"""The audit log; announcements; runs of staff; stored blobs; mails; counters; bases of counts of downloads."""
+"""The audit log; announcements; runs of staff; stored blobs; mails; changes; counters; bases of counts of downloads."""
 
 from datetime import datetime
 from typing import ClassVar, Self
@@ -351,6 +351,23 @@ class OutboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+
+class Change(models.Model):
+    """A change of something that workers keep in memory. Triggers write these rows; see `registry_site.change_log`."""
+
+    kind = models.CharField(max_length=16)
+    key = models.CharField(max_length=100, help_text="What has changed; empty for all of its kind.")
+    at = models.DateTimeField()
+    transaction = models.BigIntegerField(null=True, help_text="The number of the transaction, on PostgreSQL.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["transaction"], condition=Q(transaction__isnull=False), name="changes_by_transaction")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"
 
 
 class CounterRow(models.Model):
