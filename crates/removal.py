@@ -226,6 +226,12 @@ def restore_version(version: Version, *, actor: User) -> bool:
     return True
 
 
+def may_restore_version(version: Version) -> bool:
+    """Return whether `restore_version` could bring back a version."""
+    at = version.removed_at
+    return at is not None and is_restorable(at) and version.destroyed_at is None and version.crate.removed_at is None
+
+
 def _require_restorable(removed_at: datetime, subject: Crate | Version, *, has_texts: bool) -> None:
     if not has_texts:
         raise Conflict(f"{subject} is destroyed; nobody can restore it.")

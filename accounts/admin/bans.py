@@ -13,7 +13,7 @@ from accounts.admin.fields import LoginField
 from accounts.admin.staff import rank_over, staff
 from accounts.models import Ban, User
 from registry_site.admin.actions import ReasonForm, StaffAction
-from registry_site.admin.base import DomainAdmin
+from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.fields import EndField
 
 
@@ -46,7 +46,7 @@ class NewBanForm(ModelForm):
 
 
 @admin.register(Ban)
-class Bans(DomainAdmin):
+class Bans(UnchangedAdmin):
     list_display = ("user", "reason", "created_at", "created_by", "until", "lifted_at", "is_in_force")
     list_filter = (("lifted_at", admin.EmptyFieldListFilter), "created_at", "until")
     search_fields = ("user__username", "reason")
@@ -85,7 +85,5 @@ class Bans(DomainAdmin):
         return ban.is_in_force
 
     def save_model(self, request: HttpRequest, obj: Ban, form: ModelForm, change: bool) -> None:
-        if change:
-            return
         until = form.cleaned_data["until"]
         obj.pk = bans.ban(obj.user, actor=staff(request), reason=obj.reason, until=until).pk

@@ -41,7 +41,7 @@ class LoginFailures(ReadOnlyAdmin):
             lambda failure, *, actor: login_throttle.unlock(failure.name, actor=actor) > 0,
             done="unlocked",
             explanation="The recent failures of these names count no more, so that their owners can sign in.",
-            applies=lambda failure: not failure.forgiven and not failure.unlocked,
+            applies=login_throttle.is_unlockable,
             refusals=refusals,
         ),
     )

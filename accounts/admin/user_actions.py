@@ -1,6 +1,6 @@
 """What staff do with accounts: bans, and ways in that are lost or must end."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -21,16 +21,6 @@ NO_RANK = "none"
 own_rank = rank_over(lambda user: user)
 
 
-def but_oneself(message: str) -> Callable[[User, Sequence[User]], Mapping[Any, str]]:
-    """Return the refusals of an action by rank, and for the actor's own account."""
-
-    def refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
-        own = {user.pk: message for user in users if user == actor}
-        return {**own_rank(actor, users), **own}
-
-    return refusals
-
-
 class RankForm(ActionForm):
     """The rank that accounts have from now on; without one they are no staff."""
 
@@ -47,8 +37,14 @@ def rank_refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
     if not actor.is_superuser:
         return {user.pk: "Only superusers set ranks." for user in users}
     administrators = {user.pk: "An administrator has every right." for user in users if user.is_superuser}
-    own = {user.pk: "Your own rank is set by another administrator." for user in users if user == actor}
-    return {**administrators, **own}
+    return administrators
+
+
+def rank_warnings(users: Sequence[Any]) -> Mapping[Any, str]:
+    """Return which accounts cannot use a rank at present, by their keys."""
+    closed = {user.pk: f"{user} is closed: its rank counts once it is opened again." for user in users}
+    banned = {user.pk: f"{user} is banned: its rank counts once the ban ends." for user in users if user.is_banned}
+    return {**banned, **{user.pk: closed[user.pk] for user in users if not user.is_active}}
 
 
 ACTIONS = (
@@ -62,7 +58,8 @@ ACTIONS = (
         "lifted. It replaces a ban in force.",
         form=BanForm,
         undo="unban",
-        refusals=but_oneself("Your own account is left out."),
+        refusals=own_rank,
+        not_oneself="Your own account is left out.",
     ),
     StaffAction(
         "unban",
@@ -70,7 +67,7 @@ ACTIONS = (
         "accounts.ban_user",
         bans.unban,
         done="unbanned",
-        applies=lambda user: getattr(user, "is_banned", True),
+        applies=lambda user: user.is_banned,
         explanation="The accounts can be used again at once, with the tokens and keys that they had.",
         undo="ban",
         refusals=own_rank,
@@ -87,7 +84,8 @@ ACTIONS = (
         form=ReasonForm,
         needs_proof=True,
         undo="reopen",
-        refusals=but_oneself("Close your own account at /account/close."),
+        refusals=own_rank,
+        not_oneself="Close your own account at /account/close.",
     ),
     StaffAction(
         "reopen",
@@ -107,12 +105,13 @@ ACTIONS = (
         "accounts.change_user",
         ranks.set_rank,
         done="with this rank",
-        applies=lambda user: not user.is_superuser,
         explanation="The accounts get the rights of this group of staff instead of those of another rank, and may "
         "enter this site; without a rank they may not. Other groups and rights of theirs stay.",
         form=RankForm,
         needs_proof=True,
         refusals=rank_refusals,
+        not_oneself="Your own rank is set by another administrator.",
+        warnings=rank_warnings,
     ),
     StaffAction(
         "revoke_tokens",
@@ -121,6 +120,7 @@ ACTIONS = (
         lambda user, *, actor: revocation.revoke_all(user, actor) > 0,
         done="signed out",
         explanation="Everything that signs these accounts in ends at once, and for good; the passwords stay.",
+        applies=lambda user: user.has_credentials,
         refusals=own_rank,
     ),
     StaffAction(
@@ -130,6 +130,7 @@ ACTIONS = (
         lambda user, *, actor: login_throttle.unlock(names.canonical(user.username), actor=actor) > 0,
         done="unlocked",
         explanation="Their recent failures count no more, so that they can sign in.",
+        applies=lambda user: user.has_failures,
         refusals=own_rank,
     ),
     StaffAction(
@@ -140,6 +141,7 @@ ACTIONS = (
         done="sent a link",
         explanation="A mail goes to the address of each account, with a link by which its owner chooses a new "
         "password. That ends all its sessions.",
+        applies=lambda user: user.is_in_good_standing and reset.can_mail_link(user),
         refusals=own_rank,
     ),
     StaffAction(
@@ -151,7 +153,9 @@ ACTIONS = (
         explanation="The token is shown once, on the page after this one. Whoever has it acts as this account.",
         form=NewTokenForm,
         needs_proof=True,
-        refusals=but_oneself("Make your own tokens at /account/tokens."),
+        refusals=own_rank,
+        not_oneself="Make your own tokens at /account/tokens.",
+        applies=lambda user: user.is_in_good_standing,
         max_rows=1,
     ),
     StaffAction(
@@ -160,9 +164,10 @@ ACTIONS = (
         "accounts.reset_user",
         lambda user, *, actor: authenticators.reset(user, actor=actor) > 0,
         done="without a second factor",
-        applies=lambda user: getattr(user, "has_second_factor", True),
+        applies=lambda user: user.has_second_factor,
         explanation="They sign in by the password alone from now on. Be sure that it is they who ask for it.",
         needs_proof=True,
-        refusals=but_oneself("Your own second factor goes at /account/security."),
+        refusals=own_rank,
+        not_oneself="Your own second factor goes at /account/security.",
     ),
 )

@@ -25,7 +25,18 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import closing, standing, user_agents
-from accounts.models import Authenticator, Ban, Credential, Identity, LoginFailure, RecoveryCode, Role, RoleGrant, User
+from accounts.models import (
+    Authenticator,
+    Ban,
+    Credential,
+    Identity,
+    LoginFailure,
+    RecoveryCode,
+    Role,
+    RoleGrant,
+    User,
+    good_standing,
+)
 from accounts.passwords import login_throttle
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import (
@@ -63,7 +74,7 @@ class Line:
 class UserPage:
     """What the page shows of a user, for those who may view each part of it."""
 
-    def __init__(self, request: HttpRequest, user: User) -> None:
+    def __init__(self, request: HttpRequest, user: Any) -> None:  # of `page_queryset`
         self.request = request
         self.user = user
         self.lines = lines_of(user)
@@ -80,7 +91,7 @@ class UserPage:
         refusals = [line.refused_at for line in self.lines if line.refused_at]
         hindrances = standing.hindrances_of(
             self.user,
-            can_sign_in=getattr(self.user, "can_sign_in", True),
+            can_sign_in=self.user.can_sign_in,
             bans=self.bans,
             refused_at=min(refusals, default=None),
             failures=self.failures,
@@ -118,9 +129,8 @@ class UserPage:
         kinds = [line.kind for line in self.lines if line.kind in (APP, PASSKEY)]
         if not kinds:
             return "none"
-        codes: int = getattr(self.user, "recovery_code_count", 0)
         named = ", ".join(dict.fromkeys(kinds))
-        return f"{named}; {figures.counted(codes, 'recovery code')} left"
+        return f"{named}; {figures.counted(self.user.recovery_code_count, 'recovery code')} left"
 
     def panels(self) -> Iterator[Panel]:
         parts = (
@@ -242,12 +252,17 @@ class UserPage:
 
 
 def page_queryset() -> QuerySet[User]:
-    """Select the users with all that their standing needs of the same query."""
+    """Select the users with all that their standing, and the actions on them, need of the same query."""
     codes = RecoveryCode.objects.filter(user=OuterRef("pk")).order_by().values("user")
     number = Coalesce(Subquery(codes.annotate(number=Count("pk")).values("number")), 0)
     users: QuerySet[User] = User.objects.annotate_can_sign_in().annotate_is_banned().select_related("reservation")
-    has_factor = Exists(Authenticator.objects.filter(user=OuterRef("pk")))
-    return closing.annotate_closing(users).annotate(recovery_code_count=number, has_second_factor=has_factor)
+    return closing.annotate_closing(users).annotate(
+        recovery_code_count=number,
+        is_in_good_standing=good_standing(),
+        has_second_factor=Exists(Authenticator.objects.filter(user=OuterRef("pk"))),
+        has_credentials=Exists(Credential.objects.unrevoked().filter(user=OuterRef("pk"))),
+        has_failures=Exists(login_throttle.unlockable().filter(name=OuterRef("reservation__name"))),
+    )
 
 
 def lines_of(user: User) -> list[Line]:

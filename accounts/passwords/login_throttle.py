@@ -16,7 +16,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts import emails, names, roles
-from accounts.models import LoginFailure, User
+from accounts.models import LoginFailure, LoginFailureQuerySet, User
 from accounts.second_factor.throttle import has_signed_in_from_network
 from registry_site import audit
 from registry_site.errors import TooManyRequests, WrongPassword
@@ -92,7 +92,7 @@ def recent_failures(name: str, at_least: int) -> Sequence[LoginFailure]:
 
 def locks(failures: Sequence[LoginFailure]) -> list[Lock]:
     """Return the limits that an account has reached by its failures, which come latest first."""
-    counted = [failure for failure in failures if not failure.unlocked and failure.at > timezone.now() - WINDOW]
+    counted = [failure for failure in failures if is_unlockable(failure)]
     times: defaultdict[str, list[datetime]] = defaultdict(list)
     for failure in counted:
         if not failure.forgiven:
@@ -114,6 +114,16 @@ def forgive(user: User) -> None:
     failures.filter(forgiven=False, of_code=False, at__gt=timezone.now() - WINDOW).update(forgiven=True)
 
 
+def unlockable() -> LoginFailureQuerySet:
+    """Select the failures that count at present, so that staff may unlock them."""
+    return LoginFailure.objects.counted().filter(at__gt=timezone.now() - WINDOW)
+
+
+def is_unlockable(failure: LoginFailure) -> bool:
+    """Return whether a failure is one of `unlockable`."""
+    return not failure.unlocked and failure.at > timezone.now() - WINDOW
+
+
 def unlock(name: str, *, actor: User | None) -> int:
     """Let the failures of a name in canonical form count no more; return how many those were.
 
@@ -122,7 +132,7 @@ def unlock(name: str, *, actor: User | None) -> int:
     user = User.objects.named(name).first()
     if user is not None:
         roles.require_may_act_on(actor, user)
-    recent = LoginFailure.objects.counted().filter(name=name, at__gt=timezone.now() - WINDOW)
+    recent = unlockable().filter(name=name)
     with transaction.atomic():
         unlocked = recent.update(unlocked=True)
         if unlocked:
@@ -132,7 +142,7 @@ def unlock(name: str, *, actor: User | None) -> int:
 
 def locked_users() -> QuerySet[User]:
     """Select the users whom too many failures keep out at present, from some network or from most."""
-    recent = LoginFailure.objects.counted().filter(at__gt=timezone.now() - WINDOW).order_by()
+    recent = unlockable().order_by()
     number, limit = Count("pk"), settings.MAX_LOGIN_FAILURES
     from_network = recent.filter(forgiven=False).values("name", "network").alias(number=number)
     of_account = recent.values("name").alias(number=number)

@@ -113,7 +113,7 @@ def send_link_as_staff(user: User, *, actor: User) -> bool:
     roles.require_may_act_on(actor, user)
     if not settings.PASSWORD_LOGIN:
         raise PermissionDenied("Accounts of this registry have no passwords.")
-    if not user.email or email_verification.is_missing(user):
+    if not can_mail_link(user):
         raise Conflict(f"{user} has no verified e-mail address: a link would go nowhere, or to somebody else.")
     if not User.objects.in_good_standing().filter(pk=user.pk).exists():
         raise Conflict(f"{user} is banned or closed, and could not sign in with a new password.")
@@ -124,6 +124,11 @@ def send_link_as_staff(user: User, *, actor: User) -> bool:
         mails.queue_link(LINK_KIND, user.email, user=user.pk)
         audit.record(actor, action, user)
     return True
+
+
+def can_mail_link(user: User) -> bool:
+    """Return whether passwords are good here, and the account has an address that is its own."""
+    return settings.PASSWORD_LOGIN and bool(user.email) and not email_verification.is_missing(user)
 
 
 def link_of(user: User) -> str:

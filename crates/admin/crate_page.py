@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from crates import dependents
+from crates import dependents, removal
 from crates.models import Crate, Dependency, Ownership, Version, VersionContents
 from registry_site import bidirectional
 from registry_site.admin.object_pages import (
@@ -43,6 +43,7 @@ def page_queryset() -> QuerySet[Crate]:
         "number": Count("pk"),
         "yanked_number": Count("pk", filter=Q(yanked=True)),
         "removed_number": Count("pk", filter=Q(removed_at__isnull=False)),
+        "left_number": Count("pk", filter=Q(destroyed_at=None)),
         "bytes": Sum("size", filter=Q(destroyed_at=None)),
     }
     counted = {
@@ -57,6 +58,15 @@ def page_queryset() -> QuerySet[Crate]:
         **{f"default_{name}": F(f"default_version__{name}") for name in DEFAULT_COLUMNS},
         **{f"{name}_number": F(f"{name}_version__number") for name in ("max", "newest")},
     )
+
+
+def may_destroy(crate: Any) -> bool:
+    """Return whether a crate of `page_queryset` is removed, and has versions with texts."""
+    return crate.removed_at is not None and crate.versions_left_number > 0
+
+
+def may_restore(crate: Any) -> bool:
+    return may_destroy(crate) and removal.is_restorable(crate.removed_at)
 
 
 def readmes(version: Any) -> QuerySet[Any]:

@@ -47,7 +47,14 @@ class CrateAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     )
     search_fields = ("name", "default_version__description")
     staff_actions = (
-        *removal_actions("crate", removal.remove_crate_as_staff, removal.restore_crate, removal.destroy_crate),
+        *removal_actions(
+            "crate",
+            removal.remove_crate_as_staff,
+            removal.restore_crate,
+            removal.destroy_crate,
+            may_restore=crate_page.may_restore,
+            may_destroy=crate_page.may_destroy,
+        ),
         StaffAction(
             "serve_upstream",
             "Serve upstream's crates of these names",

@@ -11,6 +11,7 @@ from django.template.defaultfilters import linebreaksbr
 
 from crates import owner_mails
 from crates.models import OwnerMail
+from registry_site import mail
 from registry_site.admin.actions import ActionForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.object_pages import Description, Fact, ObjectPage, link_to
@@ -51,6 +52,7 @@ MAIL_OWNERS = StaffAction(
     form=OwnerMailForm,
     needs_proof=True,
     together=True,
+    applies=lambda crate: mail.is_configured(),
 )
 
 

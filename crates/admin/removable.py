@@ -15,7 +15,13 @@ LARGE_COLUMNS_OF_CRATE = tuple(f"crate__{column}" for column in Crate.LARGE_COLU
 
 
 def removal_actions(
-    model: str, remove: Callable[..., bool], restore: Callable[..., bool], destroy: Callable[..., bool]
+    model: str,
+    remove: Callable[..., bool],
+    restore: Callable[..., bool],
+    destroy: Callable[..., bool],
+    *,
+    may_restore: Callable[[Any], bool],
+    may_destroy: Callable[[Any], bool],
 ) -> tuple[StaffAction, ...]:
     """Return the actions that remove rows, with a reason, restore them, and destroy removed ones."""
     return (
@@ -38,7 +44,7 @@ def removal_actions(
             restore,
             done="restored",
             undo="remove",
-            applies=lambda row: row.removed_at is not None,
+            applies=may_restore,
         ),
         StaffAction(
             "destroy",
@@ -50,7 +56,7 @@ def removal_actions(
             "can undo this. What is not removed is left as it is.",
             form=ReasonForm,
             needs_proof=True,
-            applies=lambda row: row.removed_at is not None,
+            applies=may_destroy,
         ),
     )
 

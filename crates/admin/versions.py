@@ -60,7 +60,14 @@ class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
             undo="yank",
             applies=lambda version: version.yanked and version.removed_at is None,
         ),
-        *removal_actions("version", removal.remove_version, removal.restore_version, removal.destroy_version),
+        *removal_actions(
+            "version",
+            removal.remove_version,
+            removal.restore_version,
+            removal.destroy_version,
+            may_restore=removal.may_restore_version,
+            may_destroy=lambda version: version.removed_at is not None and version.destroyed_at is None,
+        ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:

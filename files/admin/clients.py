@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from files import activity, clients, local_files, names
@@ -102,6 +102,7 @@ class ClientAdmin(ObjectPage):
             explanation="Each gets a new key, which is shown once, and its sessions end. The former keys are good for "
             "nothing any more.",
             max_rows=MAX_NEW_KEYS,
+            needs_proof=True,
         ),
         StaffAction(
             "disable",
@@ -129,6 +130,7 @@ class ClientAdmin(ObjectPage):
             lambda client, *, actor: clients.end_sessions(client, actor=actor) > 0,
             done="without sessions",
             explanation="They can log in again with their keys.",
+            applies=lambda client: client.session_count > 0,
         ),
     )
 
@@ -151,6 +153,11 @@ class ClientAdmin(ObjectPage):
     def describe(self, request: HttpRequest, row: Client) -> Description:
         return client_page.describe(request, row)
 
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method == "GET" and (confirm_url := self.proof_url(request, request.path)):
+            return HttpResponseRedirect(confirm_url)
+        return super().add_view(request, *args, **kwargs)
+
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm, change: bool) -> None:
         actor: Any = request.user
         if change:
@@ -158,6 +165,7 @@ class ClientAdmin(ObjectPage):
             changed = [name for name in form.changed_data if form.initial[name] != form.cleaned_data[name]]
             clients.update_client(obj, changed, actor=actor)
             return
+        self.require_proof(request)
         key = clients.generate_key()
         obj.pk = clients.add_client(
             obj.name,

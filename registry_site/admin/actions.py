@@ -21,7 +21,7 @@ from django.utils.cache import patch_cache_control
 
 from registry_site import staff_runs
 from registry_site.admin.keys import require_possible_key
-from registry_site.errors import Invalid, RegistryError
+from registry_site.errors import ConfirmationRequired, Invalid, RegistryError
 from registry_site.http.request_log import annotate
 from registry_site.models import StaffRun
 from registry_site.staff_runs import MAX_ROWS, RanBefore, Shown
@@ -61,7 +61,8 @@ class StaffAction:
 
     `apply(row, actor=…, **arguments of the form)` calls the domain's verb for one row. It returns whether that changed
     the row, or a text that is shown once, such as a new key. `refusals(actor, rows)` returns why rows are left out, by
-    their keys, for all of them at once.
+    their keys, for all of them at once; `warnings(rows)` what staff may overlook. `applies` says of the row of a page
+    whether the verb could change it.
     """
 
     name: str
@@ -77,14 +78,20 @@ class StaffAction:
     other_permission: str = ""  # that is needed as well
     max_rows: int = MAX_ROWS
     together: bool = False  # whether `apply` gets the list of all rows at once; its refusals are shown in the form
-    applies: Callable[[Any], bool] = lambda row: True  # whether the page of a row has a button for it
+    applies: Callable[[Any], bool] = lambda row: True
+    not_oneself: str = ""  # why the account of the actor is left out
+    warnings: Callable[[Sequence[Any]], Mapping[Any, str]] | None = None
 
     def is_permitted(self, user: Any) -> bool:
         """Return whether the user may use this action at all."""
         return bool(user.has_perms([name for name in (self.permission, self.other_permission) if name]))
 
     def refusals_of(self, actor: Any, rows: Sequence[Any]) -> Mapping[Any, str]:
-        return self.refusals(actor, rows) if self.refusals else {}
+        others = self.refusals(actor, rows) if self.refusals else {}
+        return {**others, **{row.pk: self.not_oneself for row in rows if self.is_refused_to_oneself(actor, row)}}
+
+    def is_refused_to_oneself(self, actor: Any, row: Any) -> bool:
+        return bool(self.not_oneself) and bool(row == actor)
 
 
 @dataclass(frozen=True)
@@ -123,15 +130,19 @@ class StaffActionsAdmin(admin.ModelAdmin):
         return actions
 
     def get_applicable_actions(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
-        """Return the labels of the permitted actions that apply to a row, each with its page."""
-        actions = [action for action in self.permitted_actions(request) if action.applies(row)]
+        """Return the labels of the actions that this member of staff can use on a row, each with its page."""
+        actions = offered(self.permitted_actions(request), request.user, row)
         return [(action.label, self.act_url(action, str(row.pk))) for action in actions]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Add the actions that apply to the row, which Django offers in lists alone."""
+        """Add the buttons of the row: Django offers actions in lists alone."""
         row = kwargs.get("obj")
-        actions = self.get_applicable_actions(request, row) if row is not None else []
-        return super().render_change_form(request, {**context, "row_actions": actions}, *args, **kwargs)
+        buttons = self.get_form_buttons(request, row) if row is not None else []
+        return super().render_change_form(request, {**context, "row_buttons": buttons}, *args, **kwargs)
+
+    def get_form_buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
+        """Return the labels of the buttons above the form of a row, each with its page."""
+        return self.get_applicable_actions(request, row)
 
     # --- The page of an action -----------------------------------------------------------------------------------
 
@@ -215,6 +226,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
         refusals = action.refusals_of(request.user, selection.rows)
         changing = [row for row in selection.rows if row.pk not in refusals]
         refused = [(row, refusals[row.pk]) for row in selection.rows if row.pk in refusals]
+        warnings = list(action.warnings(changing).values()) if action.warnings else []
         if form.errors:
             annotate(code="invalid")
         context = {
@@ -230,6 +242,8 @@ class StaffActionsAdmin(admin.ModelAdmin):
             "can_run": bool(changing),
             "refused": refused[:SHOWN_NAMES],
             "more_refused": max(len(refused) - SHOWN_NAMES, 0),
+            "warnings": warnings[:SHOWN_NAMES],
+            "more_warnings": max(len(warnings) - SHOWN_NAMES, 0),
             "run": request.POST.get("run") or uuid4(),
             "act_url": self.act_url(action),
             "list_url": self.list_url(),
@@ -257,8 +271,20 @@ class StaffActionsAdmin(admin.ModelAdmin):
 
     def confirm_url(self, request: HttpRequest, action: StaffAction, path: str) -> str:
         """Return where staff prove themselves before this action, and go on to a path; empty if they have."""
+        return self.proof_url(request, path) if action.needs_proof else ""
+
+    def proof_url(self, request: HttpRequest, path: str) -> str:
+        """Return where staff prove themselves, and go on to a path; empty if they have."""
         site: Any = self.admin_site
-        return str(site.confirm_url(request, path)) if action.needs_proof else ""
+        return str(site.confirm_url(request, path))
+
+    def require_proof(self, request: HttpRequest) -> None:
+        """Raise `ConfirmationRequired` unless staff have proven themselves lately."""
+        if path := self.proof_url(request, request.path):
+            raise ConfirmationRequired(
+                f"It is more than 15 minutes since you signed in: open {path} in a new tab, confirm that it is you, "
+                "and send this form again."
+            )
 
     def back_url(self, rows: Sequence[Any]) -> str:
         """Return where staff go on who do not act on these rows."""
@@ -331,6 +357,14 @@ def counted(number: int, opts: Any) -> str:
 def title_of(rows: Sequence[Any], opts: Any) -> str:
     """Return the name of an only row, or how many there are."""
     return str(rows[0])[:100] if len(rows) == 1 else counted(len(rows), opts)
+
+
+def offered(actions: Iterable[StaffAction], actor: Any, row: Any) -> list[StaffAction]:
+    """Return the actions that apply to a row, and that nothing refuses to the actor there."""
+    applying = [action for action in actions if action.applies(row) and not action.is_refused_to_oneself(actor, row)]
+    rules = {action.refusals for action in applying if action.refusals}  # many actions share one, which reads rows
+    refusing = {rule for rule in rules if rule(actor, [row])}
+    return [action for action in applying if action.refusals not in refusing]
 
 
 def find_action(actions: Iterable[StaffAction], name: str) -> StaffAction | None:

@@ -237,6 +237,10 @@ class ObjectPage(DomainAdmin):
         """Select the events that the page shows the newest of."""
         return audit.events_of(row)
 
+    def get_form_buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
+        """Return the way back to the page, which has all actions."""
+        return [("Page", object_url(self.model, row.pk))]
+
     def get_buttons(self, request: HttpRequest, row: Any) -> Sequence[Link]:
         """Return the actions that apply to the row, each with the page that asks for its details."""
         return [Link(label, url) for label, url in self.get_applicable_actions(request, row)]

@@ -1,5 +1,6 @@
 """The page of a user in the admin site: each test is a task of staff."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,9 +9,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import bans, roles
+from accounts import bans, ranks, roles
 from accounts.credentials import cargo_tokens
 from accounts.models import Authenticator, Credential, Identity, LoginFailure, Role, User
+from accounts.ranks import Rank
+from tests.support.admin import open_action, sign_in_to_admin
+from tests.support.authenticator_apps import add_app
 
 MAX_QUERIES = 11
 MAX_BYTES = 150_000
@@ -119,3 +123,37 @@ def test_page_of_a_crowded_account_stays_small(as_root: Client, crowded: User) -
     with CaptureQueriesContext(connection) as queries:
         page = page_of(as_root, crowded)
     assert (len(queries) <= MAX_QUERIES, len(page.encode()) < MAX_BYTES) == (True, True), (len(queries), len(page))
+
+
+def actions_on(page: str) -> set[str]:
+    return set(re.findall(r"/admin/accounts/user/act/(\w+)/", page))
+
+
+def test_only_what_can_work_is_offered(as_root: Client, alice: User, root: User) -> None:
+    always = {"ban", "close", "set_rank", "make_token"}
+    assert actions_on(page_of(as_root, alice)) == always
+    cargo_tokens.create(alice, "ci")
+    fail_to_log_in(alice, 1)
+    add_app(alice)
+    User.objects.filter(pk=alice.pk).update(email="alice@example.com")
+    more = {"revoke_tokens", "unlock", "remove_second_factor", "send_reset_link"}
+    assert actions_on(page_of(as_root, alice)) == always | more
+    bans.ban(alice, actor=root)
+    assert actions_on(page_of(as_root, alice)) == always - {"make_token"} | more - {"send_reset_link"} | {"unban"}
+    assert actions_on(page_of(as_root, root)) == {"revoke_tokens"}
+
+
+def test_staff_see_no_buttons_on_accounts_above(alice: User, root: User) -> None:
+    ranks.set_rank(alice, Rank.SUPPORT, actor=root)
+    as_alice = sign_in_to_admin(alice)
+    assert actions_on(page_of(as_alice, root)) == set()
+    page = open_action(as_alice, "/admin/accounts/user/", "ban", root)
+    assert "root administers this registry: only who does so too may do this." in page
+
+
+def test_page_warns_of_barred_accounts_with_ranks(as_root: Client, alice: User, bob: User, root: User) -> None:
+    bans.ban(alice, actor=root)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    page = open_action(as_root, "/admin/accounts/user/", "set_rank", alice, bob)
+    assert "alice is banned: its rank counts once the ban ends." in page
+    assert "bob is closed: its rank counts once it is opened again." in page

@@ -177,6 +177,8 @@ def test_page_of_a_removed_version_says_why(as_root: Client) -> None:
     assert "act/restore/" in page
     assert "act/yank/" not in page
     assert "No version is left" in page_of(as_root, Crate.objects.get())
+    run_action(as_root, VERSIONS, "destroy", version, reason="malware")
+    assert "/act/" not in page_of(as_root, version)
 
 
 def test_parts_of_a_page_need_their_rights(charlie: User) -> None:

@@ -15,11 +15,13 @@ from django.db.models import QuerySet
 from django.test import Client as Browser
 
 from accounts import registration
+from accounts.models import Credential, User
 from files import catalogue, clients
 from files.actors import Actor
 from files.models import Client, ClientKey, File, Session
 from registry_site.models import AuditEvent
 from tests.support.admin import FormFields, run_action, sign_in_to_admin
+from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 from tests.support.file_clients import KEY, FileClient
 
@@ -209,6 +211,16 @@ def test_key_of_a_new_client_is_shown_once(as_root: Browser, button: str) -> Non
     assert FileClient("box", bytes.fromhex(key)).log_in()
     assert_not_stored(as_root, key)
     assert last() == ("root", "client.add", "box", {})
+
+
+def test_new_keys_need_a_fresh_proof(as_root: Browser, root: User, box: Client) -> None:
+    add_app(root)
+    Credential.objects.update(proven_at=None)
+    rotate = {"action": "rotate", "_selected_action": [box.pk]}
+    for response in (as_root.post(CLIENTS, rotate), as_root.get(f"{CLIENTS}add/")):
+        assert response["Location"].startswith("/account/confirm?next=%2Fadmin%2Ffiles%2Fclient%2F")
+    assert "It is more than 15 minutes since you signed in" in add_client(as_root, "new").content.decode()
+    assert not Client.objects.filter(name="new").exists()
 
 
 def test_new_key_of_a_client_is_shown_once(as_root: Browser, box: Client) -> None:
