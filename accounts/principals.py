@@ -1,16 +1,44 @@
-"""Principals: authenticated users. Every credential of every dialect is checked here, on each request."""
+"""Principals: authenticated users. Every credential of every dialect is checked here, on each request.
+
+The rows of credentials that were live are kept in memory, and dropped as soon as they change, or those of their user,
+or a ban or an identity does. So a ban counts from the next request on; see `registry_site.change_feed`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS, connection
 
 from accounts.models import Credential, User, good_standing
 from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
+from registry_site.memory_cache import MemoryCache, register
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
 
 LISTED_PATTERNS = 5  # in a message
+MAX_CREDENTIALS = 4096  # in memory, about 10 MB
+
+CREDENTIAL_FIELDS = [field.attname for field in Credential._meta.concrete_fields]
+USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
+
+
+class LiveCredential(NamedTuple):
+    """The values of a credential that was live, and of its user, which was in good standing."""
+
+    credential: list[Any]
+    user: list[Any]
+
+
+# What `good_standing` reads belongs here, too.
+live_credentials = register(
+    MemoryCache[tuple[str, str], LiveCredential](
+        {"credential": ["accounts_credential"], "user": ["accounts_ban", "accounts_identity", "accounts_user"]},
+        MAX_CREDENTIALS,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -78,13 +106,37 @@ def principal_of(kind: str, digest: str) -> Principal:
 
     Raises `Revoked` unless the credential is live, and its user in good standing and within the allowed networks.
     """
-    # One query, with no cache: a ban counts from the next request on.
+    # A transaction reads the rows: what it decides holds at its commit, under the locks that it has.
+    values = None if connection.in_atomic_block else live_credentials.get((kind, digest))
+    if values is None:
+        values = _read(kind, digest)
+    # Rows of its own for each request, for a request changes them.
+    user = User.from_db(DEFAULT_DB_ALIAS, USER_FIELDS, values.user)
+    credential = Credential.from_db(
+        DEFAULT_DB_ALIAS,
+        CREDENTIAL_FIELDS,
+        [value.copy() if isinstance(value, list) else value for value in values.credential],
+    )
+    credential.user = user
+    if not user.is_allowed_from(client_address.client_ip()):
+        raise Revoked(NOT_GOOD)
+    if credential.kind in Credential.SESSION_KINDS:
+        user.session = credential
+    return Principal(user, credential)
+
+
+def _read(kind: str, digest: str) -> LiveCredential:
+    """Read the rows of a live credential, in one query, and keep them in memory; raises `Revoked`."""
+    ticket = live_credentials.ticket()
     credentials = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
     credential = next(iter(credentials.order_by()), None)  # a digest is unique, so that the order is a waste
     if credential is None or not credential.is_live:
         raise Revoked(NOT_GOOD)
-    if not credential.user.is_allowed_from(client_address.client_ip()):
-        raise Revoked(NOT_GOOD)
-    if credential.kind in Credential.SESSION_KINDS:
-        credential.user.session = credential
-    return Principal(credential.user, credential)
+    values = LiveCredential(
+        [getattr(credential, field) for field in CREDENTIAL_FIELDS],
+        [getattr(credential.user, field) for field in USER_FIELDS],
+    )
+    tags = [("credential", digest), ("user", str(credential.user_id))]
+    end = credential.expires_at.timestamp() if credential.expires_at else None
+    live_credentials.put((kind, digest), values, ticket, tags, good_until=end)
+    return values

@@ -205,7 +205,7 @@ class ChangeFeed:
 
     def __init__(self, caches: Sequence[MemoryCache[Any, Any]]) -> None:
         self.caches = caches
-        self.position = 1  # the number of drops, and one; a ticket of 0 is always too old
+        self.position = 1 + max((cache.forgotten for cache in caches), default=0)  # the number of drops
         self.positions = threading.Lock()
         self.turns = threading.Condition()
         self.is_looking = self.has_succeeded = False
@@ -217,7 +217,7 @@ class ChangeFeed:
             cache.feed = self
 
     def ticket(self) -> int:
-        """Return what `MemoryCache.put` wants to know of the time before a value is read."""
+        """Return the number of drops so far, for values that are read after this call."""
         return self.position
 
     def catch_up(self) -> bool:
@@ -295,6 +295,7 @@ class ChangeFeed:
         if self.reader is not None:
             self.reader.close()
         self.reader = None
+        self.drop_all()
         for cache in self.caches:
             cache.feed = None
 

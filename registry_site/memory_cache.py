@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db import connection
 
@@ -51,6 +51,10 @@ class MemoryCache(Generic[Key, Value]):
         self.drops: OrderedDict[Tag, int] = OrderedDict()  # the last ones, with their positions
         self.forgotten = 0  # the position up to which drops are no longer remembered, or all was dropped
 
+    def ticket(self) -> int:
+        """Return what `put` wants to know of the time before a value is read."""
+        return 0 if self.feed is None else self.feed.ticket()
+
     def get(self, key: Key) -> Value | None:
         """Return a value that is true now, or None. Waits for the database, for a second at most."""
         if key not in self.entries or self.feed is None or not self.feed.catch_up():
@@ -66,7 +70,7 @@ class MemoryCache(Generic[Key, Value]):
         return entry.value
 
     def put(self, key: Key, value: Value, ticket: int, tags: Iterable[Tag], good_until: float | None = None) -> bool:
-        """Keep a value that was read after `feed.ticket()` gave the ticket; return whether it is kept.
+        """Keep a value that was read after `ticket` gave the ticket; return whether it is kept.
 
         A value that has changed since is refused, and so is one that was read in a transaction: what this sees may be
         older than the ticket, or never be committed. `good_until` is a time of `time.time()`.
@@ -127,4 +131,10 @@ class MemoryCache(Generic[Key, Value]):
             self.forgotten = max(self.forgotten, position)
 
 
-caches: list[MemoryCache[object, object]] = []  # all of this process
+caches: list[MemoryCache[Any, Any]] = []  # all that the feed of this process keeps true
+
+
+def register(cache: MemoryCache[Key, Value]) -> MemoryCache[Key, Value]:
+    """Let the feed of this process keep a cache true."""
+    caches.append(cache)
+    return cache

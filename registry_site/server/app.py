@@ -18,6 +18,7 @@ from django.urls import get_resolver
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from registry_site import change_feed
 from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.outbox_thread import OutboxThread
@@ -86,7 +87,8 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
 
 
 def start_threads(worker: Any) -> None:
-    """Start the threads of a worker beside those for requests; gunicorn calls this in the worker."""
+    """Start the threads of a worker beside those for requests, and its feed; gunicorn calls this in the worker."""
+    worker.change_feed = change_feed.start()
     worker.own_threads = [FlushThread(), OutboxThread()]
     for thread in worker.own_threads:
         thread.start()
