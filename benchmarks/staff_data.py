@@ -1,7 +1,8 @@
 """Fills the configured, empty database for the admin site: `.venv/bin/python -m benchmarks.staff_data`.
 
 20,000 users and crates, 60,000 versions (1,000 of one crate), 100,000 files, 200,000 audit events, and all that goes
-with them; of each relation, 2,000 rows lead to one object. Takes about a minute. `root` administers.
+with them; of each relation, 2,000 rows lead to one object. Takes about a minute. `root` administers, and there is one
+member of staff of each rank, named as the rank.
 """
 
 import argparse
@@ -26,9 +27,10 @@ def main() -> None:
 
 
 def fill() -> None:
-    """Create the tables and all rows, with an administrator."""
+    """Create the tables and all rows, with an administrator and staff of each rank."""
     from accounts import registration
     from accounts.models import User
+    from accounts.ranks import Rank, set_rank
     from tests.support import staff_rows
 
     call_command("migrate", verbosity=0)
@@ -36,8 +38,10 @@ def fill() -> None:
         sys.exit("There are users in this database; give an empty one.")
     began = time.monotonic()
     registration.register(ADMINISTRATOR, PASSWORD, admin=True)
+    for rank in Rank:
+        set_rank(registration.register(rank.value, PASSWORD), rank, actor=None)
     staff_rows.fill(staff_rows.LARGE)
-    print_progress(f"filled in {time.monotonic() - began:.0f} s; {ADMINISTRATOR} has the password {PASSWORD!r}")
+    print_progress(f"filled in {time.monotonic() - began:.0f} s; the password of all is {PASSWORD!r}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.functional import SimpleLazyObject
 
 from accounts.credentials import last_uses, revocation
@@ -116,14 +117,40 @@ def is_of_program(request: HttpRequest) -> bool:
 
 
 def get_user(request: HttpRequest) -> User | AnonymousUser:
-    """Return the signed-in user while the row of the session is good, else an anonymous one."""
-    if not auth.get_user(request).is_authenticated:
+    """Return the signed-in user while Django's session and its row are good, else an anonymous one.
+
+    This stands for `auth.get_user`, which would fetch the user once more on each request.
+    """
+    if DIGEST_KEY not in request.session:
         return AnonymousUser()
     try:
-        digest = request.session.get(DIGEST_KEY, "")
-        return last_uses.record(principal_of(Credential.Kind.BROWSER_SESSION, digest)).user
+        principal = principal_of(Credential.Kind.BROWSER_SESSION, request.session[DIGEST_KEY])
     except Revoked:
         return AnonymousUser()
+    if not _is_session_of(request, principal.user):
+        return AnonymousUser()
+    return last_uses.record(principal).user
+
+
+def _is_session_of(request: HttpRequest, user: User) -> bool:
+    """Return whether Django's session is the user's, by a way to sign in that is still open, and of this password.
+
+    It is flushed if the password is another one now, as Django does.
+    """
+    session = request.session
+    user_key, backend = session.get(auth.SESSION_KEY), session.get(auth.BACKEND_SESSION_KEY)
+    if user_key != str(user.pk) or backend not in settings.AUTHENTICATION_BACKENDS:
+        return False
+    session_hash, expected = session.get(auth.HASH_SESSION_KEY, ""), user.get_session_auth_hash()
+    if constant_time_compare(session_hash, expected):
+        return True
+    # Made with a secret key that was replaced, and still counts.
+    if any(constant_time_compare(session_hash, former) for former in user.get_session_auth_fallback_hash()):
+        session.cycle_key()
+        session[auth.HASH_SESSION_KEY] = expected
+        return True
+    session.flush()
+    return False
 
 
 @receiver(user_logged_in)

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -63,8 +62,8 @@ class Backend(StaffPermissions, OIDCAuthenticationBackend):  # type: ignore[misc
     """The authentication backend of a callback, with our provider, our checks and our accounts."""
 
     def __init__(self) -> None:
-        # Django makes a backend for each request of a signed-in user: it must not ask the provider for anything, as
-        # the library's own constructor does.
+        # Django makes a backend for each page of the admin site: it must not ask the provider for anything, as the
+        # library's own constructor does.
         self.UserModel = User
         self.OIDC_RP_CLIENT_ID = settings.OIDC_RP_CLIENT_ID
         self.OIDC_RP_CLIENT_SECRET = settings.OIDC_RP_CLIENT_SECRET
@@ -96,9 +95,6 @@ class Backend(StaffPermissions, OIDCAuthenticationBackend):  # type: ignore[misc
         if principal is None:
             raise PermissionDenied("Openid error: you have been signed out meanwhile; sign in, and link again.")
         return identities.link_to_account(principal, settings.OIDC_ISSUER, claims)
-
-    def get_user(self, user_id: Any) -> User | None:
-        return ModelBackend().get_user(user_id)
 
     def _fetch_userinfo(self, access_token: Any, id_claims: Mapping[str, Any]) -> dict[str, Any]:
         """Return the userinfo claims of the same user, or nothing from a provider without that endpoint."""

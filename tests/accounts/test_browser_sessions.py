@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
@@ -207,6 +208,11 @@ def test_invented_cookie_is_anonymous() -> None:
 def test_session_without_its_row_is_anonymous(browser: CsrfBrowser) -> None:
     SESSIONS.delete()
     assert not browser.is_signed_in
+
+
+def test_session_and_user_take_two_queries(browser: CsrfBrowser, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(3):  # the third is for the keys
+        assert browser.get(KEYS).status_code == 200
 
 
 # --- Changes need a proof of their page ---------------------------------------------------------------------------
@@ -460,6 +466,33 @@ def test_closed_account_is_signed_out_at_once(as_root: CsrfBrowser, root: User, 
     assert as_root.is_signed_in
     close(root)
     assert (as_root.is_signed_in, as_root.get("/admin/").status_code) == (False, 302)
+
+
+def test_changed_password_ends_sessions_by_itself(browser: CsrfBrowser) -> None:
+    User.objects.update(password=make_password(OTHER))  # as no verb does: the row stays good
+    assert (browser.is_signed_in, SESSIONS.unrevoked().count()) == (False, 1)
+    assert not Session.objects.filter(session_key=browser.key).exists()
+
+
+def test_session_of_a_disabled_backend_is_anonymous(browser: CsrfBrowser, settings: Any) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["accounts.oidc.flow.Backend"]
+    assert not browser.is_signed_in
+
+
+def test_session_never_speaks_for_another_user(browser: CsrfBrowser, alice: User, bob: User) -> None:
+    User.objects.update(password=alice.password)
+    SESSIONS.update(user=bob)
+    assert not browser.is_signed_in
+
+
+def test_session_outlives_a_new_secret_key(browser: CsrfBrowser, settings: Any) -> None:
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another" * 10
+    former = browser.key
+    assert (browser.is_signed_in, browser.key != former) == (True, True)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert browser.is_signed_in  # the former key may go now
+    settings.SECRET_KEY = "a third" * 10
+    assert not browser.is_signed_in
 
 
 def are_valid(backups: str, torrust: str) -> tuple[bool, bool]:
