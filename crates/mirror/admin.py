@@ -1,6 +1,6 @@
 """Admin of the mirror: staff look at its caches and incidents, and block or exempt versions."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -93,6 +93,8 @@ class CountKeys(Func):
 
 class MirrorAdmin(ReadOnlyAdmin):
     """A list of rows that are changed only by actions."""
+
+    exported_attributes: ClassVar[dict[str, str]] = {"bytes": "size"}
 
     @admin.display(description="size", ordering="size")
     def bytes(self, row: Any) -> str:

@@ -1,7 +1,7 @@
 """The audit log in the admin site, and events as lines on other pages."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from django.contrib import admin
@@ -110,6 +110,7 @@ class AuditEvents(ReadOnlyAdmin, ObjectPage):
     """The audit log. All ways into it use an index, since it has no end."""
 
     list_display = ("at", "actor_name", "action", "target_link", "ip_address", "details")
+    exported_attributes: ClassVar[dict[str, str]] = {"target_link": "target"}
     list_filter = (
         "at",
         select_filter("action"),
@@ -175,6 +176,7 @@ class AuditSeals(ReadOnlyAdmin):
     """Seals of the audit log. `manage.py verifyaudit` proves that they are right; this list does not."""
 
     list_display = ("number", "sealed_at", "count", "short_digest", "exported_to")
+    exported_attributes: ClassVar[dict[str, str]] = {"short_digest": "digest"}
     list_filter = (("exported_to", admin.EmptyFieldListFilter), "sealed_at")
     search_fields = ("digest__startswith",)
     search_help_text = "The beginning of a digest."

@@ -9,10 +9,10 @@ import html
 import io
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -44,6 +44,9 @@ Value = str | int | float | bool | None
 
 class ExportAdmin(admin.ModelAdmin):
     """A list that staff who may view it can have as a file."""
+
+    # Attributes of the rows, by the columns of the list that show them cut, rounded or as links.
+    exported_attributes: ClassVar[Mapping[str, str]] = {}
 
     def get_urls(self) -> Any:
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
@@ -95,9 +98,9 @@ class ExportAdmin(admin.ModelAdmin):
             yield [[plain(row.pk), *(self.cell(row, name) for name in columns)] for row in present]
 
     def cell(self, row: Model, name: Any) -> Value:
-        """Return the value of a column of the list, without HTML."""
+        """Return the whole value of a column of the list, without HTML."""
         try:
-            column, _, value = lookup_field(name, row, self)
+            column, _, value = lookup_field(self.exported_attributes.get(name, name), row, self)
         except ObjectDoesNotExist:
             return None
         if column is not None and column.is_relation:

@@ -12,12 +12,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import registration
 from accounts.models import Ban, User
+from crates.mirror.models import CachedCrate
 from registry_site.admin import export
 from registry_site.audit import Action
-from registry_site.models import AuditEvent
+from registry_site.models import AuditEvent, AuditSeal
 from tests.support.admin import sign_in_to_admin
 from tests.support.cast import PASSWORD
 
@@ -59,6 +61,25 @@ def test_text_of_links_is_plain(as_root: Client) -> None:
     AuditEvent.objects.create(actor_name="operator", action=Action.FILE_ADD, target='<b>R&D\'s "plan"')
     [row] = table(as_root, "/admin/registry_site/auditevent/export.csv?action__exact=file.add")
     assert row["target"] == '<b>R&D\'s "plan"'
+
+
+def test_values_are_whole(as_root: Client) -> None:
+    """Lists cut long texts and digests, name characters that turn text around, and round sizes."""
+    target, digest = "=" + "x" * 300 + "\u202egpj.exe", "0123456789abcdef" * 4
+    AuditEvent.objects.create(actor_name="operator", action=Action.FILE_ADD, target=target)
+    numbers = dict.fromkeys(("number", "format", "first_event", "last_event", "count"), 1)
+    AuditSeal.objects.create(**numbers, digest=digest, last_at=timezone.now())
+    CachedCrate.objects.create(name="a", version="1.0.0", sha256=digest, size=1_234_567)
+    exported = {
+        ("registry_site/auditevent", "target", "action__exact=file.add"): target,
+        ("registry_site/auditseal", "digest", ""): digest,
+        ("mirror/cachedcrate", "size", ""): 1_234_567,
+    }
+    for (path, column, query), value in exported.items():
+        [as_object] = json.loads(fetch(as_root, f"/admin/{path}/export.json?{query}"))
+        [row] = table(as_root, f"/admin/{path}/export.csv?{query}")
+        in_table = f"'{value}" if value == target else str(value)
+        assert (as_object[column], row[column]) == (value, in_table), path
 
 
 def test_rows_are_read_in_pieces_in_their_order(as_root: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
