@@ -1,5 +1,6 @@
 """The admin site: log-in, log-out and the form for the own password call the functions of accounts."""
 
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from accounts.credentials.browser_sessions import SecondFactorPending
 from accounts.models import User
 from accounts.passwords import change, login
 from accounts.second_factor import proofs
+from registry_site import bidirectional
 from registry_site.errors import WrongPassword
 from registry_site.http.negotiation import SAFE_METHODS
 
@@ -61,6 +63,17 @@ class RegistryAdminSite(admin.AdminSite):
         from registry_site.admin import site_pages  # late: the package registers pages at this site
 
         return [*site_pages.urls(self), *super().get_urls()]
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Wrap a view of the site: for staff alone, and its page shows what would turn its texts around."""
+
+        @wraps(view)
+        def marked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            response = view(request, *args, **kwargs)
+            bidirectional.mark_response(response)
+            return response
+
+        return super().admin_view(marked, cacheable)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from registry_site.admin import front_page  # late, as above

@@ -11,7 +11,6 @@ from django.utils.html import format_html
 
 from crates import dependents, removal
 from crates.models import Crate, Dependency, Ownership, Version, VersionContents
-from registry_site import bidirectional
 from registry_site.admin.object_pages import (
     MAX_ROWS,
     Cell,
@@ -75,8 +74,7 @@ def readmes(version: Any) -> QuerySet[Any]:
 
 
 def readme_panel(text: str | None, url: str) -> Panel:
-    beginning = bidirectional.mark_in_text((text or "")[:README_LENGTH])
-    rows = [[format_html("<pre>{}</pre>", beginning)]] if text else []
+    rows = [[format_html("<pre>{}</pre>", text[:README_LENGTH])]] if text else []
     more = Link("The whole README" if text and len(text) > README_LENGTH else "Public page", url)
     return Panel("README", ("Beginning",), rows, empty="There is none.", more=more)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import F, Q
 from django.http import HttpRequest
+from django.utils.html import escape
 
 from crates import names
 from crates.mirror import index_lines, policies, summaries
@@ -28,7 +29,6 @@ from registry_site.admin.object_pages import (
     object_url,
     panel_of,
 )
-from registry_site.bidirectional import mark_in_text as whole  # a cell that is not cut
 from registry_site.templatetags.figures import size
 
 Kind = Incident.Kind
@@ -72,7 +72,7 @@ def describe_incident(request: HttpRequest, incident: Incident, index_file: Cach
         Fact("Standing", "Open", "bad" if incident.kind != Kind.FAULT else "warn")
         if is_open
         else Fact("Standing", f"Settled on {incident.settled_at:%Y-%m-%d %H:%M} UTC", "good"),
-        Fact("What happened", whole(f"{incident.get_kind_display()}: {incident.detail}")),
+        Fact("What happened", escape(f"{incident.get_kind_display()}: {incident.detail}")),
         Fact("Subject", incident.subject),
         Fact(
             "Mirrored crate",
@@ -83,7 +83,7 @@ def describe_incident(request: HttpRequest, incident: Incident, index_file: Cach
         Fact("Last", incident.last_at),
     ]
     if is_open:
-        facts.insert(1, Fact("What to do", whole(ADVICE[Kind(incident.kind)])))
+        facts.insert(1, Fact("What to do", escape(ADVICE[Kind(incident.kind)])))
     others = Incident.objects.filter(subject=incident.subject).exclude(pk=incident.pk)
     newest = others.order_by(F("settled_at").desc(nulls_first=True), "-last_at")[: MAX_ROWS + 1]
     panels = [incident_panel("Other incidents of the subject", newest, incident.subject)]

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import escape
 
 from registry_site.admin.actions import run_url
 from registry_site.admin.address_links import link_to_address
@@ -27,7 +28,6 @@ from registry_site.admin.object_pages import (
     object_url,
     request_url,
 )
-from registry_site.bidirectional import mark_in_text
 from registry_site.errors import Invalid
 from registry_site.event_sentences import sentence_of
 from registry_site.models import AuditEvent, AuditSeal, StaffRun
@@ -145,7 +145,7 @@ class AuditEvents(ReadOnlyAdmin, ObjectPage):
             Fact("Run", Link(str(row.run), line.run_url) if row.run else None),
         ]
         details = {name: shortened(written(value), MAX_DETAIL) for name, value in row.detail.items()}
-        facts += [Fact(f"Detail: {name}", mark_in_text(text)) for name, text in details.items() if name != "reason"]
+        facts += [Fact(f"Detail: {name}", escape(text)) for name, text in details.items() if name != "reason"]
         return Description(facts)
 
     def get_event_panel(self, row: AuditEvent) -> Panel:

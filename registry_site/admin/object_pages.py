@@ -21,11 +21,11 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from registry_site import audit, bidirectional
+from registry_site import audit
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.base import DeclaredFiltersChangeList, DomainAdmin
 from registry_site.event_sentences import sentence_of
@@ -124,18 +124,21 @@ def add_fact(model: type[Model], fact: CountedFact) -> None:
 
 
 def as_html(cell: Cell) -> SafeString:
-    """Return a cell as HTML: escaped, cut to `MAX_TEXT` characters, times in UTC, a dash for nothing."""
+    """Return a cell as HTML: escaped, cut to `MAX_TEXT` characters, times in UTC, a dash for nothing.
+
+    Only HTML stays as it is, such as an escaped text that must not be cut.
+    """
     if isinstance(cell, SafeString):
         return cell
     if isinstance(cell, Link):
-        text = bidirectional.mark_in_text(figures.shortened(cell.text, MAX_TEXT))
+        text = escape(figures.shortened(cell.text, MAX_TEXT))
         return format_html('<a href="{}">{}</a>', cell.url, text) if cell.url else text
     if isinstance(cell, datetime):
         moment = f"{cell.astimezone(UTC):%Y-%m-%d %H:%M}"
         return format_html('<time datetime="{}Z">{}</time>', moment.replace(" ", "T"), moment)
     if isinstance(cell, int):
         return format_html("{}", figures.grouped(cell))
-    return bidirectional.mark_in_text(figures.shortened(cell, MAX_TEXT)) if cell else NOTHING
+    return escape(figures.shortened(cell, MAX_TEXT)) if cell else NOTHING
 
 
 def object_url(model: type[Model] | str, key: Any) -> str:

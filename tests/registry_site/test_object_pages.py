@@ -54,4 +54,3 @@ def test_texts_of_people_are_escaped_and_cut() -> None:
     assert as_html("<script>") == "&lt;script&gt;"
     assert as_html(Link("<b>", "/?a=1&b=2")) == '<a href="/?a=1&amp;b=2">&lt;b&gt;</a>'
     assert as_html("x" * 10_000) == "x" * 199 + "…"
-    assert "U+202E" in as_html("safe\u202eelas")

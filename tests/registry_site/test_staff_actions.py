@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import bans, registration
 from accounts.models import Ban, Credential, LoginFailure, User
-from files.models import Client as Machine
 from registry_site import staff_runs
 from registry_site.errors import Unavailable
 from registry_site.http import client_address
@@ -22,7 +21,6 @@ from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 
 USERS, FAILURES = "/admin/accounts/user/", "/admin/accounts/loginfailure/"
-MACHINES = "/admin/files/client/"
 SPAM = {"reason": "It sends spam."}
 
 
@@ -222,19 +220,6 @@ def test_undoing_acts_on_the_rows_of_the_run(as_root: Client, alice: User, bob: 
     undo = {"undo": StaffRun.objects.get().pk, "pk": bob.pk, "run": uuid4()}
     as_root.post(f"{USERS}act/unban/", undo)
     assert [ban.user.username for ban in Ban.objects.in_force()] == ["bob"]
-
-
-def test_pages_mark_what_changes_the_order_of_text(as_root: Client) -> None:
-    machine = Machine.objects.create(name="harwich\u202e")
-    pages = {
-        "action": open_action(as_root, MACHINES, "disable", machine),
-        "run": run_action(as_root, MACHINES, "disable", machine, reason="lost\u202e"),
-        "history": as_root.get(f"{MACHINES}{machine.pk}/history/").content.decode(),
-        "search": as_root.get("/admin/search/?q=harwich").content.decode(),
-        "front page": as_root.get("/admin/").content.decode(),
-    }
-    marks = {name: page.count("U+202E</mark>") for name, page in pages.items()}
-    assert marks == {"action": 1, "run": 3, "history": 2, "search": 1, "front page": 1}
 
 
 def test_only_the_inverse_undoes_a_run(as_root: Client, alice: User) -> None:
