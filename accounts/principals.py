@@ -82,10 +82,7 @@ class Principal:
         each acknowledged change was allowed at the moment of its commit. Locks the rows of `others`, too.
         Raises `Unauthenticated`.
         """
-        # User rows are locked first, before crates and namespaces, and in order of their keys: no deadlocks.
-        user_ids = {self.user.pk, *(user.pk for user in others)}
-        locked = User.objects.select_for_update(no_key=True).filter(pk__in=user_ids).order_by("pk")
-        user = {row.pk: row for row in locked}.get(self.user.pk)
+        user = lock_accounts(self.user, *others).get(self.user.pk)
         if self.credential is not None:
             principal_of(self.credential.kind, self.credential.digest)
             return
@@ -93,6 +90,14 @@ class Principal:
         is_proven = user is not None and user.password == self.user.password
         if not is_proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
             raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
+
+
+def lock_accounts(*users: User) -> dict[int, User]:
+    """Lock the rows of users until the transaction ends, and return their present states by their keys."""
+    # User rows are locked first, before crates and namespaces, and in order of their keys: no deadlocks.
+    keys = {user.pk for user in users}
+    locked = User.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
+    return {user.pk: user for user in locked}
 
 
 def listed(patterns: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from django.dispatch import receiver
 
 from accounts import names
 from accounts.models import User, UserQuerySet, good_standing
-from accounts.principals import Principal
+from accounts.principals import Principal, lock_accounts
 from accounts.scopes import Scope
 from accounts.second_factor import proofs
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
@@ -85,13 +85,13 @@ def lock_for_update(crate: Crate) -> Crate:
     return Crate.with_removed.for_update().get(pk=crate.pk)
 
 
-def get_owned_for_update(principal: Principal, name: str) -> Crate:
-    """Return a crate of the principal, locked until the transaction ends.
+def get_owned_for_update(principal: Principal, name: str, *others: User) -> Crate:
+    """Return a crate of the principal, locked until the transaction ends, as are the accounts of `others`.
 
     Raises `Unauthenticated`, `NotFound` and `PermissionDenied`.
     """
     # Lock order: the user's row, then the crate's. A publish takes its locks in the same order.
-    principal.revalidate_and_lock()
+    principal.revalidate_and_lock(*others)
     crate = lock_for_update(get_crate(name))
     if crate.removed_at is not None:
         raise NotFound(f"The crate {name!r} was removed just now.")
@@ -108,7 +108,8 @@ def add(principal: Principal, name: str, logins: Sequence[str]) -> str:
     proofs.require_recent(principal)
     users = _get_users(logins, User.objects.in_good_standing(), "there is no such open account")
     with transaction.atomic():
-        crate = get_owned_for_update(principal, name)
+        crate = get_owned_for_update(principal, name, *users)
+        _require_open(users)
         _change_owners(crate, users, [], actor=principal.user)
     if len(users) == 1:
         return f"user {users[0].login} has been added to the owners list of crate {crate}"
@@ -136,6 +137,7 @@ def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User]
     Raises `Invalid` for a new owner whose account is closed, and `Conflict` if no open account would be left as owner.
     """
     with transaction.atomic():
+        lock_accounts(*added)
         locked = lock_for_update(crate)
         owners = set(locked.ownerships.values_list("user", flat=True))
         added = [user for user in added if user.pk not in owners]
@@ -148,12 +150,16 @@ def change_as_staff(crate: Crate, added: Sequence[User], removed: Sequence[User]
 def transfer_as_staff(crate: Crate, user: User, *, actor: User) -> bool:
     """Make an account the only owner of a crate; return False if it is. Raises what `change_as_staff` raises."""
     with transaction.atomic():
+        lock_accounts(user)
         others = list(User.objects.filter(ownerships__crate=lock_for_update(crate)).exclude(pk=user.pk))
         return change_as_staff(crate, [user], others, actor=actor)
 
 
 def _require_open(users: Sequence[User]) -> None:
-    """Raise `Invalid` for an account that is closed or banned."""
+    """Raise `Invalid` for an account that is closed or banned.
+
+    The caller has locked the accounts, so that a ban or an end of them precedes this or waits for the commit.
+    """
     keys = {user.pk for user in users}
     open_keys = set(User.objects.in_good_standing().filter(pk__in=keys).values_list("pk", flat=True))
     for user in users:

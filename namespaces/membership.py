@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts import roles
 from accounts.models import NameReservation, User, good_standing
 from accounts.name_patterns import NameKind
-from accounts.principals import Principal
+from accounts.principals import Principal, lock_accounts
 from accounts.scopes import Scope
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from namespaces import names, role_assignments
@@ -117,7 +117,7 @@ def create_namespace_for(owner: User, name: str, *, actor: User) -> Namespace:
     names.validate(name)
     with transaction.atomic():
         # The lock waits for a ban of the owner, or precedes it.
-        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+        lock_accounts(owner)
         role_assignments.open_accounts([owner.username])
         return _create(name, owner, actor=actor)
 
@@ -219,6 +219,7 @@ def give_role_as_staff(namespace: Namespace, user: User, role: Role, *, actor: U
     `Conflict` if no open account would be left as owner.
     """
     with transaction.atomic():
+        lock_accounts(user)
         return role_assignments.give_by_staff(Membership, _lock_shared(namespace), user, role, actor=actor)
 
 
@@ -228,6 +229,7 @@ def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
     Raises `Invalid` for a personal namespace, `NotFound` for a removed one, and `Conflict` for a closed account.
     """
     with transaction.atomic():
+        lock_accounts(user)
         locked = _lock_shared(namespace)
         rows = list(Membership.in_subject(locked).filter(Q(role=Role.OWNER) | Q(user=user)).select_related("user"))
         new = next((row for row in rows if row.user_id == user.pk), Membership(namespace=locked, user=user))

@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.dispatch import receiver
 
 from accounts.models import User
-from accounts.principals import Principal
+from accounts.principals import Principal, lock_accounts
 from accounts.scopes import Scope
 from accounts.signals import account_ending, co_members_wanted
 from namespaces import role_assignments
@@ -97,6 +97,7 @@ def give_role_as_staff(package: Package, user: User, role: Role, *, actor: User)
     Raises `Invalid` for a closed account, and `Conflict` if no open account would be left as owner.
     """
     with transaction.atomic():
+        lock_accounts(user)
         locked = lookup.lock_for_update(package)
         return role_assignments.give_by_staff(Collaboration, locked, user, role, actor=actor)
 

@@ -7,12 +7,14 @@ import pytest
 
 from accounts import bans, registration
 from accounts.models import User
+from accounts.principals import Principal
 from crates import ownership
 from crates.models import Crate
 from registry_site.errors import Invalid
 from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import PASSWORD, CargoClient
+from tests.support.concurrency import call_during
 
 OWNERS = "/api/v1/crates/demo/owners"
 
@@ -100,7 +102,7 @@ def test_owner_can_be_added_twice(as_alice: CargoClient, bob: User) -> None:
 @pytest.mark.parametrize("count", [1, 20])
 def test_number_of_queries_is_constant(as_alice: CargoClient, django_assert_num_queries: Any, count: int) -> None:
     logins = [registration.register(f"user{number}", "correct horse").username for number in range(count)]
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         assert as_alice.put_json(OWNERS, {"users": logins}).status_code == 200
 
 
@@ -193,6 +195,21 @@ def test_staff_make_no_banned_account_an_owner(bob: User, root: User) -> None:
         with pytest.raises(Invalid, match="closed or banned"):
             verb()
     assert owner_names() == ["alice"]
+
+
+@pytest.mark.only_postgresql  # SQLite has one writer at a time
+@pytest.mark.django_db(transaction=True)
+def test_account_banned_meanwhile_owns_nothing(alice: User, bob: User, root: User) -> None:
+    crate = Crate.objects.get()
+    verbs: dict[str, Callable[[], object]] = {
+        "owner": lambda: ownership.add(Principal(alice), "demo", ["bob"]),
+        "staff": lambda: ownership.change_as_staff(crate, [bob], [], actor=root),
+        "transfer": lambda: ownership.transfer_as_staff(crate, bob, actor=root),
+    }
+    for name, verb in verbs.items():
+        assert isinstance(call_during(lambda: bans.ban(bob, actor=root), verb), Invalid), name
+        assert owner_names() == ["alice"], name
+        bans.unban(bob, actor=root)
 
 
 def test_staff_change_owners_once(alice: User, bob: User, root: User) -> None:

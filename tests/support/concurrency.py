@@ -11,6 +11,8 @@ from http.cookies import SimpleCookie
 from threading import Barrier
 from typing import Any, TypeVar
 
+from django.db import connection, transaction
+
 from tests.support.servers import Server
 
 T = TypeVar("T")
@@ -64,6 +66,34 @@ def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def call_during(change: Callable[[], object], verb: Callable[[], object]) -> BaseException | None:
+    """Call `verb` in another connection of PostgreSQL before `change` is committed, and return what it raises.
+
+    The commit follows once `verb` has an end or waits for a lock.
+    """
+
+    def call() -> None:
+        try:
+            verb()
+        finally:
+            connection.close()
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # or a transaction sees the same again and again
+            cursor.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.fetchone() is not None
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            future = pool.submit(call)
+            wait_until(lambda: future.done() or is_waiting())
+        return future.exception()
 
 
 def count_statuses(responses: list[Response]) -> dict[int, int]:
