@@ -95,7 +95,7 @@ def create_crate(name: str, publisher: "Principal", random: Random) -> None:
     """Create a crate by the registry's own verbs, but for the facts of its versions."""
     from django.db import transaction
 
-    from crates import derived_fields, index, publishing
+    from crates import derived_fields, publishing
     from crates.models import Crate, Version
     from registry_site.storage import blobs
 
@@ -105,7 +105,7 @@ def create_crate(name: str, publisher: "Principal", random: Random) -> None:
         stored = list(pool.map(lambda content: blobs.put(io.BytesIO(content)), files))
     with transaction.atomic():
         crate = publishing.lock_or_create_crate(publisher, name, Crate.Upstream.LACKS)
-        versions = Version.objects.bulk_create(
+        Version.objects.bulk_create(
             Version(
                 crate=crate,
                 number=number,
@@ -116,10 +116,7 @@ def create_crate(name: str, publisher: "Principal", random: Random) -> None:
             )
             for number, blob in zip(numbers, stored, strict=True)
         )
-        text = "".join(index.render_line(name, version) for version in versions)
-        foremost = derived_fields.choose_foremost(versions)
-        fields = derived_fields.DerivedFields(crate.index_modified, None, foremost, VERSIONS, text, index.etag(text))
-        derived_fields.save(crate, fields, lambda crate: fields)
+        derived_fields.save(crate, None, lambda crate: derived_fields.from_versions(crate, crate.versions.all()))
 
 
 def crate_file(name: str, version: str, random: Random) -> bytes:
@@ -143,7 +140,7 @@ def fingerprint(count: int) -> str:
     columns = ("number", "checksum", "size", "yanked", "published_at", "dependencies", "features", "links")
     for row in Version.objects.order_by("pk").values_list("pk", *columns)[:count].iterator():
         digest.update(repr(row).encode())
-    fields = ("index_text", "index_etag", "index_modified", "updated_at", "default_version_id", "version_count")
+    fields = ("index_size", "index_etag", "index_modified", "updated_at", "default_version_id", "version_count")
     for crate in Crate.objects.order_by("pk").values_list("pk", *fields)[: count // VERSIONS].iterator():
         digest.update(repr(crate).encode())
     return digest.hexdigest()

@@ -1,13 +1,13 @@
-"""Fields and rows of a crate that are derived from its versions: its foremost versions, search words and index file.
+"""What is derived of a crate from its versions: its foremost versions, search words and index file.
 
-An index file can have megabytes, and while one transaction writes, all others of SQLite wait. So the fields after a
-change are worked out before the locks are taken, and once more under them only if another change has come first.
+While one transaction writes, all others of SQLite wait. So what needs many rows is worked out before the locks are
+taken, and once more under them only if another change has come first. A publish needs few, however many there are.
 """
 
 import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from crates import counters, dependency_rows, index, names, search, taxonomy
-from crates.models import Crate, Version
+from crates.models import Crate, IndexLine, Version
 from registry_site import file_locks, semantic_versions
-from registry_site.errors import Invalid
+from registry_site.errors import Conflict, Invalid
 
 QUEUE_SECONDS = 5  # a change that waits longer goes on, which costs time under the locks but is right
 SAVED_FIELDS = (
@@ -26,10 +26,11 @@ SAVED_FIELDS = (
     "newest_version",
     "version_count",
     "updated_at",
-    "index_text",
+    "index_size",
     "index_etag",
     "index_modified",
 )
+BATCH_SIZE = 100  # lines of one statement
 COLUMNS = ("number", "yanked", "published_at", "description", "keywords", "categories")
 
 
@@ -43,6 +44,16 @@ class ForemostVersions:
 
 
 @dataclass(frozen=True)
+class IndexLines:
+    """A change of an index file: lines that it gets, and lines that others replace. Removed versions lose theirs."""
+
+    size: int  # of the whole file, in bytes
+    new: dict[Version, str] = field(default_factory=dict)
+    replaced: dict[Version, str] = field(default_factory=dict)
+    has_removed: bool = False
+
+
+@dataclass(frozen=True)
 class DerivedFields:
     """The fields after a change of a crate whose index file was last modified at `since`."""
 
@@ -50,7 +61,7 @@ class DerivedFields:
     former_default: Version | None
     foremost: ForemostVersions
     version_count: int
-    index_text: str
+    lines: IndexLines
     index_etag: str
 
 
@@ -62,18 +73,19 @@ def queue(crate_name: str) -> AbstractContextManager[bool]:
     return file_locks.file_lock(f"crate {names.canonical(crate_name)}", QUEUE_SECONDS)
 
 
-def after_publish(crate: Crate, version: Version) -> DerivedFields:
+def after_publish(crate: Crate, version: Version, line: str) -> DerivedFields:
     """Return the fields after the publish of a version; raises `Invalid` for too large an index file."""
-    text = crate.index_text + index.render_line(crate.name, version)
-    require_index_size(crate, text)
+    lines = IndexLines(crate.index_size + len(line), new={version: line})
+    require_index_size(crate, lines.size)
     present = _present_foremost(crate)
     foremost = choose_foremost([*present, version])
+    etag = index.etag_after(crate.index_etag, line)
     former = _default_of(crate, present)
-    return DerivedFields(crate.index_modified, former, foremost, crate.version_count + 1, text, index.etag(text))
+    return DerivedFields(crate.index_modified, former, foremost, crate.version_count + 1, lines, etag)
 
 
 def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields:
-    """Return the fields after a version is yanked or unyanked."""
+    """Return the fields after a version is yanked or unyanked; raises `Conflict` if it has been removed."""
     changed = copy.copy(version)
     changed.yanked = yanked
     present = _present_foremost(crate)
@@ -81,12 +93,17 @@ def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields
     if not yanked:
         foremost = choose_foremost([*(other for other in present if other != version), changed])
     elif version in present:  # any other may follow
-        others = crate.versions.exclude(pk=version.pk).order_by().only("number", "yanked", "published_at")
+        others = crate.versions.exclude(pk=version.pk).order_by().only("crate", "number", "yanked", "published_at")
         foremost = _with_texts(choose_foremost([*others, changed]))
     else:
         foremost = choose_foremost(present)
-    text = index.replace_yanked(crate.index_text, crate.name, version.number, yanked=yanked)
-    return DerivedFields(crate.index_modified, former, foremost, crate.version_count, text, index.etag(text))
+    line = IndexLine.objects.filter(pk=version.pk).values_list("text", flat=True).first()
+    if line is None:
+        raise Conflict(f"{crate} {version.number} has been removed meanwhile.")
+    text = index.with_yanked(line, yanked=yanked)
+    lines = IndexLines(crate.index_size + len(text) - len(line), replaced={version: text})
+    etag = index.etag_after(crate.index_etag, text)
+    return DerivedFields(crate.index_modified, former, foremost, crate.version_count, lines, etag)
 
 
 def from_versions(crate: Crate, versions: QuerySet[Version]) -> DerivedFields:
@@ -94,17 +111,22 @@ def from_versions(crate: Crate, versions: QuerySet[Version]) -> DerivedFields:
     former = _default_of(crate, _present_foremost(crate))
     candidates = list(versions.order_by().only("number", "yanked", "published_at"))
     foremost = _with_texts(choose_foremost(candidates))
-    rows = versions.order_by("pk").only(*index.COLUMNS).iterator(chunk_size=100)
-    text = "".join(index.render_line(crate.name, version) for version in rows)
-    require_index_size(crate, text)
-    return DerivedFields(crate.index_modified, former, foremost, len(candidates), text, index.etag(text))
+    stored = dict(crate.index_lines.order_by().values_list("pk", "text"))
+    rows = versions.filter(index_line=None).order_by("pk").only(*index.COLUMNS).iterator(chunk_size=100)
+    new = {version: index.render_line(crate.name, version) for version in rows}
+    texts = stored | {version.pk: line for version, line in new.items()}
+    keys = sorted(version.pk for version in candidates)
+    text = "".join(texts[key] for key in keys)
+    require_index_size(crate, len(text))
+    lines = IndexLines(len(text), new=new, has_removed=not stored.keys() <= set(keys))
+    return DerivedFields(crate.index_modified, former, foremost, len(candidates), lines, index.etag(text))
 
 
-def require_index_size(crate: Crate, text: str) -> None:
-    """Raise `Invalid` for an index file that is too large to be written again and again."""
-    if len(text) > index.MAX_FILE_SIZE:
+def require_index_size(crate: Crate, size: int) -> None:
+    """Raise `Invalid` for an index file of so many bytes, if cargo should not fetch it again and again."""
+    if size > index.MAX_FILE_SIZE:
         raise Invalid(
-            f"The index file of {crate} would have {len(text)} bytes; at most {index.MAX_FILE_SIZE} are taken. "
+            f"The index file of {crate} would have {size} bytes; at most {index.MAX_FILE_SIZE} are taken. "
             "Publish this version under another name."
         )
 
@@ -139,19 +161,29 @@ def save(
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
     crate.version_count = fields.version_count
-    crate.index_text, crate.index_etag = fields.index_text, fields.index_etag
+    crate.index_size, crate.index_etag = fields.lines.size, fields.index_etag
     # Last-Modified has whole seconds. Two changes in one second must not share it, or a client would keep the older
     # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
     crate.updated_at = timezone.now()
     now = crate.updated_at.replace(microsecond=0)
     crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
     crate.save(update_fields=SAVED_FIELDS)
+    _save_lines(crate, fields.lines)
     if foremost.default_version != fields.former_default:
         dependency_rows.set_current(fields.former_default, foremost.default_version)
         taxonomy.assign(crate, fields.former_default, foremost.default_version)
     search.update_words(crate, words)
     counters.usable_crates.add((crate.max_version is not None) - was_usable, crate.pk)
     counters.versions.add(crate.version_count - former_count, crate.pk)
+
+
+def _save_lines(crate: Crate, lines: IndexLines) -> None:
+    for version, text in lines.replaced.items():
+        IndexLine.objects.filter(pk=version.pk).update(text=text)
+    if lines.has_removed:
+        crate.index_lines.filter(version__removed_at__isnull=False).delete()
+    rows = [IndexLine(version=version, crate=crate, text=text) for version, text in lines.new.items()]
+    IndexLine.objects.bulk_create(rows, batch_size=BATCH_SIZE)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:

@@ -6,10 +6,10 @@ from datetime import UTC
 from typing import Any
 
 from crates.models import Version
-from registry_site.errors import Conflict, Invalid
+from registry_site.errors import Invalid
 
-MAX_LINE_SIZE = 64 * 1024  # bytes, without the checksum
-MAX_FILE_SIZE = 8 * 1024 * 1024  # bytes; each change of a crate writes the whole file
+MAX_LINE_SIZE = 64 * 1024  # bytes
+MAX_FILE_SIZE = 8 * 1024 * 1024  # bytes; a client that lacks one line fetches all
 SEPARATORS = (",", ":")
 COLUMNS = ("number", "checksum", "dependencies", "features", "yanked", "links", "published_at", "rust_version")
 
@@ -20,29 +20,20 @@ def render_line(name: str, version: Version) -> str:
     return json.dumps(line(name, version), separators=SEPARATORS) + "\n"
 
 
-def check_line_size(name: str, version: Version) -> None:
-    """Check that the line of a version is not too long; raises `Invalid`."""
-    size = len(render_line(name, version))
-    if size > MAX_LINE_SIZE:
+def new_line(name: str, version: Version) -> str:
+    """Return the line of a version that is published; raises `Invalid` for a line that is too long."""
+    text = render_line(name, version)
+    if len(text) > MAX_LINE_SIZE:
         raise Invalid(
-            f"{name} {version.number} needs {size} bytes in the index, for its dependencies and features; at most "
+            f"{name} {version.number} needs {len(text)} bytes in the index, for its dependencies and features; at most "
             f"{MAX_LINE_SIZE} are taken."
         )
+    return text
 
 
-def replace_yanked(text: str, name: str, number: str, *, yanked: bool) -> str:
-    """Return an index file with another `yanked` in the line of one version; its other bytes stay as they are.
-
-    Raises `Conflict` if the version has no line any more.
-    """
-    # Every line begins with these two keys.
-    beginning = json.dumps({"name": name, "vers": number}, separators=SEPARATORS).removesuffix("}") + ","
-    start = 0 if text.startswith(beginning) else text.find(f"\n{beginning}") + 1
-    if not text.startswith(beginning, start):
-        raise Conflict(f"{name} {number} has been removed meanwhile.")
-    end = text.index("\n", start)
-    entry = json.loads(text[start:end]) | {"yanked": yanked}
-    return f"{text[:start]}{json.dumps(entry, separators=SEPARATORS)}{text[end:]}"
+def with_yanked(line: str, *, yanked: bool) -> str:
+    """Return a line with another `yanked`; its other keys and values stay as they are."""
+    return json.dumps(json.loads(line) | {"yanked": yanked}, separators=SEPARATORS) + "\n"
 
 
 def line(name: str, version: Version) -> dict[str, Any]:
@@ -73,5 +64,14 @@ def line(name: str, version: Version) -> dict[str, Any]:
 
 
 def etag(text: str) -> str:
-    """Return the strong validator of an index file."""
+    """Return the strong validator of an index file by its text."""
     return f'"{hashlib.sha256(text.encode("ascii")).hexdigest()[:32]}"'
+
+
+def etag_after(former: str, line: str) -> str:
+    """Return the strong validator of an index file that has got a line, at its end or instead of the version's former.
+
+    It is a digest over the file's history: the validator before and this change. So two files have the same one only if
+    they have the same text, on each node and after a restored backup, too, though nobody reads all of the text.
+    """
+    return etag(f"{former}\n{line}")

@@ -76,11 +76,7 @@ class Present(models.Manager[Row]):
 class CrateQuerySet(models.QuerySet["Crate"]):
     def named(self, name: str) -> Self:
         """Select the crate of this name; case, `-` and `_` do not count."""
-        return self.without_large_columns().filter(canonical_name=names.canonical(name))
-
-    def without_large_columns(self) -> Self:
-        """Leave the index text, which can have megabytes, to the code that reads it."""
-        return self.defer(*Crate.LARGE_COLUMNS)
+        return self.filter(canonical_name=names.canonical(name))
 
     def usable(self) -> Self:
         """Select the crates with a version that is not yanked."""
@@ -89,19 +85,17 @@ class CrateQuerySet(models.QuerySet["Crate"]):
     def for_update(self) -> Self:
         """Lock the selected rows until the transaction ends."""
         # Primary keys never change, so that other rows may refer to the crate meanwhile (FOR NO KEY UPDATE).
-        return self.without_large_columns().select_for_update(no_key=True)
+        return self.select_for_update(no_key=True)
 
 
 PresentCrates = Present.from_queryset(CrateQuerySet)
 
 
 class Crate(Removal):
-    """A crate and its index file, ready to send.
+    """A crate, and what identifies its index file, whose lines are rows of their own.
 
     The row of a removed crate stays, with no foremost version and an empty index file: its numbers never come back.
     """
-
-    LARGE_COLUMNS = ("index_text",)  # megabytes in the worst case; lists leave them out
 
     class Upstream(models.TextChoices):
         LACKS = "lacks", "lacks the name; the mirror never asks for it"
@@ -149,7 +143,7 @@ class Crate(Removal):
     index_path = models.CharField(max_length=80, editable=False)
     index_etag = models.CharField(max_length=70, editable=False, default="")
     index_modified = models.DateTimeField(editable=False, default=timezone.now)
-    index_text = models.TextField(editable=False, default="")
+    index_size = models.PositiveIntegerField(editable=False, default=0, help_text="Bytes of all lines.")
 
     objects = PresentCrates()
     with_removed = CrateQuerySet.as_manager()
@@ -248,6 +242,26 @@ class Version(Removal):
 
     def __str__(self) -> str:
         return f"{self.crate}@{self.number}"
+
+
+class IndexLine(models.Model):
+    """The line of a version in the index file of its crate, kept by `crates.derived_fields`.
+
+    A publish adds one and a yank replaces one, so that neither costs more for a crate with thousands of versions. The
+    file has them in the order of the versions' primary keys. Removed versions have none.
+    """
+
+    LARGE_COLUMNS = ("text",)
+
+    version = models.OneToOneField(Version, primary_key=True, on_delete=models.CASCADE, related_name="index_line")
+    crate = models.ForeignKey(Crate, on_delete=models.CASCADE, db_index=False, related_name="index_lines")
+    text = models.TextField(help_text="With its newline.")
+
+    class Meta:
+        indexes = [models.Index(fields=["crate", "version"], name="index_lines_of_crate")]
+
+    def __str__(self) -> str:
+        return f"index line of {self.version}"
 
 
 class VersionContents(models.Model):

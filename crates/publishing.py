@@ -75,35 +75,34 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         packed = manifest.parse_packed(contents.cargo_toml, registries, contents.paths)
         manifest.check_agreement(metadata, packed)
         read = facts.read(packed.document, contents, received.crate, compressed_size)
-        version = new_version(principal, packed)
+        blob = blobs.identify(received.crate)
+        version = new_version(principal, packed, blob)
         version_facts.assign(version, read)
-        index.check_line_size(packed.name, version)
+        line = index.new_line(packed.name, version)
         texts = version_facts.new_contents(read, packed.repository)
         # Outside of the transaction, since upstream may take seconds.
         upstream = shared_names.check_new_name(packed.name, principal.user) if is_new else None
         # The blob is durable before a row names it. What a crash in between leaves behind is deleted a day later.
-        blob = stored_blobs.put(received.crate)
-    version.checksum, version.size = blob.sha256, blob.size
-    with derived_fields.queue(packed.name):
-        version = insert_version(principal, packed.name, version, texts, upstream)
+        stored_blobs.put_identified(blob, received.crate)
+    version = insert_version(principal, packed.name, version, line, texts, upstream)
     warnings = [*packed.warnings(), *read.omissions, *announcements.publish_warnings()]
     return PublishResult(version, packed.invalid_categories, warnings)
 
 
 def insert_version(
-    principal: Principal, name: str, version: Version, contents: VersionContents, upstream: Crate.Upstream | None
+    principal: Principal,
+    name: str,
+    version: Version,
+    line: str,
+    contents: VersionContents,
+    upstream: Crate.Upstream | None,
 ) -> Version:
     """Insert a version into its crate, or return the present one if its bytes are the same.
 
-    `upstream` is None for a crate that was there before.
+    `line` is for the index file. `upstream` is None for a crate that was there before.
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
-    crate = Crate.objects.named(name).defer(None).first()
-    derive = partial(derived_fields.after_publish, version=version)
-    # The index file is written anew before the locks.
-    is_new_version = crate is not None and get_present_version(crate, version.number) is None
-    prepared = derive(crate) if crate is not None and is_new_version else None
     words = search.words_of(name, version, contents.readme_text)
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
@@ -122,7 +121,7 @@ def insert_version(
         version.save()
         contents.version = version
         contents.save()
-        derived_fields.save(crate, prepared, derive, words)
+        derived_fields.save(crate, None, partial(derived_fields.after_publish, version=version, line=line), words)
         dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}
         audit.record(principal.user, audit.Action.CRATE_PUBLISH, version, **detail)
@@ -185,7 +184,7 @@ def get_present_version(crate: Crate, number: str) -> Version | None:
     versions = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
     version = versions.order_by().only("number", "checksum", "removed_at", "removal_reason").first()
     if version is not None:
-        version.crate = crate  # without its index text
+        version.crate = crate
         removal.require_present(version)
     return version
 
@@ -206,11 +205,13 @@ def way_of(principal: Principal) -> str:
     return f"token {credential.name}"
 
 
-def new_version(principal: Principal, packed: manifest.Manifest) -> Version:
-    """Return a version that is not stored yet, without its crate and the digest and size of its file."""
+def new_version(principal: Principal, packed: manifest.Manifest, blob: blobs.Blob) -> Version:
+    """Return a version that is not stored yet, without its crate."""
     return Version(
         number=packed.version,
         release=semantic_versions.without_build(packed.version),
+        checksum=blob.sha256,
+        size=blob.size,
         published_by=principal.user,
         published_with=way_of(principal),
         dependencies=[dependency.index_entry() for dependency in packed.dependencies],

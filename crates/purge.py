@@ -14,6 +14,7 @@ from crates.models import (
     Crate,
     CrateWords,
     Dependency,
+    IndexLine,
     Keyword,
     PopularWords,
     Version,
@@ -25,7 +26,7 @@ from registry_site.signals import blobs_needed, purge_requested
 from registry_site.storage import stored_blobs
 
 ACTOR = "manage.py purge"
-TABLES = [Version, VersionContents, Dependency, CrateWords, PopularWords, Crate, Keyword, Category]
+TABLES = [Version, VersionContents, IndexLine, Dependency, CrateWords, PopularWords, Crate, Keyword, Category]
 TABLES += [Crate.keywords.through, Crate.categories.through]
 
 
@@ -41,7 +42,7 @@ def purge_versions(**kwargs: Any) -> str:
     """Destroy expired versions, crate by crate."""
     limit = timezone.now() - timedelta(days=settings.TRASH_DAYS)
     expired = Version.with_removed.filter(removed_at__lt=limit, destroyed_at=None)
-    crates = Crate.with_removed.filter(pk__in=expired.values("crate")).without_large_columns()
+    crates = Crate.with_removed.filter(pk__in=expired.values("crate"))
     count = sum(removal.destroy_expired(crate, actor=ACTOR) for crate in crates.iterator(chunk_size=100))
     return f"Removed versions of {count} crates destroyed for good. {erase_destroyed()}"
 

@@ -61,7 +61,7 @@ def _change_yanked(
         return False
     derive = partial(derived_fields.after_yank, version=version, yanked=yanked)
     with derived_fields.queue(version.crate.name):
-        prepared = derive(Crate.with_removed.without_large_columns().get(pk=version.crate_id))
+        prepared = derive(Crate.with_removed.get(pk=version.crate_id))
         with transaction.atomic():
             crate = lock()
             version.refresh_from_db(fields=["yanked", "yanked_at", "yank_message", "removed_at"])

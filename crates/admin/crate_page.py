@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce, Length, Substr
+from django.db.models.functions import Coalesce, Substr
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -36,7 +36,7 @@ VERSION_COLUMNS = (
 
 
 def page_queryset() -> QuerySet[Crate]:
-    """Select crates with all that their facts need, in one query, and without the index text."""
+    """Select crates with all that their facts need, in one query."""
     versions = Version.with_removed.filter(crate=OuterRef("pk")).order_by().values("crate")
     figures_of_versions = {
         "number": Count("pk"),
@@ -50,9 +50,8 @@ def page_queryset() -> QuerySet[Crate]:
         for name, figure in figures_of_versions.items()
     }
     crates = Crate.with_removed.select_related("removed_by", "downloads")
-    return crates.defer(*Crate.LARGE_COLUMNS).annotate(
+    return crates.annotate(
         **counted,
-        index_length=Length("index_text"),
         readme=Subquery(readmes(OuterRef("default_version"))),
         **{f"default_{name}": F(f"default_version__{name}") for name in DEFAULT_COLUMNS},
         **{f"{name}_number": F(f"{name}_version__number") for name in ("max", "newest")},
@@ -139,7 +138,7 @@ class CratePage:
         yield Fact("Versions", ", ".join(parts))
         yield Fact("Newest version", Link(crate.newest_number or "", object_url(Version, crate.newest_version_id)))
         yield Fact("Described by", Link(crate.default_number or "", object_url(Version, crate.default_version_id)))
-        yield Fact("Stored", f"{figures.size(crate.versions_bytes)}; index file {figures.size(crate.index_length)}")
+        yield Fact("Stored", f"{figures.size(crate.versions_bytes)}; index file {figures.size(crate.index_size)}")
         if downloads:
             recent = f"{figures.grouped(downloads.total)} in all, {figures.grouped(downloads.recent)} in 90 days"
             yield Fact("Downloads", recent)

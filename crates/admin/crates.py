@@ -23,7 +23,7 @@ from registry_site.admin.object_pages import Description, ObjectPage
 
 def set_served(crate: Crate, *, served: bool, actor: User) -> bool:
     """Let the mirror serve upstream's crate of a name, or never ask for it; return whether that changed it."""
-    rows = Crate.with_removed.without_large_columns().filter(pk=crate.pk)
+    rows = Crate.with_removed.filter(pk=crate.pk)
     return shared_names.set_served(rows, served=served, actor=actor) > 0
 
 
@@ -80,7 +80,7 @@ class CrateAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Crate]:
-        large = (*Crate.LARGE_COLUMNS, *(f"max_version__{column}" for column in Version.LARGE_COLUMNS))
+        large = (f"max_version__{column}" for column in Version.LARGE_COLUMNS)
         owners = Ownership.objects.filter(crate=OuterRef("pk")).order_by()
         crates: QuerySet[Crate] = super().get_queryset(request).select_related("max_version").defer(*large)
         return crates.annotate(

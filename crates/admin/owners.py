@@ -8,7 +8,6 @@ from django.http import HttpRequest
 
 from accounts.models import User
 from crates import names, ownership
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE
 from crates.models import Crate, Ownership
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
@@ -34,9 +33,8 @@ class OwnershipAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ownership]:
-        ownerships = super().get_queryset(request).select_related("crate", "user", "added_by")
-        without_large: QuerySet[Ownership] = ownerships.defer(*LARGE_COLUMNS_OF_CRATE)
-        return without_large
+        ownerships: QuerySet[Ownership] = super().get_queryset(request).select_related("crate", "user", "added_by")
+        return ownerships
 
     def find(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> tuple[QuerySet[Any], bool]:
         crates = Crate.with_removed.filter(begins("canonical_name", names.canonical(text)))

@@ -6,12 +6,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from crates.models import Crate
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import CountedAdmin
-
-# Large columns of the crate of a version or an owner.
-LARGE_COLUMNS_OF_CRATE = tuple(f"crate__{column}" for column in Crate.LARGE_COLUMNS)
 
 
 def removal_actions(

@@ -7,7 +7,6 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 
 from crates.admin.crate_page import dependency_panel, readme_panel, readmes, removal_fact
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE
 from crates.models import Crate, Dependency, Version
 from registry_site.admin.object_pages import Description, Fact, Link, Panel, link_to, object_url
 from registry_site.download_counts import total_of
@@ -17,7 +16,7 @@ from registry_site.templatetags import figures
 def page_queryset() -> QuerySet[Version]:
     """Select versions with all that their facts need, in one query, and without large columns."""
     versions = Version.with_removed.select_related("crate", "published_by", "removed_by", "downloads")
-    without_large = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
+    without_large = versions.defer(*Version.LARGE_COLUMNS)
     return without_large.annotate(readme=Subquery(readmes(OuterRef("pk"))))
 
 

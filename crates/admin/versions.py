@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import User
 from crates import names, removal, yanking
 from crates.admin import version_page
-from crates.admin.removable import LARGE_COLUMNS_OF_CRATE, RemovableAdmin, removal_actions
+from crates.admin.removable import RemovableAdmin, removal_actions
 from crates.models import Crate, Version
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
@@ -72,7 +72,7 @@ class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
         versions = super().get_queryset(request).select_related("crate", "published_by")
-        without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS, *LARGE_COLUMNS_OF_CRATE)
+        without_large: QuerySet[Version] = versions.defer(*Version.LARGE_COLUMNS)
         return without_large
 
     def find(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> tuple[QuerySet[Any], bool]:

@@ -16,8 +16,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
-from crates import names
-from crates.models import Crate
+from crates import index_files
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
@@ -58,10 +57,8 @@ class Index(Cargo, ViewSet):
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
-        """Return the index file of one crate; its lines are stored ready on the crate's row."""
-        crates = Crate.objects.filter(index_path=names.normalize_index_path(path))
-        row = crates.values_list("index_text", "index_etag", "index_modified").first()
-        if row is None or not row[0]:  # all its versions are removed
+        """Return the index file of one crate."""
+        file = index_files.read(path)
+        if file is None:
             raise NotFound("There is no such crate in this index.")
-        text, etag, modified = row
-        return index_file(request._request, text, etag, modified)
+        return index_file(request._request, file.text, file.etag, file.modified)

@@ -43,9 +43,14 @@ PREFIXES = 256
 def put(content: IO[bytes]) -> Blob:
     """Store all bytes of a seekable stream, as `blobs.put`, and remember them. Call it outside of transactions."""
     blob = blobs.identify(content)
+    put_identified(blob, content)
+    return blob
+
+
+def put_identified(blob: Blob, content: IO[bytes]) -> None:
+    """Store the bytes of a blob that was made of them, as `put`."""
     register(blob)
     blobs.write(blob, content)
-    return blob
 
 
 def register(blob: Blob) -> None:

@@ -8,7 +8,7 @@ from django.db.models import Model
 from django.test import Client
 
 from accounts.models import Credential, User
-from crates.models import Crate, Ownership, Version
+from crates.models import Crate, IndexLine, Ownership, Version
 from registry_site.admin.object_pages import object_url
 from registry_site.models import AuditEvent
 from tests.support import packing
@@ -60,10 +60,10 @@ def test_nothing_can_be_deleted(as_root: Client, model: type[Model]) -> None:
 def test_yank_by_staff_changes_the_index(as_root: Client) -> None:
     version = Version.objects.get()
     assert "1 yanked" in run_action(as_root, VERSIONS, "yank", version, reason="It panics.")
-    assert '"yanked":true' in Crate.objects.get().index_text
+    assert '"yanked":true' in IndexLine.objects.get().text
     assert Version.objects.get().yank_message == "It panics."
     assert "1 unyanked" in run_action(as_root, VERSIONS, "unyank", version)
-    assert '"yanked":false' in Crate.objects.get().index_text
+    assert '"yanked":false' in IndexLine.objects.get().text
 
 
 def test_yank_by_staff_is_recorded_as_theirs(as_root: Client) -> None:

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
+from crates import index_files
 from crates.mirror.models import IndexSummary
+from crates.models import Crate
 from registry_site.search.lookup import all_of
+from tests.support import packing
 from tests.support.bad_upstream import line
+from tests.support.cast import CargoClient
 from tests.support.migrations import migrate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,3 +49,22 @@ def test_stored_index_files_are_summarized() -> None:
     ]
     matches = IndexSummary.objects.filter(name_words__matches=all_of(["dem"], limit=2))
     assert [len(summary.lines) for summary in matches] == [2]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("newest_state")
+def test_index_files_keep_their_bytes(as_alice: CargoClient) -> None:
+    for name, numbers in (("demo", ("1.0.0", "0.9.0", "1.1.0")), ("other", ("1.0.0",))):
+        for number in numbers:
+            as_alice.publish(packing.body(name, number))
+    as_alice.delete("/api/v1/crates/demo/0.9.0/yank")
+    before = {path: index_files.read(path) for path in ("de/mo/demo", "ot/he/other")}
+    old = migrate(("crates", "0025_plain_names_of_rows"))
+    assert list(old.get_model("crates", "Crate").objects.order_by("pk").values_list("index_text", flat=True)) == [
+        file.text for file in before.values() if file
+    ]
+    migrate()
+    assert {path: index_files.read(path) for path in before} == before
+    assert [crate.index_size for crate in Crate.objects.order_by("pk")] == [
+        len(file.text) for file in before.values() if file
+    ]

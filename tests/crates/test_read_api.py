@@ -298,7 +298,7 @@ def test_large_columns_stay_in_the_database(anonymous: CargoClient, alice: User)
         with CaptureQueriesContext(connection) as queries:
             anonymous.get(BASE + route.format(name="demo", number="0.0.0"))
         selected = " ".join(query["sql"].split(" FROM ")[0] for query in queries)
-        assert "index_text" not in selected, route
+        assert "crates_indexline" not in selected, route
         assert '"crates_version"."dependencies"' not in selected, route
         if "include=" in route and "version" not in route and "full" not in route:
             assert '"features"' not in selected, route

@@ -150,12 +150,12 @@ def test_file_of_a_destroyed_version_is_not_missed(root: User, blob_directory: P
     assert [refreshing.refresh(version) for version in page] == [False, True, True]
 
 
-def test_index_text_is_neither_read_nor_written() -> None:
+def test_index_file_is_neither_read_nor_written() -> None:
     forget()
     with CaptureQueriesContext(connection) as queries:
         run()
     assert [
         query["sql"]
         for query in queries.captured_queries
-        if '"index_text"' in query["sql"] or '"dependencies"' in query["sql"]
+        if '"crates_indexline"' in query["sql"] or '"dependencies"' in query["sql"]
     ] == []

@@ -55,7 +55,6 @@ SMALL = {
 }
 # The page of one row may show a description or dependencies of it, but not these.
 NEVER_SHOWN = {
-    "index_text",
     "files",
     "search_text",
     "search_name",

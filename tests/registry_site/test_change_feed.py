@@ -39,7 +39,7 @@ def cache(crates: None) -> Iterator[MemoryCache[str, str]]:
 
 
 def change(name: str = "demo") -> None:
-    Crate.objects.filter(name=name).update(index_text=f"{timezone.now()}")
+    Crate.objects.filter(name=name).update(index_etag=f"{timezone.now()}")
 
 
 def feed_of(cache: MemoryCache[str, str]) -> ChangeFeed:

@@ -66,7 +66,7 @@ def test_changes_of_index_files_are_logged(alice: User) -> None:
         crates.update(index_path="de/mo/demo2")
 
     changes: dict[str, tuple[Callable[[], object], list[tuple[str, str]]]] = {
-        "update": (lambda: crates.update(index_text="new"), both[:1]),
+        "update": (lambda: crates.update(index_modified=timezone.now()), both[:1]),
         "removal": (lambda: crates.update(removed_at=timezone.now()), both[:1]),
         "raw SQL": (lambda: execute("UPDATE crates_crate SET index_etag = 'new'"), both),
         "bulk_update": (

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
@@ -40,6 +41,23 @@ def _count_in_plans(path: str, table: str, index: str, headers: Mapping[str, str
                     rows += number if node.get("Relation Name") == table else 0
                     entries += number if index and node.get("Index Name", "").startswith(index) else 0
     return rows, entries
+
+
+@contextmanager
+def steps_of_sqlite() -> Iterator[list[int]]:
+    """Count the steps of SQLite's virtual machine in the block, its work on any machine; 0 on PostgreSQL."""
+    steps = [0]
+
+    def add() -> None:
+        steps[0] += 1
+
+    if connection.vendor == "sqlite":
+        connection.connection.set_progress_handler(add, 1)
+    try:
+        yield steps
+    finally:
+        if connection.vendor == "sqlite":
+            connection.connection.set_progress_handler(None, 0)
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

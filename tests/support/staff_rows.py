@@ -4,6 +4,7 @@ One row of each kind is busy: `Sizes.related` rows refer to it by each of its re
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ from crates.models import (
     DailyDownloads,
     Dependency,
     Follow,
+    IndexLine,
     Ownership,
     Version,
     VersionContents,
@@ -279,7 +281,7 @@ class World:
         listings = [self.listing(number) for number in range(crate_count)]
         for number, batch in enumerate(batches(listings, 1_000)):
             create_crates(batch, others[number % len(others)])
-        self.crates = list(Crate.objects.order_by("pk").defer("index_text"))
+        self.crates = list(Crate.objects.order_by("pk"))
         versions = [crate.default_version for crate in self.crates if crate.default_version]
         more = self.sizes.versions_of_busy - 1
         each = (self.sizes.versions - crate_count - more) // max(1, crate_count - 1)
@@ -336,15 +338,18 @@ class World:
         )
 
     def write_index_files(self, versions: Sequence[Version]) -> None:
-        """Store the index text of each crate, by which rows have their real size."""
-        texts: dict[int, list[str]] = {}
+        """Store the lines of each crate's index file."""
         names = {crate.pk: crate.name for crate in self.crates}
-        for version in versions:
-            texts.setdefault(version.crate_id, []).append(index.render_line(names[version.crate_id], version))
+        counts = Counter(version.crate_id for version in versions)
+        insert(
+            IndexLine(version=version, crate_id=key, text=index.render_line(names[key], version))
+            for version in versions
+            for key in [version.crate_id]
+        )
         with connection.cursor() as cursor:
             cursor.executemany(
-                "UPDATE crates_crate SET index_text = %s, version_count = %s WHERE id = %s",
-                [("".join(lines), len(lines), key) for key, lines in texts.items()],
+                "UPDATE crates_crate SET version_count = %s WHERE id = %s",
+                [(count, key) for key, count in counts.items()],
             )
 
     def create_owners(self) -> None:
