@@ -86,7 +86,7 @@ def queue_end(token: Credential, **kwargs: Any) -> None:
         outbox.add(END_KIND, token=token.pk)
 
 
-@outbox.work_kind(END_KIND)
+@outbox.work_kind(END_KIND, "job: notice of a token that ends")
 def tell_of_end(entry: OutboxEntry) -> None:
     token = Credential.objects.live().filter(pk=entry.arguments["token"]).first()
     if token is not None:

@@ -140,7 +140,7 @@ def _verified_since(user: User) -> str:
     return user.email_verified_at.isoformat() if user.email_verified_at else ""
 
 
-@outbox.mail_kind(KIND)
+@outbox.mail_kind(KIND, "mail to verify an address")
 def write_link(entry: OutboxEntry) -> Mail | None:
     """Write the mail with a link that verifies the address, or with one that allows the change to a new one."""
     claims = entry.arguments["claims"]

@@ -54,7 +54,7 @@ class Topic:
 
 def add_topic(topic: Topic) -> Topic:
     """Register a topic with the outbox."""
-    outbox.mail_kind(topic.kind)(lambda entry: write(topic, entry))
+    outbox.mail_kind(topic.kind, f"notice: {topic.name.replace('_', ' ')}")(lambda entry: write(topic, entry))
     return topic
 
 
@@ -78,7 +78,7 @@ def queue_event(event: AuditEvent, **kwargs: Any) -> None:
         outbox.add(EVENT_KIND, event=event.pk)
 
 
-@outbox.work_kind(EVENT_KIND)
+@outbox.work_kind(EVENT_KIND, "job: notices of an event")
 def notify_of_event(entry: OutboxEntry) -> None:
     """Add the mails about an event."""
     event = AuditEvent.objects.get(pk=entry.arguments["event"])

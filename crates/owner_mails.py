@@ -95,7 +95,7 @@ def recipients_of(crates: Sequence[Crate]) -> Mapping[tuple[int, str], list[str]
     return names
 
 
-@outbox.mail_kind(KIND)
+@outbox.mail_kind(KIND, "mail of staff to owners")
 def write(entry: OutboxEntry) -> Mail | None:
     """Write the mail to one owner; None if the account is closed, or has another address now."""
     values = entry.arguments

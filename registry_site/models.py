@@ -323,6 +323,8 @@ class OutboxEntry(models.Model):
         SENT = "sent"
         FAILED = "failed"
 
+    labels: ClassVar[dict[str, str]] = {}  # of the kinds, in words; `registry_site.outbox` registers both
+
     uuid = models.UUIDField(default=uuid4, editable=False, help_text="Stands in the Message-ID, so it stays the same.")
     kind = models.CharField(max_length=64)
     recipient = models.EmailField(blank=True)
@@ -350,7 +352,11 @@ class OutboxEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.pk}"
+        return f"{self.label} {self.pk}"
+
+    @property
+    def label(self) -> str:
+        return self.labels.get(self.kind, self.kind)
 
 
 class Change(models.Model):

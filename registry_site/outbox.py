@@ -61,17 +61,22 @@ _work: dict[str, Work] = {}
 added = Event()  # set after a commit that added entries, for the thread of this process
 
 
-def mail_kind(name: str) -> Callable[[Writer], Writer]:
-    """Register the function that writes mails of a kind; it returns None for one that need not be sent any more."""
-    return _registration(_writers, name)
+def mail_kind(name: str, label: str) -> Callable[[Writer], Writer]:
+    """Register the function that writes mails of a kind; it returns None for one that need not be sent any more.
+
+    Staff read the label.
+    """
+    return _registration(_writers, name, label)
 
 
-def work_kind(name: str) -> Callable[[Work], Work]:
+def work_kind(name: str, label: str) -> Callable[[Work], Work]:
     """Register a function that does work of a kind; the entry is deleted in the same transaction."""
-    return _registration(_work, name)
+    return _registration(_work, name, label)
 
 
-def _registration(kinds: dict[str, Kind], name: str) -> Callable[[Kind], Kind]:
+def _registration(kinds: dict[str, Kind], name: str, label: str) -> Callable[[Kind], Kind]:
+    OutboxEntry.labels[name] = label
+
     def register(function: Kind) -> Kind:
         kinds[name] = function
         return function

@@ -24,7 +24,7 @@ def credentials(network: Network) -> Iterator[Panel]:
     }
     rows = newest_of(Credential.objects.select_related("user").defer("secret"), network, "ip_address", "last_used_ip")
     more = Link("All in the list", list_url(Credential, q=name_of(network)))
-    yield panel_of("Tokens, sessions and keys, made or last used from there", columns, rows, more=more)
+    yield panel_of("Tokens, sessions and keys, made or last used from there", columns, rows, more=more, order="newest")
 
 
 @add_panel(LoginFailure)
@@ -37,4 +37,4 @@ def failures(network: Network) -> Iterator[Panel]:
     }
     rows = newest_of(LoginFailure.objects.all(), network, "ip_address")
     more = Link("All in the list", list_url(LoginFailure, address=name_of(network)))
-    yield panel_of("Failed log-ins", columns, rows, more=more)
+    yield panel_of("Failed log-ins", columns, rows, more=more, order="newest")

@@ -15,6 +15,7 @@ from accounts.models import Ban, User
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.fields import EndField
+from registry_site.admin.lists import state_filter
 
 
 class BanForm(ReasonForm):
@@ -48,7 +49,7 @@ class NewBanForm(ModelForm):
 @admin.register(Ban)
 class Bans(UnchangedAdmin):
     list_display = ("user", "reason", "created_at", "created_by", "until", "lifted_at", "is_in_force")
-    list_filter = (("lifted_at", admin.EmptyFieldListFilter), "created_at", "until")
+    list_filter = (("lifted_at", state_filter("state", "not lifted", "lifted")), "created_at", "until")
     search_fields = ("user__username", "reason")
     list_select_related = ("user", "created_by")
     fields = ("user", "reason", "until", "created_at", "created_by", "lifted_at")

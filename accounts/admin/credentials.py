@@ -11,6 +11,7 @@ from accounts.credentials import revocation
 from accounts.models import Credential, User
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.search.prefixes import begins
 
 
@@ -19,7 +20,7 @@ class Credentials(ReadOnlyAdmin):
     """Tokens, sessions and app keys, without their secrets and digests."""
 
     list_display = ("name", "user", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "live")
-    list_filter = ("kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    list_filter = ("kind", ("revoked_at", state_filter("state", "not revoked", "revoked")), "created_at", "expires_at")
     search_fields = ("name",)
     search_help_text = "The whole name of a user, or the beginning of a token's name; an address or a network."
     address_columns = ("ip_address", "last_used_ip")

@@ -14,7 +14,7 @@ from registry_site.admin import front_page
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.front_page import Fact, Notice
-from registry_site.admin.lists import address_filter
+from registry_site.admin.lists import address_filter, flag_filter
 from registry_site.admin.object_pages import list_url
 
 
@@ -28,8 +28,14 @@ def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]
 
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "ip_address", "of_code", "forgiven", "unlocked")
-    list_filter = ("at", address_filter("ip_address"), "of_code", "forgiven", "unlocked")
+    list_display = ("at", "name", "ip_address", "wrong", "counts")
+    list_filter = (
+        "at",
+        address_filter("ip_address"),
+        ("of_code", flag_filter("what was wrong", "the second factor", "the name or the password")),
+        ("forgiven", flag_filter("what followed", "the right one", "nothing right")),
+        ("unlocked", flag_filter("what staff did", "unlocked the account", "nothing")),
+    )
     search_fields = ("name__startswith",)
     search_help_text = "The beginning of a name; an address or a network."
     address_columns = ("ip_address",)
@@ -45,6 +51,14 @@ class LoginFailures(ReadOnlyAdmin):
             refusals=refusals,
         ),
     )
+
+    @admin.display(description="wrong was", ordering="of_code")
+    def wrong(self, failure: LoginFailure) -> str:
+        return "the second factor" if failure.of_code else "the name or the password"
+
+    @admin.display(description="counts at present")
+    def counts(self, failure: LoginFailure) -> str:
+        return login_throttle.counts_as(failure)
 
 
 @front_page.add("accounts.view_loginfailure", "Accounts")

@@ -24,7 +24,9 @@ own_rank = rank_over(lambda user: user)
 class RankForm(ActionForm):
     """The rank that accounts have from now on; without one they are no staff."""
 
-    rank = forms.ChoiceField(choices=[(name, name) for name in ("", *Rank.values, NO_RANK)])
+    rank = forms.ChoiceField(
+        choices=[("", "Choose one"), *((name, name) for name in Rank.values), (NO_RANK, "none: a user like all others")]
+    )
     field_order = ("rank", "reason")
 
     def clean_rank(self) -> Rank | None:

@@ -22,7 +22,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce, Concat, RowNumber
 from django.http import HttpRequest
-from django.utils import timezone
 
 from accounts import closing, standing, user_agents
 from accounts.models import (
@@ -158,6 +157,7 @@ class UserPage:
             self.bans,
             empty="Never banned.",
             more=Link("All bans", list_url(Ban, q=self.user.username)),
+            order="newest",
         )
 
     def failure_panels(self) -> Iterator[Panel]:
@@ -167,10 +167,11 @@ class UserPage:
                 "Time": lambda failure: failure.at,
                 "From": lambda failure: link_to_address(failure.ip_address),
                 "Wrong": lambda failure: "second factor" if failure.of_code else "password",
-                "Counts": lambda failure: counts_as(failure),
+                "Counts": lambda failure: login_throttle.counts_as(failure),
             },
             self.failures,
             more=Link("All failed log-ins", list_url(LoginFailure, q=self.user.reservation.name)),
+            order="newest",
         )
 
     def right_panels(self) -> Iterator[Panel]:
@@ -226,6 +227,7 @@ class UserPage:
             },
             credentials,
             more=Link(f"All {title.lower()}", self.credentials_url(kind__exact=kind)),
+            order="newest",
         )
 
     def session_panel(self, sessions: Sequence[Credential]) -> Panel:
@@ -245,6 +247,7 @@ class UserPage:
             },
             sessions,
             more=Link("All tokens, sessions and keys", self.credentials_url()),
+            order="newest",
         )
 
     def credentials_url(self, **query: str) -> str:
@@ -311,11 +314,3 @@ def state_of(credential: Credential) -> Cell:
     if credential.revoked_at:
         return f"revoked {credential.revoked_at:%Y-%m-%d}"
     return "live" if credential.is_live else "expired"
-
-
-def counts_as(failure: LoginFailure) -> str:
-    if failure.unlocked:
-        return "no: staff unlocked the account"
-    if failure.at < timezone.now() - login_throttle.WINDOW:
-        return "no: it is long ago"
-    return "no: the right one followed" if failure.forgiven else "yes"

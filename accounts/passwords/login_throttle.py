@@ -124,6 +124,15 @@ def is_unlockable(failure: LoginFailure) -> bool:
     return not failure.unlocked and failure.at > timezone.now() - WINDOW
 
 
+def counts_as(failure: LoginFailure) -> str:
+    """Return whether a failure counts at present, in words."""
+    if failure.unlocked:
+        return "no: staff unlocked the account"
+    if not is_unlockable(failure):
+        return "no: it is long ago"
+    return "no: the right one followed" if failure.forgiven else "yes"
+
+
 def unlock(name: str, *, actor: User | None) -> int:
     """Let the failures of a name in canonical form count no more; return how many those were.
 

@@ -65,7 +65,7 @@ def request_link(address: str) -> None:
     outbox.add(REQUEST_KIND, address, ip_address=client_address.client_ip(), request_id=request_id.get())
 
 
-@outbox.work_kind(REQUEST_KIND)
+@outbox.work_kind(REQUEST_KIND, "job: link for a lost password")
 def send_link(entry: OutboxEntry) -> None:
     """Send a link to the account of an address; to one that waits for its verification, that link first.
 
@@ -87,7 +87,7 @@ def send_link(entry: OutboxEntry) -> None:
         audit.record_all([event])
 
 
-@outbox.mail_kind(LINK_KIND)
+@outbox.mail_kind(LINK_KIND, "mail with a link for a new password")
 def write_link(entry: OutboxEntry) -> Mail | None:
     """Write the mail with a link to choose a new password."""
     user = User.objects.in_good_standing().filter(pk=entry.arguments["user"], email=entry.recipient).first()

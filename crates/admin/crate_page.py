@@ -171,6 +171,7 @@ class CratePage:
             },
             versions.only(*VERSION_COLUMNS)[: MAX_ROWS + 1],
             more=Link("All versions", list_url(Version, q=f"{self.crate.name}@")),
+            order="newest",
         )
 
     def owner_panel(self) -> Panel:

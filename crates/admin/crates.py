@@ -18,6 +18,7 @@ from crates.mirror import shared_names
 from crates.models import Crate, Ownership, Version
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage
 
 
@@ -42,8 +43,8 @@ class CrateAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     list_filter = (
         "upstream",
         "created_at",
-        ("max_version", admin.EmptyFieldListFilter),
-        ("removed_at", admin.EmptyFieldListFilter),
+        ("max_version", state_filter("highest version", "none that is usable", "some version is usable")),
+        ("removed_at", state_filter("state", "present", "removed")),
     )
     search_fields = ("name", "default_version__description")
     staff_actions = (

@@ -44,7 +44,7 @@ MAIL_OWNERS = StaffAction(
     "Mail the owners",
     "crates.change_crate",
     owner_mails.send,
-    done="told about",
+    done="whose owners get the mail",
     explanation=(
         f"Each owner with an address gets one mail, {owner_mails.MAX_RECIPIENTS:,} owners at most, whatever mails they "
         "have switched off. It cannot be called back."

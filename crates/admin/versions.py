@@ -15,6 +15,7 @@ from crates.admin.removable import RemovableAdmin, removal_actions
 from crates.models import Crate, Version
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage
 from registry_site.admin.search import CHECKSUM
 from registry_site.search.prefixes import begins
@@ -31,8 +32,8 @@ class VersionAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
     list_filter = (
         "yanked",
         "published_at",
-        ("removed_at", admin.EmptyFieldListFilter),
-        ("destroyed_at", admin.EmptyFieldListFilter),
+        ("removed_at", state_filter("state", "present", "removed")),
+        ("destroyed_at", state_filter("texts and file", "kept", "destroyed")),
     )
     search_fields = ("crate__canonical_name",)
     search_help_text = (

@@ -27,6 +27,7 @@ from crates.mirror.models import CachedCrate, CachedIndexFile, CrateDownloads, I
 from registry_site.admin.actions import ReasonForm, StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.fields import EndField
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, Link, ObjectPage
 
 __all__ = ["admin_overrides", "front_page"]  # register pages, and add the mirror to the front page
@@ -241,7 +242,7 @@ class CachedCrateAdmin(MirrorAdmin):
 @admin.register(Incident)
 class IncidentAdmin(MirrorAdmin, ObjectPage):
     list_display = ("subject", "kind", "detail", "count", "first_at", "last_at", "settled_at")
-    list_filter = ("kind", ("settled_at", admin.EmptyFieldListFilter), "last_at")
+    list_filter = ("kind", ("settled_at", state_filter("state", "open", "settled")), "last_at")
     search_fields = ("subject",)
     staff_actions = (
         StaffAction(

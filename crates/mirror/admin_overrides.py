@@ -16,6 +16,7 @@ from crates.package import requirements
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import UnchangedAdmin
 from registry_site.admin.fields import EndField
+from registry_site.admin.lists import state_filter
 from registry_site.errors import Invalid
 
 
@@ -43,7 +44,12 @@ class OverrideAdmin(UnchangedAdmin):
     """A list of overrides. They are added and ended here, but never changed: the audit log refers to them."""
 
     list_display = ("name", "requirement", "kind_value", "reason", "until", "created_at", "created_by", "ended_at")
-    list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), "created_at", "until")
+    list_filter = (
+        "kind",
+        ("ended_at", state_filter("state", "not ended", "ended by staff")),
+        "created_at",
+        "until",
+    )
     search_fields = ("name", "reason")
     list_select_related = ("created_by",)
     staff_actions = (

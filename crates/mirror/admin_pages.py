@@ -227,7 +227,7 @@ class CratePage:
             "SHA-256": lambda row: f"{row.sha256[:12]}…",
         }
         more = Link("All in the list", list_url(CachedCrate, q=self.index_file.name))
-        return panel_of("Stored files", columns, self.files[: MAX_ROWS + 1], more=more)
+        return panel_of("Stored files", columns, self.files[: MAX_ROWS + 1], more=more, order="newest")
 
 
 def is_whole(override: Override) -> bool:

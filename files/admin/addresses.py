@@ -35,4 +35,4 @@ def sessions(network: Network) -> Iterator[Panel]:
     }
     rows = newest_of(Session.objects.select_related("client"), network, "peer")
     more = Link("All in the list", list_url(Session, q=name_of(network)))
-    yield panel_of("Sessions of machines", columns, rows, more=more)
+    yield panel_of("Sessions of machines", columns, rows, more=more, order="newest")

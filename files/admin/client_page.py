@@ -110,6 +110,7 @@ def session_panel(client: Client) -> Panel:
         client.sessions.order_by("-created_at")[: MAX_ROWS + 1],
         empty="None: a purge deletes those that ended.",
         more=Link("All sessions", list_url(Session, q=client.name)),
+        order="newest",
     )
 
 

@@ -17,6 +17,7 @@ from files.admin.fields import validate_field
 from files.models import Client, Session
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage, object_url
 from registry_site.staff_runs import Shown
 
@@ -186,7 +187,7 @@ class ClientAdmin(ObjectPage):
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
     list_display = ("client", "peer", "created_at", "expires_at", "ended_at", "live")
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    list_filter = (("ended_at", state_filter("state", "not ended early", "ended early")), "created_at", "expires_at")
     search_fields = ("client__name",)
     search_help_text = "A part of a machine's name; an address or a network."
     address_columns = ("peer",)

@@ -94,4 +94,5 @@ def invitation_panel(model: type[RoleInvitation], subject: Any) -> Panel:
         },
         rows[: MAX_ROWS + 1],
         more=Link("All invitations", list_url(model)),
+        order="newest",
     )

@@ -16,6 +16,7 @@ from namespaces.admin.transfer import TRANSFER
 from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
 from registry_site.admin.base import ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage
 
 
@@ -69,8 +70,8 @@ class NamespaceAdmin(ObjectPage):
 
     list_display = ("name", "personal", "owner_names", "created_at", "removed_at")
     list_filter = (
-        ("user", admin.EmptyFieldListFilter),
-        ("removed_at", admin.EmptyFieldListFilter),
+        ("user", state_filter("kind", "shared", "personal")),
+        ("removed_at", state_filter("state", "in use", "in the trash")),
         "created_at",
     )
     search_fields = ("name",)
@@ -134,7 +135,7 @@ class InvitationAdmin(ReadOnlyAdmin):
     """Invitations that wait for an answer, have ended or were declined. Administrators withdraw them on the pages."""
 
     columns = ("user", "role", "inviter", "invited_at", "ends_at", "declined_at")
-    list_filter = ("role", "invited_at", ("declined_at", admin.EmptyFieldListFilter))
+    list_filter = ("role", "invited_at", ("declined_at", state_filter("answer", "not declined", "declined")))
     search_fields = ("user__username", "inviter__username")
 
 

@@ -101,6 +101,7 @@ def release_panel(package: Package) -> Panel:
         },
         releases[: MAX_ROWS + 1],
         more=Link("All releases", list_url(Release, q=package.name)),
+        order="newest",
     )
 
 

@@ -23,6 +23,7 @@ from packages.models import (
 )
 from registry_site.admin.actions import ActionForm, StaffAction
 from registry_site.admin.base import CountedAdmin, ReadOnlyAdmin
+from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage
 
 
@@ -56,7 +57,7 @@ class PackageAdmin(ObjectPage, CountedAdmin):
         "removed_at",
         "download_total",
     )
-    list_filter = ("type", ("removed_at", admin.EmptyFieldListFilter), "updated_at")
+    list_filter = ("type", ("removed_at", state_filter("state", "in use", "in the trash")), "updated_at")
     search_fields = ("name", "namespace__name")
     staff_actions = (
         *trash_actions(Package, "packages.change_package", releasing.set_removed),

@@ -14,7 +14,7 @@ from django.utils.html import escape
 from registry_site.admin.actions import run_url
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.base import ReadOnlyAdmin
-from registry_site.admin.lists import TextFilter, address_filter, select_filter
+from registry_site.admin.lists import TextFilter, address_filter, select_filter, state_filter
 from registry_site.admin.object_pages import (
     MAX_ROWS,
     Description,
@@ -35,6 +35,7 @@ from registry_site.search.prefixes import begins
 from registry_site.templatetags.figures import shortened
 
 MAX_DETAIL = 5000  # characters of one detail on the page of an event: a publisher may name hundreds of things
+MAX_IN_LIST = 300  # characters of all details of an event
 
 
 class EventLine(NamedTuple):
@@ -109,8 +110,8 @@ def by_actor(name: str) -> Q:
 class AuditEvents(ReadOnlyAdmin, ObjectPage):
     """The audit log. All ways into it use an index, since it has no end."""
 
-    list_display = ("at", "actor_name", "action", "target_link", "ip_address", "details")
-    exported_attributes: ClassVar[dict[str, str]] = {"target_link": "target"}
+    list_display = ("at", "actor_name", "happened", "target_link", "ip_address", "details", "action")
+    exported_attributes: ClassVar[dict[str, str]] = {"target_link": "target", "details": "all_details"}
     list_filter = (
         "at",
         select_filter("action"),
@@ -155,6 +156,10 @@ class AuditEvents(ReadOnlyAdmin, ObjectPage):
         more = Link("All in the list", request_url(row.request_id)) if row.request_id else None
         return event_panel("Events of its request", shown, more=more)
 
+    @admin.display(description="what happened")
+    def happened(self, event: AuditEvent) -> str:
+        return sentence_of(event)
+
     @admin.display(description="target")
     def target_link(self, event: AuditEvent) -> str:
         """Link the target to its page in the admin, if there is one."""
@@ -163,6 +168,9 @@ class AuditEvents(ReadOnlyAdmin, ObjectPage):
 
     @admin.display
     def details(self, event: AuditEvent) -> str:
+        return shortened(self.all_details(event), MAX_IN_LIST)
+
+    def all_details(self, event: AuditEvent) -> str:
         return ", ".join(f"{key}: {written(value)}" for key, value in event.detail.items() if value not in ("", None))
 
 
@@ -177,7 +185,7 @@ class AuditSeals(ReadOnlyAdmin):
 
     list_display = ("number", "sealed_at", "count", "short_digest", "exported_to")
     exported_attributes: ClassVar[dict[str, str]] = {"short_digest": "digest"}
-    list_filter = (("exported_to", admin.EmptyFieldListFilter), "sealed_at")
+    list_filter = (("exported_to", state_filter("place of the events", "in the log", "moved to a file")), "sealed_at")
     search_fields = ("digest__startswith",)
     search_help_text = "The beginning of a digest."
     exclude = ("marks",)

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
+from django.utils.text import capfirst
 
 from registry_site import address_lookup
 from registry_site.admin.actions import StaffActionsAdmin
@@ -35,6 +36,11 @@ class DeclaredFiltersChangeList(ChangeList):
 
     Django takes every lookup of every column: a regular expression that never ends, or the start of a hidden secret.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.is_popup:  # in which a row is to be selected
+            self.title = str(capfirst(self.opts.verbose_name_plural))
 
     def get_filters(self, request: HttpRequest) -> Any:
         try:

@@ -43,10 +43,19 @@ def hidden_parameters(changelist: Any, *names: str) -> list[tuple[str, str]]:
     return [*kept, *((name, value) for name, values in others.items() for value in values)]
 
 
+TITLES = {"at": "time", "until": "end", "last_at": "when last seen", "date_joined": "when joined"}
+
+
 class TimeFilter(DateFieldListFilter):
     """Links to today, this month and so on, and fields for any two days."""
 
     template = "admin/time_filter.html"
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, *args, **kwargs)
+        name = field.name
+        of_event = f"when {name.removesuffix('_at').replace('_', ' ')}" if name.endswith("_at") else self.title
+        self.title = TITLES.get(name, of_event)
 
     def range_form(self, changelist: Any) -> dict[str, Any]:
         since, until = self.lookup_kwarg_since, self.lookup_kwarg_until
@@ -63,6 +72,40 @@ class TimeFilter(DateFieldListFilter):
 
 
 FieldListFilter.register(lambda column: isinstance(column, DateField), TimeFilter, take_priority=True)
+
+
+def state_filter(title: str, empty: str, filled: str) -> type[admin.EmptyFieldListFilter]:
+    """Return the filter by whether a column is empty, in words for what that says of a row."""
+
+    class StateFilter(admin.EmptyFieldListFilter):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.title = title
+
+        def choices(self, changelist: Any) -> Iterator[Any]:
+            yield from with_words(super().choices(changelist), empty, filled)
+
+    return StateFilter
+
+
+def flag_filter(title: str, true: str, false: str) -> type[admin.BooleanFieldListFilter]:
+    """Return the filter by a boolean column, in words."""
+
+    class FlagFilter(admin.BooleanFieldListFilter):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.title = title
+
+        def choices(self, changelist: Any) -> Iterator[Any]:
+            yield from with_words(super().choices(changelist), true, false)
+
+    return FlagFilter
+
+
+def with_words(choices: Iterator[Any], *words: str) -> Iterator[Any]:
+    """Iterate over the choices of a filter, with these words in place of Django's; the first is for all rows."""
+    for choice, word in zip(choices, ("All", *words), strict=False):
+        yield {**choice, "display": word}
 
 
 class TextFilter(admin.SimpleListFilter):

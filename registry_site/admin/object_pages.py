@@ -74,6 +74,7 @@ class Panel:
     rows: Sequence[Sequence[Cell]]
     empty: str = "None."
     more: Link | None = None
+    order: str = "first"  # of the rows of a cut panel, such as newest
 
     @property
     def anchor(self) -> str:
@@ -187,7 +188,7 @@ def link_to_request(request_id: str, text: str) -> Link | None:
     return Link(text, request_url(request_id)) if request_id else None
 
 
-def event_panel(title: str, events: Iterable[AuditEvent], more: Link | None) -> Panel:
+def event_panel(title: str, events: Iterable[AuditEvent], more: Link | None, order: str = "newest") -> Panel:
     """Return a panel of events of the audit log."""
     columns: Mapping[str, Callable[[AuditEvent], Cell]] = {
         "Time": lambda event: event.at,
@@ -196,7 +197,7 @@ def event_panel(title: str, events: Iterable[AuditEvent], more: Link | None) -> 
         "From": lambda event: link_to_address(event.ip_address),
         "Request": lambda event: link_to_request(event.request_id, f"{event.request_id[:8]}…"),
     }
-    return panel_of(title, columns, events, more=more)
+    return panel_of(title, columns, events, more=more, order=order)
 
 
 def trash_fact(removed_at: datetime) -> Fact:

@@ -97,7 +97,7 @@ def test_live_tokens_stand_before_revoked_ones(as_root: Client, alice: User) -> 
     cargo_tokens.rotate_default(alice)
     Credential.objects.filter(name="default").update(created_at=now - timedelta(days=400))
     page = page_of(as_root, alice)
-    assert (">default</a>" in page, page.count("old-"), "Only the first 10 are shown." in page) == (True, 9, True)
+    assert (">default</a>" in page, page.count("old-"), "Only the newest 10 are shown." in page) == (True, 9, True)
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_crate_shows_its_stored_files(as_root: Client) -> None:
     page = page_of(as_root, index_file)
     assert facts(page)["Stored files"] == "30, 30.0 kB"
     assert [row[0] for row in panel(page, "Stored files")][:2] == ["1.0.29", "1.0.28"]
-    assert "Only the first 10 are shown." in page.content.decode()
+    assert "Only the newest 10 are shown." in page.content.decode()
 
 
 def test_absent_crate_says_so(as_root: Client) -> None:

@@ -129,7 +129,7 @@ def test_staff_mail_owners_by_the_action(crates: list[Crate], as_root: Client, r
     assert not StaffRun.objects.exists()
     User.objects.filter(username="alice").update(email="alice@example.org")
     page = run_action(as_root, CRATES, "mail_owners", *crates, subject=SUBJECT, text=TEXT)
-    assert "2 told about." in page
+    assert "2 whose owners get the mail." in page
     assert recipients() == ["alice@example.org"]
     run = StaffRun.objects.get()
     assert AuditEvent.objects.filter(run=run.pk, action="crate.mail_owners").count() == 2

@@ -127,3 +127,14 @@ def first(number: int) -> Any:
     """Select the first failures."""
     keys = LoginFailure.objects.order_by("pk").values_list("pk", flat=True)[:number]
     return LoginFailure.objects.filter(pk__in=list(keys))
+
+
+def test_filters_are_words_of_people(as_root: Client) -> None:
+    words = {
+        "mirror/incident": ("By state", ">open</a>", ">settled</a>", "By when last seen"),
+        "accounts/loginfailure": ("By time", "By what was wrong", ">the second factor</a>"),
+        "registry_site/outboxentry": (">mail of staff to owners</option>",),
+    }
+    pages = {name: as_root.get(f"/admin/{name}/").content.decode() for name in words}
+    assert [(name, word) for name in words for word in words[name] if word not in pages[name]] == []
+    assert "No users match." in as_root.get("/admin/accounts/user/?q=nobody").content.decode()

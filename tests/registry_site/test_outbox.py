@@ -46,7 +46,7 @@ class Greeting:
 @pytest.fixture
 def greeting(db: None) -> Iterator[Greeting]:
     greeting = Greeting()
-    outbox.mail_kind("greeting")(greeting.write)
+    outbox.mail_kind("greeting", "a greeting")(greeting.write)
     yield greeting
     del outbox._writers["greeting"]
 
@@ -213,7 +213,7 @@ def test_work_is_done_with_its_row(db: None) -> None:
         if len(done) == 1:
             raise ZeroDivisionError
 
-    outbox.work_kind("greet all")(fail_at_first)
+    outbox.work_kind("greet all", "job: greet all")(fail_at_first)
     outbox.add("greet all")
     outbox.work_off()
     assert OutboxEntry.objects.get().kind == "greet all"
