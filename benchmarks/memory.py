@@ -8,7 +8,7 @@ PROC = Path("/proc")
 
 def megabytes(root: int) -> float:
     """Return the PSS of a process and all its descendants, in units of 1,000,000 bytes."""
-    return sum(_pss(pid) for pid in _descendants(root)) / 1e6
+    return sum(_pss(pid) for pid in descendants(root)) / 1e6
 
 
 def _pss(pid: int) -> int:
@@ -16,7 +16,8 @@ def _pss(pid: int) -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def _descendants(root: int) -> set[int]:
+def descendants(root: int) -> set[int]:
+    """Return the ids of a process and of all that come from it."""
     parents = {int(entry.name): _parent(entry) for entry in PROC.iterdir() if entry.name.isdigit()}
     family: set[int] = set()
     newcomers = {root}

@@ -51,7 +51,7 @@ http {{
 class Nginx:
     """A running nginx, which clients reach at `public_url`."""
 
-    def __init__(self, directory: Path, site: Path, link: Link) -> None:
+    def __init__(self, directory: Path, site: Path, link: Link, workers: int) -> None:
         self.directory = directory
         self.port = free_port()
         self.outer_port = link.outer_port(self.port)
@@ -61,7 +61,7 @@ class Nginx:
         self.configuration = CONFIGURATION.format(
             # Started as root, nginx would give its workers a user without access to the temporary directory.
             user="user root root;" if os.geteuid() == 0 else "",
-            workers=WORKERS,
+            workers=workers,
             directory=directory,
             site=site,
             port=self.port,
@@ -94,9 +94,9 @@ class Nginx:
 
 
 @contextmanager
-def running(directory: Path, site: Path, link: Link) -> Iterator[Nginx]:
+def running(directory: Path, site: Path, link: Link, workers: int = WORKERS) -> Iterator[Nginx]:
     """Run an nginx that serves the tree `site`, with its own files in `directory`."""
-    server = Nginx(directory, site, link)
+    server = Nginx(directory, site, link, workers)
     try:
         server.start()
         with link.open(server.outer_port, server.port) as server.proxy:

@@ -40,12 +40,20 @@ class Rate:
     bytes: float
 
 
-def run(url: str, paths: Sequence[str], etags: Sequence[str] = (), *, connections: int, seconds: int) -> Rate:
+def run(
+    url: str,
+    paths: Sequence[str],
+    etags: Sequence[str] = (),
+    *,
+    connections: int,
+    seconds: int,
+    threads: int = THREADS,
+) -> Rate:
     """GET the paths in turn, each with its ETag when there are `etags`; raises `RuntimeError` at any failure."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT.format(paths=_lua(paths), etags=_lua(etags)))
         script.flush()
-        command = [path_of("wrk"), f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
+        command = [path_of("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
         output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
     match = re.search(r"answers=(\d+) bytes=(\d+) microseconds=(\d+) failures=(\d+)", output)
     if match is None or match[4] != "0" or match[1] == "0":

@@ -96,6 +96,8 @@ THREADS = REGISTRY.number("THREADS", 16, maximum=1024)
 ADDRESS_SHARE = REGISTRY.number("ADDRESS_SHARE", 75, maximum=100)
 # Longer than proxies keep idle connections: one that we close first can meet a POST, which a proxy may not repeat.
 KEEP_ALIVE = REGISTRY.number("KEEP_ALIVE", 75, minimum=0, maximum=3600)
+# Bytes of memory of each worker for answers that it sends again.
+INDEX_CACHE_SIZE = REGISTRY.number("INDEX_CACHE_SIZE", 64 * 1024 * 1024, minimum=0, maximum=2**40)
 
 
 # --- Accounts, crates, packages and files -------------------------------------------------------------------------

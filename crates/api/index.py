@@ -16,10 +16,15 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
-from crates import index_files
+from crates import index_files, names
+from crates.models import Crate
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
+from registry_site.memory_cache import Tag
+from registry_site.server.response_cache import keep, rely_on
+
+rely_on("index", [Crate._meta.db_table])
 
 
 def config_json(download_path: str, api_path: str = "") -> dict[str, str | bool]:
@@ -29,7 +34,7 @@ def config_json(download_path: str, api_path: str = "") -> dict[str, str | bool]
     return config | ({"auth-required": True} if settings.AUTH_REQUIRED else {})
 
 
-def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: datetime | None) -> HttpResponseBase:
+def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: datetime | None) -> HttpResponse:
     """Respond with an index file, or with 304 if the client has it."""
     timestamp = past_timestamp(modified) if modified else None
     response = HttpResponse(text, content_type="text/plain; charset=utf-8")
@@ -39,6 +44,12 @@ def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: dat
     # Caches may keep the file, but have to ask each time, so that a publish or a yank counts at once.
     response["Cache-Control"] = "no-cache"
     return get_conditional_response(request, etag, timestamp, response) or response
+
+
+def keep_index_file(response: HttpResponse, modified: datetime | None, tag: Tag, **ends: Any) -> HttpResponse:
+    """Let the worker send an index file again, unless its Last-Modified is left out for now."""
+    lies_ahead = modified is not None and "Last-Modified" not in response
+    return response if lies_ahead else keep(response, tag, **ends)
 
 
 class IndexConfig(serializers.Serializer[Any]):
@@ -53,7 +64,7 @@ class Index(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the rest is."""
-        return Response(config_json("/dl"))
+        return keep(Response(config_json("/dl")))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
@@ -61,4 +72,7 @@ class Index(Cargo, ViewSet):
         file = index_files.read(path)
         if file is None:
             raise NotFound("There is no such crate in this index.")
-        return index_file(request._request, file.text, file.etag, file.modified)
+        response = index_file(request._request, file.text, file.etag, file.modified)
+        # Of other spellings of the path there are too many to keep them.
+        is_usual = path == names.normalize_index_path(path)
+        return keep_index_file(response, file.modified, ("index", path)) if is_usual else response

@@ -1,5 +1,6 @@
 """Mirror of crates.io: a sparse index, and the files at Ktra's path."""
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -13,9 +14,15 @@ from rest_framework.viewsets import ViewSet
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates import names
-from crates.api.index import IndexConfig, config_json, index_file
-from crates.mirror import downloads, overview, serving
+from crates.api.index import IndexConfig, config_json, index_file, keep_index_file
+from crates.mirror import downloads, metrics, overview, serving
+from crates.mirror.models import CachedCrate, CachedIndexFile, Override
+from crates.models import Crate
 from registry_site.http.dialects import Cargo
+from registry_site.server.response_cache import keep, rely_on
+
+rely_on("mirror", [model._meta.db_table for model in (Crate, CachedIndexFile, CachedCrate, Override)])
+count_hit = partial(metrics.record_index_outcome, "hit")
 
 
 class MirroredCrate(serializers.Serializer[Any]):
@@ -41,13 +48,19 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the files and the API are."""
-        return Response(config_json("/ktra/api/v1/mirror", "/mirror"))
+        return keep(Response(config_json("/ktra/api/v1/mirror", "/mirror")))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
         """Return the index file of one crate, as upstream has it."""
-        body, etag, modified = serving.render_index_file(names.normalize_index_path(path))
-        return index_file(request._request, body, etag, modified)
+        index_path = names.normalize_index_path(path)
+        rendered = serving.render_index_file(index_path)
+        response = index_file(request._request, rendered.body, rendered.etag, rendered.modified)
+        if path != index_path or not rendered.depends_on_database:
+            return response
+        tag = ("mirror", names.canonical(path.rpartition("/")[2]))
+        good_until = min((end.timestamp() for end in rendered.ends_at), default=None)
+        return keep_index_file(response, rendered.modified, tag, good_until=good_until, count_hit=count_hit)
 
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:

@@ -1,6 +1,6 @@
 """Rows of the mirror: cached index files and crates, incidents with upstream, and decisions of staff."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
@@ -49,9 +49,12 @@ class CachedIndexFile(models.Model):
         """The path of the page that everybody sees."""
         return f"/mirror/crates/{self.name}"
 
-    def is_fresh(self) -> bool:
+    def stale_at(self) -> datetime:
         ttl = timedelta(seconds=settings.MIRROR_INDEX_TTL)
-        return timezone.now() < self.checked_at + (ttl if self.status == 200 else min(ttl, ABSENCE_TTL))
+        return self.checked_at + (ttl if self.status == 200 else min(ttl, ABSENCE_TTL))
+
+    def is_fresh(self) -> bool:
+        return timezone.now() < self.stale_at()
 
     def cached_crates(self) -> "models.QuerySet[CachedCrate]":
         """Return the cached files of the crate, also of versions that have left its index."""

@@ -26,10 +26,12 @@ class ActiveOverride:
     kind: str
     reason: str
     contains: Callable[[str], bool]
+    until: datetime | None = None
 
     @classmethod
     def of(cls, override: Override) -> "ActiveOverride":
-        return cls(override.kind, override.reason, resolving.range_matcher(override.requirement))
+        contains = resolving.range_matcher(override.requirement)
+        return cls(override.kind, override.reason, contains, override.until)
 
     def blocks(self, version: str) -> bool:
         return self.kind == Override.Kind.BLOCKED and self.contains(version)

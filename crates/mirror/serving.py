@@ -1,6 +1,8 @@
 """Index files as cargo sees them: upstream's bytes, without unavailable versions, and with quarantined ones yanked."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
@@ -17,18 +19,43 @@ from registry_site.errors import NotFound, RegistryError
 MAX_LICENSE_FETCHES = 3  # crates; the client waits for all of them
 
 
-def render_index_file(path: str) -> tuple[bytes, str, datetime | None]:
-    """Return the body of an index file, its ETag, and when upstream changed it, unless the mirror changes it, too.
+@dataclass(frozen=True)
+class RenderedIndexFile:
+    """An index file as cargo sees it; `modified` is when upstream changed it, unless the mirror changes it, too."""
 
-    Raises as `get_index_file`.
-    """
-    index_file = get_index_file(path, metrics.record_index_outcome)
+    body: bytes
+    etag: str
+    modified: datetime | None
+    ends_at: Sequence[datetime]  # when time alone can change it
+    depends_on_database: bool  # as it is now, and on time alone, but not on files or upstream
+
+
+def render_index_file(path: str) -> RenderedIndexFile:
+    """Return an index file as cargo sees it; raises as `get_index_file`."""
+    outcomes: list[str] = []
+
+    def record_outcome(outcome: str) -> None:
+        metrics.record_index_outcome(outcome)
+        outcomes.append(outcome)
+
+    index_file = get_index_file(path, record_outcome)
     active = overrides.active_overrides_for(index_file.name)
     # A change of policy or override has no date, so such a body gets no Last-Modified: the ETag alone decides.
     is_changed_here = bool(active or policies.describe() or settings.MIRROR_OFFLINE)
     body = index_lines.join(visible_lines(index_file, active)) if is_changed_here else bytes(index_file.body)
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    return body, etag, None if is_changed_here else index_file.changed_at
+    ends = [override.until for override in active]
+    if not settings.MIRROR_OFFLINE:
+        ends.append(index_file.stale_at())
+    if settings.MIRROR_MIN_AGE_DAYS:
+        ends += map(policies.old_enough_at, index_lines.parse(bytes(index_file.body)))
+    return RenderedIndexFile(
+        body,
+        f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        None if is_changed_here else index_file.changed_at,
+        [end for end in ends if end is not None],
+        # A file that was fetched can have been stored for another request, long before this one read anything.
+        depends_on_database=outcomes == ["hit"] and not (settings.MIRROR_LICENSES or settings.MIRROR_ADVISORIES),
+    )
 
 
 def get_index_file(path: str, record_outcome: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:

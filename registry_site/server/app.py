@@ -23,6 +23,7 @@ from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.outbox_thread import OutboxThread
 from registry_site.server import metrics
+from registry_site.server.quick_answers import QuickAnswers
 from registry_site.server.worker import STOP_SIGNALS
 from registry_site.signals import server_loading
 from registry_site.write_buffers import FlushThread
@@ -89,6 +90,8 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
 def start_threads(worker: Any) -> None:
     """Start the threads of a worker beside those for requests, and its feed; gunicorn calls this in the worker."""
     worker.change_feed = change_feed.start()
+    if settings.INDEX_CACHE_SIZE:
+        worker.quick_answers = QuickAnswers(worker, worker.change_feed)
     worker.own_threads = [FlushThread(), OutboxThread()]
     for thread in worker.own_threads:
         thread.start()

@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +13,14 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
+from registry_site.http.client_address import parse_address
 from registry_site.http.parsers import MAX_BODY_BYTES
 from registry_site.server.address_shares import AddressShares, Share
+from registry_site.server.request_heads import PlainRequest
 from registry_site.server.waiting_bodies import SMALL_BODY_BYTES
 
 MIN_BYTES_PER_SECOND = 10_000
+STALL_SECONDS = 30  # without a byte of a response going out
 RESPONSE_SECONDS = 60  # in which a client takes MIN_BYTES_PER_SECOND of a response on average
 TCP_INFO_SIZE, BYTES_ACKED_OFFSET = 256, 120  # struct tcp_info of linux/tcp.h
 LINGER_BYTES = 64 * 1024 * 1024  # of a refused body that are dropped: many clients read only after they have sent all
@@ -45,6 +49,16 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.body_client = ""  # the network of the client that sends a short body, directly or through a proxy
         self.body_length = 0
         self.has_body = False  # the main loop has read it
+        self.is_tls: bool = self.cfg.is_ssl
+        # What registry_site.server.quick_answers needs:
+        self.is_proxy = not share.is_limited and parse_address(self.client[0]) is not None
+        self.is_new = True  # no request has been answered
+        self.plain_request: PlainRequest | None = None  # the one that a thread answers
+        self.inbox = b""  # the next requests of a pipeline
+        self.is_in_turn = self.is_parked = False
+        self.outbox: deque[memoryview] = deque()  # of an answer that the client has not taken
+        self.keeps_alive = True
+        self.stalls_at = math.inf
 
     def init(self) -> None:
         if self.initialized:

@@ -54,8 +54,8 @@ class Family:
 class Counter(Family):
     """A number of events."""
 
-    def add(self, *labels: str) -> None:
-        shared_counters().add(self.cell(labels), 1)
+    def add(self, *labels: str, amount: int = 1) -> None:
+        shared_counters().add(self.cell(labels), amount)
 
     def value(self, *labels: str) -> int:
         """Return the number so far, of all workers of this server together."""

@@ -1,9 +1,10 @@
 """gunicorn's threaded worker with deadlines for slow peers, refusals in JSON, and read-ahead over HTTP/2.
 
 gunicorn (27, pinned in pyproject.toml) has no settings for these. This module overrides undocumented methods of its
-`ThreadWorker`: `init_signals`, `accept`, `enqueue_req`, `finish_request`, `handle`, `handle_request`, `handle_http2`,
-`handle_http2_request`, `murder_pending`, `handle_error`, `wait_for_and_dispatch_events`, `_cap_keepalive`,
-`_keepalive_after`. Compare them with a new version before the pin is raised.
+`ThreadWorker`: `init_signals`, `accept`, `enqueue_req`, `finish_request`, `on_client_socket_readable`,
+`on_pending_socket_readable`, `handle`, `handle_request`, `handle_http2`, `handle_http2_request`, `murder_pending`,
+`handle_error`, `wait_for_and_dispatch_events`, `_cap_keepalive`, `_keepalive_after`; and it replaces its queues of
+connections. Compare them with a new version before the pin is raised.
 """
 
 import errno
@@ -27,18 +28,25 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
 from registry_site.logs import log_event
-from registry_site.server import read_ahead
+from registry_site.server import read_ahead, response_cache
 from registry_site.server.address_shares import AddressShares
-from registry_site.server.connections import MIN_BYTES_PER_SECOND, Connection, ContinuedReader, has_unread_body
+from registry_site.server.connections import (
+    MIN_BYTES_PER_SECOND,
+    STALL_SECONDS,
+    Connection,
+    ContinuedReader,
+    has_unread_body,
+)
 from registry_site.server.forwarded_clients import ForwardedClients, client_network
+from registry_site.server.quick_answers import IdleConnections, QuickAnswers
 from registry_site.server.waiting_bodies import WaitingBodies
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
-STALL_SECONDS = 30  # without a byte of a response going out
 POSTPONED = object()  # the result of a request that waits for other requests of its client
 WITHOUT_BODY = object()  # the result of a request that waits for its short body
+SECONDS_BETWEEN_CHECKS = 0.25  # of deadlines
 LINGER_SECONDS = 5  # in which a client ends its side of a connection, after we have ended ours
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
@@ -53,10 +61,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """
 
     wsgi: Callable[..., Any]
+    quick_answers: QuickAnswers | None = None  # none before the start, and none if no answers are kept
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.max_keepalived = self.worker_connections  # beyond, `make_room` ends the oldest and not the latest
+        self.keepalived_conns, self.pending_conns = IdleConnections(), IdleConnections()
+        self.next_check = 0.0
         self.running: set[Connection] = set()  # those in a thread, or queued for one
         self.lingering: deque[Connection] = deque()
         self.serving = threading.local()
@@ -76,13 +87,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             conn, req = self.serving.connection, self.serving.request
             environ[EXTEND_DEADLINE] = partial(self.set_body_deadline, conn)
+            begun: tuple[str, Any] = "", ()
+            ticket = response_cache.answers.ticket()
 
             def begin_response(status: str, headers: Any, *exc_info: Any) -> Any:
                 conn.was_refused = status.startswith(TOO_MANY_REQUESTS)
+                nonlocal begun
+                begun = status, headers
                 return start_response(status, headers, *exc_info)
 
             try:
                 body = application(environ, begin_response)
+                if conn.plain_request and environ["REQUEST_METHOD"] == "GET":
+                    response_cache.put(conn.plain_request, *begun, body, ticket)
                 if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
                     body.close()
                     body = ()
@@ -123,16 +140,35 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Answer events, but not of a connection that an answer before has taken out of the poller."""
+        quick_answers = self.quick_answers
+        if quick_answers:
+            timeout = quick_answers.seconds_to_wait(timeout)
         registered = self.poller.get_map()
         for key, _ in self.poller.select(timeout):
             if registered.get(key.fd) is key:
                 key.data(key.fileobj)
+        if quick_answers:
+            quick_answers.end_turn()
+
+    def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
+        if self.quick_answers and not conn.is_http2:
+            self.quick_answers.receive(conn)
+        else:
+            super().on_client_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:
+        if self.quick_answers and not conn.is_tls:
+            self.quick_answers.receive(conn)
+        else:
+            conn.is_new = False
+            super().on_pending_socket_readable(conn, client)
 
     def make_room(self) -> None:
         """Close the connection that has been idle for longest, so that a new client need not wait for its end."""
         if self.keepalived_conns:
             conn = self.keepalived_conns.popleft()
-            self.poller.unregister(conn.sock)
+            with suppress(KeyError):  # its request waits for the change feed
+                self.poller.unregister(conn.sock)
             self.drop(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
@@ -165,6 +201,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         result = not fs.exception() and fs.result()
         if result is not POSTPONED:
             self.forget_body(conn)
+            conn.plain_request = None
         if not result:
             self.linger(conn)
         elif result is WITHOUT_BODY:
@@ -174,12 +211,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         elif conn.is_http2:
             self.park(conn)
         else:
-            super().finish_request(conn, fs)
+            self.keep_alive(conn, fs)
         while waiting := self.shares.next_waiting():
             self.enqueue_req(waiting)
         while client and (waiting := self.forwarded_clients.next_waiting(client)):
             waiting.has_turn = True
             self.enqueue_req(waiting)
+
+    def keep_alive(self, conn: Connection, fs: Any) -> None:
+        """Let an HTTP/1.1 connection wait for its next request, which may have come with the last one."""
+        if self.quick_answers is None:
+            super().finish_request(conn, fs)
+            return
+        data = conn.parser.unreader.take_buffered()
+        if conn.is_tls:
+            with suppress(OSError):
+                data += conn.sock.recv(conn.sock.pending())  # decrypted bytes do not wake the poller
+        super().finish_request(conn, fs)
+        if data:
+            self.quick_answers.consider_next(conn, data)
 
     def park(self, conn: Connection) -> None:
         """Let an HTTP/2 connection wait for its next request in the poller.
@@ -341,8 +391,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def murder_pending(self) -> None:
         """Shut down connections over their deadline or too slow. The main loop calls this about once a second."""
-        super().murder_pending()
         now = time.monotonic()
+        if now < self.next_check:
+            return
+        self.next_check = now + SECONDS_BETWEEN_CHECKS
+        super().murder_pending()
+        if self.quick_answers:
+            self.quick_answers.stop_late(now)
         while self.lingering and self.lingering[0].timeout < now:
             conn = self.lingering.popleft()
             self.poller.unregister(conn.sock)

@@ -1,0 +1,332 @@
+"""Answers that the main loop of a worker sends itself, from memory, in turns that no client can make long.
+
+A turn reads what has come on each connection that is ready, lets the change feed catch up once, and then answers all
+plain requests whose answers are kept. So each answer was true after its request had come. All other requests go to a
+thread, with the bytes that were read.
+"""
+
+import selectors
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+from gunicorn import SERVER
+from gunicorn.util import http_date
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
+
+from registry_site.change_feed import ChangeFeed, LoopFeed
+from registry_site.server import metrics, response_cache
+from registry_site.server.connections import STALL_SECONDS, Connection
+from registry_site.server.request_heads import END, REQUEST_ID, HeadReader, PlainRequest
+from registry_site.server.response_cache import KeptAnswer
+
+READ_AT_ONCE = 8192  # bytes, as gunicorn reads heads
+MAX_ANSWERS = 4  # to one connection in a turn; the others of a pipeline follow in the next turns
+MAX_UNSENT = 32 * 1024 * 1024  # bytes of answers that clients have not taken; beyond, requests go to threads
+FEED_SECONDS = 0.25  # between looks whether the feed takes too long
+ID_LENGTH = 32  # characters
+IDS_AT_ONCE = 128
+SENT_AT_ONCE = 1024 * 1024  # bytes; the main loop serves other connections in between
+
+Turn = tuple[Connection, bytes, PlainRequest, bytes]  # all that came, the first request in it, and what follows
+
+
+answers_sent = metrics.Counter(
+    "entrepot_quick_answers", "Answers from the memory of a worker, sent without a thread.", ()
+)
+
+
+class IdleConnections:
+    """Connections in the order of their last requests: gunicorn's queue, without its search through all of them."""
+
+    def __init__(self) -> None:
+        self.connections: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self.connections)
+
+    def __getitem__(self, index: int) -> Connection:
+        """Return the first, the only one that gunicorn looks at."""
+        return next(iter(self.connections))
+
+    def append(self, conn: Connection) -> None:
+        self.connections[conn] = None
+
+    def renew(self, conn: Connection) -> None:
+        self.connections.move_to_end(conn)
+
+    def remove(self, conn: Connection) -> None:
+        del self.connections[conn]
+
+    def popleft(self) -> Connection:
+        return self.connections.popitem(last=False)[0]
+
+
+class QuickAnswers:
+    """What the main loop of a worker does with requests before it gives them to threads."""
+
+    def __init__(self, worker: Any, feed: ChangeFeed) -> None:
+        self.worker, self.loop_feed = worker, LoopFeed(feed, worker.poller)
+        self.poller = worker.poller
+        self.keepalive: int = worker.cfg.keepalive
+        self.heads = HeadReader()
+        self.turn: list[Turn] = []
+        self.unfinished: list[Connection] = []  # whose next requests have been read already
+        self.sending: dict[Connection, None] = {}  # that wait until the client takes more
+        self.unsent = 0
+        self.sent = 0  # answers in this turn
+        self.ids: list[bytes] = []
+        self.second = 0
+        self.first_lines: dict[tuple[str, int, bool], bytes] = {}
+        self.loop_feed.catch_up(lambda _: None)  # connects, before requests come
+
+    def seconds_to_wait(self, seconds: float) -> float:
+        """Return how long the main loop may wait for events."""
+        if self.unfinished:
+            return 0
+        return min(seconds, FEED_SECONDS) if self.loop_feed.pending else seconds
+
+    # --- Reading --------------------------------------------------------------------------------------------------
+
+    def receive(self, conn: Connection) -> None:
+        """Read what has come on a connection, for this turn or for a thread."""
+        if conn.is_in_turn:
+            self.poller.unregister(conn.sock)
+            conn.is_parked = True
+            return
+        if conn.inbox:
+            return  # these requests come first
+        try:
+            data = conn.sock.recv(READ_AT_ONCE)
+            if conn.is_tls and (decrypted := conn.sock.pending()):  # which does not wake the poller
+                data += conn.sock.recv(decrypted)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.consider(conn, data)
+        else:  # the client has ended the connection
+            self.leave_poller(conn)
+            self.worker.drop(conn)
+
+    def consider(self, conn: Connection, data: bytes) -> None:
+        """Let a request be answered in this turn, or give it to a thread."""
+        request, rest = self.heads.remembered.get(data), b""  # mostly one whole head
+        if request is None:
+            end = data.find(END) + len(END)
+            if end >= len(END):
+                request, rest = self.heads.read(data[:end]), data[end:]
+        if request is None or not self.worker.alive or response_cache.find(request) is None:
+            self.hand_over(conn, data, request)
+            return
+        self.turn.append((conn, data, request, rest))
+        conn.is_in_turn = True
+        if not conn.is_new:
+            conn.timeout = self.new_timeout()
+            self.worker.keepalived_conns.renew(conn)
+
+    def consider_next(self, conn: Connection, data: bytes) -> None:
+        """Let requests that a thread has read have their turn."""
+        conn.inbox = data
+        self.unfinished.append(conn)
+
+    def go_on(self) -> None:
+        """Let the next requests of pipelines have their turn."""
+        unfinished, self.unfinished = self.unfinished, []
+        for conn in unfinished:
+            data, conn.inbox = conn.inbox, b""
+            if conn.is_open and data:
+                self.consider(conn, data)
+
+    def hand_over(self, conn: Connection, data: bytes, request: PlainRequest | None) -> None:
+        """Give a connection to a thread, with the bytes of its next requests."""
+        self.leave_poller(conn)
+        conn.plain_request = request
+        conn.init()  # without TLS there is nothing to wait for, and with TLS the first request has done it
+        conn.parser.unreader.unread(data)
+        conn.data_ready = True
+        self.worker.enqueue_req(conn)
+
+    def new_timeout(self) -> float:
+        """Return until when a connection waits for its next request; not for long while the worker stops."""
+        seconds = self.keepalive if self.worker.alive else min(self.keepalive, STOP_KEEPALIVE_LINGER)
+        return time.monotonic() + seconds
+
+    def listen_to(self, conn: Connection) -> None:
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.worker.on_client_socket_readable, conn))
+
+    def leave_poller(self, conn: Connection) -> None:
+        self.poller.unregister(conn.sock)
+        self.leave_queue(conn)
+
+    def leave_queue(self, conn: Connection) -> None:
+        if conn.is_new:
+            self.worker.pending_conns.remove(conn)
+            conn.is_new = False
+        else:
+            self.worker.keepalived_conns.remove(conn)
+
+    # --- Answering ------------------------------------------------------------------------------------------------
+
+    def end_turn(self) -> None:
+        """Answer the requests of this turn, as soon as the feed has caught up."""
+        self.loop_feed.expire()
+        if self.unfinished:
+            self.go_on()
+        if self.turn:
+            turn, self.turn = self.turn, []
+            self.loop_feed.catch_up(partial(self.answer_all, turn))
+
+    def answer_all(self, turn: Sequence[Turn], is_true: bool) -> None:
+        """Answer the requests of a turn, or give them to threads if the feed could not catch up."""
+        self.begin_second(int(time.time()))
+        for conn, data, request, rest in turn:
+            if not conn.is_open:  # it had to make room
+                continue
+            conn.is_in_turn = False
+            if conn.is_parked:
+                conn.is_parked = False
+                self.listen_to(conn)
+            may_answer = is_true and self.unsent <= MAX_UNSENT
+            answer = response_cache.find(request) if may_answer else None
+            if answer is None:
+                self.hand_over(conn, data, request)
+            else:
+                self.answer(conn, request, answer, rest)
+        if self.sent:
+            answers_sent.add(amount=self.sent)
+            self.sent = 0
+
+    def begin_second(self, second: int) -> None:
+        """Forget the first lines with an older date."""
+        if second != self.second:
+            self.second = second
+            self.first_lines.clear()
+
+    def answer(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, rest: bytes) -> None:
+        """Answer a request, and as many of those in `rest` as one turn has."""
+        keeps_alive = request.keeps_alive and self.keepalive > 0
+        parts = self.parts_of(conn, request, answer)
+        for _ in range(MAX_ANSWERS - 1):
+            end = rest.find(END) + len(END)
+            if not keeps_alive or answer.large_body or end < len(END):
+                break
+            next_request = self.heads.read(rest[:end])
+            next_answer = response_cache.find(next_request) if next_request else None
+            if next_request is None or next_answer is None:
+                break
+            request, answer, rest = next_request, next_answer, rest[end:]
+            keeps_alive = request.keeps_alive
+            parts += self.parts_of(conn, request, answer)
+        data = b"".join(parts)
+        body = answer.large_body if not request.is_head else b""
+        try:
+            sent = conn.sock.send(data)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sent = 0
+        except OSError:
+            self.leave_poller(conn)
+            self.worker.drop(conn)
+            return
+        conn.keeps_alive = keeps_alive
+        conn.inbox = rest if keeps_alive else b""
+        if sent < len(data) or body:
+            self.begin_sending(conn, [memoryview(data)[sent:], memoryview(body)])
+        else:
+            self.finish(conn)
+
+    def parts_of(self, conn: Connection, request: PlainRequest, answer: KeptAnswer) -> list[bytes]:
+        self.sent += 1
+        if answer.count_hit:
+            answer.count_hit()
+        first = (answer.status, request.minor_version, request.keeps_alive and self.keepalive > 0)
+        lines = self.first_lines.get(first) or self.first_lines_of(*first)
+        if request.request_id and conn.is_proxy and REQUEST_ID.fullmatch(request.request_id):
+            request_id = request.request_id
+        else:
+            request_id = self.new_id()
+        return [lines, answer.before_id, request_id, answer.after_id if request.is_head else answer.rest]
+
+    def first_lines_of(self, status: str, minor_version: int, keeps_alive: bool) -> bytes:
+        """Return the lines that gunicorn writes before those of the application."""
+        connection = "keep-alive" if keeps_alive else "close"
+        lines = f"HTTP/1.{minor_version} {status}\r\nServer: {SERVER}\r\nDate: {http_date(self.second)}\r\n"
+        self.first_lines[status, minor_version, keeps_alive] = result = f"{lines}Connection: {connection}\r\n".encode()
+        return result
+
+    def new_id(self) -> bytes:
+        if not self.ids:
+            digits = token_hex(ID_LENGTH // 2 * IDS_AT_ONCE).encode()
+            self.ids = [digits[start : start + ID_LENGTH] for start in range(0, len(digits), ID_LENGTH)]
+        return self.ids.pop()
+
+    # --- Sending --------------------------------------------------------------------------------------------------
+
+    def finish(self, conn: Connection) -> None:
+        """Let a connection wait for its next request, or end it."""
+        if not conn.keeps_alive:
+            self.leave_poller(conn)
+            self.worker.linger(conn)
+            return
+        if conn.is_new:
+            self.leave_queue(conn)
+            self.worker.keepalived_conns.append(conn)
+            conn.timeout = self.new_timeout()
+            self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self.worker.on_client_socket_readable, conn))
+        if conn.inbox:
+            self.unfinished.append(conn)
+
+    def begin_sending(self, conn: Connection, parts: Iterable[memoryview]) -> None:
+        """Send the rest of an answer as the client takes it."""
+        self.leave_queue(conn)
+        conn.outbox.extend(part for part in parts if part)
+        self.unsent += sum(map(len, conn.outbox))
+        conn.begin_response()
+        conn.stalls_at = time.monotonic() + STALL_SECONDS
+        self.sending[conn] = None
+        self.poller.modify(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
+        self.on_writable(conn)
+
+    def on_writable(self, conn: Connection, client: Any = None) -> None:
+        try:
+            sent = conn.sock.send(conn.outbox[0][:SENT_AT_ONCE])
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            self.stop_sending(conn)
+            return
+        self.unsent -= sent
+        conn.stalls_at = time.monotonic() + STALL_SECONDS
+        part = conn.outbox.popleft()[sent:]
+        if part:
+            conn.outbox.appendleft(part)
+        if conn.outbox:
+            return
+        del self.sending[conn]
+        conn.taken = None
+        conn.timeout = self.new_timeout()
+        self.worker.keepalived_conns.append(conn)
+        self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self.worker.on_client_socket_readable, conn))
+        self.finish(conn)
+
+    def stop_sending(self, conn: Connection) -> None:
+        """End a connection in the middle of an answer."""
+        self.poller.unregister(conn.sock)
+        del self.sending[conn]
+        self.unsent -= sum(map(len, conn.outbox))
+        conn.outbox.clear()
+        self.worker.drop(conn)
+
+    def stop_late(self, now: float) -> None:
+        """End connections whose clients take their answers too slowly."""
+        for conn in list(self.sending):
+            if conn.stalls_at < now or conn.is_late(now):
+                self.stop_sending(conn)

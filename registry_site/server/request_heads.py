@@ -1,0 +1,111 @@
+"""Heads of plain requests, read from bytes. gunicorn reads all others, so each of its rules keeps one home."""
+
+import re
+from dataclasses import dataclass
+
+from django.conf import settings
+
+MAX_HEAD_BYTES = 4096
+MAX_REMEMBERED_BYTES = 16 * 1024 * 1024  # of heads; clients send the same ones again and again
+OVERHEAD = 400  # bytes of memory that each of these takes beside its own
+END = b"\r\n\r\n"
+
+# Headers that change nothing in the answers that are kept, or what is read of them below. With any other header,
+# such as Range, Cookie, Authorization, Content-Length or Expect, a request is not plain.
+HARMLESS = frozenset(
+    (
+        *(b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"cargo-protocol", b"connection"),
+        *(
+            b"dnt",
+            b"forwarded",
+            b"from",
+            b"host",
+            b"if-none-match",
+            b"pragma",
+            b"referer",
+            b"te",
+            b"user-agent",
+            b"via",
+        ),
+        *(b"traceparent", b"tracestate", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port"),
+        *(b"x-forwarded-proto", b"x-real-ip", b"x-request-id"),
+    )
+)
+REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9/._-]*) HTTP/1\.([01])")
+VALUE = re.compile(rb"[ -~]*")
+HOST = re.compile(rb"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+ETAG = re.compile(rb'(?:W/)?("[0-9A-Za-z]+")')
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRequest:
+    """A request without a body whose answer depends on these fields alone."""
+
+    target: bytes  # as it came
+    is_head: bool
+    minor_version: int
+    keeps_alive: bool
+    etag: bytes  # of `If-None-Match`, or empty
+    unchanged_key: bytes  # of the answer that a client with this ETag has what there is
+    request_id: bytes  # from a proxy, or empty
+
+
+class HeadReader:
+    """A reader of heads that remembers what it has read, up to a number of bytes."""
+
+    def __init__(self) -> None:
+        self.hosts = frozenset(host.encode() for host in settings.ALLOWED_HOSTS)
+        self.remembered: dict[bytes, PlainRequest] = {}  # no others: they can hold a token
+        self.remembered_bytes = 0
+
+    def read(self, head: bytes) -> PlainRequest | None:
+        """Return the request that a head, with its empty line, begins; None if it is not plain."""
+        if request := self.remembered.get(head):
+            return request
+        request = self._parse(head)
+        if request is None or request.request_id:  # each of a proxy's requests has another id
+            return request
+        if self.remembered_bytes > MAX_REMEMBERED_BYTES:
+            self.remembered.clear()
+            self.remembered_bytes = 0
+        self.remembered[head] = request
+        self.remembered_bytes += len(head) + OVERHEAD
+        return request
+
+    def _parse(self, head: bytes) -> PlainRequest | None:
+        if len(head) > MAX_HEAD_BYTES:
+            return None
+        line, *lines = head[: -len(END)].split(b"\r\n")
+        start = REQUEST_LINE.fullmatch(line)
+        if start is None:
+            return None
+        headers: dict[bytes, bytes] = {}
+        for line in lines:
+            name, colon, value = line.partition(b":")
+            name = name.lower()
+            if not colon or name not in HARMLESS or name in headers or not VALUE.fullmatch(value):
+                return None
+            headers[name] = value.strip(b" ")
+        host = HOST.fullmatch(headers.get(b"host", b""))
+        if host is None or host[1].lower() not in self.hosts or b"html" in headers.get(b"accept", b"").lower():
+            return None
+        etag = b""
+        if b"if-none-match" in headers:
+            tag = ETAG.fullmatch(headers[b"if-none-match"])
+            if tag is None:
+                return None
+            etag = tag[1]
+        connection = headers.get(b"connection", b"").lower()
+        if connection not in (b"", b"close", b"keep-alive"):
+            return None
+        minor_version = int(start[3])
+        return PlainRequest(
+            target=start[2],
+            is_head=start[1] == b"HEAD",
+            minor_version=minor_version,
+            keeps_alive=connection == b"keep-alive" or (minor_version == 1 and not connection),
+            etag=etag,
+            unchanged_key=start[2] + b" " + etag,
+            request_id=headers.get(b"x-request-id", b""),
+        )
