@@ -14,6 +14,7 @@ class CratesConfig(AppConfig):
             owner_notices,
             ownership,
             purge,
+            readme_rendering,
             reserved_names,
             search,
             section,

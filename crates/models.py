@@ -284,6 +284,18 @@ class VersionContents(models.Model):
         return f"contents of {self.version}"
 
 
+class UnrenderedReadme(models.Model):
+    """A README whose HTML is due; see `crates.readme_rendering`."""
+
+    contents = models.OneToOneField(
+        VersionContents, primary_key=True, on_delete=models.CASCADE, related_name="unrendered_readme"
+    )
+    path = models.CharField(max_length=600, help_text="In the repository.")
+
+    def __str__(self) -> str:
+        return f"README of {self.contents}"
+
+
 class Dependency(models.Model):
     """A dependency of a version, derived from `Version.dependencies` by `crates.dependency_rows`."""
 

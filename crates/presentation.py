@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Left
 
 from accounts.models import User
@@ -29,7 +29,7 @@ from crates.install_lines import FeatureChoice, InstallLines
 from crates.models import Crate, Dependency, Version, VersionContents
 from crates.package.archive import Member
 from crates.records import DependencyRecord, VersionRecord
-from registry_site import download_chart, semantic_versions
+from registry_site import download_chart, markdown, semantic_versions
 from registry_site import download_counts as all_counts
 from registry_site.cargo_config import REGISTRY_NAME
 from registry_site.download_chart import Chart
@@ -345,12 +345,20 @@ class OwnCrate(PresentedCrate):
     def contents(self) -> dict[str, Any]:
         """The README as HTML, the beginning of the license, and the files."""
         rows: Any = VersionContents.objects.filter(version=self.row)
-        columns = rows.values("readme_html", "files", license_start=Left("license_text", MAX_LICENSE_TEXT + 1))
-        return columns.first() or {"readme_html": "", "files": [], "license_start": ""}
+        columns = rows.values(
+            "readme_html",
+            "files",
+            license_start=Left("license_text", MAX_LICENSE_TEXT + 1),
+            unrendered=F("unrendered_readme__path"),
+        )
+        return columns.first() or {"readme_html": "", "files": [], "license_start": "", "unrendered": None}
 
-    @property
+    @cached_property
     def readme_html(self) -> str:
-        return reachable_by_keyboard(self.contents["readme_html"])
+        html, path = self.contents["readme_html"], self.contents["unrendered"]
+        if path is not None:
+            html = markdown.render_readme(self.readme_text, path, self.row.repository)
+        return reachable_by_keyboard(html)
 
     @cached_property
     def readme_text(self) -> str:

@@ -15,6 +15,7 @@ from crates import (
     index,
     names,
     ownership,
+    readme_rendering,
     removal,
     reserved_names,
     search,
@@ -79,12 +80,13 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         version = new_version(principal, packed, blob)
         version_facts.assign(version, read)
         line = index.new_line(packed.name, version)
-        texts = version_facts.new_contents(read, packed.repository)
+        texts = version_facts.new_contents(read)
         # Outside of the transaction, since upstream may take seconds.
         upstream = shared_names.check_new_name(packed.name, principal.user) if is_new else None
         # The blob is durable before a row names it. What a crash in between leaves behind is deleted a day later.
         stored_blobs.put_identified(blob, received.crate)
-    version = insert_version(principal, packed.name, version, line, texts, upstream)
+    readme_path = version_facts.readme_path(read)
+    version = insert_version(principal, packed.name, version, line, texts, readme_path, upstream)
     warnings = [*packed.warnings(), *read.omissions, *announcements.publish_warnings()]
     return PublishResult(version, packed.invalid_categories, warnings)
 
@@ -95,11 +97,13 @@ def insert_version(
     version: Version,
     line: str,
     contents: VersionContents,
+    readme_path: str,
     upstream: Crate.Upstream | None,
 ) -> Version:
     """Insert a version into its crate, or return the present one if its bytes are the same.
 
-    `line` is for the index file. `upstream` is None for a crate that was there before.
+    `line` is for the index file, and `readme_path` the README's path in the repository. `upstream` is None for a crate
+    that was there before.
 
     Raises `Conflict`, `Invalid`, `PermissionDenied`, `TooManyRequests` and `Unauthenticated`.
     """
@@ -121,6 +125,8 @@ def insert_version(
         version.save()
         contents.version = version
         contents.save()
+        if contents.readme_text:
+            readme_rendering.add(contents, readme_path)
         derived_fields.save(crate, None, partial(derived_fields.after_publish, version=version, line=line), words)
         dependency_rows.store(version, is_current=crate.default_version_id == version.pk)
         detail = {"sha256": version.checksum, "size": version.size}

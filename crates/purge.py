@@ -17,6 +17,7 @@ from crates.models import (
     IndexLine,
     Keyword,
     PopularWords,
+    UnrenderedReadme,
     Version,
     VersionContents,
 )
@@ -26,7 +27,18 @@ from registry_site.signals import blobs_needed, purge_requested
 from registry_site.storage import stored_blobs
 
 ACTOR = "manage.py purge"
-TABLES = [Version, VersionContents, IndexLine, Dependency, CrateWords, PopularWords, Crate, Keyword, Category]
+TABLES = [
+    Version,
+    VersionContents,
+    UnrenderedReadme,
+    IndexLine,
+    Dependency,
+    CrateWords,
+    PopularWords,
+    Crate,
+    Keyword,
+    Category,
+]
 TABLES += [Crate.keywords.through, Crate.categories.through]
 
 

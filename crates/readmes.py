@@ -6,6 +6,7 @@ from django.utils.html import escape
 
 from crates import catalogue
 from crates.models import VersionContents
+from registry_site import markdown
 from registry_site.errors import NotFound
 
 # The HTML is sanitised; this holds if a rule of that is wrong: no script, no form, no style from elsewhere, and an
@@ -21,10 +22,13 @@ def image_sources() -> list[str]:
 def render_page(name: str, number: str) -> HttpResponse:
     """Respond with the README of a version as a page; raises `NotFound`."""
     version = catalogue.get_version(name, number)
-    contents = VersionContents.objects.filter(version=version).only("readme_html", "readme_text").first()
-    if contents is None or not (contents.readme_html or contents.readme_text):
+    rows = VersionContents.objects.filter(version=version)
+    html, text, path = rows.values_list("readme_html", "readme_text", "unrendered_readme__path").first() or ("", "", "")
+    if not (html or text):
         raise NotFound(f"{version} has no README.")
-    return page_of(str(version), contents.readme_html or f"<pre>{escape(contents.readme_text)}</pre>")
+    if path is not None:
+        html = markdown.render_readme(text, path, version.repository)
+    return page_of(str(version), html or f"<pre>{escape(text)}</pre>")
 
 
 def page_of(title: str, html: str) -> HttpResponse:

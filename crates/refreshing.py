@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from django.db import transaction
 
 from crates import search, version_facts
-from crates.models import Crate, Version, VersionContents
+from crates.models import Crate, UnrenderedReadme, Version, VersionContents
 from crates.package import archive, facts, manifest
 from crates.package.facts import Facts
-from registry_site import audit
+from registry_site import audit, markdown
 from registry_site.errors import Invalid, Lost
 from registry_site.storage import blobs, free_space
 
@@ -45,7 +45,11 @@ def refresh(version: Version) -> bool:
         return False
     former = version.examined
     version_facts.assign(version, read)
-    contents = version_facts.new_contents(read, version.repository)
+    contents = version_facts.new_contents(read)
+    if read.readme_text:
+        contents.readme_html = markdown.render_readme(
+            read.readme_text, version_facts.readme_path(read), version.repository
+        )
     words = search.words_of(version.crate.name, version, contents.readme_text)
     with transaction.atomic():
         # The crate's row first, as each change of a version has it.
@@ -55,6 +59,7 @@ def refresh(version: Version) -> bool:
             return False
         texts = {column: getattr(contents, column) for column in version_facts.CONTENTS_COLUMNS}
         VersionContents.objects.update_or_create(version=version, defaults=texts)
+        UnrenderedReadme.objects.filter(contents__version=version).delete()
         if crate.default_version_id == version.pk:
             crate.default_version = version
             search.update_words(crate, words)

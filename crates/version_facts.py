@@ -49,13 +49,11 @@ def assign(version: Version, read: Facts) -> None:
     version.examined = facts.REVISION
 
 
-def new_contents(read: Facts, repository: str) -> VersionContents:
-    """Return the long texts of a version, without the version, not stored yet.
+def new_contents(read: Facts) -> VersionContents:
+    """Return the long texts of a version, without the version and the README's HTML, not stored yet."""
+    return VersionContents(**{column: getattr(read, column) for column in READ_COLUMNS})
 
-    A README takes up to half a second, so call it outside of transactions.
-    """
-    contents = VersionContents(**{column: getattr(read, column) for column in READ_COLUMNS})
-    if read.readme_text:
-        path = posixpath.normpath(posixpath.join(read.vcs_path, read.readme_path))
-        contents.readme_html = markdown.render_readme(read.readme_text, path, repository)
-    return contents
+
+def readme_path(read: Facts) -> str:
+    """Return the path of the README in the repository."""
+    return posixpath.normpath(posixpath.join(read.vcs_path, read.readme_path))

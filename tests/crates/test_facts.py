@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crates import readme_rendering
 from crates.models import Version, VersionContents
 from crates.package import archive, facts, licenses, manifest, source_lines
 from crates.package.facts import Facts
@@ -330,7 +331,13 @@ def test_readme_is_rendered_within_its_repository(as_alice: CargoClient) -> None
     }
     crate = packing.crate(toml=packing.manifest(extra=extra), files=files)
     assert as_alice.publish(packing.frame(packing.metadata(), crate)).status_code == 200
+    page = as_alice.get("/crates/demo/1.0.0").content.decode()
+    assert VersionContents.objects.get().readme_html == ""  # the page has rendered it for itself
+    assert readme_rendering.work_off() == 1
     html = VersionContents.objects.get().readme_html
+    assert html in page
+    assert as_alice.get("/crates/demo/1.0.0").content.decode() == page
+    assert readme_rendering.work_off() == 0
     assert 'href="https://github.com/a/b/blob/HEAD/crates/demo/docs/x.md"' in html
     assert "<script" not in html
 

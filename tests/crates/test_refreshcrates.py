@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from crates import refreshing, removal, search, version_facts
+from crates import readme_rendering, refreshing, removal, search, version_facts
 from crates.models import Crate, CrateWords, Version, VersionContents
 from crates.package import facts
 from registry_site.models import AuditEvent
@@ -27,6 +27,7 @@ def crates(as_alice: CargoClient) -> None:
         toml = packing.manifest(name, number, EXTRA) + '[dependencies]\nserde = "1"\n'
         crate = packing.crate(name, number, toml, {"R.md": f"# {name} {number}"})
         assert as_alice.publish(packing.frame(packing.metadata(name, number), crate)).status_code == 200
+    readme_rendering.work_off()
 
 
 def forget() -> None:
