@@ -33,6 +33,16 @@ class LoginField(forms.CharField):
         return user
 
 
+class LabelledFormSet(forms.BaseInlineFormSet):
+    """Rows of a table in a form. The heads of its columns label no field for those who do not see them."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        for name, field in form.fields.items():
+            if not field.widget.is_hidden:
+                field.widget.attrs.setdefault("aria-label", str(field.label or name))
+
+
 class AssignmentForm(forms.ModelForm):
     """A row that gives an account something; another account needs another row."""
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts import closing, emails, profiles, registration, roles
 from accounts.admin import user_actions
+from accounts.admin.fields import LabelledFormSet
 from accounts.admin.staff import confirmed_staff, staff
 from accounts.admin.user_page import UserPage, page_queryset
 from accounts.credentials import browser_sessions
@@ -95,6 +96,7 @@ class RoleInline(admin.TabularInline):
     """Roles of a user, granted and revoked but never changed: the audit log knows only these two."""
 
     model = RoleGrant
+    formset = LabelledFormSet
     extra = 0
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -7,7 +7,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.admin.fields import AssignmentForm, LoginField
+from accounts.admin.fields import AssignmentForm, LabelledFormSet, LoginField
 from accounts.admin.staff import confirmed_staff, staff
 from namespaces import membership
 from namespaces.admin import namespace_page
@@ -34,6 +34,7 @@ class RoleAssignmentInline(admin.TabularInline):
     """The users with a role in a namespace or a package."""
 
     form = AssignmentForm
+    formset = LabelledFormSet
     extra = 0
     readonly_fields = ("added_by", "added_at")
 

@@ -12,7 +12,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.widgets import AdminTextareaWidget
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,7 +20,7 @@ from django.utils.cache import patch_cache_control
 
 from registry_site import staff_runs
 from registry_site.admin.keys import require_possible_key
-from registry_site.errors import ConfirmationRequired, Invalid, RegistryError
+from registry_site.errors import ConfirmationRequired, Invalid, PermissionDenied, RegistryError
 from registry_site.http.request_log import annotate
 from registry_site.models import StaffRun
 from registry_site.staff_runs import MAX_ROWS, RanBefore, Shown
@@ -168,7 +167,8 @@ class StaffActionsAdmin(admin.ModelAdmin):
         if action is None:
             raise Http404
         if action not in self.permitted_actions(request):
-            raise PermissionDenied
+            message = f"{action.label}: your account lacks this right. An administrator can give it, or do this."
+            raise PermissionDenied(message)
         try:
             return self.run_action(request, action) if request.method == "POST" else self.show_action(request, action)
         except Invalid as error:

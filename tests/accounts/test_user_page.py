@@ -149,6 +149,11 @@ def test_staff_see_no_buttons_on_accounts_above(alice: User, root: User) -> None
     assert actions_on(page_of(as_alice, root)) == set()
     page = open_action(as_alice, "/admin/accounts/user/", "ban", root)
     assert "root administers this registry: only who does so too may do this." in page
+    refused = as_alice.get(f"/admin/accounts/user/act/close/?pk={root.pk}")
+    assert (refused.status_code, "Close the account: your account lacks this right." in refused.content.decode()) == (
+        403,
+        True,
+    )
 
 
 def test_page_warns_of_barred_accounts_with_ranks(as_root: Client, alice: User, bob: User, root: User) -> None:
