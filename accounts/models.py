@@ -614,7 +614,18 @@ class LoginFailureQuerySet(models.QuerySet["LoginFailure"]):
 
 
 class LoginFailure(models.Model):
-    """A log-in with a wrong name, password or second factor. The throttle of log-ins counts these rows."""
+    """A log-in with a wrong name, password or second factor, or at an account that must not be used.
+
+    The throttle of log-ins counts these rows.
+    """
+
+    class Refusal(models.TextChoices):
+        """Why the right password of an account was refused."""
+
+        BANNED = "banned", "the account is banned"
+        CLOSED = "closed", "the account is closed"
+        PROVIDER = "provider", "its OpenID provider refuses the account"
+        ADDRESS = "address", "the account is for other addresses"
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     name = models.CharField(max_length=255, help_text="The name of the attempt, in canonical form.")
@@ -624,6 +635,13 @@ class LoginFailure(models.Model):
     unlocked = models.BooleanField(default=False, help_text="Staff unlocked the account: this failure counts no more.")
     of_code = models.BooleanField(
         default=False, help_text="The password was right, and the code of the second factor was wrong."
+    )
+    refusal = models.CharField(
+        "cause of the refusal",
+        max_length=16,
+        choices=Refusal,
+        blank=True,
+        help_text="The password was right, and this was against it.",
     )
 
     objects = LoginFailureQuerySet.as_manager()
@@ -640,6 +658,13 @@ class LoginFailure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} from {self.ip_address}"
+
+    @property
+    def cause(self) -> str:
+        """Return what the log-in failed for; clients learn of a wrong password alone."""
+        if self.refusal:
+            return self.get_refusal_display()
+        return "wrong second factor" if self.of_code else "wrong name or password"
 
 
 class BanQuerySet(models.QuerySet["Ban"]):

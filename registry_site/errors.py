@@ -60,9 +60,10 @@ class WrongPassword(Unauthenticated):
 class AccountClosed(WrongPassword):
     """The password is right, and the account must not be used. All but our own pages answer as to a wrong password."""
 
-    def __init__(self, message: str, explanation: str) -> None:
+    def __init__(self, message: str, explanation: str, refusal: str) -> None:
         super().__init__(message)
         self.explanation = explanation
+        self.refusal = refusal  # in a word, for staff
 
 
 class WrongCode(Unauthenticated):

@@ -33,7 +33,7 @@ def failures(network: Network) -> Iterator[Panel]:
         "Time": lambda row: row.at,
         "Name": lambda row: Link(row.name, list_url(LoginFailure, q=row.name)),
         "From": lambda row: link_to_address(row.ip_address),
-        "Wrong was": lambda row: "the second factor" if row.of_code else "the name or the password",
+        "Cause": lambda row: row.cause,
     }
     rows = newest_of(LoginFailure.objects.all(), network, "ip_address")
     more = Link("All in the list", list_url(LoginFailure, address=name_of(network)))

@@ -28,11 +28,12 @@ def refusals(actor: User, failures: Sequence[LoginFailure]) -> Mapping[Any, str]
 
 @admin.register(LoginFailure)
 class LoginFailures(ReadOnlyAdmin):
-    list_display = ("at", "name", "ip_address", "wrong", "counts")
+    list_display = ("at", "name", "ip_address", "cause", "counts")
     list_filter = (
         "at",
         address_filter("ip_address"),
-        ("of_code", flag_filter("what was wrong", "the second factor", "the name or the password")),
+        ("of_code", flag_filter("what was wrong", "the second factor", "something else")),
+        "refusal",
         ("forgiven", flag_filter("what followed", "the right one", "nothing right")),
         ("unlocked", flag_filter("what staff did", "unlocked the account", "nothing")),
     )
@@ -51,10 +52,6 @@ class LoginFailures(ReadOnlyAdmin):
             refusals=refusals,
         ),
     )
-
-    @admin.display(description="wrong was", ordering="of_code")
-    def wrong(self, failure: LoginFailure) -> str:
-        return "the second factor" if failure.of_code else "the name or the password"
 
     @admin.display(description="counts at present")
     def counts(self, failure: LoginFailure) -> str:

@@ -166,7 +166,7 @@ class UserPage:
             {
                 "Time": lambda failure: failure.at,
                 "From": lambda failure: link_to_address(failure.ip_address),
-                "Wrong": lambda failure: "second factor" if failure.of_code else "password",
+                "Cause": lambda failure: failure.cause,
                 "Counts": lambda failure: login_throttle.counts_as(failure),
             },
             self.failures,

@@ -56,7 +56,7 @@ def find_user(request: HttpRequest) -> User | None:
     user: User | None = User.objects.filter(pk=pending["user"]).first()
     is_timely = 0 <= time.time() - pending["begun_at"] < LIFETIME
     is_same = user is not None and constant_time_compare(user.get_session_auth_hash(), pending["password"])
-    if user is None or not (is_timely and is_same) or login.closing_reason(user):
+    if user is None or not (is_timely and is_same) or login.closing_of(user):
         request.session.flush()
         return None
     return user

@@ -1,10 +1,12 @@
 """Log-in by password, the only one for all dialects, the pages and the admin site, and its second factor."""
 
+from typing import NamedTuple
+
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 
 from accounts import email_verification
-from accounts.models import Ban, User
+from accounts.models import Ban, LoginFailure, User
 from accounts.passwords.login_throttle import LoginThrottle
 from accounts.passwords.opaque_strings import prepare
 from accounts.passwords.verification import verify_password
@@ -12,6 +14,7 @@ from accounts.second_factor import codes, header, policy, proofs
 from registry_site.errors import AccountClosed, PermissionDenied, SecondFactorRequired, WrongPassword
 from registry_site.http import client_address
 
+Refusal = LoginFailure.Refusal
 MAX_PASSWORD_BYTES = 4096  # longer input is refused before it costs a hash
 
 
@@ -55,8 +58,8 @@ def authenticate_password(login: str, password: str) -> User:
             raise wrong
         if not _verify_and_upgrade(user, password):
             raise wrong
-        if reason := closing_reason(user):
-            raise AccountClosed(wrong.message, reason)
+        if closing := closing_of(user):
+            raise AccountClosed(wrong.message, closing.explanation, closing.refusal)
     if settings.EMAIL_VERIFICATION and user.email and not user.email_verified_at:
         email_verification.resend(user)
         raise PermissionDenied(
@@ -65,19 +68,27 @@ def authenticate_password(login: str, password: str) -> User:
     return user
 
 
-def closing_reason(user: User) -> str:
-    """Return why an account must not be used at present, as a sentence for its owner, or an empty text."""
+class Closing(NamedTuple):
+    """Why an account must not be used at present."""
+
+    refusal: Refusal
+    explanation: str  # for its owner
+
+
+def closing_of(user: User) -> Closing | None:
+    """Return why an account must not be used at present, or None."""
     ban = Ban.objects.in_force().filter(user=user).first()
     if ban is not None:
         end = f" until {ban.until:%Y-%m-%d %H:%M} UTC" if ban.until else ""
-        return (
-            f"This account is banned{end}{f': {ban.reason}' if ban.reason else ''}. Ask the operator of this registry."
-        )
+        because = f": {ban.reason}" if ban.reason else ""
+        return Closing(Refusal.BANNED, f"This account is banned{end}{because}. Ask the operator of this registry.")
     if not User.objects.in_good_standing().filter(pk=user.pk).exists():
-        return "This account is closed. The operator of this registry can open it again."
+        refusal = Refusal.CLOSED if not user.is_active else Refusal.PROVIDER
+        return Closing(refusal, "This account is closed. The operator of this registry can open it again.")
     if not user.is_allowed_from(client_address.client_ip()):
-        return "This account must not be used from your address. Ask the operator of this registry."
-    return ""
+        explanation = "This account must not be used from your address. Ask the operator of this registry."
+        return Closing(Refusal.ADDRESS, explanation)
+    return None
 
 
 def _verify_and_upgrade(user: User, password: str) -> bool:

@@ -19,7 +19,7 @@ from accounts import emails, names, roles
 from accounts.models import LoginFailure, LoginFailureQuerySet, User
 from accounts.second_factor.throttle import has_signed_in_from_network
 from registry_site import audit
-from registry_site.errors import TooManyRequests, WrongPassword
+from registry_site.errors import AccountClosed, TooManyRequests, WrongPassword
 from registry_site.http import client_address
 from registry_site.http.request_log import annotate
 from registry_site.rate_limits import RateLimit
@@ -49,9 +49,10 @@ class LoginThrottle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, WrongPassword):
-            annotate(event="sign_in_failed")
+            refusal = error.refusal if isinstance(error, AccountClosed) else ""
+            annotate(event="sign_in_failed", **({"cause": refusal} if refusal else {}))
             ip_address = client_address.client_ip()
-            LoginFailure.objects.create(name=self.name, ip_address=ip_address, network=self.network)
+            LoginFailure.objects.create(name=self.name, ip_address=ip_address, network=self.network, refusal=refusal)
             self._check(includes_own=True)
         elif error is None:
             # Hashing takes long: other attempts may have failed meanwhile.

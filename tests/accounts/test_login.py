@@ -3,19 +3,23 @@
 import base64
 import hashlib
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import argon2
 import pytest
 from django.contrib.auth import hashers
 from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
 
 from accounts import bans, registration
-from accounts.models import LoginFailure, User
+from accounts.models import Identity, LoginFailure, User
 from accounts.passwords import login
 from registry_site import settings as product
 from registry_site.errors import WrongPassword
 from tests.support.cast import PASSWORD
+from tests.support.responses import answer_of
 from tests.support.user_import import argon2id
 
 NEW_PASSWORD = "battery staple"
@@ -152,8 +156,42 @@ def test_concurrent_upgrade_lets_both_in(alice: User, monkeypatch: pytest.Monkey
     assert login.authenticate("alice", PASSWORD) == alice
 
 
-def test_log_in_to_a_closed_account_counts(alice: User) -> None:
-    bans.ban(alice, actor=None)
-    with pytest.raises(WrongPassword):
-        login.authenticate("alice", PASSWORD)
-    assert LoginFailure.objects.get().name == "alice"
+def change_password(user: User) -> None:
+    user.set_password(NEW_PASSWORD)
+    user.save()
+
+
+def ban(user: User) -> None:
+    bans.ban(user, actor=None)
+
+
+def close(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def refuse_by_provider(user: User) -> None:
+    Identity.objects.create(user=user, issuer="https://id.example.com", subject="7", refused_at=timezone.now())
+
+
+def restrict_networks(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(allowed_networks="192.0.2.0/24")
+
+
+CAUSES: dict[str, Callable[[User], None]] = {
+    "wrong name or password": change_password,
+    "the account is banned": ban,
+    "the account is closed": close,
+    "its OpenID provider refuses the account": refuse_by_provider,
+    "the account is for other addresses": restrict_networks,
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_staff_see_what_a_log_in_failed_for(as_root: Client, alice: User, cause: str) -> None:
+    CAUSES[cause](alice)
+    body = {"username": "alice", "password": PASSWORD}
+    response = Client().post("/login", body, content_type="application/json")
+    answer = {"error": "wrong_password", "message": "The user name or the password is wrong."}
+    assert answer_of(response) == (401, answer)
+    pages = ("/admin/accounts/loginfailure/", f"/admin/accounts/user/{alice.pk}/", "/admin/address/?of=127.0.0.1")
+    assert [path for path in pages if f">{cause}</td>" not in as_root.get(path).content.decode()] == []
