@@ -1,4 +1,4 @@
-"""`manage.py verifyaudit`: prove that no event of the audit log was changed, added or deleted."""
+"""`manage.py verifyaudit`: prove that no sealed event of the audit log was changed, added or deleted."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
