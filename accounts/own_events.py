@@ -10,6 +10,7 @@ from accounts.models import User
 from accounts.principals import Principal
 from accounts.scopes import Scope
 from registry_site.models import AuditEvent
+from registry_site.unions import first_rows
 
 PAGE_SIZE = 50
 
@@ -40,8 +41,8 @@ def list_events(principal: Principal, before: int | None = None) -> EventPage:
 def newest_events(user: User, number: int) -> QuerySet[AuditEvent]:
     """Select the newest events by a user and about the account, for staff."""
     events = AuditEvent.objects.order_by("-pk")
-    by_user = events.filter(actor=user)[:number]
-    about_user = events.filter(object_type=User._meta.label_lower, object_id=user.pk)[:number]
-    # One query, and each part of it along its index; SQLite takes no limit in a part of a union itself.
-    keys = [events.filter(pk__in=part.values("pk")).order_by().values("pk") for part in (by_user, about_user)]
+    by_user = events.filter(actor=user)
+    about_user = events.filter(object_type=User._meta.label_lower, object_id=user.pk)
+    # One query, and each part of it along its index.
+    keys = [first_rows(part, number).values("pk") for part in (by_user, about_user)]
     return events.filter(pk__in=keys[0].union(keys[1]))

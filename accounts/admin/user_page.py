@@ -52,6 +52,7 @@ from registry_site.admin.object_pages import (
     panel_of,
 )
 from registry_site.templatetags import figures
+from registry_site.unions import first_rows
 
 IDENTITY, APP, PASSKEY = "identity", Authenticator.Kind.APP.label, Authenticator.Kind.PASSKEY.label
 ROLE, GROUP, PERMISSION = "role", "group", "permission"
@@ -295,9 +296,8 @@ def select_lines(rows: QuerySet[Any], kind: str, name: Any, *times: str) -> Quer
     columns: list[Any] = [F(time) for time in times] + [Value(None)] * (3 - len(times))
     moments = {f"line_time_{number}": Cast(column, DateTimeField()) for number, column in enumerate(columns)}
     texts = {"line_kind": Value(kind, TextField()), "line_name": Cast(name, TextField())}
-    newest = rows.order_by("-pk").values("pk")[: MAX_ROWS + 1]  # SQLite takes no limit in a part of a union itself
-    bounded = rows.model.objects.filter(pk__in=newest).order_by()
-    lines: QuerySet[Any] = bounded.annotate(**texts, **moments).values_list(*texts, *moments)
+    newest = first_rows(rows.order_by("-pk"), MAX_ROWS + 1)
+    lines: QuerySet[Any] = newest.annotate(**texts, **moments).values_list(*texts, *moments)
     return lines
 
 

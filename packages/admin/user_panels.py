@@ -24,6 +24,7 @@ from registry_site.admin.object_pages import (
     panel_of,
 )
 from registry_site.templatetags import figures
+from registry_site.unions import first_rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def role_panels(request: HttpRequest, user: User) -> Iterator[Panel]:
 
 def select_roles(assignments: Any, user: User, subject: Any, name: Any) -> QuerySet[Any]:
     """Select the columns of `OwnRole`, of the newest roles of a user."""
-    newest = assignments.objects.filter(user=user).order_by("-pk").values("pk")[: MAX_ROWS + 1]
+    newest = first_rows(assignments.objects.filter(user=user).order_by("-pk"), MAX_ROWS + 1)
     field = assignments.subject_field
     columns = {
         "subject_type": Value(subject._meta.label_lower, TextField()),
@@ -73,8 +74,8 @@ def select_roles(assignments: Any, user: User, subject: Any, name: Any) -> Query
         "given_at": F("added_at"),
         "trashed_at": F(f"{field}__removed_at"),
     }
-    roles: QuerySet[Any] = assignments.objects.filter(pk__in=newest).order_by().annotate(**columns)
-    return roles.values_list(*columns)
+    roles: QuerySet[Any] = newest.annotate(**columns).values_list(*columns)
+    return roles
 
 
 def stored_releases() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from registry_site.admin.actions import run_url
 from registry_site.admin.object_pages import list_url, object_url
 from registry_site.models import AuditEvent, StaffRun
 from registry_site.templatetags.figures import shortened
+from registry_site.unions import first_rows
 
 MAX_HITS = 10  # of a group
 MAX_LENGTH = 200
@@ -99,7 +100,7 @@ def groups_of(parts: Sequence[Rows], text: str) -> Iterator[Group]:
 def read(parts: Sequence[Rows]) -> Iterable[tuple[int, str, str, str]]:
     """Return (number of the part, primary key, text, note) of the first rows of each part."""
     selected = [
-        select(part).annotate(
+        first_rows(part.rows.order_by(part.order or str(part.text)), MAX_HITS + 1).annotate(
             hit_part=Value(number),
             hit_key=Cast("pk", TextField()),
             hit_text=Cast(part.text, TextField()),
@@ -109,13 +110,6 @@ def read(parts: Sequence[Rows]) -> Iterable[tuple[int, str, str, str]]:
     ]
     lists = [rows.values_list("hit_part", "hit_key", "hit_text", "hit_note") for rows in selected]
     return lists[0].union(*lists[1:], all=True) if lists else ()
-
-
-def select(part: Rows) -> QuerySet[Any]:
-    """Select the first rows; a subquery, since SQLite limits no parts of a union."""
-    first = part.rows.order_by(part.order or str(part.text))
-    rows: QuerySet[Any] = part.rows.model._base_manager.order_by().filter(pk__in=first.values("pk")[: MAX_HITS + 1])
-    return rows
 
 
 @site_pages.page("search/", "search")
