@@ -1,11 +1,14 @@
-"""Views of the API: each states its permissions, and refuses in the shape of its dialect."""
+"""Views of the API state their permissions, and refuse in the shape of their dialect; every template compiles."""
 
 import pytest
+from django.template import TemplateSyntaxError
+from django.template.loader import get_template
 from django.test import Client
 from django.urls import get_resolver
 
 from registry_site.http.permissions import DenyAll
 from tests.house.access_table import api_views
+from tests.house.source_code import ROOT
 
 
 def test_every_view_states_its_permissions() -> None:
@@ -13,6 +16,18 @@ def test_every_view_states_its_permissions() -> None:
     assert len(views) > 50
     assert [path for path, view in views.items() if not view.permission_classes] == []
     assert [path for path, view in views.items() if DenyAll in view.permission_classes] == []
+
+
+def test_every_template_compiles() -> None:
+    templates = ROOT / "templates"
+    broken = {}
+    for path in templates.rglob("*.*"):
+        name = str(path.relative_to(templates))
+        try:
+            get_template(name)
+        except TemplateSyntaxError as error:
+            broken[name] = str(error)
+    assert broken == {}
 
 
 def test_unknown_paths_are_refused_in_cargos_shape(db: None) -> None:
