@@ -19,22 +19,13 @@ from accounts.passwords import login, login_throttle
 from registry_site import audit
 from registry_site.errors import Conflict, PermissionDenied, TooManyRequests, Unavailable, WrongPassword
 from registry_site.models import AuditEvent
-from tests.support.admin import EMPTY_INLINES, run_action, sign_in_to_admin
+from tests.support.admin import EMPTY_INLINES, hire, run_action, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
 ROWS = ("credential", "loginfailure", "ban")
 USERS, GROUPS = "/admin/accounts/user/", "/admin/auth/group/"
 NEW_PASSWORD = {"password1": "battery staple", "password2": "battery staple", "usable_password": "true"}
 ONLY = " is the only administrator: make another account an administrator first."
-
-
-def hire(name: str, *codenames: str) -> User:
-    """Open an account of staff with these permissions."""
-    user = registration.register(name, PASSWORD)
-    User.objects.filter(pk=user.pk).update(is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    user.refresh_from_db()
-    return user
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from accounts import bans, registration
+from accounts import bans
 from accounts.credentials import app_keys, cargo_tokens, jwt_sessions, revocation
 from accounts.models import Credential, User
 from accounts.principals import Principal
@@ -17,8 +17,7 @@ from files import clients, sessions
 from files.models import Session
 from registry_site.admin import whose_token
 from registry_site.models import AuditEvent
-from tests.support.admin import FormFields, sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import FormFields, hire, sign_in_to_admin
 
 PATH = "/admin/whose-token/"
 NOTHING = "The text is no token, session or app key"
@@ -35,13 +34,6 @@ def answers(client: Client, text: str) -> list[tuple[str, str, bool]]:
     response = ask(client, text)
     assert response.status_code == 200
     return [(match.title, str(match.holder), match.is_live) for match in response.context["matches"]]
-
-
-def onlooker(*permissions: str) -> Client:
-    user = registration.register("onlooker", PASSWORD)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    User.objects.filter(pk=user.pk).update(is_staff=True)
-    return sign_in_to_admin(user)
 
 
 def test_credentials_of_every_kind_are_recognized(as_root: Client, alice: User) -> None:
@@ -136,11 +128,11 @@ def test_questions_are_limited_for_each_member(as_root: Client) -> None:
     refused = ask(as_root, "nothing-of-this-name")
     assert (refused.status_code, refused.context["matches"]) == (429, None)
     assert "You have looked up too many texts" in refused.content.decode()
-    assert onlooker("view_credential").post(PATH, {"text": "x"}).status_code == 200
+    assert sign_in_to_admin(hire("onlooker", "view_credential")).post(PATH, {"text": "x"}).status_code == 200
 
 
 def test_others_may_not_ask(db: None) -> None:
-    client = onlooker("view_user")
+    client = sign_in_to_admin(hire("onlooker", "view_user"))
     assert client.get(PATH).status_code == 403
     assert client.post(PATH, {"text": "x"}).status_code == 403
     assert Client().post(PATH, {"text": "x"}).status_code == 302
@@ -149,10 +141,10 @@ def test_others_may_not_ask(db: None) -> None:
 def test_machines_are_recognized_by_who_may_view_them(alice: User) -> None:
     machine = clients.add_client("receiver", clients.generate_key(), actor="root")
     token = sessions.create_session(machine, 60)
-    client = onlooker("view_credential")
+    onlooker = hire("onlooker", "view_credential")
+    client = sign_in_to_admin(onlooker)
     assert answers(client, token) == []
-    user = User.objects.get(username="onlooker")
-    user.user_permissions.add(Permission.objects.get(codename="view_session", content_type__app_label="files"))
+    onlooker.user_permissions.add(Permission.objects.get(codename="view_session", content_type__app_label="files"))
     assert answers(client, token) == [("session", "receiver", True)]
     Session.objects.update(ended_at=timezone.now())
     assert answers(client, token) == [("session", "receiver", False)]

@@ -15,7 +15,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import registration
 from accounts.models import User
 from crates.mirror import incidents, index_cache, overrides
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
@@ -23,8 +22,7 @@ from crates.mirror.upstreams import UpstreamFault
 from registry_site.models import AuditEvent
 from registry_site.storage import blobs
 from tests.support import packing
-from tests.support.admin import run_action, sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import hire, run_action, sign_in_to_admin
 from tests.support.mirror_policies import BLOCKED, EXEMPT
 
 pytestmark = pytest.mark.usefixtures("mirror_bytes")
@@ -36,8 +34,7 @@ OLD, NEW = "0" * 64, "1" * 64
 @pytest.fixture
 def onlooker(db: None) -> User:
     """Staff with the permission to view the mirror, and no other."""
-    user = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=user.pk).update(is_staff=True)
+    user = hire("onlooker")
     grant(user)
     return user
 

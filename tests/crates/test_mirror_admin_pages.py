@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +15,7 @@ from accounts.models import User
 from crates.mirror import incidents, index_cache, overrides
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
-from tests.support.admin import FormFields, sign_in_to_admin
+from tests.support.admin import FormFields, hire, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
 URL = "https://index.example.com/"
@@ -209,11 +209,9 @@ def test_page_of_a_large_crate_is_light(db: None, settings: Any) -> None:
 
 
 def test_panels_are_for_who_may_view_them(db: None) -> None:
-    user = registration.register("onlooker", PASSWORD)
-    user.user_permissions.set(Permission.objects.filter(codename="view_cachedindexfile"))
-    User.objects.filter(pk=user.pk).update(is_staff=True)
+    onlooker = hire("onlooker", "view_cachedindexfile")
     change_upstream()
-    page = page_of(sign_in_to_admin(user), CachedIndexFile.objects.get())
+    page = page_of(sign_in_to_admin(onlooker), CachedIndexFile.objects.get())
     assert [panel.title for panel in page.context["panels"]] == ["Versions held back"]
 
 

@@ -3,21 +3,18 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import registration
 from accounts.models import Credential, LoginFailure, User
 from files.models import Client as Machine
 from files.models import Session
 from registry_site.admin import search
 from registry_site.http.client_address import network_of
 from registry_site.models import AuditEvent
-from tests.support.admin import sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import hire, sign_in_to_admin
 
 PATH = "/admin/address/"
 ADDRESSES = (
@@ -124,9 +121,7 @@ def test_address_page_takes_few_queries(world: None, as_root: Client) -> None:
 
 
 def test_panels_are_for_who_may_view_their_rows(world: None) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    onlooker.user_permissions.set(Permission.objects.filter(codename="view_loginfailure"))
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker", "view_loginfailure")
     client = sign_in_to_admin(onlooker)
     assert list(shown(client.get(PATH, {"of": "10.1.1.1"}))) == ["Failed log-ins"]
     onlooker.user_permissions.clear()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -20,7 +19,7 @@ from registry_site.admin import front_page
 from registry_site.admin.front_page import Fact, FrontPage, Notice
 from registry_site.environment import Environment
 from registry_site.models import AuditEvent, OutboxEntry, StoredBlob
-from tests.support.admin import sign_in_to_admin
+from tests.support.admin import hire, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
 MAX_QUERIES = 12
@@ -32,14 +31,6 @@ def texts(page: FrontPage) -> list[str]:
 
 def facts(page: FrontPage) -> dict[str, str]:
     return {fact.label: fact.value for _, section in page.sections for fact in section}
-
-
-def onlooker(*permissions: str) -> User:
-    """Return a member of staff with a few permissions."""
-    user = registration.register("onlooker", PASSWORD)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    User.objects.filter(pk=user.pk).update(is_staff=True)
-    return user
 
 
 def failed_mail() -> OutboxEntry:
@@ -76,7 +67,7 @@ def test_urgent_notices_stand_first(root: User, monkeypatch: pytest.MonkeyPatch)
 
 def test_staff_see_only_what_they_may_view(db: None) -> None:
     failed_mail()
-    page = sign_in_to_admin(onlooker("view_user")).get("/admin/")
+    page = sign_in_to_admin(hire("onlooker", "view_user")).get("/admin/")
     assert page.context["front_page"].notices == []
     assert page.context["front_page"].sections == []
     assert "failed mails" not in page.content.decode()
@@ -176,4 +167,4 @@ def test_settings_page_names_file_of_a_secret(tmp_path: Any) -> None:
 
 
 def test_onlooker_gets_no_settings(db: None) -> None:
-    assert sign_in_to_admin(onlooker("view_user")).get("/admin/settings/").status_code == 403
+    assert sign_in_to_admin(hire("onlooker", "view_user")).get("/admin/settings/").status_code == 403

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
 from django.test import Client, RequestFactory
 
 from accounts import registration
 from accounts.models import User
 from registry_site.admin.base import DomainAdmin
-from tests.support.admin import sign_in_to_admin
+from tests.support.admin import hire, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
 pytestmark = pytest.mark.long
@@ -85,9 +84,7 @@ def test_lists_take_no_lookup_but_their_filters(root: User) -> None:
 
 
 def test_onlooker_cannot_probe_secrets(db: None) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
-    onlooker.user_permissions.set(Permission.objects.filter(codename="view_credential"))
+    onlooker = hire("onlooker", "view_credential")
     client = sign_in_to_admin(onlooker)
     for query in (
         "digest__regex=(a%2B)%2B$",

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -23,7 +22,7 @@ from registry_site import audit
 from registry_site.admin import search
 from registry_site.logs import request_id
 from registry_site.models import Action, StaffRun
-from tests.support.admin import sign_in_to_admin
+from tests.support.admin import hire, sign_in_to_admin
 from tests.support.cast import PASSWORD
 from tests.support.crate_rows import Listing, create_crates
 
@@ -111,9 +110,7 @@ def test_long_group_leads_to_the_list(as_root: Client, root: User, alice: User) 
 
 
 def test_search_shows_only_what_one_may_view(world: User) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    onlooker.user_permissions.set(Permission.objects.filter(codename="view_crate"))
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker", "view_crate")
     page = sign_in_to_admin(onlooker).get("/admin/search/?q=ha")
     assert {group.title for group in page.context["groups"]} == {"Crates"}
 

@@ -7,21 +7,18 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import registration
 from accounts.models import Ban, User
 from crates.mirror.models import CachedCrate
 from registry_site.admin import export
 from registry_site.audit import Action
 from registry_site.models import AuditEvent, AuditSeal
-from tests.support.admin import sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import hire, sign_in_to_admin
 
 USERS = "/admin/accounts/user/"
 BANS = "/admin/accounts/ban/"
@@ -108,9 +105,7 @@ def test_second_export_waits_for_the_first(as_root: Client) -> None:
 
 
 def test_export_needs_the_right_to_view(alice: User, as_root: Client) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
-    onlooker.user_permissions.set(Permission.objects.filter(codename="view_ban"))
+    onlooker = hire("onlooker", "view_ban")
     client = sign_in_to_admin(onlooker)
     assert client.post(f"{USERS}export.csv").status_code == 403
     assert fetch(client, f"{BANS}export.csv").startswith("key,user,")

@@ -9,13 +9,12 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.test import Client
 
-from accounts import bans, registration
+from accounts import bans
 from accounts.models import Ban, User
 from crates.mirror import overrides
 from crates.mirror.models import Override
 from registry_site.models import AuditEvent, StaffRun
-from tests.support.admin import run_action, sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import hire, run_action, sign_in_to_admin
 
 USERS = "/admin/accounts/user/"
 
@@ -69,8 +68,7 @@ def test_bans_and_overrides_have_a_history(as_root: Client, root: User, alice: U
 
 
 def test_history_needs_the_right_to_view(alice: User) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker")
     assert sign_in_to_admin(onlooker).get(f"{USERS}{alice.pk}/history/").status_code == 403
 
 

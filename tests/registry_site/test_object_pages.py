@@ -1,14 +1,12 @@
 """Object pages of the admin site: how staff come to them, who may see them, and what they make of any text."""
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import bans, registration
+from accounts import bans
 from accounts.models import User
 from registry_site.admin.object_pages import Link, as_html
-from tests.support.admin import FormFields, sign_in_to_admin
-from tests.support.cast import PASSWORD
+from tests.support.admin import FormFields, hire, sign_in_to_admin
 
 
 def user_page(user: User) -> str:
@@ -36,15 +34,12 @@ def test_missing_row_gets_a_page_of_its_own(as_root: Client, key: str) -> None:
 
 
 def test_page_needs_the_right_to_view(alice: User) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker")
     assert sign_in_to_admin(onlooker).get(user_page(alice)).status_code == 403
 
 
 def test_page_shows_no_part_without_its_right(alice: User) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
-    onlooker.user_permissions.set(Permission.objects.filter(codename__in=("view_user", "view_ban")))
+    onlooker = hire("onlooker", "view_user", "view_ban")
     page = sign_in_to_admin(onlooker).get(user_page(alice)).content.decode()
     panels = ("bans", "tokens", "sessions", "failed-log-ins", "recent-events")
     assert [name for name in panels if f'id="{name}"' in page] == ["bans"]

@@ -10,15 +10,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import bans, registration
+from accounts import bans
 from accounts.models import Ban, Credential, LoginFailure, User
 from registry_site import staff_runs
 from registry_site.errors import Unavailable
 from registry_site.http import client_address
 from registry_site.models import AuditEvent, StaffRun
-from tests.support.admin import FormFields, open_action, run_action, sign_in_to_admin
+from tests.support.admin import FormFields, hire, open_action, run_action, sign_in_to_admin
 from tests.support.authenticator_apps import add_app
-from tests.support.cast import PASSWORD
 
 USERS, FAILURES = "/admin/accounts/user/", "/admin/accounts/loginfailure/"
 SPAM = {"reason": "It sends spam."}
@@ -99,8 +98,7 @@ def test_all_rows_of_a_list_are_bounded(as_root: Client, root: User, alice: User
 
 
 def test_action_needs_its_right_and_the_list(alice: User, root: User) -> None:
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker")
     client = sign_in_to_admin(onlooker)
     assert client.get(f"{USERS}act/ban/?pk={alice.pk}").status_code == 403
     assert sign_in_to_admin(root).get(f"{USERS}act/nothing/?pk={alice.pk}").status_code == 404
@@ -238,8 +236,7 @@ def test_junk_in_place_of_a_run_leads_on(as_root: Client) -> None:
 def test_runs_are_for_their_actors_and_auditors(as_root: Client, alice: User) -> None:
     run_action(as_root, USERS, "ban", alice, **SPAM)
     run = StaffRun.objects.get()
-    onlooker = registration.register("onlooker", PASSWORD)
-    User.objects.filter(pk=onlooker.pk).update(is_staff=True)
+    onlooker = hire("onlooker")
     client, path = sign_in_to_admin(onlooker), f"/admin/registry_site/staffrun/{run.pk}/"
     assert (client.get(path).status_code, as_root.get(path).status_code) == (403, 200)
     StaffRun.objects.update(actor=onlooker)

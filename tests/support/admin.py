@@ -3,12 +3,23 @@
 from html.parser import HTMLParser
 from typing import Any
 
+from django.contrib.auth.models import Permission
 from django.test import Client
 
+from accounts import registration
 from accounts.models import User
 from tests.support.cast import PASSWORD
 
 MARK_OF_BUTTON = '<input type="submit" class="default"'  # of the form on the page of an action
+
+
+def hire(name: str, *codenames: str) -> User:
+    """Open an account of staff with these permissions."""
+    user = registration.register(name, PASSWORD)
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    user.refresh_from_db()
+    return user
 
 
 def sign_in_to_admin(user: User) -> Client:
