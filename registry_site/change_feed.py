@@ -11,7 +11,7 @@ Why each change is read:
 * On PostgreSQL a transaction can commit long after it has drawn its id. So the feed keeps the snapshot of its last
   statement, and reads the rows of transactions that this did not see. Snapshot and rows are of one statement.
 * What was deleted unread shows by the row that each deletion leaves; then everything is dropped. So it is if there are
-  too many changes to read, and after the connection was lost.
+  too many changes to read, and after the connection was lost or SQLite's file replaced.
 
 Why nothing old comes in: a value is read from the database after its ticket, the number of the drops before. If the
 value is older than a change, that was committed after it was read, and the feed drops it later than the ticket, either
@@ -25,6 +25,7 @@ change 80 µs and 103 µs.
 """
 
 import logging
+import os
 import select
 import selectors
 import sqlite3
@@ -70,6 +71,8 @@ class SQLiteReader:
     """The log in SQLite."""
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
+        self.path = "" if wrapper.is_in_memory_db() else str(wrapper.settings_dict["NAME"])  # type: ignore[attr-defined]
+        self.inode = self.path and os.stat(self.path).st_ino
         self.connection: sqlite3.Connection = wrapper.connection
         self.connection.execute(f"PRAGMA busy_timeout = {int(DEADLINE * 1000)}")
         self.version, self.last = self.data_version(), self.newest()
@@ -84,6 +87,9 @@ class SQLiteReader:
         return int(newest)
 
     def read(self) -> Sequence[Tag]:
+        # Requests would go on with a backup that somebody has put there, and the log of the former file end.
+        if self.path and os.stat(self.path).st_ino != self.inode:
+            raise Lost("the file of the database was replaced")
         version = self.data_version()
         if version == self.version:
             return ()

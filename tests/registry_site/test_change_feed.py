@@ -1,8 +1,10 @@
 """The feed: after `catch_up`, nothing in memory is older than a commit before it, on either database."""
 
 import selectors
+import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db import connection, connections, transaction
@@ -12,13 +14,14 @@ from django.utils import timezone
 from accounts.models import User
 from crates.models import Crate
 from registry_site import change_feed, change_log, memory_cache
-from registry_site.change_feed import ChangeFeed, LoopFeed, SQLiteReader
+from registry_site.change_feed import ChangeFeed, LoopFeed, Lost, SQLiteReader
 from registry_site.change_log import DELETION
 from registry_site.memory_cache import MemoryCache
 from registry_site.models import Change
 from tests.support.change_feed import TABLES, dropped, fed_cache, keep
 from tests.support.concurrency import wait_until
 from tests.support.crate_rows import Listing, create_crates
+from tests.support.servers import sqlite_template
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,6 +199,22 @@ def test_log_is_read_only_after_a_commit(cache: MemoryCache[str, str]) -> None:
     reader.connection.set_trace_callback(statements.append)
     feed_of(cache).catch_up()
     assert statements == ["PRAGMA data_version"]
+
+
+@pytest.mark.only_sqlite
+def test_replaced_file_is_noticed(tmp_path: Path) -> None:
+    path, backup = tmp_path / "registry.sqlite3", tmp_path / "backup"
+    for file in (path, backup):
+        shutil.copyfile(sqlite_template(), file)
+    wrapper = connections["default"].copy()
+    wrapper.settings_dict["NAME"] = path
+    wrapper.connect()
+    reader = SQLiteReader(wrapper)
+    assert reader.read() == ()
+    backup.rename(path)
+    with pytest.raises(Lost):
+        reader.read()
+    wrapper.close()
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
