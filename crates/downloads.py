@@ -1,6 +1,8 @@
-"""Downloads of `.crate` files."""
+"""Downloads of `.crate` files. Where the bytes of a version are is kept in memory; see `registry_site.change_feed`."""
 
+from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponseBase
 
@@ -8,13 +10,45 @@ from crates import download_counts, names, removal
 from crates.models import Version
 from registry_site.errors import Gone, NotFound
 from registry_site.http.downloads import deliver, immutable_for_readers
+from registry_site.memory_cache import MemoryCache, register
 from registry_site.storage import blobs
+
+MAX_FILES = 10_000  # in memory, about 5 MB
+
+
+class CrateFile(NamedTuple):
+    """The file of a version that is not removed."""
+
+    version_id: int
+    blob: blobs.Blob
+    filename: str
+    published_at: datetime
+
+
+crate_files = register(
+    MemoryCache[tuple[str, str], CrateFile]({"mirror": ["crates_crate"], "version": ["crates_version"]}, MAX_FILES)
+)
 
 
 def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
     """Respond with the file of a version, yanked or not; raises `NotFound`, `Gone` and `Unavailable`."""
+    key = names.canonical(name), number
+    file = crate_files.get(key) or _find(name, number)
+    return deliver(
+        request,
+        file.blob,
+        filename=file.filename,
+        modified=file.published_at,
+        cache_control=immutable_for_readers(),
+        count_download=partial(download_counts.versions.count, file.version_id),
+    )
+
+
+def _find(name: str, number: str) -> CrateFile:
+    """Read where the file of a version is, and keep it in memory; raises `NotFound` and `Gone`."""
+    ticket, canonical_name = crate_files.ticket(), names.canonical(name)
     version = (
-        Version.with_removed.filter(crate__canonical_name=names.canonical(name), number=number)
+        Version.with_removed.filter(crate__canonical_name=canonical_name, number=number)
         .only("checksum", "size", "published_at", "number", "crate__name", "removed_at", "removal_reason")
         .select_related("crate")
         .first()
@@ -23,11 +57,8 @@ def download(request: HttpRequest, name: str, number: str) -> HttpResponseBase:
         raise NotFound(f"There is no version {number[:80]!r} of a crate {name[:80]!r} here.")
     if version.removed_at is not None:
         raise Gone(removal.sentence(version))
-    return deliver(
-        request,
-        blobs.Blob(version.checksum, version.size),
-        filename=f"{version.crate.name}-{version.number}.crate",
-        modified=version.published_at,
-        cache_control=immutable_for_readers(),
-        count_download=partial(download_counts.versions.count, version.pk),
-    )
+    blob = blobs.Blob(version.checksum, version.size)
+    file = CrateFile(version.pk, blob, f"{version.crate.name}-{version.number}.crate", version.published_at)
+    tags = [("version", str(version.pk)), ("mirror", canonical_name)]
+    crate_files.put((canonical_name, number), file, ticket, tags)
+    return file

@@ -17,14 +17,14 @@ from rest_framework.viewsets import ViewSet
 from accounts.authentication import CargoTokenAuthentication
 from accounts.permissions import ReadAccess
 from crates import index_files, names
-from crates.models import Crate
+from crates.models import Crate, IndexLine
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
 from registry_site.memory_cache import Tag
 from registry_site.server.response_cache import keep, rely_on
 
-rely_on("index", [Crate._meta.db_table])
+rely_on("index", [Crate._meta.db_table, IndexLine._meta.db_table])
 
 
 def config_json(download_path: str, api_path: str = "") -> dict[str, str | bool]:

@@ -12,7 +12,7 @@ from accounts import bans
 from accounts.credentials import cargo_tokens, revocation
 from accounts.models import Credential, Identity, User
 from crates.mirror.models import CachedCrate, CachedIndexFile, Override
-from crates.models import Crate
+from crates.models import Crate, IndexLine
 from registry_site import change_log
 from registry_site.change_log import DELETION, LogChanges, missing_triggers
 from registry_site.models import Change
@@ -42,7 +42,7 @@ def test_each_migrated_trigger_exists() -> None:
             if isinstance(operation, LogChanges):
                 table = models_at((app, name)).get_model(app, operation.model_name)._meta.db_table
                 tables.setdefault(operation.kind, set()).add(table)
-    assert tables["index"] == {"crates_crate"}
+    assert tables["index"] == {"crates_crate", "crates_indexline"}
     assert missing_triggers(connection, tables) == []
 
 
@@ -57,10 +57,8 @@ def test_changes_of_index_files_are_logged(alice: User) -> None:
     create_crates([Listing("demo"), Listing("serde-json")], alice)
     crates = Crate.with_removed.filter(name="demo")
     row = crates.get()
+    IndexLine.objects.create(version=row.versions.get(), crate=row, text="old")
     both = [("index", "de/mo/demo"), ("index", "se/rd/serde-json")]
-
-    def bulk_update() -> None:
-        Crate.objects.bulk_update([Crate(pk=row.pk, index_etag="new")], ["index_etag"])
 
     def rename() -> None:
         crates.update(index_path="de/mo/demo2")
@@ -74,6 +72,7 @@ def test_changes_of_index_files_are_logged(alice: User) -> None:
             both[:1],
         ),
         "another path": (rename, [both[0], ("index", "de/mo/demo2")]),
+        "line": (lambda: IndexLine.objects.filter(crate=row).update(text="new"), both[:1]),
         "another column": (lambda: crates.update(version_count=7), []),
         "the same values": (lambda: row.save(), []),
         "upstream": (lambda: crates.update(upstream=Crate.Upstream.HAS), [("mirror", "demo")]),

@@ -8,8 +8,9 @@ from registry_site.memory_cache import MemoryCache, Tag
 
 TABLES = {
     "credential": ["accounts_credential"],
-    "index": ["crates_crate"],
+    "index": ["crates_crate", "crates_indexline"],
     "mirror": ["crates_crate", "mirror_cachedcrate", "mirror_cachedindexfile", "mirror_override"],
+    "version": ["crates_version"],
     "user": ["accounts_ban", "accounts_identity", "accounts_user"],
 }
 
