@@ -1,6 +1,6 @@
 """The Cargo registry beside nginx with the same files: `.venv/bin/python -m benchmarks.cargo`.
 
-Prints one table. It takes about four minutes, uses free loopback ports and a temporary directory, and leaves nothing.
+Prints one table. It takes about five minutes, uses free loopback ports and a temporary directory, and leaves nothing.
 """
 
 import os

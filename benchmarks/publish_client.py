@@ -21,10 +21,10 @@ class Round:
     together: float
 
 
-def body(name: str, size: int) -> bytes:
+def body(name: str, size: int, version: str = VERSION) -> bytes:
     """Build a publish body with an incompressible `.crate` of about `size` bytes."""
-    filler = random.Random(name).randbytes(size)
-    return packing.frame(packing.metadata(name, VERSION), packing.crate(name, VERSION, files={"filler": filler}))
+    filler = random.Random(f"{name} {version}").randbytes(size)
+    return packing.frame(packing.metadata(name, version), packing.crate(name, version, files={"filler": filler}))
 
 
 def publish(port: int, token: str, publish_body: bytes) -> float:

@@ -19,6 +19,7 @@ SMALL, LARGE = 9_800, 8 * 1024 * 1024  # bytes, before the rest of a crate is ar
 FETCHED = [f"fetched{n:03}" for n in range(300)]
 CLIENTS = 64
 PARALLEL_CRATES = [f"crowd{n:04}" for n in range(ROUNDS * CLIENTS * 5)]
+VERSIONS, COMPARED = 2000, 50  # of one crate; and how many of the first and the last ones
 SECONDS = 2  # of each round of wrk
 
 
@@ -29,6 +30,7 @@ def measure_server(directory: Path) -> Iterator[Row]:
         tokens = [ours.sign_up(f"publisher{n}") for n in range(ACCOUNTS)]
         yield from measure_publishing(ours.port, tokens, FETCHED, 1)
         yield from measure_publishing(ours.port, tokens, PARALLEL_CRATES, CLIENTS)
+        yield from measure_versions(ours.port, tokens[0])
         publish_client.publish(ours.port, tokens[0], publish_client.body("large", LARGE))
         static_copy.copy_files(ours.port, [*FETCHED, "large"], directory / "site")
         with nginx.running(directory / "nginx", directory / "site", Link()) as theirs:
@@ -48,6 +50,14 @@ def measure_publishing(port: int, tokens: Sequence[str], names: Sequence[str], c
     yield Row(f"{label}: p50, ms", percentile(milliseconds, 50))
     yield Row(f"{label}: p99, ms", percentile(milliseconds, 99))
     yield Row(f"{label}: publishes/s", median(len(taken.each) / taken.together for taken in rounds))
+
+
+def measure_versions(port: int, token: str) -> Iterator[Row]:
+    """Publish many versions of one crate, one after another: the last ones beside the first ones."""
+    bodies = (publish_client.body("grown", SMALL, f"1.{number}.0") for number in range(VERSIONS))
+    milliseconds = [publish_client.publish(port, token, content) * 1000 for content in bodies]
+    first, last = (percentile(some, 50) for some in (milliseconds[1 : COMPARED + 1], milliseconds[-COMPARED:]))
+    yield Row(f"publish of version {VERSIONS:,} to that of the second, p50 of {COMPARED}", last / first)
 
 
 def measure_reading(ours: registry.Registry, theirs: nginx.Nginx) -> Iterator[Row]:

@@ -156,7 +156,7 @@ def save(
     """
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
-    foremost, is_first = fields.foremost, not crate.index_etag
+    foremost, is_first, is_new = fields.foremost, not crate.index_etag, crate.is_new
     was_usable, former_count = crate.max_version_id is not None, crate.version_count
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
@@ -170,9 +170,10 @@ def save(
     crate.save(update_fields=SAVED_FIELDS)
     _save_lines(crate, fields.lines)
     if foremost.default_version != fields.former_default:
-        dependency_rows.set_current(fields.former_default, foremost.default_version)
+        if not is_new:
+            dependency_rows.set_current(fields.former_default, foremost.default_version)
         taxonomy.assign(crate, fields.former_default, foremost.default_version)
-    search.update_words(crate, words)
+    search.update_words(crate, words, is_new=is_new)
     counters.usable_crates.add((crate.max_version is not None) - was_usable, crate.pk)
     counters.versions.add(crate.version_count - former_count, crate.pk)
 

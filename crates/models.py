@@ -163,6 +163,11 @@ class Crate(Removal):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it has never had a version: nothing that follows from versions is stored."""
+        return not (self.index_etag or self.version_count)
+
 
 class Version(Removal):
     """A published version. Only `yanked` and its removal, and what belongs to them, ever change.

@@ -114,7 +114,7 @@ def insert_version(
         # keywords and categories (`taxonomy`).
         principal.revalidate_and_lock()
         crate = lock_or_create_crate(principal, name, upstream)
-        present = get_present_version(crate, version.number)
+        present = None if crate.is_new else get_present_version(crate, version.number)
         if present is not None:
             require_same(present, version.number, version.checksum)
             return present

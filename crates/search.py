@@ -46,11 +46,11 @@ class Match:
 # --- The words of a crate --------------------------------------------------------------------------------------------
 
 
-def update_words(crate: Crate, new: dict[str, Any] | None = None) -> None:
+def update_words(crate: Crate, new: dict[str, Any] | None = None, *, is_new: bool = False) -> None:
     """Store the words of a locked crate, in the transaction that changes its versions; delete them if all are yanked.
 
     `new` are the words of a version whose texts are new. If it is not the default one, or if there are none, nothing is
-    written while the default version stays the same.
+    written while the default version stays the same. `is_new` tells that the crate has no words yet.
     """
     version = crate.default_version if crate.max_version_id else None
     row, popular = CrateWords.objects.filter(crate=crate), PopularWords.objects.filter(crate=crate)
@@ -62,12 +62,12 @@ def update_words(crate: Crate, new: dict[str, Any] | None = None) -> None:
     if fields is None and row.filter(version=version).exists():
         return
     fields = fields or stored_words_of(crate)
-    if not row.update(**fields):
+    if is_new or not row.update(**fields):
         CrateWords.objects.create(crate=crate, **fields)
     fields = {column: fields[column] for column in COPIED}
     # The first crates count as popular until a purge compares them by their downloads: without a purge, too, common
     # words are found without reading all their matches.
-    if not popular.update(**fields) and crate.pk <= POPULAR_CRATES:
+    if (is_new or not popular.update(**fields)) and crate.pk <= POPULAR_CRATES:
         PopularWords.objects.create(crate=crate, **fields)
 
 
