@@ -67,7 +67,7 @@ class VersionPage:
         packed = figures.size(version.size)
         if version.unpacked_size is None:
             return packed
-        return f"{packed}; {figures.size(version.unpacked_size)} unpacked, in {version.file_count} files"
+        return f"{packed}; {figures.size(version.unpacked_size)} unpacked, in {version.file_count:,} files"
 
     def targets(self) -> Iterator[str]:
         version = self.version

@@ -7,7 +7,7 @@ The modules in their order. Each imports only modules of the lines above its own
     download_counts  upstreams  advisories  overrides  summaries  crate_facts
     incidents  shared_names  descriptions
     examination  index_cache  policies
-    crate_cache
+    crate_cache  changed_checksums
     serving  maintenance
     downloads  stored_crates
     catalogue  overview  prefetch  transfer

@@ -15,6 +15,7 @@ from accounts.models import User
 from crates.mirror import (
     admin_overrides,
     admin_pages,
+    changed_checksums,
     front_page,
     incidents,
     index_cache,
@@ -252,7 +253,44 @@ class IncidentAdmin(MirrorAdmin, ObjectPage):
             lambda row, *, actor: incidents.settle(only(row), actor=actor) > 0,
             done="settled",
             explanation="They have been looked at. If the same happens again, it is a new incident.",
+            undo="reopen",
             applies=lambda incident: incident.settled_at is None,
+        ),
+        StaffAction(
+            "accept",
+            "Accept the new checksums, and settle",
+            "mirror.change_incident",
+            changed_checksums.accept,
+            done="accepted and settled",
+            explanation="Clients get what upstream has now. Builds that have locked a former checksum fail. This can "
+            "be taken back until upstream's new index file is stored, which the next request does; after that, block "
+            "the versions.",
+            form=ReasonForm,
+            needs_proof=True,
+            undo="take_back",
+            refusals=lambda actor, rows: {row.pk: why for row in rows if (why := changed_checksums.refusal_of(row))},
+            other_permission="mirror.change_cachedindexfile",
+            effects=lambda rows: {row.pk: changed_checksums.describe(row) for row in rows},
+            applies=lambda incident: not changed_checksums.refusal_of(incident),
+        ),
+        StaffAction(
+            "take_back",
+            "Take back accepted checksums",
+            "mirror.change_incident",
+            changed_checksums.take_back,
+            done="taken back",
+            explanation="The former checksums are expected again, and the incidents are open again.",
+            other_permission="mirror.change_cachedindexfile",
+            applies=changed_checksums.may_be_taken_back,
+        ),
+        StaffAction(
+            "reopen",
+            "Open again",
+            "mirror.change_incident",
+            incidents.reopen,
+            done="opened again",
+            explanation="They need somebody again. Checksums that were accepted stay accepted.",
+            applies=lambda incident: incident.settled_at is not None,
         ),
     )
 

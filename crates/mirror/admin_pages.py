@@ -34,8 +34,7 @@ from registry_site.templatetags.figures import size
 Kind = Incident.Kind
 ADVICE = {
     Kind.CHANGED: "A published version never changes. Ask its authors or the upstream whether this one was meant to. "
-    "If so, take the checksums that upstream has now; if not, block the crate. Until then the former index file is "
-    "served.",
+    "If so, accept the new checksums; if not, block the crate. Until then the former index file is served.",
     Kind.WRONG_BYTES: "The bytes were refused, and nobody got them. If that goes on, ask the upstream what is wrong.",
     Kind.REFUSED_ARCHIVE: "Nobody gets this file. Ask the publisher for a version that cargo has packed.",
     Kind.DAMAGED: "The file was deleted, and is fetched again when somebody asks for it. Look at the disk, too.",
@@ -99,7 +98,9 @@ def actions_of_crate(
     if index_file is None or incident.settled_at is not None:
         return []
     permitted = {action.name: action for action in page.permitted_actions(request)}
-    chosen = [permitted[name] for name in ACTIONS.get(Kind(incident.kind), ()) if name in permitted]
+    applicable = [name for name in ACTIONS.get(Kind(incident.kind), ()) if name in permitted]
+    # An incident that names its checksums has an action of its own, which accepts these and no others.
+    chosen = [permitted[name] for name in applicable if name != "accept_changes" or not incident.changes]
     return [Link(f"{action.label}: {index_file.name}", page.act_url(action, str(index_file.pk))) for action in chosen]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Sum
 
 from crates.mirror import metrics, policies
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, IndexSummary, Override, UpstreamHealth
@@ -14,17 +14,23 @@ from registry_site.admin.front_page import Fact, Notice, when
 from registry_site.admin.object_pages import list_url
 from registry_site.templatetags.figures import size
 
+TEXTS = {
+    Incident.Kind.CHANGED: "of changed checksums in the mirror",
+    Incident.Kind.WRONG_BYTES: "of wrong bytes from an upstream",
+    Incident.Kind.REFUSED_ARCHIVE: "of archives that the mirror refuses",
+    Incident.Kind.DAMAGED: "of damaged bytes in the mirror",
+    Incident.Kind.FAULT: "of failing upstreams",
+}
 SECONDS = 60  # for which the sum over all stored crates is kept, in each worker
 
 
 @front_page.add("mirror.view_incident", "Mirror")
 def open_incidents() -> Iterator[Notice]:
-    """Yield the incidents that staff have not settled; changed bytes are more urgent than faults."""
-    is_fault = Q(kind=Incident.Kind.FAULT)
-    unsettled = Incident.objects.filter(settled_at=None)
-    url = list_url(Incident, settled_at__isempty="1")
-    yield Notice(unsettled.exclude(is_fault), "open incident{s} of changed or wrong bytes in the mirror", url, True)
-    yield Notice(unsettled.filter(is_fault), "open incident{s} of failing upstreams", url)
+    """Yield the incidents that staff have not settled, by kind; wrong bytes are more urgent than faults."""
+    for kind, text in TEXTS.items():
+        unsettled = Incident.objects.filter(settled_at=None, kind=kind)
+        url = list_url(Incident, settled_at__isempty="1", kind__exact=kind)
+        yield Notice(unsettled, f"open incident{{s}} {text}", url, is_urgent=kind != Incident.Kind.FAULT)
 
 
 @front_page.add("mirror.view_cachedindexfile", "Mirror")
@@ -43,6 +49,9 @@ def health() -> Iterator[Notice | Fact]:
         young = IndexSummary.objects.filter(updated_at__gt=youngest)
         url = list_url(CachedIndexFile, held_back="age")
         yield Fact("Crates with versions held back for their age", "{number}", url, young)
+    if others := policies.other_than_age():
+        text = f"not counted: by {', '.join(others)}. The page of each crate says which of its versions, and why."
+        yield Fact("Crates with versions held back otherwise", text)
     number, total = stored_crates()
     yield Fact("Stored files", f"{number:,}, {size(total)}", list_url(CachedCrate))
     yield Fact("Mirrored crates", "{number}", list_url(CachedIndexFile), CachedIndexFile.objects.filter(status=200))
@@ -56,7 +65,8 @@ def health_of_upstreams() -> Iterator[Notice | Fact]:
         answered = f"answered {when(row.answered_at)}" if row.answered_at else "has not answered yet"
         failed = f"; failed {when(row.failed_at)}: {row.failure}" if row.failed_at and row.is_failing else ""
         yield Fact(url, answered + failed)
-        yield Notice(int(row.is_failing), f"upstream that fails: {url}", list_url(Incident), is_urgent=True)
+        faults = list_url(Incident, kind__exact=Incident.Kind.FAULT, q=url)
+        yield Notice(int(row.is_failing), f"upstream that fails: {url}", faults, is_urgent=True)
 
 
 NOUNS = (("index", "index files"), ("crate", "crates"))

@@ -41,6 +41,11 @@ class ChangedChecksum(UpstreamFault):
 
     kind = Incident.Kind.CHANGED
 
+    def __init__(self, changes: Mapping[str, tuple[str, str]]) -> None:
+        sentences = (f"the checksum of {version} was {old} and is {new}" for version, (old, new) in changes.items())
+        super().__init__("; ".join(sentences)[:400])
+        self.changes = changes
+
 
 def get_or_refresh(path: str, record_outcome: OutcomeRecorder = ignore_outcome) -> CachedIndexFile:
     """Return the index file at `path`, such as se/rd/serde; its status tells whether upstream has the crate.
@@ -101,7 +106,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
         checksums, changes = dict(index_file.checksums), {}
         for line in lines:
             if line.version and checksums.setdefault(line.version, line.checksum) != line.checksum:
-                changes[line.version] = f"was {checksums[line.version]} and is {line.checksum}"
+                changes[line.version] = (checksums[line.version], line.checksum)
         if not changes:
             if bytes(index_file.body) != body or index_file.status != 200:
                 free_space.require(len(body), settings.DATA_DIR)
@@ -118,7 +123,7 @@ def store(path: str, upstream: str, body: bytes, headers: Mapping[str, str] = NO
             descriptions.update([name])
             CrateDownloads.objects.bulk_create([CrateDownloads(name=name)], ignore_conflicts=True)
     if changes:
-        raise ChangedChecksum("; ".join(f"the checksum of {version} {was}" for version, was in changes.items())[:400])
+        raise ChangedChecksum(changes)
     return index_file
 
 

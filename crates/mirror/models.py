@@ -190,6 +190,9 @@ class Incident(models.Model):
         max_length=300, help_text="An upstream, a crate, or one of its versions: serde, serde@1.0.0."
     )
     detail = models.CharField(max_length=500)
+    changes = models.JSONField(
+        default=dict, editable=False, help_text="Of checksums: by version, the one first seen and the new one."
+    )
     count = models.PositiveIntegerField(default=1)
     first_at = models.DateTimeField(default=timezone.now)
     last_at = models.DateTimeField(default=timezone.now)

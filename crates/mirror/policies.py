@@ -59,6 +59,16 @@ def describe() -> list[str]:
     return [sentence for sentence, is_set in sentences.items() if is_set]
 
 
+def other_than_age() -> list[str]:
+    """Return the names of the policies that are set beside the age."""
+    names_of = {
+        "licenses": settings.MIRROR_LICENSES,
+        "the deny list": settings.MIRROR_DENYLIST,
+        "advisories": settings.MIRROR_ADVISORIES,
+    }
+    return [name for name, is_set in names_of.items() if is_set]
+
+
 def quarantine_reasons(
     name: str,
     lines: Sequence[Line],

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
@@ -40,6 +41,7 @@ class UpstreamFault(Exception):
     """A missing or invalid answer of an upstream, with the kind of its incident."""
 
     kind = Incident.Kind.FAULT
+    changes: Mapping[str, tuple[str, str]] = MappingProxyType({})  # of checksums, by version: the first, the new one
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -54,6 +55,9 @@ class ReasonForm(ActionForm):
         return self.cleaned_data
 
 
+Effects = Mapping[Any, Sequence[str]]  # sentences, or HTML, by the keys of rows
+
+
 @dataclass(frozen=True)
 class StaffAction:
     """An action on rows of a model.
@@ -80,10 +84,14 @@ class StaffAction:
     applies: Callable[[Any], bool] = lambda row: True
     not_oneself: str = ""  # why the account of the actor is left out
     warnings: Callable[[Sequence[Any]], Mapping[Any, str]] | None = None
+    effects: Callable[[Sequence[Any]], Effects] | None = None  # what it means for each row, which the page says
 
     def is_permitted(self, user: Any) -> bool:
         """Return whether the user may use this action at all."""
         return bool(user.has_perms([name for name in (self.permission, self.other_permission) if name]))
+
+    def effects_of(self, rows: Sequence[Any]) -> Effects:
+        return self.effects(rows) if self.effects else {}
 
     def refusals_of(self, actor: Any, rows: Sequence[Any]) -> Mapping[Any, str]:
         others = self.refusals(actor, rows) if self.refusals else {}
@@ -184,6 +192,8 @@ class StaffActionsAdmin(admin.ModelAdmin):
     def run_action(self, request: HttpRequest, action: StaffAction) -> HttpResponse:
         selection = self.get_selection(request, action, request.POST)
         form = action.form(request.POST, request.FILES)
+        if action.effects and request.POST.get("effects") != digest_of(action.effects_of(selection.rows)):
+            form.add_error(None, "What this does has changed since the page was opened. Please read it again.")
         if not form.is_valid() or self.confirm_url(request, action, ""):
             return self.render_action(request, action, selection, form)
         user: Any = request.user
@@ -224,6 +234,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
         self, request: HttpRequest, action: StaffAction, selection: Selection, form: ActionForm
     ) -> HttpResponse:
         refusals = action.refusals_of(request.user, selection.rows)
+        effects = action.effects_of(selection.rows)
         changing = [row for row in selection.rows if row.pk not in refusals]
         refused = [(row, refusals[row.pk]) for row in selection.rows if row.pk in refusals]
         warnings = list(action.warnings(changing).values()) if action.warnings else []
@@ -236,7 +247,8 @@ class StaffActionsAdmin(admin.ModelAdmin):
             "action": action,
             "form": form,
             "selection": selection,
-            "changing": changing[:SHOWN_NAMES],
+            "changing": [(row, effects.get(row.pk, ())) for row in changing[:SHOWN_NAMES]],
+            "effects": digest_of(effects) if action.effects else "",
             "more_changing": max(len(changing) - SHOWN_NAMES, 0),
             "total": counted(len(changing), self.opts),
             "can_run": bool(changing),
@@ -347,6 +359,13 @@ def run_key(text: str) -> UUID:
 
 def run_url(key: Any) -> str:
     return reverse("admin:registry_site_staffrun_page", args=[key])
+
+
+def digest_of(effects: Effects) -> str:
+    """Return what stands for the effects in the form: staff confirm these, and no others that came meanwhile."""
+    return sha256(
+        repr(sorted((str(key), list(map(str, lines))) for key, lines in effects.items())).encode()
+    ).hexdigest()
 
 
 def counted(number: int, opts: Any) -> str:

@@ -15,11 +15,13 @@ from accounts.models import User
 from crates.mirror import incidents, index_cache, overrides
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
-from tests.support.admin import FormFields, hire, sign_in_to_admin
+from registry_site.models import AuditEvent, StaffRun
+from tests.support.admin import FormFields, hire, open_action, sign_in_to_admin
 from tests.support.cast import PASSWORD
 
 URL = "https://index.example.com/"
-OLD, NEW = "0" * 64, "1" * 64
+OLD, NEW, OTHER = "0" * 64, "1" * 64, "2" * 64
+ACCEPT = "Accept the new checksums, and settle"
 Kind = Incident.Kind
 
 
@@ -35,10 +37,20 @@ def store(*versions: tuple[str, str], checksum: str = OLD) -> CachedIndexFile:
 def change_upstream() -> Incident:
     """Store the index file of another checksum, which makes an incident."""
     store()
-    with pytest.raises(UpstreamFault) as fault:
-        store(checksum=NEW)
-    incidents.record_fault(fault.value, upstream=URL, crate="demo", detail=f"demo: {fault.value}")
+    refuse(NEW)
     return Incident.objects.get()
+
+
+def refuse(checksum: str) -> None:
+    """Let upstream send an index file of yet another checksum."""
+    with pytest.raises(UpstreamFault) as fault:
+        store(checksum=checksum)
+    incidents.record_fault(fault.value, upstream=URL, crate="demo", detail=f"demo: {fault.value}")
+
+
+def undo_of_last_run(client: Client) -> str:
+    run = StaffRun.objects.latest("started_at")
+    return str(client.get(f"/admin/registry_site/staffrun/{run.pk}/").context["undo_url"])
 
 
 def page_of(client: Client, row: Any) -> Any:
@@ -87,12 +99,55 @@ def test_incident_leads_to_the_mirrored_crate(as_root: Client) -> None:
 def test_incident_is_accepted_from_its_page(as_root: Client) -> None:
     incident = change_upstream()
     actions = buttons(page_of(as_root, incident))
-    assert list(actions) == ["Settle", "Take the checksums that upstream has now: demo", "Block all versions: demo"]
-    press(as_root, actions["Take the checksums that upstream has now: demo"])
+    assert list(actions) == ["Settle", ACCEPT, "Block all versions: demo"]
+    form = as_root.get(actions[ACCEPT]).content.decode()
+    assert f"1.0.0 was {OLD}, and is {NEW} since {incident.first_at:%Y-%m-%d %H:%M} UTC." in form
+    press(as_root, actions[ACCEPT], reason="Its authors say so.")
+    assert facts(page_of(as_root, incident))["Standing"].startswith("Settled")
+    assert set(AuditEvent.objects.exclude(run=None).values_list("action", flat=True)) == {
+        "mirror.accept",
+        "mirror.settle",
+    }
     store(checksum=NEW)
-    press(as_root, actions["Settle"])
-    page = page_of(as_root, incident)
-    assert (facts(page)["Standing"][:7], buttons(page)) == ("Settled", {})
+
+
+def test_only_the_shown_checksum_is_accepted(as_root: Client) -> None:
+    incident = change_upstream()
+    url = buttons(page_of(as_root, incident))[ACCEPT]
+    form = {**FormFields(as_root.get(url).content.decode()).values, "reason": "Its authors say so."}
+    refuse(OTHER)
+    response = as_root.post(url, form)
+    assert (response.status_code, "Please read it again." in response.content.decode()) == (400, True)
+    press(as_root, url, reason="Its authors say so.")
+    refuse(NEW)
+    assert CachedIndexFile.objects.get().checksums == {"1.0.0": OTHER}
+
+
+def test_acceptance_is_taken_back_until_it_is_served(as_root: Client) -> None:
+    incident = change_upstream()
+    press(as_root, buttons(page_of(as_root, incident))[ACCEPT], reason="Its authors say so.")
+    press(as_root, undo_of_last_run(as_root))
+    assert (CachedIndexFile.objects.get().checksums, Incident.objects.get().settled_at) == ({"1.0.0": OLD}, None)
+    press(as_root, buttons(page_of(as_root, incident))[ACCEPT], reason="Its authors say so, again.")
+    store(checksum=NEW)
+    response = as_root.post(undo := undo_of_last_run(as_root), FormFields(as_root.get(undo).content.decode()).values)
+    assert "the former index file is gone. Block the versions." in response.content.decode()
+    assert CachedIndexFile.objects.get().checksums == {"1.0.0": NEW}
+
+
+def test_incident_without_its_checksums_is_not_accepted(as_root: Client) -> None:
+    store()
+    faults = [Incident.objects.create(kind=kind, subject="demo", detail="x") for kind in (Kind.FAULT, Kind.CHANGED)]
+    page = open_action(as_root, "/admin/mirror/incident/", "accept", *faults)
+    assert ("No checksum changed in it." in page, "It does not say which checksums changed" in page) == (True, True)
+    assert "Take the checksums that upstream has now: demo" in buttons(page_of(as_root, faults[1]))
+
+
+def test_settled_incident_is_opened_again(as_root: Client) -> None:
+    incident = change_upstream()
+    press(as_root, buttons(page_of(as_root, incident))["Settle"])
+    press(as_root, undo_of_last_run(as_root))
+    assert facts(page_of(as_root, incident))["Standing"] == "Open"
 
 
 def test_incident_leads_to_a_block(as_root: Client) -> None:

@@ -64,11 +64,17 @@ def test_front_page_leads_to_open_incidents(as_root: Client, root: User) -> None
     Incident.objects.create(kind=Incident.Kind.FAULT, subject="old", detail="x", settled_at=timezone.now())
     links = notices(root)
     assert list(links) == [
-        "1 open incident of changed or wrong bytes in the mirror",
+        "1 open incident of changed checksums in the mirror",
         "1 open incident of failing upstreams",
     ]
-    for url in links.values():
-        assert as_root.get(url).context["cl"].result_count == 2  # both open ones
+    kinds = [[row.kind for row in as_root.get(url).context["cl"].result_list] for url in links.values()]
+    assert kinds == [["changed"], ["fault"]]
+
+
+def test_every_kind_of_incident_is_noticed(root: User) -> None:
+    for kind in Incident.Kind:
+        Incident.objects.create(kind=kind, subject="demo", detail="x")
+    assert len(notices(root)) == len(Incident.Kind)
 
 
 def test_front_page_tells_share_of_hits(mirror: MirrorClient, upstream: BadUpstream, root: User) -> None:
@@ -90,6 +96,14 @@ def test_front_page_leads_to_versions_held_back(as_root: Client, root: User, set
     assert facts(root)["Crates with versions held back for their age"] == "1"
     page = as_root.get("/admin/mirror/cachedindexfile/?held_back=age")
     assert [row.name for row in page.context["cl"].result_list] == ["young"]
+
+
+def test_uncounted_policies_are_named(root: User, settings: Any) -> None:
+    settings.MIRROR_MIN_AGE_DAYS = 7
+    label = "Crates with versions held back otherwise"
+    assert label not in facts(root)
+    settings.MIRROR_LICENSES, settings.MIRROR_DENYLIST = ["MIT"], ["evil-*"]
+    assert "by licenses, the deny list." in facts(root)[label]
 
 
 def test_front_page_counts_blocks_and_exemptions(root: User) -> None:

@@ -160,12 +160,12 @@ def test_block_a_mirrored_crate() -> None:
 
 
 def test_accept_a_changed_checksum() -> None:
-    incidents.record(Incident.Kind.CHANGED, "serde", "serde 1.0.228 has another checksum")
-    staff = Staff.of_rank("curator").follow("1 open incident of changed or wrong bytes in the mirror").follow("serde")
-    staff.follow("Take the checksums that upstream has now: serde").submit("Take the checksums that upstream has now")
-    assert CachedIndexFile.objects.get(name="serde").checksums == {}
-    staff.follow("The changes of the mirrored crate serde were accepted.").follow("a checksum changed")
-    staff.follow("Settle").submit("Settle")
+    former = CachedIndexFile.objects.get(name="serde").checksums["1.0.228"]
+    incidents.record(Incident.Kind.CHANGED, "serde", "serde 1.0.228 has another", {"1.0.228": (former, "f" * 64)})
+    staff = Staff.of_rank("curator").follow("1 open incident of changed checksums in the mirror").follow("serde")
+    accept = "Accept the new checksums, and settle"
+    staff.follow(accept).submit(accept, reason="Its authors say so.")
+    assert CachedIndexFile.objects.get(name="serde").checksums["1.0.228"] == "f" * 64
     assert Incident.objects.get().settled_at is not None
 
 

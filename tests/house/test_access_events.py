@@ -27,7 +27,7 @@ from accounts.oidc import identities
 from accounts.principals import Principal
 from accounts.second_factor import apps as authenticator_apps
 from crates import removal, yanking
-from crates.mirror import incidents, overrides, shared_names
+from crates.mirror import changed_checksums, incidents, overrides, shared_names
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, CrateFacts, Incident, Override
 from crates.models import Crate, Ownership, Version
 from files.models import Client, File, Session
@@ -242,6 +242,27 @@ def incident() -> Incident:
     return Incident.objects.get()
 
 
+def settled_incident() -> Incident:
+    row = incident()
+    incidents.settle(Incident.objects.all(), actor=user())
+    row.refresh_from_db()
+    return row
+
+
+def changed_checksum() -> Incident:
+    former = CachedIndexFile.objects.get().checksums
+    changes = {version: (checksum, "1" * 64) for version, checksum in former.items()}
+    incidents.record(Incident.Kind.CHANGED, "foreign", "a checksum changed", changes)
+    return Incident.objects.get()
+
+
+def accepted_checksum() -> Incident:
+    row = changed_checksum()
+    changed_checksums.accept(row, reason="It is right.", actor=user())
+    row.refresh_from_db()
+    return row
+
+
 def failed_mail() -> OutboxEntry:
     outbox.add("accounts.reset_password", "bystander@example.com", user=user().pk)
     OutboxEntry.objects.update(state="failed")
@@ -327,7 +348,10 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "mirror.cachedcrate delete_crates": cached_crate,
     "mirror.cachedcrate delete_and_block": cached_crate,
     "mirror.override end": override,
+    "mirror.incident accept": changed_checksum,
+    "mirror.incident reopen": settled_incident,
     "mirror.incident settle": incident,
+    "mirror.incident take_back": accepted_checksum,
     "registry_site.announcement withdraw": announcement,
     "registry_site.outboxentry send_again": failed_mail,
     "mirror.allowedname withdraw": lambda: shared_names.allow("foreign", user(), actor=None),

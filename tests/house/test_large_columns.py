@@ -44,6 +44,7 @@ SMALL = {
     "mirror.CrateFacts.categories",
     "mirror.CrateFacts.keywords",
     "mirror.CrateFacts.line_counts",
+    "mirror.Incident.changes",
     "packages.Release.keywords",
     "packages.SnapshotRevision.changed_fields",
     "packages.SnapshotRevision.keywords",
