@@ -1,5 +1,6 @@
 """Bans: refuse every credential of an account, and lift that again."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -9,7 +10,8 @@ from accounts import roles
 from accounts.models import Ban, User
 from accounts.principals import Principal
 from registry_site import audit
-from registry_site.errors import Invalid
+from registry_site.errors import Conflict, Invalid
+from registry_site.models import AuditEvent
 
 MAX_REASON_LENGTH = 500
 NOT_ADMINISTRATOR = "Only who administers may ban."
@@ -30,9 +32,10 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
         roles.require_other_administrator(user, actor=actor)
         # The lock waits for a publish that is being committed: no publish is acknowledged after the ban.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
-        audit.record(actor, audit.Action.USER_BAN, user, reason=reason, until=until.isoformat() if until else None)
-        return Ban.objects.create(user=user, reason=reason, until=until, created_by=actor)
+        replaced = _lift(user)
+        new = Ban.objects.create(user=user, reason=reason, until=until, created_by=actor)
+        _record(actor, new, **({"lifted": replaced} if replaced else {}))
+        return new
 
 
 def ban_named(principal: Principal, username: str) -> Ban:
@@ -53,7 +56,44 @@ def unban(user: User, *, actor: User | None) -> bool:
     """Lift the bans in force and return whether there was one. Raises `PermissionDenied` as `ban` does."""
     roles.require_may_act_on(actor, user)
     with transaction.atomic():
-        lifted = Ban.objects.in_force().filter(user=user).update(lifted_at=timezone.now())
+        lifted = _lift(user)
         if lifted:
-            audit.record(actor, audit.Action.USER_UNBAN, user)
+            audit.record(actor, audit.Action.USER_UNBAN, user, lifted=lifted)
     return bool(lifted)
+
+
+def undo(user: User, *, events: Sequence[AuditEvent], actor: User) -> bool:
+    """Undo a ban or its end by its events: lift what they made, and put back as it was what they lifted.
+
+    Raises `Conflict` if the account was banned anew or its ban was lifted since, and else what `ban` raises.
+    """
+    roles.require_may_act_on(actor, user)
+    made = {event.detail["ban"] for event in events if "ban" in event.detail}
+    lifted = {key for event in events for key in event.detail.get("lifted", ())}
+    with transaction.atomic():
+        if lifted:
+            roles.require_other_administrator(user, actor=actor)
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if set(Ban.objects.in_force().filter(user=user).values_list("pk", flat=True)) != made:
+            raise Conflict(f"{user} was banned anew, or the ban was lifted or has ended since. It stays as it is now.")
+        if ended := _lift(user):
+            audit.record(actor, audit.Action.USER_UNBAN, user, lifted=ended)
+        former = list(Ban.objects.unexpired().filter(user=user, pk__in=lifted).select_related("user"))
+        for ban in former:
+            ban.lifted_at = None
+            ban.save(update_fields=["lifted_at"])
+            _record(actor, ban)
+    return bool(made or former)
+
+
+def _lift(user: User) -> list[int]:
+    """Lift the bans in force, and return their keys."""
+    keys = list(Ban.objects.in_force().filter(user=user).values_list("pk", flat=True))
+    Ban.objects.filter(pk__in=keys).update(lifted_at=timezone.now())
+    return keys
+
+
+def _record(actor: User | None, ban: Ban, **detail: list[int]) -> None:
+    """Record that a ban is in force from now on."""
+    until = ban.until.isoformat() if ban.until else None
+    audit.record(actor, audit.Action.USER_BAN, ban.user, reason=ban.reason, until=until, ban=ban.pk, **detail)

@@ -668,8 +668,11 @@ class LoginFailure(models.Model):
 
 
 class BanQuerySet(models.QuerySet["Ban"]):
+    def unexpired(self) -> Self:
+        return self.filter(Q(until=None) | Q(until__gt=timezone.now()))
+
     def in_force(self) -> Self:
-        return self.filter(Q(until=None) | Q(until__gt=timezone.now()), lifted_at=None)
+        return self.unexpired().filter(lifted_at=None)
 
 
 class Ban(models.Model):

@@ -17,6 +17,7 @@ from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from crates.models import Crate, CrateDownloads, Ownership, Version
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
+from registry_site.models import AuditEvent
 
 MAX_LOGINS = 50
 
@@ -155,6 +156,27 @@ def transfer_as_staff(crate: Crate, user: User, *, actor: User) -> bool:
         return change_as_staff(crate, [user], others, actor=actor)
 
 
+def undo_as_staff(crate: Crate, *, events: Sequence[AuditEvent], actor: User) -> bool:
+    """Undo changes of owners by their events; raises `Conflict` if these owners have changed since.
+
+    Raises what `change_as_staff` raises, too.
+    """
+    keys: dict[str, set[int]] = {audit.Action.CRATE_ADD_OWNERS: set(), audit.Action.CRATE_REMOVE_OWNERS: set()}
+    for event in events:
+        if event.action in keys:
+            keys[event.action].update(event.detail.get("user_ids", ()))
+    added, removed = keys.values()
+    with transaction.atomic():
+        owners = set(lock_for_update(crate).ownerships.values_list("user", flat=True))
+        users = User.objects.in_bulk(added | removed)
+        if not users.keys() >= added | removed:
+            raise Conflict(f"The owners of {crate} are not as they were left: an account does not exist any more.")
+        if changed := [str(users[key]) for key in (added - owners) | (removed & owners)]:
+            raise Conflict(f"The owners of {crate} have changed since: {', '.join(sorted(changed)[:10])}.")
+        restored, taken = ([users[key] for key in sorted(chosen)] for chosen in (removed, added))
+        return change_as_staff(crate, restored, taken, actor=actor)
+
+
 def _require_open(users: Sequence[User]) -> None:
     """Raise `Invalid` for an account that is closed or banned.
 
@@ -176,7 +198,8 @@ def _change_owners(crate: Crate, added: Sequence[User], removed: Sequence[User],
         raise Conflict(f"The crate {crate} would be left without an owner; add another one first.")
     for action, users in ((audit.Action.CRATE_ADD_OWNERS, added), (audit.Action.CRATE_REMOVE_OWNERS, removed)):
         if users:
-            audit.record(actor, action, crate, users=[str(user) for user in users])
+            keys = [user.pk for user in users]
+            audit.record(actor, action, crate, users=[str(user) for user in users], user_ids=keys)
 
 
 def _get_users(logins: Sequence[str], candidates: UserQuerySet, reason: str) -> list[User]:

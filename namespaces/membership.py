@@ -243,6 +243,15 @@ def transfer_as_staff(namespace: Namespace, user: User, *, actor: User) -> bool:
     return bool(changed)
 
 
+def undo_roles_as_staff(namespace: Namespace, *, events: Sequence[AuditEvent], actor: User) -> bool:
+    """Undo roles that staff have given in a shared namespace; raises `Conflict` if they have changed since.
+
+    Raises `NotFound` for a removed namespace.
+    """
+    with transaction.atomic():
+        return role_assignments.undo_by_staff(Membership, _lock_shared(namespace), events, actor=actor)
+
+
 def lock_as_member(principal: Principal, name: str) -> tuple[Namespace, Role]:
     """Lock a namespace until the transaction ends; return it with the principal's role.
 

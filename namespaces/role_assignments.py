@@ -16,6 +16,7 @@ from namespaces.models import Role, RoleAssignment
 from namespaces.signals import role_removed
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
+from registry_site.models import AuditEvent
 
 MAX_NEW_ROLES = 50  # keeps the transaction, and its locks, short
 
@@ -93,11 +94,14 @@ def set_by_staff(
 
     Raises `Conflict` if no open account would be left as owner.
     """
+    keys = [assignment.pk for assignment in saved if assignment.pk]
+    former_roles = dict(model.in_subject(subject).filter(pk__in=keys).values_list("pk", "role"))
     for assignment in saved:
         action = "change_role" if assignment.pk else f"add_{assignment.noun}"
+        of_undo = {"former": former_roles.get(assignment.pk, ""), "user_id": assignment.user_id}
         assignment.added_by = assignment.added_by or actor
         assignment.save()
-        _record(actor, action, assignment, role=assignment.role)
+        _record(actor, action, assignment, role=assignment.role, **of_undo)
     for assignment in removed:
         remove(assignment, actor=actor)
     require_owner(model, subject)
@@ -117,6 +121,21 @@ def give_by_staff(model: type[RoleAssignment], subject: Model, user: User, role:
     assignment.role = role
     set_by_staff(model, subject, [assignment], [], actor=actor)
     return True
+
+
+def undo_by_staff(model: type[RoleAssignment], subject: Model, events: Sequence[AuditEvent], *, actor: User) -> bool:
+    """Undo roles that staff have given in `subject`, by their events; raises `Conflict` if one has changed since."""
+    changes = {event.detail["user_id"]: event.detail for event in events if "former" in event.detail}
+    rows = {row.user_id: row for row in model.in_subject(subject).filter(user__in=changes).select_related("user")}
+    for key, change in changes.items():
+        if key not in rows or rows[key].role != change["role"]:
+            raise Conflict(f"The role of {change[model.noun]} in {subject} has changed since.")
+    saved = [rows[key] for key, change in changes.items() if change["former"]]
+    removed = [rows[key] for key, change in changes.items() if not change["former"]]
+    for row in saved:
+        row.role = Role(changes[row.user_id]["former"])
+    set_by_staff(model, subject, saved, removed, actor=actor)
+    return bool(changes)
 
 
 def require_owner(model: type[RoleAssignment], subject: Model) -> None:
@@ -147,7 +166,7 @@ def open_accounts(usernames: Sequence[str]) -> list[User]:
     return [user_by_name[name] for name in names]
 
 
-def _record(actor: User, action: str, assignment: RoleAssignment, **detail: str) -> None:
+def _record(actor: User, action: str, assignment: RoleAssignment, **detail: str | int) -> None:
     audit.record(
         actor,
         audit.Action(f"{assignment.subject_field}.{action}"),

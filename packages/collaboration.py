@@ -18,6 +18,7 @@ from namespaces.signals import namespace_renaming, role_removed
 from packages import lookup, rights
 from packages.models import Collaboration, Package, Release
 from registry_site.errors import Conflict
+from registry_site.models import AuditEvent
 
 
 def list_collaborators(principal: Principal, namespace_name: str, name: str) -> list[Collaboration]:
@@ -100,6 +101,12 @@ def give_role_as_staff(package: Package, user: User, role: Role, *, actor: User)
         lock_accounts(user)
         locked = lookup.lock_for_update(package)
         return role_assignments.give_by_staff(Collaboration, locked, user, role, actor=actor)
+
+
+def undo_roles_as_staff(package: Package, *, events: Sequence[AuditEvent], actor: User) -> bool:
+    """Undo roles that staff have given in a package; raises `Conflict` if they have changed since, and `NotFound`."""
+    with transaction.atomic():
+        return role_assignments.undo_by_staff(Collaboration, lookup.lock_for_update(package), events, actor=actor)
 
 
 def lock_for_principal(principal: Principal, namespace_name: str, name: str) -> Package:

@@ -4,6 +4,7 @@ A verb checks rights twice. The first check, without a lock, refuses early, befo
 second one, in the transaction that holds the locks, decides.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -165,7 +166,7 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
         package = lookup.lock_for_update(package)
         if package.namespace_id == namespace.pk:
             return False
-        former_name = str(package)
+        former_name, former_namespace = str(package), package.namespace_id
         package.namespace = namespace
         search.update_listing(package)
         try:
@@ -173,8 +174,28 @@ def transfer_package(package: Package, namespace: Namespace, *, actor: User) -> 
                 package.save(update_fields=["namespace", *LISTING_COLUMNS])
         except IntegrityError as error:
             raise name_taken(namespace, package.name) from error
-        audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name)
+        keys = {"former_namespace": former_namespace, "namespace": namespace.pk}
+        audit.record(actor, audit.Action.PACKAGE_TRANSFER, package, former=former_name, **keys)
     return True
+
+
+def undo_transfer(package: Package, *, events: Sequence[AuditEvent], actor: User) -> bool:
+    """Move a package back from where it was moved; raises `Conflict` if it was moved again since.
+
+    Raises `NotFound` if the former namespace or the package was removed, and `Conflict` if the name is taken there.
+    """
+    moves = [event.detail for event in events if "former_namespace" in event.detail]
+    if not moves:
+        return False
+    with transaction.atomic():
+        former = Namespace.objects.filter(pk=moves[-1]["former_namespace"]).first()
+        if former is None:
+            raise membership.no_such_namespace()
+        # First the namespace, then the package, as everywhere.
+        membership.lock_for_update(former)
+        if lookup.lock_for_update(package).namespace_id != moves[-1]["namespace"]:
+            raise Conflict(f"{package} was moved again since.")
+        return transfer_package(package, former, actor=actor)
 
 
 def remove_package(principal: Principal, namespace_name: str, name: str) -> bool:

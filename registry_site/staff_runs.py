@@ -5,22 +5,26 @@ leaves a run without an end: its events say which rows it has changed.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 
 from registry_site import audit
 from registry_site.errors import Conflict, RegistryError, RetryLater
 from registry_site.logs import log_event
-from registry_site.models import AuditEvent, StaffRun
+from registry_site.models import Action, AuditEvent, StaffRun
 
 MAX_ROWS = 1000
 MAX_PROBLEMS = 50  # that a run stores
+MAX_LATER_EVENTS = 200  # that the page of an undoing reads
+NOTHING_TO_UNDO = "Nothing is left to undo: it was changed since."
+GONE = "It does not exist any more."
 OUR_FAULT = "The registry failed; the log has the reason."
 
 
@@ -123,7 +127,9 @@ def change_row(run: StaffRun, row: Any, change: Callable[[Any], bool | str]) -> 
         log_event("staff_run_failed", logging.ERROR, exc_info=True, run=str(run.pk), model=run.model, key=str(row.pk))
         add_problem(run, "failed", row, OUR_FAULT)
         return False
-    if outcome is False:
+    if outcome is False and run.undoes_id:
+        add_problem(run, "unchanged", row, NOTHING_TO_UNDO)
+    elif outcome is False:
         run.unchanged += 1
     else:
         run.changed += 1
@@ -142,7 +148,26 @@ def events_of(run: StaffRun) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.filter(run=run.pk).order_by("pk")
 
 
-def changed_keys(run: StaffRun) -> list[int]:
-    """Return the keys of the rows that a run has changed, as its events name them."""
-    keys = events_of(run).filter(object_type=run.model).order_by("object_id").values_list("object_id", flat=True)
-    return [key for key in keys.distinct()[: MAX_ROWS + 1] if key is not None]
+def changed_rows(run: StaffRun, label: str) -> dict[int, str]:
+    """Return the rows of a model that a run has changed, as its events name them: their keys, with their names."""
+    events = events_of(run).filter(object_type=label).exclude(object_id=None).order_by("object_id")
+    pairs = events.values_list("object_id", "target").distinct()[: 2 * MAX_ROWS + 1]
+    return {key: target for key, target in pairs if key is not None}
+
+
+def events_by_row(run: StaffRun, label: str) -> dict[int, list[AuditEvent]]:
+    """Return the events of a run about rows of a model, by the keys of the rows."""
+    events: defaultdict[int, list[AuditEvent]] = defaultdict(list)
+    for event in events_of(run).filter(object_type=label).exclude(object_id=None):
+        events[event.object_id or 0].append(event)
+    return events
+
+
+def later_events(run: StaffRun, label: str, keys: Collection[int]) -> dict[int, list[AuditEvent]]:
+    """Return what has happened to rows since a run, by their keys; of many events only the newest."""
+    newest = events_of(run).order_by("-pk").values("pk")[:1]
+    since = AuditEvent.objects.filter(object_type=label, object_id__in=keys, pk__gt=Subquery(newest))
+    events: defaultdict[int, list[AuditEvent]] = defaultdict(list)
+    for event in since.exclude(action=Action.USER_LOG_IN).order_by("-pk")[:MAX_LATER_EVENTS]:
+        events[event.object_id or 0].append(event)
+    return events

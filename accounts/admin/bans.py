@@ -63,6 +63,7 @@ class Bans(UnchangedAdmin):
             done="lifted",
             explanation="The accounts can be used again at once.",
             applies=lambda ban: ban.is_in_force,
+            undo="accounts.user undo_ban",
             refusals=rank_over(lambda ban: ban.user),
         ),
     )

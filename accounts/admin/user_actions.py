@@ -59,7 +59,7 @@ ACTIONS = (
         explanation="Every token, key and session of these accounts is refused, until the end or until the ban is "
         "lifted. It replaces a ban in force.",
         form=BanForm,
-        undo="unban",
+        undo="undo_ban",
         refusals=own_rank,
         not_oneself="Your own account is left out.",
     ),
@@ -71,7 +71,18 @@ ACTIONS = (
         done="unbanned",
         applies=lambda user: user.is_banned,
         explanation="The accounts can be used again at once, with the tokens and keys that they had.",
-        undo="ban",
+        undo="undo_ban",
+        refusals=own_rank,
+    ),
+    StaffAction(
+        "undo_ban",
+        "Undo a ban or its end",
+        "accounts.ban_user",
+        bans.undo,
+        done="as before",
+        explanation="The run's ban is lifted, and a ban that it lifted or replaced is in force again, with its reason "
+        "and its end. Accounts that were banned anew since are left as they are.",
+        by_run=True,
         refusals=own_rank,
     ),
     StaffAction(

@@ -22,6 +22,7 @@ OWNER_ACTIONS = (
         explanation="The account may publish, yank and change owners of these crates at once, without an invitation.",
         form=OwnerForm,
         needs_proof=True,
+        undo="undo_owners",
     ),
     StaffAction(
         "remove_owner",
@@ -31,6 +32,7 @@ OWNER_ACTIONS = (
         done="with one owner less",
         form=OwnerForm,
         needs_proof=True,
+        undo="undo_owners",
     ),
     StaffAction(
         "transfer",
@@ -41,5 +43,17 @@ OWNER_ACTIONS = (
         explanation="The account owns these crates alone from now on; all former owners lose them.",
         form=OwnerForm,
         needs_proof=True,
+        undo="undo_owners",
+    ),
+    StaffAction(
+        "undo_owners",
+        "Undo a change of owners",
+        "crates.change_crate",
+        ownership.undo_as_staff,
+        done="with the former owners",
+        explanation="Owners whom the run added lose these crates, and those whom it removed own them again. Others "
+        "stay. Where one of these has changed since, all are left as they are.",
+        needs_proof=True,
+        by_run=True,
     ),
 )

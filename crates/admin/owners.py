@@ -29,6 +29,7 @@ class OwnershipAdmin(ReadOnlyAdmin):
             done="removed",
             explanation="They lose all rights to the crate. A crate keeps an owner whose account is open.",
             needs_proof=True,
+            undo="crates.crate undo_owners",
         ),
     )
 

@@ -34,6 +34,9 @@ from registry_site.admin.object_pages import Description, Link, ObjectPage
 __all__ = ["admin_overrides", "front_page"]  # register pages, and add the mirror to the front page
 
 
+END_OVERRIDE = "mirror.override end"
+
+
 def only(row: Any) -> QuerySet[Any]:
     """Select one row of the mirror, for the verbs that take many."""
     rows: QuerySet[Any] = type(row).objects.filter(pk=row.pk)
@@ -168,6 +171,7 @@ class CachedIndexFileAdmin(MirrorAdmin, ObjectPage):
             explanation="Policies hold these versions back no more; what staff block stays blocked. To end that, end "
             "the override.",
             form=ExemptionForm,
+            undo=END_OVERRIDE,
         ),
         StaffAction(
             "block",
@@ -177,6 +181,7 @@ class CachedIndexFileAdmin(MirrorAdmin, ObjectPage):
             done="blocked",
             explanation="Nobody gets these crates any more. To lift that, end the override.",
             form=ReasonForm,
+            undo=END_OVERRIDE,
         ),
     )
 
@@ -232,6 +237,7 @@ class CachedCrateAdmin(MirrorAdmin):
             "deleted at present is blocked nevertheless.",
             form=ReasonForm,
             other_permission="mirror.add_override",
+            undo=END_OVERRIDE,
         ),
     )
 

@@ -11,7 +11,7 @@ from accounts.admin.fields import AssignmentForm, LabelledFormSet, LoginField
 from accounts.admin.staff import confirmed_staff, staff
 from namespaces import membership
 from namespaces.admin import namespace_page
-from namespaces.admin.roles import give_role_action, has_few_roles
+from namespaces.admin.roles import give_role_action, has_few_roles, undo_roles_action
 from namespaces.admin.transfer import TRANSFER
 from namespaces.admin.trash import trash_actions
 from namespaces.models import MemberInvitation, Membership, Namespace, Role
@@ -80,6 +80,7 @@ class NamespaceAdmin(ObjectPage):
         *trash_actions(Namespace, "namespaces.change_namespace", membership.set_removed),
         give_role_action(Membership, "namespaces.add_membership", membership.give_role_as_staff),
         TRANSFER,
+        undo_roles_action(Membership, "namespaces.change_namespace", membership.undo_roles_as_staff),
     )
     inlines = [MembershipInline]
     typed_fields = ("user",)

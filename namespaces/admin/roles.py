@@ -52,7 +52,23 @@ def give_role_action(model: type[RoleAssignment], permission: str, give: Callabl
         explanation="The account has this role from now on, whether it had another one or none.",
         form=NewRoleForm,
         needs_proof=True,
+        undo="undo_roles",
         applies=lambda subject: subject.removed_at is None and getattr(subject, "user_id", None) is None,
+    )
+
+
+def undo_roles_action(model: type[RoleAssignment], permission: str, undo: Callable[..., bool]) -> StaffAction:
+    """Return the action that undoes runs which gave or changed roles in namespaces or packages."""
+    return StaffAction(
+        "undo_roles",
+        "Undo a change of roles",
+        permission,
+        undo,
+        done="with the former roles",
+        explanation=f"Each {model.noun} whose role the run gave or changed has the former one again, or none. Where "
+        "one of these roles has changed since, all stay as they are.",
+        needs_proof=True,
+        by_run=True,
     )
 
 
@@ -79,6 +95,7 @@ def role_actions(
             explanation="At least one owner with an open account has to stay.",
             form=RoleForm,
             needs_proof=True,
+            undo=f"{app_label}.{model.subject_field} undo_roles",
         ),
         StaffAction(
             "remove",

@@ -21,5 +21,6 @@ TRANSFER = StaffAction(
     explanation="The account owns these namespaces from now on. Former owners stay as managers.",
     form=NewOwnerForm,
     needs_proof=True,
+    undo="undo_roles",
     applies=lambda namespace: namespace.removed_at is None and namespace.user_id is None,
 )

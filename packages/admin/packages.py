@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from accounts.admin.staff import confirmed_staff
 from namespaces.admin.fields import NamespaceField
 from namespaces.admin.namespaces import InvitationAdmin, RoleAssignmentInline
-from namespaces.admin.roles import give_role_action, has_few_roles
+from namespaces.admin.roles import give_role_action, has_few_roles, undo_roles_action
 from namespaces.admin.trash import trash_actions
 from packages import collaboration, releasing
 from packages.admin import package_page
@@ -72,8 +72,21 @@ class PackageAdmin(ObjectPage, CountedAdmin):
             "them. Collaborators stay.",
             form=TransferForm,
             needs_proof=True,
+            undo="undo_transfer",
             applies=lambda package: package.removed_at is None,
         ),
+        StaffAction(
+            "undo_transfer",
+            "Undo a transfer",
+            "packages.change_package",
+            releasing.undo_transfer,
+            done="moved back",
+            explanation="They have their former addresses again. Packages that were moved again since are left where "
+            "they are.",
+            needs_proof=True,
+            by_run=True,
+        ),
+        undo_roles_action(Collaboration, "packages.change_package", collaboration.undo_roles_as_staff),
     )
     inlines = [CollaborationInline]
     typed_fields = ("user",)

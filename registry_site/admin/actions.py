@@ -22,11 +22,13 @@ from django.utils.cache import patch_cache_control
 from registry_site import staff_runs
 from registry_site.admin.keys import require_possible_key
 from registry_site.errors import ConfirmationRequired, Invalid, PermissionDenied, RegistryError
+from registry_site.event_sentences import sentence_of
 from registry_site.http.request_log import annotate
-from registry_site.models import StaffRun
+from registry_site.models import AuditEvent, StaffRun
 from registry_site.staff_runs import MAX_ROWS, RanBefore, Shown
 
 SHOWN_NAMES = 20
+SHOWN_EVENTS = 3  # of a row, since the run that is to be undone
 MAX_ADDRESS_LENGTH = 2000  # servers and proxies refuse much longer ones
 MAX_REASON_LENGTH = 500
 
@@ -76,7 +78,8 @@ class StaffAction:
     explanation: str = ""  # what will happen, and whether that can be undone
     form: type[ActionForm] = ActionForm
     needs_proof: bool = False
-    undo: str = ""  # the name of the action that undoes this one
+    undo: str = ""  # the name of the action that undoes this one, after that of another model, if it is one of its rows
+    by_run: bool = False  # whether it only undoes runs; `apply` gets their `events` about the row
     refusals: Callable[[Any, Sequence[Any]], Mapping[Any, str]] | None = None
     other_permission: str = ""  # that is needed as well
     max_rows: int = MAX_ROWS
@@ -107,6 +110,7 @@ class Selection:
 
     rows: Sequence[Any]
     undoes: StaffRun | None = None
+    missing: Sequence[str] = ()  # the names of rows that the run has changed, and that are not here any more
 
     @property
     def keys(self) -> str:
@@ -133,12 +137,15 @@ class StaffActionsAdmin(admin.ModelAdmin):
         actions: dict[str, Any] = super().get_actions(request)
         if IS_POPUP_VAR not in request.GET:
             for action in self.permitted_actions(request):
+                if action.by_run:
+                    continue
                 actions[action.name] = (opener(action), action.name, action.label.replace("%", "%%"))
         return actions
 
     def get_applicable_actions(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
         """Return the labels of the actions that this member of staff can use on a row, each with its page."""
-        actions = offered(self.permitted_actions(request), request.user, row)
+        permitted = [action for action in self.permitted_actions(request) if not action.by_run]
+        actions = offered(permitted, request.user, row)
         return [(action.label, self.act_url(action, str(row.pk))) for action in actions]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -202,7 +209,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
             run = staff_runs.begin(
                 key,
                 actor=user,
-                total=len(selection.rows),
+                total=len(selection.rows) + len(selection.missing),
                 undoes=selection.undoes,
                 model=self.opts.label_lower,
                 action=action.name,
@@ -213,7 +220,12 @@ class StaffActionsAdmin(admin.ModelAdmin):
         except RanBefore as error:
             self.message_user(request, error.message, messages.WARNING)
             return HttpResponseRedirect(run_url(key))
+        for name in selection.missing:
+            staff_runs.add_problem(run, "refused", name, staff_runs.GONE)
         apply = partial(action.apply, actor=user, **form.arguments())
+        if action.by_run and selection.undoes:
+            events = staff_runs.events_by_row(selection.undoes, self.opts.label_lower)
+            apply = partial(undo_row, apply, events)
         refusals = action.refusals_of(user, selection.rows)
         if action.together:
             try:
@@ -230,6 +242,17 @@ class StaffActionsAdmin(admin.ModelAdmin):
             return self.render_shown(request, action.label, shown, run_url(run.pk), "What this run did")
         return HttpResponseRedirect(run_url(run.pk))
 
+    def undo_of(self, run: StaffRun) -> tuple["StaffActionsAdmin", StaffAction] | None:
+        """Return the action that undoes a run, with the page of its rows; None if there is none."""
+        done_on = page_of(self.admin_site, run.model)
+        action = find_action(done_on.staff_actions, run.action) if done_on else None
+        if action is None or not action.undo:
+            return None
+        label, _, name = action.undo.rpartition(" ")
+        page = page_of(self.admin_site, label) if label else done_on
+        inverse = find_action(page.staff_actions, name) if page else None
+        return (page, inverse) if page and inverse else None
+
     def render_action(
         self, request: HttpRequest, action: StaffAction, selection: Selection, form: ActionForm
     ) -> HttpResponse:
@@ -238,6 +261,9 @@ class StaffActionsAdmin(admin.ModelAdmin):
         changing = [row for row in selection.rows if row.pk not in refusals]
         refused = [(row, refusals[row.pk]) for row in selection.rows if row.pk in refusals]
         warnings = list(action.warnings(changing).values()) if action.warnings else []
+        refused += [(name, staff_runs.GONE) for name in selection.missing]
+        shown = changing[:SHOWN_NAMES]
+        later = self.later_sentences(selection, shown)
         if form.errors:
             annotate(code="invalid")
         context = {
@@ -247,7 +273,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
             "action": action,
             "form": form,
             "selection": selection,
-            "changing": [(row, effects.get(row.pk, ())) for row in changing[:SHOWN_NAMES]],
+            "changing": [(row, [*effects.get(row.pk, ()), *later.get(row.pk, ())]) for row in shown],
             "effects": digest_of(effects) if action.effects else "",
             "more_changing": max(len(changing) - SHOWN_NAMES, 0),
             "total": counted(len(changing), self.opts),
@@ -264,6 +290,13 @@ class StaffActionsAdmin(admin.ModelAdmin):
         }
         status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
         return TemplateResponse(request, "admin/action.html", context, status=status)
+
+    def later_sentences(self, selection: Selection, rows: Sequence[Any]) -> Effects:
+        """Return what has happened to rows since the run that is to be undone."""
+        if selection.undoes is None:
+            return {}
+        events = staff_runs.later_events(selection.undoes, self.opts.label_lower, [row.pk for row in rows])
+        return {key: list(map(later_sentence, newest[:SHOWN_EVENTS])) for key, newest in events.items()}
 
     def render_shown(
         self, request: HttpRequest, title: str, shown: Sequence[Shown], next_url: str, next_page: str
@@ -311,15 +344,18 @@ class StaffActionsAdmin(admin.ModelAdmin):
         """Return the rows that the fields of a form or an address name; raises `Invalid`."""
         if not (undo := fields.get("undo")):
             keys = [key for key in fields.get("pk", "").split(",") if key]
+            if action.by_run:
+                raise Invalid("This only undoes runs: choose “Undo” on the page of one.")
             return Selection(self.get_chosen_rows(request, action, keys))
-        undoes = StaffRun.objects.filter(pk=run_key(undo), model=self.opts.label_lower).first()
+        undoes = StaffRun.objects.filter(pk=run_key(undo)).first()
         if undoes is None:
             raise Invalid("There is no such run.")
-        undone = find_action(self.staff_actions, undoes.action)
-        if undone is None or undone.undo != action.name:
+        if self.undo_of(undoes) != (self, action):
             raise Invalid("This action does not undo that run.")
-        keys = [str(key) for key in staff_runs.changed_keys(undoes)]  # and no others, or the record would be wrong
-        return Selection(self.get_chosen_rows(request, action, keys), undoes)
+        changed = staff_runs.changed_rows(undoes, self.opts.label_lower)  # and no others, or the record would be wrong
+        rows = self.get_chosen_rows(request, action, list(map(str, changed)))
+        present = {row.pk for row in rows}
+        return Selection(rows, undoes, [name for key, name in changed.items() if key not in present])
 
     def get_chosen_rows(self, request: HttpRequest, action: StaffAction, keys: Sequence[str]) -> list[Any]:
         """Return the rows of these keys that staff see; raises `Invalid` for none, too many or impossible ones."""
@@ -338,6 +374,22 @@ class StaffActionsAdmin(admin.ModelAdmin):
         if not rows:
             raise Invalid("None of the chosen rows exist any more." if keys else "Choose rows first.")
         return rows
+
+
+def undo_row(apply: Callable[..., Any], events: Mapping[int, Sequence[AuditEvent]], row: Any) -> Any:
+    """Undo what the events of a run have changed of a row."""
+    return apply(row, events=events[row.pk])
+
+
+def page_of(site: Any, label: str) -> StaffActionsAdmin | None:
+    """Return the page of a model by its label, such as accounts.user; None if there is none."""
+    pages = {model._meta.label_lower: page for model, page in site._registry.items()}
+    return pages.get(label)
+
+
+def later_sentence(event: AuditEvent) -> str:
+    """Return what has happened to a row since, by whom and when."""
+    return f"Since then: {sentence_of(event)} By {event.actor_name}, {event.at:%Y-%m-%d %H:%M} UTC."
 
 
 def opener(action: StaffAction) -> Callable[..., HttpResponse]:

@@ -1,6 +1,6 @@
 """Runs of staff in the admin site: what an action did to which rows, and the way to undo it."""
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from registry_site import staff_runs
-from registry_site.admin.actions import StaffActionsAdmin, find_action, run_url
+from registry_site.admin.actions import run_url
 from registry_site.admin.audit_log import lines_of
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.models import StaffRun
@@ -71,13 +71,12 @@ class StaffRuns(ReadOnlyAdmin):
 
     def undo_url(self, request: HttpRequest, run: StaffRun) -> str:
         """Return the page of the action that undoes a run; empty if there is none, or it is not permitted."""
-        pages = {model._meta.label_lower: page for model, page in self.admin_site._registry.items()}
-        page = cast("StaffActionsAdmin | None", pages.get(run.model))
-        action = find_action(page.staff_actions, run.action) if page else None
-        if page is None or action is None or not staff_runs.events_of(run).exists():
+        undo = self.undo_of(run)
+        if undo is None:
             return ""
-        inverse = find_action(page.permitted_actions(request), action.undo)
-        return page.act_url(inverse, undoes=run) if inverse else ""
+        page, action = undo
+        has_changed = staff_runs.events_of(run).filter(object_type=page.opts.label_lower).exists()
+        return page.act_url(action, undoes=run) if has_changed and action in page.permitted_actions(request) else ""
 
 
 def numbers_of(run: StaffRun) -> list[tuple[int, str]]:

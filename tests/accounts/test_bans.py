@@ -186,23 +186,23 @@ def test_bans_are_annotated_for_each_user(alice: User, bob: User) -> None:
 
 def test_ban_is_recorded(alice: User, root: User) -> None:
     end = tomorrow()
-    bans.ban(alice, actor=root, reason="spam", until=end)
+    ban = bans.ban(alice, actor=root, reason="spam", until=end)
     event = AuditEvent.objects.get(action="user.ban")
     assert (event.actor, event.actor_name, event.target) == (root, "root", "alice")
-    assert event.detail == {"reason": "spam", "until": end.isoformat()}
+    assert event.detail == {"reason": "spam", "until": end.isoformat(), "ban": ban.pk}
 
 
 def test_ban_by_the_operator_is_recorded(alice: User) -> None:
-    bans.ban(alice, actor=None)
+    detail = {"reason": "", "until": None, "ban": bans.ban(alice, actor=None).pk}
     event = AuditEvent.objects.get(action="user.ban")
-    assert (event.actor, event.actor_name, event.detail) == (None, "operator", {"reason": "", "until": None})
+    assert (event.actor, event.actor_name, event.detail) == (None, "operator", detail)
 
 
 def test_unban_is_recorded(alice: User, root: User) -> None:
-    bans.ban(alice, actor=None)
+    ban = bans.ban(alice, actor=None)
     bans.unban(alice, actor=root)
     event = AuditEvent.objects.get(action="user.unban")
-    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {})
+    assert (event.actor_name, event.target, event.detail) == ("root", "alice", {"lifted": [ban.pk]})
 
 
 def test_operator_can_lift_a_ban_of_staff(root: User) -> None:

@@ -98,7 +98,7 @@ def test_ban_many_users_at_once(alice: User, bob: User, charlie: User) -> None:
 
 def test_undo_a_ban_of_many(alice: User, bob: User) -> None:
     staff = Staff.of_rank("support").follow("Users").choose("Ban", "alice", "bob").submit("Ban", reason="spam")
-    staff.follow("Undo").submit("Lift the ban", reason="by mistake")
+    staff.follow("Undo").submit("Undo a ban or its end", reason="by mistake")
     assert banned() == []
     assert "The ban of alice was lifted. Reason: by mistake" in staff.history()
 

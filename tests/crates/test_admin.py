@@ -10,9 +10,9 @@ from django.test import Client
 from accounts.models import Credential, User
 from crates.models import Crate, IndexLine, Ownership, Version
 from registry_site.admin.object_pages import object_url
-from registry_site.models import AuditEvent
+from registry_site.models import AuditEvent, StaffRun
 from tests.support import packing
-from tests.support.admin import run_action, sign_in_to_admin
+from tests.support.admin import run_action, sign_in_to_admin, undo_run
 from tests.support.authenticator_apps import add_app
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import Listing, create_crates
@@ -78,10 +78,11 @@ def owners() -> set[str]:
 def test_crate_is_transferred(as_root: Client, bob: User) -> None:
     run_action(as_root, CRATES, "transfer", Crate.objects.get(), user="Bob")
     assert owners() == {"bob"}
+    keys = dict(User.objects.values_list("username", "pk"))
     events = AuditEvent.objects.filter(action__contains="owners").order_by("action")
     assert [(event.action, event.actor_name, event.target, event.detail) for event in events] == [
-        ("crate.add_owners", "root", "demo", {"users": ["bob"]}),
-        ("crate.remove_owners", "root", "demo", {"users": ["alice"]}),
+        ("crate.add_owners", "root", "demo", {"users": ["bob"], "user_ids": [keys["bob"]]}),
+        ("crate.remove_owners", "root", "demo", {"users": ["alice"], "user_ids": [keys["alice"]]}),
     ]
 
 
@@ -99,6 +100,28 @@ def test_owner_is_removed_but_the_last(as_root: Client, bob: User) -> None:
     assert owners() == {"bob"}
     assert "would be left without an owner" in run_action(as_root, OWNERSHIPS, "remove", second)
     assert owners() == {"bob"}
+
+
+def test_changes_of_owners_are_undone(as_root: Client, bob: User) -> None:
+    crate = Crate.objects.get()
+    for action, changed in (("transfer", {"bob"}), ("add_owner", {"alice", "bob"})):
+        run_action(as_root, CRATES, action, crate, user="bob")
+        assert owners() == changed, action
+        assert "1 with the former owners." in undo_run(as_root), action
+        assert owners() == {"alice"}, action
+    run_action(as_root, CRATES, "add_owner", crate, user="bob")
+    run_action(as_root, OWNERSHIPS, "remove", Ownership.objects.order_by("pk").first())
+    undo_run(as_root)
+    assert owners() == {"alice", "bob"}
+
+
+def test_owners_that_changed_since_stay(as_root: Client, bob: User, charlie: User) -> None:
+    crate = Crate.objects.get()
+    run_action(as_root, CRATES, "transfer", crate, user="bob")
+    run = StaffRun.objects.get()
+    run_action(as_root, CRATES, "transfer", crate, user="charlie")
+    assert "The owners of demo have changed since: bob." in undo_run(as_root, run)
+    assert owners() == {"charlie"}
 
 
 def test_owners_need_a_fresh_proof(as_root: Client, bob: User) -> None:

@@ -15,8 +15,8 @@ from accounts.models import User
 from crates.mirror import incidents, index_cache, overrides
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
-from registry_site.models import AuditEvent, StaffRun
-from tests.support.admin import FormFields, hire, open_action, sign_in_to_admin
+from registry_site.models import AuditEvent
+from tests.support.admin import FormFields, hire, open_action, sign_in_to_admin, undo_run
 from tests.support.cast import PASSWORD
 
 URL = "https://index.example.com/"
@@ -46,11 +46,6 @@ def refuse(checksum: str) -> None:
     with pytest.raises(UpstreamFault) as fault:
         store(checksum=checksum)
     incidents.record_fault(fault.value, upstream=URL, crate="demo", detail=f"demo: {fault.value}")
-
-
-def undo_of_last_run(client: Client) -> str:
-    run = StaffRun.objects.latest("started_at")
-    return str(client.get(f"/admin/registry_site/staffrun/{run.pk}/").context["undo_url"])
 
 
 def page_of(client: Client, row: Any) -> Any:
@@ -126,12 +121,11 @@ def test_only_the_shown_checksum_is_accepted(as_root: Client) -> None:
 def test_acceptance_is_taken_back_until_it_is_served(as_root: Client) -> None:
     incident = change_upstream()
     press(as_root, buttons(page_of(as_root, incident))[ACCEPT], reason="Its authors say so.")
-    press(as_root, undo_of_last_run(as_root))
+    undo_run(as_root)
     assert (CachedIndexFile.objects.get().checksums, Incident.objects.get().settled_at) == ({"1.0.0": OLD}, None)
     press(as_root, buttons(page_of(as_root, incident))[ACCEPT], reason="Its authors say so, again.")
     store(checksum=NEW)
-    response = as_root.post(undo := undo_of_last_run(as_root), FormFields(as_root.get(undo).content.decode()).values)
-    assert "the former index file is gone. Block the versions." in response.content.decode()
+    assert "the former index file is gone. Block the versions." in undo_run(as_root)
     assert CachedIndexFile.objects.get().checksums == {"1.0.0": NEW}
 
 
@@ -146,7 +140,7 @@ def test_incident_without_its_checksums_is_not_accepted(as_root: Client) -> None
 def test_settled_incident_is_opened_again(as_root: Client) -> None:
     incident = change_upstream()
     press(as_root, buttons(page_of(as_root, incident))["Settle"])
-    press(as_root, undo_of_last_run(as_root))
+    undo_run(as_root)
     assert facts(page_of(as_root, incident))["Standing"] == "Open"
 
 
@@ -155,6 +149,19 @@ def test_incident_leads_to_a_block(as_root: Client) -> None:
     press(as_root, buttons(page_of(as_root, incident))["Block all versions: demo"], reason="It steals.")
     assert Override.objects.active().get().reason == "It steals."
     assert panel(page_of(as_root, incident), "Overrides by staff")[0][2] == "It steals."
+
+
+def test_undoing_a_block_ends_its_override(as_root: Client) -> None:
+    row = store()
+    crate = CachedCrate.objects.create(name="demo", version="1.0.0", sha256=OLD, size=1)
+    overrides.create_override(Override.Kind.BLOCKED, "demo", "<1", actor=None, reason="Another one.")
+    for target, action in ((row, "block"), (crate, "delete_and_block")):
+        page = open_action(as_root, f"/admin/mirror/{target._meta.model_name}/", action, target)
+        fields = {**FormFields(page).values, "reason": "It steals."}
+        as_root.post(f"/admin/mirror/{target._meta.model_name}/act/{action}/", fields)
+        assert Override.objects.active().count() == 2, action
+        assert "1 ended." in undo_run(as_root), action
+        assert Override.objects.active().get().reason == "Another one.", action
 
 
 def test_fault_of_an_upstream_names_the_crate(as_root: Client) -> None:

@@ -17,7 +17,7 @@ from accounts.ranks import Rank
 from registry_site.errors import PermissionDenied
 from registry_site.http import client_address
 from registry_site.models import StaffRun
-from tests.support.admin import run_action, sign_in_to_admin
+from tests.support.admin import run_action, sign_in_to_admin, undo_run
 from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 
@@ -38,6 +38,7 @@ GROUPS_OF_ACTIONS: dict[str, set[Rank]] = {
     "accounts.user revoke_tokens": {SECURITY},
     "accounts.user send_reset_link": {SECURITY, SUPPORT},
     "accounts.user set_rank": set(),
+    "accounts.user undo_ban": {SECURITY, SUPPORT},
     "accounts.user unban": {SECURITY, SUPPORT},
     "accounts.user unlock": {SECURITY, SUPPORT},
     "crates.crate add_owner": {CURATOR, SECURITY},
@@ -49,6 +50,7 @@ GROUPS_OF_ACTIONS: dict[str, set[Rank]] = {
     "crates.crate restore": {CURATOR, SECURITY},
     "crates.crate serve_upstream": {CURATOR, SECURITY},
     "crates.crate transfer": {CURATOR, SECURITY},
+    "crates.crate undo_owners": {CURATOR, SECURITY},
     "crates.ownership remove": {CURATOR, SECURITY},
     "crates.version destroy": {SECURITY},
     "crates.version remove": {CURATOR, SECURITY},
@@ -79,12 +81,15 @@ GROUPS_OF_ACTIONS: dict[str, set[Rank]] = {
     "namespaces.namespace remove": {CURATOR},
     "namespaces.namespace restore": {CURATOR},
     "namespaces.namespace transfer": {CURATOR},
+    "namespaces.namespace undo_roles": {CURATOR},
     "packages.collaboration change_role": {CURATOR},
     "packages.collaboration remove": {CURATOR},
     "packages.package give_role": {CURATOR},
     "packages.package remove": {CURATOR},
     "packages.package restore": {CURATOR},
     "packages.package transfer": {CURATOR},
+    "packages.package undo_roles": {CURATOR},
+    "packages.package undo_transfer": {CURATOR},
     "registry_site.announcement withdraw": {CURATOR},
     "registry_site.outboxentry send_again": {SUPPORT},
 }
@@ -108,6 +113,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ban": {"reason": "spam", "until": None},
+    "undo_ban": {"events": []},
     "make_token": {"name": "ci", "scopes": ["read"], "patterns": [], "expires_at": None},
 }
 
@@ -169,6 +175,7 @@ ROWS: dict[str, Callable[[User], Any]] = {
 }
 NOT_TO_ONESELF = {"accounts.user ban", "accounts.user make_token", "accounts.user remove_second_factor"}
 NOT_TO_ADMINISTRATORS = {"accounts.user set_rank"}  # they have every right
+BY_RUN = {"accounts.user undo_ban"}  # which have no page without a run
 BY_OTHERS = {"accounts.ban lift", "accounts.user unban"}  # who is banned does not sign in
 
 
@@ -298,4 +305,12 @@ def test_verbs_refuse_higher_ranks_themselves(root: User) -> None:
 
 def test_every_action_on_accounts_is_tried(db: None) -> None:
     on_accounts = ("accounts.user ", "accounts.ban ", "accounts.credential ", "accounts.loginfailure ")
-    assert set(ROWS) == {name for name in GROUPS_OF_ACTIONS if name.startswith(on_accounts)}
+    assert set(ROWS) | BY_RUN == {name for name in GROUPS_OF_ACTIONS if name.startswith(on_accounts)}
+
+
+def test_undoing_needs_the_rank_of_the_action(root: User) -> None:
+    both, plain = hire("both", SUPPORT, SECURITY), registration.register("plain", PASSWORD)
+    run_action(sign_in_to_admin(root), "/admin/accounts/user/", "ban", both, plain, reason="spam")
+    page = undo_run(sign_in_to_admin(hire("one", SUPPORT)))
+    assert "1 as before, 1 refused." in page
+    assert (both.bans.in_force().count(), plain.bans.in_force().count()) == (1, 0)

@@ -23,8 +23,8 @@ from namespaces.role_assignments import NewRole
 from packages import collaboration, release_input, releasing
 from packages.models import Collaboration, Package
 from registry_site.errors import RegistryError
-from registry_site.models import AuditEvent
-from tests.support.admin import new_user_form, run_action, sign_in_to_admin
+from registry_site.models import AuditEvent, StaffRun
+from tests.support.admin import new_user_form, run_action, sign_in_to_admin, undo_run
 from tests.support.browser import ALL_METHODS, ANONYMOUS, BAD_BODIES, NO_PATH, OK, Browser
 from tests.support.cast import PASSWORD
 from tests.support.concurrency import count_statuses, post_to_ktra, run_concurrently
@@ -789,6 +789,24 @@ def test_staff_transfer_a_namespace(as_root: Client, acme: Namespace, alice: Use
     assert "would be left without an owner" in run_action(as_root, ADMIN, "transfer", acme, user="bob")
     personal = Namespace.objects.get(user=alice)
     assert "belongs to its user alone" in run_action(as_root, ADMIN, "transfer", personal, user="bob")
+
+
+def test_transfer_of_a_namespace_is_undone(as_root: Client, acme: Namespace, alice: User, bob: User) -> None:
+    run_action(as_root, ADMIN, "transfer", acme, user="bob")
+    assert "1 with the former roles." in undo_run(as_root)
+    assert members_of(acme) == {"alice": "OWNER"}
+    run_action(as_root, ADMIN, "give_role", acme, user="bob", role="MEMBER")
+    run_action(as_root, "/admin/namespaces/membership/", "change_role", acme.memberships.get(user=bob), role="OWNER")
+    undo_run(as_root)
+    assert members_of(acme) == {"alice": "OWNER", "bob": "MEMBER"}
+
+
+def test_roles_that_changed_since_stay(as_root: Client, acme: Namespace, alice: User, bob: User) -> None:
+    run_action(as_root, ADMIN, "transfer", acme, user="bob")
+    run = StaffRun.objects.get()
+    run_action(as_root, ADMIN, "give_role", acme, user="alice", role="READ_ONLY")
+    assert "The role of alice in acme has changed since." in undo_run(as_root, run)
+    assert members_of(acme) == {"alice": "READ_ONLY", "bob": "OWNER"}
 
 
 def test_staff_remove_a_member_with_all_rights(as_root: Client, acme: Namespace, member: User, alice: User) -> None:

@@ -22,7 +22,7 @@ from packages import names, ranges, releasing
 from packages.models import Collaboration, Package, Release, SnapshotRevision
 from registry_site.errors import Invalid
 from registry_site.models import AuditEvent
-from tests.support.admin import run_action
+from tests.support.admin import run_action, undo_run
 from tests.support.browser import Browser
 from tests.support.concurrency import Response, count_statuses, run_concurrently
 from tests.support.live_browser import LiveBrowser
@@ -741,6 +741,19 @@ def test_transfer_updates_the_search_index(browser: Browser, as_root: Client, ac
     transfer(as_root, Package.objects.get(), acme)
     hits = [len(browser.get(f"/packages?query={query}").json()) for query in ("alice", "acme", "acme/demo")]
     assert hits == [0, 1, 1]
+
+
+def test_transfer_is_undone_unless_moved_again(
+    browser: Browser, as_root: Client, acme: Namespace, alice: User, root: User
+) -> None:
+    create(browser)
+    transfer(as_root, Package.objects.get(), acme)
+    assert "1 moved back." in undo_run(as_root)
+    assert str(Package.objects.get()) == "alice/demo"
+    transfer(as_root, Package.objects.get(), acme)
+    releasing.transfer_package(Package.objects.get(), Namespace.objects.get(user=root), actor=root)
+    assert "was moved again since." in undo_run(as_root)
+    assert str(Package.objects.get()) == "root/demo"
 
 
 def test_transfer_keeps_collaborators(browser: Browser, as_root: Client, acme: Namespace) -> None:

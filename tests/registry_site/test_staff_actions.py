@@ -1,25 +1,31 @@
 """Actions of staff: their pages, and the runs that they make."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib import admin
 from django.db import connection
+from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import bans
 from accounts.models import Ban, Credential, LoginFailure, User
+from files.models import Client as Machine
 from registry_site import staff_runs
+from registry_site.admin.actions import StaffAction
 from registry_site.errors import Unavailable
 from registry_site.http import client_address
 from registry_site.models import AuditEvent, StaffRun
-from tests.support.admin import FormFields, hire, open_action, run_action, sign_in_to_admin
+from tests.support.admin import FormFields, hire, open_action, run_action, sign_in_to_admin, undo_run, undo_url
 from tests.support.authenticator_apps import add_app
 
 USERS, FAILURES = "/admin/accounts/user/", "/admin/accounts/loginfailure/"
+MACHINES = "/admin/files/client/"
 SPAM = {"reason": "It sends spam."}
 
 
@@ -119,14 +125,20 @@ def test_stale_proof_leads_to_the_confirmation(as_root: Client, root: User, alic
     assert alice.authenticators.count() == 1
 
 
+def every_action() -> list[tuple[type[Model], StaffAction]]:
+    pages: dict[Any, Any] = admin.site._registry
+    return [(model, action) for model, page in pages.items() for action in getattr(page, "staff_actions", ())]
+
+
 def test_names_in_the_menu_are_those_of_actions() -> None:
     offenders = []
     for model, page in admin.site._registry.items():
         actions: Any = getattr(page, "staff_actions", ())
         names = [action.name for action in actions]
         offenders += [f"{model._meta.label} {name} twice" for name in names if names.count(name) > 1]
+        of_others = {f"{other._meta.label_lower} {action.name}" for other, action in every_action()}
         undone = {action.undo for action in actions if action.undo}
-        offenders += [f"{model._meta.label} {name}" for name in undone - set(names)]
+        offenders += [f"{model._meta.label} {name}" for name in undone - set(names) - of_others]
     assert offenders == []
 
 
@@ -202,11 +214,11 @@ def test_run_is_undone_by_its_id(as_root: Client, alice: User, bob: User, charli
     run_action(as_root, USERS, "ban", alice, bob, **SPAM)
     run = StaffRun.objects.get()
     path = f"/admin/registry_site/staffrun/{run.pk}/"
-    undo = f"/admin/accounts/user/act/unban/?undo={run.pk}"
+    undo = f"/admin/accounts/user/act/undo_ban/?undo={run.pk}"
     assert f'href="{undo}">Undo</a>' in as_root.get(path).content.decode()
     page = as_root.get(undo).content.decode()
     assert "This undoes the run “Ban”" in page
-    as_root.post(f"{USERS}act/unban/", FormFields(page).values)
+    as_root.post(f"{USERS}act/undo_ban/", FormFields(page).values)
     assert [ban.user.username for ban in Ban.objects.in_force()] == ["charlie"]
     assert StaffRun.objects.get(undoes=run).changed == 2
     assert "Undone by" in as_root.get(path).content.decode()
@@ -216,8 +228,59 @@ def test_undoing_acts_on_the_rows_of_the_run(as_root: Client, alice: User, bob: 
     bans.ban(bob, actor=None)
     run_action(as_root, USERS, "ban", alice, **SPAM)
     undo = {"undo": StaffRun.objects.get().pk, "pk": bob.pk, "run": uuid4()}
-    as_root.post(f"{USERS}act/unban/", undo)
+    as_root.post(f"{USERS}act/undo_ban/", undo)
     assert [ban.user.username for ban in Ban.objects.in_force()] == ["bob"]
+
+
+def test_undoing_a_ban_puts_the_former_back(as_root: Client, alice: User) -> None:
+    former = bans.ban(alice, actor=None, reason="spam", until=timezone.now() + timedelta(days=3))
+    run_action(as_root, USERS, "ban", alice, reason="More spam.")
+    undo_run(as_root)
+    (ban,) = Ban.objects.in_force()
+    assert (ban.pk, ban.reason, ban.until) == (former.pk, "spam", former.until)
+
+
+def test_undoing_an_end_restores_the_ban(as_root: Client, alice: User) -> None:
+    ban = bans.ban(alice, actor=None)
+    for path, action, row in ((USERS, "unban", alice), (f"{USERS[:-5]}ban/", "lift", ban)):
+        run_action(as_root, path, action, row)
+        undo_run(as_root)
+        assert [row.pk for row in Ban.objects.in_force()] == [ban.pk], action
+
+
+def test_undoing_leaves_what_has_changed_since(as_root: Client, root: User, alice: User, bob: User) -> None:
+    run_action(as_root, USERS, "ban", alice, bob, **SPAM)
+    anew = bans.ban(alice, actor=root, reason="It steals.")
+    run = StaffRun.objects.get()
+    page = as_root.get(f"{USERS}act/undo_ban/?undo={run.pk}").content.decode()
+    assert "Since then: The account alice was banned. By root, " in page
+    page = undo_run(as_root)
+    assert ("1 as before, 1 refused." in page, "alice was banned anew" in page) == (True, True)
+    assert list(Ban.objects.in_force()) == [anew]
+
+
+def test_undoing_names_rows_that_are_gone(as_root: Client, alice: User, bob: User) -> None:
+    run_action(as_root, USERS, "ban", alice, bob, **SPAM)
+    AuditEvent.objects.filter(target="bob").update(object_id=99_999)
+    run = StaffRun.objects.get()
+    assert "<strong>bob</strong>: It does not exist" in as_root.get(undo_url(as_root, run)).content.decode()
+    assert "<strong>bob</strong> (refused): It does not exist any more." in undo_run(as_root)
+
+
+def test_nothing_left_to_undo_is_said(as_root: Client) -> None:
+    machine = Machine.objects.create(name="harwich")
+    run_action(as_root, MACHINES, "disable", machine)
+    run_action(as_root, MACHINES, "enable", machine)
+    undone = StaffRun.objects.get(action="disable")
+    assert "Nothing is left to undo: it was changed since." in undo_run(as_root, undone)
+
+
+def test_undoing_is_in_no_menu(as_root: Client, alice: User) -> None:
+    bans.ban(alice, actor=None)
+    assert "undo_ban" not in as_root.get(USERS).content.decode()
+    assert "undo_ban" not in as_root.get(f"{USERS}{alice.pk}/").content.decode()
+    page = as_root.get(f"{USERS}act/undo_ban/?pk={alice.pk}", follow=True).content.decode()
+    assert "This only undoes runs" in page
 
 
 def test_only_the_inverse_undoes_a_run(as_root: Client, alice: User) -> None:

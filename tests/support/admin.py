@@ -8,6 +8,7 @@ from django.test import Client
 
 from accounts import registration
 from accounts.models import User
+from registry_site.models import StaffRun
 from tests.support.cast import PASSWORD
 
 MARK_OF_BUTTON = '<input type="submit" class="default"'  # of the form on the page of an action
@@ -42,6 +43,19 @@ def run_action(client: Client, path: str, action: str, *rows: Any, **fields: str
     if MARK_OF_BUTTON not in page:
         return page
     response = client.post(f"{path}act/{action}/", {**FormFields(page).values, **fields}, follow=True)
+    assert response.status_code in (200, 400)
+    return response.content.decode()
+
+
+def undo_url(client: Client, run: StaffRun) -> str:
+    """Return where the page of a run leads to undo it."""
+    return str(client.get(f"/admin/registry_site/staffrun/{run.pk}/").context["undo_url"])
+
+
+def undo_run(client: Client, run: StaffRun | None = None) -> str:
+    """Undo a run, or the last one; return the page of the run that does it, or that of its refusal."""
+    url = undo_url(client, run or StaffRun.objects.latest("started_at"))
+    response = client.post(url, FormFields(client.get(url).content.decode()).values, follow=True)
     assert response.status_code in (200, 400)
     return response.content.decode()
 
