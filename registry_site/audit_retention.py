@@ -1,8 +1,9 @@
 """Retention of the audit log: the purge exports whole seals to files, and then deletes their events.
 
-A file is JSON lines in gzip: a seal, its events, the next seal. It is written under another name, stored on the disk
-and verified before any event is deleted, so that a full disk or a killed purge loses nothing. The rows of seals stay,
-and the chain goes on. A purge that was killed in between leaves seals that the next one exports once more.
+A file is JSON lines in gzip: a seal, its events, the runs of staff that made them, the next seal. It is written under
+another name, stored on the disk and verified before any event is deleted, so that a full disk or a killed purge loses
+nothing. The rows of seals stay, and the chain goes on. A purge that was killed in between leaves seals that the next
+one exports once more.
 """
 
 import gzip
@@ -13,9 +14,11 @@ from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.utils import timezone
@@ -25,10 +28,12 @@ from registry_site.audit_verification import FileVerification
 from registry_site.errors import RegistryError, Unavailable
 from registry_site.file_locks import file_lock
 from registry_site.logs import log_event
-from registry_site.models import AuditEvent, AuditSeal
+from registry_site.models import AuditEvent, AuditSeal, StaffRun
 from registry_site.signals import purge_requested
 from registry_site.storage import free_space
 
+RUN_COLUMNS = [column.attname for column in StaffRun._meta.concrete_fields]
+BATCH = 500  # runs that are deleted in one transaction
 SEALS_OF_A_FILE = 200  # with 100,000 events at most
 
 
@@ -39,16 +44,18 @@ def purge(**kwargs: Any) -> str:
     report = f"{seals} seals added to the audit log."
     if not settings.AUDIT_DAYS:
         return report
-    deleted = 0
+    deleted = deleted_runs = 0
     try:
         with file_lock("audit export", seconds=0) as locked:
             while locked and (numbers := next_to_export()):
                 deleted += delete_events(numbers, export(numbers).name)
+            deleted_runs = delete_runs() if locked else 0
     except (OSError, RegistryError) as error:
         cause = error.message if isinstance(error, RegistryError) else str(error)
         log_event("audit.not_exported", logging.ERROR, cause=cause)
         return f"{report} {deleted} of its events exported and deleted; older ones stay: {cause}"
-    return f"{report} {deleted} of its events exported and deleted."
+    runs = f" {deleted_runs} runs of staff deleted." if deleted_runs else ""
+    return f"{report} {deleted} of its events exported and deleted.{runs}"
 
 
 def next_to_export() -> list[int]:
@@ -94,8 +101,13 @@ def write_seal(file: IO[bytes] | gzip.GzipFile, number: int) -> None:
     seal = AuditSeal.objects.get(number=number)
     fields = {name: audit_digests.as_json(getattr(seal, name)) for name in (*audit_digests.HEADER, "digest")}
     write_line(file, {"seal": {**fields, "marks": bytes(seal.marks).hex()}})
+    runs: set[UUID] = set()
     for event in AuditEvent.objects.filter(seal=number).order_by("pk").iterator(chunk_size=500):
         write_line(file, {"event": audit_digests.event_values(event, seal.format)})
+        if event.run:
+            runs.add(event.run)
+    for run in StaffRun.objects.filter(pk__in=runs).order_by("pk"):
+        write_line(file, {"run": {name: audit_digests.as_json(getattr(run, name)) for name in RUN_COLUMNS}})
 
 
 def write_line(file: IO[bytes] | gzip.GzipFile, record: dict[str, Any]) -> None:
@@ -119,4 +131,18 @@ def delete_events(numbers: list[int], file_name: str) -> int:
             audit_seals.lock_chain()
             if AuditSeal.objects.filter(number=number, exported_to="").update(exported_to=file_name, marks=b""):
                 total += AuditEvent.objects.filter(seal=number).delete()[0]
+    return total
+
+
+def delete_runs() -> int:
+    """Delete the old runs of staff whose events have all left the database, or that changed nothing.
+
+    Return their number.
+    """
+    limit, total = timezone.now() - timedelta(days=settings.AUDIT_DAYS), 0
+    has_events = Exists(AuditEvent.objects.filter(run=OuterRef("pk")))
+    old = StaffRun.objects.filter(~has_events, started_at__lt=limit).order_by("started_at")
+    while keys := list(old.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            total += StaffRun.objects.filter(pk__in=keys).delete()[0]
     return total

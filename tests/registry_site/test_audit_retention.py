@@ -1,12 +1,14 @@
 """Retention of the audit log: old events leave for files that are safe and whole, or they stay."""
 
 import gzip
+import json
 import stat
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,9 +16,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from registry_site import audit, audit_retention, audit_seals
+from registry_site import audit, audit_retention, audit_seals, staff_runs
 from registry_site.audit_verification import FileVerification, Verification
-from registry_site.models import Action, AuditEvent, AuditSeal
+from registry_site.models import Action, AuditEvent, AuditSeal, StaffRun
 
 pytestmark = pytest.mark.django_db
 NAME = "seals-00000001-00000002.jsonl.gz"
@@ -125,6 +127,38 @@ def test_own_events_are_a_page_without_the_old(alice: User, client: Client) -> N
     client.force_login(alice)
     response = client.get("/account/events")
     assert (response.status_code, response.content.count(b"The picture was changed.")) == (200, 1)
+
+
+def begin_run(root: User, days: int, *, changes: bool = True) -> StaffRun:
+    """Store a run of so many days ago, with a sealed event if it changed anything."""
+    columns = {"model": "accounts.user", "action": "ban", "label": "Ban", "done": "banned", "reason": "spam"}
+    run = staff_runs.begin(uuid4(), actor=root, total=1, **columns)
+    at = timezone.now() - timedelta(days=days)
+    StaffRun.objects.filter(pk=run.pk).update(started_at=at)
+    if changes:
+        AuditEvent.objects.create(at=at, actor_name="root", action="user.ban", target="alice", run=run.pk)
+        audit_seals.seal_all()
+    return run
+
+
+def test_runs_leave_with_their_events(root: User, folder: Path) -> None:
+    AuditEvent.objects.all().delete()
+    old, _, undoing = begin_run(root, 100), begin_run(root, 100, changes=False), begin_run(root, 10)
+    StaffRun.objects.filter(pk=undoing.pk).update(undoes=old)
+    assert purge().endswith(" 1 of its events exported and deleted. 2 runs of staff deleted.")
+    assert list(StaffRun.objects.values_list("pk", "undoes")) == [(undoing.pk, None)]
+    (path,) = folder.iterdir()
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    assert [next(iter(line)) for line in lines] == ["seal", "event", "run"]
+    assert (lines[2]["run"]["reason"], lines[2]["run"]["id"]) == ("spam", lines[1]["event"]["run"])
+    assert (is_whole(), problems_of(path)) == (True, [])
+
+
+def test_run_stays_with_its_last_event(root: User) -> None:
+    run = begin_run(root, 100)
+    AuditEvent.objects.create(actor_name="root", action="user.ban", target="bob", run=run.pk)
+    purge()
+    assert StaffRun.objects.filter(pk=run.pk).exists()
 
 
 # --- Failures ------------------------------------------------------------------------------------------------------
