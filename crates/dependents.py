@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
 from crates import catalogue, dependency_links, listing, names, ownership
 from crates.models import Crate, CrateDownloads, Dependency
@@ -143,9 +143,22 @@ def count_dependents(current: QuerySet[Dependency]) -> int:
     return each_once(current).count()
 
 
+def count_for_each(crates: Iterable[Crate]) -> dict[str, int]:
+    """Return how many crates of this registry depend on each of these, by canonical names; none for those without."""
+    chosen = [crate.canonical_name for crate in crates]
+    current = Dependency.objects.filter(canonical_name__in=chosen, registry="", is_current=True)
+    rows = usable(current).order_by().values("canonical_name").annotate(number=Count("version", distinct=True))
+    return dict(rows.values_list("canonical_name", "number"))
+
+
 def each_once(current: QuerySet[Dependency]) -> QuerySet[Dependency, int]:
     """Select the keys of the versions that have some of these dependencies, without those that are yanked."""
+    return usable(current).order_by().values_list("version_id", flat=True).distinct()
+
+
+def usable(current: QuerySet[Dependency]) -> QuerySet[Dependency]:
+    """Select the dependencies of versions that are not yanked."""
     # A default version is yanked only if all versions of its crate are, and there are few such crates. To look at the
     # versions themselves would read one row for each dependent.
     yanked = Crate.with_removed.filter(max_version=None, default_version__isnull=False).values("default_version")
-    return current.exclude(version__in=yanked).order_by().values_list("version_id", flat=True).distinct()
+    return current.exclude(version__in=yanked)

@@ -1,5 +1,6 @@
 """Crates in the admin site."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from django.contrib import admin
@@ -7,9 +8,10 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 
 from accounts.models import User
-from crates import removal
+from crates import dependents, removal
 from crates.admin import crate_page
 from crates.admin.owner_actions import OWNER_ACTIONS
 from crates.admin.owner_mails import MAIL_OWNERS
@@ -20,12 +22,26 @@ from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
 from registry_site.admin.lists import state_filter
 from registry_site.admin.object_pages import Description, ObjectPage
+from registry_site.templatetags.figures import counted
 
 
 def set_served(crate: Crate, *, served: bool, actor: User) -> bool:
     """Let the mirror serve upstream's crate of a name, or never ask for it; return whether that changed it."""
     rows = Crate.with_removed.filter(pk=crate.pk)
     return shared_names.set_served(rows, served=served, actor=actor) > 0
+
+
+def dependents_of_each(crates: Sequence[Crate]) -> dict[int, list[str]]:
+    """Return how many crates of ours depend on each of these, with the way to them."""
+    numbers = dependents.count_for_each(crates)
+    return {crate.pk: [dependents_sentence(crate, numbers.get(crate.canonical_name, 0))] for crate in crates}
+
+
+def dependents_sentence(crate: Crate, number: int) -> str:
+    if not number:
+        return "No crate of this registry depends on it."
+    text = f"{counted(number, 'crate')} of this registry {'depends' if number == 1 else 'depend'} on it"
+    return format_html('<a href="{}">{}</a>.', reverse("crate-dependents", args=[crate.name]), text)
 
 
 @admin.register(Crate)
@@ -55,6 +71,7 @@ class CrateAdmin(ReadOnlyAdmin, ObjectPage, RemovableAdmin):
             removal.destroy_crate,
             may_restore=crate_page.may_restore,
             may_destroy=crate_page.may_destroy,
+            effects=dependents_of_each,
         ),
         StaffAction(
             "serve_upstream",

@@ -1,12 +1,12 @@
 """What crates and versions share in the admin: staff remove, restore and destroy their rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from registry_site.admin.actions import ReasonForm, StaffAction
+from registry_site.admin.actions import Effects, ReasonForm, StaffAction
 from registry_site.admin.base import CountedAdmin
 
 
@@ -18,8 +18,12 @@ def removal_actions(
     *,
     may_restore: Callable[[Any], bool],
     may_destroy: Callable[[Any], bool],
+    effects: Callable[[Sequence[Any]], Effects] | None = None,
 ) -> tuple[StaffAction, ...]:
-    """Return the actions that remove rows, with a reason, restore them, and destroy removed ones."""
+    """Return the actions that remove rows, with a reason, restore them, and destroy removed ones.
+
+    `effects` says what a removal means for others.
+    """
     return (
         StaffAction(
             "remove",
@@ -31,6 +35,7 @@ def removal_actions(
             "reason. They can be restored as long as they are in the trash.",
             form=ReasonForm,
             undo="restore",
+            effects=effects,
             applies=lambda row: row.removed_at is None,
         ),
         StaffAction(

@@ -12,7 +12,7 @@ from crates.models import Crate, IndexLine, Ownership, Version
 from registry_site.admin.object_pages import object_url
 from registry_site.models import AuditEvent, StaffRun
 from tests.support import packing
-from tests.support.admin import run_action, sign_in_to_admin, undo_run
+from tests.support.admin import open_action, run_action, sign_in_to_admin, undo_run
 from tests.support.authenticator_apps import add_app
 from tests.support.cast import CargoClient
 from tests.support.crate_rows import Listing, create_crates
@@ -131,6 +131,17 @@ def test_owners_need_a_fresh_proof(as_root: Client, bob: User) -> None:
         data = {"action": action, "_selected_action": [Crate.objects.get().pk]}
         assert "/account/confirm" in as_root.post(CRATES, data)["Location"], action
     assert owners() == {"alice"}
+
+
+def test_removal_counts_dependents(as_root: Client, alice: User, django_assert_max_num_queries: Any) -> None:
+    create_crates([Listing(f"user{number}", dependencies=("demo", "DEMO")) for number in range(2)], alice)
+    create_crates([Listing("own", dependencies=("user0",))], alice)
+    with django_assert_max_num_queries(12):
+        page = open_action(as_root, CRATES, "remove", *Crate.objects.all())
+    assert '<a href="/crates/demo/dependents">2 crates of this registry depend on it</a>.' in page
+    assert '<a href="/crates/user0/dependents">1 crate of this registry depends on it</a>.' in page
+    assert page.count("No crate of this registry depends on it.") == 2
+    assert "4 removed" in run_action(as_root, CRATES, "remove", *Crate.objects.all(), reason="It panics.")
 
 
 def test_texts_of_publishers_are_escaped(as_root: Client, as_alice: CargoClient) -> None:
