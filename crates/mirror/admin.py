@@ -214,7 +214,7 @@ class CachedIndexFileAdmin(MirrorAdmin, ObjectPage):
 
 
 @admin.register(CachedCrate)
-class CachedCrateAdmin(MirrorAdmin):
+class CachedCrateAdmin(MirrorAdmin, ObjectPage):
     list_display = ("name", "version", "license", "bytes", "upstream", "failed", "fetched_at", "last_used_at")
     list_filter = ("fetched_at", "last_used_at")
     search_fields = ("name__startswith", "sha256__startswith", "license")
@@ -244,6 +244,9 @@ class CachedCrateAdmin(MirrorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedCrate]:
         crates: QuerySet[CachedCrate] = super().get_queryset(request)
         return crates.annotate(failures=count_failures(OuterRef("name")))
+
+    def describe(self, request: HttpRequest, row: CachedCrate) -> Description:
+        return admin_pages.StoredFilePage(request, row).describe()
 
 
 @admin.register(Incident)

@@ -1,4 +1,4 @@
-"""Pages of the mirror in the admin site: an incident with what to do about it, a mirrored crate with what is held back.
+"""Pages of the mirror in the admin site: incidents with what to do, crates with what is held back, stored files.
 
 All comes from what is stored: no page of staff waits for upstream.
 """
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import escape
 
 from crates import names
-from crates.mirror import index_lines, policies, summaries
+from crates.mirror import download_counts, index_lines, policies, summaries
 from crates.mirror.index_lines import Line
 from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, IndexSummary, Override
 from crates.mirror.overrides import ActiveOverride
@@ -234,3 +234,67 @@ class CratePage:
 def is_whole(override: Override) -> bool:
     """Return whether an override blocks all versions."""
     return override.kind == Override.Kind.BLOCKED and override.requirement == "*"
+
+
+# --- Stored files --------------------------------------------------------------------------------------------------
+
+
+class StoredFilePage:
+    """What the page shows of a stored file: whether clients get it, where it came from, and what went wrong with it."""
+
+    def __init__(self, request: HttpRequest, crate: CachedCrate) -> None:
+        self.request = request
+        self.crate = crate
+        self.index_file = CachedIndexFile.objects.defer("body", "checksums").filter(name=crate.name).first()
+        self.page = CratePage(request, self.index_file) if self.index_file else None
+
+    def describe(self) -> Description:
+        return Description(list(self.facts()), list(self.panels()))
+
+    def facts(self) -> Iterator[Fact]:
+        crate = self.crate
+        yield self.standing()
+        may_follow = self.index_file and may_view(self.request, CachedIndexFile)
+        yield Fact("Mirrored crate", link_to(self.index_file) if may_follow else crate.name)
+        yield Fact("Version", Link(crate.version, f"/mirror/crates/{crate.name}/{crate.version}"))
+        yield Fact("SHA-256", crate.sha256)
+        yield Fact("Size", size(crate.size))
+        yield Fact("License", crate.license or "not stated")
+        yield Fact("Fetched", crate.fetched_at)
+        yield Fact("From", crate.upstream or "an import")
+        yield Fact("Last used", f"{crate.last_used_at:%Y-%m-%d}, to the day")
+        yield Fact("Downloads of the version", download_counts.total_of_version(crate.name, crate.version))
+
+    def standing(self) -> Fact:
+        """Return whether clients get the file, and why not."""
+        if self.page is None or self.page.index_file.status != 200:
+            return Fact("Not served", "Upstream has no crate of this name any more.", "bad")
+        line = next((line for line in self.page.lines if line.version == self.crate.version), None)
+        if line is None:
+            return Fact("Not served", "Upstream's index has no such version any more.", "bad")
+        if line.checksum != self.crate.sha256:
+            return Fact("Not served", f"The index names another checksum, {line.checksum}.", "bad")
+        active = [override for override in self.page.active if override.blocks(line.version)]
+        if active:
+            return Fact("Blocked", f"Nobody gets it: {active[0].reason}", "bad")
+        if reason := self.page.reasons.get(line.version):
+            return Fact("Held back", f"Only builds that have locked it get it. {reason}", "warn")
+        return Fact("Standing", "Served", "good")
+
+    def panels(self) -> Iterator[Panel]:
+        crate = self.crate
+        if may_view(self.request, Incident):
+            subjects = Q(subject=crate.name) | Q(subject=str(crate))
+            newest = Incident.objects.filter(subjects).order_by(F("settled_at").desc(nulls_first=True), "-last_at")
+            yield incident_panel("Incidents", newest[: MAX_ROWS + 1], crate.name)
+        if may_view(self.request, Override):
+            yield override_panel(overrides_of(crate.name) if self.page is None else self.page.overrides)
+        others = CachedCrate.objects.filter(Q(name=crate.name, version=crate.version) | Q(sha256=crate.sha256))
+        columns: Mapping[str, Callable[[CachedCrate], Cell]] = {
+            "File": lambda row: Link(str(row), object_url(CachedCrate, row.pk)),
+            "SHA-256": lambda row: row.sha256,
+            "Fetched": lambda row: row.fetched_at,
+        }
+        same = others.exclude(pk=crate.pk).order_by("-fetched_at")[: MAX_ROWS + 1]
+        more = Link("All of the crate", list_url(CachedCrate, q=crate.name))
+        yield panel_of("Other files of the version or the checksum", columns, same, more=more)

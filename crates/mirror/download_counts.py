@@ -37,6 +37,12 @@ def totals_of_versions(name: str) -> Mapping[str, int]:
     return dict(VersionDownloads.objects.filter(name=name.lower()).values_list("version", "total"))
 
 
+def total_of_version(name: str, version: str) -> int:
+    """Return all downloads of a version."""
+    rows = VersionDownloads.objects.filter(name=name.lower(), version=version)
+    return rows.values_list("total", flat=True).first() or 0
+
+
 def by_day(name: str, shown: Collection[str]) -> DownloadsByDay:
     """Return the recent downloads of a crate by day: those of the `shown` versions each by itself."""
     rows = DailyDownloads.objects.filter(name=name.lower())

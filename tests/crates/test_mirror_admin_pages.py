@@ -164,6 +164,48 @@ def test_undoing_a_block_ends_its_override(as_root: Client) -> None:
         assert Override.objects.active().get().reason == "Another one.", action
 
 
+def stored(version: str = "1.0.0", sha256: str = OLD) -> CachedCrate:
+    return CachedCrate.objects.create(name="demo", version=version, sha256=sha256, size=1234, upstream=URL)
+
+
+def test_stored_file_says_where_it_came_from(as_root: Client) -> None:
+    store()
+    shown = facts(page_of(as_root, stored()))
+    assert (shown["Standing"], shown["Mirrored crate"], shown["Version"]) == ("Served", "demo", "1.0.0")
+    assert (shown["SHA-256"], shown["Size"], shown["From"]) == (OLD, "1.2 kB", URL)
+    assert shown["Downloads of the version"] == "0"
+
+
+def test_stored_file_says_why_it_is_not_served(as_root: Client, settings: Any) -> None:
+    crate = stored()
+    assert "no crate of this name" in facts(page_of(as_root, crate))["Not served"]
+    store(("2.0.0", "2020-01-01"))
+    assert "no such version" in facts(page_of(as_root, crate))["Not served"]
+    store(("1.0.0", f"{timezone.now():%Y-%m-%d}"))
+    other = stored(sha256=OTHER)
+    assert f"another checksum, {OLD}" in facts(page_of(as_root, other))["Not served"]
+    assert panel(page_of(as_root, other), "Other files of the version or the checksum")[0][0] == "demo@1.0.0"
+    settings.MIRROR_MIN_AGE_DAYS = 7
+    assert "is held back for 7 days" in facts(page_of(as_root, crate))["Held back"]
+    overrides.create_override(Override.Kind.BLOCKED, "demo", "=1.0.0", actor=None, reason="It steals.")
+    page = page_of(as_root, crate)
+    assert (facts(page)["Blocked"], panel(page, "Overrides by staff")[0][2]) == (
+        "Nobody gets it: It steals.",
+        "It steals.",
+    )
+
+
+def test_stored_file_has_its_incidents(as_root: Client) -> None:
+    store()
+    for subject in ("demo", "demo@1.0.0", "demo@2.0.0", "demos"):
+        Incident.objects.create(kind=Kind.DAMAGED, subject=subject, detail=subject)
+    crate = stored()
+    with CaptureQueriesContext(connection) as queries:
+        page = page_of(as_root, crate)
+    assert {row[2] for row in panel(page, "Incidents")} == {"demo", "demo@1.0.0"}
+    assert len(queries) <= 12, [query["sql"] for query in queries.captured_queries]
+
+
 def test_fault_of_an_upstream_names_the_crate(as_root: Client) -> None:
     index_file = store()
     for kind in (Kind.FAULT, Kind.WRONG_BYTES):
