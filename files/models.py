@@ -270,3 +270,26 @@ class FileDownloads(DownloadTotal):
 
     def __str__(self) -> str:
         return f"{self.file}: {self.total}"
+
+
+class FetchedFile(models.Model):
+    """When a client last fetched a file; only the newest of each client are kept, see `files.download_counts`."""
+
+    MAX_OF_CLIENT = 100
+
+    file = models.ForeignKey(File, on_delete=models.CASCADE, related_name="+", db_index=False)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="fetched_files", db_index=False)
+    fetched_at = models.DateTimeField("fetched last", help_text="To some seconds.")
+
+    class Meta:
+        verbose_name = "file that a machine fetched"
+        verbose_name_plural = "files that machines fetched"
+        ordering = ("-fetched_at", "-pk")
+        constraints = [models.UniqueConstraint(fields=["file", "client"], name="each_file_once_of_a_client")]
+        indexes = [
+            models.Index(fields=["client", "-fetched_at", "-id"], name="fetched_files_of_client"),
+            models.Index(fields=["-fetched_at", "-id"], name="fetched_files_newest_first"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file} by {self.client}"

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from files import activity
-from files.models import Client, ClientDownloads, ClientKey, FailedHandshakes, Session
+from files.models import Client, ClientDownloads, ClientKey, FailedHandshakes, FetchedFile, Session
 from registry_site.admin.address_links import link_to_address
 from registry_site.admin.object_pages import (
     MAX_ROWS,
@@ -20,12 +20,14 @@ from registry_site.admin.object_pages import (
     Fact,
     Link,
     Panel,
+    link_to,
     list_url,
     may_view,
     object_url,
     panel_of,
 )
 from registry_site.models import AuditEvent
+from registry_site.templatetags import figures
 
 SILENT_AFTER = timedelta(days=7)
 SHOWN_DAYS = 14
@@ -83,9 +85,29 @@ def when(at: Any, ip_address: str | None) -> str:
 
 
 def panels_of(request: HttpRequest, client: Client) -> Iterator[Panel]:
-    for model, panel in ((Client, activity_panel), (Session, session_panel), (ClientKey, key_panel)):
+    panels = (
+        (Client, activity_panel),
+        (FetchedFile, fetched_panel),
+        (Session, session_panel),
+        (ClientKey, key_panel),
+    )
+    for model, panel in panels:
         if may_view(request, model):
             yield panel(client)
+
+
+def fetched_panel(client: Client) -> Panel:
+    rows = client.fetched_files.select_related("file").only("client_id", "fetched_at", "file__serve_path", "file__size")
+    return panel_of(
+        "Files fetched last",
+        {
+            "File": lambda row: link_to(row.file),
+            "Size": lambda row: figures.size(row.file.size),
+            "Fetched last": lambda row: row.fetched_at,
+        },
+        rows[: MAX_ROWS + 1],
+        more=Link(f"The last {FetchedFile.MAX_OF_CLIENT}", list_url(FetchedFile, machine=client.name)),
+    )
 
 
 def key_panel(client: Client) -> Panel:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -14,10 +14,10 @@ from django.utils import timezone
 from files import activity, clients, local_files, names
 from files.admin import client_page
 from files.admin.fields import validate_field
-from files.models import Client, Session
+from files.models import Client, FetchedFile, Session
 from registry_site.admin.actions import StaffAction
 from registry_site.admin.base import ReadOnlyAdmin
-from registry_site.admin.lists import state_filter
+from registry_site.admin.lists import TextFilter, state_filter
 from registry_site.admin.object_pages import Description, ObjectPage, object_url
 from registry_site.staff_runs import Shown
 
@@ -207,3 +207,21 @@ class SessionAdmin(ReadOnlyAdmin):
     @admin.display(boolean=True)
     def live(self, session: Session) -> bool:
         return session.is_live
+
+
+class MachineFilter(TextFilter):
+    title = parameter_name = "machine"
+    help_text = "The whole name of a machine."
+
+    def condition(self, text: str) -> Q:
+        return Q(client__in=Client.objects.filter(name=text).values("pk"))
+
+
+@admin.register(FetchedFile)
+class FetchedFileAdmin(ReadOnlyAdmin):
+    """What machines have fetched last, and when."""
+
+    list_display = ("file", "client", "fetched_at")
+    list_filter = ("fetched_at", MachineFilter)
+    list_select_related = ("file", "client")
+    sortable_by = ()

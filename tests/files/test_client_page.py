@@ -8,7 +8,7 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from files import clients
-from files.models import Client, ClientDownloads, FailedHandshakes, Session
+from files.models import Client, ClientDownloads, FailedHandshakes, FetchedFile, File, Session
 from registry_site.download_counts import today
 
 
@@ -42,6 +42,19 @@ def test_see_what_a_machine_fetched_and_failed(as_root: Browser, receiver: Clien
     page = page_of(as_root, receiver)
     assert f"<tr><td>{today():%Y-%m-%d}</td><td>3,456</td><td>12</td></tr>" in page
     assert ("12 in 7 days" in page, ">4,456</dd>" in page) == (True, True)
+
+
+def test_see_which_files_a_machine_fetched(as_root: Browser, receiver: Client) -> None:
+    now = timezone.now()
+    columns = {"path": "/srv/a", "serve_path": "weather/today.txt", "size": 1234}
+    file = File.objects.create(**columns, uploaded_at=now, modified_at=now)
+    FetchedFile.objects.create(client=receiver, file=file, fetched_at=now)
+    page = page_of(as_root, receiver)
+    assert ">weather/today.txt</a></td><td>1.2 kB</td>" in page
+    assert 'href="/admin/files/fetchedfile/?machine=lantern-7"' in page
+    for name, number in (("lantern-7", 1), ("lantern", 0)):
+        listed = as_root.get(f"/admin/files/fetchedfile/?machine={name}").context["cl"].result_list
+        assert len(listed) == number, name
 
 
 def test_see_rights_key_and_sessions_of_a_machine(as_root: Browser, receiver: Client) -> None:

@@ -1,14 +1,16 @@
 """Downloads of files: counted by file and day, and summed up."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from files import download_counts, models
-from files.models import ClientDownloads, DailyDownloads, File, FileDownloads
+from files.models import ClientDownloads, DailyDownloads, FetchedFile, File, FileDownloads
 from registry_site.download_counts import today
 from registry_site.signals import purge_requested
 from registry_site.write_buffers import flush
@@ -48,6 +50,35 @@ def test_counts_go_with_their_file(as_box: FileClient, file_root: Path, box: mod
     assert not download_counts.files.pending
     assert list(FileDownloads.objects.values_list("file", "total")) == [(present, 1)]
     assert DailyDownloads.objects.count() == 1
+
+
+def test_last_files_of_a_client_are_known(as_box: FileClient, file_root: Path, box: models.Client) -> None:
+    first, second = add_files(as_box, file_root)
+    for key in (first, second):
+        as_box.send("GET", f"/{key}").getvalue()
+        flush()
+    FetchedFile.objects.filter(file=second).update(fetched_at=timezone.now() - timedelta(days=2))
+    as_box.send("GET", f"/{second}").getvalue()
+    flush()
+    assert list(FetchedFile.objects.values_list("file", "client__name")) == [(second, "box"), (first, "box")]
+    assert FetchedFile.objects.earliest("fetched_at").fetched_at > timezone.now() - timedelta(minutes=1)
+
+
+def test_only_the_newest_files_are_known(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FetchedFile, "MAX_OF_CLIENT", 3)
+    now = timezone.now()
+    files = File.objects.bulk_create(
+        File(path=str(number), serve_path=str(number), size=1, uploaded_at=now, modified_at=now) for number in range(5)
+    )
+    busy, calm = (models.Client.objects.create(name=name) for name in ("busy", "calm"))
+    download_counts.store({(files[0].pk, calm.pk, today()): 1, (files[0].pk, busy.pk, date(2024, 2, 1)): 1})
+    with CaptureQueriesContext(connection) as few:
+        download_counts.store({(files[1].pk, busy.pk, today()): 1})
+    with CaptureQueriesContext(connection) as many:
+        download_counts.store({(file.pk, busy.pk, today()): 1 for file in files[2:]})
+    assert len(few) == len(many)
+    kept = FetchedFile.objects.order_by("client", "file").values_list("client__name", "file__serve_path")
+    assert list(kept) == [("busy", "2"), ("busy", "3"), ("busy", "4"), ("calm", "0")]
 
 
 def test_old_days_become_months(as_box: FileClient, file_root: Path, box: models.Client, as_root: Client) -> None:

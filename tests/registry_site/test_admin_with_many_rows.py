@@ -44,7 +44,7 @@ PAGE_OF_ROW = re.compile(r"/admin/\w+/\w+/[^/]+/$")
 # Relations with few rows for one, such as a key for each cipher, and those that no page follows.
 FEW = {
     *("accounts.rolegrant", "admin.logentry", "files.clientkey", "files.dailydownloads", "packages.dailydownloads"),
-    *("registry_site.auditevent", "registry_site.staffrun"),
+    *("files.fetchedfile", "registry_site.auditevent", "registry_site.staffrun"),
 }
 
 
