@@ -56,6 +56,7 @@ def unban(user: User, *, actor: User | None) -> bool:
     """Lift the bans in force and return whether there was one. Raises `PermissionDenied` as `ban` does."""
     roles.require_may_act_on(actor, user)
     with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         lifted = _lift(user)
         if lifted:
             audit.record(actor, audit.Action.USER_UNBAN, user, lifted=lifted)
