@@ -31,8 +31,9 @@ SELECT name FROM (
 def erase_traces(models: list[type[Model]]) -> bool:
     """Erase what the rows of some models have lost, in SQLite those of all; return False if that failed.
 
-    SQLite writes the whole file anew: writers wait meanwhile, and it needs as much free space again. PostgreSQL keeps
-    what an older transaction may still see; this waits for such ones, but not for ever.
+    The tables are written anew, in SQLite the whole file, which needs as much free space again: writers wait meanwhile,
+    and in PostgreSQL readers. PostgreSQL keeps what an older transaction may still see; this waits for such ones, but
+    not for ever.
     """
     if connection.in_atomic_block:  # the rows are not even deleted yet
         return False
@@ -45,8 +46,7 @@ def erase_traces(models: list[type[Model]]) -> bool:
             if reader:
                 log_event("traces_not_erased", logging.ERROR, cause=f"{reader} may still see the deleted rows")
                 return False
-            _vacuum(cursor, models)
-            rewrite_indexes()
+            _write_anew(cursor, models)
             return True
     except DatabaseError as error:
         log_event("traces_not_erased", logging.ERROR, cause=str(error))
@@ -78,10 +78,10 @@ def _wait_for_readers(cursor: Any) -> str:
         time.sleep(RETRY_SECONDS)
 
 
-def _vacuum(cursor: Any, models: list[type[Model]]) -> None:
+def _write_anew(cursor: Any, models: list[type[Model]]) -> None:
     cursor.execute("SET statement_timeout TO 0")
     try:
-        # FREEZE waits for a page that somebody reads at the moment; without it VACUUM leaves such pages as they are.
-        cursor.execute(f"VACUUM (FREEZE) {', '.join(model._meta.db_table for model in models)}")
+        # Without FULL it frees the room of deleted rows and leaves their bytes, and keeps their words in indexes.
+        cursor.execute(f"VACUUM (FULL) {', '.join(model._meta.db_table for model in models)}")
     finally:
         cursor.execute("RESET statement_timeout")

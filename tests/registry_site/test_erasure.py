@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.models import User
-from crates.models import Crate, CrateWords, Version
+from crates.models import Crate, CrateWords, Version, VersionContents
 from registry_site import erasure
+from tests.support.concurrency import wait_until
 from tests.support.crate_rows import Listing, create_crates
 from tests.support.word_index import bytes_of_word_index
 
@@ -33,16 +34,24 @@ def old_reader(alice: User) -> Iterator[BaseDatabaseWrapper]:
 
 
 def erase() -> bool:
-    return erasure.erase_traces([Version, CrateWords, Crate])
+    return erasure.erase_traces([Version, VersionContents, CrateWords, Crate])
+
+
+def erase_in_a_thread() -> bool:
+    try:
+        return erase()
+    finally:
+        connections.close_all()
+
+
+def bytes_of_table(table: str) -> bytes:
+    with connection.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+        cursor.execute("SELECT pg_read_binary_file(pg_relation_filepath(%s))", [table])
+        return b"".join(bytes(row[0]) for row in cursor.fetchall())
 
 
 def test_erasure_waits_for_an_old_reader(old_reader: BaseDatabaseWrapper) -> None:
-    def erase_in_a_thread() -> bool:
-        try:
-            return erase()
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as thread:
         erasing = thread.submit(erase_in_a_thread)
         assert wait([erasing], timeout=0.5).not_done
@@ -50,6 +59,36 @@ def test_erasure_waits_for_an_old_reader(old_reader: BaseDatabaseWrapper) -> Non
         assert erasing.result() is True
     assert SECRET.encode() not in bytes_of_word_index()
     assert b"giraffe" in bytes_of_word_index()
+
+
+def test_erasure_waits_for_a_writer_that_has_read(alice: User) -> None:
+    create_crates([Listing("demo")], alice)
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT 1 FROM pg_locks JOIN pg_database d ON database = d.oid "
+                "WHERE NOT granted AND datname = current_database()"
+            )
+            return cursor.fetchone() is not None
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction.atomic():
+            assert CrateWords.objects.exists()
+            erasing = thread.submit(erase_in_a_thread)
+            wait_until(is_waiting)
+            CrateWords.objects.update(name_words="other")
+        assert erasing.result() is True
+
+
+def test_last_row_of_a_page_leaves_the_file(alice: User) -> None:
+    create_crates([Listing("other", readme="giraffe"), Listing("demo", readme=SECRET)], alice)
+    Version.objects.filter(crate__name="demo").delete()
+    assert erase()
+    for model in (VersionContents, CrateWords):
+        data = bytes_of_table(model._meta.db_table)
+        assert b"giraffe" in data, model
+        assert SECRET.encode() not in data, model
 
 
 def test_role_without_rights_logs_a_lasting_reader(
