@@ -1,11 +1,11 @@
 """Roles: grant and revoke them, and the checks of what they allow."""
 
-from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 
 from accounts.models import Role, RoleGrant, User
 from registry_site import audit
@@ -43,17 +43,6 @@ def administrators() -> QuerySet[User]:
     return users
 
 
-def permissions_of(users: Iterable[User]) -> dict[int, set[int]]:
-    """Return the keys of the users' permissions in the admin site, own ones and by groups, also of closed accounts."""
-    keys = [user.pk for user in users]
-    permissions: dict[int, set[int]] = {key: set() for key in keys}
-    for path in ("user", "group__user"):
-        rows = Permission.objects.filter(**{f"{path}__in": keys}).order_by().values_list(path, "pk")
-        for user, permission in rows:
-            permissions[user].add(permission)
-    return permissions
-
-
 def may_manage_users(user: User) -> bool:
     """Return whether the user may look at the accounts of others."""
     return not {Role.SYSTEM_ADMIN, Role.USERS_MANAGER}.isdisjoint(list_roles(user))
@@ -66,29 +55,49 @@ def require_administrator(user: User, message: str) -> None:
 
 
 def refusals(actor: User | None, users: Iterable[User]) -> dict[int, str]:
-    """Return why `actor` may not change some of the users, by their keys, in a few queries for all.
+    """Return why `actor` may not change some of the users, by their keys, in one query for all.
 
     Nobody acts on an account with more rights or roles than their own. Administrators and the operator (None) may
     change every account, and users may change themselves.
     """
-    if actor is None or is_administrator(actor):
+    if actor is None or actor.is_superuser:
         return {}
     others = {user.pk: user for user in users if user.pk != actor.pk}
     if not others:
         return {}
-    over_all = set(administrators().filter(pk__in=others).values_list("pk", flat=True))
-    permissions, roles = permissions_of([actor, *others.values()]), defaultdict(set)
-    for key, role in RoleGrant.objects.filter(user__in=[actor.pk, *others]).values_list("user", "role"):
-        roles[key].add(role)
+    above = {user.pk: user for user in _with_more_rights(actor).filter(pk__in=others)}
     # Staff who grant roles could grant themselves each but that of administrators.
     grants_roles = actor.has_perm("accounts.add_rolegrant")
     reasons = {}
-    for key, user in others.items():
-        if key in over_all:
-            reasons[key] = f"{user} administers this registry: only who does so too may do this."
-        elif not permissions[key] <= permissions[actor.pk] or not (grants_roles or roles[key] <= roles[actor.pk]):
-            reasons[key] = f"{user} has rights or roles that you lack: only administrators may do this."
+    for key, user in above.items():
+        if user.administers:
+            reasons[key] = f"{others[key]} administers this registry: only who does so too may do this."
+        elif user.has_more_permissions or not grants_roles:
+            reasons[key] = f"{others[key]} has rights or roles that you lack: only administrators may do this."
     return reasons
+
+
+def _with_more_rights(actor: User) -> QuerySet[Any]:
+    """Select the accounts with rights or roles that `actor` lacks, also closed ones, and say which of both.
+
+    An administrator by role lacks none.
+    """
+    of_row, of_actor = (Q(user=user) | Q(group__user=user) for user in (OuterRef("pk"), actor.pk))
+    own_permissions = Permission.objects.filter(of_actor).order_by().values("pk")
+    permissions = Permission.objects.filter(of_row).exclude(pk__in=own_permissions)
+    grants = RoleGrant.objects.filter(user=OuterRef("pk"))
+    own_roles = RoleGrant.objects.filter(user=actor).order_by().values("role")
+    by_role = Exists(grants.filter(role=Role.SYSTEM_ADMIN))
+    users = User.objects.annotate(
+        administers=Case(When(is_superuser=True, then=True), default=by_role, output_field=BooleanField()),
+        has_more_permissions=Exists(permissions.order_by()),
+        has_more_roles=Exists(grants.exclude(role__in=own_roles)),
+    )
+    is_administrator_by_role = Exists(RoleGrant.objects.filter(user=actor.pk, role=Role.SYSTEM_ADMIN))
+    more: QuerySet[Any] = users.exclude(is_administrator_by_role).filter(
+        Q(administers=True) | Q(has_more_permissions=True) | Q(has_more_roles=True)
+    )
+    return more
 
 
 def may_act_on(actor: User | None, user: User) -> bool:
