@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from registry_site.errors import Invalid
 
 LICENSE = re.compile(r"[A-Za-z0-9.:+-]+")
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 Reasons = dict[str, str]  # by version; versions that pass have none
 Licenses = Mapping[tuple[str, str], str]  # by version and checksum
@@ -104,7 +105,10 @@ def old_enough_at(line: Line) -> datetime | None:
     """Return when a version will be old enough to be offered; None if it is, or if nobody knows its age."""
     if line.published_at is None:
         return None
-    time = line.published_at + timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
+    try:
+        time = line.published_at + timedelta(days=settings.MIRROR_MIN_AGE_DAYS)
+    except OverflowError:  # upstream can write any year
+        return END_OF_TIME
     return time if time > timezone.now() else None
 
 

@@ -99,8 +99,8 @@ def test_owner_is_added_and_removed(owner: FormBrowser, bob: User) -> None:
     assert owner_names() == ["alice"]
     events = AuditEvent.objects.filter(action__endswith="owners", actor_name="alice").order_by("pk")
     assert [(event.action, event.detail) for event in events] == [
-        ("crate.add_owners", {"users": ["bob"]}),
-        ("crate.remove_owners", {"users": ["bob"]}),
+        ("crate.add_owners", {"users": ["bob"], "user_ids": [bob.pk]}),
+        ("crate.remove_owners", {"users": ["bob"], "user_ids": [bob.pk]}),
     ]
 
 
