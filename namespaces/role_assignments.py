@@ -75,11 +75,8 @@ def change_role(assignment: RoleAssignment, role: Role, *, actor: User) -> None:
 
 def remove(assignment: RoleAssignment, *, actor: User) -> None:
     """Remove an account and announce it; raises `Conflict` if no open account would be left as owner."""
-    assignment.delete()
-    if assignment.role == Role.OWNER:
-        require_owner(type(assignment), assignment.subject)
+    _delete(assignment, actor=actor)
     role_removed.send(sender=type(assignment), assignment=assignment, actor=actor)
-    _record(actor, f"remove_{assignment.noun}", assignment)
 
 
 def set_by_staff(
@@ -124,7 +121,10 @@ def give_by_staff(model: type[RoleAssignment], subject: Model, user: User, role:
 
 
 def undo_by_staff(model: type[RoleAssignment], subject: Model, events: Sequence[AuditEvent], *, actor: User) -> bool:
-    """Undo roles that staff have given in `subject`, by their events; raises `Conflict` if one has changed since."""
+    """Undo roles that staff have given in `subject`, by their events; raises `Conflict` if one has changed since.
+
+    Nothing else changes: roles in packages and invitations stay, as the run has made none.
+    """
     changes = {event.detail["user_id"]: event.detail for event in events if "former" in event.detail}
     rows = {row.user_id: row for row in model.in_subject(subject).filter(user__in=changes).select_related("user")}
     for key, change in changes.items():
@@ -134,7 +134,9 @@ def undo_by_staff(model: type[RoleAssignment], subject: Model, events: Sequence[
     removed = [rows[key] for key, change in changes.items() if not change["former"]]
     for row in saved:
         row.role = Role(changes[row.user_id]["former"])
-    set_by_staff(model, subject, saved, removed, actor=actor)
+    set_by_staff(model, subject, saved, [], actor=actor)
+    for row in removed:
+        _delete(row, actor=actor)  # without `role_removed`, whose receivers end what the account had before, too
     return bool(changes)
 
 
@@ -164,6 +166,13 @@ def open_accounts(usernames: Sequence[str]) -> list[User]:
     if len(user_by_name) < len(names):
         raise Invalid("An account is named twice.")
     return [user_by_name[name] for name in names]
+
+
+def _delete(assignment: RoleAssignment, *, actor: User) -> None:
+    assignment.delete()
+    if assignment.role == Role.OWNER:
+        require_owner(type(assignment), assignment.subject)
+    _record(actor, f"remove_{assignment.noun}", assignment)
 
 
 def _record(actor: User, action: str, assignment: RoleAssignment, **detail: str | int) -> None:

@@ -66,7 +66,7 @@ def undo_roles_action(model: type[RoleAssignment], permission: str, undo: Callab
         undo,
         done="with the former roles",
         explanation=f"Each {model.noun} whose role the run gave or changed has the former one again, or none. Where "
-        "one of these roles has changed since, all stay as they are.",
+        "one of these roles has changed since, all stay as they are. Other roles and invitations stay, too.",
         needs_proof=True,
         by_run=True,
     )

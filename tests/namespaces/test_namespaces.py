@@ -801,6 +801,21 @@ def test_transfer_of_a_namespace_is_undone(as_root: Client, acme: Namespace, ali
     assert members_of(acme) == {"alice": "OWNER", "bob": "MEMBER"}
 
 
+@pytest.mark.parametrize(("action", "role"), [("transfer", {}), ("give_role", {"role": "MEMBER"})])
+def test_undoing_leaves_older_roles_in_packages(
+    as_root: Client, acme: Namespace, alice: User, bob: User, action: str, role: dict[str, str]
+) -> None:
+    tool, secret = add_package(alice, "tool"), add_package(alice, "secret", "PRIVATE")
+    Collaboration.objects.filter(package=tool).update(user=bob)
+    Collaboration.objects.create(package=secret, user=bob, role=Role.READ_ONLY)
+    run_action(as_root, ADMIN, action, acme, user="bob", **role)
+    assert "1 with the former roles." in undo_run(as_root)
+    assert members_of(acme) == {"alice": "OWNER"}
+    assert collaborators_of(tool) == {"bob": "OWNER"}
+    assert collaborators_of(secret) == {"alice": "OWNER", "bob": "READ_ONLY"}
+    assert AuditEvent.objects.latest("pk").action == "namespace.remove_member"
+
+
 def test_roles_that_changed_since_stay(as_root: Client, acme: Namespace, alice: User, bob: User) -> None:
     run_action(as_root, ADMIN, "transfer", acme, user="bob")
     run = StaffRun.objects.get()
