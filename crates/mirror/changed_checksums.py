@@ -1,6 +1,6 @@
 """Changed checksums: staff accept those of an incident, exactly as it names them, and take that back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 
@@ -12,6 +12,7 @@ from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
 
 MAX_RECORDED = 20  # versions that an event names
+NAMED_BY_INCIDENT = "An open incident names the checksums that changed: accept these on the incident's page."
 
 
 def refusal_of(incident: Incident) -> str:
@@ -26,6 +27,23 @@ def refusal_of(incident: Incident) -> str:
             "recorded it. Take the checksums that upstream has now, on the page of the crate."
         )
     return ""
+
+
+def refusals_of_crates(actor: User, index_files: Iterable[CachedIndexFile]) -> dict[int, str]:
+    """Return why whatever upstream has cannot be accepted for crates, by their keys: an incident names what changed."""
+    keys = {index_file.name: index_file.pk for index_file in index_files}
+    unsettled = Incident.objects.filter(kind=Incident.Kind.CHANGED, subject__in=keys, settled_at=None)
+    subjects = unsettled.exclude(changes={}).values_list("subject", flat=True)
+    return {keys[subject]: NAMED_BY_INCIDENT for subject in subjects}
+
+
+def accept_any(index_file: CachedIndexFile, *, reason: str, actor: User) -> bool:
+    """Accept whatever checksums upstream has at the next request; raises `Conflict` if an incident names them."""
+    with transaction.atomic():
+        rows = CachedIndexFile.objects.filter(pk=index_file.pk)
+        if refusal := refusals_of_crates(actor, [index_file]).get(index_file.pk):
+            raise Conflict(refusal)
+        return index_cache.forget_checksums(rows, reason=reason, actor=actor) > 0
 
 
 def may_be_taken_back(incident: Incident) -> bool:

@@ -15,14 +15,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import User
-from crates.mirror import incidents, index_cache, overrides
+from accounts.models import Credential, User
+from crates.mirror import changed_checksums, incidents, index_cache, overrides
 from crates.mirror.models import STORE, CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.upstreams import UpstreamFault
+from registry_site.errors import Conflict
 from registry_site.models import AuditEvent
 from registry_site.storage import blobs
 from tests.support import packing
 from tests.support.admin import hire, run_action, sign_in_to_admin
+from tests.support.authenticator_apps import add_app
 from tests.support.mirror_policies import BLOCKED, EXEMPT
 
 pytestmark = pytest.mark.usefixtures("mirror_bytes")
@@ -147,10 +149,37 @@ def test_staff_accept_a_changed_checksum(as_root: Client) -> None:
     row = create_index_file()
     with pytest.raises(UpstreamFault):
         index_cache.store(row.path, UPSTREAM, line(NEW))
-    assert "1 to be taken as upstream has them." in run(as_root, "accept_changes", row)
+    assert "1 to be taken as upstream has them." in run(as_root, "accept_changes", row, reason="Its authors say so.")
     row.refresh_from_db()
     assert (row.checked_at, row.etag, row.last_modified) == (index_cache.EPOCH, "", "")
     assert index_cache.store(row.path, UPSTREAM, line(NEW)).checksums == {"1.0.0": NEW}
+
+
+def test_accepting_anything_needs_a_reason(as_root: Client) -> None:
+    row = create_index_file()
+    assert "This field is required." in run(as_root, "accept_changes", row)
+    run(as_root, "accept_changes", row, reason="Its authors say so.")
+    assert AuditEvent.objects.get(action="mirror.accept").detail["reason"] == "Its authors say so."
+
+
+def test_named_checksums_are_accepted_by_their_incident(as_root: Client, root: User) -> None:
+    row, other, unnamed = create_index_file(), create_index_file("other"), create_index_file("unnamed")
+    incidents.record(Incident.Kind.CHANGED, "demo", "it changed", {"1.0.0": (OLD, NEW)})
+    incidents.record(Incident.Kind.CHANGED, "unnamed", "it changed", {})
+    page = run(as_root, "accept_changes", row, other, unnamed, reason="Its authors say so.")
+    assert "<strong>demo</strong> (refused): An open incident names the checksums that changed" in page
+    with pytest.raises(Conflict):
+        changed_checksums.accept_any(row, reason="It is so.", actor=root)
+    assert [target for _, target, _ in audited()] == ["other", "unnamed"]
+
+
+def test_trust_in_checksums_needs_a_fresh_proof(as_root: Client, root: User) -> None:
+    rows = {"accept_changes": create_index_file(), "take_back": create_incident()}
+    add_app(root)
+    Credential.objects.filter(user=root).update(proven_at=None)
+    for action, row in rows.items():
+        url = f"/admin/mirror/{row._meta.model_name}/act/{action}/?pk={row.pk}"
+        assert as_root.get(url)["Location"].startswith("/account/confirm?next="), action
 
 
 def test_crate_is_deleted_with_its_bytes(as_root: Client, mirror_bytes: Path) -> None:
@@ -217,12 +246,12 @@ def test_actions_need_the_change_permission(onlooker: User) -> None:
         assert client.get(f"/admin/mirror/{model}/").status_code == 200
         run(client, action, row)
         assert list(rows.values()) == before, action
-        run(grant(onlooker, f"change_{model}"), action, row)
+        run(grant(onlooker, f"change_{model}"), action, row, reason="It is so.")
         assert list(rows.values()) != before, action
 
 
 def test_actions_are_recorded(as_root: Client) -> None:
-    run(as_root, "accept_changes", create_index_file())
+    run(as_root, "accept_changes", create_index_file(), reason="It is so.")
     run(as_root, "mark_stale", create_index_file("other"))
     run(as_root, "settle", create_incident())
     run(as_root, "delete_crates", create_crate())
