@@ -167,8 +167,9 @@ def undo_as_staff(crate: Crate, *, events: Sequence[AuditEvent], actor: User) ->
             keys[event.action].update(event.detail.get("user_ids", ()))
     added, removed = keys.values()
     with transaction.atomic():
-        owners = set(lock_for_update(crate).ownerships.values_list("user", flat=True))
         users = User.objects.in_bulk(added | removed)
+        lock_accounts(*(users[key] for key in removed & users.keys()))  # ahead of the crate, as everywhere
+        owners = set(lock_for_update(crate).ownerships.values_list("user", flat=True))
         if not users.keys() >= added | removed:
             raise Conflict(f"The owners of {crate} are not as they were left: an account does not exist any more.")
         if changed := [str(users[key]) for key in (added - owners) | (removed & owners)]:

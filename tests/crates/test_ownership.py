@@ -7,7 +7,7 @@ import pytest
 
 from accounts import bans, registration
 from accounts.models import User
-from accounts.principals import Principal
+from accounts.principals import Principal, lock_accounts
 from crates import ownership
 from crates.models import Crate
 from registry_site.errors import Invalid
@@ -210,6 +210,20 @@ def test_account_banned_meanwhile_owns_nothing(alice: User, bob: User, root: Use
         assert isinstance(call_during(lambda: bans.ban(bob, actor=root), verb), Invalid), name
         assert owner_names() == ["alice"], name
         bans.unban(bob, actor=root)
+
+
+@pytest.mark.only_postgresql  # SQLite has one writer at a time
+@pytest.mark.django_db(transaction=True)
+def test_undoing_locks_accounts_before_the_crate(alice: User, bob: User, root: User) -> None:
+    crate = Crate.objects.get()
+    ownership.transfer_as_staff(crate, bob, actor=root)
+    events = list(AuditEvent.objects.filter(actor=root, action__startswith="crate."))
+    raised = call_during(
+        lambda: lock_accounts(alice),
+        lambda: ownership.undo_as_staff(crate, events=events, actor=root),
+        lambda: ownership.lock_for_update(crate),
+    )
+    assert (raised, owner_names()) == (None, ["alice"])
 
 
 def test_staff_change_owners_once(alice: User, bob: User, root: User) -> None:

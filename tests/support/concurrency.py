@@ -68,10 +68,13 @@ def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
         return list(pool.map(run, calls))
 
 
-def call_during(change: Callable[[], object], verb: Callable[[], object]) -> BaseException | None:
+def call_during(
+    change: Callable[[], object], verb: Callable[[], object], further: Callable[[], object] = lambda: None
+) -> BaseException | None:
     """Call `verb` in another connection of PostgreSQL before `change` is committed, and return what it raises.
 
-    The commit follows once `verb` has an end or waits for a lock.
+    Once `verb` has an end or waits for a lock, `further` is called in the transaction of `change`, and the commit
+    follows.
     """
 
     def call() -> None:
@@ -93,6 +96,7 @@ def call_during(change: Callable[[], object], verb: Callable[[], object]) -> Bas
             change()
             future = pool.submit(call)
             wait_until(lambda: future.done() or is_waiting())
+            further()
         return future.exception()
 
 
