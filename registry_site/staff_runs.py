@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from registry_site import audit
@@ -164,9 +164,13 @@ def events_by_row(run: StaffRun, label: str) -> dict[int, list[AuditEvent]]:
 
 
 def later_events(run: StaffRun, label: str, keys: Collection[int]) -> dict[int, list[AuditEvent]]:
-    """Return what has happened to rows since a run, by their keys; of many events only the newest."""
-    newest = events_of(run).order_by("-pk").values("pk")[:1]
-    since = AuditEvent.objects.filter(object_type=label, object_id__in=keys, pk__gt=Subquery(newest))
+    """Return what has happened to rows since a run changed each, by their keys; of many events only the newest."""
+    first, of_row = events_of(run), events_of(run).filter(object_type=label, object_id=OuterRef("object_id"))
+    since = AuditEvent.objects.filter(
+        object_type=label,
+        object_id__in=keys,
+        pk__gt=Subquery(first.values("pk")[:1]),  # saves the next comparison for older events
+    ).filter(pk__gt=Subquery(of_row.order_by("-pk").values("pk")[:1]))
     events: defaultdict[int, list[AuditEvent]] = defaultdict(list)
     for event in since.exclude(action=Action.USER_LOG_IN).order_by("-pk")[:MAX_LATER_EVENTS]:
         events[event.object_id or 0].append(event)

@@ -259,6 +259,19 @@ def test_undoing_leaves_what_has_changed_since(as_root: Client, root: User, alic
     assert list(Ban.objects.in_force()) == [anew]
 
 
+def test_changes_during_a_run_are_later_ones(as_root: Client, root: User, alice: User, bob: User) -> None:
+    def change(user: User) -> bool:
+        return bool(bans.ban(user, actor=root))
+
+    run = begin(root, 2)
+    staff_runs.change_rows(run, [alice], change, {})
+    bans.ban(alice, actor=root)
+    staff_runs.change_rows(run, [bob], change, {})
+    page = as_root.get(f"{USERS}act/undo_ban/?undo={run.pk}").content.decode()
+    assert "Since then: The account alice was banned. By root, " in page
+    assert "Since then: The account bob" not in page
+
+
 def test_undoing_names_rows_that_are_gone(as_root: Client, alice: User, bob: User) -> None:
     run_action(as_root, USERS, "ban", alice, bob, **SPAM)
     AuditEvent.objects.filter(target="bob").update(object_id=99_999)
