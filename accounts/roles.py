@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 
@@ -82,15 +82,20 @@ def _with_more_rights(actor: User) -> QuerySet[Any]:
 
     An administrator by role lacks none.
     """
-    of_row, of_actor = (Q(user=user) | Q(group__user=user) for user in (OuterRef("pk"), actor.pk))
-    own_permissions = Permission.objects.filter(of_actor).order_by().values("pk")
-    permissions = Permission.objects.filter(of_row).exclude(pk__in=own_permissions)
+    direct: Any = User.user_permissions.through.objects
+    by_group: Any = Group.permissions.through.objects
+    has_more = Q()
+    # From the side of each account: a join over all holders of a permission grows with the number of staff.
+    for permissions in (direct.filter(user=OuterRef("pk")), by_group.filter(group__user=OuterRef("pk"))):
+        for own in (direct.filter(user=actor), by_group.filter(group__user=actor)):
+            permissions = permissions.exclude(permission__in=own.values("permission"))
+        has_more |= Q(Exists(permissions))
     grants = RoleGrant.objects.filter(user=OuterRef("pk"))
     own_roles = RoleGrant.objects.filter(user=actor).order_by().values("role")
     by_role = Exists(grants.filter(role=Role.SYSTEM_ADMIN))
     users = User.objects.annotate(
         administers=Case(When(is_superuser=True, then=True), default=by_role, output_field=BooleanField()),
-        has_more_permissions=Exists(permissions.order_by()),
+        has_more_permissions=has_more,
         has_more_roles=Exists(grants.exclude(role__in=own_roles)),
     )
     is_administrator_by_role = Exists(RoleGrant.objects.filter(user=actor.pk, role=Role.SYSTEM_ADMIN))
