@@ -107,7 +107,10 @@ def after_yank(crate: Crate, version: Version, *, yanked: bool) -> DerivedFields
 
 
 def from_versions(crate: Crate, versions: QuerySet[Version]) -> DerivedFields:
-    """Return the fields of a crate that has these versions from now on; raises `Invalid` for too large a file."""
+    """Return the fields of a crate that has these versions from now on.
+
+    Raises `Invalid` for too large a file, and `Conflict` if the versions change meanwhile.
+    """
     former = _default_of(crate, _present_foremost(crate))
     candidates = list(versions.order_by().only("number", "yanked", "published_at"))
     foremost = _with_texts(choose_foremost(candidates))
@@ -116,6 +119,8 @@ def from_versions(crate: Crate, versions: QuerySet[Version]) -> DerivedFields:
     new = {version: index.render_line(crate.name, version) for version in rows}
     texts = stored | {version.pk: line for version, line in new.items()}
     keys = sorted(version.pk for version in candidates)
+    if not texts.keys() >= set(keys):  # without the crate's lock, other versions can come and go
+        raise Conflict(f"{crate} has changed meanwhile; try again.")
     text = "".join(texts[key] for key in keys)
     require_index_size(crate, len(text))
     lines = IndexLines(len(text), new=new, has_removed=not stored.keys() <= set(keys))

@@ -96,8 +96,9 @@ class Renderer:
             self.awake.clear()
             try:
                 # Workers of a machine take turns, so that they do not render the same ones.
-                with file_locks.file_lock("unrendered READMEs", LOCK_SECONDS):
-                    work_off()
+                with file_locks.file_lock("unrendered READMEs", LOCK_SECONDS) as is_locked:
+                    if is_locked:
+                        work_off()
             except Exception:  # whatever it is, the next minute tries again
                 _log.exception("READMEs are not rendered yet")
             finally:

@@ -58,8 +58,8 @@ def refresh(version: Version) -> bool:
         if crate is None or not Version.objects.filter(pk=version.pk, examined=former).update(**columns):
             return False
         texts = {column: getattr(contents, column) for column in version_facts.CONTENTS_COLUMNS}
+        UnrenderedReadme.objects.filter(contents__version=version).delete()  # first, as the rendering has it
         VersionContents.objects.update_or_create(version=version, defaults=texts)
-        UnrenderedReadme.objects.filter(contents__version=version).delete()
         if crate.default_version_id == version.pk:
             crate.default_version = version
             search.update_words(crate, words)

@@ -4,6 +4,7 @@ What is removed is out of the index, the search and all lists at once. Until `RE
 restore it. What is destroyed has lost its texts at once. The rows stay, so that a number never comes back.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -152,7 +153,9 @@ def remove_version(version: Version, reason: str, *, actor: User) -> bool:
     others = Version.objects.filter(crate=version.crate_id).exclude(pk=version.pk)
     with derived_fields.queue(version.crate.name):
         derive = partial(derived_fields.from_versions, versions=others)
-        prepared = derive(Crate.with_removed.get(pk=version.crate_id))
+        prepared = None
+        with suppress(Conflict):
+            prepared = derive(Crate.with_removed.get(pk=version.crate_id))
         with transaction.atomic():
             crate = ownership.lock_for_update(version.crate)
             if not Version.objects.filter(pk=version.pk).update(**columns):

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("crates", "0029_drop_index_text"),
+        ("crates", "0028_split_index_texts"),
     ]
 
     operations = [

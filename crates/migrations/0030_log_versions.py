@@ -4,7 +4,7 @@ from registry_site.change_log import LogChanges
 
 
 class Migration(migrations.Migration):
-    dependencies = [("crates", "0030_unrendered_readmes")]
+    dependencies = [("crates", "0029_unrendered_readmes")]
 
     operations = [
         # An index file is made of its lines; new ones come with another ETag of the crate.
