@@ -15,6 +15,14 @@ from registry_site.models import AuditEvent
 
 MAX_REASON_LENGTH = 500
 NOT_ADMINISTRATOR = "Only who administers may ban."
+BANS_OF_EVENT: dict[str, str] = {
+    audit.Action.USER_BAN: "ban",
+    audit.Action.USER_UNBAN: "lifted",
+}  # in the detail of its events
+TOO_OLD = (
+    "This run is too old to be undone: the release that made it did not record which bans it set and lifted. "
+    "Ban the account, or lift its ban, instead."
+)
 
 
 def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | None = None) -> Ban:
@@ -66,9 +74,12 @@ def unban(user: User, *, actor: User | None) -> bool:
 def undo(user: User, *, events: Sequence[AuditEvent], actor: User) -> bool:
     """Undo a ban or its end by its events: lift what they made, and put back as it was what they lifted.
 
-    Raises `Conflict` if the account was banned anew or its ban was lifted since, and else what `ban` raises.
+    Raises `Conflict` if the account was banned anew or its ban was lifted since, or if the events are of a release that
+    did not record which bans they made and lifted, and else what `ban` raises.
     """
     roles.require_may_act_on(actor, user)
+    if any(BANS_OF_EVENT[event.action] not in event.detail for event in events if event.action in BANS_OF_EVENT):
+        raise Conflict(TOO_OLD)
     made = {event.detail["ban"] for event in events if "ban" in event.detail}
     lifted = {key for event in events for key in event.detail.get("lifted", ())}
     with transaction.atomic():

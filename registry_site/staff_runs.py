@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from registry_site import audit
@@ -25,6 +25,7 @@ MAX_PROBLEMS = 50  # that a run stores
 MAX_LATER_EVENTS = 200  # that the page of an undoing reads
 NOTHING_TO_UNDO = "Nothing is left to undo: it was changed since."
 GONE = "It does not exist any more."
+DONE_ANEW = "Somebody has done the same since. It stays as it is now."
 OUR_FAULT = "The registry failed; the log has the reason."
 
 
@@ -161,6 +162,18 @@ def events_by_row(run: StaffRun, label: str) -> dict[int, list[AuditEvent]]:
     for event in events_of(run).filter(object_type=label).exclude(object_id=None):
         events[event.object_id or 0].append(event)
     return events
+
+
+def rows_done_anew(run: StaffRun, label: str, keys: Collection[int]) -> set[int]:
+    """Return the rows to which others have done since what a run did to them, by their keys.
+
+    Such a row may look as the run left it, but for another reason.
+    """
+    own = events_of(run).filter(object_type=label)
+    same = own.filter(object_id=OuterRef("object_id"), action=OuterRef("action"), pk__lt=OuterRef("pk"))
+    since = AuditEvent.objects.filter(object_type=label, object_id__in=keys, pk__gt=Subquery(own.values("pk")[:1]))
+    anew = since.exclude(run=run.pk).filter(Exists(same)).order_by().values_list("object_id", flat=True)
+    return {key for key in anew.distinct() if key is not None}
 
 
 def later_events(run: StaffRun, label: str, keys: Collection[int]) -> dict[int, list[AuditEvent]]:

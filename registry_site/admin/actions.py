@@ -226,7 +226,7 @@ class StaffActionsAdmin(admin.ModelAdmin):
         if action.by_run and selection.undoes:
             events = staff_runs.events_by_row(selection.undoes, self.opts.label_lower)
             apply = partial(undo_row, apply, events)
-        refusals = action.refusals_of(user, selection.rows)
+        refusals = self.refusals_of(user, action, selection)
         if action.together:
             try:
                 staff_runs.change_together(run, selection.rows, apply, refusals)
@@ -256,14 +256,14 @@ class StaffActionsAdmin(admin.ModelAdmin):
     def render_action(
         self, request: HttpRequest, action: StaffAction, selection: Selection, form: ActionForm
     ) -> HttpResponse:
-        refusals = action.refusals_of(request.user, selection.rows)
+        refusals = self.refusals_of(request.user, action, selection)
         effects = action.effects_of(selection.rows)
         changing = [row for row in selection.rows if row.pk not in refusals]
         refused = [(row, refusals[row.pk]) for row in selection.rows if row.pk in refusals]
         warnings = list(action.warnings(changing).values()) if action.warnings else []
         refused += [(name, staff_runs.GONE) for name in selection.missing]
         shown = changing[:SHOWN_NAMES]
-        later = self.later_sentences(selection, shown)
+        later = self.later_sentences(request, selection, shown)
         if form.errors:
             annotate(code="invalid")
         context = {
@@ -291,9 +291,18 @@ class StaffActionsAdmin(admin.ModelAdmin):
         status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
         return TemplateResponse(request, "admin/action.html", context, status=status)
 
-    def later_sentences(self, selection: Selection, rows: Sequence[Any]) -> Effects:
-        """Return what has happened to rows since the run that is to be undone."""
-        if selection.undoes is None:
+    def refusals_of(self, user: Any, action: StaffAction, selection: Selection) -> Mapping[Any, str]:
+        """Return why rows are left out, by their keys; of the rows of a run also those to which it was done anew."""
+        refusals = action.refusals_of(user, selection.rows)
+        if selection.undoes is None or action.by_run:  # those verbs compare the row with the events of the run
+            return refusals
+        keys = [row.pk for row in selection.rows]
+        anew = staff_runs.rows_done_anew(selection.undoes, self.opts.label_lower, keys)
+        return {**dict.fromkeys(anew, staff_runs.DONE_ANEW), **refusals}
+
+    def later_sentences(self, request: HttpRequest, selection: Selection, rows: Sequence[Any]) -> Effects:
+        """Return what has happened to rows since the run that is to be undone, for who may view events."""
+        if selection.undoes is None or not request.user.has_perm("registry_site.view_auditevent"):
             return {}
         events = staff_runs.later_events(selection.undoes, self.opts.label_lower, [row.pk for row in rows])
         return {key: list(map(later_sentence, newest[:SHOWN_EVENTS])) for key, newest in events.items()}

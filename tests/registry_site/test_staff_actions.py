@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import bans
+from accounts import bans, closing
 from accounts.models import Ban, Credential, LoginFailure, User
 from files.models import Client as Machine
 from registry_site import staff_runs
@@ -270,6 +270,35 @@ def test_changes_during_a_run_are_later_ones(as_root: Client, root: User, alice:
     page = as_root.get(f"{USERS}act/undo_ban/?undo={run.pk}").content.decode()
     assert "Since then: The account alice was banned. By root, " in page
     assert "Since then: The account bob" not in page
+
+
+def test_events_since_a_run_need_their_right(as_root: Client, root: User, alice: User) -> None:
+    run_action(as_root, USERS, "ban", alice, **SPAM)
+    bans.unban(alice, actor=root)
+    url = undo_url(as_root, StaffRun.objects.get())
+    users = hire("auditor", "view_user", "ban_user", "view_auditevent"), hire("supporter", "view_user", "ban_user")
+    pages = [sign_in_to_admin(user).get(url).content.decode() for user in users]
+    assert ["Since then: The ban of alice was lifted." in page for page in pages] == [True, False]
+    assert "<li>alice" in pages[1]
+
+
+def test_bans_without_their_key_are_not_undone(as_root: Client, alice: User) -> None:
+    for action in ("ban", "unban"):
+        run_action(as_root, USERS, action, alice, **SPAM)
+        bans_before = list(Ban.objects.in_force())
+        AuditEvent.objects.update(detail={})  # as an older release recorded them
+        assert "This run is too old to be undone" in undo_run(as_root), action
+        assert list(Ban.objects.in_force()) == bans_before, action
+
+
+def test_what_was_done_anew_is_not_undone(as_root: Client, root: User, alice: User, bob: User) -> None:
+    run_action(as_root, USERS, "close", alice, bob, **SPAM)
+    closing.reopen(alice, actor=root)
+    closing.close_as_staff(alice, reason="It spreads malware.", actor=root)
+    run = StaffRun.objects.get()
+    assert f"<strong>alice</strong>: {staff_runs.DONE_ANEW}" in as_root.get(undo_url(as_root, run)).content.decode()
+    assert f"<strong>alice</strong> (refused): {staff_runs.DONE_ANEW}" in undo_run(as_root)
+    assert list(User.objects.filter(is_active=False)) == [alice]
 
 
 def test_undoing_names_rows_that_are_gone(as_root: Client, alice: User, bob: User) -> None:
