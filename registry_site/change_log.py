@@ -160,10 +160,14 @@ def delete_old(**kwargs: Any) -> None:
 
 
 def delete_batch() -> int:
-    """Delete the oldest rows, if they are old enough, and return their number."""
-    oldest = list(Change.objects.order_by("pk")[:BATCH_SIZE])
+    """Delete the oldest changes, if they are old enough, and return their number.
+
+    The marks before them go as well, as the new mark stands for them. Marks alone stay, or they would follow one
+    another for ever. So do those of a later position, as old transactions of PostgreSQL may leave changes behind them.
+    """
+    oldest = list(Change.objects.exclude(kind=DELETION).order_by("pk")[:BATCH_SIZE])
     expired = [change for change in oldest if change.at < timezone.now() - KEPT]
-    if all(change.kind == DELETION for change in expired):  # or they would follow one another for ever
+    if not expired:
         return 0
     is_postgresql = connection.vendor == "postgresql"
     last = max((change.transaction or 0) if is_postgresql else change.pk for change in expired)
@@ -171,5 +175,8 @@ def delete_batch() -> int:
         deleted, _ = Change.objects.filter(pk__in=[change.pk for change in expired]).delete()
         if not deleted:  # another worker was quicker
             return 0
+        marks = Change.objects.filter(kind=DELETION, pk__lt=expired[-1].pk).order_by("-pk")
+        replaced = [pk for pk, key in marks.values_list("pk", "key")[:BATCH_SIZE] if int(key) <= last]
+        Change.objects.filter(pk__in=replaced).delete()
         cursor.execute(MARK_IN_POSTGRESQL if is_postgresql else MARK_IN_SQLITE, [DELETION, str(last), timezone.now()])
     return deleted

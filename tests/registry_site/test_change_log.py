@@ -160,6 +160,29 @@ def test_old_changes_are_deleted_with_a_mark(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.django_db
+def test_old_marks_go_with_the_changes_behind_them() -> None:
+    Change.objects.all().delete()
+    at, number = timezone.now() - timedelta(hours=2), 7 if connection.vendor == "postgresql" else None
+    marks = [Change(kind=DELETION, key="1", at=at, transaction=number) for _ in range(change_log.BATCH_SIZE + 1)]
+    Change.objects.bulk_create(marks)
+    add("index", 70)
+    change_log.delete_old()
+    add("index", 70)
+    change_log.delete_old()
+    assert [*Change.objects.values_list("kind", flat=True)] == [DELETION]
+
+
+@pytest.mark.django_db
+def test_mark_of_a_later_position_stays() -> None:
+    """A reader that has read up to the other position must find it: on PostgreSQL, old transactions write late."""
+    Change.objects.all().delete()
+    Change.objects.create(kind=DELETION, key=str(2**40), at=timezone.now())
+    add("index", 70)
+    change_log.delete_old()
+    assert str(2**40) in Change.objects.values_list("key", flat=True)
+
+
+@pytest.mark.django_db
 def test_marks_alone_are_not_replaced() -> None:
     Change.objects.all().delete()
     add(DELETION, 70)
