@@ -20,6 +20,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 MAX_DROPS = 10_000  # remembered, for values that are being read; with fewer, `put` would refuse more of them
+MAX_SPARED = 100  # used values that stay for another round when one is put: everybody waits for the lock meanwhile
 
 
 class Entry(Generic[Value]):
@@ -45,7 +46,8 @@ class MemoryCache(Generic[Key, Value]):
         self.tables, self.max_size, self.size_of = tables, max_size, size_of
         self.feed: ChangeFeed | None = None
         self.lock = threading.Lock()
-        self.entries: dict[Key, Entry[Value]] = {}
+        # To find its first key, a plain dict looks at the holes that removals have left.
+        self.entries: OrderedDict[Key, Entry[Value]] = OrderedDict()
         self.keys: dict[Tag, set[Key]] = {}
         self.size = 0
         self.drops: OrderedDict[Tag, int] = OrderedDict()  # the last ones, with their positions
@@ -90,12 +92,14 @@ class MemoryCache(Generic[Key, Value]):
         return True
 
     def make_room(self) -> None:
-        """Remove the oldest values; those that were used since stay for one more round."""
+        """Remove the oldest values; those that were used since stay for one more round, as far as there is time."""
+        spared = 0
         while self.size > self.max_size:
             key, entry = next(iter(self.entries.items()))
-            if entry.is_used:
+            if entry.is_used and spared < MAX_SPARED:
                 entry.is_used = False
-                self.entries[key] = self.entries.pop(key)
+                self.entries.move_to_end(key)
+                spared += 1
             else:
                 self.remove(key)
 
@@ -112,10 +116,11 @@ class MemoryCache(Generic[Key, Value]):
 
     def drop(self, tags: Iterable[Tag], position: int) -> None:
         """Drop what has these tags; the feed has read these changes before it got to `position`."""
+        own_tags = [tag for tag in tags if tag[0] in self.tables]
+        if not own_tags:
+            return
         with self.lock:
-            for tag in tags:
-                if tag[0] not in self.tables:
-                    continue
+            for tag in own_tags:
                 for key in tuple(self.keys.get(tag, ())):
                     self.remove(key)
                 # Two threads may drop at once, the one with the lower position last.
