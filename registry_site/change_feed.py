@@ -11,7 +11,7 @@ Why each change is read:
 * On PostgreSQL a transaction can commit long after it has drawn its id. So the feed keeps the snapshot of its last
   statement, and reads the rows of transactions that this did not see. Snapshot and rows are of one statement.
 * What was deleted unread shows by the row that each deletion leaves; then everything is dropped. So it is if there are
-  too many changes to read, and after the connection was lost or SQLite's file replaced.
+  too many changes to read, and after the connection was lost, or SQLite's file replaced or restored in place.
 
 Why nothing old comes in: a value is read from the database after its ticket, the number of the drops before. If the
 value is older than a change, that was committed after it was read, and the feed drops it later than the ticket, either
@@ -75,11 +75,16 @@ class SQLiteReader:
         self.inode = self.path and os.stat(self.path).st_ino
         self.connection: sqlite3.Connection = wrapper.connection
         self.connection.execute(f"PRAGMA busy_timeout = {int(DEADLINE * 1000)}")
-        self.version, self.last = self.data_version(), self.newest()
+        self.version, self.schema = self.data_version(), self.schema_version()
+        self.last = self.newest()
 
     # `fetchall` ends the statement, and so its view of the database.
     def data_version(self) -> int:
         [(version,)] = self.connection.execute("PRAGMA data_version").fetchall()
+        return int(version)
+
+    def schema_version(self) -> int:
+        [(version,)] = self.connection.execute("PRAGMA schema_version").fetchall()
         return int(version)
 
     def newest(self) -> int:
@@ -98,8 +103,10 @@ class SQLiteReader:
             (self.last, MAX_CHANGES + 1),
         ).fetchall()
         self.version, before = version, self.last
-        if len(rows) > MAX_CHANGES:
-            self.last = self.newest()
+        # A backup that was restored in place has another number of the schema, and the ids of its log begin anew.
+        schema = self.schema_version()
+        if len(rows) > MAX_CHANGES or schema != self.schema or (not rows and self.newest() < self.last):
+            self.schema, self.last = schema, self.newest()
             raise TooManyChanges
         if rows:
             self.last = rows[-1][0]
@@ -112,14 +119,16 @@ class SQLiteReader:
 class PostgreSQLReader:
     """The log in PostgreSQL. `send` and `receive` are the halves of `read`, of which none waits."""
 
+    # What the snapshot $1 did not see, as `pg_visible_in_snapshot` would say, but found by the index.
     # A row whose transaction has not begun yet came from another server, with a copy of its data.
     STATEMENT = b"""
         SELECT pg_current_snapshot()::text, changes.kind, changes.key
         FROM (VALUES (1)) AS one LEFT JOIN (
             SELECT kind, key FROM registry_site_change
-            WHERE transaction >= $1::bigint AND NOT pg_visible_in_snapshot(transaction::text::xid8, $2::pg_snapshot)
+            WHERE (transaction >= pg_snapshot_xmax($1::pg_snapshot)::text::bigint
+                OR transaction = ANY(ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)::text::bigint)))
                 AND transaction < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-            LIMIT $3::int
+            LIMIT $2::int
         ) AS changes ON true
     """
     NAME = b"changes"
@@ -138,8 +147,7 @@ class PostgreSQLReader:
 
     def send(self) -> None:
         self.results = []
-        xmin = self.snapshot.partition(b":")[0]
-        self.pgconn.send_query_prepared(self.NAME, [xmin, self.snapshot, str(MAX_CHANGES + 1).encode()])
+        self.pgconn.send_query_prepared(self.NAME, [self.snapshot, str(MAX_CHANGES + 1).encode()])
         self.pgconn.flush()  # it always fits: nothing else is on its way
 
     def receive(self) -> Sequence[Tag] | None:

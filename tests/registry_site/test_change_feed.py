@@ -2,19 +2,22 @@
 
 import selectors
 import shutil
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
 from crates.models import Crate
 from registry_site import change_feed, change_log, memory_cache
-from registry_site.change_feed import ChangeFeed, LoopFeed, Lost, SQLiteReader
+from registry_site.change_feed import ChangeFeed, LoopFeed, Lost, PostgreSQLReader, SQLiteReader, TooManyChanges
 from registry_site.change_log import DELETION
 from registry_site.memory_cache import MemoryCache
 from registry_site.models import Change
@@ -145,6 +148,28 @@ def test_values_that_are_used_stay_longest(crates: None) -> None:
         assert cache.size == 2
 
 
+def test_one_value_spares_only_some_used_values(crates: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would look at all of them, and everybody wait for the lock meanwhile."""
+    monkeypatch.setattr(memory_cache, "MAX_SPARED", 3)
+    with fed_cache(max_size=20) as cache:
+        names = [str(number) for number in range(20)]
+        keep(cache, *(("index", name) for name in names))
+        for name in names:
+            cache.peek(name)
+        keep(cache, ("index", "new"))
+        assert set(cache.entries) == {*names, "new"} - {"3"}
+        assert [name for name in names if name != "3" and not cache.entries[name].is_used] == names[:3]
+
+
+def test_drop_of_other_kinds_needs_no_lock(cache: MemoryCache[str, str]) -> None:
+    tags = [("unknown", "key")]
+    thread = threading.Thread(target=cache.drop, args=(tags, feed_of(cache).next_position()), daemon=True)
+    with cache.lock:
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
 def test_threads_look_at_the_log_together(cache: MemoryCache[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     feed, may_end, looks = feed_of(cache), threading.Event(), []
 
@@ -217,6 +242,34 @@ def test_replaced_file_is_noticed(tmp_path: Path) -> None:
     wrapper.close()
 
 
+@pytest.mark.only_sqlite
+@pytest.mark.parametrize("changes", [0, 3])
+def test_database_restored_in_place_is_noticed(tmp_path: Path, changes: int) -> None:
+    """The ids of the log go back, and come again for other changes."""
+    path = tmp_path / "registry.sqlite3"
+    shutil.copyfile(sqlite_template(), path)
+    insert = "INSERT INTO registry_site_change (kind, key, at) VALUES ('index', 'de/mo/demo', '2026-01-01')"
+    wrapper = connections["default"].copy()
+    wrapper.settings_dict["NAME"] = path
+    with closing(sqlite3.connect(path)) as other, closing(sqlite3.connect(tmp_path / "backup")) as backup:
+        other.backup(backup)
+        other.execute(insert)
+        other.commit()
+        wrapper.connect()
+        reader = SQLiteReader(wrapper)
+        backup.backup(other)
+        for _ in range(changes):
+            other.execute(insert)
+        other.commit()
+        with pytest.raises(TooManyChanges):
+            reader.read()
+        assert reader.read() == ()
+        other.execute(insert)
+        other.commit()
+        assert reader.read() == [DEMO]
+    wrapper.close()
+
+
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +283,62 @@ def test_late_commit_of_an_older_transaction_is_read(cache: MemoryCache[str, str
     assert cache.get(DEMO[1]) == "value"
     assert dropped(cache, other.commit) == {DEMO[1]}
     other.close()
+
+
+@pytest.mark.only_postgresql
+def test_reader_reads_what_its_snapshot_did_not_see(crates: None) -> None:
+    """The statement says it in a way for which there is an index."""
+    early, middle, late = (connections["default"].copy() for _ in range(3))
+    wrapper = connections["default"].copy()
+
+    def begin(other: BaseDatabaseWrapper, key: str) -> None:
+        other.set_autocommit(False)
+        write(other, key)
+
+    def write(other: BaseDatabaseWrapper, key: str) -> None:
+        with other.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO registry_site_change (kind, key, at, transaction)"
+                " VALUES ('index', %s, now(), pg_current_xact_id()::text::bigint)",
+                [key],
+            )
+
+    begin(early, "early")
+    begin(middle, "middle")
+    change()
+    begin(late, "late")
+    wrapper.connect()
+    reader = PostgreSQLReader(wrapper)
+    reads = []
+    steps: list[Callable[[], object]] = [
+        lambda: change("other"),
+        middle.commit,
+        lambda: write(early, "early, again"),
+        late.commit,
+        early.commit,
+        lambda: None,
+    ]
+    for step in steps:
+        with connection.cursor() as cursor:
+            step()
+            cursor.execute(
+                "SELECT kind, key FROM registry_site_change"
+                " WHERE NOT pg_visible_in_snapshot(transaction::text::xid8, %s::pg_snapshot)",
+                [reader.snapshot.decode()],
+            )
+            expected = sorted(cursor.fetchall())
+        reads.append(sorted(reader.read()))
+        assert reads[-1] == expected
+    assert [[key for _, key in tags] for tags in reads] == [
+        ["ot/he/other"],
+        ["middle"],
+        [],
+        ["late"],
+        ["early", "early, again"],
+        [],
+    ]
+    for other in (early, middle, late, wrapper):
+        other.close()
 
 
 @pytest.mark.only_postgresql
