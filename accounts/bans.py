@@ -15,10 +15,8 @@ from registry_site.models import AuditEvent
 
 MAX_REASON_LENGTH = 500
 NOT_ADMINISTRATOR = "Only who administers may ban."
-BANS_OF_EVENT: dict[str, str] = {
-    audit.Action.USER_BAN: "ban",
-    audit.Action.USER_UNBAN: "lifted",
-}  # in the detail of its events
+# What the detail of events calls the bans that they made or lifted.
+BANS_OF_EVENT: dict[str, str] = {audit.Action.USER_BAN: "ban", audit.Action.USER_UNBAN: "lifted"}
 TOO_OLD = (
     "This run is too old to be undone: the release that made it did not record which bans it set and lifted. "
     "Ban the account, or lift its ban, instead."
