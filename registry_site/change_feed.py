@@ -315,9 +315,10 @@ class ChangeFeed:
 
 
 class LoopFeed:
-    """`catch_up` for the main loop of a worker, which never waits.
+    """`catch_up` for the main loop of a worker.
 
-    On PostgreSQL it has a connection of its own, whose answers wake the poller. A thread connects.
+    On PostgreSQL it never waits: it has a connection of its own, whose answers wake the poller. A thread connects. On
+    SQLite it looks itself, and waits for a thread's look or for a locked file, up to `DEADLINE` each.
     """
 
     def __init__(self, feed: ChangeFeed, poller: selectors.BaseSelector) -> None:

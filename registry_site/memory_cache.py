@@ -58,7 +58,10 @@ class MemoryCache(Generic[Key, Value]):
         return 0 if self.feed is None else self.feed.ticket()
 
     def get(self, key: Key) -> Value | None:
-        """Return a value that is true now, or None. Waits for the database, for a second at most."""
+        """Return a value that is true now, or None.
+
+        Waits for the database, for a second at most; who connects anew, as long as any connection of it may take.
+        """
         if key not in self.entries or self.feed is None or not self.feed.catch_up():
             return None
         return self.peek(key)

@@ -31,6 +31,7 @@ FEED_SECONDS = 0.25  # between looks whether the feed takes too long
 ID_LENGTH = 32  # characters
 IDS_AT_ONCE = 128
 SENT_AT_ONCE = 1024 * 1024  # bytes; the main loop serves other connections in between
+SENT_AT_ONCE_OVER_TLS = 64 * 1024  # bytes; Python tells of them only once a slow client has taken all
 
 Turn = tuple[Connection, bytes, PlainRequest, bytes]  # all that came, the first request in it, and what follows
 
@@ -38,6 +39,11 @@ Turn = tuple[Connection, bytes, PlainRequest, bytes]  # all that came, the first
 answers_sent = metrics.Counter(
     "entrepot_quick_answers", "Answers from the memory of a worker, sent without a thread.", ()
 )
+
+
+def send(conn: Connection, data: bytes | memoryview) -> int:
+    """Send what a connection takes now, and return how much. TLS demands the same bytes again after an error."""
+    return int(conn.sock.send(data[: SENT_AT_ONCE_OVER_TLS if conn.is_tls else SENT_AT_ONCE]))
 
 
 class IdleConnections:
@@ -127,6 +133,7 @@ class QuickAnswers:
         if request is None or not self.worker.alive or response_cache.find(request) is None:
             self.hand_over(conn, data, request)
             return
+        self.heads.remember(data[: len(data) - len(rest)], request)
         self.turn.append((conn, data, request, rest))
         conn.is_in_turn = True
         if not conn.is_new:
@@ -229,7 +236,7 @@ class QuickAnswers:
         data = b"".join(parts)
         body = answer.large_body if not request.is_head else b""
         try:
-            sent = conn.sock.send(data)
+            sent = send(conn, data)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             sent = 0
         except OSError:
@@ -297,7 +304,7 @@ class QuickAnswers:
 
     def on_writable(self, conn: Connection, client: Any = None) -> None:
         try:
-            sent = conn.sock.send(conn.outbox[0][:SENT_AT_ONCE])
+            sent = send(conn, conn.outbox[0])
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:

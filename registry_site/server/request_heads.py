@@ -52,26 +52,28 @@ class PlainRequest:
 
 
 class HeadReader:
-    """A reader of heads that remembers what it has read, up to a number of bytes."""
+    """A reader of heads that remembers those that are answered, up to a number of bytes."""
 
     def __init__(self) -> None:
         self.hosts = frozenset(host.encode() for host in settings.ALLOWED_HOSTS)
-        self.remembered: dict[bytes, PlainRequest] = {}  # no others: they can hold a token
+        self.remembered: dict[bytes, PlainRequest] = {}
         self.remembered_bytes = 0
 
     def read(self, head: bytes) -> PlainRequest | None:
         """Return the request that a head, with its empty line, begins; None if it is not plain."""
         if request := self.remembered.get(head):
             return request
-        request = self._parse(head)
-        if request is None or request.request_id:  # each of a proxy's requests has another id
-            return request
+        return self._parse(head)
+
+    def remember(self, head: bytes, request: PlainRequest) -> None:
+        """Remember a head for which there is an answer: the path of another can hold a token."""
+        if request.request_id or head in self.remembered:  # each of a proxy's requests has another id
+            return
         if self.remembered_bytes > MAX_REMEMBERED_BYTES:
             self.remembered.clear()
             self.remembered_bytes = 0
         self.remembered[head] = request
-        self.remembered_bytes += len(head) + OVERHEAD
-        return request
+        self.remembered_bytes += len(head) + len(request.target) + len(request.unchanged_key) + OVERHEAD
 
     def _parse(self, head: bytes) -> PlainRequest | None:
         if len(head) > MAX_HEAD_BYTES:
