@@ -424,11 +424,9 @@ def large(live: LiveFileClient) -> int:
 
 def memory_of(live: LiveFileClient) -> int:
     """Return the bytes of memory of the server and its worker, without pages that are shared with files."""
-    processes = [
-        status
-        for status in (path.read_text() for path in Path("/proc").glob("[0-9]*/status") if path.exists())
-        if re.search(rf"^(Pid|PPid):\t{live.server.process.pid}$", status, re.MULTILINE)
-    ]
+    pid = live.server.process.pid
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    processes = [Path(f"/proc/{number}/status").read_text() for number in (pid, *workers)]
     assert len(processes) >= 2
     return 1024 * sum(int(kib) for status in processes for kib in re.findall(r"RssAnon:\s+([0-9]+)", status))
 
