@@ -178,8 +178,9 @@ class LoadGenerator:
 
     def _kill(self) -> None:
         """Kill a worker, as the system does when memory runs out; its master starts another."""
-        os.kill(self.server.workers()[0], signal.SIGKILL)
-        self.kills.append(time.monotonic())
+        worker = self.server.workers()[0]
+        self.kills.append(time.monotonic())  # before it: clients notice at once
+        os.kill(worker, signal.SIGKILL)
 
 
 def _download_path(name: str, version: str) -> str:
