@@ -20,12 +20,24 @@ from tests.support.crate_rows import Listing, create_crates
 from tests.support.database import rolled_back
 from tests.support.migrations import models_at
 
+Row = tuple[str, str]
+Changes = dict[str, tuple[Callable[[], object], list[Row]]]  # and the rows that each is to leave
 
-def logged(change: Callable[[], object]) -> list[tuple[str, str]]:
+
+def logged(change: Callable[[], object]) -> list[Row]:
     """Make a change, and return the kinds and keys of the rows that it leaves in the log."""
     Change.objects.all().delete()
     change()
     return sorted(Change.objects.values_list("kind", "key"))
+
+
+def offenders(changes: Changes) -> dict[str, list[Row]]:
+    """Make each change, take it back, and return what those left that left something else."""
+    rows = {}
+    for name, (change, _) in changes.items():
+        with rolled_back():
+            rows[name] = logged(change)
+    return {name: rows[name] for name, (_, expected) in changes.items() if rows[name] != expected}
 
 
 def execute(sql: str) -> None:
@@ -63,7 +75,7 @@ def test_changes_of_index_files_are_logged(alice: User) -> None:
     def rename() -> None:
         crates.update(index_path="de/mo/demo2")
 
-    changes: dict[str, tuple[Callable[[], object], list[tuple[str, str]]]] = {
+    changes: Changes = {
         "update": (lambda: crates.update(index_modified=timezone.now()), both[:1]),
         "removal": (lambda: crates.update(removed_at=timezone.now()), both[:1]),
         "raw SQL": (lambda: execute("UPDATE crates_crate SET index_etag = 'new'"), both),
@@ -81,13 +93,7 @@ def test_changes_of_index_files_are_logged(alice: User) -> None:
             [("index", "3/a/a-b"), ("mirror", "a_b")],
         ),
     }
-    offenders = {}
-    for name, (change, expected) in changes.items():
-        with rolled_back():
-            rows = logged(change)
-        if rows != expected:
-            offenders[name] = rows
-    assert offenders == {}
+    assert offenders(changes) == {}
 
 
 def test_changes_of_mirrored_files_are_logged(alice: User) -> None:
@@ -103,13 +109,7 @@ def test_changes_of_mirrored_files_are_logged(alice: User) -> None:
         "deletion of a crate": crates.delete,
         "override": lambda: Override.objects.create(kind="blocked", name="serde_json", reason="r"),
     }
-    offenders = {}
-    for name, change in changes.items():
-        with rolled_back():
-            rows = logged(change)
-        if rows != expected:
-            offenders[name] = rows
-    assert offenders == {}
+    assert offenders({name: (change, expected) for name, change in changes.items()}) == {}
     assert logged(lambda: crates.update(last_used_at=timezone.now())) == []
 
 
@@ -119,7 +119,7 @@ def test_changes_of_accounts_are_logged(alice: User) -> None:
     tokens, users = Credential.objects.filter(pk=token.pk), User.objects.filter(pk=alice.pk)
     Identity.objects.create(user=alice, issuer="https://id", subject="alice")
     user, credential = ("user", str(alice.pk)), ("credential", token.digest)
-    changes: dict[str, tuple[Callable[[], object], list[tuple[str, str]]]] = {
+    changes: Changes = {
         "ban": (lambda: bans.ban(alice, actor=None), [user]),
         "refusal": (lambda: alice.identities.update(refused_at=timezone.now()), [user]),
         "networks": (lambda: users.update(allowed_networks="10.0.0.0/8"), [user]),
@@ -127,13 +127,7 @@ def test_changes_of_accounts_are_logged(alice: User) -> None:
         "scopes": (lambda: tokens.update(scopes=[]), [credential]),
         "deletion": (tokens.delete, [credential]),
     }
-    offenders = {}
-    for name, (change, expected) in changes.items():
-        with rolled_back():
-            rows = logged(change)
-        if rows != expected:
-            offenders[name] = rows
-    assert offenders == {}
+    assert offenders(changes) == {}
 
 
 # --- Deletion of old rows -----------------------------------------------------------------------------------------
