@@ -59,7 +59,7 @@ class Mirror(Cargo, ViewSet):
         if path != index_path or not rendered.depends_on_database:
             return response
         tag = ("mirror", names.canonical(path.rpartition("/")[2]))
-        good_until = min((end.timestamp() for end in rendered.ends_at), default=None)
+        good_until = rendered.ends_at and rendered.ends_at.timestamp()
         return keep_index_file(response, rendered.modified, tag, good_until=good_until, count_hit=count_hit)
 
     @extend_schema(responses=MirroredCrate)

@@ -69,7 +69,8 @@ def resolve(name: str, requirement: str) -> set[CrateVersion]:
             continue
         seen.add(pair)
         index_file = serving.get_index_file(names.index_path(name))
-        lines = serving.visible_lines(index_file, overrides.active_overrides_for(name))
+        available = serving.available_lines(index_file)
+        lines = serving.visible_lines(index_file, available, overrides.active_overrides_for(name))
         usable = {line.version: line for line in lines if line.version and not line.yanked}
         version = resolving.newest(requirement, usable)
         if version is None:

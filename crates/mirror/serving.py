@@ -1,7 +1,6 @@
 """Index files as cargo sees them: upstream's bytes, without unavailable versions, and with quarantined ones yanked."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,7 +25,7 @@ class RenderedIndexFile:
     body: bytes
     etag: str
     modified: datetime | None
-    ends_at: Sequence[datetime]  # when time alone can change it
+    ends_at: datetime | None  # when time alone can change it
     depends_on_database: bool  # as it is now, and on time alone, but not on files or upstream
 
 
@@ -42,17 +41,19 @@ def render_index_file(path: str) -> RenderedIndexFile:
     active = overrides.active_overrides_for(index_file.name)
     # A change of policy or override has no date, so such a body gets no Last-Modified: the ETag alone decides.
     is_changed_here = bool(active or policies.describe() or settings.MIRROR_OFFLINE)
-    body = index_lines.join(visible_lines(index_file, active)) if is_changed_here else bytes(index_file.body)
-    ends = [override.until for override in active]
+    body, ends = bytes(index_file.body), [override.until for override in active]
     if not settings.MIRROR_OFFLINE:
         ends.append(index_file.stale_at())
-    if settings.MIRROR_MIN_AGE_DAYS:
-        ends += map(policies.old_enough_at, index_lines.parse(bytes(index_file.body)))
+    if is_changed_here:
+        lines = available_lines(index_file)
+        if settings.MIRROR_MIN_AGE_DAYS:  # before the policies look at the clock, or an end in between would be lost
+            ends += map(policies.old_enough_at, lines)
+        body = index_lines.join(visible_lines(index_file, lines, active))
     return RenderedIndexFile(
         body,
         f'"{hashlib.sha256(body).hexdigest()[:32]}"',
         None if is_changed_here else index_file.changed_at,
-        [end for end in ends if end is not None],
+        min((end for end in ends if end is not None), default=None),
         # A file that was fetched can have been stored for another request, long before this one read anything.
         depends_on_database=outcomes == ["hit"] and not (settings.MIRROR_LICENSES or settings.MIRROR_ADVISORIES),
     )
@@ -69,9 +70,8 @@ def get_index_file(path: str, record_outcome: OutcomeRecorder = ignore_outcome) 
     return index_file
 
 
-def visible_lines(index_file: CachedIndexFile, active: list[ActiveOverride]) -> list[Line]:
-    """Return the available lines, the quarantined ones marked as yanked."""
-    lines = available_lines(index_file)
+def visible_lines(index_file: CachedIndexFile, lines: list[Line], active: list[ActiveOverride]) -> list[Line]:
+    """Return these lines, the quarantined ones marked as yanked."""
     reasons = quarantine_reasons(index_file, lines, active)
     return [index_lines.mark_yanked(line) if line.version in reasons else line for line in lines]
 
