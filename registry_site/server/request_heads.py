@@ -13,23 +13,9 @@ END = b"\r\n\r\n"
 # Headers that change nothing in the answers that are kept, or what is read of them below. With any other header,
 # such as Range, Cookie, Authorization, Content-Length or Expect, a request is not plain.
 HARMLESS = frozenset(
-    (
-        *(b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"cargo-protocol", b"connection"),
-        *(
-            b"dnt",
-            b"forwarded",
-            b"from",
-            b"host",
-            b"if-none-match",
-            b"pragma",
-            b"referer",
-            b"te",
-            b"user-agent",
-            b"via",
-        ),
-        *(b"traceparent", b"tracestate", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port"),
-        *(b"x-forwarded-proto", b"x-real-ip", b"x-request-id"),
-    )
+    b"accept accept-encoding accept-language cache-control cargo-protocol connection dnt forwarded from host "
+    b"if-none-match pragma referer te traceparent tracestate user-agent via x-forwarded-for x-forwarded-host "
+    b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id".split()
 )
 REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9/._-]*) HTTP/1\.([01])")
 VALUE = re.compile(rb"[ -~]*")
