@@ -107,6 +107,7 @@ def fetched_panel(client: Client) -> Panel:
         },
         rows[: MAX_ROWS + 1],
         more=Link(f"The last {FetchedFile.MAX_OF_CLIENT}", list_url(FetchedFile, machine=client.name)),
+        order="newest",
     )
 
 

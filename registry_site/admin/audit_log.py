@@ -154,7 +154,7 @@ class AuditEvents(ReadOnlyAdmin, ObjectPage):
         events = AuditEvent.objects.filter(request_id=row.request_id).order_by("pk")
         shown = events[: MAX_ROWS + 1] if row.request_id else ()
         more = Link("All in the list", request_url(row.request_id)) if row.request_id else None
-        return event_panel("Events of its request", shown, more=more)
+        return event_panel("Events of its request", shown, more=more, order="first")
 
     @admin.display(description="what happened")
     def happened(self, event: AuditEvent) -> str:

@@ -113,6 +113,12 @@ def test_event_leads_to_all_of_its_request(as_root: Client) -> None:
     assert {row.target for row in listed} == {"weather.txt", "tides.txt"}
 
 
+def test_event_shows_the_first_of_a_large_request(as_root: Client) -> None:
+    first = record_in_request("0123456789abcdef", *(f"file-{number}.txt" for number in range(11)))[0]
+    page = as_root.get(f"{EVENTS}{first.pk}/").content.decode()
+    assert ("Only the first 10 are shown." in page, "file-10.txt" in page) == (True, False)
+
+
 def test_histories_lead_to_the_request_of_an_event(as_root: Client, alice: User) -> None:
     token = request_id.set("0123456789abcdef")
     audit.record(None, Action.USER_UNBAN, alice)
