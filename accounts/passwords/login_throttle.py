@@ -131,7 +131,7 @@ def counts_as(failure: LoginFailure) -> str:
         return "no: staff unlocked the account"
     if not is_unlockable(failure):
         return "no: it is long ago"
-    return "no: the right one followed" if failure.forgiven else "yes"
+    return "for the wider limits alone: the right one followed" if failure.forgiven else "yes"
 
 
 def unlock(name: str, *, actor: User | None) -> int:
