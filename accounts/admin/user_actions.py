@@ -38,15 +38,16 @@ def rank_refusals(actor: User, users: Sequence[User]) -> Mapping[Any, str]:
     """Return why an actor does not set the rank of some accounts, by their keys."""
     if not actor.is_superuser:
         return {user.pk: "Only superusers set ranks." for user in users}
-    administrators = {user.pk: "An administrator has every right." for user in users if user.is_superuser}
-    return administrators
+    return {user.pk: "An administrator has every right." for user in users if user.is_superuser}
 
 
 def rank_warnings(users: Sequence[Any]) -> Mapping[Any, str]:
     """Return which accounts cannot use a rank at present, by their keys."""
-    closed = {user.pk: f"{user} is closed: its rank counts once it is opened again." for user in users}
     banned = {user.pk: f"{user} is banned: its rank counts once the ban ends." for user in users if user.is_banned}
-    return {**banned, **{user.pk: closed[user.pk] for user in users if not user.is_active}}
+    closed = {
+        user.pk: f"{user} is closed: its rank counts once it is opened again." for user in users if not user.is_active
+    }
+    return {**banned, **closed}
 
 
 ACTIONS = (
