@@ -111,8 +111,8 @@ class RegistryAdminSite(admin.AdminSite):
         return super().logout(request, extra_context)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if (principal := browser_sessions.get_principal(request)) and proofs.is_due(principal):
-            return HttpResponseRedirect(proofs.confirm_url(request.path))
+        if confirm_url := self.confirm_url(request, request.path):
+            return HttpResponseRedirect(confirm_url)
         view = PasswordChangeView.as_view(
             form_class=OwnPasswordForm,
             success_url=reverse("admin:password_change_done"),
