@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.models import Ban, User
-from accounts.principals import Principal
+from accounts.principals import Principal, lock_accounts
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid
 from registry_site.models import AuditEvent
@@ -37,7 +37,7 @@ def ban(user: User, *, actor: User | None, reason: str = "", until: datetime | N
     with transaction.atomic():
         roles.require_other_administrator(user, actor=actor)
         # The lock waits for a publish that is being committed: no publish is acknowledged after the ban.
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        lock_accounts(user)
         replaced = _lift(user)
         new = Ban.objects.create(user=user, reason=reason, until=until, created_by=actor)
         _record(actor, new, **({"lifted": replaced} if replaced else {}))
@@ -62,7 +62,7 @@ def unban(user: User, *, actor: User | None) -> bool:
     """Lift the bans in force and return whether there was one. Raises `PermissionDenied` as `ban` does."""
     roles.require_may_act_on(actor, user)
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        lock_accounts(user)
         lifted = _lift(user)
         if lifted:
             audit.record(actor, audit.Action.USER_UNBAN, user, lifted=lifted)
@@ -83,7 +83,7 @@ def undo(user: User, *, events: Sequence[AuditEvent], actor: User) -> bool:
     with transaction.atomic():
         if lifted:
             roles.require_other_administrator(user, actor=actor)
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        lock_accounts(user)
         if set(Ban.objects.in_force().filter(user=user).values_list("pk", flat=True)) != made:
             raise Conflict(f"{user} was banned anew, or the ban was lifted or has ended since. It stays as it is now.")
         if ended := _lift(user):
