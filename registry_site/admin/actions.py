@@ -78,7 +78,7 @@ class StaffAction:
     explanation: str = ""  # what will happen, and whether that can be undone
     form: type[ActionForm] = ActionForm
     needs_proof: bool = False
-    undo: str = ""  # the name of the action that undoes this one, after that of another model, if it is one of its rows
+    undo: str = ""  # the action that undoes this one: its name, after the label of its model if that is another one
     by_run: bool = False  # whether it only undoes runs; `apply` gets their `events` about the row
     refusals: Callable[[Any, Sequence[Any]], Mapping[Any, str]] | None = None
     other_permission: str = ""  # that is needed as well
