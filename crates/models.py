@@ -1,4 +1,4 @@
-"""Crates, their versions and their owners. Rows are the truth; the index text is derived from them.
+"""Crates, their versions and their owners. Rows are the truth; index files are derived from them.
 
 `objects` of crates and versions leaves out those that were removed: whoever means them, too, says `with_removed`.
 """

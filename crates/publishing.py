@@ -110,7 +110,7 @@ def insert_version(
     words = search.words_of(name, version, contents.readme_text)
     with transaction.atomic():
         # Lock order: the user's row, so that a ban or revocation comes before or after; then the crate's row, so that
-        # versions of one crate are inserted, and its index text is written, one after another; then the rows of its
+        # versions of one crate, and the lines of its index file, are inserted one after another; then the rows of its
         # keywords and categories (`taxonomy`).
         principal.revalidate_and_lock()
         crate = lock_or_create_crate(principal, name, upstream)

@@ -25,7 +25,7 @@ def check_publish_rate(user: User) -> None:
 def check_change_rate(user: User, crate: Crate) -> None:
     """Limit the changes of one crate by one user within a minute; raises `TooManyRequests`.
 
-    Each change writes the whole index file again, and all other writers of SQLite wait for that.
+    After each change, everybody who uses the crate fetches its whole index file again.
     """
     number = settings.CRATE_CHANGES_PER_MINUTE
     if number:

@@ -128,7 +128,7 @@ def test_every_list_has_both_files(as_root: Client) -> None:
         for kind in export.WRITERS:
             headings = exported_headings(as_root, reverse(f"{name}_export_{kind}"), kind)
             assert headings[:1] in (["key"], []), (name, kind)
-            secret = {"secret", "password", "index text", "body"} | ({"digest"} - PUBLIC.get(name, set()))
+            secret = {"secret", "password", "body"} | ({"digest"} - PUBLIC.get(name, set()))
             assert not secret.intersection(headings), name
             assert f'formaction="export.{kind}?' in page, name
 
