@@ -15,10 +15,10 @@ from accounts.models import Identity, Role, User
 from accounts.passwords import change
 from accounts.principals import Principal, live_credentials
 from accounts.scopes import Scope
-from registry_site.change_feed import ChangeFeed
 from registry_site.errors import PermissionDenied, Revoked
 from registry_site.http import client_address
 from tests.support.cast import PASSWORD
+from tests.support.change_feed import feeding
 from tests.support.concurrency import send_json, wait_until
 from tests.support.servers import running
 
@@ -26,12 +26,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def feed() -> Iterator[ChangeFeed]:
+def memory() -> Iterator[None]:
     """Keep principals in memory, as a worker does."""
-    feed = ChangeFeed([live_credentials])
-    assert feed.catch_up()
-    yield feed
-    feed.close()
+    with feeding(live_credentials):
+        yield
 
 
 class Warm:

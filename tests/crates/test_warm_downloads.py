@@ -10,9 +10,9 @@ from accounts.models import User
 from crates import removal
 from crates.downloads import crate_files
 from crates.models import Version
-from registry_site.change_feed import ChangeFeed
 from tests.support import packing
 from tests.support.cast import CargoClient
+from tests.support.change_feed import feeding
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,12 +27,10 @@ def download(client: CargoClient, path: str = PATH) -> int:
 
 
 @pytest.fixture(autouse=True)
-def feed() -> Iterator[ChangeFeed]:
+def memory() -> Iterator[None]:
     """Keep files in memory, as a worker does."""
-    feed = ChangeFeed([crate_files])
-    assert feed.catch_up()
-    yield feed
-    feed.close()
+    with feeding(crate_files):
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from registry_site.change_feed import ChangeFeed
 from registry_site.memory_cache import MemoryCache, Tag
@@ -16,15 +17,22 @@ TABLES = {
 
 
 @contextmanager
-def fed_cache(max_size: int = 1000) -> Iterator[MemoryCache[str, str]]:
-    """Give a cache with a feed that has begun to read the log."""
-    cache = MemoryCache[str, str](TABLES, max_size)
+def feeding(cache: MemoryCache[Any, Any]) -> Iterator[None]:
+    """Let a cache keep values in the block, by a feed that has begun to read the log."""
     feed = ChangeFeed([cache])
     try:
         assert feed.catch_up()
-        yield cache
+        yield
     finally:
         feed.close()
+
+
+@contextmanager
+def fed_cache(max_size: int = 1000) -> Iterator[MemoryCache[str, str]]:
+    """Give a cache with a feed."""
+    cache = MemoryCache[str, str](TABLES, max_size)
+    with feeding(cache):
+        yield cache
 
 
 def keep(cache: MemoryCache[str, str], *tags: Tag) -> None:
