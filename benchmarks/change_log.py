@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -51,9 +52,10 @@ def measure_all() -> None:
     feed.catch_up()
     sql = "UPDATE crates_crate SET index_etag = %s WHERE id = 1"
 
-    def update(cursor: Any, number: list[int] = [0]) -> None:  # noqa: B006 - counts the calls
-        number[0] += 1
-        cursor.execute(sql, [str(number[0])])
+    numbers = count()
+
+    def update(cursor: Any) -> None:
+        cursor.execute(sql, [str(next(numbers))])
 
     with connection.cursor() as cursor:
         print(f"{connection.vendor}: catch_up          ", measure(feed.catch_up))

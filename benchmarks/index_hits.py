@@ -1,6 +1,6 @@
 """Index files from memory beside nginx: `.venv/bin/python -m benchmarks.index_hits`.
 
-One core for the server, and one for the load. It takes about a minute, on SQLite or, behind `.ci/postgres`, on
+One core for the server, and one for the load. It takes about two minutes, on SQLite or, behind `.ci/postgres`, on
 PostgreSQL, uses free loopback ports and a temporary directory, and leaves nothing.
 """
 
