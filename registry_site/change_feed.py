@@ -75,27 +75,21 @@ class SQLiteReader:
         self.inode = self.path and os.stat(self.path).st_ino
         self.connection: sqlite3.Connection = wrapper.connection
         self.connection.execute(f"PRAGMA busy_timeout = {int(DEADLINE * 1000)}")
-        self.version, self.schema = self.data_version(), self.schema_version()
+        self.version, self.schema = self.number("PRAGMA data_version"), self.number("PRAGMA schema_version")
         self.last = self.newest()
 
-    # `fetchall` ends the statement, and so its view of the database.
-    def data_version(self) -> int:
-        [(version,)] = self.connection.execute("PRAGMA data_version").fetchall()
-        return int(version)
-
-    def schema_version(self) -> int:
-        [(version,)] = self.connection.execute("PRAGMA schema_version").fetchall()
-        return int(version)
+    def number(self, statement: str) -> int:
+        [(number,)] = self.connection.execute(statement).fetchall()  # ends it, and so its view of the database
+        return int(number)
 
     def newest(self) -> int:
-        [(newest,)] = self.connection.execute("SELECT coalesce(max(id), 0) FROM registry_site_change").fetchall()
-        return int(newest)
+        return self.number("SELECT coalesce(max(id), 0) FROM registry_site_change")
 
     def read(self) -> Sequence[Tag]:
         # Requests would go on with a backup that somebody has put there, and the log of the former file end.
         if self.path and os.stat(self.path).st_ino != self.inode:
             raise Lost("the file of the database was replaced")
-        version = self.data_version()
+        version = self.number("PRAGMA data_version")
         if version == self.version:
             return ()
         rows = self.connection.execute(
@@ -104,7 +98,7 @@ class SQLiteReader:
         ).fetchall()
         self.version, before = version, self.last
         # A backup that was restored in place has another number of the schema, and the ids of its log begin anew.
-        schema = self.schema_version()
+        schema = self.number("PRAGMA schema_version")
         if len(rows) > MAX_CHANGES or schema != self.schema or (not rows and self.newest() < self.last):
             self.schema, self.last = schema, self.newest()
             raise TooManyChanges
