@@ -1,8 +1,8 @@
-"""Lists of the admin site among many rows: how they count, and boxes in which staff type what to filter by."""
+"""Lists of the admin site among many rows: how they count, and their filters, in words or with boxes to type in."""
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.filters import DateFieldListFilter, FieldListFilter
@@ -74,38 +74,32 @@ class TimeFilter(DateFieldListFilter):
 FieldListFilter.register(lambda column: isinstance(column, DateField), TimeFilter, take_priority=True)
 
 
+Filter = TypeVar("Filter", bound=FieldListFilter)
+
+
 def state_filter(title: str, empty: str, filled: str) -> type[admin.EmptyFieldListFilter]:
     """Return the filter by whether a column is empty, in words for what that says of a row."""
-
-    class StateFilter(admin.EmptyFieldListFilter):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.title = title
-
-        def choices(self, changelist: Any) -> Iterator[Any]:
-            yield from with_words(super().choices(changelist), empty, filled)
-
-    return StateFilter
+    return in_words(admin.EmptyFieldListFilter, title, empty, filled)
 
 
 def flag_filter(title: str, true: str, false: str) -> type[admin.BooleanFieldListFilter]:
     """Return the filter by a boolean column, in words."""
+    return in_words(admin.BooleanFieldListFilter, title, true, false)
 
-    class FlagFilter(admin.BooleanFieldListFilter):
+
+def in_words(kind: type[Filter], title: str, *words: str) -> type[Filter]:
+    """Return a filter with this title, and with these words for its choices in place of Django's."""
+
+    class WordedFilter(kind):  # type: ignore[valid-type, misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.title = title
 
         def choices(self, changelist: Any) -> Iterator[Any]:
-            yield from with_words(super().choices(changelist), true, false)
+            for choice, word in zip(super().choices(changelist), ("All", *words), strict=False):
+                yield {**choice, "display": word}
 
-    return FlagFilter
-
-
-def with_words(choices: Iterator[Any], *words: str) -> Iterator[Any]:
-    """Iterate over the choices of a filter, with these words in place of Django's; the first is for all rows."""
-    for choice, word in zip(choices, ("All", *words), strict=False):
-        yield {**choice, "display": word}
+    return WordedFilter
 
 
 class TextFilter(admin.SimpleListFilter):
