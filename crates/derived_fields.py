@@ -161,7 +161,7 @@ def save(
     """
     is_current = prepared is not None and prepared.since == crate.index_modified
     fields = prepared if prepared is not None and is_current else derive(crate)
-    foremost, is_first, is_new = fields.foremost, not crate.index_etag, crate.is_new
+    foremost, is_new = fields.foremost, crate.is_new
     was_usable, former_count = crate.max_version_id is not None, crate.version_count
     crate.max_version, crate.newest_version = foremost.max_version, foremost.newest_version
     crate.default_version = foremost.default_version
@@ -171,7 +171,7 @@ def save(
     # text: so it goes at least one second further each time. Until that time comes, the header is not sent.
     crate.updated_at = timezone.now()
     now = crate.updated_at.replace(microsecond=0)
-    crate.index_modified = now if is_first else max(now, crate.index_modified + timedelta(seconds=1))
+    crate.index_modified = now if is_new else max(now, crate.index_modified + timedelta(seconds=1))
     crate.save(update_fields=SAVED_FIELDS)
     _save_lines(crate, fields.lines)
     if foremost.default_version != fields.former_default:
