@@ -32,7 +32,7 @@ CONTENTS_COLUMNS = (*READ_COLUMNS, "readme_html")
 
 @receiver(server_loading)
 def load_libraries(**kwargs: Any) -> None:
-    """Load what the first publish would load: the renderer of READMEs, and the names of licenses."""
+    """Load what the first publish and the first README would load: the names of licenses, and the renderer."""
     markdown.render_readme("```rust\nfn main() {}\n```", "README.md", "")
     licenses.normalize("MIT")
 
