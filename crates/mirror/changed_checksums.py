@@ -38,12 +38,17 @@ def refusals_of_crates(actor: User, index_files: Iterable[CachedIndexFile]) -> d
 
 
 def accept_any(index_file: CachedIndexFile, *, reason: str, actor: User) -> bool:
-    """Accept whatever checksums upstream has at the next request; raises `Conflict` if an incident names them."""
+    """Accept whatever checksums upstream has at the next request; raises `Conflict` if an incident names them.
+
+    Raises `NotFound`, too.
+    """
     with transaction.atomic():
-        rows = CachedIndexFile.objects.filter(pk=index_file.pk)
-        if refusal := refusals_of_crates(actor, [index_file]).get(index_file.pk):
+        locked = lock_index_file(index_file.name)
+        if refusal := refusals_of_crates(actor, [locked]).get(locked.pk):
             raise Conflict(refusal)
-        return index_cache.forget_checksums(rows, reason=reason, actor=actor) > 0
+        expect(locked, {})
+        audit.record(actor, audit.Action.MIRROR_ACCEPT, locked, reason=reason)
+    return True
 
 
 def may_be_taken_back(incident: Incident) -> bool:
@@ -67,12 +72,12 @@ def accept(incident: Incident, *, reason: str, actor: User) -> bool:
     if refusal := refusal_of(incident):
         raise Invalid(refusal)
     with transaction.atomic():
-        index_file = lock_index_file(incident)
+        index_file = lock_index_file(incident.subject)
         changes = lock_changes(incident)
         for version, (old, new) in changes.items():
             if index_file.checksums.get(version, old) not in (old, new):
                 raise Conflict(f"The checksum of {version} is no longer what it was in this incident.")
-        pin(index_file, {version: new for version, (_, new) in changes.items()})
+        expect(index_file, index_file.checksums | {version: new for version, (_, new) in changes.items()})
         record(actor, audit.Action.MIRROR_ACCEPT, index_file, changes, reason=reason)
         return incidents.settle(Incident.objects.filter(pk=incident.pk), actor=actor) > 0
 
@@ -83,7 +88,7 @@ def take_back(incident: Incident, *, actor: User) -> bool:
     Only until upstream's new index file is stored: the former one is gone then.
     """
     with transaction.atomic():
-        index_file = lock_index_file(incident)
+        index_file = lock_index_file(incident.subject)
         changes = lock_changes(incident)
         if not changes or any(index_file.checksums.get(version) != new for version, (_, new) in changes.items()):
             raise Conflict("The new checksums of this incident are not what is expected now.")
@@ -94,17 +99,17 @@ def take_back(incident: Incident, *, actor: User) -> bool:
                 "The new checksums are served by now, and the former index file is gone. Block the versions."
             )
         incidents.reopen(incident, actor=actor)
-        pin(index_file, {version: old for version, (old, _) in changes.items()})
+        expect(index_file, index_file.checksums | {version: old for version, (old, _) in changes.items()})
         record(actor, audit.Action.MIRROR_TAKE_BACK, index_file, changes)
         return True
 
 
-def lock_index_file(incident: Incident) -> CachedIndexFile:
-    """Lock and return the index file of the crate that an incident is about; raises `NotFound`."""
+def lock_index_file(name: str) -> CachedIndexFile:
+    """Lock and return the index file of a crate; raises `NotFound`."""
     rows = CachedIndexFile.objects.select_for_update().defer("body")
-    index_file = rows.filter(path=names.index_path(incident.subject)).first()
+    index_file = rows.filter(path=names.index_path(name)).first()
     if index_file is None:
-        raise NotFound(f"The mirror has no crate {incident.subject} any more.")
+        raise NotFound(f"The mirror has no crate {name} any more.")
     return index_file
 
 
@@ -117,9 +122,9 @@ def lock_changes(incident: Incident) -> dict[str, list[str]]:
     return changes
 
 
-def pin(index_file: CachedIndexFile, checksums: Mapping[str, str]) -> None:
-    """Expect these checksums from now on, and ask upstream for the whole file at the next request."""
-    index_file.checksums |= checksums
+def expect(index_file: CachedIndexFile, checksums: Mapping[str, str]) -> None:
+    """Expect these checksums alone from now on, and ask upstream for the whole file at the next request."""
+    index_file.checksums = checksums
     # Without validators upstream sends the whole file, and not 304.
     index_file.checked_at, index_file.etag, index_file.last_modified = index_cache.EPOCH, "", ""
     index_file.save(update_fields=["checksums", "checked_at", "etag", "last_modified"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
@@ -135,27 +134,10 @@ def mark_unchecked(index_file: CachedIndexFile) -> None:
 
 def mark_stale(index_files: QuerySet[CachedIndexFile], *, actor: User) -> int:
     """Let these be refreshed at their next request; return how many they are."""
-    return _update_as_staff(index_files, actor, audit.Action.MIRROR_REFRESH, {})
-
-
-def forget_checksums(index_files: QuerySet[CachedIndexFile], *, reason: str, actor: User) -> int:
-    """Accept whatever checksums upstream has at the next request; return how many files that concerns."""
-    # Without validators upstream sends the whole file, and not 304.
-    changes = {"checksums": {}, "etag": "", "last_modified": ""}
-    return _update_as_staff(index_files, actor, audit.Action.MIRROR_ACCEPT, changes, reason=reason)
-
-
-def _update_as_staff(
-    index_files: QuerySet[CachedIndexFile],
-    actor: User,
-    action: audit.Action,
-    changes: Mapping[str, object],
-    **detail: Any,
-) -> int:
     with transaction.atomic():
         rows = list(index_files.only("name"))
-        audit.record_all([audit.new_event(actor, action, row, **detail) for row in rows])
-        return CachedIndexFile.objects.filter(pk__in=[row.pk for row in rows]).update(checked_at=EPOCH, **changes)
+        audit.record_all([audit.new_event(actor, audit.Action.MIRROR_REFRESH, row) for row in rows])
+        return CachedIndexFile.objects.filter(pk__in=[row.pk for row in rows]).update(checked_at=EPOCH)
 
 
 def _get_cached(path: str) -> CachedIndexFile | None:
