@@ -14,7 +14,7 @@ from django.utils.html import escape
 from crates import names
 from crates.mirror import download_counts, index_lines, policies, summaries
 from crates.mirror.index_lines import Line
-from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, IndexSummary, Override
+from crates.mirror.models import CachedCrate, CachedIndexFile, Incident, Override
 from crates.mirror.overrides import ActiveOverride
 from registry_site.admin.object_pages import (
     MAX_ROWS,
@@ -156,8 +156,7 @@ class CratePage:
     @cached_property
     def lines(self) -> list[Line]:
         """The versions of the crate, the last published ones first."""
-        packed = IndexSummary.objects.filter(index_file=self.index_file).values_list("lines", flat=True).first()
-        return list(reversed(summaries.unpack(packed or [], self.index_file.name)))
+        return list(reversed(summaries.lines_of(self.index_file)))
 
     @cached_property
     def reasons(self) -> policies.Reasons:

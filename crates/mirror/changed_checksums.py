@@ -7,7 +7,7 @@ from django.db import transaction
 from accounts.models import User
 from crates import names
 from crates.mirror import incidents, index_cache, summaries
-from crates.mirror.models import CachedIndexFile, Incident, IndexSummary
+from crates.mirror.models import CachedIndexFile, Incident
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound
 
@@ -92,9 +92,7 @@ def take_back(incident: Incident, *, actor: User) -> bool:
         changes = lock_changes(incident)
         if not changes or any(index_file.checksums.get(version) != new for version, (_, new) in changes.items()):
             raise Conflict("The new checksums of this incident are not what is expected now.")
-        packed = IndexSummary.objects.filter(index_file=index_file).values_list("lines", flat=True).first()
-        lines = summaries.unpack(packed or [], index_file.name)
-        if any(changes.get(line.version, ("", ""))[1] == line.checksum for line in lines):
+        if any(changes.get(line.version, ("", ""))[1] == line.checksum for line in summaries.lines_of(index_file)):
             raise Conflict(
                 "The new checksums are served by now, and the former index file is gone. Block the versions."
             )

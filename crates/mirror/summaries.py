@@ -10,6 +10,7 @@ import semver
 from crates import names
 from crates.mirror import resolving
 from crates.mirror.index_lines import NAME, Line
+from crates.mirror.models import CachedIndexFile, IndexSummary
 from registry_site.search import spelling
 from registry_site.search.words import tokenize
 
@@ -92,3 +93,9 @@ def unpack(packed: Sequence[Sequence[Any]], name: str) -> list[Line]:
         Line(b"", version, checksum, yanked, None if time is None else datetime.fromtimestamp(time, UTC), name)
         for version, checksum, yanked, time in packed
     ]
+
+
+def lines_of(index_file: CachedIndexFile) -> list[Line]:
+    """Return the stored lines of a crate, without their bytes."""
+    packed = IndexSummary.objects.filter(index_file=index_file).values_list("lines", flat=True).first()
+    return unpack(packed or [], index_file.name)
