@@ -296,4 +296,4 @@ class StoredFilePage:
         }
         same = others.exclude(pk=crate.pk).order_by("-fetched_at")[: MAX_ROWS + 1]
         more = Link("All of the crate", list_url(CachedCrate, q=crate.name))
-        yield panel_of("Other files of the version or the checksum", columns, same, more=more)
+        yield panel_of("Other files of the version or the checksum", columns, same, more=more, order="newest")
