@@ -17,14 +17,14 @@ RETRY_SECONDS = 0.2
 NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
 # Snapshots of this database alone count. But each new one is as old as the oldest writer of all databases.
 ARE_WRITERS_GONE = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8"
-OLDEST_READER = """
-SELECT name FROM (
+OLD_READERS = """
+SELECT string_agg(name, ', ' ORDER BY age DESC) FROM (
     SELECT format('process %%s (%%s)', pid, application_name), greatest(age(backend_xid), age(backend_xmin))
     FROM pg_stat_activity WHERE (datid IS NULL OR datname = current_database() OR backend_xid IS NOT NULL)
         AND pid <> pg_backend_pid() AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
     UNION ALL SELECT format('prepared transaction %%s', gid), age(transaction) FROM pg_prepared_xacts
     UNION ALL SELECT format('replication slot %%s', slot_name), age(xmin) FROM pg_replication_slots
-) AS readers (name, age) WHERE age > age(%s::xid8::xid) ORDER BY age DESC LIMIT 1
+) AS readers (name, age) WHERE age > age(%s::xid8::xid)
 """
 
 
@@ -42,9 +42,9 @@ def erase_traces(models: list[type[Model]]) -> bool:
             if connection.vendor == "sqlite":
                 rewrite_indexes()
                 return _rewrite(cursor)
-            reader = _wait_for_readers(cursor)
-            if reader:
-                log_event("traces_not_erased", logging.ERROR, cause=f"{reader} may still see the deleted rows")
+            readers = _wait_for_readers(cursor)
+            if readers:
+                log_event("traces_not_erased", logging.ERROR, cause=f"{readers} may still see the deleted rows")
                 return False
             _write_anew(cursor, models)
             return True
@@ -62,19 +62,19 @@ def _rewrite(cursor: Any) -> bool:
 
 
 def _wait_for_readers(cursor: Any) -> str:
-    """Wait until nobody can see what is deleted by now; return the name of the reader that takes too long, if any."""
+    """Wait until nobody can see what is deleted by now; return the names of those who take too long, if any."""
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     cursor.execute(NEXT_TRANSACTION)
     (limit,) = cursor.fetchone()
     while True:
         cursor.execute(ARE_WRITERS_GONE, [limit])  # first, for a later snapshot is as old as they are
         (are_writers_gone,) = cursor.fetchone()
-        cursor.execute(OLDEST_READER, [limit])
-        (reader,) = cursor.fetchone() or [""]
-        if are_writers_gone and not reader:
+        cursor.execute(OLD_READERS, [limit])
+        (readers,) = cursor.fetchone()
+        if are_writers_gone and not readers:
             return ""
         if time.monotonic() > deadline:
-            return reader or "a transaction"
+            return readers or "a transaction"
         time.sleep(RETRY_SECONDS)
 
 

@@ -105,4 +105,4 @@ def test_role_without_rights_logs_a_lasting_reader(
     (fields,) = [record.fields for record in caplog.records if hasattr(record, "fields")]
     assert fields["event"] == "traces_not_erased"
     pid = old_reader.connection.info.backend_pid
-    assert fields["cause"] == f"process {pid} (dump) may still see the deleted rows"
+    assert f"process {pid} (dump)" in fields["cause"]  # others may write in databases beside this one
