@@ -13,19 +13,27 @@ from urllib.request import Request, urlopen
 import pytest
 
 from crates.names import index_path
-from tests.support import packing
 from tests.support.concurrency import wait_until
 from tests.support.mirror_store import query
+from tests.support.raw_requests import (
+    LOCAL,
+    OWN_LINES,
+    SETTINGS,
+    connect,
+    etag_of,
+    exchange,
+    get,
+    head,
+    publish,
+    quick_answers,
+)
 from tests.support.servers import Server, certificate, running, running_with
 
 pytestmark = pytest.mark.long
 
-TOKEN = "metrics-token"
-SERVER_SETTINGS = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "2", "REGISTRY_METRICS_TOKEN": TOKEN}
+SERVER_SETTINGS = SETTINGS
 NAMES = ("a", "ab", "abc", "serde", "tokio-util")
 SERDE = f"/index/{index_path('serde')}"
-LOCAL = "Host: 127.0.0.1"
-OWN_LINES = re.compile(rb"(?m)^(Date|X-Request-ID): .*\r$")
 
 
 @pytest.fixture(scope="module")
@@ -37,62 +45,11 @@ def token(server: Server) -> str:
     return token
 
 
-def publish(server: Server, token: str, name: str, version: str = "1.0.0") -> None:
-    body = packing.frame(packing.metadata(name, version), packing.crate(name, version))
-    request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
-    with urlopen(request) as response:
-        assert response.status == 200
-
-
-def connect(server: Server) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", server.port), timeout=40)
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    tls = server.tls()
-    return tls.wrap_socket(peer, server_hostname="127.0.0.1") if tls else peer
-
-
-def exchange(server: Server, *pieces: bytes) -> bytes:
-    """Send pieces, and return all that comes until the server ends the connection."""
-    with connect(server) as peer:
-        with suppress(OSError):  # it was refused before its end
-            for piece in pieces:
-                peer.sendall(piece)
-                time.sleep(0.001 if len(pieces) > 1 else 0)
-            if server.scheme == "http":
-                peer.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: peer.recv(65536), b""))
-
-
-def get(server: Server, path: str, *lines: str) -> tuple[bytes, bytes]:
-    """Return the head and the body of a response."""
-    answer = exchange(server, head(path, LOCAL, "Connection: close", *lines))
-    first, _, body = answer.partition(b"\r\n\r\n")
-    return first, body
-
-
-def quick_answers(server: Server) -> int:
-    """Return how many answers the server has sent from memory."""
-    request = Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-    with urlopen(request, context=server.tls()) as response:
-        (count,) = re.findall(rb"(?m)^entrepot_quick_answers_total ([0-9]+)", response.read())
-    return int(count)
-
-
 def answers_quickly(server: Server) -> bool:
     """Ask over one connection, and tell whether an answer came from memory."""
     before = quick_answers(server)
     exchange(server, *[head("/ready", LOCAL)] * 2, head("/ready", LOCAL, "Connection: close"))
     return quick_answers(server) > before
-
-
-def etag_of(server: Server, path: str) -> str:
-    match = re.search(r"(?m)^ETag: (.*)\r$", get(server, path)[0].decode())
-    return match[1] if match else ""
-
-
-def head(path: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
-    first = (f"{method} {path} HTTP/{version}", *lines)
-    return "".join(f"{line}\r\n" for line in (*first, "")).encode("latin-1")
 
 
 # --- The same bytes -----------------------------------------------------------------------------------------------
@@ -167,7 +124,7 @@ def test_both_ways_give_the_same_bytes(server: Server, token: str) -> None:
 
 def test_tls_and_proxies_get_the_same_answers(tmp_path: Path) -> None:
     tls = certificate(tmp_path / "tls")
-    with running(tmp_path / "data", **SERVER_SETTINGS, **tls, REGISTRY_TRUSTED_PROXIES="127.0.0.1") as server:
+    with running(tmp_path / "data", **SETTINGS, **tls, REGISTRY_TRUSTED_PROXIES="127.0.0.1") as server:
         wait_until(lambda: answers_quickly(server))
         lines = (LOCAL, "X-Request-ID: request-of-a-proxy", "X-Forwarded-For: 192.0.2.1")
         answers = []
@@ -301,6 +258,6 @@ def is_sending(pid: int, port: int) -> bool:
 
 
 def test_no_answers_are_kept_without_memory_for_them(tmp_path: Path) -> None:
-    with running(tmp_path / "data", **SERVER_SETTINGS, REGISTRY_INDEX_CACHE_SIZE="0") as server:
+    with running(tmp_path / "data", **SETTINGS, REGISTRY_INDEX_CACHE_SIZE="0") as server:
         answers = {get(server, "/index/config.json")[1] for _ in range(5)}
         assert (len(answers), quick_answers(server)) == (1, 0)
