@@ -5,7 +5,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts import cross_site
+from accounts import cross_site, readers
 from accounts.authentication import get_principal
 from accounts.scopes import Scope
 from registry_site import errors
@@ -59,7 +59,11 @@ class ReadAccess(TokenRequired):
         return not settings.AUTH_REQUIRED
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return not settings.AUTH_REQUIRED or super().has_permission(request, view)
+        may_read = not settings.AUTH_REQUIRED or super().has_permission(request, view)
+        if may_read and request.auth is not None:
+            access = f"{type(self).__name__} by {type(request.successful_authenticator).__name__}"
+            readers.note(request._request, access, get_principal(request))
+        return may_read
 
 
 class TokenOrReadAccess(ReadAccess):

@@ -32,13 +32,12 @@ class LiveCredential(NamedTuple):
     user: list[Any]
 
 
-# What `good_standing` reads belongs here, too.
-live_credentials = register(
-    MemoryCache[tuple[str, str], LiveCredential](
-        {"credential": ["accounts_credential"], "user": ["accounts_ban", "accounts_identity", "accounts_user"]},
-        MAX_CREDENTIALS,
-    )
-)
+# The tables on which a live credential depends, by kind of change: also what `good_standing` reads.
+CREDENTIAL_TABLES = {
+    "credential": ["accounts_credential"],
+    "user": ["accounts_ban", "accounts_identity", "accounts_user"],
+}
+live_credentials = register(MemoryCache[tuple[str, str], LiveCredential](CREDENTIAL_TABLES, MAX_CREDENTIALS))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Index files from memory beside nginx: `.venv/bin/python -m benchmarks.index_hits`.
 
-One core for the server, and one for the load. It takes about two minutes, on SQLite or, behind `.ci/postgres`, on
+One core for the server, and one for the load. It takes about three minutes, on SQLite or, behind `.ci/postgres`, on
 PostgreSQL, uses free loopback ports and a temporary directory, and leaves nothing.
 """
 
@@ -46,6 +46,7 @@ def main() -> None:
         os.sched_setaffinity(0, {SERVER_CORE})
         ours.start()
         stack.callback(ours.stop)
+        token = ours.sign_up("benchmark")
         subprocess.run([sys.executable, "-m", "benchmarks.index_hits", "--fill"], env=ours.environment, check=True)
         paths = [static_copy.index_url(crate_name(number)) for number in range(max(COUNTS))]
         for path in paths:
@@ -53,8 +54,11 @@ def main() -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(line(file.name))
         theirs = stack.enter_context(nginx.running(directory / "nginx", directory / "site", Link(), workers=1))
+        closed = Server(directory / "data", {**environment, "REGISTRY_WORKERS": "1", "REGISTRY_AUTH_REQUIRED": "1"})
+        closed.start()
+        stack.callback(closed.stop)
         os.sched_setaffinity(0, {LOAD_CORE})
-        print(render([*measure(ours, theirs, paths)]))
+        print(render([*measure(ours, theirs, paths), *measure(closed, theirs, paths, token)]))
 
 
 def crate_name(number: int) -> str:
@@ -87,27 +91,27 @@ def fill() -> None:
     IndexLine.objects.bulk_create(lines, batch_size=1000)
 
 
-def measure(ours: Server, theirs: nginx.Nginx, paths: Sequence[str]) -> Iterator[Row]:
-    """Ask each server as fast as it answers over HTTP/1.1, in turn."""
-    static_copy.etags(ours.port, [paths[0], paths[0]])  # lets the worker read that there are crates now
-    tags = [static_copy.etags(port, paths) for port in (ours.port, theirs.port)]
+def measure(ours: Server, theirs: nginx.Nginx, paths: Sequence[str], token: str = "") -> Iterator[Row]:
+    """Ask each server as fast as it answers over HTTP/1.1, in turn; ours with the token that it demands, if any."""
+    static_copy.etags(ours.port, [paths[0], paths[0]], token)  # lets the worker read that there are crates now
+    tags = [static_copy.etags(ours.port, paths, token), static_copy.etags(theirs.port, paths)]
     for count in COUNTS:
         for status, etags in ((200, ([], [])), (304, [own[:count] for own in tags])):
             runs = [
-                partial(run, ours.process.pid, ours.url, paths[:count], etags[0]),
+                partial(run, ours.process.pid, ours.url, paths[:count], etags[0], token),
                 partial(run, theirs.process.pid, theirs.url, paths[:count], etags[1]),
             ]
             results = [[single() for single in runs] for _ in range(ROUNDS)]
             rates, costs = ([median(pair[n][kind] for pair in results) for n in range(2)] for kind in range(2))
-            label = f"index, {status}, {count:,} name{'s' * (count > 1)}"
+            label = f"index, {status}, {count:,} name{'s' * (count > 1)}{', auth required' * bool(token)}"
             yield Row(f"{label}: requests/s", *rates)
             yield Row(f"{label}: µs of CPU for each", *costs)
 
 
-def run(pid: int, url: str, paths: Sequence[str], etags: Sequence[str]) -> tuple[float, float]:
+def run(pid: int, url: str, paths: Sequence[str], etags: Sequence[str], token: str = "") -> tuple[float, float]:
     """Return the answers per second, and the microseconds of CPU that the server took for each."""
     before = cpu_seconds(pid)
-    rate = wrk.run(url, paths, etags, connections=32, seconds=SECONDS, threads=1).answers
+    rate = wrk.run(url, paths, etags, connections=32, seconds=SECONDS, threads=1, token=token).answers
     return rate, (cpu_seconds(pid) - before) / (rate * SECONDS) * 1e6
 
 

@@ -32,13 +32,14 @@ def copy_files(port: int, names: Iterable[str], site: Path) -> None:
     connection.close()
 
 
-def etags(port: int, paths: Sequence[str]) -> list[str]:
+def etags(port: int, paths: Sequence[str], token: str = "") -> list[str]:
     """Return the ETag of each path; raises `RuntimeError` if a server does not answer its own with 304."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     tags = []
     for path in paths:
-        _, etag, _ = _get(connection, path)
-        status, _, _ = _get(connection, path, {"If-None-Match": etag})
+        headers = {"Authorization": token} if token else {}
+        _, etag, _ = _get(connection, path, headers)
+        status, _, _ = _get(connection, path, {**headers, "If-None-Match": etag})
         if status != 304:
             raise RuntimeError(f"{path} got {status} to its own ETag.")
         tags.append(etag)

@@ -12,11 +12,11 @@ from benchmarks.programs import path_of
 THREADS = 2
 
 SCRIPT = """
-local paths, etags = {{ {paths} }}, {{ {etags} }}
+local paths, etags, token = {{ {paths} }}, {{ {etags} }}, {token}
 local requests, last = {{}}, 0
 init = function()
     for i, path in ipairs(paths) do
-        requests[i] = wrk.format("GET", path, etags[i] and {{["If-None-Match"] = etags[i]}} or nil)
+        requests[i] = wrk.format("GET", path, {{["If-None-Match"] = etags[i], ["Authorization"] = token}})
     end
 end
 request = function()
@@ -48,10 +48,11 @@ def run(
     connections: int,
     seconds: int,
     threads: int = THREADS,
+    token: str = "",
 ) -> Rate:
-    """GET the paths in turn, each with its ETag when there are `etags`; raises `RuntimeError` at any failure."""
+    """GET the paths in turn, with ETags and a token if there are any; raises `RuntimeError` at any failure."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT.format(paths=_lua(paths), etags=_lua(etags)))
+        script.write(SCRIPT.format(paths=_lua(paths), etags=_lua(etags), token=_lua([token] if token else []) or "nil"))
         script.flush()
         command = [path_of("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
         output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout

@@ -37,7 +37,11 @@ class LastUses(WriteBuffer[int, LastUse]):
         """Record that a row is used now, unless that was stored within the last hour."""
         now, last = timezone.now(), getattr(row, self.at)
         if last is None or last <= now - INTERVAL:
-            self.add({row.pk: LastUse(now, client_address.client_ip())})
+            self.record_key(row.pk, client_address.client_ip())
+
+    def record_key(self, key: int, ip_address: str | None) -> None:
+        """Record that the row with this key is used now; it is stored unless it was within the last hour."""
+        self.add({key: LastUse(timezone.now(), ip_address)})
 
     def merge(self, former: LastUse, value: LastUse) -> LastUse:
         return value

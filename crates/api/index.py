@@ -46,10 +46,12 @@ def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: dat
     return get_conditional_response(request, etag, timestamp, response) or response
 
 
-def keep_index_file(response: HttpResponse, modified: datetime | None, tag: Tag, **ends: Any) -> HttpResponse:
+def keep_index_file(
+    request: Request, response: HttpResponse, modified: datetime | None, tag: Tag, **ends: Any
+) -> HttpResponse:
     """Let the worker send an index file again, unless its Last-Modified is left out for now."""
     lies_ahead = modified is not None and "Last-Modified" not in response
-    return response if lies_ahead else keep(response, tag, **ends)
+    return response if lies_ahead else keep(request._request, response, tag, **ends)
 
 
 class IndexConfig(serializers.Serializer[Any]):
@@ -64,7 +66,7 @@ class Index(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the rest is."""
-        return keep(Response(config_json("/dl")))
+        return keep(request._request, Response(config_json("/dl")))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def retrieve(self, request: Request, path: str) -> HttpResponseBase:
@@ -75,4 +77,4 @@ class Index(Cargo, ViewSet):
         response = index_file(request._request, file.text, file.etag, file.modified)
         # Of other spellings of the path there are too many to keep them.
         is_usual = path == names.normalize_index_path(path)
-        return keep_index_file(response, file.modified, ("index", path)) if is_usual else response
+        return keep_index_file(request, response, file.modified, ("index", path)) if is_usual else response

@@ -48,7 +48,7 @@ class Mirror(Cargo, ViewSet):
     @extend_schema(responses=IndexConfig)
     def config(self, request: Request) -> Response:
         """`config.json`: where the files and the API are."""
-        return keep(Response(config_json("/ktra/api/v1/mirror", "/mirror")))
+        return keep(request._request, Response(config_json("/ktra/api/v1/mirror", "/mirror")))
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     def entry(self, request: Request, path: str) -> HttpResponseBase:
@@ -60,7 +60,7 @@ class Mirror(Cargo, ViewSet):
             return response
         tag = ("mirror", names.canonical(path.rpartition("/")[2]))
         good_until = rendered.ends_at and rendered.ends_at.timestamp()
-        return keep_index_file(response, rendered.modified, tag, good_until=good_until, count_hit=count_hit)
+        return keep_index_file(request, response, rendered.modified, tag, good_until=good_until, count_hit=count_hit)
 
     @extend_schema(responses=MirroredCrate)
     def crate(self, request: Request, name: str) -> Response:

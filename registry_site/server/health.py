@@ -33,4 +33,4 @@ def health(request: HttpRequest) -> JsonResponse:
             cursor.execute("SELECT 1")
     except Error:
         return JsonResponse({"status": "unavailable", "database": False}, status=503)
-    return keep(JsonResponse({"status": "ok", "database": True}))
+    return keep(request, JsonResponse({"status": "ok", "database": True}))

@@ -130,7 +130,7 @@ class QuickAnswers:
             end = data.find(END) + len(END)
             if end >= len(END):
                 request, rest = self.heads.read(data[:end]), data[end:]
-        if request is None or not self.worker.alive or response_cache.find(request) is None:
+        if request is None or not self.worker.alive or response_cache.find(request, conn.client[0]) is None:
             self.hand_over(conn, data, request)
             return
         self.heads.remember(data[: len(data) - len(rest)], request)
@@ -203,7 +203,7 @@ class QuickAnswers:
                 conn.is_parked = False
                 self.listen_to(conn)
             may_answer = is_true and self.unsent <= MAX_UNSENT
-            answer = response_cache.find(request) if may_answer else None
+            answer = response_cache.find(request, conn.client[0]) if may_answer else None
             if answer is None:
                 self.hand_over(conn, data, request)
             else:
@@ -227,7 +227,7 @@ class QuickAnswers:
             if not keeps_alive or answer.large_body or end < len(END):
                 break
             next_request = self.heads.read(rest[:end])
-            next_answer = response_cache.find(next_request) if next_request else None
+            next_answer = response_cache.find(next_request, conn.client[0]) if next_request else None
             if next_request is None or next_answer is None:
                 break
             request, answer, rest = next_request, next_answer, rest[end:]
@@ -252,8 +252,7 @@ class QuickAnswers:
 
     def parts_of(self, conn: Connection, request: PlainRequest, answer: KeptAnswer) -> list[bytes]:
         self.sent += 1
-        if answer.count_hit:
-            answer.count_hit()
+        response_cache.count(request, answer, conn.client[0])
         first = (answer.status, request.minor_version, request.keeps_alive and self.keepalive > 0)
         lines = self.first_lines.get(first) or self.first_lines_of(*first)
         if request.request_id and conn.is_proxy and REQUEST_ID.fullmatch(request.request_id):

@@ -1,6 +1,7 @@
 """Heads of plain requests, read from bytes. gunicorn reads all others, so each of its rules keeps one home."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -11,13 +12,14 @@ OVERHEAD = 400  # bytes of memory that each of these takes beside its own
 END = b"\r\n\r\n"
 
 # Headers that change nothing in the answers that are kept, or what is read of them below. With any other header,
-# such as Range, Cookie, Authorization, Content-Length or Expect, a request is not plain.
+# such as Range, Cookie, Content-Length or Expect, a request is not plain.
 HARMLESS = frozenset(
-    b"accept accept-encoding accept-language cache-control cargo-protocol connection dnt forwarded from host "
-    b"if-none-match pragma referer te traceparent tracestate user-agent via x-forwarded-for x-forwarded-host "
+    b"accept accept-encoding accept-language authorization cache-control cargo-protocol connection dnt forwarded from "
+    b"host if-none-match pragma referer te traceparent tracestate user-agent via x-forwarded-for x-forwarded-host "
     b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id".split()
 )
 REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9/._-]*) HTTP/1\.([01])")
+WITH_TOKEN = b" *"  # behind the target, which has no blank: the answer to those with a token has other headers
 VALUE = re.compile(rb"[ -~]*")
 HOST = re.compile(rb"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 ETAG = re.compile(rb'(?:W/)?("[0-9A-Za-z]+")')
@@ -28,12 +30,14 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 class PlainRequest:
     """A request without a body whose answer depends on these fields alone."""
 
-    target: bytes  # as it came
+    key: bytes  # of the answer: the target as it came, and whether there is a token
     is_head: bool
     minor_version: int
     keeps_alive: bool
     etag: bytes  # of `If-None-Match`, or empty
     unchanged_key: bytes  # of the answer that a client with this ETag has what there is
+    token: bytes  # the value of `Authorization`, or empty
+    forwarded_for: bytes  # the value of `X-Forwarded-For`, or empty
     request_id: bytes  # from a proxy, or empty
 
 
@@ -59,7 +63,9 @@ class HeadReader:
             self.remembered.clear()
             self.remembered_bytes = 0
         self.remembered[head] = request
-        self.remembered_bytes += len(head) + len(request.target) + len(request.unchanged_key) + OVERHEAD
+        self.remembered_bytes += (
+            len(head) + len(request.key) + len(request.unchanged_key) + len(request.token) + OVERHEAD
+        )
 
     def _parse(self, head: bytes) -> PlainRequest | None:
         if len(head) > MAX_HEAD_BYTES:
@@ -75,6 +81,12 @@ class HeadReader:
             if not colon or name not in HARMLESS or name in headers or not VALUE.fullmatch(value):
                 return None
             headers[name] = value.strip(b" ")
+        return self.request(start[2], headers, is_head=start[1] == b"HEAD", minor_version=int(start[3]))
+
+    def request(
+        self, target: bytes, headers: Mapping[bytes, bytes], *, is_head: bool, minor_version: int = 1
+    ) -> PlainRequest | None:
+        """Return the request for a plain target with headers that are all harmless; None if their values are not."""
         host = HOST.fullmatch(headers.get(b"host", b""))
         if host is None or host[1].lower() not in self.hosts or b"html" in headers.get(b"accept", b"").lower():
             return None
@@ -85,15 +97,18 @@ class HeadReader:
                 return None
             etag = tag[1]
         connection = headers.get(b"connection", b"").lower()
-        if connection not in (b"", b"close", b"keep-alive"):
+        token = headers.get(b"authorization", b"")
+        if connection not in (b"", b"close", b"keep-alive") or (b"authorization" in headers and not token):
             return None
-        minor_version = int(start[3])
+        key = target + WITH_TOKEN if token else target
         return PlainRequest(
-            target=start[2],
-            is_head=start[1] == b"HEAD",
+            key=key,
+            is_head=is_head,
             minor_version=minor_version,
             keeps_alive=connection == b"keep-alive" or (minor_version == 1 and not connection),
             etag=etag,
-            unchanged_key=start[2] + b" " + etag,
+            unchanged_key=key + b" " + etag,
+            token=token,
+            forwarded_for=headers.get(b"x-forwarded-for", b""),
             request_id=headers.get(b"x-request-id", b""),
         )

@@ -2,14 +2,18 @@
 
 A view marks its answer with `keep`, and names the changes that end it. It is kept as gunicorn has sent it, for the next
 plain request for the same path. `registry_site.change_feed` says why nothing old is sent.
+
+A permission notes with `note_reader` whose credential it has let pass. The worker keeps that too, until the credential
+or its user changes: a request with the same token gets the answers of all views with the same permission. Requests with
+a token and those without one have answers of their own.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from registry_site import memory_cache
 from registry_site.http.request_log import HEADER as REQUEST_ID
@@ -20,12 +24,30 @@ OVERHEAD = 1000  # bytes of memory that each answer takes beside its own
 LARGE_BODY = 64 * 1024  # bytes, from which on a body is not copied for each request
 MAX_SHARE = 8  # an answer over an eighth of all memory for them would push out too many others
 STATUSES = ("200 OK", "304 Not Modified")
+MAX_READERS = 4096  # about 8 MB
+MARK, READER = "registry_site.mark", "registry_site.reader"  # of the environment of WSGI
 
 Response = TypeVar("Response", bound=HttpResponse)
 
 
+class Reader(Protocol):
+    """A credential that a permission has let pass, which is so until one of `tags` changes or `good_until`.
+
+    What changes from request to request is checked each time: the address from which the client comes, as the peer of
+    its connection and `X-Forwarded-For` say.
+    """
+
+    access: str  # the permission, and how it knows the credential
+    tags: Collection[Tag]
+    good_until: float | None
+
+    def admits(self, peer: str, forwarded_for: bytes) -> bool: ...
+    def record_use(self, peer: str, forwarded_for: bytes) -> None: ...
+
+
 @dataclass(frozen=True)
 class Mark:
+    status: int
     tags: Collection[Tag]
     good_until: float | None
     count_hit: Callable[[], None] | None
@@ -41,6 +63,7 @@ class KeptAnswer:
     after_id: bytes  # up to the empty line
     rest: bytes  # the same, and a body that is not large
     large_body: bytes
+    access: str  # of those who get it with a token; empty for those without
     count_hit: Callable[[], None] | None
 
     def size(self) -> int:
@@ -48,6 +71,8 @@ class KeptAnswer:
 
 
 answers = memory_cache.register(MemoryCache[bytes, KeptAnswer]({}, settings.INDEX_CACHE_SIZE, KeptAnswer.size))
+# By access and the value of `Authorization`. Whoever notes readers adds the tables on which they depend.
+readers = memory_cache.register(MemoryCache[tuple[str, bytes], Reader]({}, MAX_READERS))
 
 
 def rely_on(kind: str, tables: Collection[str]) -> None:
@@ -56,6 +81,7 @@ def rely_on(kind: str, tables: Collection[str]) -> None:
 
 
 def keep(
+    request: HttpRequest,
     response: Response,
     *tags: Tag,
     good_until: float | None = None,
@@ -63,41 +89,81 @@ def keep(
 ) -> Response:
     """Let a response be sent again until one of these changes, or until a time of `time.time()`.
 
-    `count_hit` is called each time, for the figures that the view would have counted.
+    It must be the same for all who get past the permission of its view. `count_hit` is called each time, for the
+    figures that the view would have counted.
     """
-    response.mark = Mark(tags, good_until, count_hit)  # type: ignore[attr-defined]
+    request.META[MARK] = Mark(response.status_code, tags, good_until, count_hit)
     return response
 
 
-def put(request: PlainRequest, status: str, headers: Sequence[tuple[str, str]], response: Any, ticket: int) -> None:
+def note_reader(request: HttpRequest, reader: Reader) -> None:
+    """Note whose credential a permission has let pass."""
+    request.META[READER] = reader
+
+
+def put(
+    request: PlainRequest,
+    environ: Mapping[str, Any],
+    status: str,
+    headers: Sequence[tuple[str, str]],
+    response: Any,
+    ticket: int,
+) -> None:
     """Keep the response to a request if it is marked; the ticket is from before the view."""
-    mark: Mark | None = getattr(response, "mark", None)
-    if mark is None or status not in STATUSES or is_personal(headers):
+    mark: Mark | None = environ.get(MARK)
+    reader: Reader | None = environ.get(READER) if request.token else None
+    if mark is None or status not in STATUSES or not status.startswith(str(mark.status)):
         return
-    answer = kept_answer(status, headers, response.content, mark)
+    if is_personal(headers, has_reader=reader is not None) or (request.token and reader is None):
+        return
+    answer = kept_answer(status, headers, response.content, mark, reader.access if reader else "")
     if answer.size() <= answers.max_size // MAX_SHARE:
-        key = request.unchanged_key if status == STATUSES[1] else request.target
+        key = request.unchanged_key if status == STATUSES[1] else request.key
         answers.put(key, answer, ticket, mark.tags, mark.good_until)
+    if reader:
+        readers.put((reader.access, request.token), reader, ticket, reader.tags, reader.good_until)
 
 
-def is_personal(headers: Sequence[tuple[str, str]]) -> bool:
-    """Tell whether a response is for one client alone, whatever its view has marked."""
-    return any(name == "Set-Cookie" or (name == "Cache-Control" and "no-store" in value) for name, value in headers)
+def is_personal(headers: Sequence[tuple[str, str]], *, has_reader: bool) -> bool:
+    """Tell whether a response is for one client alone, whatever its view has marked.
+
+    Caches may not store what comes with a token, but that is no secret from others whom the permission lets pass.
+    """
+    return any(
+        name == "Set-Cookie" or (name == "Cache-Control" and "no-store" in value and not has_reader)
+        for name, value in headers
+    )
 
 
-def find(request: PlainRequest) -> KeptAnswer | None:
-    """Return the answer to a request, for a caller that has let the feed catch up since the request came."""
+def find(request: PlainRequest, peer: str) -> KeptAnswer | None:
+    """Return the answer to a request, for a caller that has let the feed catch up since the request came.
+
+    `peer` is the address from which its connection comes.
+    """
     if not request.etag:
-        return answers.peek(request.target)
-    answer = answers.peek(request.unchanged_key)
-    if answer is None:
-        answer = answers.peek(request.target)
-        if answer is not None and answer.etag == request.etag:
-            return None  # the next one is 304, and not kept yet
+        answer = answers.peek(request.key)
+    else:
+        answer = answers.peek(request.unchanged_key)
+        if answer is None:
+            answer = answers.peek(request.key)
+            if answer is not None and answer.etag == request.etag:
+                return None  # the next one is 304, and not kept yet
+    if answer is not None and request.token:
+        reader = readers.peek((answer.access, request.token))
+        if reader is None or not reader.admits(peer, request.forwarded_for):
+            return None
     return answer
 
 
-def kept_answer(status: str, headers: Sequence[tuple[str, str]], body: bytes, mark: Mark) -> KeptAnswer:
+def count(request: PlainRequest, answer: KeptAnswer, peer: str) -> None:
+    """Count an answer that is sent, as its view would have."""
+    if answer.count_hit:
+        answer.count_hit()
+    if request.token and (reader := readers.peek((answer.access, request.token))):
+        reader.record_use(peer, request.forwarded_for)
+
+
+def kept_answer(status: str, headers: Sequence[tuple[str, str]], body: bytes, mark: Mark, access: str) -> KeptAnswer:
     """Return a response as gunicorn writes its headers, which follow those of its own."""
     names = [name for name, _ in headers]
     index = names.index(REQUEST_ID)
@@ -112,5 +178,6 @@ def kept_answer(status: str, headers: Sequence[tuple[str, str]], body: bytes, ma
         after_id=after_id,
         rest=after_id if is_large else after_id + body,
         large_body=body if is_large else b"",
+        access=access,
         count_hit=mark.count_hit,
     )

@@ -99,7 +99,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             try:
                 body = application(environ, begin_response)
                 if conn.plain_request and environ["REQUEST_METHOD"] == "GET":
-                    response_cache.put(conn.plain_request, *begun, body, ticket)
+                    response_cache.put(conn.plain_request, environ, *begun, body, ticket)
                 if environ["REQUEST_METHOD"] == "HEAD":  # gunicorn logs a warning for each body that it drops
                     body.close()
                     body = ()

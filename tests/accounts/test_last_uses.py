@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import bans
 from accounts.credentials import cargo_tokens, last_uses, revocation
 from accounts.models import Credential, User
+from accounts.readers import CredentialReader
 from registry_site import write_buffers
 from registry_site.last_uses import LastUse
 from tests.support.app_keys import KeyPair, issue_key, sign_request
@@ -32,6 +33,15 @@ def last_use(**filters: Any) -> tuple[datetime | None, str | None]:
 
 def use(client: Client, address: str = "192.0.2.7") -> None:
     assert client.get(PATH, REMOTE_ADDR=address).status_code == 200
+
+
+def test_answer_without_a_thread_is_a_use(as_alice: CargoClient) -> None:
+    credential = Credential.objects.select_related("user").get()
+    reader = CredentialReader("", credential.user, credential)
+    for _ in range(2):
+        reader.record_use("192.0.2.9", b"")
+    write_buffers.flush()
+    assert last_use()[1] == "192.0.2.9"
 
 
 # --- In memory ----------------------------------------------------------------------------------------------------

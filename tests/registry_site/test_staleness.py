@@ -1,4 +1,4 @@
-"""No index file is older than what was acknowledged before the request for it, also while workers are killed."""
+"""No answer is older than what was acknowledged before its request, nor is a token good, while workers are killed."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.staleness import SETTINGS, Checker
 pytestmark = pytest.mark.long
 
 
-def test_no_index_file_is_stale_on_any_node(tmp_path: Path) -> None:
+def test_no_answer_is_stale_on_any_node(tmp_path: Path) -> None:
     """On PostgreSQL there are two nodes. `python -m benchmarks.staleness` does the same for ten minutes."""
     with running(tmp_path / "data", **SETTINGS, REGISTRY_WORKERS="2") as first:
         nodes = [first]

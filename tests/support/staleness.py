@@ -1,7 +1,8 @@
-"""A checker of index files: none may be older than what was acknowledged before the request for it began.
+"""A checker of index files and tokens: nothing may count that was ended before a request began.
 
 Writers publish, yank and unyank, each in a crate of its own, and note when each change began and was acknowledged.
-Readers note when they began and ended, and what they saw. All clocks are the monotonic one of this machine.
+Somebody logs in again and again, which ends the token before. Readers, with and without these tokens, note when they
+began and ended, and what they saw. All clocks are the monotonic one of this machine.
 """
 
 import json
@@ -17,10 +18,12 @@ from random import Random
 
 from crates.names import index_path
 from tests.support import packing
-from tests.support.servers import Server
+from tests.support.servers import PASSWORD, Server
 
 SETTINGS = {"REGISTRY_PUBLISH_LIMIT_PER_10_SECONDS": "0", "REGISTRY_CRATE_CHANGES_PER_MINUTE": "0"}
 RETRY_SECONDS = 0.1
+SECONDS_BETWEEN_LOG_INS = 0.1
+OWNER = "owner"  # of the tokens that end
 
 State = tuple[int, bool]  # how many versions an index file has, and whether the first is yanked
 
@@ -32,6 +35,23 @@ class Change:
     state: State
     begun: float
     acknowledged: float = float("inf")
+
+
+@dataclass
+class Token:
+    """A token that is good until `ended` at least, and no longer once this is acknowledged."""
+
+    text: str
+    ended: float = float("inf")
+    acknowledged: float = float("inf")
+
+
+@dataclass(frozen=True)
+class TokenUse:
+    token: Token
+    begun: float
+    ended: float
+    is_refused: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,8 @@ class Checker:
     readers: int = 3
     changes: list[list[Change]] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
+    uses: list[TokenUse] = field(default_factory=list)
     kills: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -62,7 +84,9 @@ class Checker:
         self.is_over = threading.Event()
         for crate in range(self.writers):
             self.change(crate, Random(crate))  # so that there is something to read
-        threads = [threading.Thread(target=self.write, args=[crate]) for crate in range(self.writers)]
+        self.tokens = [Token(self.nodes[0].sign_up(OWNER))]
+        threads = [threading.Thread(target=self.log_in)]
+        threads += [threading.Thread(target=self.write, args=[crate]) for crate in range(self.writers)]
         threads += [threading.Thread(target=self.read, args=[number]) for number in range(self.readers)]
         for thread in threads:
             thread.start()
@@ -77,8 +101,14 @@ class Checker:
             thread.join()
 
     def violations(self) -> list[str]:
-        """Return the reads that saw a state older than the last acknowledged one, or one that never was."""
+        """Return the reads that saw a state older than the last acknowledged one, or one that never was.
+
+        And those that a token has opened after its end, or has not before.
+        """
         wrong = list(self.failures)
+        for use in self.uses:
+            if use.ended < use.token.ended if use.is_refused else use.token.acknowledged < use.begun:
+                wrong.append(f"a token at {use.begun:.4f} was {'refused' if use.is_refused else 'good'}: {use.token}")
         for read in self.reads:
             changes = self.changes[read.crate]
             oldest = max((n for n, change in enumerate(changes) if change.acknowledged < read.begun), default=0)
@@ -91,6 +121,7 @@ class Checker:
         writes, unchanged = sum(map(len, self.changes)), sum(read.status == 304 for read in self.reads)
         return (
             f"{len(self.reads)} reads ({unchanged} answered by 304), {writes} writes, {self.kills} kills, "
+            f"{len(self.tokens) - 1} tokens ended, {sum(use.is_refused for use in self.uses)} requests refused, "
             f"{len(self.violations())} violations"
         )
 
@@ -123,11 +154,24 @@ class Checker:
                 return
             time.sleep(RETRY_SECONDS)
 
+    def log_in(self) -> None:
+        """Log in again and again; each answer ends the token before, also that of an answer that got lost."""
+        while not self.is_over.wait(SECONDS_BETWEEN_LOG_INS):
+            self.tokens[-1].ended = min(self.tokens[-1].ended, time.monotonic())
+            body = json.dumps({"password": PASSWORD}).encode()
+            status, text = self.send(Random().choice(self.nodes), "POST", f"/ktra/api/v1/login/{OWNER}", body)
+            if status == 200:
+                self.tokens[-1].acknowledged = time.monotonic()
+                self.tokens.append(Token(json.loads(text)["token"]))
+            elif status not in (0, 503):
+                self.failures.append(f"a log-in got {status}: {text}")
+
     def send(self, node: Server, method: str, path: str, body: bytes) -> tuple[int, str]:
         """Return the status and the body of an answer; 0 if the connection broke."""
         connection = HTTPConnection("127.0.0.1", node.port, timeout=60)
         try:
-            connection.request(method, path, body, {"Authorization": self.token})
+            headers = {"Authorization": self.token, "Content-Type": "application/json"}
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read().decode()
         except (OSError, HTTPException):
@@ -150,10 +194,17 @@ class Checker:
     def read_once(self, connection: HTTPConnection, crate: int, random: Random, states: dict[str, State]) -> None:
         tags = [tag for tag in list(states)[-3:] if tag.startswith(f"{crate} ")]
         headers = {"If-None-Match": random.choice(tags).partition(" ")[2]} if tags and random.random() < 0.5 else {}
+        token = random.choice(self.tokens[-2:]) if random.random() < 0.6 else None
+        if token:
+            headers["Authorization"] = token.text
         begun = time.monotonic()
         connection.request("GET", f"/index/{index_path(crate_name(crate))}", headers=headers)
         response = connection.getresponse()
         body, ended = response.read(), time.monotonic()
+        if token:
+            self.uses.append(TokenUse(token, begun, ended, response.status == 401))
+            if response.status == 401:
+                return
         key = f"{crate} {response.headers['ETag']}"
         if response.status == 200:
             lines = body.splitlines()
