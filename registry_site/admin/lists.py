@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.filters import DateFieldListFilter, FieldListFilter
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import DateField, Q, QuerySet
 from django.http import HttpRequest
 
@@ -25,7 +25,7 @@ class CappedPaginator(Paginator):
     def full_count(self) -> int:
         """How many rows there are, or one more than `max_count`."""
         rows: Any = self.object_list
-        return int(rows.order_by()[: self.max_count + 1].count())
+        return int(rows.order_by().values("pk")[: self.max_count + 1].count())
 
     @property
     def is_capped(self) -> bool:
@@ -34,6 +34,14 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         return min(self.full_count, self.max_count)
+
+    def page(self, number: Any) -> Page:
+        """Return a page, whose rows are chosen by their keys: a database computes all columns of what it sorts."""
+        page = super().page(number)
+        rows: Any = self.object_list
+        chosen: Any = page.object_list
+        page.object_list = rows.filter(pk__in=chosen.values("pk"))
+        return page
 
 
 def hidden_parameters(changelist: Any, *names: str) -> list[tuple[str, str]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db.models import GenericIPAddressField
+from django.db import connection
+from django.db.models import Func, GenericIPAddressField, IntegerField
 from django.test import Client
 
 from accounts.models import LoginFailure, User
@@ -121,6 +122,19 @@ def test_lists_count_no_further_than_their_limit() -> None:
     for number, count, is_capped in ((4, 4, False), (5, 5, False), (6, 5, True), (99, 5, True)):
         pages = Pages(first(number), 2)
         assert (pages.count, pages.is_capped) == (count, is_capped), number
+
+
+@pytest.mark.only_sqlite
+@pytest.mark.usefixtures("failures")
+def test_page_computes_columns_of_its_rows_alone() -> None:
+    computed: list[int] = []
+    connection.ensure_connection()
+    connection.connection.create_function("note_key", 1, computed.append)
+    noted = Func("pk", function="note_key", output_field=IntegerField(null=True))
+    rows = LoginFailure.objects.annotate(noted=noted).order_by("name")
+    page = CappedPaginator(rows, 3).page(2)
+    assert [failure.name for failure in page] == sorted(ADDRESSES)[3:6]
+    assert len(computed) == 3
 
 
 def first(number: int) -> Any:
