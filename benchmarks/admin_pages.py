@@ -84,6 +84,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_site.settings")
     os.environ.setdefault("REGISTRY_LOG_LEVEL", "error")  # slow requests stand in the table
     django.setup()
+    from registry_site import change_feed
+
+    change_feed.start()  # so that this process remembers what a worker of a server does
     measured = measure_all(arguments.staff, arguments.only, arguments.rounds)
     pages = [page for page in measured if page.status not in NO_PAGE]
     pages.sort(key=lambda page: (not page.faults(), -page.limited))
@@ -100,6 +103,8 @@ def sign_in(name: str) -> "Client":
     client = Client(raise_request_exception=False, SERVER_NAME="localhost", secure=settings.SESSION_COOKIE_SECURE)
     if not client.login(username=name, password=PASSWORD):
         sys.exit("Fill the database first: .venv/bin/python -m benchmarks.staff_data")
+    for _ in range(2):  # the first notes the use of the session, which is remembered from then on
+        client.get("/admin/")
     return client
 
 
