@@ -23,7 +23,7 @@ from registry_site.errors import RegistryError
 from registry_site.logs import JsonFormatter
 from registry_site.outbox_thread import OutboxThread
 from registry_site.server import metrics
-from registry_site.server.quick_answers import QuickAnswers
+from registry_site.server.quick_answers import MAX_OPEN_FILES, QuickAnswers
 from registry_site.server.worker import STOP_SIGNALS
 from registry_site.signals import server_loading
 from registry_site.write_buffers import FlushThread
@@ -31,7 +31,7 @@ from registry_site.write_buffers import FlushThread
 M_MMAP_THRESHOLD = -3  # malloc.h
 CONNECTIONS = 1000  # of each worker
 FILES_OF_A_THREAD = 8  # its connections to the database and other servers, temporary files, a file that it sends
-OTHER_FILES = 100
+OTHER_FILES = 100 + MAX_OPEN_FILES
 
 
 def configuration() -> dict[str, Any]:

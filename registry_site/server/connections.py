@@ -17,6 +17,7 @@ from registry_site.http.client_address import parse_address
 from registry_site.http.parsers import MAX_BODY_BYTES
 from registry_site.server.address_shares import AddressShares, Share
 from registry_site.server.request_heads import PlainRequest
+from registry_site.server.stored_files import OpenFile
 from registry_site.server.waiting_bodies import SMALL_BODY_BYTES
 
 MIN_BYTES_PER_SECOND = 10_000
@@ -57,6 +58,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.inbox = b""  # the next requests of a pipeline
         self.is_in_turn = self.is_parked = False
         self.outbox: deque[memoryview] = deque()  # of an answer that the client has not taken
+        self.outgoing_file: OpenFile | None = None  # behind that
         self.keeps_alive = True
         self.stalls_at = math.inf
 

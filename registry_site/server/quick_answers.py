@@ -6,10 +6,11 @@ thread, with the bytes that were read.
 """
 
 import selectors
+import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -23,15 +24,19 @@ from registry_site.server import metrics, response_cache
 from registry_site.server.connections import STALL_SECONDS, Connection
 from registry_site.server.request_heads import END, REQUEST_ID, HeadReader, PlainRequest
 from registry_site.server.response_cache import KeptAnswer
+from registry_site.server.stored_files import MAX_FILE, SMALL_FILE, OpenFile
 
 READ_AT_ONCE = 8192  # bytes, as gunicorn reads heads
 MAX_ANSWERS = 4  # to one connection in a turn; the others of a pipeline follow in the next turns
+MAX_OPEN_FILES = 100  # that are being sent; beyond, requests for large files go to threads
 MAX_UNSENT = 32 * 1024 * 1024  # bytes of answers that clients have not taken; beyond, requests go to threads
 FEED_SECONDS = 0.25  # between looks whether the feed takes too long
 ID_LENGTH = 32  # characters
 IDS_AT_ONCE = 128
 SENT_AT_ONCE = 1024 * 1024  # bytes; the main loop serves other connections in between
 SENT_AT_ONCE_OVER_TLS = 64 * 1024  # bytes; Python tells of them only once a slow client has taken all
+
+MORE = getattr(socket, "MSG_MORE", 0)  # of Linux
 
 Turn = tuple[Connection, bytes, PlainRequest, bytes]  # all that came, the first request in it, and what follows
 
@@ -41,9 +46,14 @@ answers_sent = metrics.Counter(
 )
 
 
-def send(conn: Connection, data: bytes | memoryview) -> int:
-    """Send what a connection takes now, and return how much. TLS demands the same bytes again after an error."""
-    return int(conn.sock.send(data[: SENT_AT_ONCE_OVER_TLS if conn.is_tls else SENT_AT_ONCE]))
+def send(conn: Connection, data: bytes | memoryview, *, has_more: bool = False) -> int:
+    """Send what a connection takes now, and return how much. TLS demands the same bytes again after an error.
+
+    Bytes that have more behind them may wait for it, and so share its packets.
+    """
+    if conn.is_tls:
+        return int(conn.sock.send(data[:SENT_AT_ONCE_OVER_TLS]))
+    return int(conn.sock.send(data[:SENT_AT_ONCE], MORE if has_more else 0))
 
 
 class IdleConnections:
@@ -87,6 +97,7 @@ class QuickAnswers:
         self.unfinished: list[Connection] = []  # whose next requests have been read already
         self.sending: dict[Connection, None] = {}  # that wait until the client takes more
         self.unsent = 0
+        self.open_files = 0
         self.sent = 0  # answers in this turn
         self.ids: list[bytes] = []
         self.second = 0
@@ -130,7 +141,11 @@ class QuickAnswers:
             end = data.find(END) + len(END)
             if end >= len(END):
                 request, rest = self.heads.read(data[:end]), data[end:]
-        if request is None or not self.worker.alive or response_cache.find(request, conn.client[0]) is None:
+        if (
+            request is None
+            or not self.worker.alive
+            or response_cache.find(request, conn.client[0], sends_files=True) is None
+        ):
             self.hand_over(conn, data, request)
             return
         self.heads.remember(data[: len(data) - len(rest)], request)
@@ -203,11 +218,9 @@ class QuickAnswers:
                 conn.is_parked = False
                 self.listen_to(conn)
             may_answer = is_true and self.unsent <= MAX_UNSENT
-            answer = response_cache.find(request, conn.client[0]) if may_answer else None
-            if answer is None:
+            answer = response_cache.find(request, conn.client[0], sends_files=True) if may_answer else None
+            if answer is None or not self.answer(conn, request, answer, rest):
                 self.hand_over(conn, data, request)
-            else:
-                self.answer(conn, request, answer, rest)
         if self.sent:
             answers_sent.add(amount=self.sent)
             self.sent = 0
@@ -218,39 +231,64 @@ class QuickAnswers:
             self.second = second
             self.first_lines.clear()
 
-    def answer(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, rest: bytes) -> None:
-        """Answer a request, and as many of those in `rest` as one turn has."""
+    def answer(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, rest: bytes) -> bool:
+        """Answer a request, and as many of those in `rest` as one turn has; return False if a thread has to."""
+        body = self.body_of(request, answer)
+        if body is None:
+            return False
         keeps_alive = request.keeps_alive and self.keepalive > 0
-        parts = self.parts_of(conn, request, answer)
+        parts = self.parts_of(conn, request, answer, body[0])
         for _ in range(MAX_ANSWERS - 1):
             end = rest.find(END) + len(END)
-            if not keeps_alive or answer.large_body or end < len(END):
+            if not keeps_alive or body[1] or end < len(END):
                 break
             next_request = self.heads.read(rest[:end])
-            next_answer = response_cache.find(next_request, conn.client[0]) if next_request else None
-            if next_request is None or next_answer is None:
+            next_answer = next_request and response_cache.find(next_request, conn.client[0], sends_files=True)
+            next_body = next_request and next_answer and self.body_of(next_request, next_answer)
+            if not next_request or not next_answer or not next_body:
                 break
-            request, answer, rest = next_request, next_answer, rest[end:]
+            request, answer, body, rest = next_request, next_answer, next_body, rest[end:]
             keeps_alive = request.keeps_alive
-            parts += self.parts_of(conn, request, answer)
-        data = b"".join(parts)
-        body = answer.large_body if not request.is_head else b""
+            parts += self.parts_of(conn, request, answer, body[0])
+        conn.keeps_alive = keeps_alive
+        conn.inbox = rest if keeps_alive else b""
+        self.send_answers(conn, b"".join(parts), body[1])
+        return True
+
+    def send_answers(self, conn: Connection, data: bytes, body: bytes | OpenFile | None) -> None:
+        """Send these bytes and a large body, as the client takes them."""
         try:
-            sent = send(conn, data)
+            sent = send(conn, data, has_more=isinstance(body, OpenFile))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             sent = 0
         except OSError:
+            if isinstance(body, OpenFile):
+                self.close_file(body)
             self.leave_poller(conn)
             self.worker.drop(conn)
             return
-        conn.keeps_alive = keeps_alive
-        conn.inbox = rest if keeps_alive else b""
         if sent < len(data) or body:
-            self.begin_sending(conn, [memoryview(data)[sent:], memoryview(body)])
+            self.begin_sending(conn, memoryview(data)[sent:], body)
         else:
             self.finish(conn)
 
-    def parts_of(self, conn: Connection, request: PlainRequest, answer: KeptAnswer) -> list[bytes]:
+    def body_of(self, request: PlainRequest, answer: KeptAnswer) -> tuple[bytes, bytes | OpenFile | None] | None:
+        """Return what ends an answer: its last lines with a small body, and a large one; None if a thread has to."""
+        file = answer.file
+        if request.is_head:
+            return (answer.after_id, None) if file is None or file.is_whole() else None
+        if file is None:
+            return answer.rest, answer.large_body or None
+        if file.size <= SMALL_FILE:
+            content = file.read()
+            return None if content is None else (answer.after_id + content, None)
+        opened = file.open() if self.open_files < MAX_OPEN_FILES and file.size <= MAX_FILE else None
+        if opened is None:
+            return None
+        self.open_files += 1
+        return answer.after_id, opened
+
+    def parts_of(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, end: bytes) -> list[bytes]:
         self.sent += 1
         response_cache.count(request, answer, conn.client[0])
         first = (answer.status, request.minor_version, request.keeps_alive and self.keepalive > 0)
@@ -259,7 +297,7 @@ class QuickAnswers:
             request_id = request.request_id
         else:
             request_id = self.new_id()
-        return [lines, answer.before_id, request_id, answer.after_id if request.is_head else answer.rest]
+        return [lines, answer.before_id, request_id, end]
 
     def first_lines_of(self, status: str, minor_version: int, keeps_alive: bool) -> bytes:
         """Return the lines that gunicorn writes before those of the application."""
@@ -290,10 +328,15 @@ class QuickAnswers:
         if conn.inbox:
             self.unfinished.append(conn)
 
-    def begin_sending(self, conn: Connection, parts: Iterable[memoryview]) -> None:
+    def begin_sending(self, conn: Connection, rest: memoryview, body: bytes | OpenFile | None) -> None:
         """Send the rest of an answer as the client takes it."""
         self.leave_queue(conn)
-        conn.outbox.extend(part for part in parts if part)
+        if rest:
+            conn.outbox.append(rest)
+        if isinstance(body, OpenFile):
+            conn.outgoing_file = body
+        elif body:
+            conn.outbox.append(memoryview(body))
         self.unsent += sum(map(len, conn.outbox))
         conn.begin_response()
         conn.stalls_at = time.monotonic() + STALL_SECONDS
@@ -303,18 +346,14 @@ class QuickAnswers:
 
     def on_writable(self, conn: Connection, client: Any = None) -> None:
         try:
-            sent = send(conn, conn.outbox[0])
+            self.send_more(conn)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:
             self.stop_sending(conn)
             return
-        self.unsent -= sent
         conn.stalls_at = time.monotonic() + STALL_SECONDS
-        part = conn.outbox.popleft()[sent:]
-        if part:
-            conn.outbox.appendleft(part)
-        if conn.outbox:
+        if conn.outbox or conn.outgoing_file:
             return
         del self.sending[conn]
         conn.taken = None
@@ -323,12 +362,37 @@ class QuickAnswers:
         self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self.worker.on_client_socket_readable, conn))
         self.finish(conn)
 
+    def send_more(self, conn: Connection) -> None:
+        """Send what a connection takes now of its answer. Raises `OSError`, also if it takes nothing."""
+        file = conn.outgoing_file
+        if file and conn.is_tls and not conn.outbox:
+            conn.outbox.append(memoryview(file.read()))
+            self.unsent += len(conn.outbox[0])
+        if conn.outbox:
+            sent = send(conn, conn.outbox[0], has_more=file is not None)
+            self.unsent -= sent
+            part = conn.outbox.popleft()[sent:]
+            if part:
+                conn.outbox.appendleft(part)
+        elif file:
+            file.send(conn.sock)
+        if file and not conn.outbox and not file.has_more():
+            self.close_file(file)
+            conn.outgoing_file = None
+
+    def close_file(self, file: OpenFile) -> None:
+        file.close()
+        self.open_files -= 1
+
     def stop_sending(self, conn: Connection) -> None:
         """End a connection in the middle of an answer."""
         self.poller.unregister(conn.sock)
         del self.sending[conn]
         self.unsent -= sum(map(len, conn.outbox))
         conn.outbox.clear()
+        if conn.outgoing_file:
+            self.close_file(conn.outgoing_file)
+            conn.outgoing_file = None
         self.worker.drop(conn)
 
     def stop_late(self, now: float) -> None:

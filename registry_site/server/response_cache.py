@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 
 from registry_site import memory_cache
+from registry_site.http.downloads import Content, WholeFileResponse
 from registry_site.http.request_log import HEADER as REQUEST_ID
 from registry_site.memory_cache import MemoryCache, Tag
 from registry_site.server.request_heads import PlainRequest
+from registry_site.server.stored_files import StoredFile
 
 OVERHEAD = 1000  # bytes of memory that each answer takes beside its own
 LARGE_BODY = 64 * 1024  # bytes, from which on a body is not copied for each request
@@ -27,7 +29,7 @@ STATUSES = ("200 OK", "304 Not Modified")
 MAX_READERS = 4096  # about 8 MB
 MARK, READER = "registry_site.mark", "registry_site.reader"  # of the environment of WSGI
 
-Response = TypeVar("Response", bound=HttpResponse)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 
 class Reader(Protocol):
@@ -51,6 +53,8 @@ class Mark:
     tags: Collection[Tag]
     good_until: float | None
     count_hit: Callable[[], None] | None
+    count_download: Callable[[], None] | None
+    file: StoredFile | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,10 @@ class KeptAnswer:
     after_id: bytes  # up to the empty line
     rest: bytes  # the same, and a body that is not large
     large_body: bytes
+    file: StoredFile | None  # whose bytes are the body
     access: str  # of those who get it with a token; empty for those without
     count_hit: Callable[[], None] | None
+    count_download: Callable[[], None] | None
 
     def size(self) -> int:
         return len(self.before_id) + len(self.after_id) + len(self.rest) + len(self.large_body) + OVERHEAD
@@ -77,7 +83,7 @@ readers = memory_cache.register(MemoryCache[tuple[str, bytes], Reader]({}, MAX_R
 
 def rely_on(kind: str, tables: Collection[str]) -> None:
     """Let answers rely on a kind of changes, which the database logs of these tables."""
-    answers.tables = {**answers.tables, kind: tables}
+    answers.tables = {**answers.tables, kind: {*answers.tables.get(kind, ()), *tables}}
 
 
 def keep(
@@ -86,14 +92,45 @@ def keep(
     *tags: Tag,
     good_until: float | None = None,
     count_hit: Callable[[], None] | None = None,
+    count_download: Callable[[], None] | None = None,
+    file: StoredFile | None = None,
 ) -> Response:
     """Let a response be sent again until one of these changes, or until a time of `time.time()`.
 
     It must be the same for all who get past the permission of its view. `count_hit` is called each time, for the
-    figures that the view would have counted.
+    figures that the view would have counted, and `count_download` whenever the body is sent. The bytes of a `file` are
+    not kept, but sent from the disk.
     """
-    request.META[MARK] = Mark(response.status_code, tags, good_until, count_hit)
+    request.META[MARK] = Mark(response.status_code, tags, good_until, count_hit, count_download, file)
     return response
+
+
+def keep_download(
+    request: HttpRequest,
+    response: Response,
+    content: Content,
+    *tags: Tag,
+    count_download: Callable[[], None],
+    good_until: float | None = None,
+    count_hit: Callable[[], None] | None = None,
+) -> Response:
+    """Let a response of `deliver` be sent again, if it is a whole file on the local disk, or 304."""
+    if "Last-Modified" not in response:  # it lies ahead, and is left out until then
+        return response
+    if response.status_code == 304:
+        return keep(request, response, *tags, good_until=good_until, count_hit=count_hit)
+    path = content.local_path() if isinstance(response, WholeFileResponse) else None
+    if path is None:
+        return response
+    return keep(
+        request,
+        response,
+        *tags,
+        good_until=good_until,
+        count_hit=count_hit,
+        count_download=count_download,
+        file=StoredFile(path, content.size),
+    )
 
 
 def note_reader(request: HttpRequest, reader: Reader) -> None:
@@ -116,7 +153,8 @@ def put(
         return
     if is_personal(headers, has_reader=reader is not None) or (request.token and reader is None):
         return
-    answer = kept_answer(status, headers, response.content, mark, reader.access if reader else "")
+    body = b"" if mark.file else response.content
+    answer = kept_answer(status, headers, body, mark, reader.access if reader else "")
     if answer.size() <= answers.max_size // MAX_SHARE:
         key = request.unchanged_key if status == STATUSES[1] else request.key
         answers.put(key, answer, ticket, mark.tags, mark.good_until)
@@ -135,10 +173,10 @@ def is_personal(headers: Sequence[tuple[str, str]], *, has_reader: bool) -> bool
     )
 
 
-def find(request: PlainRequest, peer: str) -> KeptAnswer | None:
+def find(request: PlainRequest, peer: str, *, sends_files: bool = False) -> KeptAnswer | None:
     """Return the answer to a request, for a caller that has let the feed catch up since the request came.
 
-    `peer` is the address from which its connection comes.
+    `peer` is the address from which its connection comes. A caller that sends no files gets no answers with a `file`.
     """
     if not request.etag:
         answer = answers.peek(request.key)
@@ -148,7 +186,9 @@ def find(request: PlainRequest, peer: str) -> KeptAnswer | None:
             answer = answers.peek(request.key)
             if answer is not None and answer.etag == request.etag:
                 return None  # the next one is 304, and not kept yet
-    if answer is not None and request.token:
+    if answer is None or (answer.file and not sends_files):
+        return None
+    if request.token:
         reader = readers.peek((answer.access, request.token))
         if reader is None or not reader.admits(peer, request.forwarded_for):
             return None
@@ -159,6 +199,8 @@ def count(request: PlainRequest, answer: KeptAnswer, peer: str) -> None:
     """Count an answer that is sent, as its view would have."""
     if answer.count_hit:
         answer.count_hit()
+    if answer.count_download and not request.is_head:
+        answer.count_download()
     if request.token and (reader := readers.peek((answer.access, request.token))):
         reader.record_use(peer, request.forwarded_for)
 
@@ -178,6 +220,8 @@ def kept_answer(status: str, headers: Sequence[tuple[str, str]], body: bytes, ma
         after_id=after_id,
         rest=after_id if is_large else after_id + body,
         large_body=body if is_large else b"",
+        file=mark.file,
         access=access,
         count_hit=mark.count_hit,
+        count_download=mark.count_download,
     )

@@ -15,10 +15,11 @@ LOCAL = "Host: 127.0.0.1"
 OWN_LINES = re.compile(rb"(?m)^(Date|X-Request-ID): .*\r$")  # which no two answers have in common
 
 
-def publish(server: Server, token: str, name: str, version: str = "1.0.0") -> None:
-    body = packing.frame(packing.metadata(name, version), packing.crate(name, version))
+def publish(server: Server, token: str, name: str, version: str = "1.0.0", *, content: bytes = b"") -> None:
+    packed = packing.crate(name, version, files={"content": content} if content else None)
+    body = packing.frame(packing.metadata(name, version), packed)
     request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
-    with urlopen(request) as response:
+    with urlopen(request, context=server.tls()) as response:
         assert response.status == 200
 
 
