@@ -90,8 +90,7 @@ def prepare_fork(arbiter: Any, worker: Any) -> None:
 def start_threads(worker: Any) -> None:
     """Start the threads of a worker beside those for requests, and its feed; gunicorn calls this in the worker."""
     worker.change_feed = change_feed.start()
-    if settings.INDEX_CACHE_SIZE:
-        worker.quick_answers = QuickAnswers(worker, worker.change_feed)
+    worker.quick_answers = QuickAnswers(worker, worker.change_feed)
     worker.own_threads = [FlushThread(), OutboxThread()]
     for thread in worker.own_threads:
         thread.start()

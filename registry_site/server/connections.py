@@ -11,11 +11,13 @@ from typing import Any
 
 from gunicorn.http.body import LengthReader
 from gunicorn.http.parser import RequestParser
+from gunicorn.sock import is_http2_negotiated
 from gunicorn.workers.gthread import TConn
 
 from registry_site.http.client_address import parse_address
 from registry_site.http.parsers import MAX_BODY_BYTES
 from registry_site.server.address_shares import AddressShares, Share
+from registry_site.server.http2_connections import Http2Connection
 from registry_site.server.request_heads import PlainRequest
 from registry_site.server.stored_files import OpenFile
 from registry_site.server.waiting_bodies import SMALL_BODY_BYTES
@@ -35,6 +37,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     Its thread sets `deadline` and `taken`, and the main loop looks at them.
     """
+
+    sock: Any
+    initialized: bool
 
     def __init__(self, *args: Any, share: Share, shares: AddressShares) -> None:
         super().__init__(*args)
@@ -61,12 +66,38 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.outgoing_file: OpenFile | None = None  # behind that
         self.keeps_alive = True
         self.stalls_at = math.inf
+        # What registry_site.server.http2_answers needs beside that:
+        self.queue: str | None = None  # among which connections it waits
+        self.events = 0  # for which it is in the poller
+        self.unread_preface = 0  # bytes
+        self.is_unfinished = False  # frames that have come wait for the next turn
+        self.unsent: dict[int, Any] = {}  # the answers, by their streams, that wait for a larger window
+        self.resets = b""  # of streams that h2 does not know
+        self.last_request = time.monotonic()
+        self.has_new_timeout = False  # there was a request since it was set
 
     def init(self) -> None:
+        """Begin HTTP/1.1 without TLS; with TLS the handshake has come first."""
         if self.initialized:
             return
-        super().init()
-        if not self.is_http2:
+        self.initialized = True
+        self.sock.setblocking(True)
+        self.parser = PostponingParser(self.cfg, self.sock, self.client)
+
+    def shake_hands(self, context: ssl.SSLContext) -> None:
+        """Go on with the TLS handshake as far as the client's bytes reach, and begin its protocol at the end.
+
+        Raises `ssl.SSLWantReadError` or `ssl.SSLWantWriteError` if it has to wait, and other `OSError`.
+        """
+        if not isinstance(self.sock, ssl.SSLSocket):
+            self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+        self.sock.do_handshake()
+        self.initialized = True
+        if is_http2_negotiated(self.sock):
+            self.is_http2 = True
+            self.parser = Http2Connection(self.cfg, self.sock, self.client)
+            self.parser.initiate_connection()
+        else:
             self.parser = PostponingParser(self.cfg, self.sock, self.client)
 
     def lacks_body(self, req: Any) -> bool:
@@ -132,15 +163,24 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
     def end_responses(self) -> None:
         """End our side only: the system would destroy a response on its way if more bytes came to a closed socket."""
         self.sock.setblocking(False)
-        if self.is_http2:
-            self.parser.close()  # says so to the client, if that needs no waiting
+        self.say_end()
         self.sock.shutdown(socket.SHUT_WR)
+
+    def say_end(self) -> None:
+        """Say to the client that an HTTP/2 connection ends, if that needs no waiting."""
+        if not self.is_http2:
+            return
+        self.parser.is_in_loop = True
+        self.parser.close()
+        if not self.outbox:
+            with suppress(OSError):
+                self.sock.send(self.parser.take_output())
 
     def drop_received(self) -> bool:
         """Read and drop some bytes after the end of our side; return whether more may come."""
         try:
             size = len(self.sock.recv(DROPPED_AT_ONCE))
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return True
         except OSError:
             return False
@@ -151,8 +191,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         if self.is_open:
             self.is_open = False
             self.shares.close_connection(self.share)
-        if self.is_http2:
-            self.parser.close()  # says so to the client, if that needs no waiting
+        self.say_end()
         super().close()
 
 

@@ -22,6 +22,8 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from registry_site.change_feed import ChangeFeed, LoopFeed
 from registry_site.server import metrics, response_cache
 from registry_site.server.connections import STALL_SECONDS, Connection
+from registry_site.server.http2_answers import Http2Answers
+from registry_site.server.http2_answers import Turn as Http2Turn
 from registry_site.server.request_heads import END, REQUEST_ID, HeadReader, PlainRequest
 from registry_site.server.response_cache import KeptAnswer
 from registry_site.server.stored_files import MAX_FILE, SMALL_FILE, OpenFile
@@ -96,12 +98,13 @@ class QuickAnswers:
         self.turn: list[Turn] = []
         self.unfinished: list[Connection] = []  # whose next requests have been read already
         self.sending: dict[Connection, None] = {}  # that wait until the client takes more
-        self.unsent = 0
+        self.unsent, self.max_unsent = 0, MAX_UNSENT
         self.open_files = 0
         self.sent = 0  # answers in this turn
         self.ids: list[bytes] = []
         self.second = 0
         self.first_lines: dict[tuple[str, int, bool], bytes] = {}
+        self.http2 = Http2Answers(self)
         self.loop_feed.catch_up(lambda _: None)  # connects, before requests come
 
     def seconds_to_wait(self, seconds: float) -> float:
@@ -164,8 +167,13 @@ class QuickAnswers:
         """Let the next requests of pipelines have their turn."""
         unfinished, self.unfinished = self.unfinished, []
         for conn in unfinished:
+            if not conn.is_open:
+                continue
+            if conn.is_http2:
+                self.http2.go_on(conn)
+                continue
             data, conn.inbox = conn.inbox, b""
-            if conn.is_open and data:
+            if data:
                 self.consider(conn, data)
 
     def hand_over(self, conn: Connection, data: bytes, request: PlainRequest | None) -> None:
@@ -203,11 +211,12 @@ class QuickAnswers:
         self.loop_feed.expire()
         if self.unfinished:
             self.go_on()
-        if self.turn:
+        if self.turn or self.http2.turn:
             turn, self.turn = self.turn, []
-            self.loop_feed.catch_up(partial(self.answer_all, turn))
+            http2_turn, self.http2.turn = self.http2.turn, []
+            self.loop_feed.catch_up(partial(self.answer_all, turn, http2_turn))
 
-    def answer_all(self, turn: Sequence[Turn], is_true: bool) -> None:
+    def answer_all(self, turn: Sequence[Turn], http2_turn: Sequence[Http2Turn], is_true: bool) -> None:
         """Answer the requests of a turn, or give them to threads if the feed could not catch up."""
         self.begin_second(int(time.time()))
         for conn, data, request, rest in turn:
@@ -221,6 +230,7 @@ class QuickAnswers:
             answer = response_cache.find(request, conn.client[0], sends_files=True) if may_answer else None
             if answer is None or not self.answer(conn, request, answer, rest):
                 self.hand_over(conn, data, request)
+        self.http2.answer_all(http2_turn, is_true=is_true)
         if self.sent:
             answers_sent.add(amount=self.sent)
             self.sent = 0
@@ -230,6 +240,7 @@ class QuickAnswers:
         if second != self.second:
             self.second = second
             self.first_lines.clear()
+            self.http2.begin_second(second)
 
     def answer(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, rest: bytes) -> bool:
         """Answer a request, and as many of those in `rest` as one turn has; return False if a thread has to."""
@@ -289,15 +300,21 @@ class QuickAnswers:
         return answer.after_id, opened
 
     def parts_of(self, conn: Connection, request: PlainRequest, answer: KeptAnswer, end: bytes) -> list[bytes]:
-        self.sent += 1
-        response_cache.count(request, answer, conn.client[0])
+        self.count(conn, request, answer)
         first = (answer.status, request.minor_version, request.keeps_alive and self.keepalive > 0)
         lines = self.first_lines.get(first) or self.first_lines_of(*first)
+        return [lines, answer.before_id, self.id_for(conn, request), end]
+
+    def count(self, conn: Connection, request: PlainRequest, answer: KeptAnswer) -> None:
+        """Count an answer in all figures in which the ordinary way would."""
+        self.sent += 1
+        response_cache.count(request, answer, conn.client[0])
+
+    def id_for(self, conn: Connection, request: PlainRequest) -> bytes:
+        """Return the id of a request, which a proxy may have chosen."""
         if request.request_id and conn.is_proxy and REQUEST_ID.fullmatch(request.request_id):
-            request_id = request.request_id
-        else:
-            request_id = self.new_id()
-        return [lines, answer.before_id, request_id, end]
+            return request.request_id
+        return self.new_id()
 
     def first_lines_of(self, status: str, minor_version: int, keeps_alive: bool) -> bytes:
         """Return the lines that gunicorn writes before those of the application."""
@@ -386,6 +403,9 @@ class QuickAnswers:
 
     def stop_sending(self, conn: Connection) -> None:
         """End a connection in the middle of an answer."""
+        if conn.is_http2:
+            self.http2.lose(conn, None)
+            return
         self.poller.unregister(conn.sock)
         del self.sending[conn]
         self.unsent -= sum(map(len, conn.outbox))

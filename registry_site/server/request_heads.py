@@ -20,6 +20,7 @@ HARMLESS = frozenset(
 )
 REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9/._-]*) HTTP/1\.([01])")
 WITH_TOKEN = b" *"  # behind the target, which has no blank: the answer to those with a token has other headers
+TARGET = re.compile(rb"/[A-Za-z0-9/._-]*")
 VALUE = re.compile(rb"[ -~]*")
 HOST = re.compile(rb"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 ETAG = re.compile(rb'(?:W/)?("[0-9A-Za-z]+")')

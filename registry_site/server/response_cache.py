@@ -9,7 +9,7 @@ a token and those without one have answers of their own.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
@@ -22,7 +22,7 @@ from registry_site.memory_cache import MemoryCache, Tag
 from registry_site.server.request_heads import PlainRequest
 from registry_site.server.stored_files import StoredFile
 
-OVERHEAD = 1000  # bytes of memory that each answer takes beside its own
+OVERHEAD = 1500  # bytes of memory that each answer takes beside its own
 LARGE_BODY = 64 * 1024  # bytes, from which on a body is not copied for each request
 MAX_SHARE = 8  # an answer over an eighth of all memory for them would push out too many others
 STATUSES = ("200 OK", "304 Not Modified")
@@ -71,6 +71,7 @@ class KeptAnswer:
     access: str  # of those who get it with a token; empty for those without
     count_hit: Callable[[], None] | None
     count_download: Callable[[], None] | None
+    blocks: list[bytes] = field(default_factory=list, compare=False)  # the head over HTTP/2, once that was sent
 
     def size(self) -> int:
         return len(self.before_id) + len(self.after_id) + len(self.rest) + len(self.large_body) + OVERHEAD

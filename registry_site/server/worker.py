@@ -13,6 +13,7 @@ import logging
 import math
 import selectors
 import signal
+import ssl
 import threading
 import time
 from collections import deque
@@ -23,7 +24,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from gunicorn.http2.errors import HTTP2ConnectionError
 from gunicorn.workers.gthread import ThreadWorker
 
 from registry_site.http.parsers import EXTEND_DEADLINE, MAX_BODY_BYTES
@@ -38,12 +38,16 @@ from registry_site.server.connections import (
     has_unread_body,
 )
 from registry_site.server.forwarded_clients import ForwardedClients, client_network
+from registry_site.server.http2_connections import LONG_BODY
+from registry_site.server.http2_requests import plain_request
 from registry_site.server.quick_answers import IdleConnections, QuickAnswers
+from registry_site.server.tls import CertificateFiles
 from registry_site.server.waiting_bodies import WaitingBodies
 
 HEAD_SECONDS = 10  # for a TLS handshake and the head of a request, altogether
 LATE_HEAD_SECONDS = 1  # for a head that waited longer than that for a thread: most likely it has come by then
 BODY_SECONDS = 60  # for a body and its processing, and one second more for each MIN_BYTES_PER_SECOND
+MAX_HANDSHAKES = 4  # in a turn of the main loop: each takes about a millisecond
 POSTPONED = object()  # the result of a request that waits for other requests of its client
 WITHOUT_BODY = object()  # the result of a request that waits for its short body
 SECONDS_BETWEEN_CHECKS = 0.25  # of deadlines
@@ -55,19 +59,21 @@ TOO_MANY_REQUESTS = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A worker that cuts off slow peers. Without deadlines, a few that stop in mid-request would occupy all threads.
 
-    A new connection waits in the poller for its first byte, an HTTP/1.1 connection for a short body, an HTTP/2
-    connection for its next request, and one that has ended for the end of the client's side. The main loop never waits
-    for a client.
+    A new connection waits in the poller for its first bytes and its TLS handshake, a request for its short body, an
+    HTTP/2 connection for its next frames, and one that has ended for the end of the client's side. The main loop never
+    waits for a client.
     """
 
     wsgi: Callable[..., Any]
-    quick_answers: QuickAnswers | None = None  # none before the start, and none if no answers are kept
+    quick_answers: QuickAnswers  # from the start of the worker on
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.max_keepalived = self.worker_connections  # beyond, `make_room` ends the oldest and not the latest
         self.keepalived_conns, self.pending_conns = IdleConnections(), IdleConnections()
         self.next_check = 0.0
+        self.handshakes = 0  # in this turn
+        self.certificate_files = CertificateFiles(self.cfg)
         self.running: set[Connection] = set()  # those in a thread, or queued for one
         self.lingering: deque[Connection] = deque()
         self.serving = threading.local()
@@ -139,29 +145,50 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         return True
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        self.handshakes = 0
+        self.dispatch_events(self.quick_answers.seconds_to_wait(timeout))
+        self.quick_answers.end_turn()
+
+    def dispatch_events(self, timeout: float) -> None:
         """Answer events, but not of a connection that an answer before has taken out of the poller."""
-        quick_answers = self.quick_answers
-        if quick_answers:
-            timeout = quick_answers.seconds_to_wait(timeout)
         registered = self.poller.get_map()
         for key, _ in self.poller.select(timeout):
             if registered.get(key.fd) is key:
                 key.data(key.fileobj)
-        if quick_answers:
-            quick_answers.end_turn()
 
     def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
-        if self.quick_answers and not conn.is_http2:
-            self.quick_answers.receive(conn)
-        else:
-            super().on_client_socket_readable(conn, client)
+        self.quick_answers.receive(conn)
 
     def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:
-        if self.quick_answers and not conn.is_tls:
-            self.quick_answers.receive(conn)
+        if conn.is_tls and not conn.initialized:
+            self.shake_hands(conn)
         else:
-            conn.is_new = False
-            super().on_pending_socket_readable(conn, client)
+            self.quick_answers.receive(conn)
+
+    def shake_hands(self, conn: Connection) -> None:
+        """Go on with a TLS handshake; then serve the connection."""
+        if self.handshakes >= MAX_HANDSHAKES:
+            return  # its bytes wake the poller again
+        self.handshakes += 1
+        events = selectors.EVENT_READ
+        try:
+            conn.shake_hands(self.certificate_files.current())
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:
+            events = selectors.EVENT_WRITE
+        except OSError as error:
+            log_event("handshake_failed", logging.DEBUG, ip=conn.client[0], cause=str(error))
+            self.quick_answers.leave_poller(conn)
+            self.drop(conn)
+            return
+        if conn.is_http2:
+            self.poller.unregister(conn.sock)
+            self.quick_answers.http2.begin(conn)
+            return
+        self.poller.modify(conn.sock, events, partial(self.on_pending_socket_readable, conn))
+        if conn.initialized:
+            self.quick_answers.receive(conn)
 
     def make_room(self) -> None:
         """Close the connection that has been idle for longest, so that a new client need not wait for its end."""
@@ -209,7 +236,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         elif client and result is POSTPONED:
             self.forwarded_clients.wait(client, conn)
         elif conn.is_http2:
-            self.park(conn)
+            self.quick_answers.http2.resume(conn)
         else:
             self.keep_alive(conn, fs)
         while waiting := self.shares.next_waiting():
@@ -220,9 +247,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def keep_alive(self, conn: Connection, fs: Any) -> None:
         """Let an HTTP/1.1 connection wait for its next request, which may have come with the last one."""
-        if self.quick_answers is None:
-            super().finish_request(conn, fs)
-            return
         data = conn.parser.unreader.take_buffered()
         if conn.is_tls:
             with suppress(OSError):
@@ -231,25 +255,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if data:
             self.quick_answers.consider_next(conn, data)
 
-    def park(self, conn: Connection) -> None:
-        """Let an HTTP/2 connection wait for its next request in the poller.
-
-        Frames that bring no request, such as PING, do not prolong that.
-        """
-        conn.timeout = conn.last_request + self.cfg.keepalive
-        if conn.timeout < time.monotonic():
-            self.linger(conn)
-            return
-        conn.sock.setblocking(False)
-        self.keepalived_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
-
     def wait_for_body(self, conn: Connection) -> None:
         """Let a connection wait for the rest of a short body, which the main loop reads."""
         conn.timeout = time.monotonic() + body_seconds(conn.body_length)
         self.bodies.add(conn)
         if self.bodies.begin(conn):
             self.begin_reading(conn)
+        if surplus := self.bodies.next_surplus():
+            self.refuse_slow(surplus)
+
+    def wait_for_http2_body(self, conn: Connection) -> None:
+        """Let a connection wait for the rest of its short bodies, which the main loop reads with its other frames."""
+        conn.timeout = time.monotonic() + body_seconds(LONG_BODY)
+        conn.body_client, conn.body_length = conn.share.network, 0
+        self.bodies.add(conn)
+        self.bodies.begin(conn)
         if surplus := self.bodies.next_surplus():
             self.refuse_slow(surplus)
 
@@ -275,6 +295,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def refuse_slow(self, conn: Connection) -> None:
         """Answer a request whose body has not come in time, or has to make room for others."""
+        if conn.is_http2:
+            log_event("refused", status=HTTPStatus.REQUEST_TIMEOUT.value, ip=conn.body_client)
+            self.quick_answers.http2.refuse_slow(conn)
+            return
         self.stop_waiting(conn)
         self.forget_body(conn)
         conn.parser.unreader.take_buffered()
@@ -368,10 +392,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def handle_http2(self, conn: Connection) -> bool:
         """Serve the requests that have come over a connection; return whether it may wait for more."""
         connection = conn.parser
-        if not hasattr(conn, "last_request"):
-            conn.last_request = time.monotonic()
-            read_ahead.queue_requests(connection)
-        connection.is_idle = False
+        unread, conn.inbox = conn.inbox, b""
+        connection.enter_thread(unread)
         if self.alive:
             super().handle_http2(conn)
             return bool(connection.is_idle)
@@ -382,6 +404,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_http2_request(self, req: Any, conn: Connection, h2_conn: Any) -> None:
         self.begin_request(req, conn)
+        fields = [(name.encode(), value.encode()) for name, value in req.stream.request_headers]
+        conn.plain_request = plain_request(fields, self.quick_answers.heads)
         read_ahead.set_pending(req.arrived, [unquote(later.path) for later in h2_conn.pending_requests])
         try:
             super().handle_http2_request(req, conn, h2_conn)
@@ -396,8 +420,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             return
         self.next_check = now + SECONDS_BETWEEN_CHECKS
         super().murder_pending()
-        if self.quick_answers:
-            self.quick_answers.stop_late(now)
+        self.quick_answers.stop_late(now)
         while self.lingering and self.lingering[0].timeout < now:
             conn = self.lingering.popleft()
             self.poller.unregister(conn.sock)
@@ -410,10 +433,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that never reaches a view (no HTTP, or over a limit) in JSON, in the shape of cargo."""
-        if isinstance(exc, HTTP2ConnectionError) and isinstance(exc.__context__, OSError):
-            # Gone right after TLS has agreed on HTTP/2, as probes and scanners are: nobody is there to answer.
-            log_event("client_gone", logging.DEBUG, ip=addr[0], cause=str(exc))
-            return
         if req is not None and getattr(req, "uri", None):
             req.uri = req.uri.partition("?")[0]  # gunicorn logs it, and a query can hold a token
         page = CapturedPage()
