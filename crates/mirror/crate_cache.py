@@ -54,7 +54,8 @@ def get_or_fetch(
             return fetch(index_file, line), True
     metrics.record_cache_hit(record_outcome, crate.fetched_at, crate.fetched_at)
     if crate.last_used_at < timezone.now() - DAY:  # once a day, so that reading hardly ever writes
-        CachedCrate.objects.filter(pk=crate.pk).update(last_used_at=timezone.now())
+        crate.last_used_at = timezone.now()
+        CachedCrate.objects.filter(pk=crate.pk).update(last_used_at=crate.last_used_at)
     return crate, False
 
 

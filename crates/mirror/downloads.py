@@ -1,8 +1,11 @@
 """Downloads from the mirror: find the crate of a version that is not blocked, and send it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from crates import names
@@ -23,6 +26,18 @@ from crates.mirror.models import CachedCrate, CachedIndexFile
 from registry_site.errors import Lost, NotFound
 from registry_site.http.downloads import deliver, immutable_for_readers
 from registry_site.server import read_ahead
+from registry_site.server.response_cache import keep_download
+
+count_hit = partial(metrics.record_crate_outcome, "hit")
+
+
+class MirroredCrate(NamedTuple):
+    """A stored crate, how upstream and the mirror spell its name, and until when a worker may send it from memory."""
+
+    row: CachedCrate
+    is_new: bool  # fetched just now
+    spellings: Collection[str]
+    good_until: float | None  # a time of `time.time()`; None: not at all
 
 
 def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
@@ -30,35 +45,54 @@ def download(request: HttpRequest, name: str, version: str) -> HttpResponseBase:
 
     Bytes that the storage has lost are fetched again.
     """
-    crate, _ = get_crate(name, version, metrics.record_crate_outcome)
+    crate = get_crate(name, version, metrics.record_crate_outcome)
     try:
         return send(request, name, crate)
     except Lost:
-        maintenance.verify_or_discard(crate)
-        crate, _ = get_crate(name, version)
-        return send(request, name, crate)
+        maintenance.verify_or_discard(crate.row)
+        return send(request, name, get_crate(name, version))
 
 
-def send(request: HttpRequest, name: str, crate: CachedCrate) -> HttpResponseBase:
-    return deliver(
+def send(request: HttpRequest, name: str, crate: MirroredCrate) -> HttpResponseBase:
+    row, blob = crate.row, crate.row.blob()
+    count_download = partial(download_counts.versions.count, row.name, row.version)
+    response = deliver(
         request,
-        crate.blob(),
-        filename=f"{name}-{crate.version}.crate",
-        modified=crate.fetched_at,
+        blob,
+        filename=f"{name}-{row.version}.crate",
+        modified=row.fetched_at,
         cache_control=immutable_for_readers(),
-        count_download=partial(download_counts.versions.count, crate.name, crate.version),
+        count_download=count_download,
         content_type="application/x-tar",  # as Ktra documents it
+    )
+    if crate.good_until is None or name not in crate.spellings:  # of others there are too many to keep them
+        return response
+    tag = ("mirror", names.canonical(name))
+    return keep_download(
+        request, response, blob, tag, good_until=crate.good_until, count_download=count_download, count_hit=count_hit
     )
 
 
-def get_crate(name: str, version: str, record_outcome: OutcomeRecorder = ignore_outcome) -> tuple[CachedCrate, bool]:
-    """Return the crate of a version, and whether it was fetched just now.
+def get_crate(name: str, version: str, record_outcome: OutcomeRecorder = ignore_outcome) -> MirroredCrate:
+    """Return the crate of a version.
 
     Raises `NotFound`, `PermissionDenied` if staff block the version, and `UpstreamError`.
     """
+    outcomes: list[str] = []
     with metrics.recording_failure(record_outcome):
-        index_file, line = find_line(name, version, index_cache.get_or_refresh)
-    return crate_cache.get_or_fetch(index_file, line, record_outcome)
+        index_file, line = find_line(name, version, partial(index_cache.get_or_refresh, record_outcome=outcomes.append))
+    row, is_new = crate_cache.get_or_fetch(index_file, line, record_outcome)
+    # A file that was fetched can have been stored for another request, long before this one read anything.
+    good_until = None if is_new or outcomes != ["hit"] else end_of_hit(index_file, row).timestamp()
+    return MirroredCrate(row, is_new, (row.name, line.name), good_until)
+
+
+def end_of_hit(index_file: CachedIndexFile, row: CachedCrate) -> datetime:
+    """Return when upstream has to be asked again, or the row to be marked as used."""
+    ends = [row.last_used_at + crate_cache.DAY]
+    if not settings.MIRROR_OFFLINE:
+        ends.append(index_file.stale_at())
+    return min(ends)
 
 
 @read_ahead.on_pending_request(r"/ktra/api/v1/mirror/([^/]+)/([^/]+)/download")

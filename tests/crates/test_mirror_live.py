@@ -12,7 +12,9 @@ import pytest
 from crates.names import index_path
 from tests.support import bad_upstream, packing
 from tests.support.bad_upstream import BadUpstream, PausedHalfway, crate_path, index_file_path, line
+from tests.support.concurrency import wait_until
 from tests.support.mirror_store import find_damage, mark_stale, query, read_files, temporary_files
+from tests.support.raw_requests import LOCAL, METRICS_TOKEN, OWN_LINES, exchange, head, quick_answers
 from tests.support.servers import Server, running
 
 pytestmark = pytest.mark.long
@@ -35,6 +37,7 @@ def mirror(upstream: BadUpstream, tmp_path_factory: pytest.TempPathFactory) -> I
         REGISTRY_MIRROR_INDEX_TTL="100000",
         REGISTRY_MIRROR_TIMEOUT="2",
         REGISTRY_WORKERS="2",
+        REGISTRY_METRICS_TOKEN=METRICS_TOKEN,
     ) as server:
         yield server
 
@@ -126,6 +129,30 @@ def test_version_gone_upstream_is_not_served(mirror: Server, upstream: BadUpstre
     upstream.script_index("away", bad_upstream.file(line("away", "1.1.0", b"newer") + b"\n"))
     mark_stale(mirror, "away")
     assert get_crate(mirror, "away")[0] == 404
+
+
+# --- Memory --------------------------------------------------------------------------------------------------------
+
+
+def answers(server: Server, path: str) -> tuple[set[bytes], int]:
+    """Return the answers of a few requests, of which each second one goes the ordinary way, and how many were quick."""
+    before = quick_answers(server)
+    requests = [head(path, LOCAL, *line, "Connection: close") for line in ([], ["X-Ordinary: 1"]) * 4]
+    return {OWN_LINES.sub(b"", exchange(server, request)) for request in requests}, quick_answers(server) - before
+
+
+def test_warm_crate_is_sent_until_it_is_blocked(mirror: Server, upstream: BadUpstream) -> None:
+    upstream.publish("warm")
+    path = "/ktra/api/v1/mirror/warm/1.0.0/download"
+    assert get(mirror, path) == (200, b"the bytes")
+    wait_until(lambda: answers(mirror, path)[1] == 4)
+    assert len(answers(mirror, path)[0]) == 1
+    query(
+        mirror,
+        "INSERT INTO mirror_override (kind, name, requirement, reason, created_at) "
+        "VALUES ('blocked', 'warm', '*', 'bad', '2026-01-01 00:00:00+00')",
+    )
+    assert get(mirror, path)[0] == 403
 
 
 # --- Outages -------------------------------------------------------------------------------------------------------

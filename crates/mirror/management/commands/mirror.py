@@ -92,8 +92,7 @@ class Command(BaseCommand):
         fetched, failures = 0, []
         for name, version in show_progress(versions, len(versions)):
             try:
-                _, is_new = downloads.get_crate(name, version)
-                fetched += is_new
+                fetched += downloads.get_crate(name, version).is_new
             except RegistryError as error:  # go on: an operator wants all that can be fetched
                 failures.append(f"{name}@{version}: {error.message}")
         examination.examiner.finish()
