@@ -351,7 +351,8 @@ def sqlite_database(path: str) -> dict[str, Any]:
             # that reads first and writes later would be refused at once with "database is locked".
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            # FULL syncs the write-ahead log at each commit: a power cut loses nothing that was answered.
+            # FULL syncs the write-ahead log at each commit: a power cut loses nothing that was answered. For
+            # transactions `registry_site.sqlite.log_sync` does that.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
     }

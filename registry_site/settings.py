@@ -262,6 +262,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "registry_site.http.error_handlers.DomainErrorMiddleware",
     "accounts.pages.required_setup.require_second_factor",
+    "registry_site.http.durable_answers.wait_for_what_was_read",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [

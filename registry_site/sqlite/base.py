@@ -3,6 +3,8 @@
 A writer that finds SQLite locked sleeps for up to 100 ms and tries again. Others go first meanwhile, so under many
 writers some wait until they time out. Here the threads of a process queue for a lock, in about the order of arrival,
 and the first of each process for a lock on a file beside the database.
+
+A transaction gives the locks back after its commit, and waits for the disk behind that: see `log_sync`.
 """
 
 import os
@@ -16,6 +18,7 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 from registry_site.file_locks import lock_within
+from registry_site.sqlite.log_sync import log_of
 
 # Short, since a transaction lasts a few milliseconds. Only one thread of each process tries, so they do not starve one
 # another.
@@ -33,6 +36,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue_file: int | None = None  # the descriptor, while this connection holds the locks
+        self._has_log = False
+        self._waits_for_disk = True
+        self.sync_count = 0
+
+    def get_new_connection(self, conn_params: Any) -> Any:
+        connection = super().get_new_connection(conn_params)
+        # Without shared memory, as on some network disks, there is no log, and SQLite syncs in the commit.
+        self._has_log = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        return connection
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -43,23 +55,61 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self._release_queue()
 
+    @contextmanager
+    def without_sync(self) -> Iterator[None]:
+        """Commit without waiting for the disk."""
+        self.ensure_connection()
+        self._waits_for_disk = False
+        self._set_synchronous("NORMAL")
+        try:
+            yield
+        finally:
+            self._waits_for_disk = True
+            self._set_synchronous("FULL")
+
+    def sync_log(self) -> None:
+        """Wait until all that any connection has committed before is durable. Raises `OperationalError`."""
+        if self._has_log:
+            log_of(self._path).prepare()
+            log_of(self._path).wait()
+            self.sync_count += 1
+
     def _start_transaction_under_autocommit(self) -> None:
         self._acquire_queue()
         try:
+            if self._has_log:
+                self._set_synchronous("NORMAL")
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
+            if self._has_log:
+                log_of(self._path).prepare()
         except BaseException:
-            self._release_queue()
+            if self.connection is not None:
+                self.connection.rollback()
+            self._end_transaction()
             raise
 
     def _commit(self) -> None:
+        is_transaction = self._queue_file is not None
         super()._commit()  # type: ignore[misc]
-        self._release_queue()  # not when the commit fails: Django then rolls back, and SQLite's lock is held until that
+        self._end_transaction()  # not when the commit fails: Django rolls back, and SQLite's lock is held until that
+        if is_transaction and self._waits_for_disk:
+            self.sync_log()
 
     def _rollback(self) -> None:
         try:
             super()._rollback()  # type: ignore[misc]
         finally:
-            self._release_queue()
+            self._end_transaction()
+
+    def _end_transaction(self) -> None:
+        if self._queue_file is not None:
+            self._release_locks()
+        if self._has_log and self._waits_for_disk:
+            self._set_synchronous("FULL")
+
+    def _set_synchronous(self, level: str) -> None:
+        if self.connection is not None:
+            self.connection.execute(f"PRAGMA synchronous = {level}")
 
     def _close(self) -> None:
         try:
@@ -70,7 +120,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _acquire_queue(self) -> None:
         if self.is_in_memory_db():
             return
-        path, seconds = str(self.settings_dict["NAME"]), self.settings_dict["OPTIONS"]["timeout"]
+        path, seconds = self._path, self.settings_dict["OPTIONS"]["timeout"]
         if not _thread_locks[path].acquire(timeout=seconds):
             raise OperationalError("database is locked: the queue of its writers does not move")
         try:
@@ -91,4 +141,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         descriptor, self._queue_file = self._queue_file, None
         if descriptor is not None:
             os.close(descriptor)
-        _thread_locks[str(self.settings_dict["NAME"])].release()
+        _thread_locks[self._path].release()
+
+    @property
+    def _path(self) -> str:
+        return str(self.settings_dict["NAME"])

@@ -20,7 +20,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import IO, Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
@@ -28,6 +28,7 @@ from django.utils import timezone
 from registry_site.errors import Unavailable
 from registry_site.models import StoredBlob
 from registry_site.signals import blobs_needed, purge_requested
+from registry_site.sqlite.base import DatabaseWrapper
 from registry_site.storage import blobs
 from registry_site.storage.blobs import Blob
 
@@ -99,22 +100,20 @@ def without_sync() -> Iterator[None]:
 
     A power cut before that can leave bytes without a row, to which `adopt` gives one.
     """
-    if connection.in_atomic_block:  # a test
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.in_atomic_block:  # a test
         yield
         return
-    off, on = SYNC[connection.vendor]
-    with connection.cursor() as cursor:
-        cursor.execute(off)
+    if isinstance(database, DatabaseWrapper):
+        with database.without_sync():
+            yield
+        return
+    with database.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO OFF")
         try:
             yield
         finally:
-            cursor.execute(on)
-
-
-SYNC = {
-    "sqlite": ("PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"),
-    "postgresql": ("SET synchronous_commit TO OFF", "RESET synchronous_commit"),
-}
+            cursor.execute("RESET synchronous_commit")
 
 
 # --- Deletion --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from django.db import OperationalError
 
 from registry_site.environment import sqlite_database
 from registry_site.sqlite.base import DatabaseWrapper
+from registry_site.sqlite.log_sync import LogSync, log_of
+
+NORMAL, FULL = 1, 2  # of PRAGMA synchronous
 
 
 @pytest.fixture
@@ -119,3 +123,104 @@ def test_writer_outside_the_queue_is_respected(path: Path, connections: list[Dat
     other.close()
     begin(connections[0])
     end(connections[0])
+
+
+def synchronous(connection: DatabaseWrapper) -> int:
+    with connection.cursor() as cursor:
+        return int(cursor.execute("PRAGMA synchronous").fetchone()[0])
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were synced for their data."""
+    fdatasync, synced = os.fdatasync, list[str]()
+
+    def record(descriptor: int) -> None:
+        fdatasync(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fdatasync", record)
+    return synced
+
+
+@pytest.mark.django_db
+def test_commit_waits_for_a_sync_without_the_lock(
+    path: Path, connections: list[DatabaseWrapper], syncs: list[str]
+) -> None:
+    first, second, _ = connections
+    begin(first)
+    assert (synchronous(first), syncs) == (NORMAL, [])
+    log = log_of(str(path))
+    log.begun += 1  # one is under way, so the commit waits
+    thread = threading.Thread(target=first.commit)
+    thread.start()
+    begin(second)  # a queue that is not free would raise
+    second.rollback()
+    assert thread.is_alive()
+    with log.condition:
+        log.finished += 1
+        log.condition.notify_all()
+    thread.join()
+    first.set_autocommit(True)
+    assert (synchronous(first), syncs) == (FULL, [f"{path}-wal"])
+
+
+@pytest.mark.django_db
+def test_waiting_commits_share_a_sync(path: Path, connections: list[DatabaseWrapper], syncs: list[str]) -> None:
+    log, are_waiting = log_of(str(path)), threading.Barrier(len(connections) + 1)
+    log.prepare()
+    log.begun += 1  # one is under way
+
+    def commit(connection: DatabaseWrapper) -> None:
+        begin(connection)
+        connection.commit()
+        are_waiting.wait(20)
+
+    for connection in connections:
+        connection.settings_dict["OPTIONS"]["timeout"] = 60
+    threads = [threading.Thread(target=commit, args=[connection]) for connection in connections]
+    for thread in threads:
+        thread.start()
+    while len(log.condition._waiters) < len(threads):  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    assert syncs == []
+    with log.condition:
+        log.finished += 1
+        log.condition.notify_all()
+    are_waiting.wait(20)
+    for thread in threads:
+        thread.join()
+    assert syncs == [f"{path}-wal"]
+
+
+@pytest.mark.django_db
+def test_statements_and_rollbacks_leave_the_usual_syncs(connections: list[DatabaseWrapper], syncs: list[str]) -> None:
+    connection = connections[0]
+    begin(connection)
+    connection.rollback()
+    connection.set_autocommit(True)
+    with connection.without_sync():
+        begin(connection)
+        end(connection)
+        assert synchronous(connection) == NORMAL
+    assert (synchronous(connection), syncs) == (FULL, [])
+
+
+@pytest.mark.django_db
+def test_log_that_was_deleted_is_opened_anew(path: Path, connections: list[DatabaseWrapper], syncs: list[str]) -> None:
+    for _ in range(2):
+        begin(connections[0])
+        end(connections[0])
+        for connection in connections:  # the last one deletes the log
+            connection.close()
+        assert not Path(f"{path}-wal").exists()
+    assert syncs == [f"{path}-wal"] * 2
+
+
+def test_nothing_is_committed_after_a_failed_sync(caplog: pytest.LogCaptureFixture) -> None:
+    log = LogSync(os.devnull)  # which no sync works for
+    log.prepare()
+    for call in (log.wait, log.wait, log.prepare):
+        with pytest.raises(OperationalError, match="the log of the database could not be synced"):
+            call()
+    assert caplog.text.count("log_sync.failed") == 1
