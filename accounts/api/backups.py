@@ -1,7 +1,5 @@
 """backup-repository's "Users and Authentication API", and its sentences about accounts."""
 
-from typing import Any
-
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -19,6 +17,7 @@ from registry_site import errors
 from registry_site.http.dialects import Backups
 from registry_site.http.openapi import WITHOUT_ENVELOPE
 from registry_site.http.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
+from registry_site.http.shapes import Shape
 
 SESSION_ID = OpenApiParameter("sessionId", description="The session to end; by default that of the token.")
 USER_NAME = OpenApiParameter("userName", description="The user, if it is another one; for administrators only.")
@@ -34,24 +33,24 @@ class LogIn(serializers.Serializer[None]):
     password = Text()
 
 
-class Session(serializers.Serializer[Any]):
+class Session(Shape):
     expire = serializers.DateTimeField()
     sessionId = serializers.CharField()
     token = serializers.CharField()
 
 
-class Refreshed(serializers.Serializer[Any]):
+class Refreshed(Shape):
     code = serializers.IntegerField()
     expire = serializers.DateTimeField()
     token = serializers.CharField()
 
 
-class UserShape(serializers.Serializer[Any]):
+class UserShape(Shape):
     email = serializers.CharField()
     permissions = serializers.ListField(child=serializers.CharField())
 
 
-class GrantedAccess(serializers.Serializer[Any]):
+class GrantedAccess(Shape):
     """A session. The original spells its own keys in camel case, and those of its database with a capital."""
 
     CreatedAt = serializers.DateTimeField(source="created_at")
@@ -70,12 +69,12 @@ class WhoAmI(UserShape):
     grantedAccess = GrantedAccess()
 
 
-class LoggedOut(serializers.Serializer[Any]):
+class LoggedOut(Shape):
     message = serializers.CharField()
     sessionId = serializers.CharField()
 
 
-class GrantedAccesses(serializers.Serializer[Any]):
+class GrantedAccesses(Shape):
     grantedAccesses = GrantedAccess(many=True)
 
 
@@ -97,7 +96,7 @@ class BackupsLogin(Backups, ViewSet):
         data = self.validated(LogIn, request.data)
         token, session = jwt_sessions.create_backups_session(login.authenticate(data["username"], data["password"]))
         answer = {"expire": session.expires_at, "sessionId": session.digest, "token": token}
-        return Response(Session(answer).data, headers=NO_STORE)
+        return Response(Session.write(answer), headers=NO_STORE)
 
 
 class BackupsView(Backups, ViewSet):
@@ -118,7 +117,7 @@ class BackupsUsers(BackupsView):
         """`GET /api/stable/auth/whoami`"""
         principal = get_principal(request)
         profile = {"email": principal.user.email, "permissions": roles.list_roles(principal.user)}
-        session = GrantedAccess(principal.credential).data
+        session = GrantedAccess.write(principal.credential)
         return Response({**profile, "sessionId": session["id"], "grantedAccess": session})
 
 
@@ -133,11 +132,11 @@ class BackupsSessions(BackupsView):
     def granted(self, request: Request) -> Response:
         """`GET /api/stable/auth/token[?userName=]`"""
         sessions = jwt_sessions.list_backups_sessions(get_principal(request), request.query_params.get("userName"))
-        return Response({"grantedAccesses": GrantedAccess(sessions, many=True).data})
+        return Response({"grantedAccesses": GrantedAccess.write_all(sessions)})
 
     @extend_schema(responses=Refreshed, extensions=WITHOUT_ENVELOPE)
     def refresh(self, request: Request) -> HttpResponse:
         """`GET /api/stable/auth/refresh_token`, which the original answers without its envelope"""
         token, session = jwt_sessions.refresh_backups_session(get_principal(request))
         answer = {"code": status.HTTP_200_OK, "expire": session.expires_at, "token": token}
-        return JsonResponse(Refreshed(answer).data, headers=NO_STORE)
+        return JsonResponse(Refreshed.write(answer), headers=NO_STORE)

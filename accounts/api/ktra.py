@@ -21,13 +21,14 @@ from accounts.models import User
 from accounts.oidc import flow
 from accounts.permissions import AllowAny, AllowAnySameOrigin, AllowAnyTopLevel, TokenRequired
 from registry_site.http.dialects import Cargo
+from registry_site.http.shapes import Shape
 
 
 class Password(serializers.Serializer[None]):
     password = Text()
 
 
-class Token(serializers.Serializer[Any]):
+class Token(Shape):
     token = serializers.CharField()
 
 
@@ -67,13 +68,13 @@ class KtraUsers(Cargo, ViewSet):
 
 # The names of components stay the same: programs are generated from the description of the API.
 @extend_schema_serializer(component_name="Known")
-class ExistingToken(serializers.Serializer[Any]):
+class ExistingToken(Shape):
     username = serializers.CharField()
     existing_token = serializers.CharField()
 
 
 @extend_schema_serializer(component_name="New")
-class NewToken(serializers.Serializer[Any]):
+class NewToken(Shape):
     """A new default token, and the one that it replaced, if its text was stored."""
 
     username = serializers.CharField()
@@ -84,8 +85,8 @@ class NewToken(serializers.Serializer[Any]):
 def describe_token(user: User, token: cargo_tokens.DefaultToken) -> dict[str, Any]:
     """Return the documented answer of `/me` and `/replace_token`."""
     if token.is_new:
-        return NewToken({"username": user.login, "new_token": token.text, "revoked_token": token.previous}).data
-    return ExistingToken({"username": user.login, "existing_token": token.text}).data
+        return NewToken.write({"username": user.login, "new_token": token.text, "revoked_token": token.previous})
+    return ExistingToken.write({"username": user.login, "existing_token": token.text})
 
 
 EXISTING_OR_NEW_TOKEN = PolymorphicProxySerializer("MeAnswer", [ExistingToken, NewToken], resource_type_field_name=None)

@@ -6,6 +6,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from accounts.second_factor import header
+from registry_site.http.shapes import Shape
 
 
 class Text(serializers.CharField):
@@ -20,7 +21,7 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Status(serializers.Serializer[Any]):
+class Status(Shape):
     """yapkg's answer when there is nothing else to show."""
 
     status = serializers.CharField()

@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.passwords import change, login
 from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site.http.dialects import Torrust, TorrustFailure
+from registry_site.http.shapes import Shape
 
 # The original's sentences, by the code of the failure.
 MESSAGES = {
@@ -72,11 +73,11 @@ class PasswordChange(serializers.Serializer[None]):
     confirm_password = AnyText()
 
 
-class NewUser(serializers.Serializer[Any]):
+class NewUser(Shape):
     user_id = serializers.IntegerField()
 
 
-class LoggedIn(serializers.Serializer[Any]):
+class LoggedIn(Shape):
     token = serializers.CharField()
     username = serializers.CharField()
     admin = serializers.BooleanField()

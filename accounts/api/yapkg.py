@@ -1,7 +1,5 @@
 """yapkg-backend's user endpoints: 用户认证系统."""
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,6 +13,7 @@ from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
 from accounts.permissions import AllowAny, AllowAnySameOrigin, AuthenticatedOrReadOnly, IsAuthenticated
 from registry_site.http.dialects import Yapkg
+from registry_site.http.shapes import Shape
 
 
 class Registration(serializers.Serializer[None]):
@@ -36,7 +35,7 @@ class Profile(serializers.Serializer[None]):
     avatar_uri = Text(required=False, allow_blank=True, max_length=500)
 
 
-class UserShape(serializers.Serializer[User]):
+class UserShape(Shape):
     """A user. The documents spell the key of the id in two ways."""
 
     user_id = serializers.CharField(source="pk")
@@ -50,7 +49,7 @@ class KeyType(serializers.Serializer[None]):
     type = Text(max_length=40)
 
 
-class KeyPair(serializers.Serializer[Any]):
+class KeyPair(Shape):
     appid = serializers.CharField()
     appsecret = serializers.CharField()
     type = serializers.ChoiceField(choices=app_keys.Type.choices)
@@ -63,7 +62,7 @@ class YapkgRegistration(Yapkg, ViewSet):
     def register(self, request: Request) -> Response:
         """`POST /register`"""
         data = self.validated(Registration, request.data)
-        return Response(UserShape(registration.sign_up(**data)).data)
+        return Response(UserShape.write(registration.sign_up(**data)))
 
 
 class YapkgLogin(Yapkg, ViewSet):
@@ -76,7 +75,7 @@ class YapkgLogin(Yapkg, ViewSet):
         """`POST /login`"""
         data = self.validated(LogIn, request.data)
         user = browser_sessions.log_in(request._request, **data)
-        return Response(UserShape(user).data, headers=NO_STORE)
+        return Response(UserShape.write(user), headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def log_out(self, request: Request) -> Response:
@@ -94,7 +93,7 @@ class YapkgUsers(Yapkg, ViewSet):
         """`GET /users/{username}`, with the e-mail address for those who may see it"""
         user = User.objects.get_named(name)
         viewer = get_principal(request).user if request.auth else None
-        return Response({**UserShape(user).data, "email": profiles.visible_emails(viewer, [user])[user.pk]})
+        return Response({**UserShape.write(user), "email": profiles.visible_emails(viewer, [user])[user.pk]})
 
 
 class YapkgSettings(Yapkg, ViewSet):
@@ -108,19 +107,19 @@ class YapkgSettings(Yapkg, ViewSet):
         user_id = data.pop("user_id", None)
         user = profiles.update_profile(get_principal(request), user_id, profiles.ProfileChanges(**data))
         browser_sessions.keep_after_password_change(request._request, user)
-        return Response(UserShape(user).data)
+        return Response(UserShape.write(user))
 
     @extend_schema(request=KeyType, responses=KeyPair)
     def create_key(self, request: Request) -> Response:
         """`POST /settings/appids`"""
         data = self.validated(KeyType, request.data)
         pair = app_keys.issue(get_principal(request), data["type"])
-        return Response(KeyPair(pair).data, headers=NO_STORE)
+        return Response(KeyPair.write(pair), headers=NO_STORE)
 
     @extend_schema(responses=KeyPair(many=True))
     def list_keys(self, request: Request) -> Response:
         """`GET /settings/appids`"""
-        return Response(KeyPair(app_keys.list_owned(get_principal(request)), many=True).data, headers=NO_STORE)
+        return Response(KeyPair.write_all(app_keys.list_owned(get_principal(request))), headers=NO_STORE)
 
     @extend_schema(request=None, responses=Status)
     def delete_key(self, request: Request, appid: str) -> Response:

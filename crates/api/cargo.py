@@ -14,13 +14,13 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import names, profiles
 from accounts.authentication import CargoTokenAuthentication, get_principal
-from accounts.models import User
 from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, yanking
 from crates.api.shapes import OwnerShape
 from crates.package import upload
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
+from registry_site.http.shapes import Shape
 
 
 class OwnerLogins(serializers.Serializer[None]):
@@ -29,8 +29,8 @@ class OwnerLogins(serializers.Serializer[None]):
     )
 
 
-class PublishWarnings(serializers.Serializer[Any]):
-    class Kinds(serializers.Serializer[Any]):
+class PublishWarnings(Shape):
+    class Kinds(Shape):
         invalid_categories = serializers.ListField(child=serializers.CharField())
         invalid_badges = serializers.ListField(child=serializers.CharField())
         other = serializers.ListField(child=serializers.CharField())
@@ -51,7 +51,7 @@ class VersionChange(serializers.Serializer[Any]):
     version = YankFields()
 
 
-class Success(serializers.Serializer[Any]):
+class Success(Shape):
     ok = serializers.BooleanField()
 
 
@@ -59,13 +59,9 @@ class SuccessMessage(Success):
     msg = serializers.CharField()
 
 
-class OwnerList(serializers.Serializer[Any]):
+class OwnerList(Shape):
     class User(OwnerShape):
-        email = serializers.SerializerMethodField(allow_null=True)
-
-        def get_email(self, user: User) -> str | None:
-            """Return the address, if the one who asks may see it."""
-            return self.context["emails"][user.pk] or None
+        email = serializers.CharField(allow_null=True, help_text="Null unless the one who asks may see it.")
 
     users = User(many=True)
 
@@ -118,7 +114,8 @@ class CrateOwners(CargoView):
         """`GET /api/v1/crates/{crate_name}/owners`"""
         owners = ownership.owners(name)
         emails = profiles.visible_emails(get_principal(request).user, owners)
-        return Response(OwnerList({"users": owners}, context={"emails": emails}).data)
+        users = [{**OwnerShape.write(owner), "email": emails[owner.pk] or None} for owner in owners]
+        return Response({"users": users})
 
     @extend_schema(request=OwnerLogins, responses=SuccessMessage)
     def add(self, request: Request, name: str) -> Response:

@@ -123,7 +123,7 @@ class Crate(ReadView):
     @extend_schema(responses=shapes.CrateDownloadsAnswer)
     def downloads(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/downloads`"""
-        return Response(shapes.CrateDownloadsAnswer(catalogue.downloads_of(name)).data)
+        return Response(shapes.CrateDownloadsAnswer.write(catalogue.downloads_of(name)))
 
 
 class Version(ReadView):
@@ -132,7 +132,7 @@ class Version(ReadView):
     @extend_schema(responses=shapes.VersionAnswer)
     def retrieve(self, request: Request, name: str, number: str) -> Response:
         """`GET /api/v1/crates/{crate}/{version}`"""
-        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+        return Response(shapes.VersionAnswer.write({"version": catalogue.describe_version(name, number)}))
 
     @extend_schema(request=VersionChange, responses=shapes.VersionAnswer)
     def update(self, request: Request, name: str, number: str) -> Response:
@@ -141,26 +141,26 @@ class Version(ReadView):
         yanking.set_yanked(
             get_principal(request), name, number, yanked=change.get("yanked"), message=change.get("yank_message")
         )
-        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+        return Response(shapes.VersionAnswer.write({"version": catalogue.describe_version(name, number)}))
 
 
 class VersionParts(ReadView):
     @extend_schema(responses=shapes.DependenciesAnswer)
     def dependencies(self, request: Request, name: str, number: str) -> Response:
         """`GET /api/v1/crates/{crate}/{version}/dependencies`"""
-        return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+        return Response(shapes.DependenciesAnswer.write({"dependencies": catalogue.dependencies_of(name, number)}))
 
     @extend_schema(responses=shapes.VersionDownloadsAnswer)
     def downloads(self, request: Request, name: str, number: str) -> Response:
         """`GET /api/v1/crates/{crate}/{version}/downloads`"""
         downloads = catalogue.downloads_of_version(name, number)
-        return Response(shapes.VersionDownloadsAnswer({"version_downloads": downloads}).data)
+        return Response(shapes.VersionDownloadsAnswer.write({"version_downloads": downloads}))
 
     @extend_schema(responses=shapes.AuthorsAnswer)
     def authors(self, request: Request, name: str, number: str) -> Response:
         """`GET /api/v1/crates/{crate}/{version}/authors`, which names nobody: the owners count."""
         catalogue.get_version(name, number)
-        return Response(shapes.AuthorsAnswer({"users": [], "meta": {"names": []}}).data)
+        return Response(shapes.AuthorsAnswer.write({"users": [], "meta": {"names": []}}))
 
     @extend_schema(responses=REDIRECT)
     def readme(self, request: Request, name: str, number: str) -> HttpResponseBase:
@@ -204,7 +204,7 @@ def crate_list(request: Request, crates: listing.CrateList) -> Response:
         "next_page": query_with(request, **following) if any(following.values()) else None,
         "prev_page": query_with(request, page=crates.prev_page) if crates.prev_page else None,
     }
-    return Response(shapes.CrateListAnswer({"crates": crates.crates, "meta": meta}).data)
+    return Response(shapes.CrateListAnswer.write({"crates": crates.crates, "meta": meta}))
 
 
 def dependent_list(page: dependents.DependentList) -> HttpResponseBase:
@@ -238,7 +238,7 @@ def lead_to(request: Request, name: str, number: str, part: str) -> HttpResponse
 def lead(request: Request, path: str) -> HttpResponseBase:
     response: HttpResponseBase
     if accepts_json(request._request):
-        response = Response(shapes.AddressAnswer({"url": f"{settings.PUBLIC_URL}{path}"}).data)
+        response = Response(shapes.AddressAnswer.write({"url": f"{settings.PUBLIC_URL}{path}"}))
     else:
         response = HttpResponseRedirect(path)
     patch_vary_headers(response, ["Accept"])

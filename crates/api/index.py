@@ -21,6 +21,7 @@ from crates.models import Crate, IndexLine
 from registry_site.errors import NotFound
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
+from registry_site.http.shapes import Shape
 from registry_site.memory_cache import Tag
 from registry_site.server.response_cache import keep, rely_on
 
@@ -54,7 +55,7 @@ def keep_index_file(
     return response if lies_ahead else keep(request._request, response, tag, **ends)
 
 
-class IndexConfig(serializers.Serializer[Any]):
+class IndexConfig(Shape):
     dl = serializers.CharField()
     api = serializers.CharField()
 

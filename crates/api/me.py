@@ -16,6 +16,7 @@ from crates import follows, ownership
 from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, Success
 from crates.api.paging import PageQuery
+from registry_site.http.shapes import Shape
 
 
 class EndpointScopes(serializers.ListField):
@@ -49,7 +50,7 @@ class NewToken(serializers.Serializer[None]):
     api_token = TokenFields()
 
 
-class TokenShape(serializers.Serializer[Any]):
+class TokenShape(Shape):
     id = serializers.IntegerField(source="pk")
     name = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -63,11 +64,11 @@ class NewTokenShape(TokenShape):
     token = serializers.CharField()
 
 
-class TokenListAnswer(serializers.Serializer[Any]):
+class TokenListAnswer(Shape):
     api_tokens = TokenShape(many=True)
 
 
-class NewTokenAnswer(serializers.Serializer[Any]):
+class NewTokenAnswer(Shape):
     api_token = NewTokenShape()
 
 
@@ -77,7 +78,7 @@ class Me(CargoView):
         """`GET /api/v1/me`"""
         principal = get_principal(request)
         answer = {"user": principal.user, "owned_crates": ownership.list_owned(principal)}
-        return Response(shapes.AccountAnswer(answer).data, headers=NO_STORE)
+        return Response(shapes.AccountAnswer.write(answer), headers=NO_STORE)
 
     @extend_schema(parameters=[PageQuery], responses=shapes.UpdatesAnswer)
     def updates(self, request: Request) -> HttpResponseBase:
@@ -92,7 +93,7 @@ class Tokens(CargoView):
     def index(self, request: Request) -> Response:
         """`GET /api/v1/me/tokens`"""
         tokens = own_tokens.list_tokens(get_principal(request))
-        return Response(TokenListAnswer({"api_tokens": tokens}).data, headers=NO_STORE)
+        return Response(TokenListAnswer.write({"api_tokens": tokens}), headers=NO_STORE)
 
     @extend_schema(request=NewToken, responses=NewTokenAnswer)
     def create(self, request: Request) -> Response:
@@ -103,7 +104,7 @@ class Tokens(CargoView):
             get_principal(request), fields["name"], scopes, fields["expired_at"], fields["crate_scopes"] or ()
         )
         token.token = text  # type: ignore[attr-defined]  # for the shape alone, which shows it once
-        return Response(NewTokenAnswer({"api_token": token}).data, headers=NO_STORE)
+        return Response(NewTokenAnswer.write({"api_token": token}), headers=NO_STORE)
 
     @extend_schema(request=None, responses=shapes.EmptyAnswer)
     def revoke(self, request: Request, token_id: int) -> Response:
@@ -128,4 +129,4 @@ class Follows(CargoView):
     @extend_schema(responses=shapes.FollowingAnswer)
     def retrieve(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/following`"""
-        return Response(shapes.FollowingAnswer({"following": follows.is_following(get_principal(request), name)}).data)
+        return Response(shapes.FollowingAnswer.write({"following": follows.is_following(get_principal(request), name)}))

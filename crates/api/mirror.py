@@ -1,7 +1,6 @@
 """Mirror of crates.io: a sparse index, and the files at Ktra's path."""
 
 from functools import partial
-from typing import Any
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -19,14 +18,15 @@ from crates.mirror import downloads, metrics, overview, serving
 from crates.mirror.models import CachedCrate, CachedIndexFile, Override
 from crates.models import Crate
 from registry_site.http.dialects import Cargo
+from registry_site.http.shapes import Shape
 from registry_site.server.response_cache import keep, rely_on
 
 rely_on("mirror", [model._meta.db_table for model in (Crate, CachedIndexFile, CachedCrate, Override)])
 count_hit = partial(metrics.record_index_outcome, "hit")
 
 
-class MirroredCrate(serializers.Serializer[Any]):
-    class Version(serializers.Serializer[Any]):
+class MirroredCrate(Shape):
+    class Version(Shape):
         num = serializers.CharField(source="line.version")
         checksum = serializers.CharField(source="line.checksum")
         yanked = serializers.BooleanField(source="line.yanked")
@@ -67,7 +67,7 @@ class Mirror(Cargo, ViewSet):
         """List the versions of a crate, the newest first, each with the reason if a policy holds it back."""
         crate, versions = overview.describe_crate(name)
         about = {"name": crate.name, "upstream": crate.upstream, "checked_at": crate.checked_at, "versions": versions}
-        return Response(MirroredCrate(about).data)
+        return Response(MirroredCrate.write(about))
 
     @extend_schema(responses={(200, "application/x-tar"): OpenApiTypes.BINARY})
     def download(self, request: Request, crate: str, version: str) -> HttpResponseBase:

@@ -1,11 +1,8 @@
 """crates.io's API for mirrored crates, from what is stored. It changes nothing: each change is refused at once."""
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -30,17 +27,18 @@ from crates.api.crates import (
 from crates.api.paging import PageQuery
 from crates.mirror import catalogue, listing
 from registry_site.http.dialects import Cargo, CargoFailure
+from registry_site.http.shapes import Shape
 
 REFUSED = {403: CargoFailure}
 
 
-class NoUsers(serializers.Serializer[Any]):
+class NoUsers(Shape):
     """The owners of a mirrored crate, whom only upstream knows."""
 
     users = shapes.UserShape(many=True)
 
 
-class NoTeams(serializers.Serializer[Any]):
+class NoTeams(Shape):
     teams = shapes.UserShape(many=True)
 
 
@@ -95,7 +93,7 @@ class MirrorCrate(MirrorView):
     @extend_schema(responses=shapes.CrateDownloadsAnswer)
     def downloads(self, request: Request, name: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/downloads`"""
-        return Response(shapes.CrateDownloadsAnswer(catalogue.downloads_of(name)).data)
+        return Response(shapes.CrateDownloadsAnswer.write(catalogue.downloads_of(name)))
 
     @extend_schema(request=None, responses=REFUSED)
     def remove(self, request: Request, name: str) -> Response:
@@ -107,24 +105,24 @@ class MirrorVersion(MirrorView):
     @extend_schema(responses=shapes.VersionAnswer)
     def retrieve(self, request: Request, name: str, number: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/{version}`"""
-        return Response(shapes.VersionAnswer({"version": catalogue.describe_version(name, number)}).data)
+        return Response(shapes.VersionAnswer.write({"version": catalogue.describe_version(name, number)}))
 
     @extend_schema(responses=shapes.DependenciesAnswer)
     def dependencies(self, request: Request, name: str, number: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/{version}/dependencies`"""
-        return Response(shapes.DependenciesAnswer({"dependencies": catalogue.dependencies_of(name, number)}).data)
+        return Response(shapes.DependenciesAnswer.write({"dependencies": catalogue.dependencies_of(name, number)}))
 
     @extend_schema(responses=shapes.VersionDownloadsAnswer)
     def downloads(self, request: Request, name: str, number: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/{version}/downloads`"""
         downloads = catalogue.downloads_of_version(name, number)
-        return Response(shapes.VersionDownloadsAnswer({"version_downloads": downloads}).data)
+        return Response(shapes.VersionDownloadsAnswer.write({"version_downloads": downloads}))
 
     @extend_schema(responses=shapes.AuthorsAnswer)
     def authors(self, request: Request, name: str, number: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/{version}/authors`, which names nobody."""
         catalogue.locate_version(name, number)
-        return Response(shapes.AuthorsAnswer({"users": [], "meta": {"names": []}}).data)
+        return Response(shapes.AuthorsAnswer.write({"users": [], "meta": {"names": []}}))
 
     @extend_schema(responses=REDIRECT)
     def readme(self, request: Request, name: str, number: str) -> HttpResponseBase:
@@ -170,7 +168,7 @@ class MirrorOwners(MirrorView):
     def owners(self, request: Request, name: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/owners`, whom an index does not name."""
         catalogue.require_crate(name)
-        return Response(NoUsers({"users": []}).data)
+        return Response(NoUsers.write({"users": []}))
 
     @extend_schema(responses=NoUsers)
     def owner_user(self, request: Request, name: str) -> Response:
@@ -181,7 +179,7 @@ class MirrorOwners(MirrorView):
     def owner_team(self, request: Request, name: str) -> Response:
         """`GET /mirror/api/v1/crates/{crate}/owner_team`"""
         catalogue.require_crate(name)
-        return Response(NoTeams({"teams": []}).data)
+        return Response(NoTeams.write({"teams": []}))
 
     @extend_schema(request=None, responses=REFUSED)
     def add(self, request: Request, name: str) -> Response:

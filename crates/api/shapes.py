@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from registry_site.http.shapes import Shape
+
 
 class OptionalText(serializers.CharField):
     """A text that is shown as null if it is empty."""
@@ -29,7 +31,7 @@ class ApiPath(serializers.CharField):
 # --- People -------------------------------------------------------------------------------------------------------
 
 
-class UserShape(serializers.Serializer[Any]):
+class UserShape(Shape):
     """A user, without the e-mail address."""
 
     id = serializers.IntegerField(source="pk")
@@ -57,24 +59,24 @@ class AccountShape(UserShape):
     created_at = serializers.DateTimeField(source="date_joined")
 
 
-class UserAnswer(serializers.Serializer[Any]):
+class UserAnswer(Shape):
     user = UserShape()
 
 
-class UserStatsAnswer(serializers.Serializer[Any]):
+class UserStatsAnswer(Shape):
     total_downloads = serializers.IntegerField()
 
 
-class OwnerUsersAnswer(serializers.Serializer[Any]):
+class OwnerUsersAnswer(Shape):
     users = OwnerShape(many=True)
 
 
-class OwnerTeamsAnswer(serializers.Serializer[Any]):
+class OwnerTeamsAnswer(Shape):
     teams = OwnerShape(many=True)
 
 
-class AccountAnswer(serializers.Serializer[Any]):
-    class OwnedCrate(serializers.Serializer[Any]):
+class AccountAnswer(Shape):
+    class OwnedCrate(Shape):
         id = serializers.IntegerField(source="pk")
         name = serializers.CharField()
         email_notifications = serializers.BooleanField(default=False)
@@ -83,15 +85,15 @@ class AccountAnswer(serializers.Serializer[Any]):
     owned_crates = OwnedCrate(many=True)
 
 
-class FollowingAnswer(serializers.Serializer[Any]):
+class FollowingAnswer(Shape):
     following = serializers.BooleanField()
 
 
-class EmptyAnswer(serializers.Serializer[Any]):
+class EmptyAnswer(Shape):
     """An object without fields."""
 
 
-class AuditActionShape(serializers.Serializer[Any]):
+class AuditActionShape(Shape):
     action = serializers.ChoiceField(choices=["publish", "yank", "unyank"])
     user = UserShape()
     time = serializers.DateTimeField()
@@ -100,14 +102,14 @@ class AuditActionShape(serializers.Serializer[Any]):
 # --- Keywords and categories --------------------------------------------------------------------------------------
 
 
-class KeywordShape(serializers.Serializer[Any]):
+class KeywordShape(Shape):
     id = serializers.CharField(source="word")
     keyword = serializers.CharField(source="word")
     created_at = serializers.DateTimeField()
     crates_cnt = serializers.IntegerField(source="crate_count")
 
 
-class CategoryShape(serializers.Serializer[Any]):
+class CategoryShape(Shape):
     id = serializers.CharField(source="slug")
     slug = serializers.CharField()
     category = serializers.CharField(source="short_name")
@@ -116,7 +118,7 @@ class CategoryShape(serializers.Serializer[Any]):
     crates_cnt = serializers.IntegerField(source="crate_count")
 
 
-class CategoryDetailShape(serializers.Serializer[Any]):
+class CategoryDetailShape(Shape):
     """A category with those around it, from a `CategoryFamily`."""
 
     id = serializers.CharField(source="category.slug")
@@ -132,10 +134,10 @@ class CategoryDetailShape(serializers.Serializer[Any]):
 # --- Crates and versions ------------------------------------------------------------------------------------------
 
 
-class CrateShape(serializers.Serializer[Any]):
+class CrateShape(Shape):
     """A crate, from a `CrateRecord`."""
 
-    class CrateLinks(serializers.Serializer[Any]):
+    class CrateLinks(Shape):
         version_downloads = ApiPath("{record.api_root}/crates/{record.name}/downloads")
         versions = serializers.SerializerMethodField(allow_null=True)
         owners = ApiPath("{record.api_root}/crates/{record.name}/owners")
@@ -172,8 +174,8 @@ class CrateShape(serializers.Serializer[Any]):
     trustpub_only = serializers.BooleanField()
 
 
-class LineCounts(serializers.Serializer[Any]):
-    class LanguageLines(serializers.Serializer[Any]):
+class LineCounts(Shape):
+    class LanguageLines(Shape):
         code_lines = serializers.IntegerField()
         comment_lines = serializers.IntegerField()
         files = serializers.IntegerField()
@@ -183,10 +185,10 @@ class LineCounts(serializers.Serializer[Any]):
     total_comment_lines = serializers.IntegerField()
 
 
-class VersionShape(serializers.Serializer[Any]):
+class VersionShape(Shape):
     """A version, from a `VersionRecord`."""
 
-    class VersionLinks(serializers.Serializer[Any]):
+    class VersionLinks(Shape):
         dependencies = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/dependencies")
         version_downloads = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/downloads")
         authors = ApiPath("{record.api_root}/crates/{record.crate}/{record.num}/authors")
@@ -221,7 +223,7 @@ class VersionShape(serializers.Serializer[Any]):
     linecounts = LineCounts(allow_null=True)
 
 
-class DependencyShape(serializers.Serializer[Any]):
+class DependencyShape(Shape):
     """A dependency, from a `DependencyRecord`."""
 
     id = serializers.IntegerField()
@@ -239,7 +241,7 @@ class DependencyShape(serializers.Serializer[Any]):
 # --- Answers ------------------------------------------------------------------------------------------------------
 
 
-class CrateAnswer(serializers.Serializer[Any]):
+class CrateAnswer(Shape):
     """A crate with the requested parts, from `CrateDetails`."""
 
     crate = CrateShape()
@@ -248,13 +250,13 @@ class CrateAnswer(serializers.Serializer[Any]):
     categories = CategoryShape(many=True, allow_null=True)
 
 
-class VersionAnswer(serializers.Serializer[Any]):
+class VersionAnswer(Shape):
     version = VersionShape()
 
 
-class VersionListAnswer(serializers.Serializer[Any]):
-    class VersionListMeta(serializers.Serializer[Any]):
-        class ReleaseTrack(serializers.Serializer[Any]):
+class VersionListAnswer(Shape):
+    class VersionListMeta(Shape):
+        class ReleaseTrack(Shape):
             highest = serializers.CharField(source="*")
 
         total = serializers.IntegerField()
@@ -265,15 +267,15 @@ class VersionListAnswer(serializers.Serializer[Any]):
     meta = VersionListMeta()
 
 
-class DependenciesAnswer(serializers.Serializer[Any]):
+class DependenciesAnswer(Shape):
     dependencies = DependencyShape(many=True)
 
 
-class ListMeta(serializers.Serializer[Any]):
+class ListMeta(Shape):
     total = serializers.IntegerField()
 
 
-class CrateListAnswer(serializers.Serializer[Any]):
+class CrateListAnswer(Shape):
     class CrateListMeta(ListMeta):
         next_page = serializers.CharField(allow_null=True)
         prev_page = serializers.CharField(allow_null=True)
@@ -287,7 +289,7 @@ class DependentsAnswer(DependenciesAnswer):
     meta = ListMeta()
 
 
-class VersionDayShape(serializers.Serializer[Any]):
+class VersionDayShape(Shape):
     """The downloads of a version on a day."""
 
     version = serializers.IntegerField()
@@ -295,13 +297,13 @@ class VersionDayShape(serializers.Serializer[Any]):
     date = serializers.DateField()
 
 
-class VersionDownloadsAnswer(serializers.Serializer[Any]):
+class VersionDownloadsAnswer(Shape):
     version_downloads = VersionDayShape(many=True)
 
 
 class CrateDownloadsAnswer(VersionDownloadsAnswer):
-    class CrateDownloadsMeta(serializers.Serializer[Any]):
-        class DayShape(serializers.Serializer[Any]):
+    class CrateDownloadsMeta(Shape):
+        class DayShape(Shape):
             downloads = serializers.IntegerField()
             date = serializers.DateField()
 
@@ -310,26 +312,26 @@ class CrateDownloadsAnswer(VersionDownloadsAnswer):
     meta = CrateDownloadsMeta()
 
 
-class KeywordAnswer(serializers.Serializer[Any]):
+class KeywordAnswer(Shape):
     keyword = KeywordShape()
 
 
-class KeywordListAnswer(serializers.Serializer[Any]):
+class KeywordListAnswer(Shape):
     keywords = KeywordShape(many=True)
     meta = ListMeta()
 
 
-class CategoryAnswer(serializers.Serializer[Any]):
+class CategoryAnswer(Shape):
     category = CategoryDetailShape()
 
 
-class CategoryListAnswer(serializers.Serializer[Any]):
+class CategoryListAnswer(Shape):
     categories = CategoryShape(many=True)
     meta = ListMeta()
 
 
-class CategorySlugsAnswer(serializers.Serializer[Any]):
-    class CategorySlug(serializers.Serializer[Any]):
+class CategorySlugsAnswer(Shape):
+    class CategorySlug(Shape):
         id = serializers.CharField(source="slug")
         slug = serializers.CharField()
         description = serializers.CharField()
@@ -337,29 +339,29 @@ class CategorySlugsAnswer(serializers.Serializer[Any]):
     category_slugs = CategorySlug(many=True)
 
 
-class AuthorsAnswer(serializers.Serializer[Any]):
+class AuthorsAnswer(Shape):
     """The authors, whom crates.io lists no longer."""
 
-    class AuthorNames(serializers.Serializer[Any]):
+    class AuthorNames(Shape):
         names = serializers.ListField(child=serializers.CharField())
 
     users = UserShape(many=True)
     meta = AuthorNames()
 
 
-class AddressAnswer(serializers.Serializer[Any]):
+class AddressAnswer(Shape):
     url = serializers.CharField()
 
 
-class UpdatesAnswer(serializers.Serializer[Any]):
-    class UpdatesMeta(serializers.Serializer[Any]):
+class UpdatesAnswer(Shape):
+    class UpdatesMeta(Shape):
         more = serializers.BooleanField()
 
     versions = VersionShape(many=True)
     meta = UpdatesMeta()
 
 
-class SummaryShape(serializers.Serializer[Any]):
+class SummaryShape(Shape):
     num_crates = serializers.IntegerField()
     num_downloads = serializers.IntegerField()
     new_crates = CrateShape(many=True)
@@ -370,7 +372,7 @@ class SummaryShape(serializers.Serializer[Any]):
     popular_categories = CategoryShape(many=True)
 
 
-class SiteMetadataShape(serializers.Serializer[Any]):
+class SiteMetadataShape(Shape):
     deployed_sha = serializers.CharField()
     commit = serializers.CharField()
     read_only = serializers.BooleanField()  # type: ignore[assignment]  # hides the serializer's own

@@ -14,10 +14,12 @@ class Site(ReadView):
     @extend_schema(responses=shapes.SummaryShape)
     def summary(self, request: Request) -> Response:
         """`GET /api/v1/summary`"""
-        return Response(shapes.SummaryShape(summary.summarize()).data)
+        return Response(shapes.SummaryShape.write(summary.summarize()))
 
     @extend_schema(responses=shapes.SiteMetadataShape)
     def metadata(self, request: Request) -> Response:
         """`GET /api/v1/site_metadata`: the version of the registry where crates.io has the commit of its own."""
         version = settings.SPECTACULAR_SETTINGS["VERSION"]
-        return Response(shapes.SiteMetadataShape({"deployed_sha": version, "commit": version, "read_only": False}).data)
+        return Response(
+            shapes.SiteMetadataShape.write({"deployed_sha": version, "commit": version, "read_only": False})
+        )

@@ -20,12 +20,12 @@ class Keywords(ReadView):
     def index(self, request: Request) -> Response:
         """`GET /api/v1/keywords`"""
         keywords, total = taxonomy_lists.list_keywords(**self.validated(SortedPageQuery, request.query_params))
-        return Response(shapes.KeywordListAnswer({"keywords": keywords, "meta": {"total": total}}).data)
+        return Response(shapes.KeywordListAnswer.write({"keywords": keywords, "meta": {"total": total}}))
 
     @extend_schema(responses=shapes.KeywordAnswer)
     def retrieve(self, request: Request, word: str) -> Response:
         """`GET /api/v1/keywords/{keyword}`"""
-        return Response(shapes.KeywordAnswer({"keyword": taxonomy_lists.get_keyword(word)}).data)
+        return Response(shapes.KeywordAnswer.write({"keyword": taxonomy_lists.get_keyword(word)}))
 
 
 class Categories(ReadView):
@@ -33,14 +33,14 @@ class Categories(ReadView):
     def index(self, request: Request) -> Response:
         """`GET /api/v1/categories`"""
         categories, total = taxonomy_lists.list_categories(**self.validated(SortedPageQuery, request.query_params))
-        return Response(shapes.CategoryListAnswer({"categories": categories, "meta": {"total": total}}).data)
+        return Response(shapes.CategoryListAnswer.write({"categories": categories, "meta": {"total": total}}))
 
     @extend_schema(responses=shapes.CategoryAnswer)
     def retrieve(self, request: Request, slug: str) -> Response:
         """`GET /api/v1/categories/{slug}`"""
-        return Response(shapes.CategoryAnswer({"category": taxonomy_lists.describe_category(slug)}).data)
+        return Response(shapes.CategoryAnswer.write({"category": taxonomy_lists.describe_category(slug)}))
 
     @extend_schema(responses=shapes.CategorySlugsAnswer)
     def slugs(self, request: Request) -> Response:
         """`GET /api/v1/category_slugs`"""
-        return Response(shapes.CategorySlugsAnswer({"category_slugs": taxonomy_lists.category_slugs()}).data)
+        return Response(shapes.CategorySlugsAnswer.write({"category_slugs": taxonomy_lists.category_slugs()}))

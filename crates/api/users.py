@@ -15,12 +15,12 @@ class Users(ReadView):
     @extend_schema(responses=shapes.UserAnswer)
     def retrieve(self, request: Request, login: str) -> Response:
         """`GET /api/v1/users/{login}`"""
-        return Response(shapes.UserAnswer({"user": User.objects.get_named(login)}).data)
+        return Response(shapes.UserAnswer.write({"user": User.objects.get_named(login)}))
 
     @extend_schema(responses=shapes.UserStatsAnswer)
     def stats(self, request: Request, user_id: int) -> Response:
         """`GET /api/v1/users/{id}/stats`"""
-        return Response(shapes.UserStatsAnswer({"total_downloads": ownership.downloads_of(user_id)}).data)
+        return Response(shapes.UserStatsAnswer.write({"total_downloads": ownership.downloads_of(user_id)}))
 
 
 class OwnerLists(CargoView):
@@ -29,10 +29,10 @@ class OwnerLists(CargoView):
     @extend_schema(responses=shapes.OwnerUsersAnswer)
     def users(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/owner_user`"""
-        return Response(shapes.OwnerUsersAnswer({"users": ownership.owners(name)}).data)
+        return Response(shapes.OwnerUsersAnswer.write({"users": ownership.owners(name)}))
 
     @extend_schema(responses=shapes.OwnerTeamsAnswer)
     def teams(self, request: Request, name: str) -> Response:
         """`GET /api/v1/crates/{crate}/owner_team`: no team owns a crate here."""
         ownership.get_crate(name)
-        return Response(shapes.OwnerTeamsAnswer({"teams": []}).data)
+        return Response(shapes.OwnerTeamsAnswer.write({"teams": []}))

@@ -25,6 +25,7 @@ from files.models import Client, File
 from files.throttling import HandshakeThrottle
 from registry_site.http.dialects import Outernet, OuternetSuccess
 from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, check_length, form_value_bytes
+from registry_site.http.shapes import Shape
 
 MAX_DIGITS = 18  # of an integer; with more it could overflow 64 bits
 ENTRIES_PER_CHUNK = 64
@@ -108,7 +109,7 @@ class ChallengeAnswer(ClientName):
     duration = Digits(required=False, help_text="Desired session duration in seconds.")
 
 
-class ChallengeShape(serializers.Serializer[Any]):
+class ChallengeShape(Shape):
     id = serializers.CharField()
     text = serializers.CharField()
     duration = serializers.IntegerField()
@@ -120,7 +121,7 @@ class ChallengeResponse(OuternetSuccess):
     challenge = ChallengeShape()
 
 
-class SessionShape(serializers.Serializer[Any]):
+class SessionShape(Shape):
     token = serializers.CharField()
     duration = serializers.IntegerField()
 
@@ -155,7 +156,7 @@ class FileChange(serializers.Serializer[None]):
     expiration = UnixTime(required=False, allow_null=True, source="expires_at")
 
 
-class FileEntry(serializers.Serializer[File]):
+class FileEntry(Shape):
     id = serializers.IntegerField()
     path = serializers.CharField()
     size = serializers.IntegerField()
@@ -192,7 +193,7 @@ class Handshake(Outernet, ViewSet):
         """`POST /auth`"""
         parameters = self.validated(ClientName, request_parameters(request))
         challenge = handshake.create_challenge(parameters["client_name"])
-        return Response(ChallengeResponse({"challenge": challenge}).data, headers=NO_STORE)
+        return Response(ChallengeResponse.write({"challenge": challenge}), headers=NO_STORE)
 
     @extend_schema(request={FORM: ChallengeAnswer}, responses=SessionResponse)
     def verify(self, request: Request) -> Response:
@@ -201,7 +202,7 @@ class Handshake(Outernet, ViewSet):
         session = handshake.answer_challenge(
             answer["client_name"], answer.get("id"), answer.get("encrypted_text"), answer.get("duration")
         )
-        return Response(SessionResponse({"session": session}).data, headers=NO_STORE)
+        return Response(SessionResponse.write({"session": session}), headers=NO_STORE)
 
 
 # --- Content -----------------------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ class Files(Outernet, ViewSet):
         filters = {name: value for name, value in request_parameters(request).items() if value != ""}
         files = search.search_files(**self.validated(FileFilters, filters))
         if isinstance(files, list):
-            return Response(FileList({"results": files, "count": len(files)}).data)
+            return Response(FileList.write({"results": files, "count": len(files)}))
         if request.method == "HEAD":  # do not read a long list for an answer without a body
             return HttpResponse(content_type="application/json")
         # An error with the first file can still become a status; after that the answer has begun.
@@ -243,7 +244,7 @@ class Files(Outernet, ViewSet):
     def add(self, request: Request) -> Response:
         """`POST /`"""
         file = catalogue.add_file(request_actor(request), **self.validated(FileChange, request_parameters(request)))
-        return Response(FileResults({"results": [file]}).data)
+        return Response(FileResults.write({"results": [file]}))
 
     @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
     def download(self, request: Request, file_id: int) -> HttpResponseBase:
@@ -256,21 +257,21 @@ class Files(Outernet, ViewSet):
         file = catalogue.update_file(
             request_actor(request), file_id, **self.validated(FileChange, request_parameters(request))
         )
-        return Response(FileResults({"results": [file]}).data)
+        return Response(FileResults.write({"results": [file]}))
 
     @extend_schema(request=None, responses=OuternetSuccess)
     def destroy(self, request: Request, file_id: int) -> Response:
         """`DELETE /{id}`"""
         catalogue.mark_dead(request_actor(request), file_id)
-        return Response(OuternetSuccess({}).data)
+        return Response(OuternetSuccess.write({}))
 
 
 def _stream_list(files: Iterator[File]) -> Iterator[str]:
     """Yield the JSON of a `FileList` piece by piece, so that a list of any length takes little memory."""
-    yield COMPACT_JSON.encode(OuternetSuccess({}).data | {"results": []}).removesuffix("]}")
-    shape, count = FileEntry(), 0
+    yield COMPACT_JSON.encode(OuternetSuccess.write({}) | {"results": []}).removesuffix("]}")
+    count = 0
     while batch := list(islice(files, ENTRIES_PER_CHUNK)):
-        entries = ",".join(COMPACT_JSON.encode(shape.to_representation(file)) for file in batch)
+        entries = ",".join(COMPACT_JSON.encode(entry) for entry in FileEntry.write_all(batch))
         yield f",{entries}" if count else entries
         count += len(batch)
     yield f'],"count":{count}}}'

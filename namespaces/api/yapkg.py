@@ -1,7 +1,5 @@
 """yapkg-backend's endpoints for namespaces (命名空间管理)."""
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,19 +13,20 @@ from namespaces import membership
 from namespaces.api.serializers import Invitations, InvitationShape, RoleChange
 from namespaces.models import Namespace, Role
 from registry_site.http.dialects import Yapkg
+from registry_site.http.shapes import Shape
 
 
 class NewNamespace(serializers.Serializer[None]):
     namespace = Text(max_length=255)
 
 
-class Member(serializers.Serializer[Any]):
+class Member(Shape):
     username = serializers.CharField(source="user.username")
     role = serializers.CharField()
     avatar_uri = serializers.CharField(source="user.avatar_uri")
 
 
-class NamespaceShape(serializers.Serializer[Any]):
+class NamespaceShape(Shape):
     namespace_id = serializers.CharField()
     namespace = serializers.CharField()
     owner = serializers.CharField()
@@ -44,7 +43,7 @@ class NamespacesView(Yapkg, ViewSet):
         # The document knows one owner. Of several, it is the one who joined first.
         owner = next((member.user.username for member in members if member.role == Role.OWNER), "")
         data = {"namespace_id": namespace.pk, "namespace": namespace.name, "owner": owner, "member": members}
-        return Response(NamespaceShape(data).data)
+        return Response(NamespaceShape.write(data))
 
 
 class Namespaces(NamespacesView):
@@ -78,7 +77,7 @@ class Members(NamespacesView):
         """`PATCH /namespace/{namespace}/members/{username}`: give a member another role"""
         data = self.validated(RoleChange, request.data)
         member = membership.change_role(get_principal(request), namespace, username, data["role"])
-        return Response(Member(member).data)
+        return Response(Member.write(member))
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, username: str) -> Response:

@@ -7,9 +7,9 @@ from rest_framework.fields import empty
 from rest_framework.utils.html import is_html_input
 
 from accounts.api.serializers import Text
-from packages.models import Release
 from packages.release_input import ReleaseEdit, ReleaseInput, Upload
 from registry_site.http import strict_json
+from registry_site.http.shapes import Shape
 
 CONTENT_FIELDS = ("dependencies", "dev_dependencies", "status", "type", "description", "keywords")
 
@@ -77,7 +77,7 @@ def release_input(data: dict[str, Any]) -> ReleaseInput:
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-class Brief(serializers.Serializer[Any]):
+class Brief(Shape):
     """A package in a list."""
 
     package_name = serializers.CharField(source="name")
@@ -92,7 +92,7 @@ class Brief(serializers.Serializer[Any]):
     last_updated = serializers.DateTimeField(source="updated_at", format="%Y-%m-%d")
 
 
-class Full(serializers.Serializer[Release]):
+class Full(Shape):
     """A package with the content of one of its releases."""
 
     package_id = serializers.CharField()
@@ -118,12 +118,12 @@ class Published(Full):
     name = serializers.CharField(source="package.name")
 
 
-class FileShape(serializers.Serializer[Any]):
+class FileShape(Shape):
     path = serializers.CharField()
     size = serializers.IntegerField()
 
 
-class VersionShape(serializers.Serializer[Any]):
+class VersionShape(Shape):
     version = serializers.CharField()
     status = serializers.CharField()
     publisher_id = serializers.CharField()
@@ -141,7 +141,7 @@ class VersionDetail(VersionShape):
     files = FileShape(many=True)
 
 
-class Collaborator(serializers.Serializer[Any]):
+class Collaborator(Shape):
     user_id = serializers.CharField()
     username = serializers.CharField(source="user.username")
     avatar_uri = serializers.CharField(source="user.avatar_uri")

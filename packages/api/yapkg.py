@@ -72,7 +72,7 @@ class PackagesView(Yapkg, ViewSet):
             if 1 <= number <= page.last
         ]
         headers = {"X-Total-Count": str(page.total), "Link": ", ".join(links)}
-        return Response(serializers.Brief(page.packages, many=True).data, headers=headers)
+        return Response(serializers.Brief.write_all(page.packages), headers=headers)
 
 
 class Packages(PackagesView):
@@ -94,13 +94,13 @@ class Packages(PackagesView):
         release = releasing.create_package(
             get_principal(request), namespace, data["package_name"], data["field"], content
         )
-        return Response(serializers.Full(release).data)
+        return Response(serializers.Full.write(release))
 
     @extend_schema(responses=serializers.Full)
     def retrieve(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}`: show the newest version of a package"""
         package = lookup.get_package(self.user, namespace, name)
-        return Response(serializers.Full(package.newest_release()).data)
+        return Response(serializers.Full.write(package.newest_release()))
 
     @extend_schema(parameters=[QUERY, PAGE], responses=serializers.Brief(many=True))
     def search(self, request: Request) -> Response:
@@ -133,7 +133,7 @@ class Packages(PackagesView):
         data = self.validated(serializers.Publication, request.data)
         content = serializers.release_input(data)
         release = releasing.publish_release(get_principal(request), namespace, name, content, data.get("package_id"))
-        return Response(serializers.Published(release).data)
+        return Response(serializers.Published.write(release))
 
     @extend_schema(request=serializers.Edit, responses=serializers.Full)
     def edit(self, request: Request, namespace: str, name: str) -> Response:
@@ -141,7 +141,7 @@ class Packages(PackagesView):
         data = self.validated(serializers.Edit, request.data)
         content = serializers.release_edit(data)
         release = releasing.edit_package(get_principal(request), namespace, name, content, data.get("package_id"))
-        return Response(serializers.Full(release).data)
+        return Response(serializers.Full.write(release))
 
 
 class Collaborators(PackagesView):
@@ -152,20 +152,20 @@ class Collaborators(PackagesView):
         """`POST /namespaces/{namespace}/packages/{package_name}/collaborators`: make accounts collaborators"""
         invitations = self.validated(Invitations, request.data)["members"]
         collaborators = collaboration.add_collaborators(get_principal(request), namespace, name, invitations)
-        return Response(serializers.Collaborator(collaborators, many=True).data)
+        return Response(serializers.Collaborator.write_all(collaborators))
 
     @extend_schema(responses=serializers.Collaborator(many=True))
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/collaborators`: list the collaborators"""
         collaborators = collaboration.list_collaborators(get_principal(request), namespace, name)
-        return Response(serializers.Collaborator(collaborators, many=True).data)
+        return Response(serializers.Collaborator.write_all(collaborators))
 
     @extend_schema(request=RoleChange, responses=serializers.Collaborator)
     def change(self, request: Request, namespace: str, name: str, username: str) -> Response:
         """`PATCH /namespace/{namespace}/packages/{package_name}/collaborators/{username}`: give another role"""
         role = self.validated(RoleChange, request.data)["role"]
         collaborator = collaboration.change_role(get_principal(request), namespace, name, username, role)
-        return Response(serializers.Collaborator(collaborator).data)
+        return Response(serializers.Collaborator.write(collaborator))
 
     @extend_schema(request=None, responses=Status)
     def remove(self, request: Request, namespace: str, name: str, username: str) -> Response:
@@ -182,12 +182,12 @@ class Versions(PackagesView):
     def list(self, request: Request, namespace: str, name: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions`: list the versions, the highest first"""
         releases = lookup.list_releases(self.user, namespace, name)
-        return Response(serializers.VersionShape(releases, many=True).data)
+        return Response(serializers.VersionShape.write_all(releases))
 
     @extend_schema(responses=serializers.VersionDetail)
     def retrieve(self, request: Request, namespace: str, name: str, version: str) -> Response:
         """`GET /namespaces/{namespace}/packages/{package_name}/versions/{version}`: show a version"""
-        return Response(serializers.VersionDetail(lookup.get_release(self.user, namespace, name, version)).data)
+        return Response(serializers.VersionDetail.write(lookup.get_release(self.user, namespace, name, version)))
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, namespace: str, name: str, version: str) -> HttpResponseBase:

@@ -22,6 +22,7 @@ from rest_framework.views import APIView, exception_handler
 from registry_site import errors
 from registry_site.http.parsers import AnyFormParser, StrictJSONParser, StrictMultiPartParser, UntypedJSONParser
 from registry_site.http.request_log import annotate_refusal
+from registry_site.http.shapes import Shape, instance_of
 
 STATUSES: dict[type[errors.RegistryError], int] = {
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
@@ -88,9 +89,9 @@ class Dialect(APIView):
     @staticmethod
     def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
         """Return the fields of a serializer that `data` holds. Raises DRF's `ValidationError`."""
-        serializer = serializer_class(data=data)
-        serializer.is_valid(raise_exception=True)
-        fields: dict[str, Any] = serializer.validated_data
+        if data is None:
+            raise exceptions.ValidationError("No data provided")  # as DRF says it of `null`
+        fields: dict[str, Any] = instance_of(serializer_class).run_validation(data)
         return fields
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -144,8 +145,8 @@ class Dialect(APIView):
         return api_exception
 
 
-class CargoFailure(serializers.Serializer[Any]):
-    class Detail(serializers.Serializer[Any]):
+class CargoFailure(Shape):
+    class Detail(Shape):
         detail = serializers.CharField()
 
     errors = Detail(many=True)  # type: ignore[assignment]  # hides the serializer's own `errors`, which nothing reads
@@ -161,7 +162,7 @@ class Cargo(Dialect):
         return {"errors": [{"detail": message}]}
 
 
-class BackupsFailure(serializers.Serializer[Any]):
+class BackupsFailure(Shape):
     status = serializers.BooleanField()
     error = serializers.CharField()
     message = serializers.CharField()
@@ -184,7 +185,7 @@ class Backups(Dialect):
         return {"status": False, "error": message, "message": message, "code": status_code, "data": {}}
 
 
-class TorrustFailure(serializers.Serializer[Any]):
+class TorrustFailure(Shape):
     error = serializers.CharField()
 
 
@@ -208,7 +209,7 @@ class Torrust(Dialect):
         return {"error": message}
 
 
-class YapkgFailure(serializers.Serializer[Any]):
+class YapkgFailure(Shape):
     error = serializers.CharField()
     message = serializers.CharField()
 
@@ -232,13 +233,13 @@ class Yapkg(Dialect):
         return {"error": code, "message": message}
 
 
-class OuternetFailure(serializers.Serializer[Any]):
+class OuternetFailure(Shape):
     success = serializers.BooleanField()
     error = serializers.CharField()
     message = serializers.CharField()
 
 
-class OuternetSuccess(serializers.Serializer[Any]):
+class OuternetSuccess(Shape):
     """The field that every success begins with; others stand beside it."""
 
     success = serializers.BooleanField(default=True)
