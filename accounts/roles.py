@@ -9,6 +9,7 @@ from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, 
 
 from accounts.models import Role, RoleGrant, User
 from registry_site import audit
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid, PermissionDenied
 
 # backup-repository's code and its documents spell this role differently.
@@ -25,10 +26,15 @@ def parse_role(name: str) -> Role:
 
 def list_roles(user: User) -> list[str]:
     """Return the roles of a user in the order of their grants; a superuser is a system administrator, too."""
-    granted = list(RoleGrant.objects.filter(user=user).order_by("pk").values_list("role", flat=True))
+    granted = roles_of(user.pk)
     if user.is_superuser and Role.SYSTEM_ADMIN not in granted:
         granted.append(Role.SYSTEM_ADMIN.value)
     return granted
+
+
+@compiled
+def roles_of(user: int) -> QuerySet[RoleGrant, str]:
+    return RoleGrant.objects.filter(user=user).order_by("pk").values_list("role", flat=True)
 
 
 def is_administrator(user: User) -> bool:

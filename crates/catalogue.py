@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -12,6 +13,7 @@ from crates.models import Category, Crate, CrateDownloads, Dependency, Keyword, 
 from crates.records import NO_VERSION, AuditAction, CrateRecord, DependencyRecord, VersionRecord
 from registry_site import semantic_versions
 from registry_site.audit import Action
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid, NotFound
 from registry_site.models import AuditEvent
 
@@ -23,19 +25,6 @@ PARTS = frozenset(("versions", "keywords", "categories", "badges", "downloads", 
 WITHOUT_LICENSE = "non-standard"  # crates.io's word for a license that is a file
 SHOWN_ACTIONS = {Action.CRATE_YANK: "yank", Action.CRATE_UNYANK: "unyank"}
 
-CRATE_COLUMNS = (
-    "name",
-    "canonical_name",
-    "created_at",
-    "updated_at",
-    "version_count",
-    "max_version__number",
-    "newest_version__number",
-    *(
-        f"default_version__{column}"
-        for column in ("number", "yanked", "description", "homepage", "documentation", "repository")
-    ),
-)
 VERSION_COLUMNS = (
     "crate__name",
     "number",
@@ -67,6 +56,27 @@ VERSION_COLUMNS = (
     "published_by__username",
     "published_by__avatar_uri",
 )
+
+
+class CrateRow(NamedTuple):
+    """The columns of `CrateRecord`. Without a version, those of versions are None."""
+
+    pk: int
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    version_count: int
+    max_version__number: str | None
+    newest_version__number: str | None
+    default_version_id: int | None
+    default_version__number: str | None
+    default_version__yanked: bool | None
+    default_version__description: str | None
+    default_version__homepage: str | None
+    default_version__documentation: str | None
+    default_version__repository: str | None
+    downloads__total: int | None
+    downloads__recent: int | None
 
 
 @dataclass(frozen=True)
@@ -116,69 +126,80 @@ def parse_parts(text: str) -> frozenset[str]:
 
 def describe_crate(name: str, parts: frozenset[str]) -> CrateDetails:
     """Return a crate with some of its parts; raises `NotFound`."""
-    crate = with_columns(Crate.objects.named(name)).first()
+    crate = next(map(CrateRow._make, crate_rows_named(names.canonical(name))), None)
     if crate is None:
         raise ownership.missing(name)
-    (record,) = crate_records([crate])
-    versions = keywords = categories = None
+    record, versions, keywords, categories = crate_record(crate), None, None, None
     if "versions" in parts:
-        keys = list(crate.versions.order_by("-pk").values_list("pk", flat=True))
+        keys = version_keys(crate.pk)
         versions, record = version_records(keys), replace(record, versions=keys)
     elif "default_version" in parts:
         versions = version_records([crate.default_version_id] if crate.default_version_id else [])
     if "keywords" in parts:
-        keywords = list(crate.keywords.all())
+        keywords = keywords_of(crate.pk)
         record = replace(record, keywords=[keyword.word for keyword in keywords])
     if "categories" in parts:
-        categories = list(crate.categories.all())
+        categories = categories_of(crate.pk)
         record = replace(record, categories=[category.slug for category in categories])
     if "downloads" not in parts:
         record = replace(record, recent_downloads=None)
     return CrateDetails(record, versions, keywords, categories)
 
 
-def with_columns(crates: QuerySet[Crate]) -> QuerySet[Crate]:
-    """Select what `crate_records` needs, and nothing large."""
-    return crates.select_related("max_version", "newest_version", "default_version").only(*CRATE_COLUMNS)
+@compiled
+def crate_rows_named(canonical_name: str) -> QuerySet[Crate, tuple[Any, ...]]:
+    return Crate.objects.filter(canonical_name=canonical_name).values_list(*CrateRow._fields)
 
 
-def crate_records(crates: Sequence[Crate]) -> list[CrateRecord]:
-    """Return the records of crates that were selected `with_columns`."""
-    rows = CrateDownloads.objects.filter(pk__in=[crate.pk for crate in crates])
-    downloads = {pk: (total, recent) for pk, total, recent in rows.values_list("pk", "total", "recent")}
-    return [crate_record(crate, *downloads.get(crate.pk, (0, 0))) for crate in crates]
+@compiled
+def crate_rows(keys: Collection[int]) -> QuerySet[Crate, tuple[Any, ...]]:
+    return Crate.objects.filter(pk__in=keys).order_by().values_list(*CrateRow._fields)
+
+
+@compiled
+def version_keys(crate: int) -> QuerySet[Version, int]:
+    return Version.objects.filter(crate=crate).order_by("-pk").values_list("pk", flat=True)
+
+
+@compiled
+def keywords_of(crate: int) -> QuerySet[Keyword]:
+    return Keyword.objects.filter(crates=crate)
+
+
+@compiled
+def categories_of(crate: int) -> QuerySet[Category]:
+    return Category.objects.filter(crates=crate)
 
 
 def crate_records_of(keys: Collection[int]) -> dict[int, CrateRecord]:
     """Return the records of crates by their primary keys; those that are deleted meanwhile are left out."""
-    crates = list(with_columns(Crate.objects.filter(pk__in=keys).order_by()))
-    return dict(zip([crate.pk for crate in crates], crate_records(crates), strict=True))
+    return {row.pk: crate_record(row) for row in map(CrateRow._make, crate_rows(keys))}
 
 
-def crate_record(crate: Crate, downloads: int, recent_downloads: int) -> CrateRecord:
-    default = crate.default_version
+def crate_record(crate: CrateRow) -> CrateRecord:
+    number, is_yanked = crate.default_version__number, bool(crate.default_version__yanked)
     return CrateRecord(
         name=crate.name,
         created_at=crate.created_at,
         updated_at=crate.updated_at,
-        default_version=default.number if default else None,
-        max_version=crate.max_version.number if crate.max_version else NO_VERSION,
-        newest_version=crate.newest_version.number if crate.newest_version else NO_VERSION,
+        default_version=number,
+        max_version=crate.max_version__number or NO_VERSION,
+        newest_version=crate.newest_version__number or NO_VERSION,
         # The default version is the highest stable one, unless all that are stable are yanked.
-        max_stable_version=default.number if default and is_stable(default) and not default.yanked else None,
+        max_stable_version=number if number and is_stable(number) and not is_yanked else None,
         num_versions=crate.version_count,
-        yanked=default is not None and default.yanked,
-        downloads=downloads,
-        recent_downloads=recent_downloads,
-        description=default.description if default else "",
-        homepage=default.homepage if default else "",
-        documentation=default.documentation if default else "",
-        repository=default.repository if default else "",
+        yanked=is_yanked,
+        downloads=crate.downloads__total or 0,
+        recent_downloads=crate.downloads__recent or 0,
+        description=crate.default_version__description or "",
+        homepage=crate.default_version__homepage or "",
+        documentation=crate.default_version__documentation or "",
+        repository=crate.default_version__repository or "",
     )
 
 
-def is_stable(version: Version) -> bool:
-    return semantic_versions.parse(version.number).prerelease is None
+def is_stable(number: str) -> bool:
+    return semantic_versions.parse(number).prerelease is None
 
 
 # --- Versions -----------------------------------------------------------------------------------------------------
@@ -187,11 +208,16 @@ def is_stable(version: Version) -> bool:
 def get_version(name: str, number: str) -> Version:
     """Return a version without its large columns; raises `NotFound`."""
     release = semantic_versions.without_build(number)  # which is indexed, and the number is not
-    versions = Version.objects.filter(crate__canonical_name=names.canonical(name), release=release, number=number)
-    version = versions.select_related("crate").only("number", "crate__name").first()
+    version = next(iter(versions_of_number(names.canonical(name), release, number)), None)
     if version is None:
         raise missing_version(name, number)
     return version
+
+
+@compiled
+def versions_of_number(crate: str, release: str, number: str) -> QuerySet[Version]:
+    rows = Version.objects.filter(crate__canonical_name=crate, release=release, number=number)
+    return rows.select_related("crate").only("number", "crate__name")
 
 
 def missing_version(name: str, number: str) -> NotFound:
@@ -208,12 +234,9 @@ def describe_version(name: str, number: str) -> VersionRecord:
 
 def list_versions(name: str, query: VersionQuery) -> VersionList:
     """Return versions of a crate, the highest or the latest first; raises `NotFound` and `Invalid`."""
-    crate = ownership.get_crate(name)
-    versions = crate.versions.order_by()
+    rows = version_rows(ownership.get_crate(name).pk)
     if query.numbers:
-        versions = versions.filter(number__in=query.numbers)
-    # Only these few columns are read of all versions: a database cannot sort by the rules of SemVer.
-    rows = list(versions.values_list("pk", "number", "published_at", "yanked"))
+        rows = [row for row in rows if row[1] in query.numbers]
     if query.by_date:
         rows.sort(key=lambda row: (row[2], row[0]), reverse=True)
     else:
@@ -226,6 +249,12 @@ def list_versions(name: str, query: VersionQuery) -> VersionList:
     page = keys[start : start + query.per_page]
     seek = cursors.encode(page[-1]) if page and page[-1] != keys[-1] else None
     return VersionList(version_records(page), len(keys), seek, tracks)
+
+
+@compiled
+def version_rows(crate: int) -> QuerySet[Version, tuple[int, str, datetime, bool]]:
+    """Select few columns of all versions of a crate: a database cannot sort by the rules of SemVer."""
+    return Version.objects.filter(crate=crate).order_by().values_list("pk", "number", "published_at", "yanked")
 
 
 def downloads_of(name: str) -> dict[str, Any]:
@@ -265,13 +294,19 @@ def version_records(keys: Sequence[int]) -> Iterator[VersionRecord]:
     Each few is a query of its own, so a slow client keeps no transaction open. Versions that are deleted meanwhile are
     left out.
     """
-    rows = Version.objects.select_related("crate", "published_by").only(*VERSION_COLUMNS)
     for start in range(0, len(keys), VERSIONS_AT_ONCE):
         some = keys[start : start + VERSIONS_AT_ONCE]
-        versions, downloads, actions = rows.in_bulk(some), download_counts.totals_of_versions(some), actions_of(some)
+        versions = {version.pk: version for version in shown_versions(some)}
+        downloads, actions = download_counts.totals_of_versions(some), actions_of(some)
         for key in some:
             if key in versions:
                 yield version_record(versions[key], downloads.get(key, 0), actions[key])
+
+
+@compiled
+def shown_versions(keys: Collection[int]) -> QuerySet[Version]:
+    rows = Version.objects.select_related("crate", "published_by").only(*VERSION_COLUMNS)
+    return rows.filter(pk__in=keys).order_by()
 
 
 def version_record(version: Version, downloads: int, actions: Sequence[AuditAction]) -> VersionRecord:
@@ -314,16 +349,21 @@ def version_record(version: Version, downloads: int, actions: Sequence[AuditActi
 
 def actions_of(versions: Collection[int]) -> Mapping[int, list[AuditAction]]:
     """Return how versions were yanked and unyanked, by their primary keys, the earliest first."""
-    events = AuditEvent.objects.filter(
-        object_type=Version._meta.label_lower, object_id__in=versions, action__in=SHOWN_ACTIONS
-    )
-    columns = ("object_id", "action", "at", "actor__username", "actor__avatar_uri")
     actions: defaultdict[int, list[AuditAction]] = defaultdict(list)
-    for event in reversed(events.select_related("actor").only(*columns)[:MAX_ACTIONS]):
+    for event in reversed(latest_events(versions)):
         if event.actor is not None and event.object_id is not None:  # else an operator at the shell
             action = AuditAction(SHOWN_ACTIONS[Action(event.action)], event.actor, event.at)
             actions[event.object_id].append(action)
     return actions
+
+
+@compiled
+def latest_events(versions: Collection[int]) -> QuerySet[AuditEvent]:
+    events = AuditEvent.objects.filter(
+        object_type=Version._meta.label_lower, object_id__in=versions, action__in=SHOWN_ACTIONS
+    )
+    columns = ("object_id", "action", "at", "actor__username", "actor__avatar_uri")
+    return events.select_related("actor").only(*columns)[:MAX_ACTIONS]
 
 
 def dependencies_of(name: str, number: str) -> list[DependencyRecord]:

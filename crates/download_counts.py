@@ -12,6 +12,7 @@ from django.dispatch import receiver
 from crates import counters
 from crates.models import Crate, CrateDownloads, DailyDownloads, Version, VersionDownloads
 from registry_site import download_counts, semantic_versions
+from registry_site.compiled_queries import compiled
 from registry_site.download_counts import Counts, DownloadCounter, add_to_parts_and_wholes
 from registry_site.signals import purge_requested
 
@@ -51,7 +52,12 @@ def forget(crate: Crate, destroyed: Sequence[Version]) -> None:
 
 def totals_of_versions(primary_keys: Iterable[int]) -> Mapping[int, int]:
     """Return the downloads of versions by their primary keys; versions without any are left out."""
-    return dict(VersionDownloads.objects.filter(pk__in=primary_keys).values_list("pk", "total"))
+    return dict(totals_among(primary_keys))
+
+
+@compiled
+def totals_among(versions: Iterable[int]) -> QuerySet[VersionDownloads, tuple[int, int]]:
+    return VersionDownloads.objects.filter(pk__in=versions).values_list("pk", "total")
 
 
 def rows_of(crate: Crate) -> QuerySet[DailyDownloads]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.dispatch import receiver
 
 from accounts import names
@@ -15,7 +15,9 @@ from accounts.scopes import Scope
 from accounts.second_factor import proofs
 from accounts.signals import co_members_wanted, sole_ownerships_wanted
 from crates.models import Crate, CrateDownloads, Ownership, Version
+from crates.names import canonical
 from registry_site import audit
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
 
@@ -24,10 +26,15 @@ MAX_LOGINS = 50
 
 def get_crate(name: str) -> Crate:
     """Return the crate of this name; raises `NotFound`."""
-    crate = Crate.objects.named(name).first()
+    crate = next(iter(crates_named(canonical(name))), None)
     if crate is None:
         raise missing(name)
     return crate
+
+
+@compiled
+def crates_named(canonical_name: str) -> QuerySet[Crate]:
+    return Crate.objects.filter(canonical_name=canonical_name)
 
 
 def missing(name: str) -> NotFound:
@@ -40,7 +47,12 @@ def not_an_owner(user: User, name: str) -> PermissionDenied:
 
 def owners(name: str) -> list[User]:
     """Return the owners of a crate in the order in which they were added; raises `NotFound`."""
-    return [ownership.user for ownership in get_crate(name).ownerships.select_related("user")]
+    return [ownership.user for ownership in ownerships_of(get_crate(name).pk)]
+
+
+@compiled
+def ownerships_of(crate: int) -> QuerySet[Ownership]:
+    return Ownership.objects.filter(crate=crate).select_related("user")
 
 
 def list_owned(principal: Principal) -> list[Crate]:
@@ -68,11 +80,16 @@ def solely_owned(sender: type[User], user: User, limit: int, **kwargs: Any) -> l
 @receiver(co_members_wanted)
 def co_owners(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
     """Return the users who published a version of a crate of the viewer's, or added owners, by their primary keys."""
+    return set(co_owners_among(viewer.pk, [user.pk for user in users]))
+
+
+@compiled
+def co_owners_among(viewer: int, users: Sequence[int]) -> QuerySet[Ownership, int]:
     crates = Crate.objects.filter(ownerships__user=viewer)
     added = Ownership.objects.filter(crate=OuterRef("crate"), added_by=OuterRef("user"))
     published = Version.objects.filter(crate=OuterRef("crate"), published_by=OuterRef("user"))
     ownerships = Ownership.objects.filter(Exists(added) | Exists(published), user__in=users, crate__in=crates)
-    return set(ownerships.order_by().values_list("user", flat=True))
+    return ownerships.order_by().values_list("user", flat=True)
 
 
 def require_owner(crate: Crate, principal: Principal) -> None:

@@ -1,9 +1,8 @@
 """Search for crates by the words of names, descriptions, keywords, categories and READMEs, best matches first."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, cast
 
@@ -14,9 +13,10 @@ from django.dispatch import receiver
 
 from crates import names
 from crates.models import Crate, CrateDownloads, CrateWords, PopularWords, Version, VersionContents
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid
 from registry_site.search import spelling
-from registry_site.search.lookup import WordQuery, all_of
+from registry_site.search.lookup import RenderedQuery, WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
 from registry_site.signals import purge_requested
 
@@ -134,8 +134,7 @@ def matching(text: str) -> list[int]:
     if not words:
         return []
     name = spelling.joined(text)
-    exact = CrateWords.objects.filter(crate__canonical_name=names.canonical("_".join(phrase)))
-    matches = {pk: Match(0, name) for pk in exact.values_list("crate_id", flat=True)}
+    matches = {pk: Match(0, name) for pk in crates_with_name(names.canonical("_".join(phrase)))}
     for rank, (column, beginnings_from) in enumerate(COLUMNS.items(), start=2):
         rows = joined_names(column, all_of(words, limit=MAX_MATCHES, beginnings_from=beginnings_from))
         matches = {pk: Match(1 if other.startswith(name) else rank, other) for pk, other in rows.items()} | matches
@@ -144,25 +143,42 @@ def matching(text: str) -> list[int]:
     if not matches:
         close = spelling.closest(name, names_of_spelling)
         matches = {pk: Match(edits, other) for pk, (edits, other) in close.items()}
-    downloads = dict(CrateDownloads.objects.filter(pk__in=matches).values_list("pk", "total"))
+    downloads = dict(totals_of(matches))
     return sorted(matches, key=lambda pk: (matches[pk].rank, -downloads.get(pk, 0), matches[pk].name))
+
+
+@compiled
+def crates_with_name(canonical_name: str) -> QuerySet[CrateWords, int]:
+    """Select the usable crate of a name."""
+    return CrateWords.objects.filter(crate__canonical_name=canonical_name).values_list("crate_id", flat=True)
+
+
+@compiled
+def totals_of(crates: Collection[int]) -> QuerySet[CrateDownloads, tuple[int, int]]:
+    return CrateDownloads.objects.filter(pk__in=crates).values_list("pk", "total")
 
 
 def joined_names(column: str, query: WordQuery) -> dict[int, str]:
     """Return the names without separators of crates whose words match, by primary key; popular crates come first."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement(column, query.limit), query.parameters(connection.vendor) * 2)
-        return dict(islice(first_words(cursor.fetchall()).items(), query.limit))
+    rows = rows_by_column[column](query.text(connection.vendor))
+    return dict(islice(first_words(rows).items(), query.limit))
 
 
-@cache
-def statement(column: str, limit: int) -> str:
-    """Return the SQL that selects popular crates and then all. A search has three, and Django would write each anew."""
-    query = WordQuery([], limit)
-    popular, all_crates = (rows_with(model, column, query) for model in (PopularWords, CrateWords))
-    # PostgreSQL does not begin with all crates if the popular ones are enough; it would read all matches in the index.
-    sql: str = popular.union(all_crates, all=True)[: 2 * limit].query.sql_with_params()[0]  # a crate can come twice
-    return sql
+def popular_first(column: str) -> Callable[[str], list[tuple[int, str]]]:
+    """Return the query for popular crates and then all whose words match in a column."""
+
+    @compiled
+    def rows(text: str) -> QuerySet[Any, tuple[int, str]]:
+        query = RenderedQuery(text, MAX_MATCHES)
+        popular, all_crates = (rows_with(model, column, query) for model in (PopularWords, CrateWords))
+        # PostgreSQL does not begin with all crates if the popular ones are enough; it would read all matches in the
+        # index. A crate can come twice.
+        return popular.union(all_crates, all=True)[: 2 * MAX_MATCHES]
+
+    return rows
+
+
+rows_by_column = {column: popular_first(column) for column in COLUMNS}
 
 
 def names_of_spelling(query: WordQuery) -> dict[int, str]:
@@ -170,7 +186,9 @@ def names_of_spelling(query: WordQuery) -> dict[int, str]:
     return first_words(rows_with(CrateWords, "spelling", query)[: query.limit])
 
 
-def rows_with(model: type[CrateWords | PopularWords], column: str, query: WordQuery) -> QuerySet[Any, tuple[int, str]]:
+def rows_with(
+    model: type[CrateWords | PopularWords], column: str, query: WordQuery | RenderedQuery
+) -> QuerySet[Any, tuple[int, str]]:
     rows = model._default_manager.filter(**{f"{column}__matches": query})
     return rows.order_by().values_list("crate_id", "name_words")
 

@@ -21,6 +21,7 @@ from namespaces.models import Membership, Namespace, Role
 from namespaces.role_assignments import NewRole
 from namespaces.signals import namespace_visibility_changed
 from registry_site import audit
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
 from registry_site.rate_limits import RateLimit
@@ -90,10 +91,15 @@ def solely_owned(sender: type[User], user: User, limit: int, **kwargs: Any) -> l
 @receiver(co_members_wanted)
 def co_members(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
     """Return the users who created a namespace of the viewer's, or added members, by their primary keys."""
+    return set(co_members_among(viewer.pk, [user.pk for user in users]))
+
+
+@compiled
+def co_members_among(viewer: int, users: Sequence[int]) -> QuerySet[Membership, int]:
     namespaces = Namespace.objects.present().filter(memberships__user=viewer)
     added = Membership.objects.filter(namespace=OuterRef("namespace"), added_by=OuterRef("user"))
     members = Membership.objects.filter(Exists(added), user__in=users, namespace__in=namespaces)
-    return set(members.values_list("user", flat=True))
+    return members.order_by().values_list("user", flat=True)
 
 
 def create_namespace(principal: Principal, name: str) -> Namespace:

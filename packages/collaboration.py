@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.dispatch import receiver
 
 from accounts.models import User
@@ -17,6 +17,7 @@ from namespaces.role_assignments import NewRole
 from namespaces.signals import namespace_renaming, role_removed
 from packages import lookup, rights
 from packages.models import Collaboration, Package, Release
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict
 from registry_site.models import AuditEvent
 
@@ -30,10 +31,15 @@ def list_collaborators(principal: Principal, namespace_name: str, name: str) -> 
 @receiver(co_members_wanted)
 def co_publishers(sender: type[User], viewer: User, users: Sequence[User], **kwargs: Any) -> set[int]:
     """Return the members of a namespace of the viewer's who have published there, by their primary keys."""
+    return set(co_publishers_among(viewer.pk, [user.pk for user in users]))
+
+
+@compiled
+def co_publishers_among(viewer: int, users: Sequence[int]) -> QuerySet[Membership, int]:
     namespaces = Namespace.objects.present().filter(memberships__user=viewer)
     published = Release.objects.filter(package__namespace=OuterRef("namespace"), publisher=OuterRef("user"))
     members = Membership.objects.filter(Exists(published), user__in=users, namespace__in=namespaces)
-    return set(members.values_list("user", flat=True))
+    return members.order_by().values_list("user", flat=True)
 
 
 def add_collaborators(

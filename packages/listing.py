@@ -16,6 +16,7 @@ from accounts.works import Work, Works
 from namespaces.models import Membership, Namespace, Role
 from packages import counters, search
 from packages.models import Collaboration, Package, PackageDownloads
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid, NotFound
 
 PAGE_SIZE = 20  # yapkg's document leaves it open
@@ -100,8 +101,14 @@ def _page(
 def _packages(keys: Sequence[int] | QuerySet[Package, int] | QuerySet[PackageDownloads, int]) -> list[Package]:
     """Return the packages of primary keys in their order; one can be deleted meanwhile."""
     order = list(keys)
-    packages = Package.objects.with_newest().annotate(download_count=F("downloads__total")).order_by().in_bulk(order)
+    packages = {package.pk: package for package in shown_packages(order)}
     return [packages[key] for key in order if key in packages]
+
+
+@compiled
+def shown_packages(keys: Sequence[int]) -> QuerySet[Package]:
+    packages = Package.objects.with_newest().annotate(download_count=F("downloads__total"))
+    return packages.filter(pk__in=keys).order_by()
 
 
 @receiver(works_wanted)

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
+from accounts import names as account_names
 from accounts.models import User
-from packages import rights, texts, versions
+from packages import names, rights, texts, versions
 from packages.models import Package, Release, Type
+from registry_site.compiled_queries import compiled
 from registry_site.errors import NotFound
 
 
@@ -24,13 +28,23 @@ def find_visible(user: User | None, namespace_name: str, name: str, *, for_updat
     packages = Package.objects.for_update() if for_update else Package.objects.with_newest()
     packages = packages.present().named(namespace_name, name)
     # Queries leave out what the user may not read: the work, and so the time, is the same as for a missing package.
-    package = packages.visible_to(None).first()
+    if for_update:
+        package = packages.visible_to(None).first()
+    else:
+        public = public_packages(account_names.canonical(namespace_name), names.canonical(name))
+        package = next(iter(public), None)
     if package is None and user is not None:
         package = packages.visible_to(user).first()
     if package is not None and for_update:
         # PostgreSQL joined the namespace before it waited for the lock. It may have been removed in the meantime.
         package.namespace.refresh_from_db(fields=["removed_at"])
     return None if package is None or package.namespace.removed_at is not None else package
+
+
+@compiled
+def public_packages(namespace: str, name: str) -> QuerySet[Package]:
+    """Select the public package of names in their canonical forms."""
+    return Package.objects.with_newest().present().named(namespace, name).visible_to(None)
 
 
 def get_package(user: User | None, namespace_name: str, name: str, *, for_update: bool = False) -> Package:
@@ -60,8 +74,13 @@ def lock_for_update(package: Package) -> Package:
 def list_releases(user: User | None, namespace_name: str, name: str) -> list[Release]:
     """Return all versions of a package, the newest first; raises `NotFound`."""
     package = get_package(user, namespace_name, name)
-    releases = list(package.releases.select_related("publisher").defer(*Release.LARGE_COLUMNS, "description"))
-    return sorted(releases, key=package.release_order, reverse=True)
+    return sorted(listed_releases(package.pk), key=package.release_order, reverse=True)
+
+
+@compiled
+def listed_releases(package: int) -> QuerySet[Release]:
+    releases = Release.objects.filter(package=package).select_related("publisher").order_by()
+    return releases.defer(*Release.LARGE_COLUMNS, "description")
 
 
 def sorted_keys(package: Package) -> list[int]:

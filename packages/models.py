@@ -13,6 +13,7 @@ from accounts.models import User
 from namespaces.models import Namespace, Role, RoleAssignment, RoleInvitation
 from packages import ecosystems, names, versions
 from registry_site import semantic_versions
+from registry_site.compiled_queries import compiled
 from registry_site.models import DownloadsOfDay, DownloadTotal, RecentDownloadTotal
 
 
@@ -153,9 +154,15 @@ class Package(models.Model):
     def newest_release(self) -> "Release":
         """Return the newest release with its dependencies, and with this package as its `package`."""
         assert self.newest is not None  # noqa: S101 - a package is created with its first release
-        self.newest.refresh_from_db(fields=["dependencies", "dev_dependencies"])  # lists leave them out
+        # Lists leave them out.
+        [(self.newest.dependencies, self.newest.dev_dependencies)] = dependencies_of(self.newest.pk)
         self.newest.package = self  # saves a query
         return self.newest
+
+
+@compiled
+def dependencies_of(release: int) -> models.QuerySet["Release", tuple[Any, Any]]:
+    return Release.objects.filter(pk=release).values_list("dependencies", "dev_dependencies")
 
 
 class ReleaseContent(models.Model):

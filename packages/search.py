@@ -1,17 +1,21 @@
 """Search over public packages, best matches first."""
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from django.db import connection
 from django.db.models import QuerySet
 from django.dispatch import receiver
 
+from accounts import names as account_names
 from namespaces.models import Namespace
 from namespaces.signals import namespace_visibility_changed
 from packages import counters, names
 from packages.models import LISTING_COLUMNS, SEARCH_COLUMNS, Package, Release, Type
+from registry_site.compiled_queries import compiled
 from registry_site.search import spelling
-from registry_site.search.lookup import WordQuery, all_of
+from registry_site.search.lookup import RenderedQuery, WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
 
 NAMES = ("name", "namespace__name", "newest__version")
@@ -78,10 +82,10 @@ def search_packages(query: str) -> list[int]:
     # Good matches must not fall victim to the limit of the last query, so they have queries of their own.
     wanted_name = names.canonical(query.strip())
     namespace, name = names.split_qualified(wanted_name)
-    exact = listed.named(namespace, name) if namespace else listed.filter(canonical_name=name)
-    by_name = name_rows(listed.filter(search_name__matches=all_of(words, limit=MAX_NAME_MATCHES)), MAX_NAME_MATCHES)
-    by_text = name_rows(listed.filter(search_text__matches=all_of(words, limit=MAX_RESULTS)), MAX_RESULTS)
-    rows = {**by_text, **by_name, **name_rows(exact, MAX_NAME_MATCHES)}
+    exact = rows_named(account_names.canonical(namespace), name) if namespace else rows_of_name(name)
+    text = all_of(words, limit=MAX_RESULTS).text(connection.vendor)
+    by_name, by_text = by_key(rows_by_name(text)), by_key(rows_by_text(text))
+    rows = {**by_text, **by_name, **by_key(exact)}
     if not rows:
         return misspelt(listed, name)
     ranked = sorted(rows, key=lambda pk: (rank(wanted_name, *rows[pk], matches_name=pk in by_name), rows[pk]))
@@ -115,7 +119,34 @@ def rank(query: str, name: str, namespace: str, *, matches_name: bool) -> int:
     return 2 if matches_name else 3
 
 
-def name_rows(packages: QuerySet[Package], limit: int) -> dict[int, tuple[str, str]]:
-    """Return the canonical names of packages and their namespaces, by primary key."""
-    rows = packages.values_list("pk", "canonical_name", "namespace__reservation__name").order_by()[:limit]
+NameRow = tuple[int, str, str]  # primary key, and canonical names of package and namespace
+
+
+def name_rows(packages: QuerySet[Package], limit: int) -> QuerySet[Package, NameRow]:
+    return packages.values_list("pk", "canonical_name", "namespace__reservation__name").order_by()[:limit]
+
+
+def by_key(rows: Iterable[NameRow]) -> dict[int, tuple[str, str]]:
     return {pk: (name, namespace) for pk, name, namespace in rows}
+
+
+@compiled
+def rows_named(namespace: str, name: str) -> QuerySet[Package, NameRow]:
+    return name_rows(Package.objects.listed().named(namespace, name), MAX_NAME_MATCHES)
+
+
+@compiled
+def rows_of_name(name: str) -> QuerySet[Package, NameRow]:
+    return name_rows(Package.objects.listed().filter(canonical_name=name), MAX_NAME_MATCHES)
+
+
+@compiled
+def rows_by_name(text: str) -> QuerySet[Package, NameRow]:
+    query = RenderedQuery(text, MAX_NAME_MATCHES)
+    return name_rows(Package.objects.listed().filter(search_name__matches=query), MAX_NAME_MATCHES)
+
+
+@compiled
+def rows_by_text(text: str) -> QuerySet[Package, NameRow]:
+    query = RenderedQuery(text, MAX_RESULTS)
+    return name_rows(Package.objects.listed().filter(search_text__matches=query), MAX_RESULTS)

@@ -25,7 +25,10 @@ class WordQuery:
 
     def parameters(self, vendor: str) -> tuple[str | int, ...]:
         """Return what the lookup fills into its SQL."""
-        return (self.to_postgresql(),) if vendor == "postgresql" else (self.to_fts5(), self.limit)
+        return RenderedQuery(self.text(vendor), self.limit).parameters(vendor)
+
+    def text(self, vendor: str) -> str:
+        return self.to_postgresql() if vendor == "postgresql" else self.to_fts5()
 
     def to_postgresql(self) -> str:
         return self.render(whole="'{}'", beginning="'{}':*", either=" | ", both=" & ")
@@ -38,6 +41,17 @@ class WordQuery:
             return beginning if 0 < self.beginnings_from <= len(word) else whole
 
         return both.join(f"({either.join(form(word).format(word) for word in group)})" for group in self.groups)
+
+
+@dataclass(frozen=True)
+class RenderedQuery:
+    """The text of a `WordQuery` in the language of the database, as a compiled query takes it."""
+
+    text: str
+    limit: int
+
+    def parameters(self, vendor: str) -> tuple[str | int, ...]:
+        return (self.text,) if vendor == "postgresql" else (self.text, self.limit)
 
 
 def all_of(words: Iterable[str], *, limit: int, beginnings_from: int = 1) -> WordQuery:
@@ -53,11 +67,11 @@ def one_of_each(*groups: list[str], limit: int) -> WordQuery:
 @CharField.register_lookup
 @TextField.register_lookup
 class Matches(Lookup):
-    """The lookup of a `WordQuery` in a column that has an index of words."""
+    """The lookup of a `WordQuery`, or of its text, in a column that has an index of words."""
 
     lookup_name = "matches"
     prepare_rhs = False
-    rhs: WordQuery
+    rhs: WordQuery | RenderedQuery
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         column, _ = self.process_lhs(compiler, connection)

@@ -346,7 +346,7 @@ def test_index_follows_every_change_of_rows(anonymous: CargoClient) -> None:
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_number_of_queries_is_constant(anonymous: CargoClient, django_assert_num_queries: Any, count: int) -> None:
-    for text, queries in {"": 4, "json": 7, "jsno": 8, "nothing": 5}.items():
+    for text, queries in {"": 3, "json": 6, "jsno": 7, "nothing": 5}.items():
         with django_assert_num_queries(queries):
             search(anonymous, text, per_page=count)
 
