@@ -19,6 +19,7 @@ from accounts.pages import (
     tokens,
 )
 from registry_site.http.negotiation import by_accept
+from registry_site.http.url_groups import grouped
 
 WITH_PASSWORD = [
     path("ktra/api/v1/new_user/<str:user_name>", ktra.KtraUsers.as_view({"post": "new_user"})),
@@ -48,7 +49,7 @@ switched_off = [
     *(WITH_PROVIDER if not settings.OIDC_LOGIN else []),
 ]
 
-urlpatterns = [
+ROUTES = [
     *(WITH_PASSWORD if settings.PASSWORD_LOGIN else []),
     *(WITH_PROVIDER if settings.OIDC_LOGIN else []),
     # Pages
@@ -117,3 +118,5 @@ urlpatterns = [
     path("settings/appids", yapkg.YapkgSettings.as_view({"get": "list_keys", "post": "create_key"})),
     path("settings/appids/<str:appid>", yapkg.YapkgSettings.as_view({"delete": "delete_key"})),
 ]
+
+urlpatterns = grouped(ROUTES)

@@ -14,6 +14,7 @@ from crates.pages.diff import ChooseVersions, Diff
 from crates.pages.source import Source
 from crates.presentation import OwnCrate, PresentedCrate
 from registry_site.http.negotiation import by_accept, page_first
+from registry_site.http.url_groups import grouped
 
 
 class VersionConverter(StringConverter):
@@ -126,7 +127,7 @@ BESIDE_THE_INDEX = [path("index.git/<path:path>", Index.as_view({"get": "retriev
 # Not served, but their paths stay reserved and in their dialect: see registry_site.http.url_map.
 switched_off = [*BESIDE_THE_INDEX, *([] if settings.MIRROR else MIRROR)]
 
-urlpatterns = [
+ROUTES = [
     # The Cargo Book: Registry Web API
     path("api/v1/crates", crates.Crates.as_view({"get": "search"})),
     path("api/v1/crates/new", cargo.Publish.as_view({"put": "publish"})),
@@ -206,3 +207,5 @@ urlpatterns = [
     path("dl/<str:name>/<str:number>/download", cargo.Downloads.as_view({"get": "retrieve"})),
     *(MIRROR if settings.MIRROR else []),
 ]
+
+urlpatterns = grouped(ROUTES)

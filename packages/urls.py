@@ -17,6 +17,7 @@ from packages.pages import package as package_pages
 from packages.pages.feeds import Feed
 from packages.pages.namespace import packages_of_namespace
 from registry_site.http.negotiation import View, by_accept
+from registry_site.http.url_groups import grouped
 from registry_site.pages import to_search
 
 
@@ -95,7 +96,7 @@ def pages_beneath(address: str, name: str) -> list[URLPattern]:
 
 PACKAGE = "namespaces/<str:namespace>/packages/<package_name:name>"
 
-urlpatterns = [
+ROUTES = [
     path("packages", by_accept(to_search("packages"), yapkg.Packages.as_view({"get": "search"})), name="packages"),
     *routes_under("namespace"),
     *routes_under("namespaces"),
@@ -108,3 +109,5 @@ urlpatterns = [
     path(f"{PACKAGE}/feed.atom", Feed.as_view(), name="package-feed"),
     *pages_beneath(f"{PACKAGE}/versions/<str:version>", "package-version"),
 ]
+
+urlpatterns = grouped(ROUTES)

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -11,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 IPV6_SITE = 64  # bits; whoever has one address of such a network has all of them
 
 MAX_USER_AGENT_LENGTH = 200
+MAX_LENGTH = 100  # of an address with zone and port
 
 _client_ip: ContextVar[str | None] = ContextVar("client_ip", default=None)
 _user_agent: ContextVar[str] = ContextVar("user_agent", default="")
@@ -80,6 +82,11 @@ def resolve_client_ip(remote_addr: str, forwarded_for: str) -> str | None:
 
 def parse_address(text: str) -> str | None:
     """Return an address in its canonical form, without the port of some proxies and the zone of a link-local one."""
+    return parse_short_address(text) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=4096)
+def parse_short_address(text: str) -> str | None:
     match = re.fullmatch(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+|(.*)", text)
     bare = next((part for part in match.groups() if part), "") if match else ""
     try:
