@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -19,6 +18,7 @@ from accounts.permissions import ReadAccess
 from crates import index_files, names
 from crates.models import Crate, IndexLine
 from registry_site.errors import NotFound
+from registry_site.http.compression import conditional_response
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp
 from registry_site.http.shapes import Shape
@@ -36,7 +36,7 @@ def config_json(download_path: str, api_path: str = "") -> dict[str, str | bool]
 
 
 def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: datetime | None) -> HttpResponse:
-    """Respond with an index file, or with 304 if the client has it."""
+    """Respond with an index file, compressed if the client takes that, or with 304 if it has it."""
     timestamp = past_timestamp(modified) if modified else None
     response = HttpResponse(text, content_type="text/plain; charset=utf-8")
     response["ETag"] = etag
@@ -44,7 +44,7 @@ def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: dat
         response["Last-Modified"] = http_date(timestamp)
     # Caches may keep the file, but have to ask each time, so that a publish or a yank counts at once.
     response["Cache-Control"] = "no-cache"
-    return get_conditional_response(request, etag, timestamp, response) or response
+    return conditional_response(request, response, timestamp)
 
 
 def keep_index_file(

@@ -18,6 +18,7 @@ from registry_site.server.request_heads import (
     HARMLESS,
     MAX_HEAD_BYTES,
     MAX_REMEMBERED_BYTES,
+    OF_CONNECTION,
     TARGET,
     VALUE,
     HeadReader,
@@ -30,7 +31,7 @@ DECODING_ERRORS = (HPACKError, IndexError, TypeError, UnicodeDecodeError)  # tho
 STATIC_TABLE = HeaderTable.STATIC_TABLE
 PSEUDO_HEADERS = frozenset((b":method", b":scheme", b":authority", b":path"))
 # h2 knows the rules for the others: `Connection` is forbidden, and `Host` repeats `:authority`.
-PLAIN_FIELDS = (HARMLESS - {b"connection", b"host", b"te"}) | PSEUDO_HEADERS
+PLAIN_FIELDS = (HARMLESS - OF_CONNECTION - {b"host"}) | PSEUDO_HEADERS
 COPIES = 5  # of the texts of a block that its request has, decoded
 OVERHEAD = 400  # bytes of memory that each remembered block takes beside these
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from registry_site.http.compression import takes_gzip
+
 MAX_HEAD_BYTES = 4096
 MAX_REMEMBERED_BYTES = 16 * 1024 * 1024  # of heads; clients send the same ones again and again
 OVERHEAD = 400  # bytes of memory that each of these takes beside its own
@@ -16,11 +18,14 @@ END = b"\r\n\r\n"
 HARMLESS = frozenset(
     b"accept accept-encoding accept-language authorization cache-control cargo-protocol connection dnt forwarded from "
     b"host if-none-match pragma referer te traceparent tracestate user-agent via x-forwarded-for x-forwarded-host "
-    b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id".split()
+    b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id upgrade http2-settings".split()
 )
+OF_CONNECTION = frozenset((b"connection", b"te", b"upgrade", b"http2-settings"))  # and of HTTP/1.1 alone
 REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9/._-]*) HTTP/1\.([01])")
+UPGRADE = b"upgrade, http2-settings"
 WITH_TOKEN = b" *"  # behind the target, which has no blank: the answer to those with a token has other headers
 TARGET = re.compile(rb"/[A-Za-z0-9/._-]*")
+WITH_GZIP = b" gzip"  # so has the answer to those who take it compressed
 VALUE = re.compile(rb"[ -~]*")
 HOST = re.compile(rb"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 ETAG = re.compile(rb'(?:W/)?("[0-9A-Za-z]+")')
@@ -31,7 +36,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 class PlainRequest:
     """A request without a body whose answer depends on these fields alone."""
 
-    key: bytes  # of the answer: the target as it came, and whether there is a token
+    key: bytes  # of the answer: the target as it came, whether there is a token, and whether gzip may come
     is_head: bool
     minor_version: int
     keeps_alive: bool
@@ -99,9 +104,13 @@ class HeadReader:
             etag = tag[1]
         connection = headers.get(b"connection", b"").lower()
         token = headers.get(b"authorization", b"")
+        if connection == UPGRADE and headers.get(b"upgrade") == b"h2c":
+            connection = b""  # cargo offers this without TLS, and gunicorn does not take it up
         if connection not in (b"", b"close", b"keep-alive") or (b"authorization" in headers and not token):
             return None
         key = target + WITH_TOKEN if token else target
+        if takes_gzip(headers.get(b"accept-encoding", b"").decode("latin-1")):
+            key += WITH_GZIP
         return PlainRequest(
             key=key,
             is_head=is_head,

@@ -62,7 +62,7 @@ class KeptAnswer:
     """An answer in bytes, without what each request has for itself: the first lines, and its id between the others."""
 
     status: str
-    etag: bytes
+    etag: bytes  # without the mark of a weak one
     before_id: bytes
     after_id: bytes  # up to the empty line
     rest: bytes  # the same, and a body that is not large
@@ -211,7 +211,7 @@ def kept_answer(status: str, headers: Sequence[tuple[str, str]], body: bytes, ma
     names = [name for name, _ in headers]
     index = names.index(REQUEST_ID)
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
-    etag = next((value.encode("latin-1") for name, value in headers if name == "ETag"), b"")
+    etag = next((value.removeprefix("W/").encode("latin-1") for name, value in headers if name == "ETag"), b"")
     after_id = b"\r\n" + b"".join(lines[index + 1 :]) + b"\r\n"
     is_large = len(body) >= LARGE_BODY
     return KeptAnswer(
