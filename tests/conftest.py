@@ -5,14 +5,13 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing
 from math import inf
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from coverage import Coverage
 from django.core.cache import caches
 from django.db import connection
 from django.test import Client
@@ -47,54 +46,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests of this database, and put long modules first."""
     leave_out_other_database(config, items)
-    leave_unmeasured(items)
     sizes = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.get_closest_marker("long") is None, -sizes[item.path]))
-
-
-def leave_unmeasured(items: list[pytest.Item]) -> None:
-    """Measure no coverage, which doubles the time, in tests that reach only lines that others reach, or migrations.
-
-    The first is nearly true of examples of a property, and of all cases of a test but one.
-    """
-    measured: set[str] = set()
-    for item in items:
-        function = item.nodeid.partition("[")[0]
-        if (
-            item.get_closest_marker("hypothesis")
-            or "newest_state" in getattr(item, "fixturenames", ())
-            or function in measured
-        ):
-            item.add_marker("no_cover")
-        measured.add(function)
-
-
-@contextmanager
-def unmeasured() -> Iterator[None]:
-    """Measure no coverage during the block."""
-    measurement = Coverage.current()
-    if measurement is None:
-        yield
-        return
-    measurement.stop()
-    try:
-        yield
-    finally:
-        measurement.start()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None]:
-    """Measure in one worker alone what imports reach: they are the same in all."""
-    with nullcontext() if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else unmeasured():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Measure no coverage in the fixtures of a test either, where its body is not measured."""
-    with unmeasured() if item.get_closest_marker("no_cover") else nullcontext():
-        return (yield)
 
 
 def leave_out_other_database(config: pytest.Config, items: list[pytest.Item]) -> None:

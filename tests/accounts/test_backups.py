@@ -128,7 +128,6 @@ def test_user_can_have_several_sessions(alice: User) -> None:
     assert (is_valid(first), is_valid(second)) == (True, True)
 
 
-@pytest.mark.no_cover
 def test_hundred_sessions_end_one_by_one(alice: User) -> None:
     sessions = [open_session("alice") for _ in range(100)]
     assert len(set(sessions)) == 100
@@ -647,7 +646,6 @@ def test_expired_session_is_listed_too(alice: User, monkeypatch: pytest.MonkeyPa
     assert rows[1]["deactivated"] is False
 
 
-@pytest.mark.no_cover
 def test_hundred_newest_sessions_are_listed(alice: User) -> None:
     sessions = [jwt_sessions.create_backups_session(alice).token for _ in range(102)]
     assert [row["id"] for row in list_sessions(sessions[0])] == [id_of(token) for token in reversed(sessions[2:])]

@@ -57,7 +57,6 @@ def fail(name: str, password: str, computed: list[str]) -> list[str]:
     return sorted(computed)
 
 
-@pytest.mark.no_cover
 def test_every_account_costs_the_same_hashes(db: None, computed: list[str]) -> None:
     for name, encoded in (("ours", ""), ("oidc", "!"), ("backups", "argon2" + argon2id()), ("torrust", PBKDF2)):
         user = registration.register(name, PASSWORD)
@@ -99,7 +98,6 @@ def test_longest_password_is_checked(alice: User) -> None:
 SPELLINGS = ("caf\u00e9 au lait", "cafe\u0301 au lait", "caf\u00e9\u00a0au\u3000lait", "cafe\u0301\u2003au\u202flait")
 
 
-@pytest.mark.no_cover
 def test_all_spellings_of_a_password_are_equal(db: None, settings: Any) -> None:
     settings.PASSWORD_HASHERS = product.PASSWORD_HASHERS
     for number, spelling in enumerate(SPELLINGS):

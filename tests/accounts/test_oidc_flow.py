@@ -40,7 +40,7 @@ from tests.support.openid import (
 )
 from tests.support.servers import PASSWORD
 
-pytestmark = [pytest.mark.database_independent, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 UNKNOWN_SIGN_IN = "This sign-in was not begun in this browser, or too long ago, or is done already; begin again at /me."
 NOT_ALLOWED = (

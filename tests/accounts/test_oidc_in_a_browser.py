@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
     pytest.mark.database_independent,
     pytest.mark.long,
-    pytest.mark.no_cover,
 ]
 
 # No other host resolves: requests of a page to other hosts fail, as they do without a network.

@@ -16,7 +16,7 @@ from tests.support.authenticator_apps import add_app
 from tests.support.sent_mails import sent_mails
 from tests.support.staff_browser import Staff
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent]
 
 
 @pytest.fixture

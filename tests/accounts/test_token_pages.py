@@ -246,7 +246,6 @@ def test_tokens_of_others_are_not_revoked(browser: FormBrowser, alice: User, bob
     assert cargo_tokens.authenticate(text).user == bob
 
 
-@pytest.mark.no_cover
 def test_pages_need_few_queries(
     browser: FormBrowser, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -110,7 +110,6 @@ def import_kinds(file: Path) -> dict[str, str]:
     return users
 
 
-@pytest.mark.no_cover
 def test_old_password_logs_in_and_is_hashed_again(file: Path) -> None:
     for name, kind in import_kinds(file).items():
         for _ in range(2):
@@ -119,7 +118,6 @@ def test_old_password_logs_in_and_is_hashed_again(file: Path) -> None:
             assert password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$"), kind
 
 
-@pytest.mark.no_cover
 def test_other_passwords_are_refused(file: Path) -> None:
     for name, kind in import_kinds(file).items():
         before = User.objects.get(username=name).password
@@ -128,7 +126,6 @@ def test_other_passwords_are_refused(file: Path) -> None:
         assert User.objects.get(username=name).password == before, kind
 
 
-@pytest.mark.no_cover
 def test_old_password_may_break_our_rules(file: Path) -> None:
     passwords = ["пароль", "x" * 200, " ", "a\tb", "pass:$word"]
     hashes = [(password, make_hash(password)) for password in passwords for make_hash in (argon2id, pbkdf2)]

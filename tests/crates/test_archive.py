@@ -543,7 +543,6 @@ def test_number_of_implied_directories_is_limited(monkeypatch: pytest.MonkeyPatc
     assert "more than 3 directories" in refusal_of(read, crate_around(entry(f"{ROOT}/a/b/c/d/x")))
 
 
-@pytest.mark.no_cover
 def test_million_empty_entries_are_refused() -> None:
     with pytest.raises(Invalid, match="more than 50000 entries"):
         archive.read(Stream(gzip_parts(empty_entries(1_000_000))), 10 * MIB, ROOT)  # type: ignore[arg-type]
@@ -601,7 +600,6 @@ def files_by_tarfile(tar: bytes) -> set[str]:
     return {member.name.removeprefix(f"{ROOT}/") for member in members if member.isfile()}
 
 
-@pytest.mark.no_cover
 @settings(max_examples=400)
 @given(st.lists(_changes, min_size=1, max_size=3))
 def test_accepted_tar_holds_the_same_for_another_reader(changes: list[tuple[int, str, int, int]]) -> None:

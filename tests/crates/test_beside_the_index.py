@@ -56,7 +56,6 @@ def planted(as_alice: CargoClient, alice: User, mirror: MirrorClient, upstream: 
         assert upload_file(box, "POST", "/", PLANTED, serve_path=path).json()["success"], path
 
 
-@pytest.mark.no_cover
 def test_content_of_users_is_not_beside_an_index(planted: None, as_alice: CargoClient, upstream: BadUpstream) -> None:
     before = len(upstream.requests)
     offenders = []

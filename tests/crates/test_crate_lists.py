@@ -279,7 +279,6 @@ def test_total_leaves_out_yanked_crates(anonymous: CargoClient, bob: User, monke
 # --- Costs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover
 def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> None:
     paths = [f"crates?sort={sort}&per_page=100" for sort in SORTS]
     paths += ["crates/other/reverse_dependencies", "crates/crate0/downloads", "keywords", "categories/web"]
@@ -299,7 +298,6 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, alice: User) -> N
 
 
 @pytest.mark.only_sqlite  # PostgreSQL reads so small tables whole
-@pytest.mark.no_cover
 def test_totals_need_no_rows_of_crates(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "MAX_CHANGES", 20)
     listings = (Listing(f"crate-{number}", downloads=number, recent_downloads=999 - number) for number in range(400))

@@ -315,7 +315,6 @@ def test_dependents_tell_whether_they_are_outdated(client: Client, as_alice: Car
     assert "for tests" in text
 
 
-@pytest.mark.no_cover
 def test_many_dependents_come_by_downloads(client: Client, alice: User) -> None:
     crate_rows.create_crates([crate_rows.Listing("base")], alice)
     crate_rows.create_crates(

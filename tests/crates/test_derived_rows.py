@@ -73,7 +73,6 @@ def test_yank_chooses_other_foremost_versions(as_alice: CargoClient) -> None:
     assert Crate.objects.get().version_count == 3
 
 
-@pytest.mark.no_cover
 def test_incremental_choice_equals_choice_among_all(as_alice: CargoClient) -> None:
     numbers = ("1.0.0-a", "0.1.0", "1.0.0", "0.2.0-b", "0.2.0")
     changes = [*numbers, "1.0.0", "0.2.0", "1.0.0", "0.1.0", "0.2.0-b", "0.2.0", "1.0.0-a", "1.0.0-a", "0.1.0"]

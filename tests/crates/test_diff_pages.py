@@ -237,7 +237,6 @@ def hostile_files(random: Random) -> Files:
     return {**long_lines, **code, "one.txt": noise(250_000), "build.rs": noise(9000)}
 
 
-@pytest.mark.no_cover
 def test_hostile_crate_makes_small_pages(client: Client, as_alice: CargoClient) -> None:
     random = Random(18)
     for version in ("1.0.0", "1.1.0"):

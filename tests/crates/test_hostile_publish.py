@@ -412,7 +412,6 @@ def test_rich_publish_is_accepted(as_alice: CargoClient) -> None:
     assert_all_or_nothing(as_alice, response)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("layer", LAYERS)
 def test_mutated_publish_is_all_or_nothing(as_alice: CargoClient, layer: str) -> None:
     original, wrap = LAYERS[layer]

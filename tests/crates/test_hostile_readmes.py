@@ -20,7 +20,6 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 @pytest.mark.database_independent
-@pytest.mark.no_cover
 def test_hostile_readmes_harm_no_page(server: Server) -> None:
     readmes = {title: Readme(f"readme-{number}", text) for number, (title, text) in enumerate(READMES.items())}
     token = server.sign_up("alice")

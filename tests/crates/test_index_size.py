@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -162,7 +161,6 @@ def test_only_the_line_of_the_version_changes(as_alice: CargoClient) -> None:
         assert index_text().splitlines(keepends=True) == lines
 
 
-@pytest.mark.no_cover
 def test_each_change_has_a_validator_of_its_own(as_alice: CargoClient, root: User) -> None:
     """Two histories that part have no validator in common, as after a backup is restored."""
     for number in ("1.0.0", "2.0.0"):

@@ -77,7 +77,6 @@ def hostile_texts() -> dict[str, tuple[list[int], list[int]]]:
     }
 
 
-@pytest.mark.no_cover
 def test_work_grows_as_hostile_texts_do() -> None:
     comparisons = {}
     for name, (old, new) in hostile_texts().items():

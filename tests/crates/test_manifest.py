@@ -773,7 +773,6 @@ EXPENSIVE_TOML = {
 }
 
 
-@pytest.mark.no_cover
 def test_expensive_toml_is_refused() -> None:
     assert [name for name, toml in EXPENSIVE_TOML.items() if not refusal_of(parse_packed, toml)] == []
 
@@ -822,7 +821,6 @@ _dependency_changes = st.dictionaries(
 
 
 @given(_changes, _dependency_changes)
-@pytest.mark.no_cover
 def test_any_json_is_read_or_refused(changes: dict[str, Any], dependency_changes: dict[str, Any]) -> None:
     with suppress(Invalid):
         parse_metadata(metadata(deps=[dependency("base") | dependency_changes]) | changes)

@@ -95,7 +95,6 @@ def test_lists_open_and_search(as_root: Client) -> None:
         assert ("demo" in page, "zebra" in page) == (True, False), model
 
 
-@pytest.mark.no_cover
 def test_queries_of_lists_do_not_grow(as_root: Client) -> None:
     for model, create in LISTS.items():
         counts = []
@@ -230,7 +229,6 @@ def test_settled_incident_keeps_its_time(as_root: Client) -> None:
     assert row.settled_at == moment
 
 
-@pytest.mark.no_cover
 def test_actions_need_the_change_permission(onlooker: User) -> None:
     actions = [
         ("cachedindexfile", "mark_stale"),
@@ -431,7 +429,6 @@ def test_unsettled_failures_are_counted(as_root: Client, root: User) -> None:
     assert [column(as_root, model, "failed") for model in models] == ["1", "1"]
 
 
-@pytest.mark.no_cover
 def test_lists_show_sizes_and_sort(as_root: Client) -> None:
     create_index_file()
     CachedCrate.objects.filter(pk=create_crate().pk).update(size=5 * 1024 * 1024)

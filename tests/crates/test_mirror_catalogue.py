@@ -348,7 +348,6 @@ def test_name_is_taken_in_any_spelling(anonymous: CargoClient) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.no_cover
 def test_queries_are_constant_in_versions(anonymous: CargoClient) -> None:
     def queries() -> list[int]:
         numbers = []

@@ -140,7 +140,6 @@ def test_search_page_filters_mirrored_crates(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("some")
-@pytest.mark.no_cover
 def test_filters_leave_the_right_crates(anonymous: CargoClient, monkeypatch: pytest.MonkeyPatch) -> None:
     filters = {
         "keyword=serde": ["Json-rpc", "serde"],

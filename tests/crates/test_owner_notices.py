@@ -86,7 +86,6 @@ def test_publish_costs_one_row(demo: str, as_alice: CargoClient) -> None:
     assert list(OutboxEntry.objects.values_list("kind", flat=True)) == ["notify"]
 
 
-@pytest.mark.no_cover
 def test_owners_take_few_queries(demo: str, as_alice: CargoClient, django_assert_max_num_queries: Any) -> None:
     users = [User.objects.create_user(f"owner-{number}", f"owner-{number}@example.org") for number in range(20)]
     as_alice.put_json("/api/v1/crates/demo/owners", {"users": [user.username for user in users]})

@@ -56,7 +56,6 @@ def test_published_crate_has_the_shapes(as_alice: CargoClient, anonymous: CargoC
     assert offenders(ask_for_json(anonymous), BASE, VERSION_ROUTES, name="demo", number="1.0.0") == []
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("count", [1, 101])  # more than one page
 def test_many_versions_have_the_shapes(anonymous: CargoClient, alice: User, count: int) -> None:
     create_crate_of(count, alice)

@@ -219,7 +219,6 @@ def test_followed_crates_and_their_versions_are_listed(as_alice: CargoClient, as
     assert as_bob.put(f"{BASE}/crates/nothing/follow").status_code == 404
 
 
-@pytest.mark.no_cover
 def test_follows_are_limited(as_bob: CargoClient, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         create_crate_of(1, alice, name)

@@ -399,7 +399,6 @@ def test_one_comparator_chooses_as_the_rules_do(requirement: str, versions: list
     assert newest(requirement, versions) == newest_by_rules(requirement, versions)
 
 
-@pytest.mark.no_cover
 @settings(max_examples=500)
 @given(
     requirement=st.lists(COMPARATORS, min_size=2, max_size=3).map(", ".join),

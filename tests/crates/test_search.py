@@ -79,7 +79,6 @@ def test_pages_follow_each_other(anonymous: CargoClient) -> None:
     assert pages == [["json", "json-lines"], ["fast_json", "toml"], []]
 
 
-@pytest.mark.no_cover
 def test_page_has_at_most_a_hundred_crates(anonymous: CargoClient, alice: User) -> None:
     names = [f"bulk{number}" for number in range(101)]
     rows = Crate.objects.bulk_create(Crate(name=name, canonical_name=name, index_path=name) for name in names)
@@ -318,7 +317,6 @@ def test_popular_crates_are_those_with_most_downloads(
     assert search(as_alice, "second") == []
 
 
-@pytest.mark.no_cover
 def test_popular_crates_are_not_missed_among_many(
     anonymous: CargoClient, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,7 +349,6 @@ def test_number_of_queries_is_constant(anonymous: CargoClient, django_assert_num
             search(anonymous, text, per_page=count)
 
 
-@pytest.mark.no_cover
 @pytest.mark.only_sqlite  # PostgreSQL reads so small a table whole; `benchmarks.search` counts its rows in a large one
 def test_search_reads_few_rows(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crate_search, "POPULAR_CRATES", 300)

@@ -86,7 +86,6 @@ SEARCHES = [
 ]
 
 
-@pytest.mark.no_cover
 def test_lists_are_searched(
     as_root: Browser, as_box: FileClient, reader: Client, weather_file: File, file_root: Path
 ) -> None:
@@ -108,7 +107,6 @@ def test_lists_are_filtered(as_root: Browser, as_box: FileClient, weather_file: 
         assert 'id="result_list"' in as_root.get(url).content.decode()
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("path", LISTS)
 def test_queries_do_not_grow_with_rows(
     as_root: Browser, file_root: Path, path: str, django_assert_max_num_queries: Any

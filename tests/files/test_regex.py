@@ -53,7 +53,6 @@ def is_inside(text: str, text_range: TextRange | None) -> bool:
     return low <= text.encode() and (high is None or text.encode() < high)
 
 
-@pytest.mark.no_cover
 @given(st.one_of(ANCHORED, PARTS), st.lists(TEXTS, min_size=10, max_size=10))
 @example("^?abc", ["xabc"])
 @example("^*abc", ["xabc"])

@@ -371,7 +371,6 @@ PAGES: list[tuple[dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.no_cover
 def test_each_page_takes_one_query(as_box: FileClient) -> None:
     store_numbered(1200)
     assert [(parameters, len(queries(as_box, **parameters))) for parameters, _ in PAGES] == PAGES
@@ -555,7 +554,6 @@ INDEXES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.usefixtures("thousands")
-@pytest.mark.no_cover
 def test_pages_are_read_from_an_index(as_box: FileClient) -> None:
     for parameters, index in INDEXES:
         used = {name for sql in queries(as_box, **parameters) for name in indexes(sql)}
@@ -585,7 +583,6 @@ MAX_ROWS: list[tuple[dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.no_cover
 @pytest.mark.usefixtures("thousands")
 def test_list_reads_few_rows(as_box: FileClient) -> None:
     headers = {"Authorization": f"Bearer {as_box.token}"}

@@ -79,7 +79,6 @@ def test_each_principal_tries_each_dialect() -> None:
     assert {kind: names for kind, names in missing.items() if names} == {}
 
 
-@pytest.mark.no_cover
 def test_documented_methods_answer_as_the_table_says(world: World) -> None:
     offenders = [
         line for turn, row in enumerate(TABLE) for line in differences(world, row, None, row.expected, tried(row, turn))
@@ -87,7 +86,6 @@ def test_documented_methods_answer_as_the_table_says(world: World) -> None:
     assert offenders == []
 
 
-@pytest.mark.no_cover
 def test_head_answers_as_get(world: World) -> None:
     """One principal for each status that a row can have."""
     offenders: list[str] = []
@@ -98,7 +96,6 @@ def test_head_answers_as_get(world: World) -> None:
     assert offenders == []
 
 
-@pytest.mark.no_cover
 @pytest.mark.database_independent
 def test_other_methods_are_refused(world: World) -> None:
     """Three principals take turns: without a credential, with a good one, and with all rights."""

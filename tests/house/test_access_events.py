@@ -123,7 +123,6 @@ def collecting_writes() -> Iterator[list[str]]:
 # --- Requests ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover
 def test_requests_that_change_rows_leave_events(world: World) -> None:
     before, changes = Change(), 0
     offenders: list[str] = []
@@ -459,7 +458,6 @@ def registry() -> Iterator[tuple[str, Any, Any]]:
         yield model._meta.label_lower, model_admin, request
 
 
-@pytest.mark.no_cover
 def test_actions_of_staff_leave_events(world: World, as_administrator: Browser, settings: Any) -> None:
     settings.EMAIL_HOST = "mail.example.org"  # Django's tests keep the mails
 
@@ -477,7 +475,6 @@ def test_actions_of_staff_leave_events(world: World, as_administrator: Browser, 
     assert offenders_of({f"{label} {action}": case(label, action) for label, action in actions}) == []
 
 
-@pytest.mark.no_cover
 def test_forms_of_staff_leave_events(world: World, as_administrator: Browser) -> None:
     def case(name: str) -> Case:
         label = name.partition(" ")[0]
@@ -617,7 +614,6 @@ OWN_PAGES: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-@pytest.mark.no_cover
 def test_own_pages_leave_events(world: World) -> None:
     def case(path: str) -> Case:
         def prepare() -> Callable[[], object]:
@@ -719,7 +715,6 @@ def run(*arguments: str) -> None:
         call_command(*arguments, stdout=StringIO(), stderr=StringIO())
 
 
-@pytest.mark.no_cover
 def test_commands_leave_events(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def case(name: str) -> Case:
         def prepare() -> Callable[[], object]:

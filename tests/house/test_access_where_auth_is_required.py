@@ -86,7 +86,6 @@ def is_refusal(answer: Any) -> bool:
     return answer.status_code in (401, 405) or leads_to_log_in
 
 
-@pytest.mark.no_cover
 def test_only_the_listed_routes_are_open(world: World) -> None:
     client = Client(raise_request_exception=False)
     opened = {
@@ -107,7 +106,6 @@ def test_static_files_are_open(settings: Any, client: Client) -> None:
     assert (answer.status_code, len(answer.getvalue()) > 1000) == (200, True)  # reading to the end closes the file
 
 
-@pytest.mark.no_cover
 def test_table_holds_with_a_token(world: World) -> None:
     """A credential of the route's dialect reads what it reads without the setting."""
     rows = [row for row in TABLE if row.method == "GET"]

@@ -10,7 +10,7 @@ from pytest_django import DjangoDbBlocker
 from tests.house.access_table import World, populated
 from tests.house.routes import paths_by_route
 
-pytestmark = [pytest.mark.django_db, pytest.mark.no_cover, pytest.mark.database_independent, pytest.mark.long]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.long]
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 CREDENTIALS: dict[str, dict[str, Any]] = {

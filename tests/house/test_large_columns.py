@@ -145,7 +145,6 @@ def admin_url(model: Any, page: str, *args: Any) -> str:
 
 
 @pytest.mark.usefixtures("rows")
-@pytest.mark.no_cover
 def test_lists_select_no_large_column(as_root: Client, as_alice: CargoClient) -> None:
     lists = [*LISTS, *(admin_url(model, "changelist") for model in admin.site._registry)]
     offenders = {path: large for path in lists if (large := large_columns_of_get(as_root, path))}
@@ -154,7 +153,6 @@ def test_lists_select_no_large_column(as_root: Client, as_alice: CargoClient) ->
 
 
 @pytest.mark.usefixtures("rows")
-@pytest.mark.no_cover
 def test_pages_select_no_endless_column(as_root: Client) -> None:
     pages = [
         admin_url(model, "change", row.pk)

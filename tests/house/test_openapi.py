@@ -16,7 +16,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.house.access_table import TABLE, Row, World, api_routes, populated
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.long]
 
 # The keys of a refusal in the dialect of each path.
 REFUSALS = {

@@ -21,7 +21,7 @@ from tests.support.admin import run_action, sign_in_to_admin, undo_run
 from tests.support.authenticator_apps import add_app
 from tests.support.cast import PASSWORD
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent]
 
 SUPPORT, CURATOR, SECURITY = Rank.SUPPORT, Rank.CURATOR, Rank.SECURITY
 # By action: the groups that may use it. Administrators may use all, auditors none.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.source_code import MAY_IMPORT, ROOT, modules, name_of, nodes, parse
 
-pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
+pytestmark = pytest.mark.database_independent
 
 # Inside a room, a sub-folder may import those to the right of it, never those to the left.
 INNER_ORDER = {

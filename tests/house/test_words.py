@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.source_code import MAY_IMPORT, modules, name_of, nodes
 
-pytestmark = [pytest.mark.database_independent, pytest.mark.no_cover]
+pytestmark = pytest.mark.database_independent
 
 # Participles and riddles that once stood for several things at a time; none of them tells what it holds.
 FORBIDDEN = frozenset(("held", "told", "place", "found", "given", "wanted", "known", "said", "here", "asked", "what"))

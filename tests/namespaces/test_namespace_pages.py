@@ -116,7 +116,6 @@ def test_person_has_packages_and_namespaces(acme: Principal, client: Client, bob
     assert "/namespaces/acme/packages/beta" in text_of(client, "/people/alice")
 
 
-@pytest.mark.no_cover
 def test_large_namespace_takes_few_queries(acme: Principal, django_assert_max_num_queries: Any) -> None:
     namespace = membership.get_namespace("acme")
     users = [registration.register(f"user{number}", None) for number in range(20)]

@@ -635,7 +635,6 @@ def test_migration_creates_missing_personal_namespaces(acme: Namespace, bob: Use
     assert Namespace.objects.count() == 4
 
 
-@pytest.mark.no_cover
 @pytest.mark.django_db
 def test_migration_handles_many_users_and_repeats() -> None:
     reservations = [NameReservation(name=f"user-{n}", skeleton=f"user-{n}") for n in range(2500)]

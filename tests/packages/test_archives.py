@@ -412,7 +412,6 @@ def test_huge_text_field_is_refused(browser: Browser, blob_directory: Path) -> N
     assert_nothing_stored(blob_directory)
 
 
-@pytest.mark.no_cover
 def test_too_many_fields_are_refused(browser: Browser, blob_directory: Path) -> None:
     response = create(browser, **{f"field{number}": "1" for number in range(10_000)})
     assert (response.status_code, set(response.json())) == (400, {"error", "message"})

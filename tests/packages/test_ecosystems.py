@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from django.utils.http import parse_header_parameters
 
 from packages import names, ranges
@@ -75,7 +74,6 @@ BAD_VERSIONS = [
 ]
 
 
-@pytest.mark.no_cover
 def test_any_versions_are_taken(browser: Browser) -> None:
     create(browser, "demo", "first")
     answers = {version: publish(browser, "demo", version) for version in GOOD_VERSIONS}
@@ -236,7 +234,6 @@ BAD_NAMES = [
 ]
 
 
-@pytest.mark.no_cover
 def test_names_of_any_letters_are_taken(browser: Browser) -> None:
     answers = {name: create(browser, name) for name in GOOD_NAMES}
     offenders = [name for name, answer in answers.items() if answer.status_code != 200]
@@ -302,7 +299,6 @@ def test_names_of_the_former_rule_keep_their_form() -> None:
     assert offenders == []
 
 
-@pytest.mark.no_cover
 def test_search_finds_names_of_any_letters(browser: Browser) -> None:
     for name in GOOD_NAMES:
         create(browser, name)

@@ -58,7 +58,6 @@ def test_download_of_a_new_package_counts(packages: dict[str, Package]) -> None:
     assert (names("downloads"), names("recent-downloads")) == ("bac", "bac")
 
 
-@pytest.mark.no_cover
 def test_lists_follow_every_change(packages: dict[str, Package], browser: Browser, alice: User, root: User) -> None:
     seen = []
 

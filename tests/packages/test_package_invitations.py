@@ -58,7 +58,6 @@ GIVABLE: dict[str, set[Role]] = {
 }
 
 
-@pytest.mark.no_cover
 def test_rank_decides_who_invites_to_what_role(
     acme: Namespace, secret: Package, bob: User, charlie: User, root: User
 ) -> None:

@@ -110,7 +110,6 @@ def test_collaborators_are_for_signed_in_viewers(acme: Principal, client: Client
 # --- Who sees what ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover
 def test_private_pages_follow_the_rule_of_the_api(
     acme: Principal, client: Client, bob: User, charlie: User, root: User
 ) -> None:
@@ -253,7 +252,6 @@ def test_feed_has_the_latest_versions(acme: Principal, client: Client) -> None:
 # --- Size ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover
 def test_large_package_takes_few_queries(acme: Principal, alice: User, django_assert_max_num_queries: Any) -> None:
     needs = [release_input.Dependency(name=f"part-{number}", version="*") for number in range(1000)]
     publish_again(acme, "Secret", "1.1.0", dependencies=needs)

@@ -50,7 +50,6 @@ def newest(package: Package) -> Release:
     return package.newest
 
 
-@pytest.mark.no_cover
 def test_only_rights_lead_to_the_forms(tool: Package, alice: User, client: Client) -> None:
     roles = {"managing": Role.MANAGER, "writing": Role.MEMBER, "reading": Role.READ_ONLY}
     users = {name: registration.register(name, PASSWORD) for name in (*roles, "stranger")}

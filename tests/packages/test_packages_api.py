@@ -347,7 +347,6 @@ def names_of(page: int) -> list[str]:
     return [f"tool-{number:02}" for number in range(45)][page * 20 - 20 : page * 20]
 
 
-@pytest.mark.no_cover
 def test_page_out_of_range_is_nearest_page(three_pages: None) -> None:
     for path in (f"{NS}?", "/packages?query=tool&"):
         for parameter, page in PAGES.items():
@@ -360,7 +359,6 @@ LINKS = {1: {"first": 1, "next": 2, "last": 3}, 2: {"first": 1, "prev": 1, "next
 LINKS[3] = {"first": 1, "prev": 2, "last": 3}
 
 
-@pytest.mark.no_cover
 def test_links_lead_to_other_pages(three_pages: None) -> None:
     for path in (f"{NS}?", "/namespace/acme/packages?", "/packages?query=tool&"):
         for page, pages in LINKS.items():
@@ -744,7 +742,6 @@ def response_for(
     return response.status_code, response.content.replace(package.encode(), b"NAME"), comparable_headers(response)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("role", [None, Role.MEMBER])
 def test_private_package_looks_missing_to_users(
     acme: Principal, secret: Package, charlie: User, role: Role | None
@@ -777,7 +774,6 @@ def test_private_package_costs_as_much_as_none(secret: Package, charlie: User) -
             assert statements_for(client, method, path) == statements_for(client, method, missing), (method, path)
 
 
-@pytest.mark.no_cover
 def test_stranger_cannot_change_private_package(secret: Package, charlie: User) -> None:
     for route in ROUTES:
         response_for(Browser(charlie), "secret", route, secret.pk)
@@ -855,7 +851,6 @@ METHODS = {
 }
 
 
-@pytest.mark.no_cover
 def test_other_methods_are_refused(browser: Browser, tool: Package) -> None:
     for path, methods in METHODS.items():
         for method in ALL_METHODS - methods:
@@ -903,7 +898,6 @@ ODD_NAMES = [
 ]
 
 
-@pytest.mark.no_cover
 def test_odd_package_names_are_unknown(browser: Browser, tool: Package) -> None:
     for name in ODD_NAMES:
         methods = ("GET", "PUT", "PATCH", "DELETE")
@@ -991,7 +985,6 @@ def register_users(first: int) -> list[User]:
     return [registration.register(f"user{number}", PASSWORD) for number in range(first, MANY)]
 
 
-@pytest.mark.no_cover
 def test_queries_of_lists_do_not_grow(browser: Browser, acme: Principal, bob: User) -> None:
     paths = (NS, "/packages?query=tool", "/packages?query=")
     create_package(acme, "tool-0")
@@ -1013,14 +1006,12 @@ def test_queries_of_versions_do_not_grow(browser: Browser, tool: Package) -> Non
     assert len(browser.get(f"{TOOL}/versions").json()) == 101
 
 
-@pytest.mark.no_cover
 def test_queries_of_collaborators_do_not_grow(browser: Browser, tool: Package) -> None:
     before = count_queries(browser, COLLABORATORS)
     Collaboration.objects.bulk_create(Collaboration(package=tool, user=user) for user in register_users(0))
     assert count_queries(browser, COLLABORATORS) == before
 
 
-@pytest.mark.no_cover
 def test_queries_of_members_do_not_grow(browser: Browser, tool: Package) -> None:
     before = count_queries(browser, "/namespace/acme")
     Membership.objects.bulk_create(

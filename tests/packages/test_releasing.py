@@ -328,7 +328,6 @@ BAD_VERSIONS = [
 ]
 
 
-@pytest.mark.no_cover
 def test_bad_version_is_refused(browser: Browser) -> None:
     assert [version for version in BAD_VERSIONS if create(browser, version=version).status_code != 400] == []
     create(browser)

@@ -203,7 +203,6 @@ def blob_directory() -> None:
 # --- The matrix ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover
 def test_every_request_follows_the_matrix(world: World) -> None:
     offenders = [
         f"{name}: {row.name} answers {status}, not {expected}"
@@ -340,7 +339,6 @@ ALLOWED_BY_TYPE = {"READ_ONLY": READS, "PUBLISH": [*READS, *PUBLISHES], "ALL": T
 SIGNED = [*READS, *PUBLISHES, *MANAGES]
 
 
-@pytest.mark.no_cover
 def test_type_of_key_limits_an_owner(world: World) -> None:
     offenders = [
         f"{kind}: {row.name} answers {status}"

@@ -611,7 +611,6 @@ def assert_few_rows_are_read(sql: str, most: int) -> None:
         assert read <= most, (sql, node)
 
 
-@pytest.mark.no_cover
 @pytest.mark.usefixtures("thousands")
 def test_search_reads_few_rows() -> None:
     for query in QUERIES_OF_ALL_KINDS:

@@ -71,7 +71,6 @@ def view(model_admin: Any, user: User, query: dict[str, str]) -> int:
     return int(response.status_code)
 
 
-@pytest.mark.no_cover
 @pytest.mark.usefixtures("bare_pages")
 def test_lists_take_no_lookup_but_their_filters(root: User) -> None:
     offenders = []
@@ -97,7 +96,6 @@ def test_onlooker_cannot_probe_secrets(db: None) -> None:
         assert (response.status_code, FRAME in page, SEARCH in page) == (400, True, True), query
 
 
-@pytest.mark.no_cover
 @pytest.mark.usefixtures("bare_pages")
 def test_junk_in_filters_never_breaks_a_list(root: User) -> None:
     statuses = set()
@@ -116,7 +114,6 @@ def test_declared_filters_still_filter(as_root: Client) -> None:
     assert "dora" in as_root.get("/admin/accounts/user/?is_staff__exact=0&_facets=True").content.decode()
 
 
-@pytest.mark.no_cover
 def test_search_takes_32_words(as_root: Client) -> None:
     for path, model_admin in lists():
         if model_admin.search_fields:
@@ -132,7 +129,6 @@ def test_odd_selection_is_refused_in_words(as_root: Client) -> None:
         assert "select the rows again" in response.content.decode(), key
 
 
-@pytest.mark.no_cover
 def test_odd_key_in_a_form_is_refused(as_root: Client, root: User) -> None:
     fields = (
         ("auth/group/add/", "permissions"),

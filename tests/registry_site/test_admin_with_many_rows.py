@@ -20,7 +20,7 @@ from tests.support import staff_rows
 from tests.support.admin import sign_in_to_admin
 from tests.support.cast import PASSWORD
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.no_cover, pytest.mark.database_independent]
+pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.database_independent]
 
 RELATED = 2_000
 SIZES = staff_rows.Sizes(

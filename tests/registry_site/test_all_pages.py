@@ -54,7 +54,6 @@ def fetch(page: Page) -> tuple[int, str, int]:
     return response.status_code, response.content.decode(), len(queries) - len(changes)
 
 
-@pytest.mark.no_cover
 def test_pages_answer_as_listed(answers: dict[Page, tuple[int, str, int]]) -> None:
     assert {page.name: status for page, (status, _, _) in answers.items() if status != page.status} == {}
 

@@ -120,7 +120,6 @@ def test_odd_filters_export_nothing(as_root: Client) -> None:
         assert "attachment" not in response.get("Content-Disposition", ""), query
 
 
-@pytest.mark.no_cover
 def test_every_list_has_both_files(as_root: Client) -> None:
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"

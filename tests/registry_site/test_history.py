@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
@@ -72,7 +71,6 @@ def test_history_needs_the_right_to_view(alice: User) -> None:
     assert sign_in_to_admin(onlooker).get(f"{USERS}{alice.pk}/history/").status_code == 403
 
 
-@pytest.mark.no_cover
 def test_history_of_no_row_leads_home(as_root: Client) -> None:
     offenders = []
     for model in admin.site._registry:

@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
     pytest.mark.database_independent,
     pytest.mark.long,
-    pytest.mark.no_cover,
 ]
 
 NEW = "battery staple"

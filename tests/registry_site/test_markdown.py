@@ -208,7 +208,6 @@ def test_text_beyond_a_limit_stays_text() -> None:
     assert [name for name, text in BEYOND_LIMITS.items() if not render(text).startswith("<pre>")] == []
 
 
-@pytest.mark.no_cover
 def test_hostile_readme_ends_as_html_or_text() -> None:
     """Check the shape; `benchmarks.readmes` measures the time at full size."""
     offenders = []

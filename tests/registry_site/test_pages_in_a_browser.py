@@ -49,7 +49,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
     pytest.mark.database_independent,
     pytest.mark.long,
-    pytest.mark.no_cover,
 ]
 
 

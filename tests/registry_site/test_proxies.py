@@ -26,7 +26,7 @@ from tests.support.cargo import Cargo, write_files
 from tests.support.file_clients import LiveFileClient
 from tests.support.servers import Server, certificate, free_port, running
 
-pytestmark = [pytest.mark.database_independent, pytest.mark.long, pytest.mark.no_cover]
+pytestmark = [pytest.mark.database_independent, pytest.mark.long]
 
 SOON = 10  # seconds; a slow body has 60
 CLIENT = "127.0.0.2"  # not the address of the proxies, which are trusted

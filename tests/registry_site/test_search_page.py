@@ -176,7 +176,6 @@ def test_words_are_shown_as_text(client: Client, crates: None) -> None:
     assert "<script>alert" not in search(client, q="<script>alert(1)</script>")
 
 
-@pytest.mark.no_cover
 def test_search_takes_few_queries(client: Client, alice: User, django_assert_max_num_queries: Any) -> None:
     create_crates([Listing(f"crate-{number}", "One of many things.", ("net",)) for number in range(150)], alice)
     mirror()

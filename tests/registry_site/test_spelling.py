@@ -48,7 +48,6 @@ def test_one_letter_off_is_close() -> None:
         assert [text for text in edited(letters) if len(text) > 2 and find(text, name) != [name]] == []
 
 
-@pytest.mark.no_cover
 def test_two_letters_off_are_close() -> None:
     for name in ("serde", "tokio1", "rand_core"):
         letters = spelling.joined(name)

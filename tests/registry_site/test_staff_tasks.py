@@ -21,7 +21,7 @@ from registry_site.logs import request_id
 from registry_site.models import Action, Announcement, AuditEvent, OutboxEntry
 from tests.support.staff_browser import Staff
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database_independent, pytest.mark.no_cover]
+pytestmark = [pytest.mark.django_db, pytest.mark.database_independent]
 
 
 @pytest.fixture
