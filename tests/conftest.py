@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
-from django.db import connection
-from django.test import Client
+from django.db import connection, connections
+from django.test import Client, TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
@@ -28,7 +28,6 @@ from tests.support.admin import sign_in_to_admin
 from tests.support.browser import Browser
 from tests.support.cast import PASSWORD, CargoClient
 from tests.support.large_frame import in_large_frame
-from tests.support.migrations import migrate
 from tests.support.servers import Server, running
 
 # A busy machine is slow, and the properties hold nevertheless.
@@ -103,6 +102,28 @@ def copy_template(database: sqlite3.Connection) -> None:
         template.backup(database)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def restoring_teardown() -> Iterator[None]:
+    """After a test with transactions of its own, copy the template again, whatever rows and migrations it has left.
+
+    Django would empty all tables, and create the content types and permissions anew, which takes seconds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: restore_database())
+        yield
+
+
+def restore_database() -> None:
+    if connection.vendor == "sqlite":
+        connection.ensure_connection()
+        copy_template(connection.connection)
+        return
+    name = str(connection.settings_dict["NAME"])
+    connections.close_all()
+    servers.execute_sql("DROP DATABASE {} WITH (FORCE)", name)
+    servers.execute_sql("CREATE DATABASE {} TEMPLATE {}", name, servers.postgresql_template())
+
+
 @pytest.fixture(autouse=True)
 def blob_directory(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
     """Blobs of one test stay in its own directory, which is made for the first of them."""
@@ -133,17 +154,6 @@ def no_pending_writes() -> Iterator[None]:
     yield
     for buffer in buffers:
         buffer.take()
-
-
-@pytest.fixture
-def newest_state() -> Iterator[None]:
-    """Return to the newest state after the test; on SQLite by a copy, which takes less time than migrations."""
-    yield
-    if connection.vendor == "sqlite":
-        connection.ensure_connection()
-        copy_template(connection.connection)
-    else:
-        migrate()
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ def credentials_at(target: tuple[str, str]) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_credentials_survive_the_migrations_both_ways() -> None:
     credential = credentials_at(BEFORE)
     apps = credential._meta.apps
@@ -61,7 +60,6 @@ SCOPES_BY_ACTION = {
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_scopes_by_action_and_back() -> None:
     credential = credentials_at(("accounts", "0015_each_look_of_a_name_once"))
     apps = credential._meta.apps

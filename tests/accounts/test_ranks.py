@@ -110,7 +110,6 @@ def test_ready_made_groups_are_not_changed(as_root: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_own_groups_of_these_names_are_renamed() -> None:
     before = migrate(("accounts", "0023_invitation_choice"))
     before.get_model("auth", "Group").objects.all().delete()

@@ -286,7 +286,6 @@ def test_staff_see_what_a_pattern_matches(as_root: Client, as_alice: CargoClient
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_reserved_names_of_crates_are_moved() -> None:
     before = (("crates", "0019_published_with"), ("accounts", "0024_ranks"))
     apps = migrate(*before)

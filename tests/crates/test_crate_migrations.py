@@ -29,7 +29,6 @@ def test_added_columns_keep_no_default() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_stored_index_files_are_summarized() -> None:
     models = migrate(("mirror", "0013_readmes_as_text"))
     index_files = models.get_model("mirror", "CachedIndexFile").objects
@@ -52,7 +51,6 @@ def test_stored_index_files_are_summarized() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_index_files_keep_their_bytes(as_alice: CargoClient) -> None:
     for name, numbers in (("demo", ("1.0.0", "0.9.0", "1.1.0")), ("other", ("1.0.0",))):
         for number in numbers:

@@ -236,7 +236,6 @@ def snapshot() -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_migration_fills_rows_as_publishes_do(as_alice: CargoClient) -> None:
     publish(
         as_alice, "1.0.0", 'keywords = ["Json", "json", "fast", " "]\ncategories = ["a::b"]', tables=TABLES_ELSEWHERE

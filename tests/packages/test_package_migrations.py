@@ -35,7 +35,6 @@ def create(apps: Any, namespace: Any, user: Any, field: str, versions: list[str]
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("newest_state")
 def test_packages_survive_the_migrations() -> None:
     apps = migrate(BEFORE)
     reservations = apps.get_model("accounts", "NameReservation").objects
