@@ -2,10 +2,9 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from registry_site import pages
-from registry_site.http import error_handlers, openapi
+from registry_site.http import api_docs, error_handlers
 from registry_site.server import health, metrics
 
 urlpatterns = [
@@ -13,10 +12,8 @@ urlpatterns = [
     path("health", health.health),
     path("ready", health.health),
     path("metrics", metrics.metrics),
-    path("openapi.json", openapi.Description.as_view(), name="openapi"),
-    path(
-        "docs/api", SpectacularSwaggerSplitView.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
-    ),
+    path("openapi.json", api_docs.Description.as_view(), name="openapi"),
+    path("docs/api", api_docs.page),
     path("search", pages.search, name="search"),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),

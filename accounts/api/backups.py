@@ -1,7 +1,7 @@
 """backup-repository's "Users and Authentication API", and its sentences about accounts."""
 
 from django.http import HttpResponse, JsonResponse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,8 +14,8 @@ from accounts.credentials import jwt_sessions
 from accounts.passwords import login
 from accounts.permissions import AllowAny, IsAuthenticated
 from registry_site import errors
+from registry_site.http.api_docs import WITHOUT_ENVELOPE, extend_schema
 from registry_site.http.dialects import Backups
-from registry_site.http.openapi import WITHOUT_ENVELOPE
 from registry_site.http.parsers import StrictFormParser, StrictJSONParser, UntypedJSONParser
 from registry_site.http.shapes import Shape
 

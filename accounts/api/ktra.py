@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from accounts.credentials import cargo_tokens
 from accounts.models import User
 from accounts.oidc import flow
 from accounts.permissions import AllowAny, AllowAnySameOrigin, AllowAnyTopLevel, TokenRequired
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Cargo
 from registry_site.http.shapes import Shape
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -18,6 +17,7 @@ from accounts.credentials import jwt_sessions
 from accounts.models import User
 from accounts.passwords import change, login
 from accounts.permissions import AllowAny, IsAuthenticated
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Torrust, TorrustFailure
 from registry_site.http.shapes import Shape
 

@@ -1,6 +1,5 @@
 """yapkg-backend's user endpoints: 用户认证系统."""
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,6 +11,7 @@ from accounts.authentication import AppKeyAuthentication, BrowserSessionAuthenti
 from accounts.credentials import app_keys, browser_sessions
 from accounts.models import User
 from accounts.permissions import AllowAny, AllowAnySameOrigin, AuthenticatedOrReadOnly, IsAuthenticated
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Yapkg
 from registry_site.http.shapes import Shape
 

@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +17,7 @@ from accounts.permissions import ReadAccess, TokenRequired
 from crates import downloads, ownership, publishing, yanking
 from crates.api.shapes import OwnerShape
 from crates.package import upload
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Cargo, LengthRequired
 from registry_site.http.parsers import RawParser
 from registry_site.http.shapes import Shape

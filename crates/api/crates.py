@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpResponseBase, HttpResponseRedirect
 from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +22,7 @@ from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, VersionChange
 from crates.api.paging import Page, PageQuery, PerPage, Seek, query_with, value_list
 from registry_site import semantic_versions
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Cargo
 from registry_site.http.negotiation import accepts_json
 

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.http import http_date
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +17,7 @@ from accounts.permissions import ReadAccess
 from crates import index_files, names
 from crates.models import Crate, IndexLine
 from registry_site.errors import NotFound
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.compression import conditional_response
 from registry_site.http.dialects import Cargo
 from registry_site.http.downloads import past_timestamp

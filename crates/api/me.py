@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpResponseBase
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +15,7 @@ from crates import follows, ownership
 from crates.api import shapes, streaming
 from crates.api.cargo import CargoView, Success
 from crates.api.paging import PageQuery
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.shapes import Shape
 
 

@@ -4,7 +4,6 @@ from functools import partial
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +16,7 @@ from crates.api.index import IndexConfig, config_json, index_file, keep_index_fi
 from crates.mirror import downloads, metrics, overview, serving
 from crates.mirror.models import CachedCrate, CachedIndexFile, Override
 from crates.models import Crate
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Cargo
 from registry_site.http.shapes import Shape
 from registry_site.server.response_cache import keep, rely_on

@@ -2,7 +2,6 @@
 
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -26,6 +25,7 @@ from crates.api.crates import (
 )
 from crates.api.paging import PageQuery
 from crates.mirror import catalogue, listing
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Cargo, CargoFailure
 from registry_site.http.shapes import Shape
 

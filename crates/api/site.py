@@ -1,13 +1,13 @@
 """crates.io's read API: the registry as a whole."""
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from crates import summary
 from crates.api import shapes
 from crates.api.crates import ReadView
+from registry_site.http.api_docs import extend_schema
 
 
 class Site(ReadView):

@@ -1,6 +1,5 @@
 """crates.io's read API: keywords and categories."""
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -9,6 +8,7 @@ from crates import taxonomy_lists
 from crates.api import shapes
 from crates.api.crates import ReadView
 from crates.api.paging import PageQuery
+from registry_site.http.api_docs import extend_schema
 
 
 class SortedPageQuery(PageQuery):

@@ -1,6 +1,5 @@
 """crates.io's read API: users, and owners of crates."""
 
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -9,6 +8,7 @@ from crates import ownership
 from crates.api import shapes
 from crates.api.cargo import CargoView
 from crates.api.crates import ReadView
+from registry_site.http.api_docs import extend_schema
 
 
 class Users(ReadView):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,6 +23,7 @@ from files.authentication import AllowAny, HasSession, SessionToken, request_act
 from files.downloads import download
 from files.models import Client, File
 from files.throttling import HandshakeThrottle
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Outernet, OuternetSuccess
 from registry_site.http.parsers import MAX_BODY_BYTES, StrictMultiPartParser, check_length, form_value_bytes
 from registry_site.http.shapes import Shape

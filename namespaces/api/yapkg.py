@@ -1,6 +1,5 @@
 """yapkg-backend's endpoints for namespaces (命名空间管理)."""
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,6 +11,7 @@ from accounts.permissions import AuthenticatedOrReadOnly
 from namespaces import membership
 from namespaces.api.serializers import Invitations, InvitationShape, RoleChange
 from namespaces.models import Namespace, Role
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Yapkg
 from registry_site.http.shapes import Shape
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import urlencode
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +24,7 @@ from packages import collaboration, listing, lookup, releasing
 from packages.api import serializers
 from packages.downloads import download
 from registry_site import errors
+from registry_site.http.api_docs import extend_schema
 from registry_site.http.dialects import Yapkg
 from registry_site.http.parsers import (
     MAX_BODY_BYTES,

@@ -7,26 +7,22 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Literal
 
-from django.http import HttpResponse
 from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.settings import spectacular_settings
 
-from registry_site.http.dialects import Cargo, Dialect, dialect_of
+from registry_site.http.api_docs import WITHOUT_ENVELOPE, describe_views
+from registry_site.http.dialects import Dialect, dialect_of
 
-WITHOUT_ENVELOPE = {"x-without-envelope": True}  # for an operation whose success is bare, in a dialect with envelopes
 CONTENT = object()  # stands for the content while the shape of an envelope is found out
 
 
 class Generator(SchemaGenerator):
-    """A generator that first imports each app's `openapi` module, which describes its credentials.
-
-    Only when a description is wanted: a management command need not import all this.
-    """
+    """A generator that first imports each app's `openapi` module, which describes its credentials."""
 
     def get_schema(self, *args: Any, **kwargs: Any) -> Any:
         autodiscover_modules("openapi")
+        describe_views()
         return super().get_schema(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
@@ -34,18 +30,6 @@ class Generator(SchemaGenerator):
 def description_bytes() -> bytes:
     schema = Generator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return json.dumps(schema, ensure_ascii=False, default=str).encode()
-
-
-class Description(Cargo):
-    """The description for machines. `SPECTACULAR_SETTINGS` says for whom: the same as for the page that shows it."""
-
-    schema = None  # the description does not describe itself
-    authentication_classes = spectacular_settings.SERVE_AUTHENTICATION
-    permission_classes = spectacular_settings.SERVE_PERMISSIONS
-
-    def get(self, request: Any) -> HttpResponse:
-        """`GET /openapi.json`"""
-        return HttpResponse(description_bytes(), content_type="application/vnd.oai.openapi+json")
 
 
 class Schema(AutoSchema):

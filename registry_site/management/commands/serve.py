@@ -3,14 +3,19 @@
 import secrets
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from registry_site.cargo_config import cargo_config
 from registry_site.server.app import Server
@@ -21,13 +26,14 @@ MAX_CANDIDATES = 100  # staff may have reserved all names that begin so
 
 
 class Command(BaseCommand):
+    # Settings are checked as they are read, and code by its tests; `manage.py check` looks at both and at the database.
+    requires_system_checks = ()
     help = "Migrate the database, create the first administrator when there is none, and serve with gunicorn."
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.warn_about_settings()
         try:
-            executor = MigrationExecutor(connection)
-            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            if has_unapplied_migrations():
                 self.stdout.write("Setting up the database …")
                 call_command("migrate", verbosity=0, interactive=False)
             if settings.PASSWORD_LOGIN:
@@ -69,3 +75,14 @@ class Command(BaseCommand):
         call_command("createuser", name, admin=True, password=password)
         self.stdout.write(f"The first administrator (shown only now):\n  name      {name}")
         self.stdout.write(f"  password  {password}\n  admin     {settings.PUBLIC_URL}/admin/")
+
+
+def has_unapplied_migrations() -> bool:
+    """Return whether a migration is not in the database, by the names of the files alone, which are not imported."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    return any(
+        (app.label, migration.name) not in applied
+        for app in apps.get_app_configs()
+        if (name := MigrationLoader.migrations_module(app.label)[0]) and find_spec(name)
+        for migration in iter_modules(import_module(name).__path__)
+    )
