@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.migrations import migrate
 
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
+
 BEFORE = ("accounts", "0003_identities")
 AFTER = ("accounts", "0006_credential_ip_address")
 SCOPES_BEFORE = {
@@ -23,7 +25,6 @@ def credentials_at(target: tuple[str, str]) -> Any:
     return migrate(target).get_model("accounts", "Credential")
 
 
-@pytest.mark.django_db(transaction=True)
 def test_credentials_survive_the_migrations_both_ways() -> None:
     credential = credentials_at(BEFORE)
     apps = credential._meta.apps
@@ -59,7 +60,6 @@ SCOPES_BY_ACTION = {
 }
 
 
-@pytest.mark.django_db(transaction=True)
 def test_scopes_by_action_and_back() -> None:
     credential = credentials_at(("accounts", "0015_each_look_of_a_name_once"))
     apps = credential._meta.apps

@@ -14,7 +14,7 @@ from tests.support.cast import PASSWORD
 from tests.support.database import rolled_back
 from tests.support.migrations import migrate
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 
 BEFORE = ("accounts", "0012_unverified_addresses")
 NAMES = ("john-doe", "john_doe", "a11", "all", "Ail", "mary", "rnary", "x", "-x", "gitlab.com:john.doe")

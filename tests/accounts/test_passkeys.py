@@ -146,6 +146,7 @@ def test_foreign_answers_are_refused(alice: User, bob: User, passkey: SoftwarePa
     assert browser.fill_in(CODE_PAGE, challenge=challenge, credential=passkey.get(options)).status_code == 302
 
 
+@pytest.mark.database_independent
 def test_hostile_answers_are_clear_refusals(alice: User, passkey: SoftwarePasskey) -> None:
     browser = signed_in()
     options, challenge = ceremony_of(page_of(browser, CODE_PAGE))
@@ -164,6 +165,7 @@ def test_hostile_answers_are_clear_refusals(alice: User, passkey: SoftwarePasske
     assert {text: status for text, status in statuses.items() if status != 401} == {}
 
 
+@pytest.mark.database_independent
 def test_hostile_new_passkeys_are_clear_refusals(alice: User) -> None:
     browser = signed_in()
     options, challenge = ceremony_of(page_of(browser, NEW_PASSKEY))

@@ -77,12 +77,13 @@ CRATES = {
     "negative size": crate_around(entry(size=b"\xff" * 12)),
     "base 256 size": crate_around(entry(size=b"\x80" + bytes(10) + b"\x01")),
     "wrong checksum": crate_around(entry(checksum=b"0000000\0")),
-    "bomb": gzip.compress(entry("demo-1.0.0/x", size=b"%011o\0" % (70 << 20)) + bytes(70 << 20), 1, mtime=0),
 }
 
 
 def test_hostile_crate_is_refused(as_alice: CargoClient) -> None:
-    responses = {name: as_alice.publish(frame(metadata(), hostile)) for name, hostile in CRATES.items()}
+    bomb = gzip.compress(entry("demo-1.0.0/x", size=b"%011o\0" % (70 << 20)) + bytes(70 << 20), 1, mtime=0)
+    crates = {**CRATES, "bomb": bomb}
+    responses = {name: as_alice.publish(frame(metadata(), hostile)) for name, hostile in crates.items()}
     assert [name for name, response in responses.items() if response.status_code != 400] == []
     for response in responses.values():
         assert_refused(response, 400)

@@ -11,7 +11,11 @@ from tests.support import bad_upstream, packing
 from tests.support.cargo import CRATES_IO, MirrorCargo, write_files
 from tests.support.servers import Server, running
 
-pytestmark = [pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"), pytest.mark.long]
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.database_independent,
+    pytest.mark.long,
+]
 
 OLD, NEW = "1.0.0", "1.1.0"
 DENIED = ["denied", "exempted"]

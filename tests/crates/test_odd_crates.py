@@ -14,7 +14,10 @@ from tests.support.cargo import Cargo, write_files
 from tests.support.packing import manifest
 from tests.support.servers import Server, running
 
-pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.database_independent,
+]
 
 DESCRIBED = 'description = "d"\nlicense = "MIT"\n'
 

@@ -11,7 +11,10 @@ import pytest
 from tests.support.cargo import Cargo, write_files
 from tests.support.servers import Server, running
 
-pytestmark = pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
+    pytest.mark.database_independent,
+]
 
 
 def package(name: str, dependencies: str = "") -> dict[str, str]:

@@ -86,6 +86,7 @@ def test_documented_methods_answer_as_the_table_says(world: World) -> None:
     assert offenders == []
 
 
+@pytest.mark.database_independent
 def test_head_answers_as_get(world: World) -> None:
     """One principal for each status that a row can have."""
     offenders: list[str] = []

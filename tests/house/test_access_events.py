@@ -123,6 +123,7 @@ def collecting_writes() -> Iterator[list[str]]:
 # --- Requests ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.database_independent
 def test_requests_that_change_rows_leave_events(world: World) -> None:
     before, changes = Change(), 0
     offenders: list[str] = []

@@ -15,7 +15,11 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener, urlopen
 
+import pytest
+
 from tests.support.servers import ROOT, Server, free_port
+
+pytestmark = pytest.mark.database_independent
 
 OUTPUT = """\
 Opened the accounts {name} and {name}-friend, with an app key each.

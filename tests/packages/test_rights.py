@@ -203,6 +203,7 @@ def blob_directory() -> None:
 # --- The matrix ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.database_independent
 def test_every_request_follows_the_matrix(world: World) -> None:
     offenders = [
         f"{name}: {row.name} answers {status}, not {expected}"

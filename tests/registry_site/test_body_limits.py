@@ -36,6 +36,7 @@ def announce(client: Client, method: str, path: str, length: int | str) -> Any:
     return client.generic(method, path, content_type="multipart/form-data; boundary=x", **announced)
 
 
+@pytest.mark.database_independent
 def test_only_uploads_take_large_bodies(db: None) -> None:
     client = Client(enforce_csrf_checks=True)
     takers = set()
