@@ -1,7 +1,8 @@
 """Sparse index, as in The Cargo Book, "Registry Index"."""
 
+import math
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -48,11 +49,18 @@ def index_file(request: HttpRequest, text: str | bytes, etag: str, modified: dat
 
 
 def keep_index_file(
-    request: Request, response: HttpResponse, modified: datetime | None, tag: Tag, **ends: Any
+    request: Request,
+    response: HttpResponse,
+    modified: datetime | None,
+    tag: Tag,
+    *,
+    good_until: float | None = None,
+    count_hit: Callable[[], None] | None = None,
 ) -> HttpResponse:
-    """Let the worker send an index file again, unless its Last-Modified is left out for now."""
-    lies_ahead = modified is not None and "Last-Modified" not in response
-    return response if lies_ahead else keep(request._request, response, tag, **ends)
+    """Let the worker send an index file again, without its Last-Modified only as long as that lies ahead."""
+    if modified is not None and "Last-Modified" not in response:
+        good_until = min(modified.timestamp() // 1, good_until or math.inf)
+    return keep(request._request, response, tag, good_until=good_until, count_hit=count_hit)
 
 
 class IndexConfig(Shape):

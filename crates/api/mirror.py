@@ -59,7 +59,7 @@ class Mirror(Cargo, ViewSet):
         if path != index_path or not rendered.depends_on_database:
             return response
         tag = ("mirror", names.canonical(path.rpartition("/")[2]))
-        good_until = rendered.ends_at and rendered.ends_at.timestamp()
+        good_until = rendered.ends_at.timestamp() if rendered.ends_at else None
         return keep_index_file(request, response, rendered.modified, tag, good_until=good_until, count_hit=count_hit)
 
     @extend_schema(responses=MirroredCrate)

@@ -171,6 +171,17 @@ def test_each_change_counts_at_once(server: Server, token: str) -> None:
     assert quick_answers(server) > before
 
 
+def test_time_of_change_appears_once_it_has_come(server: Server, token: str) -> None:
+    """Publishes within a second give a time in the next one, which is left out until then."""
+    for number in range(2):
+        publish(server, token, "hasty", f"1.0.{number}")
+    path, before = f"/index/{index_path('hasty')}", quick_answers(server)
+    heads = [get(server, path)[0] for _ in range(4)]
+    assert quick_answers(server) > before
+    assert [b"Last-Modified" in head for head in heads].count(False) > 1
+    wait_until(lambda: b"Last-Modified" in get(server, path)[0])
+
+
 # --- No burden to others ------------------------------------------------------------------------------------------
 
 
