@@ -4,10 +4,12 @@ import secrets
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from files import activity
 from files.models import Client, Session
+from registry_site.compiled_queries import compiled
 from registry_site.encoding import token_digest
 from registry_site.errors import Invalid, Unauthenticated
 from registry_site.http import client_address
@@ -44,7 +46,7 @@ def create_session(client: Client, seconds: int) -> str:
 
 def authenticate(token: str, client_name: str | None = None) -> Session:
     """Return the live session of a token; raise `Unauthenticated` without one, or if it is not of `client_name`."""
-    session = Session.objects.filter(digest=token_digest(token)).select_related("client").first()
+    session = next(iter(sessions_of(token_digest(token))), None)
     if session is None or client_name not in (None, session.client.name):
         raise Unauthenticated(NOT_FOUND)
     if not session.is_live:
@@ -52,6 +54,11 @@ def authenticate(token: str, client_name: str | None = None) -> Session:
         raise Unauthenticated(NOT_FOUND if was_ended else TIMED_OUT)
     activity.last_uses.record(session.client)
     return session
+
+
+@compiled
+def sessions_of(digest: str) -> QuerySet[Session]:
+    return Session.objects.filter(digest=digest).select_related("client").order_by()
 
 
 def refresh(session: Session) -> None:

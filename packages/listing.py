@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.dispatch import receiver
 
+from accounts import names
 from accounts.models import User
 from accounts.signals import works_wanted
 from accounts.works import Work, Works
@@ -39,16 +40,29 @@ class Page:
 
 def namespace_page(user: User | None, name: str, page: int) -> Page:
     """Return a page of the packages in a namespace that `user` may read, by name; raises `NotFound`."""
-    namespace = Namespace.objects.present().named(name).first()
+    namespace = next(iter(present_namespaces(names.canonical(name))), None)
     if namespace is None:
         raise NotFound(f"There is no namespace {name[:80]!r}.", code="namespace_missing")
     return page_of_namespace(namespace, user, "name", page)
 
 
+@compiled
+def present_namespaces(canonical_name: str) -> QuerySet[Namespace]:
+    return Namespace.objects.present().named(canonical_name)
+
+
 def page_of_namespace(namespace: Namespace, user: User | None, order: str, page: int) -> Page:
     """Return a page of the packages in a namespace that `user` may read, in an order as `listed_page` has them."""
     packages = Package.objects.filter(namespace=namespace, removed_at=None).visible_to(user)
-    return _page(in_order(packages, order).values_list("pk", flat=True), packages.count(), page)
+    total = packages.count() if user else sum(public_counts(namespace.pk))
+    return _page(in_order(packages, order).values_list("pk", flat=True), total, page)
+
+
+@compiled
+def public_counts(namespace: int) -> QuerySet[Package, int]:
+    """Select the number of public packages in a namespace, or no row."""
+    packages = Package.objects.filter(namespace=namespace, removed_at=None).visible_to(None)
+    return packages.order_by().values("namespace").annotate(number=Count("pk")).values_list("number", flat=True)
 
 
 def in_order(packages: QuerySet[Package], order: str) -> QuerySet[Package]:
