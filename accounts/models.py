@@ -1,8 +1,8 @@
 """Users, their names, identities, credentials and roles, and bans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
@@ -26,19 +26,32 @@ from accounts.signals import account_opened
 from registry_site import audit
 from registry_site.errors import Conflict, Invalid, NotFound, RegistryError
 from registry_site.http import client_address
+from registry_site.prepared import Parameter, PreparedRows
 
 
 class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
     def matching(self, name: str, *kinds: NameKind) -> "ReservedName | None":
         """Return a reservation by staff of the name as one of these kinds, or None; in one query."""
-        return next((row for row in self.candidates(name, *kinds) if row.matches(name)), None)
+        forms = {kind.value: name_patterns.unique_form(kind, name) for kind in kinds}
+        return next((row for row in _candidates(kinds).all(**forms) if row.matches(name)), None)
 
     def candidates(self, name: str, *kinds: NameKind) -> Self:
         """Select this name, and all patterns."""
-        exact = reduce(or_, (Q(kind=kind, form=name_patterns.unique_form(kind, name)) for kind in kinds))
-        rows = self.filter(exact | Q(kind__in=kinds, is_pattern=True))
+        return self.with_forms({kind: name_patterns.unique_form(kind, name) for kind in kinds})
+
+    def with_forms(self, forms: Mapping[NameKind, Any]) -> Self:
+        exact = reduce(or_, (Q(kind=kind, form=form) for kind, form in forms.items()))
+        rows = self.filter(exact | Q(kind__in=list(forms), is_pattern=True))
         # In no order: that of the list would make SQLite read the whole index.
         return rows.order_by().only("kind", "pattern", "reason")
+
+
+@cache
+def _candidates(kinds: tuple[NameKind, ...]) -> PreparedRows:
+    forms = {kind: Parameter(kind.value, models.CharField()) for kind in kinds}
+    return PreparedRows(
+        ReservedName, lambda: ReservedName.objects.with_forms(forms), ["id", "kind", "pattern", "reason"]
+    )
 
 
 class ReservedName(models.Model):
@@ -166,12 +179,12 @@ class NameReservation(models.Model):
 RESERVES_EMAIL = Q(verification_sent_at=None) | Q(email_verified_at__isnull=False)
 
 
-def good_standing(user: str = "") -> Q:
+def good_standing(user: str = "", now: Any = None) -> Q:
     """Return the condition that a user is active, not banned, and not refused by the groups of an OpenID provider.
 
     `user` is the prefix of a query's path to the user, such as `user__`.
     """
-    banned = Ban.objects.in_force().filter(user=OuterRef(f"{user}pk"))
+    banned = Ban.objects.in_force(now).filter(user=OuterRef(f"{user}pk"))
     refused = Identity.objects.filter(user=OuterRef(f"{user}pk"), refused_at__isnull=False)
     return Q(~Exists(banned), ~Exists(refused), **{f"{user}is_active": True})
 
@@ -668,11 +681,11 @@ class LoginFailure(models.Model):
 
 
 class BanQuerySet(models.QuerySet["Ban"]):
-    def unexpired(self) -> Self:
-        return self.filter(Q(until=None) | Q(until__gt=timezone.now()))
+    def unexpired(self, now: Any = None) -> Self:
+        return self.filter(Q(until=None) | Q(until__gt=now or timezone.now()))
 
-    def in_force(self) -> Self:
-        return self.unexpired().filter(lifted_at=None)
+    def in_force(self, now: Any = None) -> Self:
+        return self.unexpired(now).filter(lifted_at=None)
 
 
 class Ban(models.Model):

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import CharField, DateTimeField
+from django.utils import timezone
 
 from accounts.models import Credential, User, good_standing
 from accounts.scopes import Scope
 from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
 from registry_site.memory_cache import MemoryCache, register
+from registry_site.prepared import Parameter, PreparedQuery
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
 
@@ -23,6 +26,26 @@ MAX_CREDENTIALS = 4096  # in memory, about 10 MB
 
 CREDENTIAL_FIELDS = [field.attname for field in Credential._meta.concrete_fields]
 USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
+
+standing_credential = PreparedQuery(
+    lambda: (
+        Credential.objects.filter(
+            good_standing("user__", Parameter("now", DateTimeField())),
+            kind=Parameter("kind", CharField()),
+            digest=Parameter("digest", CharField()),
+        )
+        .order_by()  # a digest is unique
+        .values_list(*CREDENTIAL_FIELDS, *(f"user__{field}" for field in USER_FIELDS))
+    )
+)
+locked_user = PreparedQuery(
+    lambda: (
+        User.objects.select_for_update(no_key=True)
+        .filter(pk=Parameter("pk", User._meta.pk))
+        .order_by()
+        .values_list("pk")
+    )
+)
 
 
 class LiveCredential(NamedTuple):
@@ -81,6 +104,12 @@ class Principal:
         each acknowledged change was allowed at the moment of its commit. Locks the rows of `others`, too.
         Raises `Unauthenticated`.
         """
+        if self.credential is not None and not others:
+            # SQLite has one writer at a time, and no locks of rows.
+            if connection.features.has_select_for_update:
+                locked_user.rows(pk=self.user.pk)
+            principal_of(self.credential.kind, self.credential.digest)
+            return
         user = lock_accounts(self.user, *others).get(self.user.pk)
         if self.credential is not None:
             principal_of(self.credential.kind, self.credential.digest)
@@ -132,14 +161,13 @@ def principal_of(kind: str, digest: str) -> Principal:
 def _read(kind: str, digest: str) -> LiveCredential:
     """Read the rows of a live credential, in one query, and keep them in memory; raises `Revoked`."""
     ticket = live_credentials.ticket()
-    credentials = Credential.objects.select_related("user").filter(good_standing("user__"), kind=kind, digest=digest)
-    credential = next(iter(credentials.order_by()), None)  # a digest is unique, so that the order is a waste
-    if credential is None or not credential.is_live:
+    row = standing_credential.first(kind=kind, digest=digest, now=timezone.now())
+    if row is None:
         raise Revoked(NOT_GOOD)
-    values = LiveCredential(
-        [getattr(credential, field) for field in CREDENTIAL_FIELDS],
-        [getattr(credential.user, field) for field in USER_FIELDS],
-    )
+    values = LiveCredential(list(row[: len(CREDENTIAL_FIELDS)]), list(row[len(CREDENTIAL_FIELDS) :]))
+    credential = Credential.from_db(DEFAULT_DB_ALIAS, CREDENTIAL_FIELDS, values.credential)
+    if not credential.is_live:
+        raise Revoked(NOT_GOOD)
     tags = [("credential", digest), ("user", str(credential.user_id))]
     end = credential.expires_at.timestamp() if credential.expires_at else None
     live_credentials.put((kind, digest), values, ticket, tags, good_until=end)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from django.db.models import Q
+from django.db import connection
 
 from crates import names
 from crates.models import Dependency, Version
 
 BATCH_SIZE = 200
+NO_VERSION = -1
+SET_CURRENT = "UPDATE crates_dependency SET is_current = (version_id = %s) WHERE version_id IN (%s, %s)"
 
 
 def store(version: Version, *, is_current: bool) -> None:
@@ -19,8 +21,9 @@ def store(version: Version, *, is_current: bool) -> None:
 
 def set_current(former: Version | None, version: Version | None) -> None:
     """Mark the dependencies of a version as those of its crate, and those of its former default version as not."""
-    rows = Dependency.objects.filter(version__in=[each.pk for each in (former, version) if each is not None])
-    rows.update(is_current=Q(version=version))
+    keys = [NO_VERSION if each is None else each.pk for each in (version, version, former)]
+    with connection.cursor() as cursor:
+        cursor.execute(SET_CURRENT, keys)
 
 
 def row(version: Version, position: int, entry: dict[str, Any], is_current: bool) -> Dependency:

@@ -18,6 +18,7 @@ from crates import counters, dependency_rows, index, names, search, taxonomy
 from crates.models import Crate, IndexLine, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.errors import Conflict, Invalid
+from registry_site.prepared import Parameter, PreparedRows, insert, update
 
 QUEUE_SECONDS = 5  # a change that waits longer goes on, which costs time under the locks but is right
 SAVED_FIELDS = (
@@ -32,6 +33,13 @@ SAVED_FIELDS = (
 )
 BATCH_SIZE = 100  # lines of one statement
 COLUMNS = ("number", "yanked", "published_at", "description", "keywords", "categories")
+FOREMOST = ("max", "default", "newest")
+
+_three_versions = PreparedRows(
+    Version,
+    lambda: Version.with_removed.filter(pk__in=[Parameter(name, Version._meta.pk) for name in FOREMOST]),
+    ["id", *COLUMNS],
+)
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ def save(
     crate.updated_at = timezone.now()
     now = crate.updated_at.replace(microsecond=0)
     crate.index_modified = now if is_new else max(now, crate.index_modified + timedelta(seconds=1))
-    crate.save(update_fields=SAVED_FIELDS)
+    update(crate, SAVED_FIELDS)
     _save_lines(crate, fields.lines)
     if foremost.default_version != fields.former_default:
         if not is_new:
@@ -189,13 +197,18 @@ def _save_lines(crate: Crate, lines: IndexLines) -> None:
     if lines.has_removed:
         crate.index_lines.filter(version__removed_at__isnull=False).delete()
     rows = [IndexLine(version=version, crate=crate, text=text) for version, text in lines.new.items()]
-    IndexLine.objects.bulk_create(rows, batch_size=BATCH_SIZE)
+    if len(rows) == 1:
+        insert(rows[0])
+    else:
+        IndexLine.objects.bulk_create(rows, batch_size=BATCH_SIZE)
 
 
 def _present_foremost(crate: Crate) -> list[Version]:
     """Return the foremost versions of a crate before a change, which may have removed some of them."""
+    if crate.is_new:
+        return []
     keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
-    return list(Version.with_removed.filter(pk__in={key for key in keys if key is not None}).order_by().only(*COLUMNS))
+    return _three_versions.all(**dict(zip(FOREMOST, keys, strict=True)))
 
 
 def _with_texts(foremost: ForemostVersions) -> ForemostVersions:

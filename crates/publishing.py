@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import CharField
 
 from accounts.models import Credential
 from accounts.principals import Principal
@@ -28,7 +30,22 @@ from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import announcements, audit, semantic_versions
 from registry_site.errors import Conflict
+from registry_site.prepared import Parameter, PreparedRows, insert
 from registry_site.storage import blobs, stored_blobs
+
+_crate_of_name = PreparedRows(
+    Crate, lambda: Crate.with_removed.filter(canonical_name=Parameter("canonical_name", CharField()))
+)
+_locked_crate = PreparedRows(
+    Crate, lambda: Crate.with_removed.filter(canonical_name=Parameter("canonical_name", CharField())).for_update()
+)
+_version_of_release = PreparedRows(
+    Version,
+    lambda: Version.with_removed.filter(
+        crate=Parameter("crate", Crate._meta.pk), release=Parameter("release", CharField())
+    ),
+    ["id", "number", "checksum", "removed_at", "removal_reason"],
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
         throttling.check_publish_rate(principal.user)
-        crate = Crate.with_removed.named(metadata.name).first()
+        crate: Crate | None = _crate_of_name.get(canonical_name=names.canonical(metadata.name))
         is_new = crate is None or crate.removed_at is not None
         require_scope(principal, metadata.name, is_new=is_new)
         if crate is not None and not is_new:
@@ -122,9 +139,9 @@ def insert_version(
         throttling.check_change_rate(principal.user, crate)
         stored_blobs.hold(version.checksum)
         version.crate = crate
-        version.save()
+        insert(version)
         contents.version = version
-        contents.save()
+        insert(contents)
         if contents.readme_text:
             readme_rendering.add(contents, readme_path)
         derived_fields.save(crate, None, partial(derived_fields.after_publish, version=version, line=line), words)
@@ -153,25 +170,27 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
 
     Raises `Conflict` and `PermissionDenied`.
     """
-    locked = Crate.with_removed.named(name).for_update()
-    crate = locked.first()
+    canonical_name = names.canonical(name)
+    crate: Crate | None = _locked_crate.get(canonical_name=canonical_name)
     if crate is None:
         require_scope(principal, name, is_new=True)
         try:
-            # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it.
-            with transaction.atomic():
-                crate = Crate.objects.create(
-                    name=name,
-                    canonical_name=names.canonical(name),
-                    index_path=names.index_path(name),
-                    upstream=upstream or Crate.Upstream.LACKS,
-                )
+            crate = Crate(
+                name=name,
+                canonical_name=canonical_name,
+                index_path=names.index_path(name),
+                upstream=upstream or Crate.Upstream.LACKS,
+            )
+            # In PostgreSQL a failed insert ends the whole transaction, unless a savepoint surrounds it. On SQLite there
+            # is no other writer, so that it cannot fail.
+            with transaction.atomic(savepoint=connection.features.has_select_for_update):
+                insert(crate)
         except IntegrityError:  # another publisher has created the crate since
-            crate = locked.get()
+            crate = cast(Crate, _locked_crate.get(canonical_name=canonical_name))
         else:
             # No other transaction sees the new row before the commit, so it needs no lock.
-            Ownership.objects.create(crate=crate, user=principal.user, added_by=principal.user)
-            CrateDownloads.objects.create(crate=crate)
+            insert(Ownership(crate=crate, user=principal.user, added_by=principal.user))
+            insert(CrateDownloads(crate=crate))
             return crate
     if crate.removed_at is not None:
         if upstream is None:
@@ -187,8 +206,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
 def get_present_version(crate: Crate, number: str) -> Version | None:
     """Return the version of a crate that has this number; raises `Conflict` for one that was removed."""
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    versions = Version.with_removed.filter(crate=crate, release=semantic_versions.without_build(number))
-    version = versions.order_by().only("number", "checksum", "removed_at", "removal_reason").first()
+    version: Version | None = _version_of_release.get(crate=crate.pk, release=semantic_versions.without_build(number))
     if version is not None:
         version.crate = crate
         removal.require_present(version)

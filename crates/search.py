@@ -15,6 +15,7 @@ from crates import names
 from crates.models import Crate, CrateDownloads, CrateWords, PopularWords, Version, VersionContents
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid
+from registry_site.prepared import insert, update
 from registry_site.search import spelling
 from registry_site.search.lookup import RenderedQuery, WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query
@@ -53,22 +54,21 @@ def update_words(crate: Crate, new: dict[str, Any] | None = None, *, is_new: boo
     written while the default version stays the same. `is_new` tells that the crate has no words yet.
     """
     version = crate.default_version if crate.max_version_id else None
-    row, popular = CrateWords.objects.filter(crate=crate), PopularWords.objects.filter(crate=crate)
     if version is None:
-        row.delete()
-        popular.delete()
+        CrateWords.objects.filter(crate=crate).delete()
+        PopularWords.objects.filter(crate=crate).delete()
         return
     fields = new if new is not None and new["version"] == version else None
-    if fields is None and row.filter(version=version).exists():
+    if fields is None and CrateWords.objects.filter(crate=crate, version=version).exists():
         return
-    fields = fields or stored_words_of(crate)
-    if is_new or not row.update(**fields):
-        CrateWords.objects.create(crate=crate, **fields)
-    fields = {column: fields[column] for column in COPIED}
+    words = CrateWords(crate=crate, **(fields or stored_words_of(crate)))
+    if is_new or not update(words, [*COPIED, "spelling"], key="crate"):
+        insert(words)
+    copy = PopularWords(crate=crate, **{column: getattr(words, column) for column in COPIED})
     # The first crates count as popular until a purge compares them by their downloads: without a purge, too, common
     # words are found without reading all their matches.
-    if (is_new or not popular.update(**fields)) and crate.pk <= POPULAR_CRATES:
-        PopularWords.objects.create(crate=crate, **fields)
+    if (is_new or not update(copy, COPIED, key="crate")) and crate.pk <= POPULAR_CRATES:
+        insert(copy)
 
 
 @receiver(purge_requested)

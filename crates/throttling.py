@@ -1,13 +1,16 @@
 """Rate limits of publishers, counted in rows."""
 
 from datetime import timedelta
+from functools import cache
 
 from django.conf import settings
+from django.db.models import CharField, DateTimeField
 
 from accounts.models import User
 from crates.models import Crate, Version
 from registry_site.audit import Action
 from registry_site.models import AuditEvent
+from registry_site.prepared import Parameter, PreparedQuery
 from registry_site.rate_limits import RateLimit
 
 CHANGES = (Action.CRATE_PUBLISH, Action.CRATE_YANK, Action.CRATE_UNYANK)
@@ -19,7 +22,7 @@ def check_publish_rate(user: User) -> None:
     if number:
         message = f"{user} has published {number} versions within 10 seconds; wait a little."
         limit = RateLimit("publishes", number, timedelta(seconds=10), message)
-        limit.check_rows(Version.with_removed.filter(published_by=user), "published_at")
+        limit.check_query(_blocking_publish(number), user=user.pk)
 
 
 def check_change_rate(user: User, crate: Crate) -> None:
@@ -31,5 +34,34 @@ def check_change_rate(user: User, crate: Crate) -> None:
     if number:
         message = f"{user} has changed {crate} {number} times within a minute; wait {{seconds}} seconds."
         limit = RateLimit("crate changes", number, timedelta(minutes=1), message, is_exact=True)
-        # The name of the target instead of a join: a crate can have thousands of versions.
-        limit.check_rows(AuditEvent.objects.filter(actor=user, action__in=CHANGES, target__startswith=f"{crate}@"))
+        limit.check_query(_blocking_change(number), user=user.pk, target=f"{crate}@")
+
+
+@cache
+def _blocking_publish(limit: int) -> PreparedQuery:
+    return PreparedQuery(
+        lambda: (
+            Version.with_removed.filter(
+                published_by=Parameter("user", User._meta.pk), published_at__gt=Parameter("start", DateTimeField())
+            )
+            .order_by("-published_at")
+            .values_list("published_at")[limit - 1 : limit]
+        )
+    )
+
+
+@cache
+def _blocking_change(limit: int) -> PreparedQuery:
+    # The name of the target instead of a join: a crate can have thousands of versions.
+    return PreparedQuery(
+        lambda: (
+            AuditEvent.objects.filter(
+                actor=Parameter("user", User._meta.pk),
+                action__in=CHANGES,
+                target__startswith=Parameter("target", CharField()),
+                at__gt=Parameter("start", DateTimeField()),
+            )
+            .order_by("-at")
+            .values_list("at")[limit - 1 : limit]
+        )
+    )

@@ -14,6 +14,7 @@ from django.utils import timezone
 from registry_site.http import client_address
 from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
+from registry_site.prepared import insert
 from registry_site.signals import event_recorded, event_recording
 
 __all__ = ["OPERATOR", "Action", "events_of", "new_event", "record", "record_all", "run_id"]
@@ -63,7 +64,10 @@ def new_event(
 
 def record_all(events: Sequence[AuditEvent]) -> None:
     """Add events in one statement, and announce each, now and after the commit."""
-    AuditEvent.objects.bulk_create(events)
+    if len(events) == 1:
+        insert(events[0])
+    else:
+        AuditEvent.objects.bulk_create(events)
     for event in events:
         event_recording.send(sender=AuditEvent, event=event)
 

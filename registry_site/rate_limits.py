@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from registry_site.errors import TooManyRequests, Unavailable
+from registry_site.prepared import PreparedQuery
 
 CACHE = "rate_limits"
 LOCAL_CACHE = "local_rate_limits"  # without Redis, these two are one
@@ -46,6 +47,13 @@ class RateLimit:
         blocking = recent.values_list(time_field, flat=True)[position : position + 1].first()
         if blocking is not None:  # the next event is allowed once this row has left the window
             raise self.exceeded((blocking - start).total_seconds())
+
+    def check_query(self, blocking_time: PreparedQuery, **values: Any) -> None:
+        """Check as `check_rows`, by a query of the time of the row at `limit`, the latest first, after `start`."""
+        start = timezone.now() - self.window
+        blocking = blocking_time.first(start=start, **values)
+        if blocking is not None:
+            raise self.exceeded((blocking[0] - start).total_seconds())
 
     def blocked_until(self, times: Sequence[datetime]) -> datetime | None:
         """Return until when one more event is refused after these, the latest first; None if it is allowed."""

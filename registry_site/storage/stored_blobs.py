@@ -21,12 +21,13 @@ from itertools import islice
 from typing import IO, Any
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
-from django.db.models import Q
+from django.db.models import CharField, Q
 from django.dispatch import receiver
 from django.utils import timezone
 
 from registry_site.errors import Unavailable
 from registry_site.models import StoredBlob
+from registry_site.prepared import Parameter, PreparedQuery, insert
 from registry_site.signals import blobs_needed, purge_requested
 from registry_site.sqlite.base import DatabaseWrapper
 from registry_site.storage import blobs
@@ -37,6 +38,15 @@ CLAIM = timedelta(minutes=10)
 WAIT_SECONDS = 5  # for a deletion of the same blob
 RETRY_SECONDS = 0.05
 BATCH_SIZE = 500
+
+_unclaimed = PreparedQuery(
+    lambda: (
+        StoredBlob.objects.select_for_update(no_key=True)
+        .filter(sha256=Parameter("sha256", CharField()), claimed_at=None)
+        .values_list("pk")
+    )
+)
+
 WALK_SECONDS = 300
 PREFIXES = 256
 
@@ -65,8 +75,7 @@ def register(blob: Blob) -> None:
 
 def hold(sha256: str) -> None:
     """Keep a blob until the transaction ends, which inserts a reference to it. Raises `Unavailable`."""
-    rows = StoredBlob.objects.select_for_update(no_key=True).filter(sha256=sha256, claimed_at=None)
-    if not rows.values_list("pk"):
+    if not _unclaimed.rows(sha256=sha256):
         raise being_deleted()
 
 
@@ -77,7 +86,7 @@ def being_deleted() -> Unavailable:
 def _insert(blob: Blob) -> bool:
     try:
         with without_sync(), transaction.atomic():
-            StoredBlob.objects.create(sha256=blob.sha256, size=blob.size)
+            insert(StoredBlob(sha256=blob.sha256, size=blob.size))
     except IntegrityError:
         return False
     return True
@@ -101,12 +110,12 @@ def without_sync() -> Iterator[None]:
     A power cut before that can leave bytes without a row, to which `adopt` gives one.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    if database.in_atomic_block:  # a test
-        yield
-        return
-    if isinstance(database, DatabaseWrapper):
+    if isinstance(database, DatabaseWrapper) and not database.in_atomic_block:
         with database.without_sync():
             yield
+        return
+    if database.vendor != "postgresql" or database.in_atomic_block:  # a test
+        yield
         return
     with database.cursor() as cursor:
         cursor.execute("SET synchronous_commit TO OFF")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,11 @@ def test_long_texts_are_read_before_locks(as_alice: CargoClient) -> None:
         with CaptureQueriesContext(connection) as queries:
             assert change().status_code == 200
         statements = [query["sql"] for query in queries.captured_queries]
-        # The transaction begins by locking the publisher's row. An earlier one registers the blob.
+        # The transaction begins by checking the publisher again. An earlier one registers the blob.
         first_lock = next(
-            n for n, sql in enumerate(statements) if 'FROM "accounts_user"' in sql and "SAVEPOINT" in statements[n - 1]
+            number
+            for number, (before, sql) in enumerate(pairwise(statements), start=1)
+            if 'FROM "accounts_' in sql and "SAVEPOINT" in before
         )
         selected = [sql for sql in statements[first_lock:] if sql.startswith("SELECT")]
         assert selected

@@ -21,6 +21,8 @@ from registry_site.models import AuditEvent
 from tests.support import packing
 from tests.support.cast import CargoClient
 
+MAX_STATEMENTS = 30  # with savepoints, and with locks on PostgreSQL
+
 
 def test_publisher_becomes_the_owner(as_alice: CargoClient, alice: User) -> None:
     response = as_alice.publish(packing.body())
@@ -184,3 +186,10 @@ def test_token_allows_its_scope_only(as_alice: CargoClient, alice: User, bob: Us
     client = CargoClient(token=cargo_tokens.create(alice, scope, (scope,)))
     statuses = {action: act(client).status_code for action, act in ACTIONS.items()}
     assert statuses == {action: 200 if scope in action else 403 for action in ACTIONS}
+
+
+def test_publish_takes_few_statements(as_alice: CargoClient, django_assert_max_num_queries: Any) -> None:
+    as_alice.publish(packing.body("other"))
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        with django_assert_max_num_queries(MAX_STATEMENTS):
+            assert as_alice.publish(packing.body(version=version)).status_code == 200
