@@ -62,7 +62,10 @@ class HeadReader:
         return self._parse(head)
 
     def remember(self, head: bytes, request: PlainRequest) -> None:
-        """Remember a head for which there is an answer: the path of another can hold a token."""
+        """Remember a head for which there is an answer, also one with a token, which is never written anywhere.
+
+        Of another the path can hold a token, and nobody needs it again.
+        """
         if request.request_id or head in self.remembered:  # each of a proxy's requests has another id
             return
         if self.remembered_bytes > MAX_REMEMBERED_BYTES:

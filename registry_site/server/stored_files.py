@@ -1,7 +1,8 @@
 """Files on the local disk as the main loop of a worker sends them, which must not wait for the disk.
 
 It sends what the system has in its memory (`RWF_NOWAIT`). For all else, and for a file that is missing or of another
-size, a thread answers in the ordinary way, which reads it into that memory or reports it.
+size, a thread answers in the ordinary way, which reads it into that memory or reports it. Two waits are left, both
+short: for the folder of a file that nobody has opened for long, and for a slice that the system has given up meanwhile.
 """
 
 import os
