@@ -28,7 +28,7 @@ with multiplexing off, where both get as many."""
 
 def main() -> None:
     """Measure everything and print it; leaves with status 2 when a program is missing."""
-    programs.require(*programs.INSTALL)
+    programs.require("cargo", "nginx", "wrk", "openssl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a signal ends the servers, too
     with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name:
         directory = Path(name)

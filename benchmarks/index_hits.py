@@ -49,10 +49,7 @@ def main() -> None:
         token = ours.sign_up("benchmark")
         subprocess.run([sys.executable, "-m", "benchmarks.index_hits", "--fill"], env=ours.environment, check=True)
         paths = [static_copy.index_url(crate_name(number)) for number in range(max(COUNTS))]
-        for path in paths:
-            file = directory / "site" / path.removeprefix("/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(line(file.name))
+        write_site(directory / "site", paths)
         theirs = stack.enter_context(nginx.running(directory / "nginx", directory / "site", Link(), workers=1))
         closed = Server(directory / "data", {**environment, "REGISTRY_WORKERS": "1", "REGISTRY_AUTH_REQUIRED": "1"})
         closed.start()
@@ -67,6 +64,14 @@ def crate_name(number: int) -> str:
 
 def line(name: str) -> str:
     return LINE.format(name=name, cksum="0" * 64)
+
+
+def write_site(site: Path, paths: Sequence[str]) -> None:
+    """Write the same index files for nginx."""
+    for path in paths:
+        file = site / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(line(file.name))
 
 
 def fill() -> None:

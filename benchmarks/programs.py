@@ -8,6 +8,7 @@ INSTALL = {
     "cargo": "install Rust's cargo",
     "nginx": "install the Debian package nginx",
     "wrk": "install the Debian package wrk",
+    "h2load": "install the Debian package nghttp2-client",
     "openssl": "install the Debian package openssl",
 }
 # Distributions keep servers in directories that are not always in the PATH of a user.

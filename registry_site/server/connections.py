@@ -72,6 +72,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.unread_preface = 0  # bytes
         self.is_unfinished = False  # frames that have come wait for the next turn
         self.unsent: dict[int, Any] = {}  # the answers, by their streams, that wait for a larger window
+        self.delays = 0
         self.resets = b""  # of streams that h2 does not know
         self.last_request = time.monotonic()
         self.has_new_timeout = False  # there was a request since it was set

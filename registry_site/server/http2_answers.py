@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from registry_site.server.quick_answers import QuickAnswers
 
 READ_AT_ONCE = 16 * 1024  # bytes, those of a TLS record
+MAX_DELAYS = 32  # records that are read while a request waits for its thread: read-ahead needs those behind it
 MAX_FRAMES = 64  # of one connection in a turn
 MAX_WINDOW = 2**31 - 1
 PREFACE_BYTES = 24
@@ -92,36 +93,36 @@ class Http2Answers:
 
     def resume(self, conn: Connection) -> None:
         """Serve a connection that a thread has served."""
-        conn.parser.is_in_loop = True
-        conn.inbox = conn.parser.take_unread()
+        conn.inbox = conn.parser.leave_thread()
         conn.sock.setblocking(False)
         conn.queue = None
-        self.settle(conn)
-        if conn.is_open and conn.queue is not None:
-            self.receive(conn)  # decrypted bytes do not wake the poller
+        if self.read(conn):
+            self.consider(conn)
 
     def receive(self, conn: Connection) -> None:
-        """Read what has come on a connection."""
-        if conn.is_unfinished or conn.outbox:
-            return
+        """Read and handle what has come on a connection."""
+        if not conn.is_unfinished and not conn.outbox and self.read(conn):
+            self.consider(conn)
+
+    def read(self, conn: Connection) -> bool:
+        """Read what has come on a connection; return whether it still stands."""
         try:
             data = conn.sock.recv(READ_AT_ONCE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
+            return True
         except OSError as error:
             self.lose(conn, error)
-            return
+            return False
         if not data:
             self.lose(conn, None)
-            return
         conn.inbox += data
-        self.consider(conn)
+        return bool(data)
 
     def consider(self, conn: Connection) -> None:
         """Handle the next frames: remember the requests that this turn can answer, and let h2 read the others."""
         parser: Http2Connection = conn.parser
         data, position, streams = conn.inbox, 0, list[NewStream]()
-        if conn.unread_preface:
+        if conn.unread_preface and data:
             position = min(conn.unread_preface, len(data))
             conn.unread_preface -= position
             parser.feed(data[:position])
@@ -314,9 +315,10 @@ class Http2Answers:
             self.listen(conn, selectors.EVENT_WRITE if is_sending else selectors.EVENT_READ)
         elif not conn.keeps_alive:
             self.end(conn)
-        elif parser.has_ready():
+        elif parser.has_ready() and (not conn.is_unfinished or conn.delays >= MAX_DELAYS):
             self.hand_over(conn)
         else:
+            conn.delays += conn.is_unfinished
             self.move(conn, "bodies" if parser.pending_requests else "new" if conn.is_new else "idle")
             if conn.is_open and conn.queue is not None:
                 self.listen(conn, selectors.EVENT_READ)
@@ -328,10 +330,10 @@ class Http2Answers:
         h2_conn, left = conn.parser.h2_conn, SENT_AT_ONCE
         for stream, unsent in list(conn.unsent.items()):
             most = min(left, unsent.window, h2_conn.outbound_flow_control_window)
-            left -= max(most, 0)
             while (size := min(most, h2_conn.max_outbound_frame_size, len(unsent.body))) > 0:
                 part, unsent.body = unsent.body[:size], unsent.body[size:]
                 most -= size
+                left -= size
                 unsent.window -= size
                 h2_conn.outbound_flow_control_window -= size
                 yield frame_header(size, DATA, 0 if unsent.body else END_STREAM, stream)
@@ -428,7 +430,16 @@ class Http2Answers:
             conn.is_new = False
 
     def hand_over(self, conn: Connection) -> None:
-        """Give a connection to a thread."""
+        """Give a connection to a thread, once everything that has come was read."""
+        if conn.delays < MAX_DELAYS:
+            conn.delays += 1
+            size = len(conn.inbox)
+            if not self.read(conn):
+                return
+            if len(conn.inbox) > size:
+                self.consider(conn)
+                return
+        conn.delays = 0
         self.listen(conn, 0)
         self.leave(conn)
         conn.is_unfinished = False

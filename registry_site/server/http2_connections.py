@@ -2,8 +2,8 @@
 
 In the main loop nothing waits: what is to be sent is collected, and the credit for bodies is withheld, so that a
 connection has at most one window of them in memory. A thread gets the connection when a request is ready: its body has
-come, or is too long to wait for. The thread takes the ready requests one by one, and everything that has come over the
-connection is read before each, without waiting for more.
+come, or is too long to wait for. It serves one request. Then the main loop reads what has come meanwhile, streams that
+were reset and requests whose answers are in memory among it, and gives the connection to a thread for the next one.
 
 gunicorn (27, pinned in pyproject.toml) has no hook for this. This module overrides `receive_data`, `close`,
 `_send_pending_data` and `_handle_data_received` of its `HTTP2ServerConnection`, and uses `pending_requests`, `streams`,
@@ -29,7 +29,7 @@ from h2.utilities import SizeLimitDict
 from registry_site.logs import log_event
 from registry_site.server.http2_requests import BlockDecoder
 
-MAX_READS = 100  # TLS records before the next request is answered: a client that never stops sending must not win
+MAX_READS = 100  # TLS records before a worker stops: a client that never stops sending must not win
 MAX_CLOSED_STREAMS = 1000  # remembered, to tell which frames come too late; h2 remembers 65,536
 LONG_BODY = 32 * 1024  # bytes, half of a window: a thread reads the rest
 SEND_SECONDS = 30  # for which a thread waits until the client takes more
@@ -41,7 +41,8 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
     def __init__(self, cfg: Any, sock: Any, client: Any) -> None:
         super().__init__(cfg, sock, client)
         self.is_in_loop = True
-        self.is_idle = False  # after a thread has answered all ready requests
+        self.has_served = False  # this thread has answered its request
+        self.is_idle = False  # and goes
         self.withheld = 0  # bytes of bodies for which the client has no credit yet
         self.heads = 0  # bytes of the headers of requests whose bodies have not come
         size = self.h2_conn.decoder.max_header_list_size
@@ -52,9 +53,9 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
     # --- In the main loop -----------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Let h2 read whole frames. Afterwards the connection may be closed."""
+        """Let h2 read whole frames, or only handle what it has read. Afterwards the connection may be closed."""
         try:
-            self.queue(self._read_and_process(data))
+            self.queue(self._read_and_process(data) if data else self._process_events(()))
         except HTTP2Error:  # frames that gunicorn or h2 does not expect
             self.close(HTTP2ErrorCode.PROTOCOL_ERROR)
         except Exception:  # it must not end the main loop
@@ -63,18 +64,21 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
         if not self.pending_requests:
             self.give_credit()
 
+    def leave_thread(self) -> bytes:
+        """Take the connection back from a thread, and return the beginning of a frame that it has read."""
+        self.is_in_loop = True
+        unread = bytes(self.h2_conn.incoming_buffer._data)
+        self.h2_conn.incoming_buffer._data.clear()
+        if self._deferred_events:  # it has waited for a window, and read what came behind
+            self.feed(b"")
+        return unread
+
     def take_output(self) -> bytes:
         return bytes(self.h2_conn.data_to_send())
 
     def is_block_open(self) -> bool:
         """Tell whether the next frame has to continue a header block."""
         return bool(self.h2_conn.incoming_buffer._headers_buffer)
-
-    def take_unread(self) -> bytes:
-        """Take the beginning of a frame that a thread has read."""
-        data = bytes(self.h2_conn.incoming_buffer._data)
-        self.h2_conn.incoming_buffer._data.clear()
-        return data
 
     def note_answer(self, stream: int) -> None:
         """Let h2 know of a stream that is opened, answered and closed without it."""
@@ -128,30 +132,30 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
 
     def enter_thread(self, unread: bytes) -> None:
         """Let a thread serve the connection, whose last bytes h2 has not read yet."""
-        self.is_in_loop = self.is_idle = False
+        self.is_in_loop = self.is_idle = self.has_served = False
         self.give_credit()
         if unread:
             self.queue(self._read_and_process(unread))
         self._send_pending_data()
 
     def receive_data(self, data: bytes | None = None) -> list[Any]:
-        """Return the next request. gunicorn passes `data` only when the worker stops: then return all of them.
+        """Return one request. gunicorn passes `data` only when the worker stops: then return all of them.
 
-        Raises `NoMoreData` and sets `is_idle` when none is ready: the connection need not wait in this thread.
+        Raises `NoMoreData` and sets `is_idle` after that: the connection goes back to the main loop.
         """
-        self.read_all()
+        if data is not None:
+            self.read_all()
         self.queue(())
-        if data is None:
-            taken = next(([request] for request in self.pending_requests if self.is_ready(request)), [])
-        else:
-            taken = list(self.pending_requests)
-        for request in taken:
-            self.pending_requests.remove(request)
         if self.is_closed:
             return []
+        ready = [request for request in self.pending_requests if self.is_ready(request)][: not self.has_served]
+        taken = ready if data is None else list(self.pending_requests)
+        for request in taken:
+            self.pending_requests.remove(request)
         if data is None and not taken:
             self.is_idle = True
             raise NoMoreData
+        self.has_served = True
         return taken
 
     def read_all(self) -> None:

@@ -4,8 +4,8 @@ gunicorn answers the streams of one HTTP/2 connection one after another, in one 
 over one connection, so without help each would wait for upstream in its turn. But the requests have come already, and
 their paths are known:
 
-1. `registry_site.server.http2_connections` takes one request at a time from the connection. Before each, everything
-   that has come over the connection is read, without waiting for more.
+1. A thread takes one request at a time from the connection. Before each, the main loop reads everything that has come
+   over the connection, without waiting for more.
 2. `set_pending` keeps the paths that are queued behind a request while the present thread answers it.
 3. A module that can work ahead registers a function with `on_pending_request(pattern)`: the mirror registers
    `prefetch_index_file` and `prefetch_crate`, which fetch from upstream in threads of their own.

@@ -287,7 +287,8 @@ def test_abandoned_requests_are_not_answered(
     get_queued(server, [index_url(cached)])
     may_answer = threading.Event()
     live_upstream.script_index(slow, bad_upstream.after(may_answer, bad_upstream.file(b"")))
-    with queued_requests(server, [index_url(slow), *[index_url(cached)] * NUMBER]) as (wire, connection):
+    paths = [index_url(slow), *[f"{index_url(cached)}?"] * NUMBER]  # with a query, none is answered from memory
+    with queued_requests(server, paths) as (wire, connection):
         wait_until(lambda: live_upstream.count_index_requests(slow) == 1)
         abandon(wire, connection, range(3, 2 * NUMBER + 3, 2))
         may_answer.set()
