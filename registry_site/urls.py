@@ -13,7 +13,7 @@ urlpatterns = [
     path("ready", health.health),
     path("metrics", metrics.metrics),
     path("openapi.json", api_docs.Description.as_view(), name="openapi"),
-    path("docs/api", api_docs.page),
+    path("docs/api", api_docs.Page.as_view()),
     path("search", pages.search, name="search"),
     path("", include("accounts.urls")),
     path("", include("crates.urls")),

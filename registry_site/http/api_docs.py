@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.module_loading import import_string
 from drf_spectacular import utils
 from drf_spectacular.settings import spectacular_settings
+from rest_framework.views import APIView
 
 from registry_site.http.dialects import Cargo
 
@@ -51,9 +52,18 @@ class Description(Cargo):
         return HttpResponse(description, content_type="application/vnd.oai.openapi+json")
 
 
-def page(request: HttpRequest) -> HttpResponseBase:
-    """`GET /docs/api`"""
-    view = import_string("drf_spectacular.views.SpectacularSwaggerSplitView")
-    respond = view.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
-    response: HttpResponseBase = respond(request)
-    return response
+class Page(APIView):
+    """The page that shows the description: drf-spectacular's, which is imported for the first request."""
+
+    schema = None
+    permission_classes = spectacular_settings.SERVE_PERMISSIONS  # which the other view checks
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return self.get(request)
+
+    def get(self, request: HttpRequest) -> HttpResponseBase:
+        """`GET /docs/api`, and the refusal of other methods"""
+        view = import_string("drf_spectacular.views.SpectacularSwaggerSplitView")
+        respond = view.as_view(url_name="openapi", template_name="registry_site/docs_api.html")
+        response: HttpResponseBase = respond(request)
+        return response
