@@ -109,7 +109,7 @@ class QuickAnswers:
 
     def seconds_to_wait(self, seconds: float) -> float:
         """Return how long the main loop may wait for events."""
-        if self.unfinished:
+        if self.unfinished or self.http2.turn:  # begun while the turn before was answered
             return 0
         return min(seconds, FEED_SECONDS) if self.loop_feed.pending else seconds
 
