@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ def tunnel_to(port: int) -> bad_upstream.Behaviour:
     """Return a behaviour that answers CONNECT, and then passes on bytes in both directions until one side ends."""
 
     def relay(source: socket.socket, target: socket.socket) -> None:
-        while data := source.recv(65536):
-            target.sendall(data)
+        with suppress(OSError):  # the other direction has ended, and closed both
+            while data := source.recv(65536):
+                target.sendall(data)
 
     def answer(exchange: Exchange) -> None:
         with socket.create_connection(("127.0.0.1", port)) as other:
