@@ -1,6 +1,6 @@
 """Index files from memory over HTTP/2 beside nginx, and idle connections: `.venv/bin/python -m benchmarks.http2_hits`.
 
-One core for the server, and one for the load. It takes about a minute, on SQLite or, behind `.ci/postgres`, on
+One core for the server, and one for the load. It takes a few minutes, on SQLite or, behind `.ci/postgres`, on
 PostgreSQL, uses free loopback ports and a temporary directory, and leaves nothing.
 """
 
