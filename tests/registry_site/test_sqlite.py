@@ -4,7 +4,6 @@ import fcntl
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from django.db import OperationalError
 from registry_site.environment import sqlite_database
 from registry_site.sqlite.base import DatabaseWrapper
 from registry_site.sqlite.log_sync import LogSync, log_of
+from tests.support.concurrency import wait_until
 
 NORMAL, FULL = 1, 2  # of PRAGMA synchronous
 
@@ -143,6 +143,10 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return synced
 
 
+def count_waiting(log: LogSync) -> int:
+    return len(log.condition._waiters)  # type: ignore[attr-defined]
+
+
 @pytest.mark.django_db
 def test_commit_waits_for_a_sync_without_the_lock(
     path: Path, connections: list[DatabaseWrapper], syncs: list[str]
@@ -154,6 +158,7 @@ def test_commit_waits_for_a_sync_without_the_lock(
     log.begun += 1  # one is under way, so the commit waits
     thread = threading.Thread(target=first.commit)
     thread.start()
+    wait_until(lambda: count_waiting(log) == 1)
     begin(second)  # a queue that is not free would raise
     second.rollback()
     assert thread.is_alive()
@@ -167,27 +172,24 @@ def test_commit_waits_for_a_sync_without_the_lock(
 
 @pytest.mark.django_db
 def test_waiting_commits_share_a_sync(path: Path, connections: list[DatabaseWrapper], syncs: list[str]) -> None:
-    log, are_waiting = log_of(str(path)), threading.Barrier(len(connections) + 1)
+    log = log_of(str(path))
     log.prepare()
     log.begun += 1  # one is under way
 
     def commit(connection: DatabaseWrapper) -> None:
         begin(connection)
         connection.commit()
-        are_waiting.wait(20)
 
     for connection in connections:
         connection.settings_dict["OPTIONS"]["timeout"] = 60
     threads = [threading.Thread(target=commit, args=[connection]) for connection in connections]
     for thread in threads:
         thread.start()
-    while len(log.condition._waiters) < len(threads):  # type: ignore[attr-defined]
-        time.sleep(0.001)
+    wait_until(lambda: count_waiting(log) == len(threads))
     assert syncs == []
     with log.condition:
         log.finished += 1
         log.condition.notify_all()
-    are_waiting.wait(20)
     for thread in threads:
         thread.join()
     assert syncs == [f"{path}-wal"]
