@@ -1,13 +1,11 @@
 """Answers over HTTP/2 from a worker's memory: the same as the ordinary way gives, and no burden to others."""
 
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 from h2.settings import SettingCodes
@@ -16,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crates.names import index_path
-from tests.support import packing
 from tests.support.concurrency import wait_until
 from tests.support.http2_client import Answer, Http2Client
+from tests.support.raw_requests import METRICS_TOKEN, publish, quick_answers
 from tests.support.servers import Server, certificate, running, running_with
 
 pytestmark = pytest.mark.long
 
-TOKEN = "metrics-token"
 NAMES = ("a", "abc", "serde")
 LOGIN = "/ktra/api/v1/login/nobody"
 PATHS = ("/index/config.json", "/ready", *(f"/index/{index_path(name)}" for name in NAMES))
@@ -34,7 +31,7 @@ SERDE = PATHS[-1]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one thread, which one slow client could keep, and a few crates."""
     directory = tmp_path_factory.mktemp("http2")
-    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "1", "REGISTRY_METRICS_TOKEN": TOKEN}
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_THREADS": "1", "REGISTRY_METRICS_TOKEN": METRICS_TOKEN}
     with running(directory / "data", **options, **certificate(directory / "tls")) as server:
         token = server.sign_up("alice")
         for name in NAMES:
@@ -42,20 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for path in PATHS:
             wait_until(lambda: is_kept(server, path))  # noqa: B023
         yield server
-
-
-def publish(server: Server, token: str, name: str, version: str = "1.0.0") -> None:
-    body = packing.frame(packing.metadata(name, version), packing.crate(name, version))
-    request = Request(f"{server.url}/api/v1/crates/new", body, {"Authorization": token}, method="PUT")
-    urlopen(request, context=server.tls()).close()
-
-
-def quick_answers(server: Server) -> int:
-    """Return how many answers the server has sent from memory."""
-    request = Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-    with urlopen(request, context=server.tls()) as response:
-        (count,) = re.findall(rb"(?m)^entrepot_quick_answers_total ([0-9]+)", response.read())
-    return int(count)
 
 
 def is_kept(server: Server, path: str) -> bool:
@@ -331,7 +314,7 @@ def test_client_that_opens_no_window_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_renewed_certificate_counts_for_the_next_connection(tmp_path: Path) -> None:
-    options = {"REGISTRY_WORKERS": "1", "REGISTRY_METRICS_TOKEN": TOKEN, **certificate(tmp_path / "tls")}
+    options = {"REGISTRY_WORKERS": "1", "REGISTRY_METRICS_TOKEN": METRICS_TOKEN, **certificate(tmp_path / "tls")}
     with running(tmp_path / "data", **options) as server:
         certificate(tmp_path / "renewed")
         key = tmp_path / "tls/key.pem"
