@@ -8,12 +8,10 @@ loopback ports and a temporary directory, and leaves nothing.
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from pathlib import Path
 from statistics import median
 from urllib.parse import quote
 
@@ -21,7 +19,8 @@ import django
 
 from benchmarks import crate_registries, files, packages
 from benchmarks.http_timing import print_progress
-from benchmarks.index_hits import cpu_seconds
+from benchmarks.single_core import cpu_seconds
+from benchmarks.workplace import temporary_directory
 from tests.support.servers import Server, new_database
 
 COUNT = 1000
@@ -46,11 +45,9 @@ def main() -> None:
         django.setup()
         fill()
         return
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name, ExitStack() as stack:
-        data = Path(name) / "data"
+    with temporary_directory() as directory, ExitStack() as stack:
+        data = directory / "data"
         data.mkdir()
-        os.environ["REGISTRY_DATA_DIR"] = f"{name}/settings"
-        django.setup()
         server = Server(data, {**stack.enter_context(new_database(data, empty=True)), "REGISTRY_WORKERS": "1"})
         command = [sys.executable, "-m", "benchmarks.api_costs", "--fill"]
         subprocess.run(command, env=server.environment, check=True, stdout=subprocess.DEVNULL)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from django.core.management import call_command
 from benchmarks.http_timing import ROUNDS, WARM_UP, Measure, format_count, print_progress, time_request
 from benchmarks.packages import CHINESE_KINDS, CHINESE_TOPICS, ENDS, KINDS, QUALITIES, TOPICS, invent_word
 from benchmarks.table import percentile
+from benchmarks.workplace import temporary_directory
 from tests.support.servers import Server, new_database
 
 if TYPE_CHECKING:
@@ -71,12 +71,10 @@ class Benchmark:
             django.setup()
             fill(arguments.counts[0]) if arguments.fill else self.count_rows()
             return
-        with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as directory, ExitStack() as stack:
-            os.environ["REGISTRY_DATA_DIR"] = f"{directory}/settings"
-            django.setup()
+        with temporary_directory() as directory, ExitStack() as stack:
             registries = []
             for count in arguments.counts:
-                data = Path(directory) / str(count)
+                data = directory / str(count)
                 data.mkdir()
                 environment = stack.enter_context(new_database(data, empty=True))
                 registry = Registry(self.module, count, {"REGISTRY_DATA_DIR": str(data), **environment}, self.plan())

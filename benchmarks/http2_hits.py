@@ -5,29 +5,26 @@ PostgreSQL, uses free loopback ports and a temporary directory, and leaves nothi
 """
 
 import os
-import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from statistics import median
 from urllib.request import urlopen
 
-import django
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import StreamEnded
 
 from benchmarks import certificates, h2load, index_hits, memory, nginx, programs, static_copy
 from benchmarks.certificates import Certificate
-from benchmarks.index_hits import COUNTS, LOAD_CORE, ROUNDS, SERVER_CORE, cpu_seconds, crate_name
+from benchmarks.index_hits import COUNTS, crate_name
 from benchmarks.links import Link
+from benchmarks.single_core import LOAD_CORE, SERVER_CORE, compare, cpu_seconds
 from benchmarks.table import Row, render
+from benchmarks.workplace import temporary_directory
 from tests.support.servers import Server, new_database
 
 REQUESTS = 60_000
@@ -38,12 +35,8 @@ def main() -> None:
     """Measure everything and print it."""
     programs.require("nginx", "h2load", "openssl")
     os.environ["DJANGO_SETTINGS_MODULE"] = "registry_site.settings"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a signal ends the servers, too
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name, ExitStack() as stack:
-        directory = Path(name)
+    with temporary_directory() as directory, ExitStack() as stack:
         (directory / "data").mkdir()
-        os.environ["REGISTRY_DATA_DIR"] = f"{name}/settings"
-        django.setup()
         certificate = certificates.create(directory)
         environment = stack.enter_context(new_database(directory / "data", empty=True))
         environment |= {"REGISTRY_TLS_CERT": str(certificate.chain), "REGISTRY_TLS_KEY": str(certificate.key)}
@@ -74,11 +67,7 @@ def measure(ours: Server, theirs: nginx.Nginx, certificate: Certificate, paths: 
             for _ in range(2):  # the first answers after each change come from the database
                 h2load.run(urls, tag if status == 304 else "", requests=max(COUNTS))
             runs.append(partial(run, pid, urls, tag if status == 304 else ""))
-        results = [[single() for single in runs] for _ in range(ROUNDS)]
-        rates, costs = ([median(pair[n][kind] for pair in results) for n in range(2)] for kind in range(2))
-        label = f"index over HTTP/2, {status}, {count:,} name{'s' * (count > 1)}"
-        yield Row(f"{label}: requests/s", *rates)
-        yield Row(f"{label}: µs of CPU for each", *costs)
+        yield from compare(f"index over HTTP/2, {status}, {count:,} name{'s' * (count > 1)}", *runs)
     yield Row(f"{IDLE} idle connections over HTTP/2: MB", idle_megabytes(ours, context, paths[0]))
 
 

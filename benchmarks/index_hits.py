@@ -5,26 +5,23 @@ PostgreSQL, uses free loopback ports and a temporary directory, and leaves nothi
 """
 
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import django
 
-from benchmarks import memory, nginx, programs, static_copy, wrk
+from benchmarks import nginx, programs, static_copy
 from benchmarks.links import Link
+from benchmarks.single_core import LOAD_CORE, SERVER_CORE, compare, run_wrk
 from benchmarks.table import Row, render
+from benchmarks.workplace import temporary_directory
 from tests.support.servers import Server, new_database
 
 COUNTS = (1, 10_000)
-ROUNDS, SECONDS = 3, 2
-SERVER_CORE, LOAD_CORE = 0, 1
 LINE = '{{"name":"{name}","vers":"1.0.0","deps":[],"cksum":"{cksum}","features":{{}},"yanked":false,"links":null}}\n'
 
 
@@ -35,12 +32,8 @@ def main() -> None:
         fill()
         return
     programs.require("nginx", "wrk")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a signal ends the servers, too
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as name, ExitStack() as stack:
-        directory = Path(name)
+    with temporary_directory() as directory, ExitStack() as stack:
         (directory / "data").mkdir()
-        os.environ["REGISTRY_DATA_DIR"] = f"{name}/settings"
-        django.setup()
         environment = stack.enter_context(new_database(directory / "data", empty=True))
         ours = Server(directory / "data", {**environment, "REGISTRY_WORKERS": "1"})
         os.sched_setaffinity(0, {SERVER_CORE})
@@ -102,28 +95,11 @@ def measure(ours: Server, theirs: nginx.Nginx, paths: Sequence[str], token: str 
     tags = [static_copy.etags(ours.port, paths, token), static_copy.etags(theirs.port, paths)]
     for count in COUNTS:
         for status, etags in ((200, ([], [])), (304, [own[:count] for own in tags])):
-            runs = [
-                partial(run, ours.process.pid, ours.url, paths[:count], etags[0], token),
-                partial(run, theirs.process.pid, theirs.url, paths[:count], etags[1]),
-            ]
-            results = [[single() for single in runs] for _ in range(ROUNDS)]
-            rates, costs = ([median(pair[n][kind] for pair in results) for n in range(2)] for kind in range(2))
-            label = f"index, {status}, {count:,} name{'s' * (count > 1)}{', auth required' * bool(token)}"
-            yield Row(f"{label}: requests/s", *rates)
-            yield Row(f"{label}: µs of CPU for each", *costs)
-
-
-def run(pid: int, url: str, paths: Sequence[str], etags: Sequence[str], token: str = "") -> tuple[float, float]:
-    """Return the answers per second, and the microseconds of CPU that the server took for each."""
-    before = cpu_seconds(pid)
-    rate = wrk.run(url, paths, etags, connections=32, seconds=SECONDS, threads=1, token=token).answers
-    return rate, (cpu_seconds(pid) - before) / (rate * SECONDS) * 1e6
-
-
-def cpu_seconds(root: int) -> float:
-    """Return the CPU time of a server's processes so far."""
-    statistics = [path for pid in memory.descendants(root) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    return sum(int(path.read_text().split()[0]) for path in statistics) / 1e9
+            yield from compare(
+                f"index, {status}, {count:,} name{'s' * (count > 1)}{', auth required' * bool(token)}",
+                partial(run_wrk, ours.process.pid, ours.url, paths[:count], etags[0], token, connections=32),
+                partial(run_wrk, theirs.process.pid, theirs.url, paths[:count], etags[1], connections=32),
+            )
 
 
 if __name__ == "__main__":

@@ -5,31 +5,25 @@ SQLite, or behind `.ci/postgres` on PostgreSQL with two nodes. Exits with 1 if t
 """
 
 import os
-import signal
 import sys
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 
-import django
+from benchmarks.workplace import temporary_directory
 
 SECONDS, SECONDS_BETWEEN_KILLS = 600, 5
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a signal ends the servers, too
     os.environ["DJANGO_SETTINGS_MODULE"] = "registry_site.settings"
-    with tempfile.TemporaryDirectory(prefix="entrepot-benchmark-") as directory, ExitStack() as stack:
-        os.environ["REGISTRY_DATA_DIR"] = f"{directory}/settings"
-        django.setup()
+    with temporary_directory() as directory, ExitStack() as stack:
         from tests.support.servers import Server, new_database
         from tests.support.staleness import SETTINGS, Checker
 
         nodes = []
-        (Path(directory) / "node0").mkdir()
-        database = stack.enter_context(new_database(Path(directory) / "node0", empty=True))
+        (directory / "node0").mkdir()
+        database = stack.enter_context(new_database(directory / "node0", empty=True))
         for number in range(2 if database else 1):
-            data = Path(directory) / f"node{number}"
+            data = directory / f"node{number}"
             data.mkdir(exist_ok=True)
             nodes.append(Server(data, {**SETTINGS, **database}))
             nodes[-1].start()
