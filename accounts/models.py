@@ -1,6 +1,6 @@
 """Users, their names, identities, credentials and roles, and bans."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, reduce
 from operator import or_
@@ -24,22 +24,22 @@ from accounts.networks import validate_networks
 from accounts.scopes import Scope
 from accounts.signals import account_opened
 from registry_site import audit
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid, NotFound, RegistryError
 from registry_site.http import client_address
-from registry_site.prepared import Parameter, PreparedRows
 
 
 class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
     def matching(self, name: str, *kinds: NameKind) -> "ReservedName | None":
         """Return a reservation by staff of the name as one of these kinds, or None; in one query."""
-        forms = {kind.value: name_patterns.unique_form(kind, name) for kind in kinds}
-        return next((row for row in _candidates(kinds).all(**forms) if row.matches(name)), None)
+        forms = [name_patterns.unique_form(kind, name) for kind in kinds]
+        return next((row for row in _candidates(kinds)(*forms) if row.matches(name)), None)
 
     def candidates(self, name: str, *kinds: NameKind) -> Self:
         """Select this name, and all patterns."""
         return self.with_forms({kind: name_patterns.unique_form(kind, name) for kind in kinds})
 
-    def with_forms(self, forms: Mapping[NameKind, Any]) -> Self:
+    def with_forms(self, forms: Mapping[NameKind, str]) -> Self:
         exact = reduce(or_, (Q(kind=kind, form=form) for kind, form in forms.items()))
         rows = self.filter(exact | Q(kind__in=list(forms), is_pattern=True))
         # In no order: that of the list would make SQLite read the whole index.
@@ -47,11 +47,12 @@ class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
 
 
 @cache
-def _candidates(kinds: tuple[NameKind, ...]) -> PreparedRows:
-    forms = {kind: Parameter(kind.value, models.CharField()) for kind in kinds}
-    return PreparedRows(
-        ReservedName, lambda: ReservedName.objects.with_forms(forms), ["id", "kind", "pattern", "reason"]
-    )
+def _candidates(kinds: tuple[NameKind, ...]) -> "Callable[..., list[ReservedName]]":
+    @compiled
+    def candidates(*forms: str) -> ReservedNameQuerySet:
+        return ReservedName.objects.with_forms(dict(zip(kinds, forms, strict=True)))
+
+    return candidates
 
 
 class ReservedName(models.Model):

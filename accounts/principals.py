@@ -6,18 +6,19 @@ or a ban or an identity does. So a ban counts from the next request on; see `reg
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import CharField, DateTimeField
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import Credential, User, good_standing
 from accounts.scopes import Scope
+from registry_site.compiled_queries import compiled
 from registry_site.errors import PermissionDenied, Revoked, Unauthenticated
 from registry_site.http import client_address
 from registry_site.memory_cache import MemoryCache, register
-from registry_site.prepared import Parameter, PreparedQuery
 
 NOT_GOOD = "The token is not valid: it is unknown, expired, revoked or of an account that is closed."
 
@@ -26,26 +27,6 @@ MAX_CREDENTIALS = 4096  # in memory, about 10 MB
 
 CREDENTIAL_FIELDS = [field.attname for field in Credential._meta.concrete_fields]
 USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
-
-standing_credential = PreparedQuery(
-    lambda: (
-        Credential.objects.filter(
-            good_standing("user__", Parameter("now", DateTimeField())),
-            kind=Parameter("kind", CharField()),
-            digest=Parameter("digest", CharField()),
-        )
-        .order_by()  # a digest is unique
-        .values_list(*CREDENTIAL_FIELDS, *(f"user__{field}" for field in USER_FIELDS))
-    )
-)
-locked_user = PreparedQuery(
-    lambda: (
-        User.objects.select_for_update(no_key=True)
-        .filter(pk=Parameter("pk", User._meta.pk))
-        .order_by()
-        .values_list("pk")
-    )
-)
 
 
 class LiveCredential(NamedTuple):
@@ -107,7 +88,7 @@ class Principal:
         if self.credential is not None and not others:
             # SQLite has one writer at a time, and no locks of rows.
             if connection.features.has_select_for_update:
-                locked_user.rows(pk=self.user.pk)
+                locked_user(self.user.pk)
             principal_of(self.credential.kind, self.credential.digest)
             return
         user = lock_accounts(self.user, *others).get(self.user.pk)
@@ -118,6 +99,12 @@ class Principal:
         is_proven = user is not None and user.password == self.user.password
         if not is_proven or not User.objects.in_good_standing().filter(pk=self.user.pk).exists():
             raise Unauthenticated("The account is closed or banned, or its password has changed meanwhile.")
+
+
+@compiled
+def locked_user(pk: int) -> QuerySet[User, int]:
+    users: QuerySet[User] = User.objects.select_for_update(no_key=True)
+    return users.filter(pk=pk).order_by().values_list("pk", flat=True)
 
 
 def lock_accounts(*users: User) -> dict[int, User]:
@@ -161,7 +148,7 @@ def principal_of(kind: str, digest: str) -> Principal:
 def _read(kind: str, digest: str) -> LiveCredential:
     """Read the rows of a live credential, in one query, and keep them in memory; raises `Revoked`."""
     ticket = live_credentials.ticket()
-    row = standing_credential.first(kind=kind, digest=digest, now=timezone.now())
+    row = next(iter(standing_credentials(kind, digest, timezone.now())), None)
     if row is None:
         raise Revoked(NOT_GOOD)
     values = LiveCredential(list(row[: len(CREDENTIAL_FIELDS)]), list(row[len(CREDENTIAL_FIELDS) :]))
@@ -172,3 +159,10 @@ def _read(kind: str, digest: str) -> LiveCredential:
     end = credential.expires_at.timestamp() if credential.expires_at else None
     live_credentials.put((kind, digest), values, ticket, tags, good_until=end)
     return values
+
+
+@compiled
+def standing_credentials(kind: str, digest: str, now: datetime) -> QuerySet[Credential, tuple[Any, ...]]:
+    # In no order: a digest is unique.
+    rows = Credential.objects.filter(good_standing("user__", now), kind=kind, digest=digest).order_by()
+    return rows.values_list(*CREDENTIAL_FIELDS, *(f"user__{field}" for field in USER_FIELDS))

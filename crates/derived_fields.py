@@ -17,8 +17,9 @@ from django.utils import timezone
 from crates import counters, dependency_rows, index, names, search, taxonomy
 from crates.models import Crate, IndexLine, Version
 from registry_site import file_locks, semantic_versions
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid
-from registry_site.prepared import Parameter, PreparedRows, insert, update
+from registry_site.prepared import insert, update
 
 QUEUE_SECONDS = 5  # a change that waits longer goes on, which costs time under the locks but is right
 SAVED_FIELDS = (
@@ -33,13 +34,6 @@ SAVED_FIELDS = (
 )
 BATCH_SIZE = 100  # lines of one statement
 COLUMNS = ("number", "yanked", "published_at", "description", "keywords", "categories")
-FOREMOST = ("max", "default", "newest")
-
-_three_versions = PreparedRows(
-    Version,
-    lambda: Version.with_removed.filter(pk__in=[Parameter(name, Version._meta.pk) for name in FOREMOST]),
-    ["id", *COLUMNS],
-)
 
 
 @dataclass(frozen=True)
@@ -208,7 +202,12 @@ def _present_foremost(crate: Crate) -> list[Version]:
     if crate.is_new:
         return []
     keys = (crate.max_version_id, crate.default_version_id, crate.newest_version_id)
-    return _three_versions.all(**dict(zip(FOREMOST, keys, strict=True)))
+    return _three_versions(*(key or 0 for key in keys))  # no version has the key 0
+
+
+@compiled
+def _three_versions(first: int, second: int, third: int) -> QuerySet[Version]:
+    return Version.with_removed.filter(pk__in=[first, second, third]).order_by().only(*COLUMNS)
 
 
 def _with_texts(foremost: ForemostVersions) -> ForemostVersions:

@@ -20,17 +20,8 @@ from registry_site import audit
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid, NotFound, PermissionDenied
 from registry_site.models import AuditEvent
-from registry_site.prepared import Parameter, PreparedQuery
 
 MAX_LOGINS = 50
-
-_ownership = PreparedQuery(
-    lambda: (
-        Ownership.objects.order_by()
-        .filter(crate=Parameter("crate", Crate._meta.pk), user=Parameter("user", User._meta.pk))
-        .values_list("pk")
-    )
-)
 
 
 def get_crate(name: str) -> Crate:
@@ -103,8 +94,13 @@ def co_owners_among(viewer: int, users: Sequence[int]) -> QuerySet[Ownership, in
 
 def require_owner(crate: Crate, principal: Principal) -> None:
     """Require that the principal owns the crate; raises `PermissionDenied`."""
-    if not _ownership.rows(crate=crate.pk, user=principal.user.pk):
+    if not ownership_keys(crate.pk, principal.user.pk):
         raise not_an_owner(principal.user, crate.name)
+
+
+@compiled
+def ownership_keys(crate: int, user: int) -> QuerySet[Ownership, int]:
+    return Ownership.objects.order_by().filter(crate=crate, user=user).values_list("pk", flat=True)
 
 
 def lock_for_update(crate: Crate) -> Crate:

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import CharField
+from django.db.models import QuerySet
 
 from accounts.models import Credential
 from accounts.principals import Principal
@@ -29,23 +28,10 @@ from crates.models import Crate, CrateDownloads, Ownership, Version, VersionCont
 from crates.package import archive, facts, manifest, upload
 from crates.package.dependencies import Registries
 from registry_site import announcements, audit, semantic_versions
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict
-from registry_site.prepared import Parameter, PreparedRows, insert
+from registry_site.prepared import insert
 from registry_site.storage import blobs, stored_blobs
-
-_crate_of_name = PreparedRows(
-    Crate, lambda: Crate.with_removed.filter(canonical_name=Parameter("canonical_name", CharField()))
-)
-_locked_crate = PreparedRows(
-    Crate, lambda: Crate.with_removed.filter(canonical_name=Parameter("canonical_name", CharField())).for_update()
-)
-_version_of_release = PreparedRows(
-    Version,
-    lambda: Version.with_removed.filter(
-        crate=Parameter("crate", Crate._meta.pk), release=Parameter("release", CharField())
-    ),
-    ["id", "number", "checksum", "removed_at", "removal_reason"],
-)
 
 
 @dataclass(frozen=True)
@@ -72,7 +58,7 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
         # A refusal that is already certain saves reading and storing the archive. These checks are repeated below
         # under locks, since an upload can take minutes.
         throttling.check_publish_rate(principal.user)
-        crate: Crate | None = _crate_of_name.get(canonical_name=names.canonical(metadata.name))
+        crate = next(iter(crates_with_removed(names.canonical(metadata.name))), None)
         is_new = crate is None or crate.removed_at is not None
         require_scope(principal, metadata.name, is_new=is_new)
         if crate is not None and not is_new:
@@ -106,6 +92,11 @@ def publish(principal: Principal, body: upload.Readable, length: int) -> Publish
     version = insert_version(principal, packed.name, version, line, texts, readme_path, upstream)
     warnings = [*packed.warnings(), *read.omissions, *announcements.publish_warnings()]
     return PublishResult(version, packed.invalid_categories, warnings)
+
+
+@compiled
+def crates_with_removed(canonical_name: str) -> QuerySet[Crate]:
+    return Crate.with_removed.filter(canonical_name=canonical_name).order_by()
 
 
 def insert_version(
@@ -171,7 +162,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     Raises `Conflict` and `PermissionDenied`.
     """
     canonical_name = names.canonical(name)
-    crate: Crate | None = _locked_crate.get(canonical_name=canonical_name)
+    crate = next(iter(locked_crates_with_removed(canonical_name)), None)
     if crate is None:
         require_scope(principal, name, is_new=True)
         try:
@@ -186,7 +177,7 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
             with transaction.atomic(savepoint=connection.features.has_select_for_update):
                 insert(crate)
         except IntegrityError:  # another publisher has created the crate since
-            crate = cast(Crate, _locked_crate.get(canonical_name=canonical_name))
+            [crate] = locked_crates_with_removed(canonical_name)
         else:
             # No other transaction sees the new row before the commit, so it needs no lock.
             insert(Ownership(crate=crate, user=principal.user, added_by=principal.user))
@@ -203,14 +194,25 @@ def lock_or_create_crate(principal: Principal, name: str, upstream: Crate.Upstre
     return crate
 
 
+@compiled
+def locked_crates_with_removed(canonical_name: str) -> QuerySet[Crate]:
+    return Crate.with_removed.filter(canonical_name=canonical_name).for_update().order_by()
+
+
 def get_present_version(crate: Crate, number: str) -> Version | None:
     """Return the version of a crate that has this number; raises `Conflict` for one that was removed."""
     # Build metadata does not make another version: cargo could not tell `1.0.0+a` and `1.0.0+b` apart.
-    version: Version | None = _version_of_release.get(crate=crate.pk, release=semantic_versions.without_build(number))
+    version = next(iter(versions_of_release(crate.pk, semantic_versions.without_build(number))), None)
     if version is not None:
         version.crate = crate
         removal.require_present(version)
     return version
+
+
+@compiled
+def versions_of_release(crate: int, release: str) -> QuerySet[Version]:
+    rows = Version.with_removed.filter(crate=crate, release=release).order_by()
+    return rows.only("number", "checksum", "removed_at", "removal_reason")
 
 
 def require_same(present: Version, number: str, sha256: str) -> None:

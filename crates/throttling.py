@@ -1,16 +1,17 @@
 """Rate limits of publishers, counted in rows."""
 
-from datetime import timedelta
-from functools import cache
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache, partial
 
 from django.conf import settings
-from django.db.models import CharField, DateTimeField
+from django.db.models import QuerySet, Value
 
 from accounts.models import User
 from crates.models import Crate, Version
 from registry_site.audit import Action
+from registry_site.compiled_queries import compiled
 from registry_site.models import AuditEvent
-from registry_site.prepared import Parameter, PreparedQuery
 from registry_site.rate_limits import RateLimit
 
 CHANGES = (Action.CRATE_PUBLISH, Action.CRATE_YANK, Action.CRATE_UNYANK)
@@ -22,7 +23,7 @@ def check_publish_rate(user: User) -> None:
     if number:
         message = f"{user} has published {number} versions within 10 seconds; wait a little."
         limit = RateLimit("publishes", number, timedelta(seconds=10), message)
-        limit.check_query(_blocking_publish(number), user=user.pk)
+        limit.check_query(partial(_blocking_publishes(number), user.pk))
 
 
 def check_change_rate(user: User, crate: Crate) -> None:
@@ -34,34 +35,27 @@ def check_change_rate(user: User, crate: Crate) -> None:
     if number:
         message = f"{user} has changed {crate} {number} times within a minute; wait {{seconds}} seconds."
         limit = RateLimit("crate changes", number, timedelta(minutes=1), message, is_exact=True)
-        limit.check_query(_blocking_change(number), user=user.pk, target=f"{crate}@")
+        limit.check_query(partial(_blocking_changes(number), user.pk, f"{crate}@"))
 
 
 @cache
-def _blocking_publish(limit: int) -> PreparedQuery:
-    return PreparedQuery(
-        lambda: (
-            Version.with_removed.filter(
-                published_by=Parameter("user", User._meta.pk), published_at__gt=Parameter("start", DateTimeField())
-            )
-            .order_by("-published_at")
-            .values_list("published_at")[limit - 1 : limit]
-        )
-    )
+def _blocking_publishes(limit: int) -> Callable[[int, datetime], list[datetime]]:
+    @compiled
+    def times(user: int, start: datetime) -> QuerySet[Version, datetime]:
+        rows = Version.with_removed.filter(published_by=user, published_at__gt=start).order_by("-published_at")
+        return rows.values_list("published_at", flat=True)[limit - 1 : limit]
+
+    return times
 
 
 @cache
-def _blocking_change(limit: int) -> PreparedQuery:
-    # The name of the target instead of a join: a crate can have thousands of versions.
-    return PreparedQuery(
-        lambda: (
-            AuditEvent.objects.filter(
-                actor=Parameter("user", User._meta.pk),
-                action__in=CHANGES,
-                target__startswith=Parameter("target", CharField()),
-                at__gt=Parameter("start", DateTimeField()),
-            )
-            .order_by("-at")
-            .values_list("at")[limit - 1 : limit]
-        )
-    )
+def _blocking_changes(limit: int) -> Callable[[int, str, datetime], list[datetime]]:
+    @compiled
+    def times(user: int, target: str, start: datetime) -> QuerySet[AuditEvent, datetime]:
+        # The name of the target instead of a join: a crate can have thousands of versions.
+        rows = AuditEvent.objects.filter(
+            actor=user, action__in=CHANGES, target__startswith=Value(target), at__gt=start
+        ).order_by("-at")
+        return rows.values_list("at", flat=True)[limit - 1 : limit]
+
+    return times

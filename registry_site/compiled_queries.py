@@ -1,17 +1,19 @@
 """Compiled queries: Django writes the SQL of a query once, and each call runs it with other values.
 
 To build a `QuerySet` and to compile it takes several times as long as SQLite takes to answer it. A function that
-returns a `QuerySet` for its arguments, which are texts, whole numbers, or lists of one of these, becomes one that
-returns the rows, as the `QuerySet` would have them:
+returns a `QuerySet` for its arguments, which are texts, whole numbers, times, or lists of one of these, becomes one
+that returns the rows, as the `QuerySet` would have them:
 
     @compiled
     def crates_named(canonical_name: str) -> QuerySet[Crate]:
         return Crate.objects.filter(canonical_name=canonical_name)
 
-The arguments have to reach the database as they are: the function may not look at them, nor change them.
+The arguments have to reach the database as they are: the function may not look at them, nor change them. For
+`startswith`, put a text into a `Value`: then the database escapes it instead of Django.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache, wraps
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
@@ -23,7 +25,7 @@ from django.db.models.query import FlatValuesListIterable, ModelIterable, get_re
 Arguments = TypeVarTuple("Arguments")
 Row = TypeVar("Row")
 
-Kind = tuple[type, int | None]  # of an argument: text or number, and how many there are in a list
+Kind = tuple[type, int | None]  # of an argument: text, number or time, and how many there are in a list
 FIRST_NUMBER = 2_000_000_000  # of those that stand for arguments; a column of 32 bits can have it
 
 
@@ -48,13 +50,13 @@ def compiled(build: Callable[[*Arguments], QuerySet[Any, Row]]) -> Callable[[*Ar
         kinds: list[Kind] = []
         values: list[Any] = []
         for argument in arguments:
-            if isinstance(argument, str | int):
+            if isinstance(argument, str | int | datetime):
                 kinds.append((kind_of(argument), None))
-                values.append(argument)
+                values.append(parameter_of(argument))
             else:
                 some = padded(argument)  # type: ignore[arg-type]  # else it is a list
                 kinds.append((kind_of(*some[:1]), len(some)))
-                values += some
+                values += map(parameter_of, some)
         query = statement(*kinds)
         if query is None:
             return []
@@ -70,7 +72,12 @@ def compiled(build: Callable[[*Arguments], QuerySet[Any, Row]]) -> Callable[[*Ar
 
 
 def kind_of(value: Any = 0) -> type:
-    return str if isinstance(value, str) else int
+    return next((kind for kind in (str, datetime) if isinstance(value, kind)), int)
+
+
+def parameter_of(value: Any) -> Any:
+    """Return a value as Django gives it to the database: to SQLite, times are texts."""
+    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
 
 
 def padded(values: Iterable[Any]) -> list[Any]:
@@ -85,8 +92,13 @@ def compile_query(build: Callable[..., QuerySet[Any, Any]], kinds: Sequence[Kind
 
     def stand_in(kind: type) -> Any:
         number = FIRST_NUMBER + len(stand_ins)
-        stand_ins.append(f"argument {number}" if kind is str else number)
-        return stand_ins[-1]
+        value: Any = number
+        if kind is str:
+            value = f"argument {number}"
+        elif kind is datetime:
+            value = datetime.fromtimestamp(number, UTC)
+        stand_ins.append(parameter_of(value))
+        return value
 
     arguments = [
         stand_in(kind) if length is None else [stand_in(kind) for _ in range(length)] for kind, length in kinds

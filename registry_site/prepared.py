@@ -1,84 +1,15 @@
-"""Statements whose SQL is written once in a process.
+"""Writes of single rows, whose SQL is written once in a process.
 
-Django writes the SQL of a query anew each time, which takes many times as long as the database takes for the look-up of
-a few rows. Requests that are counted by the thousand have their statements here: they differ in values alone.
+Django writes the SQL of a statement anew each time, which takes many times as long as the database takes for it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
-from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models import Model
 from django.db.models.sql import InsertQuery
-
-Row = TypeVar("Row", bound=Model)
-
-
-class Parameter(Expression):
-    """The place of a value in a query, of the kind that a field holds."""
-
-    def __init__(self, name: str, field: "Field[Any, Any]") -> None:
-        super().__init__(output_field=field)
-        self.name = name
-
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
-        return "%s", [self]
-
-    def value_in(self, values: dict[str, Any]) -> Any:
-        return self.output_field.get_db_prep_value(values[self.name], connection)
-
-
-class PreparedQuery:
-    """A query of columns (`values_list`) that `build` returns, with `Parameter` where values belong."""
-
-    def __init__(self, build: Callable[[], "QuerySet[Any, Any]"]) -> None:
-        self.build = build
-        self.statement: tuple[str, Sequence[Any], Callable[[Any], list[tuple[Any, ...]]]] | None = None
-
-    def rows(self, **values: Any) -> list[tuple[Any, ...]]:
-        """Return all rows."""
-        sql, slots, convert = self.statement or self.prepare()
-        parameters = [slot.value_in(values) if isinstance(slot, Parameter) else slot for slot in slots]
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return convert(cursor.fetchall())
-
-    def first(self, **values: Any) -> tuple[Any, ...] | None:
-        """Return one row; None if there is none."""
-        return next(iter(self.rows(**values)), None)
-
-    def prepare(self) -> tuple[str, Sequence[Any], Callable[[Any], list[tuple[Any, ...]]]]:
-        query = self.build().query
-        compiler = query.get_compiler(DEFAULT_DB_ALIAS)
-        sql, slots = compiler.as_sql()
-        converters = compiler.get_converters([expression for expression, *_ in compiler.select])
-
-        def convert(rows: Any) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in compiler.apply_converters(rows, converters)] if converters else rows
-
-        self.statement = sql, slots, convert
-        return self.statement
-
-
-class PreparedRows(PreparedQuery):
-    """A query of rows, whole or with some of their columns."""
-
-    def __init__(
-        self, model: type[Row], build: Callable[[], "QuerySet[Any, Any]"], columns: Sequence[str] = ()
-    ) -> None:
-        # `from_db` takes values in the order of the model's fields.
-        names = [field.attname for field in model._meta.concrete_fields]
-        self.model, self.columns = model, [name for name in names if name in columns or not columns]
-        super().__init__(lambda: build().order_by().values_list(*self.columns))
-
-    def get(self, **values: Any) -> Any:
-        """Return the first row; None if there is none."""
-        return next(iter(self.all(**values)), None)
-
-    def all(self, **values: Any) -> list[Any]:
-        """Return all rows."""
-        return [self.model.from_db(DEFAULT_DB_ALIAS, self.columns, row) for row in self.rows(**values)]
 
 
 def insert(row: Model) -> None:

@@ -7,7 +7,7 @@ each worker for itself, or all workers and nodes together with REGISTRY_CACHE_UR
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from registry_site.errors import TooManyRequests, Unavailable
-from registry_site.prepared import PreparedQuery
 
 CACHE = "rate_limits"
 LOCAL_CACHE = "local_rate_limits"  # without Redis, these two are one
@@ -48,12 +47,12 @@ class RateLimit:
         if blocking is not None:  # the next event is allowed once this row has left the window
             raise self.exceeded((blocking - start).total_seconds())
 
-    def check_query(self, blocking_time: PreparedQuery, **values: Any) -> None:
-        """Check as `check_rows`, by a query of the time of the row at `limit`, the latest first, after `start`."""
+    def check_query(self, blocking_times: Callable[[datetime], Sequence[datetime]]) -> None:
+        """Check as `check_rows`, by a query of the time of the row at `limit`, the latest first, after a start."""
         start = timezone.now() - self.window
-        blocking = blocking_time.first(start=start, **values)
+        blocking = next(iter(blocking_times(start)), None)
         if blocking is not None:
-            raise self.exceeded((blocking[0] - start).total_seconds())
+            raise self.exceeded((blocking - start).total_seconds())
 
     def blocked_until(self, times: Sequence[datetime]) -> datetime | None:
         """Return until when one more event is refused after these, the latest first; None if it is allowed."""

@@ -8,7 +8,7 @@ from itertools import combinations, islice, product
 from django.conf import settings
 from django.core.cache import caches
 from django.db import IntegrityError, transaction
-from django.db.models import CharField, QuerySet
+from django.db.models import QuerySet
 
 from accounts.models import User
 from crates import names
@@ -17,22 +17,13 @@ from crates.mirror.models import ABSENCE_TTL, CANONICAL_NAME, AllowedName, Cache
 from crates.mirror.upstreams import NO_HEADERS, UpstreamFault
 from crates.models import Crate
 from registry_site import audit
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid, NotFound, UpstreamError
-from registry_site.prepared import Parameter, PreparedQuery
 from registry_site.upstream_limiter import limiter
 
 MAX_SPELLINGS = 16  # all of a name with four hyphens or underscores
 FAULT_KEY = "name-fault"
 FAULT_SECONDS = 30  # in which no other publish waits for an upstream that has failed or was slow
-
-_mirrored_file = PreparedQuery(
-    lambda: (
-        CachedIndexFile.objects.alias(canonical_name=CANONICAL_NAME)
-        .filter(canonical_name=Parameter("canonical_name", CharField()), status=200)
-        .order_by()
-        .values_list("pk")[:1]
-    )
-)
 
 lookups = concurrency.BackgroundTasks[bool | None](threads=4)
 _requests = ThreadPoolExecutor(8, thread_name_prefix="name")  # one after another, sixteen would take too long
@@ -118,7 +109,7 @@ def look_up(name: str) -> Crate.Upstream:
     canonical = names.canonical(name)
     if is_private(name):
         return Crate.Upstream.LACKS
-    if _mirrored_file.rows(canonical_name=canonical):
+    if _mirrored_file(canonical):
         return Crate.Upstream.HAS
     if not settings.MIRROR:
         return Crate.Upstream.LACKS
@@ -126,6 +117,12 @@ def look_up(name: str) -> Crate.Upstream:
     if has_name is None:
         return Crate.Upstream.UNKNOWN
     return Crate.Upstream.HAS if has_name else Crate.Upstream.LACKS
+
+
+@compiled
+def _mirrored_file(canonical_name: str) -> QuerySet[CachedIndexFile, int]:
+    rows = CachedIndexFile.objects.alias(canonical_name=CANONICAL_NAME)
+    return rows.filter(canonical_name=canonical_name, status=200).order_by().values_list("pk", flat=True)[:1]
 
 
 def _ask(canonical: str) -> bool | None:

@@ -21,13 +21,14 @@ from itertools import islice
 from typing import IO, Any
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
-from django.db.models import CharField, Q
+from django.db.models import Q, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
+from registry_site.compiled_queries import compiled
 from registry_site.errors import Unavailable
 from registry_site.models import StoredBlob
-from registry_site.prepared import Parameter, PreparedQuery, insert
+from registry_site.prepared import insert
 from registry_site.signals import blobs_needed, purge_requested
 from registry_site.sqlite.base import DatabaseWrapper
 from registry_site.storage import blobs
@@ -38,15 +39,6 @@ CLAIM = timedelta(minutes=10)
 WAIT_SECONDS = 5  # for a deletion of the same blob
 RETRY_SECONDS = 0.05
 BATCH_SIZE = 500
-
-_unclaimed = PreparedQuery(
-    lambda: (
-        StoredBlob.objects.select_for_update(no_key=True)
-        .filter(sha256=Parameter("sha256", CharField()), claimed_at=None)
-        .values_list("pk")
-    )
-)
-
 WALK_SECONDS = 300
 PREFIXES = 256
 
@@ -75,8 +67,14 @@ def register(blob: Blob) -> None:
 
 def hold(sha256: str) -> None:
     """Keep a blob until the transaction ends, which inserts a reference to it. Raises `Unavailable`."""
-    if not _unclaimed.rows(sha256=sha256):
+    if not _unclaimed(sha256):
         raise being_deleted()
+
+
+@compiled
+def _unclaimed(sha256: str) -> QuerySet[StoredBlob, str]:
+    rows = StoredBlob.objects.select_for_update(no_key=True).filter(sha256=sha256, claimed_at=None)
+    return rows.values_list("pk", flat=True)
 
 
 def being_deleted() -> Unavailable:

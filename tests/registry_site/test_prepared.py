@@ -1,15 +1,14 @@
-"""Statements whose SQL is written once."""
+"""Writes of single rows."""
 
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
-from django.db.models import CharField, DateTimeField
 from django.utils import timezone
 
 from registry_site.audit import Action
 from registry_site.models import AuditEvent, StoredBlob
-from registry_site.prepared import Parameter, PreparedRows, insert, update
+from registry_site.prepared import insert, update
 
 pytestmark = pytest.mark.django_db
 
@@ -20,21 +19,6 @@ def event(target: str) -> AuditEvent:
 
 def stored(row: AuditEvent) -> dict[str, Any]:
     return dict(AuditEvent.objects.filter(pk=row.pk).values().get())
-
-
-def test_rows_are_those_of_the_values() -> None:
-    events = PreparedRows(
-        AuditEvent,
-        lambda: AuditEvent.objects.filter(
-            target__startswith=Parameter("target", CharField()), at__lte=Parameter("now", DateTimeField())
-        ),
-    )
-    rows = [event(target) for target in ("50%a", "50_a", "50%")]
-    AuditEvent.objects.bulk_create(rows)
-    for prefix, targets in {"50%": ["50%", "50%a"], "50_": ["50_a"], "x": []}.items():
-        selected = events.all(target=prefix, now=timezone.now())
-        assert sorted(row.target for row in selected) == targets
-        assert all(row.detail == rows[0].detail and not row._state.adding for row in selected)
 
 
 def test_inserted_row_is_what_save_stores(django_assert_num_queries: Any) -> None:
