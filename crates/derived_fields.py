@@ -19,7 +19,7 @@ from crates.models import Crate, IndexLine, Version
 from registry_site import file_locks, semantic_versions
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict, Invalid
-from registry_site.prepared import insert, update
+from registry_site.row_writes import insert, update
 
 QUEUE_SECONDS = 5  # a change that waits longer goes on, which costs time under the locks but is right
 SAVED_FIELDS = (

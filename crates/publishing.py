@@ -30,7 +30,7 @@ from crates.package.dependencies import Registries
 from registry_site import announcements, audit, semantic_versions
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Conflict
-from registry_site.prepared import insert
+from registry_site.row_writes import insert
 from registry_site.storage import blobs, stored_blobs
 
 

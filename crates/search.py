@@ -15,7 +15,7 @@ from crates import names
 from crates.models import Crate, CrateDownloads, CrateWords, PopularWords, Version, VersionContents
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Invalid
-from registry_site.prepared import insert, update
+from registry_site.row_writes import insert, update
 from registry_site.search import spelling
 from registry_site.search.lookup import RenderedQuery, WordQuery, all_of
 from registry_site.search.words import tokenize, tokenize_query

@@ -14,7 +14,7 @@ from django.utils import timezone
 from registry_site.http import client_address
 from registry_site.logs import request_id
 from registry_site.models import Action, AuditEvent
-from registry_site.prepared import insert
+from registry_site.row_writes import insert
 from registry_site.signals import event_recorded, event_recording
 
 __all__ = ["OPERATOR", "Action", "events_of", "new_event", "record", "record_all", "run_id"]

@@ -28,7 +28,7 @@ from django.utils import timezone
 from registry_site.compiled_queries import compiled
 from registry_site.errors import Unavailable
 from registry_site.models import StoredBlob
-from registry_site.prepared import insert
+from registry_site.row_writes import insert
 from registry_site.signals import blobs_needed, purge_requested
 from registry_site.sqlite.base import DatabaseWrapper
 from registry_site.storage import blobs

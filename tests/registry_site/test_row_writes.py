@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from registry_site.audit import Action
 from registry_site.models import AuditEvent, StoredBlob
-from registry_site.prepared import insert, update
+from registry_site.row_writes import insert, update
 
 pytestmark = pytest.mark.django_db
 
