@@ -52,9 +52,9 @@ class LogSync:
         if self.failure is not None:
             raise OperationalError(FAILED) from self.failure
         try:
-            if self.descriptor is not None and os.path.samestat(os.stat(self.path), os.fstat(self.descriptor)):
-                return
             with self.condition:
+                if self.descriptor is not None and os.path.samestat(os.stat(self.path), os.fstat(self.descriptor)):
+                    return
                 while self.begun > self.finished:
                     self.condition.wait()
                 if self.descriptor is not None:
