@@ -95,7 +95,7 @@ class LogSync:
 @cache
 def log_of(database: str) -> LogSync:
     """Return the log of the database in this file."""
-    return LogSync(f"{database}-wal")
+    return LogSync(f"{os.path.realpath(database)}-wal")  # SQLite, too, follows a symbolic link first
 
 
 # The descriptor of a parent would report a failure to only one of both.

@@ -219,6 +219,19 @@ def test_log_that_was_deleted_is_opened_anew(path: Path, connections: list[Datab
     assert syncs == [f"{path}-wal"] * 2
 
 
+@pytest.mark.django_db
+def test_linked_database_has_its_log_beside_its_file(
+    path: Path, connections: list[DatabaseWrapper], syncs: list[str]
+) -> None:
+    link = path.with_name("link.sqlite3")
+    link.symlink_to(path)
+    connections[0].close()
+    connections[0].settings_dict["NAME"] = str(link)
+    begin(connections[0])
+    end(connections[0])
+    assert syncs == [f"{path}-wal"]
+
+
 def test_nothing_is_committed_after_a_failed_sync(caplog: pytest.LogCaptureFixture) -> None:
     log = LogSync(os.devnull)  # which no sync works for
     log.prepare()
