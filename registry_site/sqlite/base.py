@@ -102,8 +102,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._end_transaction()
 
     def _end_transaction(self) -> None:
-        if self._queue_file is not None:
-            self._release_locks()
+        self._release_queue()
         if self._has_log and self._waits_for_disk:
             self._set_synchronous("FULL")
 
