@@ -18,7 +18,7 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 from registry_site.file_locks import lock_within
-from registry_site.sqlite.log_sync import log_of
+from registry_site.sqlite.log_sync import LogSync, log_of
 
 # Short, since a transaction lasts a few milliseconds. Only one thread of each process tries, so they do not starve one
 # another.
@@ -36,14 +36,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue_file: int | None = None  # the descriptor, while this connection holds the locks
-        self._has_log = False
+        self._log: LogSync | None = None
         self._waits_for_disk = True
         self.sync_count = 0
 
     def get_new_connection(self, conn_params: Any) -> Any:
         connection = super().get_new_connection(conn_params)
         # Without shared memory, as on some network disks, there is no log, and SQLite syncs in the commit.
-        self._has_log = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        has_log = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        self._log = log_of(self._path) if has_log else None
         return connection
 
     @contextmanager
@@ -69,19 +70,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def sync_log(self) -> None:
         """Wait until all that any connection has committed before is durable. Raises `OperationalError`."""
-        if self._has_log:
-            log_of(self._path).prepare()
-            log_of(self._path).wait()
+        if self._log:
+            self._log.prepare()
+            self._log.wait()
             self.sync_count += 1
 
     def _start_transaction_under_autocommit(self) -> None:
         self._acquire_queue()
         try:
-            if self._has_log:
+            if self._log:
                 self._set_synchronous("NORMAL")
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
-            if self._has_log:
-                log_of(self._path).prepare()
+            if self._log:
+                self._log.prepare()
         except BaseException:
             if self.connection is not None:
                 self.connection.rollback()
@@ -103,7 +104,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _end_transaction(self) -> None:
         self._release_queue()
-        if self._has_log and self._waits_for_disk:
+        if self._log and self._waits_for_disk:
             self._set_synchronous("FULL")
 
     def _set_synchronous(self, level: str) -> None:
