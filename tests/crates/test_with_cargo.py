@@ -20,7 +20,6 @@ from tests.support.servers import Server, certificate, running
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),
-    pytest.mark.database_independent,
     pytest.mark.long,
 ]
 

@@ -70,7 +70,8 @@ def visit(chromium: Browser, server: Server, *, scripts: bool) -> Iterator[Page]
             errors.append(message.text)
 
     def note_failure(request: Request) -> None:
-        if not request.is_navigation_request():  # a visit ends early where the test goes on to the next page
+        # A visit ends early where the test goes on to the next page, and so do results that a script shows meanwhile.
+        if not request.is_navigation_request() and request.resource_type not in ("fetch", "xhr"):
             errors.append(f"{request.url}: {request.failure}")
 
     with chromium.new_context(base_url=server.url, java_script_enabled=scripts) as context:
