@@ -5,7 +5,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import Func, Q, Value
 from django.db.models.functions import Replace
 from django.utils import timezone
 
@@ -18,7 +18,9 @@ STORE = "mirror"  # a store of its own: its bytes can be fetched again, so they 
 ABSENCE_TTL = timedelta(seconds=60)  # short, since a crate that somebody looks for may be published any moment
 
 
-CANONICAL_NAME = Replace("name", Value("-"), Value("_"))  # of a name in lower case, as `names.canonical` has it
+# Of a name in lower case, as `names.canonical` has it. The index below has the same, but SQLite would not recognize it
+# in queries: there `Value` is a parameter.
+CANONICAL_NAME = Func("name", template="REPLACE(%(expressions)s, '-', '_')", output_field=models.CharField())
 
 
 class CachedIndexFile(models.Model):
@@ -39,7 +41,7 @@ class CachedIndexFile(models.Model):
         verbose_name = "mirrored crate"
         verbose_name_plural = "mirrored crates"
         ordering = ("path",)
-        indexes = [models.Index(CANONICAL_NAME, name="index_files_by_canonical_name")]
+        indexes = [models.Index(Replace("name", Value("-"), Value("_")), name="index_files_by_canonical_name")]
 
     def __str__(self) -> str:
         return self.name

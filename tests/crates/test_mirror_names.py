@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.db import connection
 from django.test import Client
 
 from accounts.models import User
 from crates.mirror import index_cache, shared_names
-from crates.mirror.models import AllowedName
+from crates.mirror.models import CANONICAL_NAME, AllowedName, CachedIndexFile
 from crates.models import Crate
 from registry_site.models import AuditEvent
 from tests.support import bad_upstream, packing
@@ -38,6 +39,14 @@ def publish(client: CargoClient, name: str = "demo", version: str = "1.0.0") -> 
 
 def states() -> dict[str, str]:
     return dict(Crate.objects.values_list("name", "upstream"))
+
+
+def test_mirrored_name_is_found_by_its_index(db: None) -> None:
+    rows = CachedIndexFile.objects.alias(canonical_name=CANONICAL_NAME).filter(canonical_name="serde_json")
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "index_files_by_canonical_name" in rows.order_by().explain()
 
 
 # --- Names of upstream ---------------------------------------------------------------------------------------------
