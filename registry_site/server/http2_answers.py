@@ -93,6 +93,8 @@ class Http2Answers:
 
     def resume(self, conn: Connection) -> None:
         """Serve a connection that a thread has served."""
+        if not conn.is_open:
+            return
         conn.inbox = conn.parser.leave_thread()
         conn.sock.setblocking(False)
         conn.queue = None
@@ -234,8 +236,7 @@ class Http2Answers:
 
     def go_on(self, conn: Connection) -> None:
         """Handle frames that have waited for this turn."""
-        conn.is_unfinished = False
-        if not conn.outbox:
+        if conn.is_unfinished and not conn.is_in_turn:
             self.consider(conn)
 
     # --- Answering ------------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ class Http2Answers:
     def answer_all(self, turn: Sequence[Turn], *, is_true: bool) -> None:
         """Answer the requests of a turn, or let h2 read them if the feed could not catch up."""
         for conn, streams in turn:
-            if conn.is_open:
+            if conn.is_open and conn.is_in_turn:
                 conn.is_in_turn = False
                 may_answer = is_true and self.quick.unsent <= self.quick.max_unsent
                 self.settle(conn, b"".join(self.answer(conn, streams, is_true=may_answer)))
@@ -317,6 +318,7 @@ class Http2Answers:
             self.end(conn)
         elif parser.has_ready() and (not conn.is_unfinished or conn.delays >= MAX_DELAYS):
             self.hand_over(conn)
+            return  # what follows is done if it has read more
         else:
             conn.delays += conn.is_unfinished
             self.move(conn, "bodies" if parser.pending_requests else "new" if conn.is_new else "idle")
@@ -447,7 +449,8 @@ class Http2Answers:
         self.worker.enqueue_req(conn)
 
     def end(self, conn: Connection) -> None:
-        """End our side of a connection."""
+        """End our side of a connection, whatever has come over it and has not been handled."""
+        conn.is_unfinished = conn.is_in_turn = False
         self.listen(conn, 0)
         self.leave(conn)
         conn.unsent.clear()
