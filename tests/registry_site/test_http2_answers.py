@@ -1,5 +1,7 @@
 """Answers over HTTP/2 from a worker's memory: the same as the ordinary way gives, and no burden to others."""
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -190,6 +192,19 @@ def test_answers_wait_for_windows_and_come_whole(server: Server) -> None:
     assert quick_answers(server) - before == 4
 
 
+def test_requests_behind_a_slow_one_are_answered(server: Server) -> None:
+    with Http2Client(server) as client:
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)  # so that the others have come when it gives the first to its thread
+        streams = [client.begin("/api/v1/crates")]
+        client.flush()
+        streams += [client.begin(path) for path in (SERDE, "/api/v1/crates", SERDE)]
+        client.flush()
+        os.kill(worker, signal.SIGCONT)
+        client.wait_for(streams)
+        assert {client.answers[stream].status for stream in streams} == {"200"}
+
+
 # --- Frames against the rules -------------------------------------------------------------------------------------
 
 
@@ -283,7 +298,10 @@ def begin_frame(server: Server, stack: ExitStack) -> None:
 
 
 def begin_body(server: Server, stack: ExitStack) -> None:
-    client = stack.enter_context(Http2Client(server))
+    send_half_a_body(stack.enter_context(Http2Client(server)))
+
+
+def send_half_a_body(client: Http2Client) -> None:
     client.h2.send_data(client.begin(LOGIN, ("content-type", "application/json"), method="POST", ended=False), b"{")
     client.flush()
 
@@ -316,6 +334,26 @@ def test_client_that_opens_no_window_is_cut_off(tmp_path: Path) -> None:
             client.begin("/ready")
             client.receive_until(lambda: False)
             assert client.end == "goaway 0"
+
+
+def test_connection_making_room_ends_once(tmp_path: Path) -> None:
+    """A second end would stop the worker."""
+    changes = "from registry_site.server import worker; bodies = worker.WaitingBodies; "
+    changes += "worker.WaitingBodies = lambda _: bodies(2)"  # of which half may wait
+    options = {"REGISTRY_WORKERS": "1", **certificate(tmp_path / "tls")}
+    with running_with(changes, tmp_path / "data", **options) as server, ExitStack() as stack:
+        former, latter = (stack.enter_context(Http2Client(server)) for _ in range(2))
+        former.get("/ready")
+        send_half_a_body(former)
+        former.get("/ready")  # the body has come, too
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)  # so that both find their requests in one turn
+        former.begin("/ready")
+        former.flush()
+        send_half_a_body(latter)
+        os.kill(worker, signal.SIGCONT)
+        former.receive_until(lambda: False)
+        assert (former.end, latter.get("/ready").status) == ("goaway 11", "200")
 
 
 def test_renewed_certificate_counts_for_the_next_connection(tmp_path: Path) -> None:
