@@ -131,12 +131,14 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
     # --- In a thread ----------------------------------------------------------------------------------------------
 
     def enter_thread(self, unread: bytes) -> None:
-        """Let a thread serve the connection, whose last bytes h2 has not read yet."""
+        """Let a thread serve the connection, whose last bytes h2 has not read yet. Afterwards it may be closed."""
+        if unread:
+            self.feed(unread)
         self.is_in_loop = self.is_idle = self.has_served = False
         self.give_credit()
-        if unread:
-            self.queue(self._read_and_process(unread))
-        self._send_pending_data()
+        self.sock.settimeout(SEND_SECONDS)
+        with suppress(HTTP2ConnectionError):  # the client has gone
+            self._send_pending_data()
 
     def receive_data(self, data: bytes | None = None) -> list[Any]:
         """Return one request. gunicorn passes `data` only when the worker stops: then return all of them.
