@@ -66,7 +66,7 @@ class Unsent:
 
     __slots__ = ("body", "window")
 
-    def __init__(self, body: bytes, window: int) -> None:
+    def __init__(self, body: bytes | memoryview, window: int) -> None:
         self.body, self.window = memoryview(body), window
 
 
@@ -249,7 +249,7 @@ class Http2Answers:
                 may_answer = is_true and self.quick.unsent <= self.quick.max_unsent
                 self.settle(conn, b"".join(self.answer(conn, streams, is_true=may_answer)))
 
-    def answer(self, conn: Connection, streams: list[NewStream], *, is_true: bool) -> Iterator[bytes]:
+    def answer(self, conn: Connection, streams: list[NewStream], *, is_true: bool) -> Iterator[bytes | memoryview]:
         parser: Http2Connection = conn.parser
         h2_conn = parser.h2_conn
         largest = h2_conn.max_outbound_frame_size
@@ -265,7 +265,7 @@ class Http2Answers:
                 parser.decoder.decoded = None
                 continue
             parser.note_answer(stream)
-            body = b"" if request.is_head else answer.large_body or answer.rest[len(answer.after_id) :]
+            body = b"" if request.is_head else answer.body()
             flags = END_HEADERS if body else REQUEST_FLAGS
             yield self.head(conn, stream, flags, request, answer)
             if not body:

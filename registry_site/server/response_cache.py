@@ -73,6 +73,10 @@ class KeptAnswer:
     count_download: Callable[[], None] | None
     blocks: list[bytes] = field(default_factory=list, compare=False)  # the head over HTTP/2, once that was sent
 
+    def body(self) -> memoryview:
+        """Return the body of an answer that has no file, without a copy of it."""
+        return memoryview(self.large_body) if self.large_body else memoryview(self.rest)[len(self.after_id) :]
+
     def size(self) -> int:
         return len(self.before_id) + len(self.after_id) + len(self.rest) + len(self.large_body) + OVERHEAD
 
