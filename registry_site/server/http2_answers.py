@@ -413,7 +413,7 @@ class Http2Answers:
             if conn.has_new_timeout:
                 conn.timeout, conn.has_new_timeout = self.quick.new_timeout(), False
             else:  # frames that bring no request, such as PING, do not prolong it
-                conn.timeout = conn.last_request + self.quick.keepalive
+                conn.timeout = min(conn.last_request + self.quick.keepalive, self.quick.new_timeout())
             self.worker.keepalived_conns.append(conn)
 
     def leave(self, conn: Connection) -> None:
