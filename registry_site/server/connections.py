@@ -159,7 +159,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
     def interrupt(self) -> None:
         """Wake the thread that reads or writes; closing the socket would not."""
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            # `SSLSocket.shutdown` would forget the keys first, and the thread could go on without them.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def end_responses(self) -> None:
         """End our side only: the system would destroy a response on its way if more bytes came to a closed socket."""
