@@ -179,6 +179,8 @@ class Http2Answers:
                 parser.count_reset()
             if not parser.is_closed:
                 parser.feed(frame)
+            if parser.has_long_block():
+                parser.close(HTTP2ErrorCode.ENHANCE_YOUR_CALM)
         return True
 
     def handle_headers(self, conn: Connection, frame: bytes, flags: int, stream: int, streams: list[NewStream]) -> bool:

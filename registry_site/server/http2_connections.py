@@ -80,6 +80,11 @@ class Http2Connection(HTTP2ServerConnection):  # type: ignore[misc]  # gunicorn 
         """Tell whether the next frame has to continue a header block."""
         return bool(self.h2_conn.incoming_buffer._headers_buffer)
 
+    def has_long_block(self) -> bool:
+        """Tell whether a header block that goes on is longer already than the headers of a request may be."""
+        frames = self.h2_conn.incoming_buffer._headers_buffer
+        return bool(sum(len(frame.data) for frame in frames) > self.max_header_list_size)
+
     def note_answer(self, stream: int) -> None:
         """Let h2 know of a stream that is opened, answered and closed without it."""
         if not self.h2_conn.highest_inbound_stream_id:

@@ -229,6 +229,12 @@ def reset_rapidly(client: Http2Client) -> None:
         client.flush()
 
 
+def send_a_long_block(client: Http2Client) -> None:
+    client.send(HeadersFrame(1, b"", flags=["END_STREAM"]).serialize())
+    for _ in range(5):
+        client.send(ContinuationFrame(1, bytes(16_000)).serialize())
+
+
 # What follows on a request whose answer waits for its window, as far as h2 does not know of its stream.
 VIOLATIONS = {
     DataFrame(1, b"x").serialize(): "reset 5",
@@ -264,6 +270,7 @@ def test_violations_are_refused(server: Server) -> None:
         (send_trailers_with_pseudo_headers, "goaway 1"),
         (open_too_many_streams, "goaway 7"),
         (reset_rapidly, "goaway 11"),
+        (send_a_long_block, "goaway 11"),
     ],
 )
 def test_violating_requests_are_refused(server: Server, violate: Callable[[Http2Client], None], end: str) -> None:
