@@ -35,11 +35,8 @@ class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
         forms = [name_patterns.unique_form(kind, name) for kind in kinds]
         return next((row for row in _candidates(kinds)(*forms) if row.matches(name)), None)
 
-    def candidates(self, name: str, *kinds: NameKind) -> Self:
-        """Select this name, and all patterns."""
-        return self.with_forms({kind: name_patterns.unique_form(kind, name) for kind in kinds})
-
-    def with_forms(self, forms: Mapping[NameKind, str]) -> Self:
+    def candidates(self, forms: Mapping[NameKind, str]) -> Self:
+        """Select the names with these forms, and all patterns of their kinds."""
         exact = reduce(or_, (Q(kind=kind, form=form) for kind, form in forms.items()))
         rows = self.filter(exact | Q(kind__in=list(forms), is_pattern=True))
         # In no order: that of the list would make SQLite read the whole index.
@@ -50,7 +47,7 @@ class ReservedNameQuerySet(models.QuerySet["ReservedName"]):
 def _candidates(kinds: tuple[NameKind, ...]) -> "Callable[..., list[ReservedName]]":
     @compiled
     def candidates(*forms: str) -> ReservedNameQuerySet:
-        return ReservedName.objects.with_forms(dict(zip(kinds, forms, strict=True)))
+        return ReservedName.objects.candidates(dict(zip(kinds, forms, strict=True)))
 
     return candidates
 

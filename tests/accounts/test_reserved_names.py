@@ -231,7 +231,7 @@ def test_check_takes_one_query(db: None, django_assert_num_queries: DjangoAssert
 
 @pytest.mark.only_sqlite
 def test_check_reads_an_index(db: None) -> None:
-    plan = ReservedName.objects.candidates("acme", ACCOUNT, NAMESPACE).explain()
+    plan = ReservedName.objects.candidates({ACCOUNT: "acme", NAMESPACE: "acme"}).explain()
     assert ("SCAN" in plan, "reserved_patterns" in plan) == (False, True), plan
 
 
